@@ -1,0 +1,188 @@
+//! Messages on `encoder-<stream>.sock`.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Refusal, RequestId,
+    media::{AccessUnit, CodecParameters},
+};
+
+/// To the encoder. Variants are appended only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToEncoder {
+    /// Send me frames, starting with an IDR, until `Unsubscribe` or the connection ends. Starts an idle source.
+    /// Repeating it does nothing.
+    Subscribe,
+    /// No more frames, please; the connection stays for state and requests.
+    Unsubscribe,
+    /// A decoder needs an IDR. Coalesced: several within 250 ms get one.
+    RequestKeyframe,
+    /// Anything that wants an answer.
+    Request {
+        /// Chosen by the asker.
+        id: RequestId,
+        /// What is wanted.
+        request: EncoderRequest,
+    },
+}
+
+/// What can be asked of an encoder; each gets one [`FromEncoder::Response`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EncoderRequest {
+    /// Change how the stream is encoded; `None` leaves a field as it is. Answer: `Quality`.
+    SetQuality(QualityChange),
+    /// What the stream is encoded with now. Answer: `Quality`.
+    GetQuality,
+    /// Stop sending frames but keep the source open. Answer: `Done`.
+    Pause,
+    /// Undo `Pause`; the next frame is an IDR. Answer: `Done`.
+    Resume,
+    /// The latest picture, as an image. Answer: `Snapshot`.
+    Snapshot(ImageFormat),
+}
+
+/// Image formats for snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageFormat {
+    /// Lossy and small.
+    Jpeg,
+    /// Lossless.
+    Png,
+}
+
+/// A change of quality as asked for; `None` keeps what is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QualityChange {
+    /// Target bitrate, bits per second.
+    pub bitrate: Option<u32>,
+    /// Frames per second.
+    pub fps: Option<u32>,
+    /// Longest edge of the picture in pixels; the other follows the source's aspect ratio.
+    pub longest_edge: Option<u32>,
+}
+
+/// What a stream is encoded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Target bitrate, bits per second.
+    pub bitrate: u32,
+    /// Frames per second.
+    pub fps: u32,
+    /// Longest edge of the picture in pixels.
+    pub longest_edge: u32,
+}
+
+impl Quality {
+    /// Lowest and highest bitrate, bits per second.
+    pub const BITRATE: std::ops::RangeInclusive<u32> = 100_000..=50_000_000;
+    /// Lowest and highest frame rate.
+    pub const FPS: std::ops::RangeInclusive<u32> = 1..=60;
+    /// Smallest and largest longest edge, pixels.
+    pub const LONGEST_EDGE: std::ops::RangeInclusive<u32> = 64..=4096;
+
+    /// This quality with `change` on top.
+    pub fn with(self, change: QualityChange) -> Self {
+        Self {
+            bitrate: change.bitrate.unwrap_or(self.bitrate),
+            fps: change.fps.unwrap_or(self.fps),
+            longest_edge: change.longest_edge.unwrap_or(self.longest_edge),
+        }
+    }
+}
+
+impl QualityChange {
+    /// The first field out of range: its name, its value and the range. `None`: all are fine.
+    pub fn out_of_range(&self) -> Option<(&'static str, u32, std::ops::RangeInclusive<u32>)> {
+        [
+            ("bitrate", self.bitrate, Quality::BITRATE),
+            ("fps", self.fps, Quality::FPS),
+            ("longest_edge", self.longest_edge, Quality::LONGEST_EDGE),
+        ]
+        .into_iter()
+        .find_map(|(name, value, range)| value.filter(|v| !range.contains(v)).map(|v| (name, v, range)))
+    }
+}
+
+/// From the encoder. Variants are appended only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromEncoder {
+    /// The source's state: first thing after the handshake, then on every change.
+    Source(SourceState),
+    /// How to read the frames that follow; an IDR comes next.
+    Parameters(CodecParameters),
+    /// One picture; its payload follows the header as raw bytes.
+    Frame(AccessUnit),
+    /// This subscriber was too slow: so many frames were left out up to the keyframe that follows.
+    Lost {
+        /// Frames left out since the last one sent.
+        frames: u64,
+    },
+    /// The answer to a request.
+    Response {
+        /// The request's id.
+        id: RequestId,
+        /// What came of it.
+        result: Result<EncoderAnswer, Refusal>,
+    },
+}
+
+/// Answers to [`EncoderRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EncoderAnswer {
+    /// It is so now. `changed` is false where it was so already.
+    Done {
+        /// Whether anything changed.
+        changed: bool,
+    },
+    /// The quality in force. `changed` is false where it was so already.
+    Quality {
+        /// What is in force now.
+        quality: Quality,
+        /// Whether the request changed it.
+        changed: bool,
+    },
+    /// An encoded image.
+    Snapshot {
+        /// Its format.
+        format: ImageFormat,
+        /// Age of the picture in milliseconds.
+        age_ms: u64,
+        /// The file's bytes.
+        image: Bytes,
+    },
+}
+
+/// The life of a source, as its encoder sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceState {
+    /// Nobody subscribes: the source is closed.
+    Idle,
+    /// The source is being opened.
+    Opening,
+    /// Frames come.
+    Live,
+    /// The source is open, and sending is paused by request.
+    Paused,
+    /// The source can't be opened, or ended. Not a fault of the encoder: it tries again by itself.
+    Unavailable {
+        /// FFmpeg's reason, or the capture's own.
+        reason: String,
+        /// When it is tried again, in milliseconds from when this was sent.
+        retry_in_ms: u64,
+    },
+}
+
+impl SourceState {
+    /// The state in one word, for tables, metrics and JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Opening => "opening",
+            Self::Live => "live",
+            Self::Paused => "paused",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+}

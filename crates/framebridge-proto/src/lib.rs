@@ -1,0 +1,55 @@
+//! What Framebridge's processes say to each other: ids, messages, limits and the protocol's version.
+//!
+//! Plain data. This crate knows no runtime, clock, socket or file, and no encoding either: how a message becomes
+//! bytes is `framebridge-ipc`'s business. Variants are only ever appended, each with the version that brought it,
+//! because their order is the wire format (`docs/protocol.md`).
+
+pub mod encoder;
+mod ids;
+pub mod limits;
+pub mod media;
+mod names;
+pub mod status;
+pub mod supervisor;
+
+pub use ids::{InstanceId, InvalidStreamName, RequestId, Role, StreamName};
+pub use names::{process_name, socket_name};
+
+use serde::{Deserialize, Serialize};
+
+/// The version of every message in this crate. One integer of its own, apart from the crate's version.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// The oldest version this build still speaks.
+pub const OLDEST_PROTOCOL_VERSION: u16 = 1;
+
+/// Why a request was not carried out. `message` names the thing and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What kind of refusal it is.
+    pub kind: RefusalKind,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+/// The kinds of [`Refusal`], for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalKind {
+    /// The thing named does not exist.
+    NotFound,
+    /// A value is out of range or malformed.
+    Invalid,
+    /// It can't be done now; later it may be.
+    Unavailable,
+    /// It was tried and failed.
+    Failed,
+}
+
+impl Refusal {
+    /// A refusal of `kind`, with a sentence for a person.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}

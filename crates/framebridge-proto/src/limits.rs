@@ -1,0 +1,24 @@
+//! Caps on what one message may weigh and how long a peer may take, one place for both ends.
+
+use std::time::Duration;
+
+/// The largest control message, in bytes: a status of 64 streams is some 40 KB.
+pub const MAX_CONTROL_MESSAGE: usize = 1 << 20;
+
+/// The largest message from an encoder, in bytes: an IDR of 4K at 50 Mb/s is below 2 MiB, a PNG of a 4K frame below 16.
+pub const MAX_MEDIA_MESSAGE: usize = 16 << 20;
+
+/// How long either end of a new connection waits for the other's handshake.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a request over IPC waits for its answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections one socket serves at once; the next one is closed at once.
+pub const MAX_CONNECTIONS: usize = 64;
+
+/// How often every daemon tells the supervisor what it has done since.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Pause before a lost link to another local process is tried again. Local and cheap, so it does not grow.
+pub const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);

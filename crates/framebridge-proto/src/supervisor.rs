@@ -1,0 +1,149 @@
+//! Messages on `supervisor.sock`: daemons report their progress, operators and daemons ask.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Refusal, RequestId, StreamName,
+    encoder::{Quality, SourceState},
+    status::Status,
+};
+
+/// To the supervisor. Variants are appended only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToSupervisor {
+    /// Every second from every daemon. The first one names the process.
+    Heartbeat(Heartbeat),
+    /// Anything that wants an answer.
+    Request {
+        /// Chosen by the asker.
+        id: RequestId,
+        /// What is wanted.
+        request: SupervisorRequest,
+    },
+}
+
+/// What can be asked of the supervisor; each gets one [`FromSupervisor::Response`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum SupervisorRequest {
+    /// The whole picture. Answer: `Status`.
+    Status,
+    /// Stop a process, if it runs, and start it again at once, parked or not. Answer: `Done`.
+    Restart {
+        /// A process by its name, as `status` shows it.
+        process: String,
+    },
+}
+
+/// From the supervisor. Variants are appended only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromSupervisor {
+    /// The answer to a request.
+    Response {
+        /// The request's id.
+        id: RequestId,
+        /// What came of it.
+        result: Result<SupervisorAnswer, Refusal>,
+    },
+}
+
+/// Answers to [`SupervisorRequest`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum SupervisorAnswer {
+    /// It has been started; `status` shows how it goes.
+    Done,
+    /// The whole picture.
+    Status(Status),
+}
+
+/// A sign of life that says what was *done*, so that a pulse without progress shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Counts from 0 in one life of the process.
+    pub sequence: u64,
+    /// What the process has done so far.
+    pub progress: Progress,
+}
+
+/// What a process has done so far, by kind. Variants are appended only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Progress {
+    /// An encoder's.
+    Encoder(EncoderProgress),
+    /// Signaling's.
+    Signaling(SignalingProgress),
+    /// The bridge's.
+    Bridge(BridgeProgress),
+}
+
+/// A counter that only grows, and how long ago it last did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// How many so far.
+    pub count: u64,
+    /// Milliseconds since it last grew; `None` if it never did.
+    pub age_ms: Option<u64>,
+}
+
+/// What an encoder has done. The three counters tell a silent source from a wedged encoder from slow subscribers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EncoderProgress {
+    /// The stream it serves.
+    pub stream: StreamName,
+    /// The source as configured, credentials left out.
+    pub source: String,
+    /// The source's state.
+    pub state: SourceState,
+    /// Encoder in use, e.g. `libx264`; empty until one was opened.
+    pub encoder: String,
+    /// Why that encoder: e.g. `software: no hardware encoder opened`.
+    pub encoder_reason: String,
+    /// The quality in force.
+    pub quality: Quality,
+    /// Encoded picture's width, 0 until known.
+    pub width: u32,
+    /// Encoded picture's height, 0 until known.
+    pub height: u32,
+    /// Pictures taken from the source.
+    pub captured: Counter,
+    /// Pictures that left the encoder.
+    pub encoded: Counter,
+    /// Pictures written to a subscriber, summed over subscribers.
+    pub delivered: Counter,
+    /// Pictures left out for slow subscribers, summed.
+    pub lost: u64,
+    /// Connections subscribed now.
+    pub subscribers: u32,
+}
+
+/// What signaling has done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SignalingProgress {
+    /// Where HTTP listens, e.g. `127.0.0.1:8890`.
+    pub http: String,
+    /// RTP packets sent, all viewers together.
+    pub rtp: Counter,
+    /// By stream.
+    pub streams: Vec<StreamDelivery>,
+}
+
+/// What signaling has done for one stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamDelivery {
+    /// The stream.
+    pub stream: StreamName,
+    /// Viewers with an open session.
+    pub viewers: u32,
+    /// Frames received from the encoder.
+    pub frames_received: Counter,
+    /// Frames sent, summed over viewers.
+    pub frames_sent: Counter,
+}
+
+/// What the bridge has done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeProgress {
+    /// Its session's state in one word: `disabled` while no studio is configured.
+    pub state: String,
+    /// Why, where the word alone does not say.
+    pub reason: Option<String>,
+}
