@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// The sum of the rest.
     pub overall: Overall,
+    /// Where viewers connect, e.g. `127.0.0.1:8890`, once signaling said so.
+    pub http: Option<String>,
     /// Every process, the supervisor first.
     pub processes: Vec<ProcessStatus>,
     /// Every configured stream.
