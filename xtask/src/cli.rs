@@ -1,0 +1,172 @@
+//! The command line.
+
+use std::ffi::OsString;
+
+use lexopt::prelude::*;
+
+use crate::error::Error;
+
+/// What `cargo xtask --help` prints.
+pub(crate) const HELP: &str = "\
+cargo xtask <command>
+
+  run-all [--config PATH] [--release] [--stream NAME=SOURCE]...
+                      build everything and run it until Ctrl-C
+  build [--release]   build every binary
+  test                format, lints, dependency arrows, unit, integration and browser tests
+  audit               licences, bans, sources and advisories (cargo-deny)
+  check deps          prove that the dependency arrows are as docs/architecture.md draws them
+  bench [NAME] [...]  measure; without a name, what docs/benchmarks.md opens with
+
+CARGO_TARGET_DIR (default ~/.cache/framebridge/target) and FRAMEBRIDGE_RUNTIME_DIR are honoured.
+";
+
+/// One command, parsed.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    Help,
+    RunAll {
+        release: bool,
+        forwarded: Vec<OsString>,
+    },
+    Build {
+        release: bool,
+    },
+    Test,
+    Audit,
+    CheckDeps,
+    Bench {
+        name: Option<String>,
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Reads the process's own arguments.
+pub(crate) fn parse() -> Result<Command, Error> {
+    parse_from(lexopt::Parser::from_env())
+}
+
+fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Error> {
+    let command = match parser.next()? {
+        None | Some(Short('h') | Long("help")) => return Ok(Command::Help),
+        Some(Value(name)) => name.string()?,
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    match command.as_str() {
+        "run-all" => run_all(parser),
+        "build" => build(parser),
+        "test" => nothing_more(parser, Command::Test),
+        "audit" => nothing_more(parser, Command::Audit),
+        "check" => match parser.value()?.string()?.as_str() {
+            "deps" => nothing_more(parser, Command::CheckDeps),
+            other => Err(Error::Usage(format!("nothing to check called `{other}`"))),
+        },
+        "bench" => bench(parser),
+        other => Err(Error::Usage(format!("no command called `{other}`"))),
+    }
+}
+
+fn run_all(mut parser: lexopt::Parser) -> Result<Command, Error> {
+    let (mut release, mut forwarded) = (false, Vec::new());
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("release") => release = true,
+            Long(flag @ ("config" | "stream")) => {
+                forwarded.push(format!("--{flag}").into());
+                forwarded.push(parser.value()?);
+            }
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::RunAll { release, forwarded })
+}
+
+fn build(mut parser: lexopt::Parser) -> Result<Command, Error> {
+    let mut release = false;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("release") => release = true,
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Build { release })
+}
+
+fn bench(mut parser: lexopt::Parser) -> Result<Command, Error> {
+    let mut arguments = parser.raw_args()?.peekable();
+    let named = arguments
+        .peek()
+        .is_some_and(|first| !first.to_string_lossy().starts_with('-'));
+    let name = if named {
+        arguments.next().map(|name| name.string()).transpose()?
+    } else {
+        None
+    };
+    Ok(Command::Bench {
+        name,
+        arguments: arguments.collect(),
+    })
+}
+
+fn nothing_more(mut parser: lexopt::Parser, command: Command) -> Result<Command, Error> {
+    match parser.next()? {
+        None => Ok(command),
+        Some(other) => Err(other.unexpected().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, Error> {
+        parse_from(lexopt::Parser::from_args(line.split_whitespace()))
+    }
+
+    #[test]
+    fn run_all_keeps_its_own_flag_and_forwards_the_rest_in_order() {
+        let command = parsed("run-all --stream a=test: --release --config=x.toml").unwrap();
+        let forwarded = ["--stream", "a=test:", "--config", "x.toml"]
+            .map(OsString::from)
+            .to_vec();
+        assert_eq!(
+            command,
+            Command::RunAll {
+                release: true,
+                forwarded
+            }
+        );
+    }
+
+    #[test]
+    fn bench_takes_a_name_or_flags_at_once() {
+        let command = parsed("bench fanout --viewers 10").unwrap();
+        let arguments = ["--viewers", "10"].map(OsString::from).to_vec();
+        assert_eq!(
+            command,
+            Command::Bench {
+                name: Some("fanout".into()),
+                arguments
+            }
+        );
+        let arguments = vec![OsString::from("--json")];
+        assert_eq!(
+            parsed("bench --json").unwrap(),
+            Command::Bench { name: None, arguments }
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for line in [
+            "fly",
+            "test now",
+            "check",
+            "check arrows",
+            "build --fast",
+            "run-all --config",
+        ] {
+            assert!(matches!(parsed(line), Err(Error::Usage(_))), "{line}");
+        }
+    }
+}

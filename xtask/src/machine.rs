@@ -1,0 +1,131 @@
+//! What the machine must have, and how it gets it.
+
+use std::process::Command;
+
+use crate::{
+    cargo::{output, run, succeeds},
+    error::Error,
+};
+
+/// How one sees that something is there.
+enum Sign {
+    /// One of these programs is on the path.
+    Program(&'static [&'static str]),
+    /// pkg-config knows this library.
+    Library(&'static str),
+    /// This command succeeds.
+    Succeeds(&'static [&'static str]),
+    /// dpkg has the package itself.
+    Package,
+}
+
+/// A Debian package and the sign that it, or something as good, is there.
+struct Needed {
+    package: &'static str,
+    sign: Sign,
+}
+
+const fn needed(package: &'static str, sign: Sign) -> Needed {
+    Needed { package, sign }
+}
+
+/// What building takes: FFmpeg's headers, and clang for its bindings.
+const BUILD: &[Needed] = &[
+    needed("pkg-config", Sign::Program(&["pkg-config"])),
+    needed("clang", Sign::Program(&["clang"])),
+    needed("libclang-dev", Sign::Package),
+    needed("libavutil-dev", Sign::Library("libavutil")),
+    needed("libavcodec-dev", Sign::Library("libavcodec")),
+    needed("libavformat-dev", Sign::Library("libavformat")),
+    needed("libavfilter-dev", Sign::Library("libavfilter")),
+    needed("libavdevice-dev", Sign::Library("libavdevice")),
+    needed("libswscale-dev", Sign::Library("libswscale")),
+    needed("libswresample-dev", Sign::Library("libswresample")),
+    // The test pattern's clock is drawn with whatever font fontconfig finds.
+    needed("fonts-dejavu-core", Sign::Package),
+];
+
+/// What the end-to-end tests and the measurements take besides: a browser, a display, a second WebRTC implementation.
+const TEST: &[Needed] = &[
+    needed(
+        "chromium",
+        Sign::Program(&["chromium", "chromium-browser", "google-chrome"]),
+    ),
+    needed("ffmpeg", Sign::Program(&["ffmpeg"])),
+    needed("xvfb", Sign::Program(&["Xvfb"])),
+    needed("python3", Sign::Program(&["python3"])),
+    needed(
+        "python3-venv",
+        Sign::Succeeds(&["python3", "-c", "import venv, ensurepip"]),
+    ),
+];
+
+/// Sees to it that the workspace can be built here.
+pub(crate) fn ready_to_build() -> Result<(), Error> {
+    ready(BUILD)
+}
+
+/// Sees to it that the tests can run here.
+pub(crate) fn ready_to_test() -> Result<(), Error> {
+    ready(BUILD)?;
+    ready(TEST)
+}
+
+fn ready(needed: &[Needed]) -> Result<(), Error> {
+    let missing: Vec<&str> = needed
+        .iter()
+        .filter(|needed| !is_there(needed))
+        .map(|needed| needed.package)
+        .collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
+fn is_there(needed: &Needed) -> bool {
+    match needed.sign {
+        Sign::Program(names) => names.iter().any(|name| on_path(name)),
+        Sign::Library(name) => succeeds(Command::new("pkg-config").args(["--exists", name])),
+        Sign::Succeeds(line) => succeeds(Command::new(line[0]).args(&line[1..])),
+        Sign::Package => output(Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", needed.package]))
+            .is_ok_and(|status| status == "installed"),
+    }
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Installs packages where that needs no password; elsewhere says how.
+fn install(packages: &[&str]) -> Result<(), Error> {
+    let sudo: &[&str] = match () {
+        () if !on_path("apt-get") => return Err(missing(packages)),
+        () if is_root() => &[],
+        () if succeeds(Command::new("sudo").args(["-n", "true"])) => &["sudo", "-n"],
+        () => return Err(missing(packages)),
+    };
+    eprintln!("xtask: installing {}", packages.join(" "));
+    let apt = |arguments: &[&str]| {
+        let words = [
+            sudo,
+            &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-y"],
+            arguments,
+        ]
+        .concat();
+        run(Command::new(words[0]).args(&words[1..]))
+    };
+    let install = [&["install", "--no-install-recommends"], packages].concat();
+    // Package lists that are missing or stale make the first try fail; a current machine is spared the update.
+    apt(&install)
+        .or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))
+        .map_err(|_| missing(packages))
+}
+
+fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
+}
+
+fn missing(packages: &[&str]) -> Error {
+    Error::Missing {
+        install: format!("sudo apt-get update && sudo apt-get install -y {}", packages.join(" ")),
+    }
+}

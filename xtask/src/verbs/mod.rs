@@ -1,0 +1,33 @@
+//! One verb, one file.
+
+mod audit;
+mod bench;
+mod check_deps;
+mod run_all;
+mod test;
+
+use crate::{
+    cargo::{self, Profile},
+    cli::{self, Command},
+    error::Error,
+    machine,
+};
+
+/// Carries a command out.
+pub(crate) fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Help => {
+            eprint!("{}", cli::HELP);
+            Ok(())
+        }
+        Command::RunAll { release, forwarded } => run_all::run(Profile::release(release), &forwarded),
+        Command::Build { release } => {
+            machine::ready_to_build()?;
+            cargo::build(Profile::release(release))
+        }
+        Command::Test => test::run(),
+        Command::Audit => audit::run(),
+        Command::CheckDeps => check_deps::run(),
+        Command::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),
+    }
+}

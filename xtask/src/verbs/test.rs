@@ -1,0 +1,48 @@
+//! `cargo xtask test`: everything that must hold before a change goes in.
+
+use std::time::Instant;
+
+use crate::{
+    cargo::{self, Profile, cargo},
+    error::Error,
+    machine,
+    verbs::check_deps,
+};
+
+/// A name, and what is done under it.
+type Step = (&'static str, fn() -> Result<(), Error>);
+
+/// In the order in which a fault is cheapest to find.
+const STEPS: &[Step] = &[
+    ("format", || cargo::run(&mut cargo(&["fmt", "--all", "--check"]))),
+    ("machine", machine::ready_to_test),
+    ("dependencies", check_deps::run),
+    ("lints", || {
+        cargo::run(&mut cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    }),
+    // The end-to-end tests run the binaries themselves, which `cargo test` alone does not build.
+    ("build", || cargo::build(Profile::Dev)),
+    ("tests", || cargo::run(&mut cargo(&["test", "--workspace"]))),
+];
+
+/// Runs every step up to the first that fails; the last line says how it went.
+pub(crate) fn run() -> Result<(), Error> {
+    let started = Instant::now();
+    for (name, step) in STEPS {
+        eprintln!("xtask: {name}");
+        step().inspect_err(|_| eprintln!("xtask: FAILED at {name} after {} s", started.elapsed().as_secs()))?;
+    }
+    eprintln!(
+        "xtask: all {} steps passed in {} s",
+        STEPS.len(),
+        started.elapsed().as_secs()
+    );
+    Ok(())
+}
