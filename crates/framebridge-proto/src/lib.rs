@@ -9,6 +9,8 @@ mod ids;
 pub mod limits;
 pub mod media;
 mod names;
+pub mod probe;
+pub mod stamp;
 pub mod status;
 pub mod supervisor;
 
