@@ -1,1 +1,19 @@
-//! stub
+//! What every Framebridge daemon does alike: arguments, configuration, logs, signals, exit codes, owned tasks and
+//! heartbeats to the supervisor.
+//!
+//! A daemon's `main` parses its arguments and calls [`run`]; all that is its own lives in the body it passes.
+
+mod args;
+mod clock;
+mod exit;
+mod heartbeat;
+mod logging;
+mod run;
+mod tasks;
+
+pub use args::Args;
+pub use clock::monotonic_ns;
+pub use exit::Exit;
+pub use heartbeat::heartbeats;
+pub use run::{Context, run};
+pub use tasks::Tasks;

@@ -1,1 +1,21 @@
-//! stub
+//! How Framebridge's processes talk to each other: Unix sockets in one runtime directory, a frozen handshake, and
+//! length-prefixed messages in bincode.
+//!
+//! The only crate that knows bincode (in [`codec`]) and Unix sockets (in [`socket`]). A message's payload never goes
+//! through the codec: its bytes follow the encoded header as they are, and come out as a slice of the read buffer.
+//!
+//! Malformed, oversized or truncated input ends the one connection it came on, with a typed reason, and nothing else.
+
+mod client;
+mod codec;
+mod handshake;
+mod link;
+mod runtime_dir;
+mod socket;
+
+pub use client::{EncoderClient, RequestError, SupervisorClient};
+pub use codec::{DecodeError, EncodeError, Encoded, Message, decode, encode};
+pub use handshake::{HandshakeError, Identity, Peer};
+pub use link::{Link, ReceiveError, Receiver, SendError, Sender};
+pub use runtime_dir::{RuntimeDir, RuntimeDirError};
+pub use socket::{BindError, ConnectError, Incoming, Listener, connect};

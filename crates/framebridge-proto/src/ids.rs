@@ -34,7 +34,11 @@ impl FromStr for StreamName {
         let well_formed = (1..=Self::MAX_LEN).contains(&bytes.len())
             && bytes.iter().all(|&b| allowed(b) || b == b'-' || b == b'_')
             && allowed(bytes[0]);
-        if well_formed { Ok(Self(text.to_owned())) } else { Err(InvalidStreamName(text.to_owned())) }
+        if well_formed {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidStreamName(text.to_owned()))
+        }
     }
 }
 
@@ -89,9 +93,15 @@ impl Role {
 
     /// The role with this number on the wire.
     pub fn from_wire(number: u8) -> Option<Self> {
-        [Self::Supervisor, Self::Encoder, Self::Signaling, Self::Bridge, Self::Operator]
-            .into_iter()
-            .find(|role| *role as u8 == number)
+        [
+            Self::Supervisor,
+            Self::Encoder,
+            Self::Signaling,
+            Self::Bridge,
+            Self::Operator,
+        ]
+        .into_iter()
+        .find(|role| *role as u8 == number)
     }
 }
 

@@ -52,6 +52,9 @@ pub enum RefusalKind {
 impl Refusal {
     /// A refusal of `kind`, with a sentence for a person.
     pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 }

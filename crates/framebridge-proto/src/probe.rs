@@ -29,6 +29,10 @@ pub enum Verdict {
 impl Finding {
     /// A finding.
     pub fn new(what: impl Into<String>, verdict: Verdict, detail: impl Into<String>) -> Self {
-        Self { what: what.into(), verdict, detail: detail.into() }
+        Self {
+            what: what.into(),
+            verdict,
+            detail: detail.into(),
+        }
     }
 }

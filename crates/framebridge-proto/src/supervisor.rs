@@ -10,6 +10,10 @@ use crate::{
 
 /// To the supervisor. Variants are appended only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once a second and never kept: a box would cost more than it saves"
+)]
 pub enum ToSupervisor {
     /// Every second from every daemon. The first one names the process.
     Heartbeat(Heartbeat),

@@ -1,0 +1,399 @@
+//! Reads settings one by one and remembers where each came from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Display},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// Something wrong with one setting, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// `framebridge.toml:12`, `environment` or `--stream`.
+    pub place: String,
+    /// The setting, e.g. `http.listen`, as file or environment spell it.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.place, self.key, self.message)
+    }
+}
+
+/// One effective setting, for `bridgectl config print`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its full key, e.g. `http.listen`.
+    pub key: String,
+    /// Its value as TOML; secrets are masked.
+    pub value: String,
+    /// `default`, `framebridge.toml:12`, `environment` or `--stream`.
+    pub origin: String,
+}
+
+/// Stands in for a secret in [`Entry::value`].
+const MASK: &str = "********";
+
+/// A value as found, not yet understood.
+#[derive(Debug, Clone)]
+enum Raw {
+    Text(String),
+    Number(i64),
+    Bool(bool),
+    List(Vec<String>),
+    Other(&'static str),
+}
+
+struct Found {
+    raw: Raw,
+    place: String,
+    /// As the operator spelled it: the key, or the environment variable's name.
+    spelled: String,
+}
+
+/// Reads settings by key: the environment wins over the file, the file over the default.
+pub(crate) struct Reader<'a> {
+    file: &'a str,
+    text: &'a str,
+    root: &'a DeTable<'a>,
+    env: &'a BTreeMap<String, String>,
+    read: BTreeSet<String>,
+    entries: Vec<Entry>,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+/// What a [`Reader`] leaves behind.
+pub(crate) struct Outcome {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(file: &'a str, text: &'a str, root: &'a DeTable<'a>, env: &'a BTreeMap<String, String>) -> Self {
+        Self {
+            file,
+            text,
+            root,
+            env,
+            read: BTreeSet::new(),
+            entries: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// A setting written as text, e.g. an address.
+    pub(crate) fn text<T: FromStr<Err: Display> + Display>(&mut self, key: &str, default: T) -> T {
+        self.value(key, default, quoted, |raw| match raw {
+            Raw::Text(text) => text.parse().map_err(|error: T::Err| error.to_string()),
+            Raw::Number(_) | Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => Err(expected("a string", &raw)),
+        })
+    }
+
+    /// A setting written as text that need not be there; `secret` ones are masked where printed.
+    pub(crate) fn optional(&mut self, key: &str, secret: bool) -> Option<String> {
+        let show = |value: &Option<String>| match value {
+            Some(_) if secret => quoted(&MASK),
+            Some(text) => quoted(text),
+            None => quoted(&""),
+        };
+        self.value(key, None, show, |raw| match raw {
+            Raw::Text(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+            Raw::Number(_) | Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => Err(expected("a string", &raw)),
+        })
+    }
+
+    /// A whole number; out of `range` it is clamped, with a warning.
+    pub(crate) fn number<N>(&mut self, key: &str, default: N, range: RangeInclusive<N>) -> N
+    where
+        N: TryFrom<i64> + Into<i64> + Copy + Display,
+    {
+        let (low, high): (i64, i64) = ((*range.start()).into(), (*range.end()).into());
+        let mut clamped = None;
+        let value = self.value(key, default, N::to_string, |raw| {
+            let number = match raw {
+                Raw::Number(number) => number,
+                Raw::Text(ref text) => text.parse().map_err(|_not_a_number| expected("a whole number", &raw))?,
+                Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => return Err(expected("a whole number", &raw)),
+            };
+            let held = number.clamp(low, high);
+            if held != number {
+                clamped = Some(format!("{number} is outside {low} to {high}: {held} is used"));
+            }
+            N::try_from(held).map_err(|_never| format!("{held} does not fit"))
+        });
+        if let Some(message) = clamped {
+            let found = self.find(key).map(|found| (found.place, found.spelled));
+            let (place, key) = found.unwrap_or_else(|| (self.file.to_owned(), key.to_owned()));
+            self.warnings.push(Problem { place, key, message });
+        }
+        value
+    }
+
+    /// A span of time in whole milliseconds, under a key that ends in `_ms`.
+    pub(crate) fn millis(&mut self, key: &str, default: Duration, range: RangeInclusive<u32>) -> Duration {
+        let default = u32::try_from(default.as_millis()).unwrap_or(u32::MAX);
+        Duration::from_millis(self.number(key, default, range).into())
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&mut self, key: &str, default: bool) -> bool {
+        self.value(key, default, bool::to_string, |raw| match raw {
+            Raw::Bool(flag) => Ok(flag),
+            Raw::Text(ref text) => text.parse().map_err(|_not_a_bool| expected("true or false", &raw)),
+            Raw::Number(_) | Raw::List(_) | Raw::Other(_) => Err(expected("true or false", &raw)),
+        })
+    }
+
+    /// A list of texts; in the environment separated by commas.
+    pub(crate) fn list<T: FromStr<Err: Display> + Display>(&mut self, key: &str, default: Vec<T>) -> Vec<T> {
+        let show = |list: &Vec<T>| format!("[{}]", list.iter().map(quoted).collect::<Vec<_>>().join(", "));
+        self.value(key, default, show, |raw| {
+            let items = match raw {
+                Raw::List(items) => items,
+                Raw::Text(text) => text
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+                Raw::Number(_) | Raw::Bool(_) | Raw::Other(_) => return Err(expected("a list of strings", &raw)),
+            };
+            items
+                .iter()
+                .map(|item| item.parse().map_err(|error: T::Err| format!("`{item}`: {error}")))
+                .collect()
+        })
+    }
+
+    /// The names of the tables under `key`, in the file's alphabetical order.
+    pub(crate) fn children(&self, key: &str) -> Vec<String> {
+        match self.lookup(key).map(Spanned::get_ref) {
+            Some(DeValue::Table(table)) => table.keys().map(|name| name.get_ref().to_string()).collect(),
+            Some(DeValue::Array(items)) => (0..items.len()).map(|index| index.to_string()).collect(),
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// Whether the operator set `key` at all.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// Notes a setting that came by a flag.
+    pub(crate) fn flagged(&mut self, flag: &str, key: String, value: &impl Display) {
+        self.read.insert(key.clone());
+        self.entries.push(Entry {
+            key,
+            value: quoted(value),
+            origin: flag.to_owned(),
+        });
+    }
+
+    /// Notes a problem with a setting that was understood by itself but not in its place.
+    pub(crate) fn problem(&mut self, key: &str, message: impl Into<String>) {
+        let place = self.find(key).map_or_else(|| self.place_of(key), |found| found.place);
+        self.problems.push(Problem {
+            place,
+            key: key.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    /// Notes a problem with a flag.
+    pub(crate) fn flag_problem(&mut self, flag: &str, value: &str, message: impl Into<String>) {
+        let problem = Problem {
+            place: flag.to_owned(),
+            key: value.to_owned(),
+            message: message.into(),
+        };
+        self.problems.push(problem);
+    }
+
+    /// Ends the reading: what was not read is unknown.
+    pub(crate) fn finish(mut self) -> Outcome {
+        let mut unknown = Vec::new();
+        self.unread("", self.root, &mut unknown);
+        self.problems.extend(unknown);
+        Outcome {
+            entries: self.entries,
+            problems: self.problems,
+            warnings: self.warnings,
+        }
+    }
+
+    fn value<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        show: impl Fn(&T) -> String,
+        understand: impl FnOnce(Raw) -> Result<T, String>,
+    ) -> T {
+        self.read.insert(key.to_owned());
+        let mut origin = "default".to_owned();
+        let value = match self.find(key) {
+            None => default,
+            Some(found) => match understand(found.raw) {
+                Ok(value) => {
+                    origin = found.place;
+                    value
+                }
+                Err(message) => {
+                    self.problems.push(Problem {
+                        place: found.place,
+                        key: found.spelled,
+                        message,
+                    });
+                    default
+                }
+            },
+        };
+        self.entries.push(Entry {
+            key: key.to_owned(),
+            value: show(&value),
+            origin,
+        });
+        value
+    }
+
+    fn find(&self, key: &str) -> Option<Found> {
+        let variable = variable(key);
+        if let Some(text) = self.env.get(&variable) {
+            return Some(Found {
+                raw: Raw::Text(text.clone()),
+                place: "environment".into(),
+                spelled: variable,
+            });
+        }
+        let value = self.lookup(key)?;
+        let raw = match value.get_ref() {
+            DeValue::String(text) => Raw::Text(text.to_string()),
+            DeValue::Boolean(flag) => Raw::Bool(*flag),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_or(Raw::Other("a number past 64 bits"), Raw::Number),
+            DeValue::Array(items) => items
+                .iter()
+                .map(|item| item.get_ref().as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
+                .map_or(Raw::Other("a list with something else in it"), Raw::List),
+            DeValue::Float(_) => Raw::Other("a fraction"),
+            DeValue::Datetime(_) => Raw::Other("a date"),
+            DeValue::Table(_) => Raw::Other("a table"),
+        };
+        Some(Found {
+            raw,
+            place: self.place(value.span().start),
+            spelled: key.to_owned(),
+        })
+    }
+
+    /// The value at a dotted path; a number steps into a list.
+    fn lookup(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        let mut steps = key.split('.');
+        let mut value = self.root.get(steps.next()?)?;
+        for step in steps {
+            value = match value.get_ref() {
+                DeValue::Table(table) => table.get(step)?,
+                DeValue::Array(items) => items.get(step.parse::<usize>().ok()?)?,
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_) => return None,
+            };
+        }
+        Some(value)
+    }
+
+    fn place(&self, offset: usize) -> String {
+        let line = self
+            .text
+            .as_bytes()
+            .iter()
+            .take(offset)
+            .filter(|&&byte| byte == b'\n')
+            .count()
+            + 1;
+        format!("{}:{line}", self.file)
+    }
+
+    /// Where the nearest table around a missing key stands.
+    fn place_of(&self, key: &str) -> String {
+        let mut around = key;
+        while let Some((parent, _)) = around.rsplit_once('.') {
+            if let Some(value) = self.lookup(parent) {
+                return self.place(value.span().start);
+            }
+            around = parent;
+        }
+        self.file.to_owned()
+    }
+
+    fn unread(&self, prefix: &str, table: &DeTable<'_>, unknown: &mut Vec<Problem>) {
+        for (name, value) in table {
+            let key = if prefix.is_empty() {
+                name.get_ref().to_string()
+            } else {
+                format!("{prefix}.{}", name.get_ref())
+            };
+            let below = format!("{key}.");
+            let known_below = self.read.iter().any(|read| read.starts_with(&below));
+            match value.get_ref() {
+                _ if self.read.contains(&key) => {}
+                DeValue::Table(inner) if known_below => self.unread(&key, inner, unknown),
+                DeValue::Array(items) if known_below => {
+                    for (index, item) in items.iter().enumerate() {
+                        if let DeValue::Table(inner) = item.get_ref() {
+                            self.unread(&format!("{key}.{index}"), inner, unknown);
+                        }
+                    }
+                }
+                DeValue::Table(_)
+                | DeValue::Array(_)
+                | DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_) => {
+                    let message = "there is no such setting: `bridgectl config print` lists them".to_owned();
+                    unknown.push(Problem {
+                        place: self.place(name.span().start),
+                        key,
+                        message,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The environment variable that sets `key`: `http.listen` is `FRAMEBRIDGE_HTTP_LISTEN`.
+fn variable(key: &str) -> String {
+    format!("FRAMEBRIDGE_{}", key.to_uppercase().replace(['.', '-'], "_"))
+}
+
+fn quoted(value: &impl Display) -> String {
+    toml::Value::String(value.to_string()).to_string()
+}
+
+fn expected(what: &str, found: &Raw) -> String {
+    match found {
+        Raw::Text(text) => format!("`{text}` is not {what}"),
+        Raw::Number(number) => format!("`{number}` is not {what}"),
+        Raw::Bool(flag) => format!("`{flag}` is not {what}"),
+        Raw::List(_) => format!("a list is not {what}"),
+        Raw::Other(kind) => format!("{kind} is not {what}"),
+    }
+}

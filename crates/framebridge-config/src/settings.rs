@@ -1,0 +1,600 @@
+//! The settings themselves: types, defaults, ranges.
+
+use std::{
+    collections::BTreeMap,
+    env, fmt, fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use framebridge_proto::{StreamName, encoder::Quality};
+use toml::de::DeTable;
+
+use crate::{
+    reader::{Entry, Outcome, Problem, Reader},
+    source::Source,
+};
+
+/// Read when no `--config` and no `FRAMEBRIDGE_CONFIG` names another.
+const DEFAULT_FILE: &str = "/etc/framebridge/framebridge.toml";
+
+/// Everything the operator may decide, validated.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// HTTP: page, WHEP, API.
+    pub http: Http,
+    /// WebRTC: media to viewers.
+    pub webrtc: Webrtc,
+    /// What is captured, by name.
+    pub streams: Vec<Stream>,
+    /// How processes are watched and restarted.
+    pub supervisor: Supervise,
+    /// The studio to register with, if any.
+    pub studio: Option<Studio>,
+    /// Logs.
+    pub log: Log,
+    /// Values that were clamped into their range.
+    pub warnings: Vec<Problem>,
+    entries: Vec<Entry>,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Where signaling listens; port 0 lets the system pick.
+    pub listen: SocketAddr,
+}
+
+/// `[webrtc]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webrtc {
+    /// The one UDP port of all viewers; 0 lets the system pick.
+    pub port: u16,
+    /// Local addresses to bind.
+    pub bind: Vec<IpAddr>,
+    /// Further addresses to offer as host candidates, e.g. the public one of a 1:1 NAT.
+    pub candidates: Vec<IpAddr>,
+    /// STUN and TURN servers that viewers are told of.
+    pub ice_servers: Vec<IceServer>,
+    /// Threads that send media.
+    pub workers: usize,
+    /// Past it, a viewer is refused with 503.
+    pub max_viewers_per_stream: u32,
+    /// What the media plane may hold in memory, MiB.
+    pub memory_budget_mb: u32,
+    /// How long a viewer that has gone quiet keeps its session.
+    pub disconnect_grace: Duration,
+}
+
+/// `[[webrtc.ice_servers]]`
+#[derive(Clone, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:` and `turn:` URLs.
+    pub urls: Vec<String>,
+    /// For TURN.
+    pub username: Option<String>,
+    /// For TURN.
+    pub credential: Option<String>,
+}
+
+/// `[streams.NAME]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// Its name, the `NAME` above.
+    pub name: StreamName,
+    /// Where its pictures come from.
+    pub source: Source,
+    /// What encodes them.
+    pub encoder: EncoderChoice,
+    /// How they are encoded.
+    pub quality: Quality,
+    /// How long the source stays open after the last subscriber left.
+    pub linger: Duration,
+    /// No picture for this long from an open source is a stall.
+    pub stall_timeout: Duration,
+}
+
+/// Which H.264 encoder to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncoderChoice {
+    /// The first hardware encoder that really opens, else software.
+    Auto,
+    /// x264.
+    Software,
+    /// NVIDIA.
+    Nvenc,
+    /// VA-API.
+    Vaapi,
+    /// Intel Quick Sync.
+    Qsv,
+    /// V4L2 memory-to-memory, as on a Raspberry Pi.
+    V4l2m2m,
+}
+
+/// `[supervisor]`; the numbers are the blueprint's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Supervise {
+    /// First wait before a restart; doubles with each failure.
+    pub backoff: Duration,
+    /// Longest wait before a restart.
+    pub backoff_cap: Duration,
+    /// Running this long resets the wait.
+    pub healthy_after: Duration,
+    /// So many failures within the window park a process.
+    pub crash_loop_failures: u32,
+    /// The window.
+    pub crash_loop_window: Duration,
+    /// First stay in park; doubles with each.
+    pub cooldown: Duration,
+    /// Longest stay in park.
+    pub cooldown_cap: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub stop_timeout: Duration,
+    /// So many missed heartbeats make a process wedged.
+    pub missed_heartbeats: u32,
+    /// How often signaling's HTTP is probed.
+    pub probe_interval: Duration,
+    /// How long a probe may take.
+    pub probe_timeout: Duration,
+    /// So many failed probes in a row restart signaling.
+    pub probe_failures: u32,
+    /// So many stale heartbeats in a row restart signaling though HTTP answers.
+    pub stale_heartbeats: u32,
+}
+
+/// `[studio]`
+#[derive(Clone, PartialEq, Eq)]
+pub struct Studio {
+    /// Its address.
+    pub url: String,
+    /// Our token there.
+    pub token: String,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// One JSON object per line instead of text.
+    pub json: bool,
+    /// Levels by module, e.g. `info,framebridge_rtc=debug`.
+    pub filter: String,
+}
+
+/// What settings are made of, all of it given: parsing looks nowhere else.
+#[derive(Debug, Clone, Default)]
+pub struct Input<'a> {
+    /// The file's name, for messages.
+    pub file: &'a str,
+    /// The file's text.
+    pub text: &'a str,
+    /// The environment's `FRAMEBRIDGE_*`.
+    pub env: BTreeMap<String, String>,
+    /// `--stream NAME=SOURCE`, in order.
+    pub streams: &'a [String],
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{0}")]
+    Syntax(Problem),
+    /// Settings that make no sense, all of them.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Settings {
+    /// Reads the file and the environment of this process.
+    ///
+    /// The file is `config`, else `$FRAMEBRIDGE_CONFIG`, else `/etc/framebridge/framebridge.toml` if it exists, else
+    /// the built-in defaults hold: one stream, `test`.
+    ///
+    /// # Errors
+    /// The file can't be read, is no TOML, or holds settings that make no sense (all of them are named).
+    pub fn load(config: Option<&Path>, streams: &[String]) -> Result<Self, ConfigError> {
+        let named = config
+            .map(Path::to_owned)
+            .or_else(|| env::var_os("FRAMEBRIDGE_CONFIG").map(PathBuf::from));
+        let path = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
+        let text = match &path {
+            Some(path) => fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                path: path.clone(),
+                source,
+            })?,
+            None => String::new(),
+        };
+        let file = path.map_or_else(|| "built-in".to_owned(), |path| path.display().to_string());
+        let env = env::vars()
+            .filter(|(name, _)| name.starts_with("FRAMEBRIDGE_"))
+            .collect();
+        Self::parse(&Input {
+            file: &file,
+            text: &text,
+            env,
+            streams,
+        })
+    }
+
+    /// Makes sense of what was read. Pure.
+    ///
+    /// # Errors
+    /// The text is no TOML, or holds settings that make no sense (all of them are named).
+    pub fn parse(input: &Input<'_>) -> Result<Self, ConfigError> {
+        let table = DeTable::parse(input.text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = input.text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1;
+            ConfigError::Syntax(Problem {
+                place: format!("{}:{line}", input.file),
+                key: "TOML".into(),
+                message: error.message().to_owned(),
+            })
+        })?;
+        let mut reader = Reader::new(input.file, input.text, table.get_ref(), &input.env);
+        let mut settings = Self {
+            http: http(&mut reader),
+            webrtc: webrtc(&mut reader),
+            streams: streams(&mut reader, input.streams),
+            supervisor: supervise(&mut reader),
+            studio: studio(&mut reader),
+            log: log(&mut reader),
+            warnings: Vec::new(),
+            entries: Vec::new(),
+        };
+        let Outcome {
+            entries,
+            problems,
+            warnings,
+        } = reader.finish();
+        if !problems.is_empty() {
+            return Err(ConfigError::Invalid(problems));
+        }
+        (settings.entries, settings.warnings) = (entries, warnings);
+        Ok(settings)
+    }
+
+    /// Every setting in force, with where it came from.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The effective configuration as a file that would give it again; secrets are masked.
+    pub fn to_toml(&self) -> String {
+        let mut sections: BTreeMap<&str, Vec<(&str, &Entry)>> = BTreeMap::new();
+        for entry in &self.entries {
+            let (section, name) = entry.key.rsplit_once('.').unwrap_or(("", &entry.key));
+            sections.entry(section).or_default().push((name, entry));
+        }
+        let mut out = String::new();
+        for (section, entries) in sections {
+            out.push_str(&heading(section));
+            for (name, entry) in entries {
+                out.push_str(&format!("{name} = {}  # {}\n", entry.value, entry.origin));
+            }
+            out.push('\n');
+        }
+        out
+    }
+}
+
+/// `[section]`, or `[[section]]` for an item of a list.
+fn heading(section: &str) -> String {
+    match section.rsplit_once('.') {
+        Some((list, index)) if index.bytes().all(|byte| byte.is_ascii_digit()) && list == ICE_SERVERS => {
+            format!("[[{list}]]\n")
+        }
+        Some(_) | None => format!("[{section}]\n"),
+    }
+}
+
+const ICE_SERVERS: &str = "webrtc.ice_servers";
+
+/// Any span from nothing to an hour.
+const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
+
+fn http(reader: &mut Reader<'_>) -> Http {
+    Http {
+        listen: reader.text("http.listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 8890))),
+    }
+}
+
+fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
+    Webrtc {
+        port: reader.number("webrtc.port", 8890, 0..=u16::MAX),
+        bind: reader.list(
+            "webrtc.bind",
+            vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+        ),
+        candidates: reader.list("webrtc.candidates", Vec::new()),
+        workers: usize::from(reader.number("webrtc.workers", 1_u8, 1..=64)),
+        max_viewers_per_stream: reader.number("webrtc.max_viewers_per_stream", 1000, 1..=100_000),
+        memory_budget_mb: reader.number("webrtc.memory_budget_mb", 512, 32..=65_536),
+        disconnect_grace: reader.millis("webrtc.disconnect_grace_ms", Duration::from_secs(12), 1000..=600_000),
+        ice_servers: reader
+            .children(ICE_SERVERS)
+            .iter()
+            .map(|index| {
+                let key = |name: &str| format!("{ICE_SERVERS}.{index}.{name}");
+                IceServer {
+                    urls: ice_urls(reader, &key("urls")),
+                    username: reader.optional(&key("username"), false),
+                    credential: reader.optional(&key("credential"), true),
+                }
+            })
+            .collect(),
+    }
+}
+
+fn ice_urls(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
+    let urls: Vec<String> = reader.list(key, Vec::new());
+    let schemes = ["stun:", "stuns:", "turn:", "turns:"];
+    let bad = urls.iter().find(|url| {
+        !schemes.iter().any(|scheme| url.starts_with(scheme))
+            || url.contains(|c: char| c.is_whitespace() || "<>\";,".contains(c))
+    });
+    if let Some(bad) = bad {
+        reader.problem(
+            key,
+            format!("`{bad}` is no ICE server: use e.g. stun:host:3478 or turn:host:3478?transport=udp"),
+        );
+    } else if urls.is_empty() {
+        reader.problem(key, "an ICE server needs at least one URL");
+    }
+    urls
+}
+
+/// The streams of the file, then those of `--stream`, which wins; with neither, the built-in `test`.
+fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> {
+    let video = stream_defaults(reader);
+    let mut streams = BTreeMap::new();
+    let mut sources = BTreeMap::new();
+    for flag in flags {
+        match stream_flag(flag) {
+            Ok((name, source)) => {
+                sources.insert(name, source);
+            }
+            Err(message) => reader.flag_problem("--stream", flag, message),
+        }
+    }
+    for text in reader.children("streams") {
+        match text.parse::<StreamName>() {
+            Ok(name) => {
+                let source = match sources.remove(&name) {
+                    Some(source) => {
+                        reader.flagged("--stream", format!("streams.{name}.source"), &source);
+                        source
+                    }
+                    None => file_source(reader, &name),
+                };
+                streams.insert(name.clone(), stream(reader, name, source, &video));
+            }
+            Err(error) => reader.problem(&format!("streams.{text}"), error.to_string()),
+        }
+    }
+    if streams.is_empty() && sources.is_empty() && flags.is_empty() && reader.children("streams").is_empty() {
+        let name: StreamName = StreamName::from_str("test").expect("a valid name");
+        streams.insert(name.clone(), stream(reader, name, Source::Test, &video));
+    }
+    for (name, source) in sources {
+        reader.flagged("--stream", format!("streams.{name}.source"), &source);
+        streams.insert(name.clone(), stream(reader, name, source, &video));
+    }
+    streams.into_values().collect()
+}
+
+/// `NAME=SOURCE`
+fn stream_flag(flag: &str) -> Result<(StreamName, Source), String> {
+    let (name, source) = flag
+        .split_once('=')
+        .ok_or("use NAME=SOURCE, e.g. door=rtsp://camera/stream")?;
+    Ok((
+        name.parse()
+            .map_err(|error: framebridge_proto::InvalidStreamName| error.to_string())?,
+        source
+            .parse()
+            .map_err(|error: crate::InvalidSource| error.to_string())?,
+    ))
+}
+
+fn file_source(reader: &mut Reader<'_>, name: &StreamName) -> Source {
+    let key = format!("streams.{name}.source");
+    let source = reader.text(&key, Source::Test);
+    if !reader.has(&key) {
+        reader.problem(&key, "a stream needs a source, e.g. source = \"rtsp://camera/stream\"");
+    }
+    source
+}
+
+/// What a stream has that says nothing of its own: `[video]`.
+struct StreamDefaults {
+    encoder: EncoderChoice,
+    quality: Quality,
+    linger: Duration,
+    stall_timeout: Duration,
+}
+
+/// The blueprint's 1280 longest edge, 30 fps, `balanced`: 2.5 Mb/s carries 720p30 of a desktop without visible blocks.
+const BUILT_IN: StreamDefaults = StreamDefaults {
+    encoder: EncoderChoice::Auto,
+    quality: Quality {
+        bitrate: 2_500_000,
+        fps: 30,
+        longest_edge: 1280,
+    },
+    linger: Duration::from_secs(5),
+    stall_timeout: Duration::from_secs(2),
+};
+
+fn stream_defaults(reader: &mut Reader<'_>) -> StreamDefaults {
+    video(reader, "video", &BUILT_IN)
+}
+
+fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &StreamDefaults) -> Stream {
+    let StreamDefaults {
+        encoder,
+        quality,
+        linger,
+        stall_timeout,
+    } = video(reader, &format!("streams.{name}"), defaults);
+    Stream {
+        name,
+        source,
+        encoder,
+        quality,
+        linger,
+        stall_timeout,
+    }
+}
+
+fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> StreamDefaults {
+    let key = |name: &str| format!("{section}.{name}");
+    StreamDefaults {
+        encoder: reader.text(&key("encoder"), defaults.encoder),
+        quality: Quality {
+            bitrate: reader.number(&key("bitrate"), defaults.quality.bitrate, Quality::BITRATE),
+            fps: reader.number(&key("fps"), defaults.quality.fps, Quality::FPS),
+            longest_edge: reader.number(
+                &key("longest_edge"),
+                defaults.quality.longest_edge,
+                Quality::LONGEST_EDGE,
+            ),
+        },
+        linger: reader.millis(&key("linger_ms"), defaults.linger, UP_TO_AN_HOUR),
+        stall_timeout: reader.millis(&key("stall_timeout_ms"), defaults.stall_timeout, 500..=60_000),
+    }
+}
+
+fn supervise(reader: &mut Reader<'_>) -> Supervise {
+    let seconds = Duration::from_secs;
+    let mut millis = |name: &str, default, range| reader.millis(&format!("supervisor.{name}"), default, range);
+    let backoff = millis("backoff_ms", Duration::from_millis(100), 10..=60_000);
+    let backoff_cap = millis("backoff_cap_ms", seconds(30), 10..=3_600_000);
+    let healthy_after = millis("healthy_after_ms", seconds(60), 1000..=3_600_000);
+    let crash_loop_window = millis("crash_loop_window_ms", seconds(60), 1000..=3_600_000);
+    let cooldown = millis("cooldown_ms", seconds(30), 100..=3_600_000);
+    let cooldown_cap = millis("cooldown_cap_ms", seconds(300), 100..=3_600_000);
+    let stop_timeout = millis("stop_timeout_ms", seconds(5), 100..=60_000);
+    let probe_interval = millis("probe_interval_ms", seconds(1), 100..=60_000);
+    let probe_timeout = millis("probe_timeout_ms", seconds(1), 100..=60_000);
+    Supervise {
+        backoff,
+        backoff_cap,
+        healthy_after,
+        crash_loop_failures: reader.number("supervisor.crash_loop_failures", 5, 1..=1000),
+        crash_loop_window,
+        cooldown,
+        cooldown_cap,
+        stop_timeout,
+        missed_heartbeats: reader.number("supervisor.missed_heartbeats", 3, 1..=1000),
+        probe_interval,
+        probe_timeout,
+        probe_failures: reader.number("supervisor.probe_failures", 3, 1..=1000),
+        stale_heartbeats: reader.number("supervisor.stale_heartbeats", 12, 1..=1000),
+    }
+}
+
+fn studio(reader: &mut Reader<'_>) -> Option<Studio> {
+    match (
+        reader.optional("studio.url", false),
+        reader.optional("studio.token", true),
+    ) {
+        (None, None) => None,
+        (Some(url), Some(token)) => {
+            if !["ws://", "wss://", "http://", "https://"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme))
+            {
+                reader.problem(
+                    "studio.url",
+                    format!("`{url}` is no studio: use e.g. https://studio.example"),
+                );
+            }
+            Some(Studio { url, token })
+        }
+        (Some(_), None) => {
+            reader.problem(
+                "studio.token",
+                "a studio needs a token: make one with `studio token new NAME`",
+            );
+            None
+        }
+        (None, Some(_)) => {
+            reader.problem(
+                "studio.url",
+                "a studio token needs a studio, e.g. url = \"https://studio.example\"",
+            );
+            None
+        }
+    }
+}
+
+fn log(reader: &mut Reader<'_>) -> Log {
+    Log {
+        json: reader.flag("log.json", false),
+        filter: reader.text("log.filter", "info".to_owned()),
+    }
+}
+
+impl EncoderChoice {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Auto, "auto"),
+        (Self::Software, "software"),
+        (Self::Nvenc, "nvenc"),
+        (Self::Vaapi, "vaapi"),
+        (Self::Qsv, "qsv"),
+        (Self::V4l2m2m, "v4l2m2m"),
+    ];
+}
+
+impl fmt::Display for EncoderChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            Self::ALL
+                .iter()
+                .find(|(choice, _)| choice == self)
+                .map_or("auto", |(_, name)| name),
+        )
+    }
+}
+
+impl FromStr for EncoderChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names = || Self::ALL.map(|(_, name)| name).join(", ");
+        Self::ALL
+            .iter()
+            .find_map(|&(choice, name)| (name == text).then_some(choice))
+            .ok_or_else(|| format!("`{text}` is no encoder: use one of {}", names()))
+    }
+}
+
+impl fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IceServer")
+            .field("urls", &self.urls)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Studio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Studio").field("url", &self.url).finish_non_exhaustive()
+    }
+}

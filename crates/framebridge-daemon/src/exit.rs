@@ -1,0 +1,54 @@
+//! Exit codes, which the restart policy reads.
+
+use std::process::ExitCode;
+
+/// Why a daemon ended, as its exit code says it. Attach one to an error with `.context(Exit::Config)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[repr(u8)]
+pub enum Exit {
+    /// Stopped as asked.
+    #[error("done")]
+    Ok = 0,
+    /// Failed in a way that has no code of its own.
+    #[error("failed")]
+    Failure = 1,
+    /// The command line makes no sense.
+    #[error("wrong usage")]
+    Usage = 64,
+    /// Something needed is not there.
+    #[error("unavailable")]
+    Unavailable = 69,
+    /// A mistake of ours: a panic.
+    #[error("internal error")]
+    Software = 70,
+    /// Wedged, or lost something that a new start brings back.
+    #[error("temporary failure")]
+    Temporary = 75,
+    /// The other side speaks another protocol version. Not retried.
+    #[error("protocol mismatch")]
+    Protocol = 76,
+    /// The configuration makes no sense. Not retried.
+    #[error("configuration")]
+    Config = 78,
+}
+
+impl Exit {
+    /// The code that `error` carries, or that its kind implies.
+    pub fn of(error: &anyhow::Error) -> Self {
+        if error.chain().any(|cause| cause.is::<framebridge_config::ConfigError>()) {
+            return Self::Config;
+        }
+        error.downcast_ref::<Self>().copied().unwrap_or(Self::Failure)
+    }
+
+    /// The number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}

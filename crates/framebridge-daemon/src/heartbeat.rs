@@ -1,0 +1,46 @@
+//! Telling the supervisor every second what was done.
+
+use framebridge_ipc::{Identity, RuntimeDir, connect};
+use framebridge_proto::{
+    Role,
+    limits::{HEARTBEAT_INTERVAL, RECONNECT_INTERVAL},
+    supervisor::{FromSupervisor, Heartbeat, Progress, ToSupervisor},
+};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+/// Sends `progress()` every second for as long as it is polled; connects anew, for ever, when the supervisor is gone.
+///
+/// The first heartbeat goes out as soon as the link is there. A supervisor that does not read is given up after one
+/// interval, because a heartbeat that waits in a full socket says nothing.
+pub async fn heartbeats(dir: RuntimeDir, identity: Identity, mut progress: impl FnMut() -> Progress) {
+    let socket = dir.socket(Role::Supervisor, None);
+    let mut sequence = 0;
+    loop {
+        match connect::<FromSupervisor, ToSupervisor>(&socket, &identity, Role::Supervisor).await {
+            Ok(mut link) => {
+                tracing::debug!(pid = link.peer.pid, "linked to the supervisor");
+                let mut ticks = interval(HEARTBEAT_INTERVAL);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+                loop {
+                    tokio::select! {
+                        // Nothing is asked on this link, so whatever comes is its end. Both arms are cancel-safe.
+                        _ended = link.receiver.recv() => break,
+                        _ = ticks.tick() => {}
+                    }
+                    let heartbeat = ToSupervisor::Heartbeat(Heartbeat {
+                        sequence,
+                        progress: progress(),
+                    });
+                    sequence += 1;
+                    match timeout(HEARTBEAT_INTERVAL, link.sender.send(&heartbeat)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) | Err(_) => break,
+                    }
+                }
+                tracing::debug!("the link to the supervisor ended");
+            }
+            Err(error) => tracing::trace!(%error, "no supervisor yet"),
+        }
+        sleep(RECONNECT_INTERVAL).await;
+    }
+}

@@ -1,0 +1,102 @@
+//! Logs: one line per event to stderr, the process's name in front, so that several processes can share a terminal.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use anyhow::Context as _;
+use framebridge_config::Log;
+use tracing_subscriber::{
+    Layer as _,
+    filter::Targets,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use crate::Exit;
+
+/// Starts logging as `process`.
+pub(crate) fn start(process: &str, log: &Log) -> anyhow::Result<()> {
+    let filter: Targets = log
+        .filter
+        .parse()
+        .with_context(|| format!("log.filter: `{}`", log.filter))
+        .context(Exit::Config)?;
+    let writer = Lines {
+        prefix: prefix(process, log.json),
+    };
+    let layer = fmt::layer().with_writer(writer);
+    let layer = if log.json {
+        layer.json().flatten_event(true).boxed()
+    } else {
+        layer.with_ansi(io::stderr().is_terminal()).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init()
+        .context("logging was started twice")
+}
+
+/// What replaces the `{` of a JSON line, or stands before a line of text.
+fn prefix(process: &str, json: bool) -> Prefix {
+    if json {
+        Prefix {
+            text: format!("{{\"process\":\"{process}\","),
+            replaces: b"{",
+        }
+    } else {
+        Prefix {
+            text: format!("[{process}] "),
+            replaces: b"",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Prefix {
+    text: String,
+    replaces: &'static [u8],
+}
+
+/// Writes each event in one call, so that lines of several processes do not mix.
+struct Lines {
+    prefix: Prefix,
+}
+
+struct Line<'a>(&'a Prefix);
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Line(&self.prefix)
+    }
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let rest = event.strip_prefix(self.0.replaces).unwrap_or(event);
+        let line = [self.0.text.as_bytes(), rest].concat();
+        io::stderr().write_all(&line).map(|()| event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_in_front_of_text_and_into_json() {
+        assert_eq!(prefix("encoder-test", false).text, "[encoder-test] ");
+        let json = prefix("encoder-test", true);
+        let line = [
+            json.text.as_bytes(),
+            br#"{"level":"INFO"}"#.strip_prefix(json.replaces).expect("JSON"),
+        ]
+        .concat();
+        assert_eq!(line, br#"{"process":"encoder-test","level":"INFO"}"#);
+    }
+}

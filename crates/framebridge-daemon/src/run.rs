@@ -1,0 +1,102 @@
+//! From arguments to exit code, the same way in every daemon.
+
+use std::{io::Write as _, panic, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use framebridge_config::Settings;
+use framebridge_ipc::RuntimeDir;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Args, Exit, Tasks, logging};
+
+/// How long blocking work may hold up the end once the body is done.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
+
+/// What a daemon's body is given.
+#[derive(Debug)]
+pub struct Context {
+    /// What the operator asked for.
+    pub settings: Settings,
+    /// The arguments, to pass on.
+    pub args: Args,
+    /// Where the sockets are; it exists.
+    pub dir: RuntimeDir,
+    /// Cancelled by SIGTERM and SIGINT.
+    pub stop: CancellationToken,
+    /// Owner of the daemon's tasks.
+    pub tasks: Tasks,
+}
+
+/// Runs a daemon called `process`: settings, logs, runtime, signals, then `body`, whose error becomes one logged line
+/// and an exit code. A panic on any thread ends the process with [`Exit::Software`], so that nothing lives on half.
+pub fn run<F>(process: &str, args: Args, body: F) -> ExitCode
+where
+    F: AsyncFnOnce(Context) -> anyhow::Result<()>,
+{
+    let outcome = start(process, args, body);
+    let Err(error) = outcome else {
+        return Exit::Ok.into();
+    };
+    let exit = Exit::of(&error);
+    tracing::error!(code = exit.code(), "{error:#}");
+    if !tracing::enabled!(tracing::Level::ERROR) {
+        // Logging has not started, or is filtered: the reason must be seen all the same.
+        _ = writeln!(std::io::stderr(), "[{process}] {error:#}");
+    }
+    exit.into()
+}
+
+fn start<F>(process: &str, args: Args, body: F) -> anyhow::Result<()>
+where
+    F: AsyncFnOnce(Context) -> anyhow::Result<()>,
+{
+    let settings = args.load()?;
+    logging::start(process, &settings.log)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    exit_on_panic();
+    let dir = RuntimeDir::resolve();
+    dir.create().context(Exit::Unavailable)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let outcome = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let tasks = Tasks::new(stop.clone());
+        let mut terminate = signal(SignalKind::terminate()).context("catching SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("catching SIGINT")?;
+        let signalled = stop.clone();
+        tasks.spawn(async move {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!("stopping: {name}");
+            signalled.cancel();
+        });
+        body(Context {
+            settings,
+            args,
+            dir,
+            stop,
+            tasks,
+        })
+        .await
+    });
+    runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+    outcome
+}
+
+fn exit_on_panic() {
+    panic::set_hook(Box::new(|panic| {
+        tracing::error!("panicked: {panic}");
+        #[expect(
+            clippy::exit,
+            reason = "a process that has panicked somewhere must not live on half: it is restarted"
+        )]
+        std::process::exit(Exit::Software.code().into());
+    }));
+}

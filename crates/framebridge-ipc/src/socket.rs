@@ -1,0 +1,206 @@
+//! Unix sockets: the only file that knows them. Bind, accept, connect; everything above is typed links.
+
+use std::{
+    fs, io,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use framebridge_proto::{Role, limits::MAX_CONNECTIONS};
+use interprocess::{
+    local_socket::{
+        GenericFilePath, ListenerOptions, Name, ToFsName as _,
+        tokio::{Listener as LocalListener, Stream as LocalStream},
+        traits::tokio::{Listener as _, Stream as _},
+    },
+    os::unix::local_socket::ListenerOptionsExt as _,
+};
+use rustix::net::sockopt::socket_peercred;
+use tokio::{
+    net::UnixStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+use crate::{
+    codec::Message,
+    handshake::{Credentials, HandshakeError, Identity, exchange},
+    link::Link,
+};
+
+/// Only we may connect; the runtime directory's 0700 says so too.
+const SOCKET_MODE: libc::mode_t = 0o600;
+
+/// A bound socket that makes typed links.
+#[derive(Debug)]
+pub struct Listener<In, Out> {
+    listener: LocalListener,
+    identity: Arc<Identity>,
+    places: Arc<Semaphore>,
+    direction: PhantomData<fn(Out) -> In>,
+}
+
+/// A connection whose handshake is still to come; let each have it on a task of its own.
+#[derive(Debug)]
+pub struct Incoming<In, Out> {
+    stream: UnixStream,
+    identity: Arc<Identity>,
+    permit: OwnedSemaphorePermit,
+    direction: PhantomData<fn(Out) -> In>,
+}
+
+/// Why a socket could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A live process listens there.
+    #[error("{} is in use by pid {pid}: stop that process first", path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+        /// Who holds it.
+        pid: u32,
+    },
+    /// The system refused.
+    #[error("can't bind {} (its path may have up to 107 bytes)", path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why no link came about.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody listens there.
+    #[error("nobody listens on {}", path.display())]
+    Absent {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody listens, and it went no further.
+    #[error("the process behind {} was not accepted", path.display())]
+    Handshake {
+        /// The socket.
+        path: PathBuf,
+        /// What was wrong.
+        #[source]
+        source: HandshakeError,
+    },
+}
+
+impl<In: Message, Out: Message> Listener<In, Out> {
+    /// Binds `path`, mode 0600. The file of a process that is gone is taken over. The file goes when this is dropped.
+    ///
+    /// # Errors
+    /// A live process holds it (named by its pid), or the system refuses.
+    pub async fn bind(path: &Path, identity: &Identity) -> Result<Self, BindError> {
+        let failed = |source| BindError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        match open(path).await {
+            Ok(stream) => {
+                let pid = credentials(&stream).map_err(failed)?.pid;
+                return Err(BindError::InUse {
+                    path: path.to_owned(),
+                    pid,
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path).map_err(failed)?;
+                tracing::debug!(path = %path.display(), "took over the socket of a process that is gone");
+            }
+            Err(_absent) => {}
+        }
+        let listener = ListenerOptions::new()
+            .name(name(path).map_err(failed)?)
+            .mode(SOCKET_MODE)
+            .create_tokio()
+            .map_err(failed)?;
+        Ok(Self {
+            listener,
+            identity: Arc::new(identity.clone()),
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            direction: PhantomData,
+        })
+    }
+
+    /// The next connection. Past [`MAX_CONNECTIONS`] at once, further ones are closed as they come. Cancel-safe.
+    ///
+    /// # Errors
+    /// The system's; it is worth trying again after a pause.
+    pub async fn accept(&self) -> io::Result<Incoming<In, Out>> {
+        loop {
+            let LocalStream::UdSocket(stream) = self.listener.accept().await?;
+            if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
+                return Ok(Incoming {
+                    stream: stream.into(),
+                    identity: Arc::clone(&self.identity),
+                    permit,
+                    direction: PhantomData,
+                });
+            }
+            tracing::warn!(limit = MAX_CONNECTIONS, "closed a connection over the limit");
+        }
+    }
+}
+
+impl<In: Message, Out: Message> Incoming<In, Out> {
+    /// Exchanges hellos.
+    ///
+    /// # Errors
+    /// The peer is not one of ours, or too slow; the connection is closed.
+    pub async fn handshake(mut self) -> Result<Link<In, Out>, HandshakeError> {
+        let credentials = credentials(&self.stream).map_err(HandshakeError::Io)?;
+        let peer = exchange(&mut self.stream, &self.identity, credentials, None).await?;
+        Ok(Link::new(self.stream, peer, Some(self.permit)))
+    }
+}
+
+/// Connects to the process that listens on `path` and is an `expected`.
+///
+/// # Errors
+/// Nobody listens there, or the handshake failed.
+pub async fn connect<In: Message, Out: Message>(
+    path: &Path,
+    identity: &Identity,
+    expected: Role,
+) -> Result<Link<In, Out>, ConnectError> {
+    let refused = |source| ConnectError::Handshake {
+        path: path.to_owned(),
+        source,
+    };
+    let mut stream = open(path).await.map_err(|source| ConnectError::Absent {
+        path: path.to_owned(),
+        source,
+    })?;
+    let credentials = credentials(&stream).map_err(|source| refused(HandshakeError::Io(source)))?;
+    let peer = exchange(&mut stream, identity, credentials, Some(expected))
+        .await
+        .map_err(refused)?;
+    Ok(Link::new(stream, peer, None))
+}
+
+async fn open(path: &Path) -> io::Result<UnixStream> {
+    let LocalStream::UdSocket(stream) = LocalStream::connect(name(path)?).await?;
+    Ok(stream.into())
+}
+
+fn name(path: &Path) -> io::Result<Name<'_>> {
+    path.to_fs_name::<GenericFilePath>()
+}
+
+fn credentials(stream: &UnixStream) -> io::Result<Credentials> {
+    let found = socket_peercred(stream)?;
+    let pid = u32::try_from(found.pid.as_raw_nonzero().get()).map_err(io::Error::other)?;
+    Ok(Credentials {
+        pid,
+        uid: found.uid.as_raw(),
+    })
+}
