@@ -1,1 +1,35 @@
-//! stub
+//! `bridgectl`: asks a running Framebridge how it is, and tells it what to do.
+//!
+//! Every verb is one question or one order to the supervisor or to a stream's encoder, over the same sockets the
+//! daemons use. It keeps no state and makes no decision of its own: what it prints is what it was told. The one program
+//! it starts is the encoder's own probe, for `doctor`, since only that binary links FFmpeg.
+
+mod ask;
+mod cli;
+mod exit;
+mod table;
+mod verbs;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::{cli::Cli, exit::Exit};
+
+/// Parses `arguments`, carries the verb out, and gives back the exit code that `docs/operations.md` lists.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(refused) => return exit::refuse(&refused),
+    };
+    execute(cli).unwrap_or_else(|error| exit::fail(&error)).into()
+}
+
+fn execute(cli: Cli) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(verbs::run(cli.verb))
+}

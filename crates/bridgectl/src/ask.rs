@@ -1,0 +1,48 @@
+//! Asking the daemons.
+
+use std::fmt;
+
+use anyhow::{Context as _, bail};
+use framebridge_ipc::{EncoderClient, Identity, RuntimeDir, SupervisorClient};
+use framebridge_proto::{
+    Role, StreamName,
+    encoder::{EncoderAnswer, EncoderRequest},
+    status::Status,
+    supervisor::{SupervisorAnswer, SupervisorRequest},
+};
+
+/// What went wrong is that the supervisor could not be reached; the error below it says where it was looked for.
+#[derive(Debug)]
+pub(crate) struct NoSupervisor;
+
+impl fmt::Display for NoSupervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no supervisor is reachable")
+    }
+}
+
+/// Asks the supervisor one thing.
+pub(crate) async fn supervisor(request: SupervisorRequest) -> anyhow::Result<SupervisorAnswer> {
+    let dir = RuntimeDir::resolve();
+    let mut client = SupervisorClient::connect(&dir, &Identity::new(Role::Operator))
+        .await
+        .context(NoSupervisor)?;
+    Ok(client.request(request).await?)
+}
+
+/// Asks the supervisor for the whole picture.
+pub(crate) async fn status() -> anyhow::Result<Status> {
+    match supervisor(SupervisorRequest::Status).await? {
+        SupervisorAnswer::Status(status) => Ok(status),
+        other => bail!("the supervisor answered something else: {other:?}"),
+    }
+}
+
+/// Asks the encoder of `stream` one thing.
+pub(crate) async fn encoder(stream: &StreamName, request: EncoderRequest) -> anyhow::Result<EncoderAnswer> {
+    let dir = RuntimeDir::resolve();
+    let mut client = EncoderClient::connect(&dir, &Identity::new(Role::Operator), stream)
+        .await
+        .with_context(|| format!("the encoder of `{stream}` is not reachable"))?;
+    Ok(client.request(request).await?)
+}

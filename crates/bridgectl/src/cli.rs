@@ -1,0 +1,151 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use framebridge_proto::{StreamName, encoder::QualityChange};
+
+/// Ask a running Framebridge how it is, and tell it what to do.
+#[derive(Debug, Parser)]
+#[command(name = "bridgectl", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, all healthy; 1 not done, or degraded; 2 down; 3 no supervisor reachable; 64 usage;
+78 configuration.
+Sockets are looked for in $FRAMEBRIDGE_RUNTIME_DIR, else $XDG_RUNTIME_DIR/framebridge, else /run/framebridge.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Every process and every stream at a glance
+    Status(Status),
+    /// Stop a process and start it again
+    Restart {
+        /// Its name, as `status` shows it
+        process: String,
+    },
+    /// Show or change how a stream is encoded
+    Quality(Quality),
+    /// Save a stream's latest picture
+    Snapshot(Snapshot),
+    /// Look for what keeps Framebridge from working on this machine
+    Doctor(framebridge_daemon::Args),
+    /// Check or print the configuration
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// For scripts: the same as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Stay, and show it anew every second
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Quality {
+    /// The stream
+    pub(crate) stream: StreamName,
+    /// Frames per second
+    #[arg(long)]
+    fps: Option<u32>,
+    /// Bits per second; `k` and `M` are understood
+    #[arg(long, value_parser = bits_per_second)]
+    bitrate: Option<u32>,
+    /// Longest edge of the picture, in pixels
+    #[arg(long)]
+    size: Option<u32>,
+}
+
+impl Quality {
+    /// What is to change; `None` if it was only asked for.
+    pub(crate) fn change(&self) -> Option<QualityChange> {
+        let change = QualityChange {
+            bitrate: self.bitrate,
+            fps: self.fps,
+            longest_edge: self.size,
+        };
+        (change != QualityChange::default()).then_some(change)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Snapshot {
+    /// The stream
+    pub(crate) stream: StreamName,
+    /// Where to save it: JPEG, or PNG if the name ends in .png
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Say whether it is valid, and if not which key on which line is wrong
+    Check(framebridge_daemon::Args),
+    /// Print what is in force: file, environment and defaults together, secrets masked
+    Print(framebridge_daemon::Args),
+}
+
+/// Reads `800000`, `800k`, `2.5M`.
+fn bits_per_second(text: &str) -> Result<u32, String> {
+    let (number, factor) = match text.strip_suffix(['k', 'K']) {
+        Some(number) => (number, 1e3),
+        None => text
+            .strip_suffix(['m', 'M'])
+            .map_or((text, 1.0), |number| (number, 1e6)),
+    };
+    let bits = number.parse::<f64>().map_err(|error| error.to_string())? * factor;
+    // Through text, because that refuses what a u32 can't hold instead of bending it.
+    format!("{bits:.0}")
+        .parse()
+        .map_err(|_| format!("`{text}` is not a bitrate"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bitrates_are_read_as_people_write_them() {
+        for (text, bits) in [
+            ("800000", 800_000),
+            ("800k", 800_000),
+            ("2.5M", 2_500_000),
+            ("3m", 3_000_000),
+        ] {
+            assert_eq!(bits_per_second(text), Ok(bits));
+        }
+        for text in ["", "fast", "-1", "NaN", "1e99", "5000M"] {
+            assert!(bits_per_second(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn quality_without_a_value_changes_nothing() {
+        let parse = |line: &str| {
+            let Verb::Quality(quality) = Cli::try_parse_from(line.split(' ')).unwrap().verb else {
+                unreachable!()
+            };
+            quality.change()
+        };
+        assert_eq!(parse("bridgectl quality test"), None);
+        let change = QualityChange {
+            fps: Some(15),
+            ..QualityChange::default()
+        };
+        assert_eq!(parse("bridgectl quality test --fps 15"), Some(change));
+    }
+}

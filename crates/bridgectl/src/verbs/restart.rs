@@ -1,0 +1,16 @@
+//! `bridgectl restart NAME`
+
+use std::io::{self, Write as _};
+
+use framebridge_proto::supervisor::SupervisorRequest;
+
+use crate::{ask, exit::Exit};
+
+pub(crate) async fn run(process: String) -> anyhow::Result<Exit> {
+    ask::supervisor(SupervisorRequest::Restart {
+        process: process.clone(),
+    })
+    .await?;
+    writeln!(io::stdout(), "{process} is being restarted")?;
+    Ok(Exit::Ok)
+}
