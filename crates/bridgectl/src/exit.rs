@@ -36,10 +36,10 @@ impl From<Exit> for ExitCode {
 pub(crate) fn fail(error: &anyhow::Error) -> Exit {
     // A closed stderr leaves nobody to tell.
     _ = writeln!(io::stderr(), "bridgectl: {error:#}");
-    if error.is::<NoSupervisor>() {
-        Exit::NoSupervisor
-    } else {
-        Exit::Failure
+    match error {
+        _ if error.is::<NoSupervisor>() => Exit::NoSupervisor,
+        _ if error.is::<ConfigError>() => Exit::Config,
+        _ => Exit::Failure,
     }
 }
 
