@@ -71,6 +71,13 @@ pub struct Encoded {
     pub(crate) payload: Bytes,
 }
 
+impl Encoded {
+    /// All of it in one piece, as it goes over the wire. Copies; links don't.
+    pub fn to_bytes(&self) -> Bytes {
+        [&self.head[..], &self.payload[..]].concat().into()
+    }
+}
+
 /// Why a message can't be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {

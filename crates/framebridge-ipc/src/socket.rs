@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     marker::PhantomData,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -113,6 +114,10 @@ impl<In: Message, Out: Message> Listener<In, Out> {
                 });
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                // A plain file refuses connections too, and is not ours to remove.
+                if !fs::symlink_metadata(path).map_err(failed)?.file_type().is_socket() {
+                    return Err(failed(io::ErrorKind::AlreadyExists.into()));
+                }
                 fs::remove_file(path).map_err(failed)?;
                 tracing::debug!(path = %path.display(), "took over the socket of a process that is gone");
             }

@@ -1,0 +1,198 @@
+//! The codec: golden bytes that later versions must keep, and bytes from nowhere.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on says so by panicking")]
+
+use bytes::Bytes;
+use framebridge_ipc::{DecodeError, EncodeError, Message, decode, encode};
+use framebridge_proto::{
+    RequestId, StreamName,
+    encoder::{
+        EncoderAnswer, EncoderRequest, FromEncoder, ImageFormat, Quality, QualityChange, SourceState, ToEncoder,
+    },
+    limits::MAX_MEDIA_MESSAGE,
+    media::{AccessUnit, Codec, CodecParameters},
+    supervisor::{
+        BridgeProgress, FromSupervisor, Heartbeat, Progress, SupervisorAnswer, SupervisorRequest, ToSupervisor,
+    },
+};
+use proptest::prelude::*;
+
+/// Encodes to exactly `golden` (length prefix included), and `golden` decodes to the same again.
+fn golden<M: Message + PartialEq + std::fmt::Debug>(message: &M, golden: &[u8]) {
+    let bytes = encode(message).unwrap().to_bytes();
+    assert_eq!(
+        bytes, golden,
+        "the bytes of {message:?} changed: append variants, never move them"
+    );
+    assert_eq!(&decode::<M>(bytes.slice(4..)).unwrap(), message);
+}
+
+#[test]
+fn protocol_1_to_an_encoder_keeps_its_bytes() {
+    golden(&ToEncoder::Subscribe, b"\0\0\0\x05\0\0\0\x01\x00");
+    golden(&ToEncoder::Unsubscribe, b"\0\0\0\x05\0\0\0\x01\x01");
+    golden(&ToEncoder::RequestKeyframe, b"\0\0\0\x05\0\0\0\x01\x02");
+    let ask = |request| ToEncoder::Request {
+        id: RequestId(7),
+        request,
+    };
+    let change = QualityChange {
+        bitrate: Some(100_000),
+        fps: None,
+        longest_edge: Some(64),
+    };
+    golden(
+        &ask(EncoderRequest::SetQuality(change)),
+        b"\0\0\0\x10\0\0\0\x0c\x03\x07\x00\x01\xfc\xa0\x86\x01\x00\x00\x01\x40",
+    );
+    golden(
+        &ask(EncoderRequest::Snapshot(ImageFormat::Png)),
+        b"\0\0\0\x08\0\0\0\x04\x03\x07\x04\x01",
+    );
+}
+
+#[test]
+fn protocol_1_from_an_encoder_keeps_its_bytes() {
+    golden(&FromEncoder::Source(SourceState::Live), b"\0\0\0\x06\0\0\0\x02\x00\x02");
+    let unavailable = SourceState::Unavailable {
+        reason: "no".into(),
+        retry_in_ms: 100,
+    };
+    golden(
+        &FromEncoder::Source(unavailable),
+        b"\0\0\0\x0a\0\0\0\x06\x00\x04\x02no\x64",
+    );
+    let parameters = CodecParameters {
+        codec: Codec::H264,
+        width: 64,
+        height: 48,
+        fps: 30,
+        bitrate: 200,
+        encoder: "x".into(),
+    };
+    golden(
+        &FromEncoder::Parameters(parameters),
+        b"\0\0\0\x0c\0\0\0\x08\x01\x00\x40\x30\x1e\xc8\x01x",
+    );
+    let payload = Bytes::from_static(b"\0\0\x01picture");
+    let unit = AccessUnit {
+        sequence: 1,
+        captured_ns: 2,
+        encoded_ns: 300,
+        pts: 4,
+        keyframe: true,
+        payload,
+    };
+    golden(
+        &FromEncoder::Frame(unit),
+        b"\0\0\0\x16\0\0\0\x08\x02\x01\x02\xfb\x2c\x01\x04\x01\0\0\x01picture",
+    );
+    golden(&FromEncoder::Lost { frames: 9 }, b"\0\0\0\x06\0\0\0\x02\x03\x09");
+    let quality = Quality {
+        bitrate: 200,
+        fps: 30,
+        longest_edge: 64,
+    };
+    let result = Ok(EncoderAnswer::Quality {
+        quality,
+        changed: false,
+    });
+    golden(
+        &FromEncoder::Response {
+            id: RequestId(1),
+            result,
+        },
+        b"\0\0\0\x0c\0\0\0\x08\x04\x01\x00\x01\xc8\x1e\x40\x00",
+    );
+}
+
+#[test]
+fn protocol_1_with_the_supervisor_keeps_its_bytes() {
+    let progress = Progress::Bridge(BridgeProgress {
+        state: "up".into(),
+        reason: None,
+    });
+    golden(
+        &ToSupervisor::Heartbeat(Heartbeat { sequence: 3, progress }),
+        b"\0\0\0\x0b\0\0\0\x07\x00\x03\x02\x02up\x00",
+    );
+    let restart = SupervisorRequest::Restart {
+        process: "bridge".into(),
+    };
+    golden(
+        &ToSupervisor::Request {
+            id: RequestId(2),
+            request: restart,
+        },
+        b"\0\0\0\x0e\0\0\0\x0a\x01\x02\x01\x06bridge",
+    );
+    let done = FromSupervisor::Response {
+        id: RequestId(2),
+        result: Ok(SupervisorAnswer::Done),
+    };
+    golden(&done, b"\0\0\0\x08\0\0\0\x04\x00\x02\x00\x00");
+}
+
+#[test]
+fn message_over_its_channels_cap_is_refused_before_it_is_sent() {
+    let payload = Bytes::from(vec![0; MAX_MEDIA_MESSAGE]);
+    let unit = AccessUnit {
+        sequence: 0,
+        captured_ns: 0,
+        encoded_ns: 0,
+        pts: 0,
+        keyframe: true,
+        payload,
+    };
+    let error = encode(&FromEncoder::Frame(unit)).unwrap_err();
+    assert!(matches!(error, EncodeError::TooLong { .. }), "{error}");
+}
+
+#[test]
+fn claimed_length_beyond_all_memory_is_an_error_and_no_abort() {
+    // `Unavailable` with a reason that claims 2^62 bytes.
+    let mut header = vec![0x00, 0x04, 0xfd];
+    header.extend((1_u64 << 62).to_le_bytes());
+    let mut bytes = u32::try_from(header.len()).unwrap().to_be_bytes().to_vec();
+    bytes.extend(header);
+    assert!(matches!(
+        decode::<FromEncoder>(bytes.into()),
+        Err(DecodeError::Codec(_))
+    ));
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let bytes = Bytes::from(bytes);
+        _ = decode::<ToEncoder>(bytes.clone());
+        _ = decode::<FromEncoder>(bytes.clone());
+        _ = decode::<ToSupervisor>(bytes.clone());
+        _ = decode::<FromSupervisor>(bytes);
+    }
+
+    #[test]
+    fn damaged_messages_never_panic(at in 4..60_usize, to in any::<u8>(), cut in 0..60_usize) {
+        let progress = Progress::Bridge(BridgeProgress { state: "connected".into(), reason: Some("because".into()) });
+        let message = ToSupervisor::Heartbeat(Heartbeat { sequence: 99, progress });
+        let mut bytes = encode(&message).unwrap().to_bytes()[4..].to_vec();
+        let at = at % bytes.len();
+        bytes[at] = to;
+        bytes.truncate(bytes.len().saturating_sub(cut % 8));
+        _ = decode::<ToSupervisor>(bytes.into());
+    }
+
+    #[test]
+    fn frames_come_back_as_they_went(sequence: u64, pts: u64, keyframe: bool, payload in prop::collection::vec(any::<u8>(), 0..5000)) {
+        let payload = Bytes::from(payload);
+        let message = FromEncoder::Frame(AccessUnit { sequence, captured_ns: pts, encoded_ns: sequence, pts, keyframe, payload });
+        let bytes = encode(&message).unwrap().to_bytes();
+        prop_assert_eq!(decode::<FromEncoder>(bytes.slice(4..)).unwrap(), message);
+    }
+
+    #[test]
+    fn stream_names_from_the_wire_are_checked(text in "[ -~]{0,40}") {
+        let good = text.parse::<StreamName>().is_ok();
+        prop_assert_eq!(StreamName::try_from(text).is_ok(), good);
+    }
+}
