@@ -41,6 +41,14 @@ pub struct Entry {
     pub origin: String,
 }
 
+/// Variables of ours that are no settings: where things are, and switches for tests.
+const OTHER_VARIABLES: [&str; 4] = [
+    "FRAMEBRIDGE_CONFIG",
+    "FRAMEBRIDGE_RUNTIME_DIR",
+    "FRAMEBRIDGE_BIN_DIR",
+    "FRAMEBRIDGE_DEBUG_ENDPOINTS",
+];
+
 /// Stands in for a secret in [`Entry::value`].
 const MASK: &str = "********";
 
@@ -227,6 +235,16 @@ impl<'a> Reader<'a> {
         let mut unknown = Vec::new();
         self.unread("", self.root, &mut unknown);
         self.problems.extend(unknown);
+        let known: BTreeSet<String> = self.read.iter().map(|key| variable(key)).collect();
+        let stray = self
+            .env
+            .keys()
+            .filter(|name| !known.contains(*name) && !OTHER_VARIABLES.contains(&name.as_str()));
+        self.warnings.extend(stray.map(|name| Problem {
+            place: "environment".into(),
+            key: name.clone(),
+            message: "there is no such setting: it is ignored".into(),
+        }));
         Outcome {
             entries: self.entries,
             problems: self.problems,

@@ -18,6 +18,7 @@ use framebridge_proto::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
+    task::JoinSet,
     time::timeout,
 };
 
@@ -180,14 +181,20 @@ async fn silent_peer_is_given_up_and_others_are_served_meanwhile() {
     let path = dir.path().join("s");
     let listener = bind(&path).await;
     let _silent = UnixStream::connect(&path).await.unwrap();
-    let silent = tokio::spawn(listener.accept().await.unwrap().handshake());
+    let mut silent = JoinSet::new();
+    silent.spawn(listener.accept().await.unwrap().handshake());
     let identity = Identity::new(Role::Operator);
     let (client, server) = tokio::join!(
         connect::<FromEncoder, ToEncoder>(&path, &identity, Role::Encoder),
         accept(&listener)
     );
-    assert!(client.is_ok() && server.is_ok() && !silent.is_finished());
-    let error = timeout(BOUND, silent).await.unwrap().unwrap().unwrap_err();
+    assert!(client.is_ok() && server.is_ok() && silent.try_join_next().is_none());
+    let error = timeout(BOUND, silent.join_next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap()
+        .unwrap_err();
     assert!(matches!(error, HandshakeError::Timeout(_)), "{error}");
 }
 
@@ -269,16 +276,18 @@ async fn request_gets_the_answer_that_bears_its_id() {
     let runtime = RuntimeDir::at(dir.path());
     let stream: StreamName = "test".parse().unwrap();
     let listener = bind(&runtime.socket(Role::Encoder, Some(&stream))).await;
-    let server = tokio::spawn(async move {
+    let mut server = JoinSet::new();
+    server.spawn(async move {
         let mut link = accept(&listener).await.unwrap();
         while let Some(message) = link.receiver.recv().await.unwrap() {
             let ToEncoder::Request { id, request } = message else {
                 panic!("only requests here")
             };
             link.sender.send(&FromEncoder::Source(SourceState::Idle)).await.unwrap();
-            let result = match request {
-                EncoderRequest::Pause => Ok(EncoderAnswer::Done { changed: true }),
-                _ => Err(Refusal::new(RefusalKind::Unavailable, "no picture yet")),
+            let result = if request == EncoderRequest::Pause {
+                Ok(EncoderAnswer::Done { changed: true })
+            } else {
+                Err(Refusal::new(RefusalKind::Unavailable, "no picture yet"))
             };
             link.sender.send(&FromEncoder::Response { id, result }).await.unwrap();
         }
@@ -292,5 +301,5 @@ async fn request_gets_the_answer_that_bears_its_id() {
     let refused = client.request(EncoderRequest::Resume).await.unwrap_err();
     assert!(matches!(&refused, RequestError::Refused(_)), "{refused}");
     drop(client);
-    timeout(BOUND, server).await.unwrap().unwrap();
+    timeout(BOUND, server.join_next()).await.unwrap().unwrap().unwrap();
 }
