@@ -1,0 +1,207 @@
+// The player's page: wires the state machine (player.js) to the session (whep.js), the API and the document.
+
+import { Player } from "./player.js";
+import { Refused, WhepSession } from "./whep.js";
+
+const TICK = 250;
+const REQUEST_TIMEOUT = 2000;
+/** Span over which the shown frame rate is measured. */
+const RATE_WINDOW = 2000;
+/** The pointer at rest for so long hides the controls. */
+const REST = 2500;
+
+const TITLES = Object.freeze({
+  connecting: "Connecting",
+  live: "Live",
+  reconnecting: "Reconnecting",
+  unavailable: "Unavailable",
+});
+
+const $ = (id) => document.getElementById(id);
+const stream = decodeURIComponent(location.pathname.split("/").filter(Boolean).pop() ?? "");
+// Relative, so that the page also works below a prefix.
+const endpoint = new URL(`../whep/${encodeURIComponent(stream)}`, location.href);
+const api = new URL(`../api/v1/streams/${encodeURIComponent(stream)}`, location.href);
+
+const player = new Player(Math.random);
+const picture = $("picture");
+/** The session that is open, and a number that tells it from those before it. */
+let session = null;
+let generation = 0;
+/** Pictures decoded in the sessions before this one, and in this one. */
+let decodedBefore = 0;
+let decodedHere = 0;
+let size = "";
+let lastFrameAt = null;
+const counts = [];
+
+function send(event) {
+  for (const action of player.handle(event, performance.now())) act(action);
+  render();
+}
+
+function act(action) {
+  const current = generation;
+  /** Reports an outcome, unless the session it belongs to is no longer the one that is open. */
+  const report = (event) => current === generation && send(event);
+  switch (action) {
+    case "connect":
+      connect();
+      break;
+    case "close":
+      close();
+      break;
+    case "ask":
+      ask(session, report);
+      break;
+    case "keyframe":
+      fetch(`${api}/keyframe`, { method: "POST", signal: AbortSignal.timeout(REQUEST_TIMEOUT) }).catch(() => {});
+      break;
+    case "restart":
+      session.restart().catch(() => report({ type: "restartFailed" }));
+      break;
+  }
+}
+
+async function connect() {
+  const current = ++generation;
+  const opening = WhepSession.open(endpoint, {
+    onStream: (media) => {
+      picture.srcObject = media;
+    },
+    onTransport: (state) => current === generation && session && send({ type: "transport", state }),
+  });
+  try {
+    const opened = await opening;
+    if (current !== generation) return opened.close();
+    session = opened;
+    send({ type: "opened" });
+  } catch (error) {
+    if (current !== generation) return;
+    if (error instanceof Refused) send({ type: "refused", reason: error.message, retryAfter: error.retryAfter });
+    else send({ type: "unreachable", reason: "The server can't be reached" });
+  }
+}
+
+function close() {
+  generation += 1;
+  decodedBefore += decodedHere;
+  decodedHere = 0;
+  counts.length = 0;
+  session?.close();
+  session = null;
+}
+
+/** How are the session and the stream? A server that does not answer says nothing. */
+async function ask(asked, report) {
+  try {
+    const [known, response] = await Promise.all([
+      asked.isKnown(),
+      fetch(api, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) }),
+    ]);
+    if (!known) return report({ type: "gone" });
+    if (!response.ok) return;
+    const { state, reason, retry_in_ms: retryIn } = await response.json();
+    report({ type: "source", state, reason, retryIn });
+  } catch {
+    // Unanswered: the player's patience goes on.
+  }
+}
+
+async function count() {
+  const counted = session;
+  if (!counted) return;
+  const { frames, width, height } = await counted.decoded().catch(() => ({ frames: 0 }));
+  if (counted !== session || frames <= decodedHere) return;
+  decodedHere = frames;
+  lastFrameAt = Date.now();
+  size = width ? `${width}×${height}` : "";
+  const now = performance.now();
+  counts.push([now, frames]);
+  while (now - counts[0][0] > RATE_WINDOW) counts.shift();
+  send({ type: "picture" });
+}
+
+function rate() {
+  if (counts.length < 2) return 0;
+  const [[from, before], [to, after]] = [counts[0], counts.at(-1)];
+  return ((after - before) * 1000) / (to - from);
+}
+
+function render() {
+  const now = performance.now();
+  const { state, reason, retryAt } = player.view(now);
+  document.body.dataset.state = state;
+  setText($("state"), TITLES[state]);
+  setText($("title"), TITLES[state]);
+  setText($("reason"), reason ? `${reason.replace(/\.$/, "")}.` : "");
+  setText($("retry"), state === "live" ? "" : whenAgain(state, retryAt, now));
+  setText($("facts"), state === "live" ? [size, `${Math.round(rate())} fps`].filter(Boolean).join(" · ") : "");
+}
+
+function whenAgain(state, retryAt, now) {
+  if (retryAt === null) return state === "unavailable" ? "The picture returns by itself." : "";
+  const seconds = Math.ceil((retryAt - now) / 1000);
+  return seconds > 0 ? `Next attempt in ${seconds} s.` : "Trying again now.";
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+async function toggleFullscreen() {
+  if (document.fullscreenElement) await document.exitFullscreen();
+  else if ($("stage").requestFullscreen) await $("stage").requestFullscreen();
+  // An iPhone gives the whole screen to the video element only.
+  else picture.webkitEnterFullscreen?.();
+}
+
+/** Controls fade while the pointer rests, as long as the picture is live. */
+function stir() {
+  document.body.classList.remove("resting");
+  clearTimeout(stir.timer);
+  stir.timer = setTimeout(() => document.body.classList.add("resting"), REST);
+}
+
+document.title = `${stream} · Framebridge`;
+$("name").textContent = stream;
+$("fullscreen").addEventListener("click", toggleFullscreen);
+picture.addEventListener("dblclick", toggleFullscreen);
+for (const type of ["pointermove", "pointerdown", "keydown", "focusin"]) addEventListener(type, stir, { passive: true });
+addEventListener("keydown", (event) => {
+  if (event.key === "f" && !event.ctrlKey && !event.metaKey && !event.altKey) toggleFullscreen();
+});
+document.addEventListener("visibilitychange", () => send({ type: document.hidden ? "hidden" : "visible" }));
+addEventListener("pagehide", () => send({ type: "stop" }));
+addEventListener("pageshow", ({ persisted }) => persisted && send({ type: "start" }));
+
+// What is going on, for tests and the curious: a view, not a handle.
+window.framebridge = Object.freeze({
+  get state() {
+    return player.view(performance.now()).state;
+  },
+  get reason() {
+    return player.view(performance.now()).reason;
+  },
+  get session() {
+    return session?.url.href ?? null;
+  },
+  /** Since the page was opened, over all its sessions. */
+  get framesDecoded() {
+    return decodedBefore + decodedHere;
+  },
+  get fps() {
+    return rate();
+  },
+  /** Milliseconds since the epoch, or null. */
+  get lastFrameAt() {
+    return lastFrameAt;
+  },
+});
+
+stir();
+setInterval(() => {
+  count();
+  send({ type: "tick" });
+}, TICK);
+send({ type: "start" });

@@ -1,0 +1,143 @@
+// Run by `node --test`; `cargo test -p signaling` does so.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Player, TIMES } from "./player.js";
+
+const LIVE = { type: "source", state: "live", reason: null, retryIn: null };
+const DOWN = { type: "source", state: "down", reason: null, retryIn: null };
+
+function player() {
+  return new Player(() => 0.5);
+}
+
+/** A player that shows a picture at time 0. */
+function livePlayer() {
+  const it = player();
+  assert.deepEqual(it.handle({ type: "start" }, 0), ["connect"]);
+  it.handle({ type: "opened" }, 0);
+  it.handle({ type: "picture" }, 0);
+  assert.equal(it.view(0).state, "live");
+  return it;
+}
+
+/** Ticks every 50 ms in (from, to] and returns what was to be done, with its time. */
+function run(it, from, to) {
+  const done = [];
+  for (let now = from + 50; now <= to; now += 50) {
+    for (const action of it.handle({ type: "tick" }, now)) done.push([action, now]);
+  }
+  return done;
+}
+
+const but = (done, ...names) => done.filter(([action]) => !names.includes(action));
+
+test("an open session without a decoded picture is not live", () => {
+  const it = player();
+  it.handle({ type: "start" }, 0);
+  it.handle({ type: "opened" }, 0);
+  it.handle({ type: "transport", state: "connected" }, 10);
+  assert.equal(it.view(10).state, "connecting");
+});
+
+test("a silent picture is met with a keyframe, an ICE restart and another session, in that order", () => {
+  const it = livePlayer();
+  assert.deepEqual(but(run(it, 0, TIMES.reconnect), "ask"), [
+    ["keyframe", TIMES.keyframe],
+    ["restart", TIMES.restart],
+    ["close", TIMES.reconnect],
+  ]);
+  assert.equal(it.view(TIMES.reconnect).state, "reconnecting");
+  assert.deepEqual(run(it, TIMES.reconnect, TIMES.reconnect + TIMES.backoff).map(([action]) => action), ["connect"]);
+});
+
+test("a picture in time starts the patience over", () => {
+  const it = livePlayer();
+  for (let now = 0; now < 20_000; now += 900) {
+    it.handle({ type: "picture" }, now);
+    assert.deepEqual(run(it, now, now + 850), []);
+  }
+});
+
+test("while the server vouches for the session it is kept, however long the source is away", () => {
+  const it = livePlayer();
+  run(it, 0, TIMES.ask);
+  it.handle(DOWN, TIMES.ask);
+  assert.deepEqual(but(run(it, TIMES.ask, 300_000), "ask"), []);
+  const { state, reason } = it.view(300_000);
+  assert.equal(state, "unavailable");
+  assert.match(reason, /restarted/);
+
+  it.handle(LIVE, 300_000);
+  it.handle({ type: "picture" }, 300_100);
+  assert.equal(it.view(300_100).state, "live");
+});
+
+test("a source that is back but sends no picture is not waited for without end", () => {
+  const it = livePlayer();
+  it.handle(DOWN, 1000);
+  it.handle(LIVE, 10_000);
+  const done = but(run(it, 10_000, 10_000 + TIMES.reconnect), "ask");
+  assert.deepEqual(done.map(([action]) => action), ["keyframe", "restart", "close"]);
+});
+
+test("a session that the server does not know is replaced at once", () => {
+  const it = livePlayer();
+  assert.deepEqual(it.handle({ type: "gone" }, 1000), ["close"]);
+  assert.deepEqual(run(it, 1000, 1000 + TIMES.welcomeBack).map(([action]) => action), ["connect"]);
+});
+
+test("a lost transport asks and restarts without waiting for the picture to age", () => {
+  const it = livePlayer();
+  assert.deepEqual(it.handle({ type: "transport", state: "failed" }, 100), ["ask", "restart"]);
+  assert.deepEqual(it.handle({ type: "transport", state: "failed" }, 200), []);
+  assert.deepEqual(it.handle({ type: "restartFailed" }, 300), ["close"]);
+});
+
+test("a refusal is shown with its reason and Retry-After is obeyed", () => {
+  const it = player();
+  it.handle({ type: "start" }, 0);
+  it.handle({ type: "refused", reason: "no camera", retryAfter: 7000 }, 0);
+  assert.deepEqual(it.view(0), { state: "unavailable", reason: "no camera", retryAt: 7000 });
+  assert.deepEqual(run(it, 0, 6950), []);
+  assert.deepEqual(run(it, 6950, 7000), [["connect", 7000]]);
+  assert.equal(it.view(7000).state, "unavailable");
+});
+
+test("an unreachable server is tried after 1, 2, 4, 8, 10, 10 ... s, less up to a quarter", () => {
+  const it = player();
+  it.handle({ type: "start" }, 0);
+  let now = 0;
+  const waits = [];
+  for (let attempt = 0; attempt < 7; attempt += 1) {
+    it.handle({ type: "unreachable", reason: "refused" }, now);
+    waits.push(it.view(now).retryAt - now);
+    now = it.view(now).retryAt;
+    assert.deepEqual(it.handle({ type: "tick" }, now), ["connect"]);
+  }
+  assert.deepEqual(waits, [1000, 2000, 4000, 8000, 10_000, 10_000, 10_000].map((full) => full * 0.875));
+});
+
+test("nothing is tried while the page is hidden; showing it goes on at once", () => {
+  const it = livePlayer();
+  it.handle({ type: "hidden" }, 100);
+  assert.deepEqual(run(it, 100, 60_000), []);
+  it.handle({ type: "visible" }, 60_000);
+  assert.deepEqual(but(run(it, 60_000, 60_000 + TIMES.keyframe), "ask"), [["keyframe", 60_000 + TIMES.keyframe]]);
+
+  const waiting = player();
+  waiting.handle({ type: "start" }, 0);
+  waiting.handle({ type: "unreachable", reason: "refused" }, 0);
+  waiting.handle({ type: "hidden" }, 1);
+  assert.deepEqual(run(waiting, 0, 60_000), []);
+  assert.deepEqual(waiting.handle({ type: "visible" }, 60_000), ["connect"]);
+});
+
+test("an answer that comes after the page was left opens nothing", () => {
+  const it = player();
+  it.handle({ type: "start" }, 0);
+  assert.deepEqual(it.handle({ type: "stop" }, 10), ["close"]);
+  assert.deepEqual(it.handle({ type: "opened" }, 20), ["close"]);
+  assert.deepEqual(run(it, 20, 10_000), []);
+});

@@ -1,0 +1,385 @@
+//! The API of operators' programs and of the page: what is, and the few things that can be changed.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use framebridge_ipc::RequestError;
+use framebridge_proto::{
+    RefusalKind,
+    encoder::{EncoderAnswer, EncoderRequest, ImageFormat, QualityChange},
+    media::CodecParameters,
+    status::Status,
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::{body, own_status, problem::Problem, shared::Shared, stream::Stream, whep::unavailable_problem};
+
+/// How long a snapshot waits for a stream that it has just woken up.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// When a request to an encoder that is not there may be worth another try.
+const ENCODER_RETRY: Duration = Duration::from_secs(1);
+
+/// How this process is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// It answers. Always true; what does not answer is not alive.
+    live: bool,
+    /// It takes viewers: false while it is being stopped.
+    ready: bool,
+}
+
+/// All streams.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StreamList {
+    /// By name.
+    streams: Vec<StreamView>,
+}
+
+/// One stream as this process sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StreamView {
+    /// Its name.
+    name: String,
+    /// Its source as configured, credentials left out.
+    source: String,
+    /// `idle`, `opening`, `live`, `paused` or `unavailable`; `down` while its encoder is not there.
+    state: &'static str,
+    /// Why there is no picture, where there is none to be had.
+    reason: Option<String>,
+    /// Milliseconds until an unavailable source is tried again.
+    retry_in_ms: Option<u64>,
+    /// Encoder in use; empty until known.
+    encoder: String,
+    /// Encoded width in pixels; 0 until known.
+    width: u32,
+    /// Encoded height in pixels; 0 until known.
+    height: u32,
+    /// Frames per second in force, or configured until known.
+    fps: u32,
+    /// Bits per second in force, or configured until known.
+    bitrate: u32,
+    /// Viewers with an open session.
+    viewers: u32,
+    /// Frames received from the encoder since this process started.
+    frames_received: u64,
+    /// Frames sent since then, summed over viewers.
+    frames_sent: u64,
+    /// Milliseconds since the last frame was received.
+    last_frame_age_ms: Option<u64>,
+    /// Where a player POSTs its offer.
+    whep: String,
+}
+
+/// A change of quality; what is left out stays.
+#[derive(Debug, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "documents the request; it is read field by field, so that a wrong one can be named"
+)]
+pub(crate) struct QualityBody {
+    /// Target bitrate, bits per second.
+    #[schema(minimum = 100_000, maximum = 50_000_000)]
+    bitrate: Option<u32>,
+    /// Frames per second.
+    #[schema(minimum = 1, maximum = 60)]
+    fps: Option<u32>,
+    /// Longest edge of the picture in pixels.
+    #[schema(minimum = 64, maximum = 4096)]
+    longest_edge: Option<u32>,
+}
+
+/// The quality in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct QualityView {
+    /// Target bitrate, bits per second.
+    bitrate: u32,
+    /// Frames per second.
+    fps: u32,
+    /// Longest edge of the picture in pixels.
+    longest_edge: u32,
+    /// Whether this request changed it.
+    changed: bool,
+}
+
+/// Whether this process answers, and whether it takes viewers. Never depends on another process.
+#[utoipa::path(get, path = "/api/v1/health", tag = "api", responses((status = 200, body = Health)))]
+pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Json<Health> {
+    Json(Health {
+        live: true,
+        ready: !shared.is_draining(),
+    })
+}
+
+/// The whole system, as `bridgectl status --json` prints it.
+///
+/// It is the supervisor's view. While the supervisor can't be reached it is this process's own: `overall` is
+/// `degraded` then, and the row of the supervisor says why.
+#[utoipa::path(
+    get, path = "/api/v1/status", tag = "api",
+    responses((status = 200, description = "overall, http, processes, streams, bridge", body = Object))
+)]
+pub(crate) async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
+    let answer = shared.supervisor.status().await;
+    Json(answer.unwrap_or_else(|reason| own_status::build(&shared, reason)))
+}
+
+/// All streams.
+#[utoipa::path(get, path = "/api/v1/streams", tag = "api", responses((status = 200, body = StreamList)))]
+pub(crate) async fn streams(State(shared): State<Arc<Shared>>) -> Json<StreamList> {
+    shared.sample();
+    Json(StreamList {
+        streams: shared.streams.values().map(|stream| view(stream)).collect(),
+    })
+}
+
+/// One stream.
+#[utoipa::path(
+    get, path = "/api/v1/streams/{stream}", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses(
+        (status = 200, body = StreamView),
+        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn stream(
+    State(shared): State<Arc<Shared>>,
+    Path(stream): Path<String>,
+) -> Result<Json<StreamView>, Problem> {
+    let stream = shared.stream(&stream)?;
+    shared.sample();
+    Ok(Json(view(stream)))
+}
+
+/// Changes how a stream is encoded, for all its viewers. What is so already is left as it is.
+#[utoipa::path(
+    put, path = "/api/v1/streams/{stream}/quality", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name")),
+    request_body(content = QualityBody, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The quality in force now.", body = QualityView),
+        (status = 400, description = "`field` names what is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body has over 64 KiB.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no application/json.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn put_quality(
+    State(shared): State<Arc<Shared>>,
+    Path(stream): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<QualityView>, Problem> {
+    let stream = shared.stream(&stream)?;
+    let body = body::read(&headers, body, "application/json").await?;
+    let change = quality_change(&body)?;
+    match stream
+        .request(EncoderRequest::SetQuality(change))
+        .await
+        .map_err(request_problem)?
+    {
+        EncoderAnswer::Quality { quality, changed } => Ok(Json(QualityView {
+            bitrate: quality.bitrate,
+            fps: quality.fps,
+            longest_edge: quality.longest_edge,
+            changed,
+        })),
+        EncoderAnswer::Done { .. } | EncoderAnswer::Snapshot { .. } => Err(odd_answer()),
+    }
+}
+
+/// Asks the encoder for a keyframe. Several requests within 250 ms get one.
+#[utoipa::path(
+    post, path = "/api/v1/streams/{stream}/keyframe", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses(
+        (status = 202, description = "It was asked for."),
+        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn post_keyframe(
+    State(shared): State<Arc<Shared>>,
+    Path(stream): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let stream = shared.stream(&stream)?;
+    if stream.request_keyframe() {
+        Ok(StatusCode::ACCEPTED)
+    } else {
+        Err(encoder_absent())
+    }
+}
+
+/// The latest picture as a JPEG. An idle stream is started for it.
+#[utoipa::path(
+    get, path = "/api/v1/streams/{stream}/snapshot.jpg", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses(
+        (status = 200, description = "The picture.", content_type = "image/jpeg"),
+        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There is no picture to be had now; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn snapshot(
+    State(shared): State<Arc<Shared>>,
+    Path(stream): Path<String>,
+) -> Result<Response, Problem> {
+    let stream = shared.stream(&stream)?;
+    let _guest = stream.guest();
+    stream
+        .ready(SNAPSHOT_PATIENCE)
+        .await
+        .map_err(|unavailable| unavailable_problem(&unavailable))?;
+    match stream
+        .request(EncoderRequest::Snapshot(ImageFormat::Jpeg))
+        .await
+        .map_err(request_problem)?
+    {
+        EncoderAnswer::Snapshot { image, .. } => {
+            let headers = [
+                (header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg")),
+                (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            ];
+            Ok((headers, image).into_response())
+        }
+        EncoderAnswer::Done { .. } | EncoderAnswer::Quality { .. } => Err(odd_answer()),
+    }
+}
+
+fn view(stream: &Stream) -> StreamView {
+    let upstream = stream.upstream();
+    let received = stream.received.read();
+    let parameters = upstream.parameters.as_ref();
+    let known = |read: fn(&CodecParameters) -> u32| parameters.map(read);
+    StreamView {
+        name: stream.name.to_string(),
+        source: stream.source.clone(),
+        state: upstream.word(),
+        reason: upstream.reason(),
+        retry_in_ms: upstream.retry_in_ms(),
+        encoder: parameters.map(|found| found.encoder.clone()).unwrap_or_default(),
+        width: known(|found| found.width).unwrap_or(0),
+        height: known(|found| found.height).unwrap_or(0),
+        fps: known(|found| found.fps).unwrap_or(stream.quality.fps),
+        bitrate: known(|found| found.bitrate).unwrap_or(stream.quality.bitrate),
+        viewers: stream.viewers(),
+        frames_received: received.count,
+        frames_sent: stream.sent.count(),
+        last_frame_age_ms: received.age_ms,
+        whep: format!("/whep/{}", stream.name),
+    }
+}
+
+/// Reads the change field by field, so that the wrong one can be named.
+fn quality_change(body: &[u8]) -> Result<QualityChange, Problem> {
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "invalid_quality", detail);
+    let object: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| bad(format!("The body is no JSON object: {error}.")))?;
+    let mut change = QualityChange::default();
+    for (name, value) in &object {
+        let slot = match name.as_str() {
+            "bitrate" => &mut change.bitrate,
+            "fps" => &mut change.fps,
+            "longest_edge" => &mut change.longest_edge,
+            _ => {
+                let detail = "There is no such field; there are bitrate, fps and longest_edge.";
+                return Err(bad(detail.to_owned()).field(name));
+            }
+        };
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        *slot = Some(number.ok_or_else(|| bad(format!("`{name}` has to be a whole number from 1 on.")).field(name))?);
+    }
+    if let Some((name, value, range)) = change.out_of_range() {
+        let detail = format!("`{name}` is {value}; it may be {} to {}.", range.start(), range.end());
+        return Err(bad(detail).field(name));
+    }
+    Ok(change)
+}
+
+fn request_problem(error: RequestError) -> Problem {
+    let RequestError::Refused(refusal) = error else {
+        return Problem::new(
+            StatusCode::CONFLICT,
+            "encoder_unavailable",
+            "The encoder did not answer.",
+        )
+        .retry_after(ENCODER_RETRY);
+    };
+    match refusal.kind {
+        RefusalKind::Unavailable => {
+            Problem::new(StatusCode::CONFLICT, "encoder_unavailable", refusal.message).retry_after(ENCODER_RETRY)
+        }
+        RefusalKind::Invalid => Problem::new(StatusCode::BAD_REQUEST, "refused", refusal.message),
+        RefusalKind::NotFound => Problem::new(StatusCode::NOT_FOUND, "refused", refusal.message),
+        RefusalKind::Failed => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", refusal.message),
+    }
+}
+
+fn encoder_absent() -> Problem {
+    let detail = "The encoder is not running; it is being started.";
+    Problem::new(StatusCode::CONFLICT, "encoder_unavailable", detail).retry_after(ENCODER_RETRY)
+}
+
+fn odd_answer() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "failed",
+        "The encoder answered something else.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field_of(body: &str) -> Option<String> {
+        let problem = quality_change(body.as_bytes()).expect_err("refused");
+        serde_json::to_value(problem)
+            .ok()?
+            .get("field")?
+            .as_str()
+            .map(str::to_owned)
+    }
+
+    #[test]
+    fn wrong_field_of_a_quality_is_named() {
+        for (body, field) in [
+            (r#"{"fps": 61}"#, "fps"),
+            (r#"{"fps": 0}"#, "fps"),
+            (r#"{"fps": "30"}"#, "fps"),
+            (r#"{"fps": 29.97}"#, "fps"),
+            (r#"{"fps": null}"#, "fps"),
+            (r#"{"bitrate": -1}"#, "bitrate"),
+            (r#"{"bitrate": 99999999999}"#, "bitrate"),
+            (r#"{"fps": 30, "longest_edge": 1}"#, "longest_edge"),
+            (r#"{"fsp": 30}"#, "fsp"),
+        ] {
+            assert_eq!(field_of(body).as_deref(), Some(field), "{body}");
+        }
+        for body in ["", "[]", "30", "{", "{\"fps\": 30} x"] {
+            assert_eq!(field_of(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn quality_left_out_stays() {
+        let change = quality_change(br#"{"fps": 15}"#).expect("accepted");
+        assert_eq!(
+            change,
+            QualityChange {
+                fps: Some(15),
+                ..QualityChange::default()
+            }
+        );
+        assert_eq!(quality_change(b"{}").expect("accepted"), QualityChange::default());
+    }
+}

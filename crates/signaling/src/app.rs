@@ -1,0 +1,218 @@
+//! Starts the parts, runs until told to stop, ends them in order.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use axum::http::HeaderValue;
+use framebridge_config::Webrtc;
+use framebridge_daemon::{Context, Exit, Tasks, heartbeats};
+use framebridge_ipc::{Identity, RuntimeDir};
+use framebridge_proto::{
+    Role,
+    supervisor::{Progress, SignalingProgress, StreamDelivery},
+};
+use framebridge_rtc::{Config, Engine, Event, ViewerState};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    encoder_link::EncoderLink,
+    meter::Meter,
+    routes, server,
+    shared::Shared,
+    stream::{Stream, Streams},
+    supervisor::Supervisor,
+};
+
+/// How often the media plane's counts are taken over, whatever happens.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the media plane may take to say goodbye to its viewers.
+const ENGINE_STOP: Duration = Duration::from_secs(2);
+
+/// How long requests under way and tasks may take to end. With [`ENGINE_STOP`] it stays below the supervisor's 5 s.
+const TASKS_STOP: Duration = Duration::from_millis(2500);
+
+/// The signaling process.
+#[derive(Debug)]
+pub struct App {
+    stop: CancellationToken,
+    tasks: Tasks,
+    /// Ends the HTTP server, which outlives the media plane by a little to say why.
+    http_stop: CancellationToken,
+    engine: Engine,
+    events: mpsc::Receiver<Event>,
+    shared: Arc<Shared>,
+}
+
+impl App {
+    /// Binds the sockets and starts everything; from here on HTTP is answered.
+    ///
+    /// # Errors
+    /// A port is taken, or the runtime directory can't be used.
+    pub async fn load(context: Context) -> anyhow::Result<Self> {
+        let Context {
+            settings,
+            dir,
+            stop,
+            tasks,
+            ..
+        } = context;
+        let listen = settings.http.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("http.listen: can't listen on {listen}; is another signaling running?"))
+            .context(Exit::Unavailable)?;
+        let address = listener.local_addr().context("reading the HTTP address")?;
+        let (engine, events) = Engine::start(engine_config(&settings.webrtc))
+            .context("webrtc.port: starting the media plane")
+            .context(Exit::Unavailable)?;
+
+        let identity = Identity::new(Role::Signaling);
+        let mut streams = Streams::new();
+        for configured in &settings.streams {
+            let (stream, asks) = Stream::new(configured);
+            streams.insert(stream.name.clone(), Arc::clone(&stream));
+            let link = EncoderLink {
+                stream,
+                asks,
+                engine: engine.handle(),
+                dir: dir.clone(),
+                identity: identity.clone(),
+            };
+            tasks.spawn(link.run());
+        }
+        let shared = Shared::new(
+            address,
+            streams,
+            engine.handle(),
+            Supervisor::new(dir.clone(), identity.clone()),
+            &settings.webrtc.ice_servers,
+            settings
+                .http
+                .origins
+                .iter()
+                .filter_map(|origin| HeaderValue::from_str(origin).ok())
+                .collect(),
+        );
+        let http_stop = CancellationToken::new();
+        tasks.spawn_graceful(server::serve(
+            listener,
+            routes::router(Arc::clone(&shared)),
+            http_stop.clone(),
+        ));
+        spawn_heartbeats(&tasks, dir, identity, Arc::clone(&shared));
+        tracing::info!(http = %format!("http://{address}/"), udp = engine.local_port(), "serving viewers");
+        Ok(Self {
+            stop,
+            tasks,
+            http_stop,
+            engine,
+            events,
+            shared,
+        })
+    }
+
+    /// Where HTTP listens.
+    pub fn http_address(&self) -> std::net::SocketAddr {
+        self.shared.address
+    }
+
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    /// The media plane ended by itself.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut samples = interval(SAMPLE_INTERVAL);
+        samples.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let ended_by_itself = loop {
+            // All arms are cancel-safe.
+            tokio::select! {
+                () = self.stop.cancelled() => break false,
+                event = self.events.recv() => match event {
+                    Some(event) => on_event(&self.shared, event),
+                    None => break true,
+                },
+                _ = samples.tick() => self.shared.sample(),
+            }
+        };
+        self.end().await;
+        if ended_by_itself {
+            bail!(anyhow::anyhow!("the media plane ended by itself").context(Exit::Software));
+        }
+        Ok(())
+    }
+
+    /// Refuses new viewers, says goodbye to those there are, then stops answering.
+    async fn end(self) {
+        self.shared.drain();
+        // It joins threads, so it may not run on the runtime's own.
+        if timeout(ENGINE_STOP, spawn_blocking(|| self.engine.stop()))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the media plane did not stop in time");
+        }
+        self.http_stop.cancel();
+        if !self.tasks.end(TASKS_STOP).await {
+            tracing::warn!("some tasks did not end in time");
+        }
+    }
+}
+
+fn on_event(shared: &Shared, event: Event) {
+    match event {
+        Event::KeyframeWanted { stream } => {
+            if let Some(stream) = shared.streams.get(&stream) {
+                stream.request_keyframe();
+            }
+        }
+        Event::ViewerState { session, stream, state } => {
+            shared.sample();
+            match state {
+                ViewerState::Connecting => tracing::debug!(%stream, %session, "viewer connecting"),
+                ViewerState::Live => tracing::info!(%stream, %session, "viewer live"),
+                ViewerState::Grace => {
+                    tracing::info!(%stream, %session, "viewer silent: its session is kept for a while")
+                }
+                ViewerState::Closed(reason) => tracing::info!(%stream, %session, %reason, "viewer gone"),
+            }
+        }
+    }
+}
+
+fn engine_config(webrtc: &Webrtc) -> Config {
+    Config {
+        port: webrtc.port,
+        bind: webrtc.bind.clone(),
+        candidates: webrtc.candidates.clone(),
+        workers: webrtc.workers,
+        max_viewers_per_stream: webrtc.max_viewers_per_stream,
+        disconnect_grace: webrtc.disconnect_grace,
+        ..Config::default()
+    }
+}
+
+fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<Shared>) {
+    let packets = Meter::new();
+    tasks.spawn(heartbeats(dir, identity, move || {
+        shared.sample();
+        packets.raise_to(shared.engine.stats().iter().map(|stats| stats.packets_sent).sum());
+        let streams = shared.streams.values().map(|stream| StreamDelivery {
+            stream: stream.name.clone(),
+            viewers: stream.viewers(),
+            frames_received: stream.received.read(),
+            frames_sent: stream.sent.read(),
+        });
+        Progress::Signaling(SignalingProgress {
+            http: shared.address.to_string(),
+            rtp: packets.read(),
+            streams: streams.collect(),
+        })
+    }));
+}

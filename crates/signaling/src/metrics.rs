@@ -1,0 +1,170 @@
+//! `GET /metrics`: counters for Prometheus, in OpenMetrics text.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+use framebridge_proto::status::ProcessStatus;
+use framebridge_rtc::StreamStats;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use crate::{problem::Problem, shared::Shared, stream::Stream};
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Counters per stream, and restarts per process. Everything is read at the scrape.
+#[utoipa::path(
+    get, path = "/metrics", tag = "api",
+    responses((status = 200, description = "OpenMetrics text.", content_type = "application/openmetrics-text"))
+)]
+pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<impl IntoResponse, Problem> {
+    let processes = shared.supervisor.status().await.map(|status| status.processes);
+    shared.sample();
+    let mut registry = Registry::with_prefix("framebridge");
+    registry.register_collector(Box::new(Scrape {
+        stats: shared.engine.stats(),
+        shared,
+        processes: processes.ok(),
+    }));
+    let mut out = String::new();
+    text::encode(&mut out, &registry).map_err(|_| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "failed",
+            "The metrics could not be written.",
+        )
+    })?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], out))
+}
+
+/// What one scrape shows.
+#[derive(Debug)]
+struct Scrape {
+    shared: Arc<Shared>,
+    stats: Vec<StreamStats>,
+    /// `None` while the supervisor can't be reached.
+    processes: Option<Vec<ProcessStatus>>,
+}
+
+/// A counter of the encoder's side: its name, its help, how it is read.
+type Upstream = (&'static str, &'static str, fn(&Stream) -> u64);
+
+const UPSTREAM: [Upstream; 3] = [
+    (
+        "frames_encoded",
+        "Frames encoded, as the sequence numbers of received frames tell",
+        |stream| stream.encoded.count(),
+    ),
+    ("frames_received", "Frames received from the encoder", |stream| {
+        stream.received.count()
+    }),
+    (
+        "frames_dropped",
+        "Frames that the encoder left out because signaling was too slow",
+        |stream| stream.dropped.load(Ordering::Relaxed),
+    ),
+];
+
+/// A counter of the viewers' side.
+type Downstream = (&'static str, &'static str, fn(&StreamStats) -> u64);
+
+const DOWNSTREAM: [Downstream; 7] = [
+    ("frames_sent", "Frames sent, summed over viewers", |stats| {
+        stats.frames_sent
+    }),
+    ("bytes_sent", "Bytes of SRTP sent, summed over viewers", |stats| {
+        stats.bytes_sent
+    }),
+    ("packets_sent", "SRTP packets sent, summed over viewers", |stats| {
+        stats.packets_sent
+    }),
+    ("packets_lost", "Packets that viewers reported lost", |stats| {
+        stats.packets_lost
+    }),
+    ("packets_retransmitted", "Packets sent again", |stats| {
+        stats.retransmitted
+    }),
+    ("nacks", "Packets that viewers asked for again", |stats| stats.nacks),
+    ("keyframe_requests", "PLI and FIR received from viewers", |stats| {
+        stats.keyframe_requests
+    }),
+];
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let streams = self.shared.streams.values();
+        let viewers = streams
+            .clone()
+            .map(|stream| (stream.name.as_str(), ConstGauge::new(i64::from(stream.viewers()))));
+        family(
+            &mut encoder,
+            "viewers",
+            "Viewers with an open session",
+            "stream",
+            viewers,
+        )?;
+        let up = streams.clone().map(|stream| {
+            let live = stream.upstream().source.is_some();
+            (stream.name.as_str(), ConstGauge::new(i64::from(live)))
+        });
+        family(
+            &mut encoder,
+            "encoder_up",
+            "Whether the encoder is linked",
+            "stream",
+            up,
+        )?;
+        for (name, help, read) in UPSTREAM {
+            let samples = streams
+                .clone()
+                .map(|stream| (stream.name.as_str(), ConstCounter::new(read(stream))));
+            family(&mut encoder, name, help, "stream", samples)?;
+        }
+        for (name, help, read) in DOWNSTREAM {
+            let samples = streams.clone().map(|stream| {
+                let found = self.stats.iter().find(|stats| stats.stream == stream.name);
+                (stream.name.as_str(), ConstCounter::new(found.map_or(0, read)))
+            });
+            family(&mut encoder, name, help, "stream", samples)?;
+        }
+        let restarts = self.processes.iter().flatten();
+        let restarts = restarts.map(|process| (process.name.as_str(), ConstCounter::new(process.restarts)));
+        family(
+            &mut encoder,
+            "process_restarts",
+            "Times a process was started again",
+            "process",
+            restarts,
+        )
+    }
+}
+
+/// One metric, a sample per label value.
+fn family<'a, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    samples: impl Iterator<Item = (&'a str, M)>,
+) -> fmt::Result {
+    let mut samples = samples.peekable();
+    let Some((_, first)) = samples.peek() else {
+        return Ok(());
+    };
+    let mut metric = encoder.encode_descriptor(name, help, None, first.metric_type())?;
+    for (value, sample) in samples {
+        sample.encode(metric.encode_family(&[(label, value)])?)?;
+    }
+    Ok(())
+}

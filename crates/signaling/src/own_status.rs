@@ -1,0 +1,85 @@
+//! The system as this process alone can see it: what `GET /api/v1/status` answers while the supervisor is out of reach.
+
+use std::process;
+
+use framebridge_proto::{
+    Role,
+    status::{BridgeStatus, Overall, ProcessStatus, Status, StreamStatus},
+};
+
+use crate::{shared::Shared, stream::Stream};
+
+/// Our own view. Nobody restarts what dies now, so it is degraded at best.
+pub(crate) fn build(shared: &Shared, supervisor_problem: String) -> Status {
+    shared.sample();
+    let streams: Vec<StreamStatus> = shared.streams.values().map(|stream| row(stream)).collect();
+    let any_up = shared
+        .streams
+        .values()
+        .any(|stream| stream.upstream().reason().is_none());
+    Status {
+        overall: if any_up { Overall::Degraded } else { Overall::Down },
+        http: Some(shared.address.to_string()),
+        processes: vec![
+            ProcessStatus {
+                name: Role::Supervisor.to_string(),
+                role: Role::Supervisor.to_string(),
+                stream: None,
+                state: "unreachable".to_owned(),
+                pid: None,
+                uptime_s: None,
+                restarts: 0,
+                last_reason: Some(supervisor_problem),
+                heartbeat_age_ms: None,
+            },
+            ProcessStatus {
+                name: Role::Signaling.to_string(),
+                role: Role::Signaling.to_string(),
+                stream: None,
+                state: "running".to_owned(),
+                pid: Some(process::id()),
+                uptime_s: Some(shared.started.elapsed().as_secs()),
+                restarts: 0,
+                last_reason: None,
+                heartbeat_age_ms: None,
+            },
+        ],
+        streams,
+        bridge: BridgeStatus {
+            state: "unknown".to_owned(),
+            reason: Some("only the supervisor knows, and it can't be reached".to_owned()),
+        },
+    }
+}
+
+fn row(stream: &Stream) -> StreamStatus {
+    let upstream = stream.upstream();
+    let (width, height, fps, bitrate, encoder) = match &upstream.parameters {
+        Some(found) => (
+            found.width,
+            found.height,
+            found.fps,
+            found.bitrate,
+            found.encoder.clone(),
+        ),
+        None => (0, 0, stream.quality.fps, stream.quality.bitrate, String::new()),
+    };
+    let state = upstream.word();
+    StreamStatus {
+        name: stream.name.to_string(),
+        source: stream.source.clone(),
+        state: state.to_owned(),
+        width,
+        height,
+        fps,
+        bitrate,
+        encoder,
+        viewers: stream.viewers(),
+        frames_encoded: stream.encoded.count(),
+        frames_sent: stream.sent.count(),
+        last_frame_age_ms: stream.received.read().age_ms,
+        verdict: upstream
+            .reason()
+            .unwrap_or_else(|| format!("{state}, as signaling sees it")),
+    }
+}

@@ -1,0 +1,128 @@
+//! Errors as clients see them: RFC 9457 problem details, for every error there is.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+const CONTENT_TYPE: &str = "application/problem+json";
+
+/// An answer that says what is wrong, for a person (`detail`) and for a program (`code`).
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// Always `about:blank`: `code` tells the kinds apart.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status's own phrase.
+    title: &'static str,
+    /// The HTTP status.
+    #[serde(serialize_with = "as_number")]
+    #[schema(value_type = u16)]
+    status: StatusCode,
+    /// What kind of problem it is, in one stable word.
+    code: &'static str,
+    /// One sentence for a person: what is wrong, and what to do about it where there is something.
+    detail: String,
+    /// The field of the request that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status,
+            code,
+            detail: detail.into(),
+            field: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// Names the field of the request that is wrong.
+    pub(crate) fn field(mut self, name: &str) -> Self {
+        self.field = Some(name.to_owned());
+        self
+    }
+
+    /// Says when it is worth another try, in whole seconds and at least one.
+    pub(crate) fn retry_after(self, delay: Duration) -> Self {
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+        self.header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn unknown_stream() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "unknown_stream",
+            "There is no stream of this name.",
+        )
+    }
+
+    pub(crate) fn unsupported_media_type(wanted: &str) -> Self {
+        let detail = format!("The body has to be {wanted}.");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        // Strings and numbers only: there is nothing in it that can't be serialized.
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+/// Outermost layer: makes a problem of an error that a library answered in its own words (405, a rejected path, ...).
+/// The library's headers stay, its words go.
+pub(crate) async fn seal(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let is_problem = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value == CONTENT_TYPE);
+    if !is_error || is_problem {
+        return response;
+    }
+    let (code, detail) = match status {
+        StatusCode::NOT_FOUND => ("not_found", "There is nothing here."),
+        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "`Allow` names the methods there are here."),
+        _ => ("bad_request", "The request can't be read."),
+    };
+    let (parts, _body) = response.into_parts();
+    let mut problem = Problem::new(status, code, detail).into_response();
+    for (name, value) in &parts.headers {
+        if !matches!(*name, header::CONTENT_TYPE | header::CONTENT_LENGTH) {
+            problem.headers_mut().append(name, value.clone());
+        }
+    }
+    *problem.extensions_mut() = parts.extensions;
+    problem.map(Body::new)
+}
+
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}

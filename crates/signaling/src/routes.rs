@@ -1,0 +1,98 @@
+//! Every route there is, and the document that describes them.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    http::StatusCode,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{MethodRouter, get, post, put},
+};
+use utoipa::OpenApi;
+
+use crate::{api, guard, metrics, page, problem, problem::Problem, shared::Shared, whep};
+
+/// A path and its methods.
+type Route = (&'static str, MethodRouter<Arc<Shared>>);
+
+/// The routes that any web page may use.
+fn whep_routes() -> [Route; 2] {
+    [
+        (
+            "/whep/{stream}",
+            get(whep::get_endpoint).post(whep::post).options(whep::options_endpoint),
+        ),
+        (
+            "/whep/{stream}/{session}",
+            get(whep::get_session)
+                .patch(whep::patch)
+                .delete(whep::delete)
+                .options(whep::options_session),
+        ),
+    ]
+}
+
+/// All others.
+fn own_routes() -> [Route; 12] {
+    [
+        ("/", get(page::index)),
+        ("/s/{stream}", get(page::watch)),
+        ("/page/{file}", get(page::part)),
+        ("/api/v1/health", get(api::health)),
+        ("/api/v1/status", get(api::status)),
+        ("/api/v1/streams", get(api::streams)),
+        ("/api/v1/streams/{stream}", get(api::stream)),
+        ("/api/v1/streams/{stream}/quality", put(api::put_quality)),
+        ("/api/v1/streams/{stream}/keyframe", post(api::post_keyframe)),
+        ("/api/v1/streams/{stream}/snapshot.jpg", get(api::snapshot)),
+        ("/api/v1/openapi.json", get(openapi)),
+        ("/metrics", get(metrics::metrics)),
+    ]
+}
+
+/// The whole service.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let add = |router: Router<Arc<Shared>>, (path, methods): Route| router.route(path, methods);
+    let whep = whep_routes().into_iter().fold(Router::new(), add);
+    let own = own_routes().into_iter().fold(Router::new(), add);
+    own.merge(whep.layer(from_fn_with_state(Arc::clone(&shared), guard::share)))
+        .fallback(nothing_here)
+        .layer(from_fn_with_state(Arc::clone(&shared), guard::admit))
+        .layer(from_fn(problem::seal))
+        .with_state(shared)
+}
+
+async fn nothing_here() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/api/v1/openapi.json", tag = "api",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object))
+)]
+async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
+
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "Framebridge signaling",
+        description = "Live video to browsers. Errors are RFC 9457 problem details; `code` tells their kinds apart."
+    ),
+    paths(
+        page::index, page::watch, page::part,
+        api::health, api::status, api::streams, api::stream, api::put_quality, api::post_keyframe, api::snapshot,
+        openapi, metrics::metrics,
+        whep::get_endpoint, whep::post, whep::options_endpoint,
+        whep::get_session, whep::patch, whep::delete, whep::options_session,
+    ),
+    components(schemas(Problem)),
+    tags(
+        (name = "whep", description = "Watching, by any WHEP player"),
+        (name = "api", description = "State and control"),
+        (name = "page", description = "The viewer's page"),
+    )
+)]
+struct Document;

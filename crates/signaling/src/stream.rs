@@ -1,0 +1,252 @@
+//! What signaling knows of each stream, and who wants it: the board between the HTTP handlers, the media plane and the
+//! encoder links.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+use framebridge_config as config;
+use framebridge_ipc::RequestError;
+use framebridge_proto::{
+    Refusal, RefusalKind, StreamName,
+    encoder::{EncoderAnswer, EncoderRequest, SourceState},
+    limits::REQUEST_TIMEOUT,
+    media::CodecParameters,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+use crate::meter::{Meter, millis};
+
+/// Questions and keyframe requests waiting for one encoder. When it is full, a question is refused as unavailable and a
+/// keyframe request is dropped: one that is already queued serves both.
+const MAX_ASKS: usize = 32;
+
+/// When to come back to a stream whose encoder is not there, or is still opening its source.
+const SOON: Duration = Duration::from_secs(1);
+
+/// All configured streams, by name.
+pub(crate) type Streams = BTreeMap<StreamName, Arc<Stream>>;
+
+/// One configured stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) name: StreamName,
+    /// Its source as configured, credentials left out.
+    pub(crate) source: String,
+    pub(crate) quality: framebridge_proto::encoder::Quality,
+    upstream: watch::Sender<Upstream>,
+    demand: watch::Sender<Demand>,
+    asks: mpsc::Sender<Ask>,
+    /// Frames received from the encoder.
+    pub(crate) received: Meter,
+    /// Frames sent, summed over viewers.
+    pub(crate) sent: Meter,
+    /// Frames that the encoder has encoded, as their sequence numbers tell.
+    pub(crate) encoded: Meter,
+    /// Frames that the encoder left out because this process was too slow.
+    pub(crate) dropped: AtomicU64,
+}
+
+/// The encoder as its link sees it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Upstream {
+    /// The source's state and when it was told; `None` while the encoder is not there.
+    pub(crate) source: Option<(SourceState, Instant)>,
+    /// How the frames are encoded; kept when the encoder goes.
+    pub(crate) parameters: Option<CodecParameters>,
+}
+
+/// Who wants a stream's frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Demand {
+    viewers: u32,
+    guests: u32,
+}
+
+/// What a handler wants of an encoder.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Keyframe,
+    Request {
+        request: EncoderRequest,
+        reply: oneshot::Sender<Result<EncoderAnswer, Refusal>>,
+    },
+}
+
+/// A stream that can't be watched now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unavailable {
+    /// Why, in a sentence.
+    pub(crate) reason: String,
+    /// When it may be worth another try.
+    pub(crate) retry_after: Duration,
+}
+
+/// Keeps a stream's source open for as long as it lives, for those who are no viewers (yet).
+#[derive(Debug)]
+pub(crate) struct Guest<'a>(&'a Stream);
+
+impl Stream {
+    /// A stream, and the queue that its link has to serve.
+    pub(crate) fn new(stream: &config::Stream) -> (Arc<Self>, mpsc::Receiver<Ask>) {
+        let (asks, queue) = mpsc::channel(MAX_ASKS);
+        let stream = Self {
+            name: stream.name.clone(),
+            source: stream.source.to_string(),
+            quality: stream.quality,
+            upstream: watch::Sender::default(),
+            demand: watch::Sender::default(),
+            asks,
+            received: Meter::new(),
+            sent: Meter::new(),
+            encoded: Meter::new(),
+            dropped: AtomicU64::new(0),
+        };
+        (Arc::new(stream), queue)
+    }
+
+    pub(crate) fn upstream(&self) -> Upstream {
+        self.upstream.borrow().clone()
+    }
+
+    /// The link's: changes what is known of the encoder.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Upstream)) {
+        self.upstream.send_modify(change);
+    }
+
+    /// The link's: follows whether anybody wants frames.
+    pub(crate) fn demand(&self) -> watch::Receiver<Demand> {
+        self.demand.subscribe()
+    }
+
+    /// Says how many viewers the media plane has.
+    pub(crate) fn set_viewers(&self, viewers: u32) {
+        self.demand
+            .send_if_modified(|demand| std::mem::replace(&mut demand.viewers, viewers) != viewers);
+    }
+
+    /// Viewers with an open session, as last told.
+    pub(crate) fn viewers(&self) -> u32 {
+        self.demand.borrow().viewers
+    }
+
+    /// Wants frames until the guest is dropped.
+    pub(crate) fn guest(&self) -> Guest<'_> {
+        self.demand.send_modify(|demand| demand.guests += 1);
+        Guest(self)
+    }
+
+    /// Waits until frames come (or would, but for a pause). Somebody has to want them meanwhile.
+    ///
+    /// A source whose next attempt is further away than `patience` is not waited for.
+    pub(crate) async fn ready(&self, patience: Duration) -> Result<(), Unavailable> {
+        let deadline = Instant::now() + patience;
+        let mut upstream = self.upstream.subscribe();
+        loop {
+            let Err(unavailable) = upstream.borrow_and_update().availability() else {
+                return Ok(());
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if unavailable.retry_after > left.max(SOON) {
+                return Err(unavailable);
+            }
+            match timeout(left, upstream.changed()).await {
+                Ok(Ok(())) => {}
+                // The sender is this stream's own, so it is there.
+                Ok(Err(_)) | Err(_) => return Err(unavailable),
+            }
+        }
+    }
+
+    /// Asks the encoder for an IDR. `false`: there is no encoder to ask.
+    pub(crate) fn request_keyframe(&self) -> bool {
+        let linked = self.upstream.borrow().source.is_some();
+        if linked && self.asks.try_send(Ask::Keyframe).is_err() {
+            tracing::debug!(stream = %self.name, "keyframe request dropped: the queue is full");
+        }
+        linked
+    }
+
+    /// Asks the encoder and waits for its answer.
+    pub(crate) async fn request(&self, request: EncoderRequest) -> Result<EncoderAnswer, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        if self.upstream.borrow().source.is_none() || self.asks.try_send(Ask::Request { request, reply }).is_err() {
+            return Err(self.no_encoder().into());
+        }
+        match timeout(REQUEST_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => Ok(answer?),
+            Ok(Err(_link_ended)) => Err(RequestError::Closed),
+            Err(_elapsed) => Err(RequestError::Timeout),
+        }
+    }
+
+    fn no_encoder(&self) -> Refusal {
+        let message = format!("The encoder of `{}` is not there; it is being started.", self.name);
+        Refusal::new(RefusalKind::Unavailable, message)
+    }
+}
+
+impl Upstream {
+    /// The state in one word: the source's, or `down` without an encoder.
+    pub(crate) fn word(&self) -> &'static str {
+        self.source.as_ref().map_or("down", |(state, _)| state.as_str())
+    }
+
+    /// Whether frames come, and if not, why and when to come back.
+    pub(crate) fn availability(&self) -> Result<(), Unavailable> {
+        let soon = |reason: &str| {
+            Err(Unavailable {
+                reason: reason.to_owned(),
+                retry_after: SOON,
+            })
+        };
+        match &self.source {
+            None => soon("The encoder is not running; it is being started."),
+            Some((SourceState::Idle | SourceState::Opening, _)) => soon("The source is still being opened."),
+            Some((SourceState::Live | SourceState::Paused, _)) => Ok(()),
+            Some((SourceState::Unavailable { reason, retry_in_ms }, told)) => Err(Unavailable {
+                reason: reason.clone(),
+                retry_after: Duration::from_millis(*retry_in_ms).saturating_sub(told.elapsed()),
+            }),
+        }
+    }
+
+    /// Why there is no picture to be had; `None` where there is one, or will be once somebody watches.
+    pub(crate) fn reason(&self) -> Option<String> {
+        match &self.source {
+            Some((SourceState::Idle | SourceState::Opening | SourceState::Live, _)) => None,
+            Some((SourceState::Paused, _)) => Some("The stream is paused by its operator.".to_owned()),
+            Some((SourceState::Unavailable { .. }, _)) | None => {
+                self.availability().err().map(|unavailable| unavailable.reason)
+            }
+        }
+    }
+
+    /// Milliseconds until an unavailable source is tried again.
+    pub(crate) fn retry_in_ms(&self) -> Option<u64> {
+        matches!(&self.source, Some((SourceState::Unavailable { .. }, _)))
+            .then(|| {
+                self.availability()
+                    .err()
+                    .map(|unavailable| millis(unavailable.retry_after))
+            })
+            .flatten()
+    }
+}
+
+impl Demand {
+    pub(crate) fn wants_frames(self) -> bool {
+        self.viewers > 0 || self.guests > 0
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        self.0.demand.send_modify(|demand| demand.guests -= 1);
+    }
+}

@@ -1,0 +1,393 @@
+//! WHEP: viewers join, trickle, restart ICE and leave over HTTP (draft-ietf-wish-whep; ICE as in RFC 9725).
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use framebridge_rtc::{IfMatch, JoinError, Joined, PatchError, Patched, SessionId};
+
+use crate::{
+    body,
+    problem::Problem,
+    shared::Shared,
+    stream::{Stream, Unavailable},
+};
+
+const SDP: &str = "application/sdp";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// How long a POST waits for a stream that it has just woken up: opening a camera or an RTSP feed takes one to two
+/// seconds, and a client that sees 409 too early waits longer in the end.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// When a viewer that found no place may try again.
+const FULL_RETRY: Duration = Duration::from_secs(5);
+
+/// When a viewer may try again while this process is being replaced.
+const DRAIN_RETRY: Duration = Duration::from_secs(1);
+
+/// Starts a session: an SDP offer in, an answer out.
+///
+/// An idle stream is started, and waited for up to 3 seconds.
+#[utoipa::path(
+    post, path = "/whep/{stream}", tag = "whep",
+    params(("stream" = String, Path, description = "The stream's name")),
+    request_body(content = String, content_type = "application/sdp", description = "The offer"),
+    responses(
+        (status = 201, description = "The session is open.", content_type = "application/sdp", body = String,
+            headers(
+                ("Location" = String, description = "The session's URL"),
+                ("ETag" = String, description = "Strong entity tag of the session's ICE generation"),
+                ("Link" = String, description = "STUN and TURN servers, rel=\"ice-server\""),
+            )),
+        (status = 400, description = "The offer is malformed.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The stream's source or encoder is unavailable now; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body has over 64 KiB.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no application/sdp.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The offer has no H.264 that can be sent.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many viewers, or shutting down; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn post(
+    State(shared): State<Arc<Shared>>,
+    Path(stream): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let stream = shared.stream(&stream)?;
+    if shared.is_draining() {
+        return Err(draining());
+    }
+    let offer = body::read_text(&headers, body, SDP).await?;
+    let joined = shared.engine.join(&stream.name, &offer).await.map_err(join_problem)?;
+    // Whoever joins wants frames from here on, whether or not the media plane's count has been taken over yet.
+    let guest = stream.guest();
+    shared.sample();
+    let ready = stream.ready(PATIENCE).await;
+    if let Err(unavailable) = ready {
+        shared.engine.leave(&joined.session).await;
+        shared.sample();
+        return Err(unavailable_problem(&unavailable));
+    }
+    drop(guest);
+    tracing::info!(stream = %stream.name, session = %joined.session, "viewer joined");
+    created(&shared, stream, joined)
+}
+
+/// Trickles candidates (`If-Match` with the session's entity tag) or restarts ICE (`If-Match: *`).
+#[utoipa::path(
+    patch, path = "/whep/{stream}/{session}", tag = "whep",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "The session's id"),
+        ("If-Match" = String, Header, description = "The session's entity tag, or `*` for an ICE restart"),
+    ),
+    request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
+    responses(
+        (status = 200, description = "ICE was restarted: new credentials and candidates, new ETag.",
+            content_type = "application/trickle-ice-sdpfrag", body = String,
+            headers(("ETag" = String, description = "Strong entity tag of the new ICE generation"))),
+        (status = 204, description = "The candidates were taken."),
+        (status = 400, description = "The fragment is malformed.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such session.", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "If-Match names another ICE generation.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body has over 64 KiB.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no application/trickle-ice-sdpfrag.", body = Problem, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn patch(
+    State(shared): State<Arc<Shared>>,
+    Path((stream, session)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let session = known_session(&shared, &stream, &session)?;
+    let fragment = body::read_text(&headers, body, FRAGMENT).await?;
+    let current = shared.engine.session(&session).ok_or_else(unknown_session)?.etag;
+    let if_match = if_match(&headers, &current)?;
+    match shared
+        .engine
+        .patch(&session, &fragment, if_match)
+        .await
+        .map_err(patch_problem)?
+    {
+        Patched::Trickled => Ok(StatusCode::NO_CONTENT.into_response()),
+        Patched::Restarted { etag, fragment } => {
+            let headers = [
+                (header::ETAG, entity_tag(&etag)?),
+                (header::CONTENT_TYPE, HeaderValue::from_static(FRAGMENT)),
+            ];
+            Ok((StatusCode::OK, headers, fragment).into_response())
+        }
+    }
+}
+
+/// Ends a session. `If-Match` is ignored, as the draft wants it.
+#[utoipa::path(
+    delete, path = "/whep/{stream}/{session}", tag = "whep",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "The session's id"),
+    ),
+    responses(
+        (status = 200, description = "The session has ended."),
+        (status = 404, description = "There is no such session (any more).", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn delete(
+    State(shared): State<Arc<Shared>>,
+    Path((stream, session)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let session = known_session(&shared, &stream, &session)?;
+    let ended = shared.engine.leave(&session).await;
+    shared.sample();
+    if ended {
+        Ok(StatusCode::OK)
+    } else {
+        Err(unknown_session())
+    }
+}
+
+/// Says that there is an endpoint here, and nothing more: the draft gives it no representation.
+#[utoipa::path(
+    get, path = "/whep/{stream}", tag = "whep",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses(
+        (status = 204, description = "POST an offer here."),
+        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn get_endpoint(
+    State(shared): State<Arc<Shared>>,
+    Path(stream): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    shared.stream(&stream)?;
+    Ok((StatusCode::NO_CONTENT, [(ACCEPT_POST, SDP)]))
+}
+
+/// Says whether a session is open: the draft gives it no representation.
+#[utoipa::path(
+    get, path = "/whep/{stream}/{session}", tag = "whep",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "The session's id"),
+    ),
+    responses(
+        (status = 204, description = "The session is open.",
+            headers(("ETag" = String, description = "Strong entity tag of the session's ICE generation"))),
+        (status = 404, description = "There is no such session (any more).", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn get_session(
+    State(shared): State<Arc<Shared>>,
+    Path((stream, session)): Path<(String, String)>,
+) -> Result<impl IntoResponse, Problem> {
+    let session = known_session(&shared, &stream, &session)?;
+    let info = shared.engine.session(&session).ok_or_else(unknown_session)?;
+    let headers = [
+        (header::ETAG, entity_tag(&info.etag)?),
+        (ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT)),
+    ];
+    Ok((StatusCode::NO_CONTENT, headers))
+}
+
+/// What can be done at an endpoint.
+#[utoipa::path(
+    options, path = "/whep/{stream}", tag = "whep",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses((status = 200, description = "See Allow, Accept-Post and the CORS headers."))
+)]
+pub(crate) async fn options_endpoint() -> impl IntoResponse {
+    [(header::ALLOW, "GET, HEAD, POST, OPTIONS"), (ACCEPT_POST, SDP)]
+}
+
+/// What can be done with a session.
+#[utoipa::path(
+    options, path = "/whep/{stream}/{session}", tag = "whep",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "The session's id"),
+    ),
+    responses((status = 200, description = "See Allow, Accept-Patch and the CORS headers."))
+)]
+pub(crate) async fn options_session() -> impl IntoResponse {
+    [
+        (header::ALLOW, "GET, HEAD, PATCH, DELETE, OPTIONS"),
+        (ACCEPT_PATCH, FRAGMENT),
+    ]
+}
+
+/// Methods that a page of another origin may use.
+pub(crate) const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE];
+
+fn created(shared: &Shared, stream: &Stream, joined: Joined) -> Result<Response, Problem> {
+    let location = format!("/whep/{}/{}", stream.name, joined.session);
+    let mut response = (StatusCode::CREATED, joined.answer).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::LOCATION,
+        HeaderValue::from_str(&location).map_err(|_| internal())?,
+    );
+    headers.insert(header::ETAG, entity_tag(&joined.etag)?);
+    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
+    for link in &shared.ice_servers {
+        headers.append(header::LINK, link.clone());
+    }
+    Ok(response)
+}
+
+/// The session of a URL: it has to exist, and to be one of the URL's stream.
+fn known_session(shared: &Shared, stream: &str, session: &str) -> Result<SessionId, Problem> {
+    let stream = shared.stream(stream)?;
+    let session: SessionId = session.parse().map_err(|_| unknown_session())?;
+    let info = shared.engine.session(&session).ok_or_else(unknown_session)?;
+    if info.stream == stream.name {
+        Ok(session)
+    } else {
+        Err(unknown_session())
+    }
+}
+
+/// Reads `If-Match` (RFC 9110, section 13.1.1): `*`, or a list of entity tags of which one may be the `current` one.
+/// Weak tags never match.
+fn if_match(headers: &HeaderMap, current: &str) -> Result<IfMatch, Problem> {
+    let malformed = || {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_if_match",
+            "If-Match is neither `*` nor entity tags.",
+        )
+    };
+    let mut found = IfMatch::None;
+    for value in headers.get_all(header::IF_MATCH) {
+        for tag in value.to_str().map_err(|_| malformed())?.split(',').map(str::trim) {
+            if tag == "*" {
+                return Ok(IfMatch::Any);
+            }
+            let opaque = tag
+                .strip_prefix("W/")
+                .unwrap_or(tag)
+                .strip_prefix('"')
+                .and_then(|tag| tag.strip_suffix('"'))
+                .ok_or_else(malformed)?;
+            let matched = matches!(&found, IfMatch::Etag(tag) if tag == current);
+            if !matched {
+                found = IfMatch::Etag(if tag.starts_with("W/") {
+                    String::new()
+                } else {
+                    opaque.to_owned()
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn entity_tag(opaque: &str) -> Result<HeaderValue, Problem> {
+    HeaderValue::from_str(&format!("\"{opaque}\"")).map_err(|_| internal())
+}
+
+fn join_problem(error: JoinError) -> Problem {
+    match error {
+        JoinError::MalformedOffer(reason) => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_sdp",
+            format!("The offer is malformed: {reason}."),
+        ),
+        JoinError::NoAcceptableCodec => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "no_acceptable_codec",
+            "The offer has no H.264 that can be sent (constrained baseline, packetization-mode=1).",
+        ),
+        JoinError::TooManyViewers { limit } => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_viewers",
+            format!("The stream has all the viewers it takes ({limit})."),
+        )
+        .retry_after(FULL_RETRY),
+        JoinError::Stopped => draining(),
+    }
+}
+
+fn patch_problem(error: PatchError) -> Problem {
+    match error {
+        PatchError::UnknownSession => unknown_session(),
+        PatchError::PreconditionFailed { etag } => {
+            let problem = Problem::new(
+                StatusCode::PRECONDITION_FAILED,
+                "ice_generation_changed",
+                "If-Match names another ICE generation of this session.",
+            );
+            match entity_tag(&etag) {
+                Ok(tag) => problem.header(header::ETAG, tag),
+                Err(internal) => internal,
+            }
+        }
+        PatchError::PreconditionRequired => Problem::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "if_match_required",
+            "If-Match has to carry the session's entity tag, or `*` for an ICE restart.",
+        ),
+        PatchError::Malformed(reason) => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_fragment",
+            format!("The SDP fragment is malformed: {reason}."),
+        ),
+    }
+}
+
+pub(crate) fn unavailable_problem(unavailable: &Unavailable) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "stream_unavailable", &unavailable.reason).retry_after(unavailable.retry_after)
+}
+
+fn unknown_session() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown_session",
+        "There is no such session (any more).",
+    )
+}
+
+fn draining() -> Problem {
+    let detail = "The server is being stopped or replaced.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).retry_after(DRAIN_RETRY)
+}
+
+fn internal() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "The answer could not be written.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(value: &'static str) -> Option<IfMatch> {
+        let headers = HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_static(value))]);
+        if_match(&headers, "now").ok()
+    }
+
+    #[test]
+    fn if_match_reads_star_lists_and_weak_tags() {
+        assert_eq!(if_match(&HeaderMap::new(), "now").ok(), Some(IfMatch::None));
+        assert_eq!(parsed("*"), Some(IfMatch::Any));
+        assert_eq!(parsed("\"now\""), Some(IfMatch::Etag("now".into())));
+        assert_eq!(parsed("\"now\", \"other\""), Some(IfMatch::Etag("now".into())));
+        assert_eq!(parsed("\"other\" , \"now\""), Some(IfMatch::Etag("now".into())));
+        assert_eq!(parsed("W/\"now\""), Some(IfMatch::Etag(String::new())));
+        assert_eq!(parsed("now"), None);
+    }
+}
