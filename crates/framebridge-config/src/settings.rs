@@ -46,6 +46,8 @@ pub struct Settings {
 pub struct Http {
     /// Where signaling listens; port 0 lets the system pick.
     pub listen: SocketAddr,
+    /// Web origins whose pages may play the streams by WHEP, e.g. `https://player.example`; `*` is any.
+    pub origins: Vec<String>,
 }
 
 /// `[webrtc]`
@@ -311,7 +313,23 @@ const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
 fn http(reader: &mut Reader<'_>) -> Http {
     Http {
         listen: reader.text("http.listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 8890))),
+        origins: origins(reader, "http.origins"),
     }
+}
+
+fn origins(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
+    let origins: Vec<String> = reader.list(key, vec!["*".to_owned()]);
+    let is_origin = |origin: &str| {
+        let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
+        !authority.is_empty() && !authority.contains('/') && origin.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if let Some(bad) = origins.iter().find(|origin| *origin != "*" && !is_origin(origin)) {
+        reader.problem(
+            key,
+            format!("`{bad}` is no origin: use e.g. https://player.example, without a path, or *"),
+        );
+    }
+    origins
 }
 
 fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
