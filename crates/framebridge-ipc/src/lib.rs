@@ -9,6 +9,7 @@
 mod client;
 mod codec;
 mod handshake;
+mod keeper;
 mod link;
 mod runtime_dir;
 mod socket;
@@ -16,6 +17,7 @@ mod socket;
 pub use client::{EncoderClient, RequestError, SupervisorClient};
 pub use codec::{DecodeError, EncodeError, Encoded, Message, decode, encode};
 pub use handshake::{HandshakeError, Identity, Peer};
+pub use keeper::{KeepError, Keeper, Kept, MAX_KEPT, keep, kept};
 pub use link::{Link, ReceiveError, Receiver, SendError, Sender};
 pub use runtime_dir::{RuntimeDir, RuntimeDirError};
 pub use socket::{BindError, ConnectError, Incoming, Listener, connect};

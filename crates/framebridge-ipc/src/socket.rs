@@ -101,35 +101,8 @@ impl<In: Message, Out: Message> Listener<In, Out> {
     /// # Errors
     /// A live process holds it (named by its pid), or the system refuses.
     pub async fn bind(path: &Path, identity: &Identity) -> Result<Self, BindError> {
-        let failed = |source| BindError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        match open(path).await {
-            Ok(stream) => {
-                let pid = credentials(&stream).map_err(failed)?.pid;
-                return Err(BindError::InUse {
-                    path: path.to_owned(),
-                    pid,
-                });
-            }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                // A plain file refuses connections too, and is not ours to remove.
-                if !fs::symlink_metadata(path).map_err(failed)?.file_type().is_socket() {
-                    return Err(failed(io::ErrorKind::AlreadyExists.into()));
-                }
-                fs::remove_file(path).map_err(failed)?;
-                tracing::debug!(path = %path.display(), "took over the socket of a process that is gone");
-            }
-            Err(_absent) => {}
-        }
-        let listener = ListenerOptions::new()
-            .name(name(path).map_err(failed)?)
-            .mode(SOCKET_MODE)
-            .create_tokio()
-            .map_err(failed)?;
         Ok(Self {
-            listener,
+            listener: listen(path).await?,
             identity: Arc::new(identity.clone()),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             direction: PhantomData,
@@ -142,10 +115,10 @@ impl<In: Message, Out: Message> Listener<In, Out> {
     /// The system's; it is worth trying again after a pause.
     pub async fn accept(&self) -> io::Result<Incoming<In, Out>> {
         loop {
-            let LocalStream::UdSocket(stream) = self.listener.accept().await?;
+            let stream = next(&self.listener).await?;
             if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
                 return Ok(Incoming {
-                    stream: stream.into(),
+                    stream,
                     identity: Arc::clone(&self.identity),
                     permit,
                     direction: PhantomData,
@@ -192,7 +165,44 @@ pub async fn connect<In: Message, Out: Message>(
     Ok(Link::new(stream, peer, None))
 }
 
-async fn open(path: &Path) -> io::Result<UnixStream> {
+/// Binds `path`; see [`Listener::bind`].
+pub(crate) async fn listen(path: &Path) -> Result<LocalListener, BindError> {
+    let failed = |source| BindError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    match open(path).await {
+        Ok(stream) => {
+            let pid = credentials(&stream).map_err(failed)?.pid;
+            return Err(BindError::InUse {
+                path: path.to_owned(),
+                pid,
+            });
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            // A plain file refuses connections too, and is not ours to remove.
+            if !fs::symlink_metadata(path).map_err(failed)?.file_type().is_socket() {
+                return Err(failed(io::ErrorKind::AlreadyExists.into()));
+            }
+            fs::remove_file(path).map_err(failed)?;
+            tracing::debug!(path = %path.display(), "took over the socket of a process that is gone");
+        }
+        Err(_absent) => {}
+    }
+    ListenerOptions::new()
+        .name(name(path).map_err(failed)?)
+        .mode(SOCKET_MODE)
+        .create_tokio()
+        .map_err(failed)
+}
+
+/// The next connection of `listener`. Cancel-safe.
+pub(crate) async fn next(listener: &LocalListener) -> io::Result<UnixStream> {
+    let LocalStream::UdSocket(stream) = listener.accept().await?;
+    Ok(stream.into())
+}
+
+pub(crate) async fn open(path: &Path) -> io::Result<UnixStream> {
     let LocalStream::UdSocket(stream) = LocalStream::connect(name(path)?).await?;
     Ok(stream.into())
 }
@@ -201,7 +211,7 @@ fn name(path: &Path) -> io::Result<Name<'_>> {
     path.to_fs_name::<GenericFilePath>()
 }
 
-fn credentials(stream: &UnixStream) -> io::Result<Credentials> {
+pub(crate) fn credentials(stream: &UnixStream) -> io::Result<Credentials> {
     let found = socket_peercred(stream)?;
     let pid = u32::try_from(found.pid.as_raw_nonzero().get()).map_err(io::Error::other)?;
     Ok(Credentials {

@@ -1,0 +1,292 @@
+//! Keeping file descriptors past the life of the process that opened them.
+//!
+//! A process hands the supervisor its listening sockets and its memory files; when it dies, whatever is connected or
+//! queued there stays, and its next life takes the same ones up. One connection, one order: after the handshake the
+//! client sends `op | count | (name length | name)*` in one piece with the descriptors attached (SCM_RIGHTS), and
+//! gets an answer of the same form.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use framebridge_proto::{Role, limits::REQUEST_TIMEOUT};
+use interprocess::local_socket::tokio::Listener as LocalListener;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use tokio::{io::Interest, net::UnixStream, time::timeout};
+
+use crate::{
+    handshake::{HandshakeError, Identity, exchange},
+    runtime_dir::RuntimeDir,
+    socket::{self, BindError},
+};
+
+/// Descriptors kept for one process at most: signaling has an HTTP listener, two UDP sockets a worker, one memory file.
+pub const MAX_KEPT: usize = 64;
+
+/// The longest name, in bytes.
+const MAX_NAME: usize = 32;
+
+const MAX_MESSAGE: usize = 2 + MAX_KEPT * (1 + MAX_NAME);
+
+const SOCKET: &str = "keeper.sock";
+
+/// A descriptor and the name its owner knows it by.
+#[derive(Debug)]
+pub struct Kept {
+    /// Chosen by its owner, at most 32 bytes.
+    pub name: String,
+    /// The descriptor.
+    pub fd: OwnedFd,
+}
+
+/// Why nothing was kept or given back.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// Nobody keeps anything here.
+    #[error("nobody listens on {}", path.display())]
+    Absent {
+        /// The keeper's socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The handshake failed.
+    #[error("the keeper was not accepted")]
+    Handshake(#[from] HandshakeError),
+    /// The connection broke.
+    #[error("the connection to the keeper broke")]
+    Io(#[from] io::Error),
+    /// Not what was asked for.
+    #[error("the other side did not keep to the order of messages")]
+    Malformed,
+    /// More than [`MAX_KEPT`], or a name over 32 bytes.
+    #[error("up to {MAX_KEPT} descriptors with names of up to {MAX_NAME} bytes can be kept")]
+    TooMany,
+    /// It took too long.
+    #[error("the keeper did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
+    Timeout,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Op {
+    /// Keep these instead of what you have of mine.
+    Keep = b'K',
+    /// Give me what you have of mine.
+    Take = b'T',
+}
+
+/// Keeps descriptors for other processes, by role; the newest set of a role replaces the one before.
+#[derive(Debug)]
+pub struct Keeper {
+    listener: LocalListener,
+    identity: Identity,
+    store: Mutex<BTreeMap<Role, Vec<Kept>>>,
+}
+
+impl Keeper {
+    /// Binds the keeper's socket in `dir`.
+    ///
+    /// # Errors
+    /// Another keeper lives there, or the system refuses.
+    pub async fn bind(dir: &RuntimeDir, identity: &Identity) -> Result<Self, BindError> {
+        let listener = socket::listen(&dir.path().join(SOCKET)).await?;
+        Ok(Self {
+            listener,
+            identity: identity.clone(),
+            store: Mutex::default(),
+        })
+    }
+
+    /// Serves one order after another, for ever. Each has [`REQUEST_TIMEOUT`], so that a silent peer holds up no other
+    /// for longer.
+    pub async fn serve(&self) {
+        loop {
+            let served = match socket::next(&self.listener).await {
+                Ok(stream) => timeout(REQUEST_TIMEOUT, self.order(stream))
+                    .await
+                    .unwrap_or(Err(KeepError::Timeout)),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = served {
+                tracing::warn!(%error, "an order to keep descriptors failed");
+                // An accept that fails at once (no descriptors left) would otherwise spin.
+                tokio::time::sleep(framebridge_proto::limits::RECONNECT_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Closes what is kept for `role`, so that its peers see it is gone.
+    pub fn forget(&self, role: Role) {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).remove(&role);
+    }
+
+    async fn order(&self, mut stream: UnixStream) -> Result<(), KeepError> {
+        let credentials = socket::credentials(&stream)?;
+        let peer = exchange(&mut stream, &self.identity, credentials, None).await?;
+        let (op, given) = receive(&stream).await?;
+        let answer = {
+            let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+            match op {
+                Op::Keep => {
+                    store.insert(peer.role, given);
+                    Vec::new()
+                }
+                Op::Take => store
+                    .get(&peer.role)
+                    .map_or_else(|| Ok(Vec::new()), |kept| duplicate(kept))?,
+            }
+        };
+        let answer: Vec<_> = answer
+            .iter()
+            .map(|kept| (kept.name.as_str(), kept.fd.as_fd()))
+            .collect();
+        send(&stream, op, &answer).await
+    }
+}
+
+/// Has the supervisor keep `fds` instead of what it kept for this role before.
+///
+/// # Errors
+/// There is no keeper, or it did not take them.
+pub async fn keep(dir: &RuntimeDir, identity: &Identity, fds: &[(&str, BorrowedFd<'_>)]) -> Result<(), KeepError> {
+    order(dir, identity, Op::Keep, fds).await.map(drop)
+}
+
+/// What the supervisor has kept for this role: duplicates, so that it can give them again to the life after.
+///
+/// # Errors
+/// There is no keeper, or it gave nothing back in time.
+pub async fn kept(dir: &RuntimeDir, identity: &Identity) -> Result<Vec<Kept>, KeepError> {
+    order(dir, identity, Op::Take, &[]).await
+}
+
+async fn order(
+    dir: &RuntimeDir,
+    identity: &Identity,
+    op: Op,
+    fds: &[(&str, BorrowedFd<'_>)],
+) -> Result<Vec<Kept>, KeepError> {
+    let path = dir.path().join(SOCKET);
+    let exchanged = async {
+        let mut stream = socket::open(&path).await.map_err(|source| KeepError::Absent {
+            path: path.clone(),
+            source,
+        })?;
+        let credentials = socket::credentials(&stream)?;
+        exchange(&mut stream, identity, credentials, Some(Role::Supervisor)).await?;
+        send(&stream, op, fds).await?;
+        let (answered, kept) = receive(&stream).await?;
+        if answered == op {
+            Ok(kept)
+        } else {
+            Err(KeepError::Malformed)
+        }
+    };
+    timeout(REQUEST_TIMEOUT, exchanged)
+        .await
+        .unwrap_or(Err(KeepError::Timeout))
+}
+
+fn duplicate(kept: &[Kept]) -> io::Result<Vec<Kept>> {
+    kept.iter()
+        .map(|Kept { name, fd }| {
+            Ok(Kept {
+                name: name.clone(),
+                fd: fd.try_clone()?,
+            })
+        })
+        .collect()
+}
+
+async fn send(stream: &UnixStream, op: Op, fds: &[(&str, BorrowedFd<'_>)]) -> Result<(), KeepError> {
+    if fds.len() > MAX_KEPT {
+        return Err(KeepError::TooMany);
+    }
+    let mut bytes = vec![op as u8, u8::try_from(fds.len()).map_err(|_over| KeepError::TooMany)?];
+    for (name, _) in fds {
+        let len = u8::try_from(name.len())
+            .ok()
+            .filter(|len| usize::from(*len) <= MAX_NAME)
+            .ok_or(KeepError::TooMany)?;
+        bytes.push(len);
+        bytes.extend_from_slice(name.as_bytes());
+    }
+    let rights: Vec<BorrowedFd<'_>> = fds.iter().map(|(_, fd)| *fd).collect();
+    let sent = stream
+        .async_io(Interest::WRITABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_KEPT))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !rights.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&rights)) {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            Ok(sendmsg(
+                stream,
+                &[IoSlice::new(&bytes)],
+                &mut control,
+                SendFlags::NOSIGNAL,
+            )?)
+        })
+        .await?;
+    // One piece: a Unix stream takes so few bytes whole or not at all.
+    if sent == bytes.len() {
+        Ok(())
+    } else {
+        Err(KeepError::Malformed)
+    }
+}
+
+async fn receive(stream: &UnixStream) -> Result<(Op, Vec<Kept>), KeepError> {
+    let mut bytes = [0; MAX_MESSAGE];
+    let mut fds = Vec::new();
+    let (len, flags) = stream
+        .async_io(Interest::READABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_KEPT))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let got = recvmsg(
+                stream,
+                &mut [IoSliceMut::new(&mut bytes)],
+                &mut control,
+                RecvFlags::CMSG_CLOEXEC,
+            )?;
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(rights) = message {
+                    fds.extend(rights);
+                }
+            }
+            Ok((got.bytes, got.flags))
+        })
+        .await?;
+    if flags.contains(ReturnFlags::CTRUNC) {
+        return Err(KeepError::Malformed);
+    }
+    parse(&bytes[..len], fds).ok_or(KeepError::Malformed)
+}
+
+fn parse(bytes: &[u8], fds: Vec<OwnedFd>) -> Option<(Op, Vec<Kept>)> {
+    let (&[op, count], mut rest) = bytes.split_first_chunk()?;
+    let op = [Op::Keep, Op::Take].into_iter().find(|known| *known as u8 == op)?;
+    if usize::from(count) != fds.len() {
+        return None;
+    }
+    let mut kept = Vec::with_capacity(fds.len());
+    for fd in fds {
+        let (&len, tail) = rest.split_first()?;
+        let (name, tail) = tail.split_at_checked(usize::from(len))?;
+        kept.push(Kept {
+            name: str::from_utf8(name).ok()?.to_owned(),
+            fd,
+        });
+        rest = tail;
+    }
+    rest.is_empty().then_some((op, kept))
+}
