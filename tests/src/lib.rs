@@ -1,1 +1,13 @@
-//! stub
+//! What the end-to-end tests and the measurements stand on: the real binaries in a directory and on ports of their own,
+//! a real browser, a real display, and bounded waits on what can be seen from outside.
+//!
+//! Nothing here looks inside a process of Framebridge. Whatever is started is killed when its owner is dropped.
+
+pub mod browser;
+mod cdp;
+pub mod display;
+pub mod http;
+pub mod process;
+pub mod python;
+pub mod system;
+pub mod wait;

@@ -1,0 +1,178 @@
+//! The sockets between the processes, under peers that misbehave.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use framebridge_ipc::{Identity, Link, RuntimeDir, connect};
+use framebridge_proto::{
+    PROTOCOL_VERSION, Role,
+    encoder::{FromEncoder, ToEncoder},
+};
+use framebridge_tests::{system::System, wait::PATIENCE};
+use tokio::time::{Instant, timeout};
+
+type EncoderLink = Link<FromEncoder, ToEncoder>;
+
+/// Long enough for a subscriber's queue and its socket's buffer to fill up many times over.
+const WHILE_STUCK: Duration = Duration::from_secs(8);
+
+#[tokio::test]
+async fn subscriber_that_stops_reading_costs_another_not_one_frame() {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    let mut reading = subscribe(&system).await;
+    let mut stuck = subscribe(&system).await;
+    next_frame(&mut stuck).await;
+
+    let (mut last, end) = (next_frame(&mut reading).await, Instant::now() + WHILE_STUCK);
+    let mut frames = 0_u32;
+    while Instant::now() < end {
+        let sequence = next_frame(&mut reading).await;
+        assert_eq!(sequence, last + 1, "a frame was left out for the subscriber that reads");
+        (last, frames) = (sequence, frames + 1);
+    }
+    let rate = f64::from(frames) / WHILE_STUCK.as_secs_f64();
+    assert!(
+        rate >= 25.0,
+        "{rate:.1} frames a second beside a subscriber that is stuck"
+    );
+
+    let lost = timeout(PATIENCE, frames_lost(&mut stuck))
+        .await
+        .expect("the slow subscriber is told what it lost");
+    assert!(lost > 0);
+}
+
+#[tokio::test]
+async fn hostile_bytes_close_one_connection_and_nothing_else() {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    let pids = ["supervisor", "encoder-test", "signaling", "bridge"].map(|name| system.pid(name).unwrap());
+    let mut reading = subscribe(&system).await;
+    let mut last = next_frame(&mut reading).await;
+    let mut random = Random(0x5eed);
+    for socket in sockets(&system.runtime_dir()) {
+        for _attack in 0..100 {
+            // Refused half-way through is as good as refused at the end.
+            _ = attack(&socket, &mut random);
+            let sequence = next_frame(&mut reading).await;
+            assert_eq!(
+                sequence,
+                last + 1,
+                "a frame was lost while {} was attacked",
+                socket.display()
+            );
+            last = sequence;
+        }
+    }
+    let now = ["supervisor", "encoder-test", "signaling", "bridge"].map(|name| system.pid(name).unwrap());
+    assert_eq!(now, pids, "a process was restarted");
+}
+
+async fn subscribe(system: &System) -> EncoderLink {
+    let dir = RuntimeDir::at(system.runtime_dir());
+    let stream = "test".parse().unwrap();
+    // The encoder starts beside signaling, whose HTTP the system waited for.
+    let connected = timeout(PATIENCE, async {
+        loop {
+            match connect(
+                &dir.socket(Role::Encoder, Some(&stream)),
+                &Identity::new(Role::Operator),
+                Role::Encoder,
+            )
+            .await
+            {
+                Ok(link) => break link,
+                Err(_not_yet) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    let mut link: EncoderLink = connected.await.expect("the encoder listens");
+    link.sender.send(&ToEncoder::Subscribe).await.unwrap();
+    link
+}
+
+/// The next frame's sequence number.
+async fn next_frame(link: &mut EncoderLink) -> u64 {
+    let frame = async {
+        loop {
+            match link.receiver.recv().await.unwrap().expect("the encoder keeps the link") {
+                FromEncoder::Frame(frame) => break frame.sequence,
+                FromEncoder::Lost { frames } => panic!("{frames} frames lost"),
+                FromEncoder::Source(_) | FromEncoder::Parameters(_) | FromEncoder::Response { .. } => {}
+            }
+        }
+    };
+    timeout(PATIENCE, frame).await.expect("frames come")
+}
+
+async fn frames_lost(link: &mut EncoderLink) -> u64 {
+    loop {
+        if let FromEncoder::Lost { frames } = link.receiver.recv().await.unwrap().expect("the encoder keeps the link") {
+            break frames;
+        }
+    }
+}
+
+fn sockets(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut sockets: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
+        .collect();
+    sockets.sort();
+    sockets
+}
+
+/// One connection that says something it should not, and goes.
+fn attack(socket: &Path, random: &mut Random) -> std::io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+    match random.below(6) {
+        0 => stream.write_all(&random.bytes(68)),
+        1 => stream.write_all(&hello()[..random.below(68)]),
+        2 => stream.write_all(&[hello().as_slice(), &u32::MAX.to_be_bytes(), &random.bytes(64)].concat()),
+        3 => stream.write_all(&[hello().as_slice(), &64_u32.to_be_bytes(), &random.bytes(64)].concat()),
+        // Announces a message and goes before it is whole.
+        4 => stream.write_all(&[hello().as_slice(), &64_u32.to_be_bytes(), &random.bytes(20)].concat()),
+        _ => stream.write_all(&[hello().as_slice(), &random.bytes(4096)].concat()),
+    }
+}
+
+/// A well-formed handshake, laid out as `docs/protocol.md` has it.
+fn hello() -> Vec<u8> {
+    let version = PROTOCOL_VERSION.to_be_bytes();
+    let role = [Role::Operator as u8, 0, 0, 0];
+    [
+        b"FRMBRIDG".as_slice(),
+        &version,
+        &version,
+        &role,
+        &std::process::id().to_be_bytes(),
+        &[7; 16],
+        &[0; 32],
+    ]
+    .concat()
+}
+
+/// xorshift64: the same attacks in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() >> 32).unwrap_or(0) % bound
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next().to_be_bytes()[3]).collect()
+    }
+}

@@ -1,0 +1,13 @@
+//! End to end: the real binaries, from a source to a picture in a browser, and back up after every blow.
+//!
+//! Each module is one promise of Framebridge; each test starts a system of its own.
+#![expect(clippy::unwrap_used, reason = "a test can't go on without what it waited for")]
+
+mod answers;
+mod interop;
+mod leaks;
+mod links;
+mod operator;
+mod playback;
+mod recovery;
+mod sdp;

@@ -1,0 +1,114 @@
+//! What an operator types, and what comes back.
+
+use std::fs;
+
+use framebridge_proto::status::Overall;
+use framebridge_tests::{
+    process::command,
+    system::{System, binary},
+    wait::{self, PATIENCE},
+};
+
+fn healthy_system() -> System {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    wait::until_true("the system to be healthy", PATIENCE, || {
+        Ok(system.status()?.overall == Overall::Healthy)
+    })
+    .unwrap();
+    system
+}
+
+#[test]
+fn status_shows_every_process_and_stream_to_people_and_programs() {
+    let system = healthy_system();
+    let table = system.bridgectl(&["status"]).unwrap();
+    assert_eq!(table.status.code(), Some(0));
+    let table = String::from_utf8(table.stdout).unwrap();
+    let status = system.status().unwrap();
+    let names: Vec<&str> = status.processes.iter().map(|process| process.name.as_str()).collect();
+    assert_eq!(names[0], "supervisor");
+    for name in ["supervisor", "signaling", "bridge", "encoder-test"] {
+        assert!(names.contains(&name), "{names:?}");
+        assert!(table.contains(name), "{table}");
+    }
+    assert_eq!(status.http, Some(system.http().to_string()));
+    assert_eq!(status.bridge.state, "disabled");
+    assert_eq!(status.streams[0].source, "test:");
+    assert!(
+        status
+            .processes
+            .iter()
+            .all(|process| process.pid.is_some() && process.restarts == 0),
+        "{status:?}"
+    );
+}
+
+#[test]
+fn exit_codes_tell_down_and_unreachable_from_healthy() {
+    let system = System::start(&[("gone", "file:/nowhere/gone.mp4")]).unwrap();
+    let degraded = |system: &System| Ok(system.bridgectl(&["status"])?.status.code() != Some(0));
+    system.get("/api/v1/streams/gone/snapshot.jpg").unwrap();
+    wait::until_true("a stream that can't be watched to show", PATIENCE, || degraded(&system)).unwrap();
+
+    let nowhere = tempfile::tempdir().unwrap();
+    let mut bridgectl = command(binary("bridgectl").unwrap());
+    let output = bridgectl
+        .arg("status")
+        .env("FRAMEBRIDGE_RUNTIME_DIR", nowhere.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(&nowhere.path().join("supervisor.sock").display().to_string()),
+        "{said}"
+    );
+}
+
+#[test]
+fn restart_by_name_gives_a_new_process_and_an_unknown_name_is_refused() {
+    let system = healthy_system();
+    let before = system.pid("bridge").unwrap();
+    assert!(system.bridgectl(&["restart", "bridge"]).unwrap().status.success());
+    wait::until_true("another bridge", PATIENCE, || Ok(system.pid("bridge")? != before)).unwrap();
+    let refused = system.bridgectl(&["restart", "toaster"]).unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("toaster"));
+}
+
+#[test]
+fn quality_and_snapshot_reach_the_encoder() {
+    let system = healthy_system();
+    let set = ["quality", "test", "--fps", "15", "--bitrate", "800k", "--size", "640"];
+    let first = system.bridgectl(&set).unwrap();
+    let said = String::from_utf8(first.stdout).unwrap();
+    assert!(
+        said.contains("640 px, 15 fps, 800000 b/s") && !said.contains("already"),
+        "{said}"
+    );
+    let again = String::from_utf8(system.bridgectl(&set).unwrap().stdout).unwrap();
+    assert!(again.contains("already"), "{again}");
+    let refused = system.bridgectl(&["quality", "test", "--fps", "1000"]).unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("fps"));
+
+    for (name, magic) in [("shot.jpg", &[0xff, 0xd8][..]), ("shot.png", b"\x89PNG")] {
+        let file = system.scratch().join(name);
+        let output = system
+            .bridgectl(&["snapshot", "test", "-o", &file.to_string_lossy()])
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(fs::read(&file).unwrap().starts_with(magic), "{name} is something else");
+    }
+}
+
+#[test]
+fn doctor_finds_nothing_bad_where_all_is_well() {
+    let system = healthy_system();
+    let output = system.bridgectl(&["doctor"]).unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    for what in ["socket directory", "configuration", "TCP ", "UDP ", "ffmpeg", "libx264"] {
+        assert!(said.contains(what), "no {what}:\n{said}");
+    }
+}

@@ -1,0 +1,86 @@
+//! Whatever dies comes back, and the page with it.
+
+use std::time::SystemTime;
+
+use framebridge_proto::status::Overall;
+use framebridge_tests::{
+    browser::{Browser, Page},
+    http::Request,
+    system::System,
+    wait::{self, PATIENCE},
+};
+
+fn system_with_a_viewer() -> (System, Page) {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    let page = Browser::start().unwrap().open(&system.url("/s/test")).unwrap();
+    page.until_live().unwrap();
+    (system, page)
+}
+
+#[track_caller]
+fn assert_healthy_again(system: &System, killed: &str) {
+    wait::until_true("the system to be healthy", PATIENCE, || {
+        Ok(system.status()?.overall == Overall::Healthy)
+    })
+    .unwrap();
+    let process = system.process(killed).unwrap();
+    assert_eq!(process.restarts, 1, "{process:?}");
+    let reason = process.last_reason.unwrap_or_default();
+    assert!(
+        reason.contains("SIGKILL") || reason.contains("signal 9"),
+        "{killed} ended for `{reason}`"
+    );
+}
+
+#[test]
+fn killed_encoder_comes_back_and_the_viewer_keeps_its_session() {
+    let (system, page) = system_with_a_viewer();
+    let before = page.sessions().unwrap();
+    assert_eq!(before.len(), 1);
+    system.kill_and_await("encoder-test").unwrap();
+    page.until_shows_later_than(SystemTime::now()).unwrap();
+    page.until_live().unwrap();
+    assert_eq!(page.sessions().unwrap(), before);
+    assert_eq!(Request::new("GET", &before[0]).send(system.http()).unwrap().status, 204);
+    assert_healthy_again(&system, "encoder-test");
+}
+
+#[test]
+fn killed_signaling_comes_back_and_the_page_is_live_again_by_itself() {
+    let (system, page) = system_with_a_viewer();
+    system.kill_and_await("signaling").unwrap();
+    page.until_shows_later_than(SystemTime::now()).unwrap();
+    page.until_live().unwrap();
+    assert_healthy_again(&system, "signaling");
+}
+
+#[test]
+fn killed_bridge_comes_back_and_no_viewer_notices() {
+    let (system, page) = system_with_a_viewer();
+    let before = page.sessions().unwrap();
+    system.kill_and_await("bridge").unwrap();
+    page.until_shows_later_than(SystemTime::now()).unwrap();
+    assert_eq!(page.sessions().unwrap(), before);
+    assert_healthy_again(&system, "bridge");
+}
+
+#[test]
+fn ctrl_c_leaves_no_process_and_no_socket() {
+    let (system, _page) = system_with_a_viewer();
+    system.interrupt().unwrap();
+}
+
+#[test]
+fn sockets_of_a_system_that_was_killed_whole_are_taken_over() {
+    let mut system = System::start(&[("test", "test:")]).unwrap();
+    system.kill_everything().unwrap();
+    assert!(
+        system.runtime_dir().join("supervisor.sock").exists(),
+        "kill -9 leaves the socket's file"
+    );
+    system.start_supervisor().unwrap();
+    wait::until_true("the system to be healthy", PATIENCE, || {
+        Ok(system.status()?.overall == Overall::Healthy)
+    })
+    .unwrap();
+}

@@ -1,0 +1,74 @@
+// Runs in the page under test before its own scripts: keeps what a test wants to know and the page need not tell.
+window.probe = {
+  // Every WHEP session this page has opened, by its Location.
+  sessions: [],
+
+  video: () => document.querySelector("video"),
+
+  decoded: () => probe.video()?.getVideoPlaybackQuality().totalVideoFrames ?? 0,
+
+  // The middle of each cell of the stamp, as a string of 0 and 1.
+  cells(columns, rows, cellsPerWidth) {
+    const video = probe.video();
+    const edge = video.videoWidth / cellsPerWidth;
+    const canvas = new OffscreenCanvas(Math.ceil(columns * edge), Math.ceil(rows * edge));
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(video, 0, 0);
+    const { data, width } = context.getImageData(0, 0, canvas.width, canvas.height);
+    let cells = "";
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        const at = 4 * (Math.floor((row + 0.5) * edge) * width + Math.floor((column + 0.5) * edge));
+        cells += data[at] + data[at + 1] + data[at + 2] >= 3 * 128 ? "1" : "0";
+      }
+    }
+    return cells;
+  },
+
+  // The whole picture shrunk to a few pixels: enough to see whether it moves.
+  thumbnail() {
+    const canvas = new OffscreenCanvas(16, 9);
+    const context = canvas.getContext("2d");
+    context.drawImage(probe.video(), 0, 0, 16, 9);
+    return Array.from(context.getImageData(0, 0, 16, 9).data).join();
+  },
+
+  // Frames decoded per second over a time.
+  async rate(seconds) {
+    const [frames, start] = [probe.decoded(), performance.now()];
+    await new Promise((done) => setTimeout(done, seconds * 1000));
+    return ((probe.decoded() - frames) * 1000) / (performance.now() - start);
+  },
+
+  // For each of the next frames: the time at which it is presented, its stamp's cells, and how long before that it had
+  // come in whole and been decoded. Ends early when none comes for a second.
+  frames: (count, ...layout) =>
+    new Promise((done) => {
+      const seen = [];
+      const end = () => done(seen);
+      let patience = setTimeout(end, 1000);
+      const look = (now, frame) => {
+        clearTimeout(patience);
+        seen.push({
+          at: Date.now(),
+          cells: probe.cells(...layout),
+          decode: (frame.processingDuration ?? 0) * 1000,
+          since_received: frame.receiveTime ? now - frame.receiveTime : 0,
+        });
+        if (seen.length === count) return end();
+        patience = setTimeout(end, 1000);
+        probe.video().requestVideoFrameCallback(look);
+      };
+      probe.video()?.requestVideoFrameCallback(look);
+    }),
+};
+
+const fetchAsItIs = window.fetch;
+window.fetch = async (resource, options) => {
+  const response = await fetchAsItIs(resource, options);
+  const location = response.headers.get("location");
+  if (options?.method === "POST" && response.status === 201 && location) {
+    probe.sessions.push({ location: new URL(location, response.url).pathname, posted: performance.now() });
+  }
+  return response;
+};
