@@ -8,6 +8,7 @@ mod clock;
 mod exit;
 mod heartbeat;
 mod logging;
+pub mod notify;
 mod run;
 mod tasks;
 

@@ -8,7 +8,7 @@ use framebridge_ipc::RuntimeDir;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Args, Exit, Tasks, logging};
+use crate::{Args, Exit, Tasks, logging, notify};
 
 /// How long blocking work may hold up the end once the body is done.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
@@ -75,6 +75,7 @@ where
                 _ = interrupt.recv() => "SIGINT",
             };
             tracing::info!("stopping: {name}");
+            notify::stopping();
             signalled.cancel();
         });
         body(Context {
