@@ -62,11 +62,17 @@ impl Backoff {
             .take()
             .map(|since| now.saturating_duration_since(since));
         if healthy.is_some_and(|lasted| lasted >= self.config.reset_after) {
-            self.next = self.config.base.min(self.config.cap);
+            self.reset();
         }
         let delay = self.next;
         self.next = grow(delay, self.config.factor).min(self.config.cap);
         delay.mul_f64(1.0 - self.config.jitter.clamp(0.0, 1.0) * self.random.fraction())
+    }
+
+    /// What is tried next is not what failed: the next delay is the first.
+    pub fn reset(&mut self) {
+        self.next = self.config.base.min(self.config.cap);
+        self.healthy_since = None;
     }
 
     /// It works. Repeating this does not start the healthy period anew.

@@ -5,6 +5,28 @@
 //! back is read as one that stands still.
 
 mod backoff;
+mod budget;
+mod crash_loop;
+mod escalation;
+mod group_queue;
+mod keyframe_gate;
+mod probe;
+mod process;
 mod random;
+pub mod source_life;
+mod stage_watch;
+mod stall;
 
 pub use backoff::{Backoff, BackoffConfig};
+pub use budget::{BudgetPlan, Share};
+pub use crash_loop::{CrashLoopConfig, CrashLoopGuard};
+pub use escalation::{Escalation, EscalationConfig};
+pub use group_queue::{GroupLimits, GroupQueue, Next};
+pub use keyframe_gate::KeyframeGate;
+pub use probe::ProbeWatch;
+pub use process::{
+    Cause, Exit, ExitStatus, Heartbeats, Input, Output, Process, ProcessConfig, Reason, Snapshot, State, Transition,
+};
+pub use source_life::SourceLife;
+pub use stage_watch::{Stage, StageWatch, Stuck};
+pub use stall::StallWatchdog;

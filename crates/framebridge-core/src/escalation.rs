@@ -1,0 +1,128 @@
+//! What to give up before giving up.
+
+use std::time::{Duration, Instant};
+
+/// How far an [`Escalation`] goes and how it comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EscalationConfig {
+    /// How many things can be given up, one after the other; 0: nothing.
+    pub rungs: usize,
+    /// So long without a failure, and one thing is tried again.
+    pub climb_after: Duration,
+    /// That wait doubles each time a climb fails, up to this.
+    pub climb_cap: Duration,
+}
+
+impl Default for EscalationConfig {
+    /// Nothing to give up.
+    fn default() -> Self {
+        Self {
+            rungs: 0,
+            climb_after: Duration::from_secs(60),
+            climb_cap: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A ladder: down one rung with each crash loop, up one with each healthy period.
+#[derive(Debug, Clone)]
+pub struct Escalation {
+    config: EscalationConfig,
+    rung: usize,
+    climb_after: Duration,
+    climbed: bool,
+}
+
+impl Escalation {
+    /// A ladder one stands on top of.
+    pub fn new(config: EscalationConfig) -> Self {
+        Self {
+            config,
+            rung: 0,
+            climb_after: config.climb_after.min(config.climb_cap),
+            climbed: false,
+        }
+    }
+
+    /// How many things are given up now.
+    pub fn rung(&self) -> usize {
+        self.rung
+    }
+
+    /// One thing more is given up: how many now. `None`: there is nothing left.
+    pub fn descend(&mut self) -> Option<usize> {
+        if self.rung == self.config.rungs {
+            return None;
+        }
+        self.rung += 1;
+        if std::mem::take(&mut self.climbed) {
+            self.climb_after = self.climb_after.saturating_mul(2).min(self.config.climb_cap);
+        }
+        Some(self.rung)
+    }
+
+    /// When to try one thing more, for what has been well since then.
+    pub fn climb_due(&self, healthy_since: Instant) -> Option<Instant> {
+        (self.rung > 0).then(|| healthy_since + self.climb_after)
+    }
+
+    /// One thing less is given up: how many now.
+    pub fn climb(&mut self) -> usize {
+        self.rung = self.rung.saturating_sub(1);
+        self.climbed = true;
+        self.rung
+    }
+
+    /// It has been well for long; with nothing given up, the next climb need not wait longer than the first.
+    pub fn recovered(&mut self) {
+        if self.rung == 0 {
+            *self = Self::new(self.config);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn stays_on_the_ladder_whatever_happens(rungs in 0_usize..6, moves in prop::collection::vec(0..3, 0..100)) {
+            let mut ladder = Escalation::new(EscalationConfig { rungs, ..EscalationConfig::default() });
+            let now = Instant::now();
+            for step in moves {
+                let before = ladder.rung();
+                match step {
+                    0 => prop_assert_eq!(ladder.descend(), (before < rungs).then_some(before + 1)),
+                    1 => prop_assert_eq!(ladder.climb(), before.saturating_sub(1)),
+                    _ => ladder.recovered(),
+                }
+                prop_assert!(ladder.rung() <= rungs);
+                let due = ladder.climb_due(now);
+                prop_assert_eq!(due.is_some(), ladder.rung() > 0);
+                prop_assert!(due.is_none_or(|at| at <= now + Duration::from_secs(600)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_climb_that_fails_makes_the_next_wait_longer_until_all_is_well_on_top() {
+        let mut ladder = Escalation::new(EscalationConfig {
+            rungs: 1,
+            ..EscalationConfig::default()
+        });
+        let now = Instant::now();
+        let wait = |ladder: &Escalation| ladder.climb_due(now).map(|at| (at - now).as_secs());
+        ladder.descend();
+        assert_eq!(wait(&ladder), Some(60));
+        ladder.climb();
+        ladder.descend();
+        assert_eq!(wait(&ladder), Some(120));
+        ladder.climb();
+        ladder.recovered();
+        ladder.descend();
+        assert_eq!(wait(&ladder), Some(60));
+    }
+}

@@ -1,0 +1,331 @@
+//! What goes in and out of the [`Process`](crate::Process) machine.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use crate::{BackoffConfig, CrashLoopConfig, EscalationConfig};
+
+/// How one kind of process is treated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProcessConfig {
+    /// Waits between restarts.
+    pub backoff: BackoffConfig,
+    /// When restarts stop for a while.
+    pub crash_loop: CrashLoopConfig,
+    /// What can be given up before they stop.
+    pub escalation: EscalationConfig,
+    /// From the start to the first heartbeat.
+    pub start_timeout: Duration,
+    /// What is expected of heartbeats.
+    pub heartbeats: Heartbeats,
+    /// So many unanswered probes in a row make it wedged.
+    pub probe_failures: u32,
+    /// From SIGTERM to SIGKILL where it is stopped in good order.
+    pub stop_timeout: Duration,
+    /// From SIGTERM to SIGKILL where it is wedged but still talks: enough to say goodbye, no more.
+    pub wedged_stop_timeout: Duration,
+}
+
+/// When a process that does not report is wedged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeats {
+    /// How often one is due.
+    pub interval: Duration,
+    /// So many missed in a row are a wedge, unless its probes are answered.
+    pub missed: u32,
+    /// So many missed in a row are a wedge though its probes are answered.
+    pub stale: u32,
+}
+
+impl Default for ProcessConfig {
+    fn default() -> Self {
+        Self {
+            backoff: BackoffConfig::default(),
+            crash_loop: CrashLoopConfig::default(),
+            escalation: EscalationConfig::default(),
+            start_timeout: Duration::from_secs(10),
+            heartbeats: Heartbeats {
+                interval: Duration::from_secs(1),
+                missed: 3,
+                stale: 12,
+            },
+            probe_failures: 3,
+            stop_timeout: Duration::from_secs(5),
+            wedged_stop_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Where a process is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not wanted.
+    Stopped,
+    /// Started, and not heard of yet.
+    Starting,
+    /// Reports.
+    Running,
+    /// Found wedged, and being ended for it.
+    Stalled,
+    /// Being ended because somebody wants it.
+    Stopping,
+    /// Waiting to be started again.
+    BackingOff,
+    /// Left alone after too many failures, or because starting it again can't help.
+    Parked,
+}
+
+/// What happened, or what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Wanted: it should run. Does nothing where it is running or about to.
+    Start,
+    /// Wanted: it should not run.
+    Stop,
+    /// Wanted: stop it, if it runs, and start it again at once, parked or not.
+    Restart,
+    /// Wanted: end a park or a wait now. Does nothing elsewhere.
+    Resume,
+    /// A process of an earlier supervisor is alive and can be had. Only where none runs yet.
+    Adopt {
+        /// The process.
+        pid: u32,
+    },
+    /// [`Output::Spawn`] was carried out.
+    Spawned {
+        /// The process.
+        pid: u32,
+    },
+    /// [`Output::Spawn`] failed.
+    SpawnFailed {
+        /// What the system said.
+        reason: String,
+    },
+    /// It is gone, and reaped where it was ours.
+    Exited {
+        /// The process.
+        pid: u32,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// It reported.
+    Beat,
+    /// It was asked something from outside, as its users do.
+    Probe {
+        /// Whether the answer came, and in time.
+        answered: bool,
+    },
+    /// A watch saw that it does not do what it should.
+    Wedged {
+        /// What the watch saw.
+        why: String,
+    },
+    /// The time that [`Process::poll_timeout`] named has come.
+    Timeout,
+}
+
+/// What has to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Start it; the answer is [`Input::Spawned`] or [`Input::SpawnFailed`].
+    Spawn {
+        /// How much of what was configured is given up, 0 for nothing.
+        rung: usize,
+    },
+    /// Ask its process group to end.
+    Terminate {
+        /// The process.
+        pid: u32,
+    },
+    /// End its process group.
+    Kill {
+        /// The process.
+        pid: u32,
+    },
+    /// Nothing to do: something to tell.
+    Changed(Transition),
+}
+
+/// One step in a process's life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// From where.
+    pub from: State,
+    /// To where.
+    pub to: State,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a process changed its state. Its `Display` is a sentence's part for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// It was asked for.
+    Asked,
+    /// It was alive already when this supervisor started.
+    Adopted,
+    /// Its first heartbeat came.
+    Reported,
+    /// It ended.
+    Exited(Exit),
+    /// It could not be started.
+    SpawnFailed(String),
+    /// It did not report in time after it was started.
+    NeverReported(Duration),
+    /// It stopped reporting.
+    Silent {
+        /// Heartbeats missed.
+        missed: u32,
+    },
+    /// It reports, and does not answer.
+    Unanswered {
+        /// Probes in a row.
+        probes: u32,
+    },
+    /// It reports, and does not do what it should.
+    Wedged(String),
+    /// Its wait is over.
+    Waited,
+    /// It failed too often in too short a time.
+    CrashLoop {
+        /// How it ended the last time.
+        last: Box<Cause>,
+    },
+    /// It failed too often, and is tried with less.
+    Descended {
+        /// How much is given up now.
+        rung: usize,
+        /// How it ended the last time.
+        last: Box<Cause>,
+    },
+    /// It has been well with less, and is tried with more.
+    Climbed {
+        /// How much is given up now.
+        rung: usize,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit status, as far as it can be known.
+    pub status: ExitStatus,
+    /// What it said itself, last.
+    pub last_words: Option<String>,
+}
+
+/// The part of [`Exit`] that the kernel knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// It was no child of ours, so nobody told us.
+    Unknown,
+}
+
+/// Why a timeout is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The first heartbeat is overdue then.
+    StartOverdue,
+    /// The next heartbeat is due then.
+    HeartbeatDue,
+    /// It has been well for long enough to be tried with more.
+    ClimbDue,
+    /// It had its time to end by itself.
+    KillDue,
+    /// The wait before the next start is over.
+    BackoffOver,
+    /// The cooldown is over.
+    ParkOver,
+}
+
+/// The picture of a process at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Where it is in its life.
+    pub state: State,
+    /// Its pid, while there is a process.
+    pub pid: Option<u32>,
+    /// When it was started or adopted, while there is a process.
+    pub started_at: Option<Instant>,
+    /// Times it was started again.
+    pub restarts: u64,
+    /// Why it last ended, if it ever did other than by request.
+    pub last_end: Option<Cause>,
+    /// When it last reported in this life.
+    pub heartbeat_at: Option<Instant>,
+    /// When it is tried again, while it waits; `None` in a park that only a command ends.
+    pub next_try_at: Option<Instant>,
+    /// How much of what was configured is given up, 0 for nothing.
+    pub rung: usize,
+}
+
+impl State {
+    /// The state in one word, for tables, metrics and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stalled => "stalled",
+            Self::Stopping => "stopping",
+            Self::BackingOff => "backing-off",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Cause {
+    /// Whether starting it again can't help: what is wrong is its configuration or its build.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Exited(Exit {
+                status: ExitStatus::Code(76 | 78),
+                ..
+            })
+        )
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => f.write_str("on request"),
+            Self::Adopted => f.write_str("found alive and adopted"),
+            Self::Reported => f.write_str("reported"),
+            Self::Exited(exit) => exit.fmt(f),
+            Self::SpawnFailed(reason) => write!(f, "could not be started: {reason}"),
+            Self::NeverReported(timeout) => write!(f, "no heartbeat within {} s of its start", timeout.as_secs()),
+            Self::Silent { missed } => write!(f, "{missed} heartbeats missed"),
+            Self::Unanswered { probes } => write!(f, "{probes} probes in a row unanswered under a fresh heartbeat"),
+            Self::Wedged(why) => f.write_str(why),
+            Self::Waited => f.write_str("its wait is over"),
+            Self::CrashLoop { last } => write!(f, "failed too often: {last}"),
+            Self::Descended { last, .. } => write!(f, "failed too often, so it is tried with less: {last}"),
+            Self::Climbed { .. } => f.write_str("has been well with less, so it is tried with more"),
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            ExitStatus::Code(code) => write!(f, "exit code {code}")?,
+            ExitStatus::Signal(signal) => write!(f, "killed by signal {signal}")?,
+            ExitStatus::Unknown => f.write_str("ended, and as an adopted process left no exit code")?,
+        }
+        self.last_words.as_ref().map_or(Ok(()), |words| write!(f, ": {words}"))
+    }
+}

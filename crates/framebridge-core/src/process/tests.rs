@@ -1,0 +1,295 @@
+use super::*;
+use crate::EscalationConfig;
+
+/// A process with its time and everything it asked for.
+struct Bench {
+    process: Process,
+    now: Instant,
+    pid: u32,
+    /// The outputs of the last step.
+    outputs: Vec<Output>,
+}
+
+impl Bench {
+    fn new(config: ProcessConfig) -> Self {
+        let now = Instant::now();
+        Self {
+            process: Process::new(config, now, 7),
+            now,
+            pid: 100,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// One that is running.
+    fn running() -> Self {
+        let mut bench = Self::new(ProcessConfig::default());
+        bench.give(Input::Start);
+        bench.give(Input::Beat);
+        assert_eq!(bench.state(), State::Running);
+        bench
+    }
+
+    /// Handles `input`; what has to be spawned is, under the next pid.
+    fn give(&mut self, input: Input) {
+        self.process.handle(input, self.now);
+        self.outputs.clear();
+        while let Some(output) = self.process.poll_output() {
+            if matches!(output, Output::Spawn { .. }) {
+                self.pid += 1;
+                self.process.handle(Input::Spawned { pid: self.pid }, self.now);
+            }
+            self.outputs.push(output);
+        }
+    }
+
+    fn exit(&mut self, code: i32) {
+        let exit = Exit {
+            status: ExitStatus::Code(code),
+            last_words: None,
+        };
+        self.give(Input::Exited { pid: self.pid, exit });
+    }
+
+    /// Lets time pass until the next timeout and says what it was.
+    fn wait(&mut self) -> Reason {
+        let (at, reason) = self.process.poll_timeout().expect("something to wait for");
+        self.now = self.now.max(at);
+        self.give(Input::Timeout);
+        reason
+    }
+
+    fn state(&self) -> State {
+        self.process.snapshot().state
+    }
+
+    fn killed(&self) -> bool {
+        self.outputs.contains(&Output::Kill { pid: self.pid })
+    }
+
+    fn terminated(&self) -> bool {
+        self.outputs.contains(&Output::Terminate { pid: self.pid })
+    }
+
+    /// Fails right after each start until something else than a short wait follows.
+    fn crash_until_given_up(&mut self) -> usize {
+        (1..)
+            .find(|_| {
+                self.exit(1);
+                let waits = self.state() == State::BackingOff && self.process.guard.recent_failures(self.now) > 0;
+                if waits {
+                    assert_eq!(self.wait(), Reason::BackoffOver);
+                    self.give(Input::Beat);
+                }
+                !waits
+            })
+            .expect("given up at some time")
+    }
+}
+
+#[test]
+fn first_heartbeat_makes_a_started_process_running() {
+    let mut bench = Bench::new(ProcessConfig::default());
+    bench.give(Input::Start);
+    assert_eq!(bench.state(), State::Starting);
+    bench.give(Input::Beat);
+    assert_eq!(bench.state(), State::Running);
+    assert_eq!(bench.process.snapshot().restarts, 0);
+}
+
+#[test]
+fn process_that_exits_is_started_again_after_its_delay() {
+    let mut bench = Bench::running();
+    bench.exit(75);
+    assert_eq!(bench.state(), State::BackingOff);
+    assert_eq!(bench.wait(), Reason::BackoffOver);
+    assert_eq!(bench.state(), State::Starting);
+    let snapshot = bench.process.snapshot();
+    assert_eq!(snapshot.restarts, 1);
+    assert_eq!(
+        snapshot.last_end.map(|cause| cause.to_string()).as_deref(),
+        Some("exit code 75")
+    );
+}
+
+#[test]
+fn silence_for_three_heartbeats_kills_without_asking() {
+    let mut bench = Bench::running();
+    let start = bench.now;
+    while bench.state() == State::Running {
+        assert_eq!(bench.wait(), Reason::HeartbeatDue);
+    }
+    assert_eq!(
+        (bench.state(), bench.now - start),
+        (State::Stalled, Duration::from_secs(3))
+    );
+    assert!(bench.killed() && !bench.terminated());
+}
+
+#[test]
+fn silent_process_that_answers_its_probes_has_twelve_heartbeats() {
+    let mut bench = Bench::running();
+    let start = bench.now;
+    while bench.state() == State::Running {
+        bench.give(Input::Probe { answered: true });
+        bench.wait();
+    }
+    assert_eq!(bench.now - start, Duration::from_secs(12));
+}
+
+#[test]
+fn silent_process_whose_probes_fail_is_wedged_as_soon_as_both_say_so() {
+    let mut bench = Bench::running();
+    bench.give(Input::Probe { answered: true });
+    for _ in 0..5 {
+        bench.wait();
+    }
+    assert_eq!(bench.state(), State::Running);
+    bench.give(Input::Probe { answered: false });
+    assert_eq!(bench.state(), State::Stalled);
+}
+
+#[test]
+fn three_unanswered_probes_end_a_process_however_fresh_its_heartbeat() {
+    let mut bench = Bench::running();
+    for expected in [State::Running, State::Running, State::Stalled] {
+        bench.give(Input::Beat);
+        bench.give(Input::Probe { answered: false });
+        assert_eq!(bench.state(), expected);
+    }
+    assert!(bench.terminated());
+    assert_eq!(bench.wait(), Reason::KillDue);
+    assert!(bench.killed());
+}
+
+#[test]
+fn supervisor_that_was_held_up_does_not_blame_its_children() {
+    let mut bench = Bench::running();
+    bench.now += Duration::from_secs(3600);
+    bench.give(Input::Timeout);
+    assert_eq!(bench.state(), State::Running, "one late look is one missed heartbeat");
+}
+
+#[test]
+fn fifth_failure_in_a_minute_parks_and_the_park_ends_by_itself() {
+    let mut bench = Bench::running();
+    assert_eq!(bench.crash_until_given_up(), 5);
+    assert_eq!(bench.state(), State::Parked);
+    let parked_at = bench.now;
+    assert_eq!(bench.wait(), Reason::ParkOver);
+    assert_eq!(
+        (bench.state(), bench.now - parked_at),
+        (State::Starting, Duration::from_secs(30))
+    );
+}
+
+#[test]
+fn resume_ends_a_park_at_once() {
+    let mut bench = Bench::running();
+    bench.crash_until_given_up();
+    bench.give(Input::Resume);
+    assert_eq!(bench.state(), State::Starting);
+}
+
+#[test]
+fn wrong_configuration_is_not_retried_until_somebody_says_so() {
+    for code in [76, 78] {
+        let mut bench = Bench::running();
+        bench.exit(code);
+        assert_eq!((bench.state(), bench.process.poll_timeout()), (State::Parked, None));
+        bench.give(Input::Resume);
+        assert_eq!(bench.state(), State::Starting);
+    }
+}
+
+#[test]
+fn restart_by_request_is_no_failure() {
+    let mut bench = Bench::running();
+    for _ in 0..20 {
+        bench.give(Input::Restart);
+        assert!(bench.terminated());
+        bench.exit(0);
+        assert_eq!(bench.state(), State::Starting);
+        bench.give(Input::Beat);
+    }
+    assert_eq!(bench.process.snapshot().last_end, None);
+}
+
+#[test]
+fn process_that_ignores_sigterm_is_killed_after_its_time() {
+    let mut bench = Bench::running();
+    let asked_at = bench.now;
+    bench.give(Input::Stop);
+    assert!(bench.terminated() && !bench.killed());
+    assert_eq!(bench.wait(), Reason::KillDue);
+    assert_eq!(bench.now - asked_at, Duration::from_secs(5));
+    assert!(bench.killed());
+    bench.exit(0);
+    assert_eq!(bench.state(), State::Stopped);
+}
+
+#[test]
+fn stop_while_it_is_being_started_ends_what_comes_of_the_start() {
+    let now = Instant::now();
+    let mut process = Process::new(ProcessConfig::default(), now, 7);
+    process.handle(Input::Start, now);
+    process.handle(Input::Stop, now);
+    process.handle(Input::Spawned { pid: 5 }, now);
+    let outputs: Vec<_> = std::iter::from_fn(|| process.poll_output()).collect();
+    assert!(outputs.contains(&Output::Terminate { pid: 5 }), "{outputs:?}");
+}
+
+#[test]
+fn adopted_process_runs_and_is_watched_like_any_other() {
+    let mut bench = Bench::new(ProcessConfig::default());
+    bench.give(Input::Adopt { pid: 42 });
+    assert_eq!(
+        (bench.state(), bench.process.snapshot().pid),
+        (State::Running, Some(42))
+    );
+    assert!(
+        !bench
+            .outputs
+            .iter()
+            .any(|output| matches!(output, Output::Spawn { .. }))
+    );
+    while bench.state() == State::Running {
+        bench.wait();
+    }
+    assert!(bench.outputs.contains(&Output::Kill { pid: 42 }));
+}
+
+#[test]
+fn crash_loop_gives_things_up_before_it_parks_and_takes_them_back_when_well() {
+    let escalation = EscalationConfig {
+        rungs: 2,
+        ..EscalationConfig::default()
+    };
+    let mut bench = Bench::new(ProcessConfig {
+        escalation,
+        ..ProcessConfig::default()
+    });
+    bench.give(Input::Start);
+    for rung in [1, 2] {
+        bench.crash_until_given_up();
+        assert_eq!(
+            (bench.state(), bench.process.snapshot().rung),
+            (State::BackingOff, rung)
+        );
+        bench.wait();
+        assert!(bench.outputs.contains(&Output::Spawn { rung }));
+    }
+    bench.crash_until_given_up();
+    assert_eq!(bench.state(), State::Parked);
+
+    bench.wait();
+    bench.give(Input::Beat);
+    let well_since = bench.now;
+    while bench.state() == State::Running {
+        bench.give(Input::Beat);
+        bench.wait();
+    }
+    assert_eq!(bench.now - well_since, Duration::from_secs(60));
+    bench.exit(0);
+    assert!(bench.outputs.contains(&Output::Spawn { rung: 1 }));
+}
