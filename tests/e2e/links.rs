@@ -8,15 +8,9 @@ use std::{
     time::Duration,
 };
 
-use framebridge_ipc::{Identity, Link, RuntimeDir, connect};
-use framebridge_proto::{
-    PROTOCOL_VERSION, Role,
-    encoder::{FromEncoder, ToEncoder},
-};
-use framebridge_tests::{system::System, wait::PATIENCE};
-use tokio::time::{Instant, timeout};
-
-type EncoderLink = Link<FromEncoder, ToEncoder>;
+use framebridge_proto::{PROTOCOL_VERSION, Role};
+use framebridge_tests::{subscriber::Subscriber, system::System};
+use tokio::time::Instant;
 
 /// Long enough for a subscriber's queue and its socket's buffer to fill up many times over.
 const WHILE_STUCK: Duration = Duration::from_secs(8);
@@ -24,14 +18,14 @@ const WHILE_STUCK: Duration = Duration::from_secs(8);
 #[tokio::test]
 async fn subscriber_that_stops_reading_costs_another_not_one_frame() {
     let system = System::start(&[("test", "test:")]).unwrap();
-    let mut reading = subscribe(&system).await;
-    let mut stuck = subscribe(&system).await;
-    next_frame(&mut stuck).await;
+    let mut reading = Subscriber::of(&system, "test").await.unwrap();
+    let mut stuck = Subscriber::of(&system, "test").await.unwrap();
+    stuck.next().await.unwrap();
 
-    let (mut last, end) = (next_frame(&mut reading).await, Instant::now() + WHILE_STUCK);
+    let (mut last, end) = (reading.next().await.unwrap().sequence, Instant::now() + WHILE_STUCK);
     let mut frames = 0_u32;
     while Instant::now() < end {
-        let sequence = next_frame(&mut reading).await;
+        let sequence = reading.next().await.unwrap().sequence;
         assert_eq!(sequence, last + 1, "a frame was left out for the subscriber that reads");
         (last, frames) = (sequence, frames + 1);
     }
@@ -41,24 +35,21 @@ async fn subscriber_that_stops_reading_costs_another_not_one_frame() {
         "{rate:.1} frames a second beside a subscriber that is stuck"
     );
 
-    let lost = timeout(PATIENCE, frames_lost(&mut stuck))
-        .await
-        .expect("the slow subscriber is told what it lost");
-    assert!(lost > 0);
+    assert!(stuck.until_lost().await.unwrap() > 0);
 }
 
 #[tokio::test]
 async fn hostile_bytes_close_one_connection_and_nothing_else() {
     let system = System::start(&[("test", "test:")]).unwrap();
     let pids = ["supervisor", "encoder-test", "signaling", "bridge"].map(|name| system.pid(name).unwrap());
-    let mut reading = subscribe(&system).await;
-    let mut last = next_frame(&mut reading).await;
+    let mut reading = Subscriber::of(&system, "test").await.unwrap();
+    let mut last = reading.next().await.unwrap().sequence;
     let mut random = Random(0x5eed);
     for socket in sockets(&system.runtime_dir()) {
         for _attack in 0..100 {
             // Refused half-way through is as good as refused at the end.
             _ = attack(&socket, &mut random);
-            let sequence = next_frame(&mut reading).await;
+            let sequence = reading.next().await.unwrap().sequence;
             assert_eq!(
                 sequence,
                 last + 1,
@@ -70,51 +61,6 @@ async fn hostile_bytes_close_one_connection_and_nothing_else() {
     }
     let now = ["supervisor", "encoder-test", "signaling", "bridge"].map(|name| system.pid(name).unwrap());
     assert_eq!(now, pids, "a process was restarted");
-}
-
-async fn subscribe(system: &System) -> EncoderLink {
-    let dir = RuntimeDir::at(system.runtime_dir());
-    let stream = "test".parse().unwrap();
-    // The encoder starts beside signaling, whose HTTP the system waited for.
-    let connected = timeout(PATIENCE, async {
-        loop {
-            match connect(
-                &dir.socket(Role::Encoder, Some(&stream)),
-                &Identity::new(Role::Operator),
-                Role::Encoder,
-            )
-            .await
-            {
-                Ok(link) => break link,
-                Err(_not_yet) => tokio::task::yield_now().await,
-            }
-        }
-    });
-    let mut link: EncoderLink = connected.await.expect("the encoder listens");
-    link.sender.send(&ToEncoder::Subscribe).await.unwrap();
-    link
-}
-
-/// The next frame's sequence number.
-async fn next_frame(link: &mut EncoderLink) -> u64 {
-    let frame = async {
-        loop {
-            match link.receiver.recv().await.unwrap().expect("the encoder keeps the link") {
-                FromEncoder::Frame(frame) => break frame.sequence,
-                FromEncoder::Lost { frames } => panic!("{frames} frames lost"),
-                FromEncoder::Source(_) | FromEncoder::Parameters(_) | FromEncoder::Response { .. } => {}
-            }
-        }
-    };
-    timeout(PATIENCE, frame).await.expect("frames come")
-}
-
-async fn frames_lost(link: &mut EncoderLink) -> u64 {
-    loop {
-        if let FromEncoder::Lost { frames } = link.receiver.recv().await.unwrap().expect("the encoder keeps the link") {
-            break frames;
-        }
-    }
 }
 
 fn sockets(dir: &Path) -> Vec<PathBuf> {

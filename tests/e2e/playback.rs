@@ -98,11 +98,17 @@ fn second_viewer_doubles_what_is_sent_and_nothing_that_is_encoded() {
 
     // Both counts are a heartbeat old at most, in which 30 pictures of some 300 pass.
     let percent = |part: u64, whole: u64| part * 100 / whole;
-    let (one, two) = (percent(sent_to_one, encoded_for_one), percent(sent_to_two, encoded_for_two));
+    let (one, two) = (
+        percent(sent_to_one, encoded_for_one),
+        percent(sent_to_two, encoded_for_two),
+    );
     assert!((85..115).contains(&one), "{sent_to_one} sent of {encoded_for_one}");
     assert!((170..230).contains(&two), "{sent_to_two} sent of {encoded_for_two}");
     let change = percent(encoded_for_two, encoded_for_one);
-    assert!((80..120).contains(&change), "{encoded_for_one} encoded for one, {encoded_for_two} for two");
+    assert!(
+        (80..120).contains(&change),
+        "{encoded_for_one} encoded for one, {encoded_for_two} for two"
+    );
     assert_eq!(system.stream("test").unwrap().viewers, 2);
     assert_eq!(system.status().unwrap().overall, Overall::Healthy);
 }
@@ -112,7 +118,10 @@ fn growth_over_ten_seconds(system: &System, page: &Page) -> (u64, u64) {
     let before = system.stream("test").unwrap();
     page.rate(10).unwrap();
     let after = system.stream("test").unwrap();
-    (after.frames_encoded - before.frames_encoded, after.frames_sent - before.frames_sent)
+    (
+        after.frames_encoded - before.frames_encoded,
+        after.frames_sent - before.frames_sent,
+    )
 }
 
 #[test]

@@ -9,5 +9,7 @@ pub mod display;
 pub mod http;
 pub mod process;
 pub mod python;
+pub mod sample;
+pub mod subscriber;
 pub mod system;
 pub mod wait;

@@ -3,6 +3,9 @@ window.probe = {
   // Every WHEP session this page has opened, by its Location.
   sessions: [],
 
+  // From the POST of the first session to its first picture.
+  firstFrame: () => probe.sessions[0]?.shown - probe.sessions[0]?.posted,
+
   video: () => document.querySelector("video"),
 
   decoded: () => probe.video()?.getVideoPlaybackQuality().totalVideoFrames ?? 0,
@@ -65,10 +68,13 @@ window.probe = {
 
 const fetchAsItIs = window.fetch;
 window.fetch = async (resource, options) => {
+  const posted = performance.now();
   const response = await fetchAsItIs(resource, options);
   const location = response.headers.get("location");
   if (options?.method === "POST" && response.status === 201 && location) {
-    probe.sessions.push({ location: new URL(location, response.url).pathname, posted: performance.now() });
+    const session = { location: new URL(location, response.url).pathname, posted };
+    probe.sessions.push(session);
+    probe.video()?.requestVideoFrameCallback((now) => (session.shown = now));
   }
   return response;
 };

@@ -11,7 +11,7 @@ use anyhow::anyhow;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks: short against anything a test asserts, long against what a look costs.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// Looks until it sees something, for at most `limit`. An error of a look means "not yet"; the last one is reported
 /// when time is up.

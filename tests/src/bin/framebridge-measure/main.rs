@@ -1,0 +1,46 @@
+//! Measures what needs the whole system, or a browser; `cargo xtask bench` builds it in release mode and runs it.
+//!
+//! It asserts nothing: a number is a number of the machine it was taken on, and `docs/benchmarks.md` says which.
+
+mod encode;
+mod latency;
+mod report;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measure Framebridge as it ships.
+#[derive(Debug, Parser)]
+#[command(name = "framebridge-measure", bin_name = "cargo xtask bench")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+    /// One JSON object instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// First frame, latency, CPU and memory at 720p30, as docs/benchmarks.md opens with
+    Summary,
+    /// From the capture's stamp to the picture in Chromium, and to the frame on the encoder's socket
+    Latency(latency::Options),
+    /// CPU per picture, beside the ffmpeg command with the same settings
+    Encode(encode::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let measured = match &cli.what {
+        What::Summary => summary::measure(),
+        What::Latency(options) => latency::measure(options),
+        What::Encode(options) => encode::measure(options),
+    };
+    match measured.and_then(|report| report.print(cli.json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report::fail(&error),
+    }
+}
