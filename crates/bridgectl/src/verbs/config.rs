@@ -16,3 +16,30 @@ pub(crate) fn run(verb: &cli::Config) -> anyhow::Result<Exit> {
     }
     Ok(Exit::Ok)
 }
+
+#[cfg(test)]
+mod tests {
+    use framebridge_config::{Input, Settings};
+
+    const REFERENCE: &str = include_str!("../../../../docs/operations.md");
+
+    /// The default that the reference gives for a key, or `None` if it does not have it.
+    fn documented(key: &str) -> Option<&'static str> {
+        let row = format!("| `{key}` | ");
+        let rest = REFERENCE.lines().find_map(|line| line.strip_prefix(&row))?;
+        rest.split(" | ").next().map(|cell| cell.trim_matches('`'))
+    }
+
+    #[test]
+    fn every_key_is_in_the_reference_with_its_default() {
+        let settings = Settings::parse(&Input::default()).unwrap();
+        for entry in settings
+            .entries()
+            .iter()
+            .filter(|entry| !entry.key.starts_with("video."))
+        {
+            let key = entry.key.replace("streams.test.", "streams.NAME.");
+            assert_eq!(documented(&key), Some(entry.value.as_str()), "{key}");
+        }
+    }
+}
