@@ -45,7 +45,8 @@ const BUILD: &[Needed] = &[
     needed("fonts-dejavu-core", Sign::Package),
 ];
 
-/// What the end-to-end tests and the measurements take besides: a browser, a display, a second WebRTC implementation.
+/// What tests and measurements take besides: a browser, a display, what runs the page's tests without a browser, and
+/// what a second WebRTC implementation runs in.
 const TEST: &[Needed] = &[
     needed(
         "chromium",
@@ -53,6 +54,7 @@ const TEST: &[Needed] = &[
     ),
     needed("ffmpeg", Sign::Program(&["ffmpeg"])),
     needed("xvfb", Sign::Program(&["Xvfb"])),
+    needed("nodejs", Sign::Program(&["node"])),
     needed("python3", Sign::Program(&["python3"])),
     needed(
         "python3-venv",

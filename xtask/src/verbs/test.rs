@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
-use std::time::Instant;
+use std::{process::Command, time::Instant};
 
 use crate::{
     cargo::{self, Profile, cargo},
@@ -8,6 +8,9 @@ use crate::{
     machine,
     verbs::check_deps,
 };
+
+/// The viewer page's own tests.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/signaling/page/");
 
 /// A name, and what is done under it.
 type Step = (&'static str, fn() -> Result<(), Error>);
@@ -27,6 +30,7 @@ const STEPS: &[Step] = &[
             "warnings",
         ]))
     }),
+    ("page", || cargo::run(Command::new("node").arg("--test").arg(PAGE))),
     // The end-to-end tests run the binaries themselves, which `cargo test` alone does not build.
     ("build", || cargo::build(Profile::Dev)),
     ("tests", || cargo::run(&mut cargo(&["test", "--workspace"]))),
