@@ -1,0 +1,48 @@
+//! What a bridge and its studio say to each other: JSON text frames on one WebSocket that the bridge opens.
+//!
+//! Plain data and the rules both ends keep: versions, limits, close codes, which headers travel. No runtime, clock or
+//! socket. Fields that a side does not know are ignored, and so are frames of a type it does not know, so that either
+//! side can be newer; `docs/studio.md` describes the session.
+
+mod codec;
+mod ids;
+pub mod limits;
+mod rpc;
+mod to_box;
+mod to_studio;
+
+pub use codec::{DecodeError, Frame};
+pub use ids::{BoxId, InvalidId, JobId, PublicId, RpcId};
+pub use rpc::{
+    Access, Bytes64, Header, REQUEST_HEADERS, RESPONSE_HEADERS, RpcChunk, RpcRequest, RpcResponse, is_hop_by_hop,
+};
+pub use to_box::{IceServer, Refusal, RefusalKind, ToBox, Welcome};
+pub use to_studio::{
+    BoxState, Capabilities, Farewell, Heartbeat, Hello, JobKind, JobResult, LogBatch, LogLine, Rejection, StreamReport,
+    ToStudio,
+};
+
+/// The version of every frame in this crate. Raised only by a change that the other side can't ignore.
+pub const VERSION: u16 = 1;
+
+/// Where a studio takes boxes' sessions, below its address.
+pub const SESSION_PATH: &str = "/box/v1/session";
+
+/// Where a studio takes a job's bytes, below its address: `PUT` with the job's id appended.
+pub const UPLOAD_PATH: &str = "/box/v1/uploads/";
+
+/// Codes of WebSocket close frames (RFC 6455, section 7.4; 4000 and up are ours).
+pub mod close {
+    /// Done: the side that sends it goes away on purpose.
+    pub const NORMAL: u16 = 1000;
+    /// What came was no frame of ours.
+    pub const MALFORMED: u16 = 1007;
+    /// What came broke a rule, such as a heartbeat before the hello.
+    pub const OUT_OF_ORDER: u16 = 1008;
+    /// What came was longer than [`limits::MAX_FRAME`](super::limits::MAX_FRAME).
+    pub const TOO_LONG: u16 = 1009;
+    /// An `error` frame said why.
+    pub const REFUSED: u16 = 4000;
+    /// Nothing came for too long.
+    pub const IDLE: u16 = 4001;
+}

@@ -1,0 +1,57 @@
+//! Caps and times that both ends keep.
+
+use std::time::Duration;
+
+/// The longest frame either way, bytes: a body chunk in base64 with room for a head of 16 KiB is a quarter of it.
+pub const MAX_FRAME: usize = 256 * 1024;
+
+/// The most bytes of a body in one frame.
+pub const MAX_CHUNK: usize = 32 * 1024;
+
+/// The longest request body that is carried to a box, bytes: signaling takes no longer one.
+pub const MAX_REQUEST_BODY: usize = 64 * 1024;
+
+/// The longest response body that is carried from a box, bytes: a PNG of a 1080p desktop is below 4 MiB.
+pub const MAX_RESPONSE_BODY: usize = 8 * 1024 * 1024;
+
+/// Requests that a box answers at once.
+pub const RPC_IN_FLIGHT: usize = 8;
+
+/// Requests that may wait at the box for one of those places; past it they are answered 503.
+pub const RPC_WAITING: usize = 64;
+
+/// How long a box waits for its own server.
+pub const LOCAL_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// How long a studio waits for a box: longer, so that the box's own answer comes first.
+pub const STUDIO_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a box says how it is, unless the welcome says otherwise.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Nothing received for so long: the link is dead, whatever TCP thinks.
+pub const READ_IDLE: Duration = Duration::from_secs(20);
+
+/// How long a box waits for `welcome`, and a studio for `hello`.
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often gathered log lines are sent.
+pub const LOG_FLUSH: Duration = Duration::from_secs(1);
+
+/// Log lines in one batch.
+pub const MAX_LOG_BATCH: usize = 200;
+
+/// The longest log line that is sent, bytes; what is beyond is cut.
+pub const MAX_LOG_LINE: usize = 1024;
+
+/// Log lines a box keeps while it has no link; past it the oldest go, and are counted.
+pub const LOG_BUFFER: usize = 2000;
+
+/// Streams that a box may report.
+pub const MAX_STREAMS: usize = 64;
+
+/// The largest upload of a job's bytes.
+pub const MAX_UPLOAD: u64 = 256 * 1024 * 1024;
+
+/// The largest result that travels in a frame, bytes of JSON.
+pub const MAX_INLINE_RESULT: usize = 128 * 1024;

@@ -1,0 +1,165 @@
+//! Requests of the public address, carried to the box's own server and back.
+
+use std::fmt;
+
+use data_encoding::BASE64;
+use framebridge_proto::StreamName;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::{RpcId, limits::MAX_CHUNK};
+
+/// A header's name, in lower case, and value.
+pub type Header = (String, String);
+
+/// Request headers that travel to a box: what signaling's interface reads, and nothing that says who asks.
+pub const REQUEST_HEADERS: &[&str] = &["accept", "content-type", "if-match", "if-none-match"];
+
+/// Response headers that travel from a box.
+pub const RESPONSE_HEADERS: &[&str] = &[
+    "accept-patch",
+    "accept-post",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "allow",
+    "cache-control",
+    "content-security-policy",
+    "content-type",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "etag",
+    "link",
+    "location",
+    "referrer-policy",
+    "retry-after",
+    "vary",
+    "x-content-type-options",
+];
+
+/// Whether a header is about one connection (RFC 9110, section 7.6.1) and must not be passed on. Both lists above leave
+/// these out; this is for whoever extends them.
+pub fn is_hop_by_hop(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// What the address that was used lets its holder do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Only this stream, if one is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamName>,
+    /// Whether its holder may change things, too.
+    #[serde(default)]
+    pub control: bool,
+}
+
+/// One request; its body may go on in [`RpcChunk`]s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpcRequest {
+    /// Chosen by the studio.
+    pub id: RpcId,
+    /// `GET`, ...
+    pub method: String,
+    /// Path and query, as the box's own server is asked: the public address's prefix is taken off.
+    pub path: String,
+    /// Those of [`REQUEST_HEADERS`] that there are.
+    #[serde(default)]
+    pub headers: Vec<Header>,
+    /// What the asker may do.
+    #[serde(default)]
+    pub access: Access,
+    /// The body's start.
+    #[serde(default, skip_serializing_if = "Bytes64::is_empty")]
+    pub data: Bytes64,
+    /// Whether the body ends here.
+    pub end: bool,
+}
+
+/// The answer to one request; its body may go on in [`RpcChunk`]s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpcResponse {
+    /// The request's.
+    pub id: RpcId,
+    /// The status code.
+    pub status: u16,
+    /// Those of [`RESPONSE_HEADERS`] that there are.
+    #[serde(default)]
+    pub headers: Vec<Header>,
+    /// The body's start.
+    #[serde(default, skip_serializing_if = "Bytes64::is_empty")]
+    pub data: Bytes64,
+    /// Whether the body ends here.
+    pub end: bool,
+}
+
+/// A body's next part, either way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpcChunk {
+    /// The request's.
+    pub id: RpcId,
+    /// The bytes.
+    pub data: Bytes64,
+    /// Whether the body ends here.
+    pub end: bool,
+}
+
+/// Bytes, in base64 where they travel; at most [`MAX_CHUNK`].
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Bytes64(pub Vec<u8>);
+
+impl Bytes64 {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Bytes64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Serialize for Bytes64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = BASE64.decode(text.as_bytes()).map_err(D::Error::custom)?;
+        if bytes.len() > MAX_CHUNK {
+            return Err(D::Error::custom(format!("{} bytes in one chunk", bytes.len())));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_header_of_one_connection_travels() {
+        assert!(is_hop_by_hop("Upgrade") && is_hop_by_hop("transfer-encoding") && !is_hop_by_hop("etag"));
+        for name in REQUEST_HEADERS.iter().chain(RESPONSE_HEADERS) {
+            assert!(!is_hop_by_hop(name), "{name}");
+            assert_eq!(*name, name.to_ascii_lowercase());
+        }
+    }
+}
