@@ -1,1 +1,53 @@
-//! stub
+//! Sources and encoders behind a safe API: the only crate that knows FFmpeg.
+//!
+//! Three steps, each blocking and each owned by one thread of the caller's, so that a wedged source can be told from a
+//! wedged encoder: a [`Source`] is opened, read and decoded into [`Picture`]s; a [`Cadence`] thins them out; an
+//! [`Encoder`] scales and encodes them into access units whose bytes are never copied. Beside them: [`choose`] finds
+//! an encoder that really works here, [`image()`] makes a snapshot, [`Interrupt`] calls a thread back.
+//!
+//! What this crate never does: threads, sockets, retries, policy. A call may block for ever where FFmpeg does (a
+//! stopped X server, a FIFO that nobody writes to); the caller watches for that and ends the process with
+//! [`terminate`].
+
+mod annexb;
+mod cadence;
+mod encode;
+mod error;
+mod ffi;
+mod image;
+mod interrupt;
+mod pace;
+mod picture;
+mod scale;
+mod source;
+mod stamp;
+mod x11;
+
+use std::sync::Once;
+
+pub use annexb::nal_types;
+pub use cadence::Cadence;
+pub use encode::{Choice, Codec, Config as EncoderConfig, EncodeError, EncodedPicture, Encoder, choose, probe};
+pub use error::FfmpegError;
+pub use image::{ImageError, image};
+pub use interrupt::Interrupt;
+pub use picture::{Picture, monotonic_ns};
+pub use scale::{ScaleError, Scaler, fit};
+pub use source::{Config as SourceConfig, NETWORK_OPEN_LIMIT, Source, SourceError, Undue};
+pub use x11::DisplayError;
+
+/// Ends the process at once with `code`, without the exit handlers that might wait for what is stuck.
+pub fn terminate(code: i32) -> ! {
+    ffi::terminate(code)
+}
+
+/// Registers FFmpeg's devices and takes over its log, once.
+fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        ffmpeg_next::error::register_all();
+        ffmpeg_next::device::register_all();
+        ffmpeg_next::format::network::init();
+        ffi::capture_log();
+    });
+}

@@ -1,0 +1,257 @@
+//! H.264: one encoder, opened for one size and frame rate, tuned to give out each picture before the next one comes.
+
+mod choice;
+mod codec;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use ffmpeg_next::{Error, Packet, Rational, codec::Context, encoder, error::EAGAIN, frame, picture};
+
+use crate::{FfmpegError, Picture, ScaleError, Scaler, annexb, ffi};
+
+pub use choice::{Choice, choose, probe};
+pub use codec::Codec;
+
+/// The clock of [`EncodedPicture::pts`]: RTP's for video, RFC 6184 section 8.2.1.
+const CLOCK_RATE: i32 = 90_000;
+
+/// An IDR comes by itself this often, for those who can't ask. Viewers ask, so it is rare: an IDR costs several
+/// times what another picture does.
+const GROUP_SECONDS: u32 = 10;
+
+/// The rate control's buffer in seconds of stream: how far one picture may exceed its share. A whole second would let
+/// an IDR delay what follows by as much on a link of just that rate; a quarter makes IDRs coarse at 500 kb/s.
+const RATE_BUFFER_SECONDS: f64 = 0.5;
+
+/// Pictures an encoder may hold back; hardware ones keep a few. One that holds more does not encode live.
+const MAX_IN_FLIGHT: usize = 8;
+
+/// What an encoder is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Picture size in pixels, both even.
+    pub size: (u32, u32),
+    /// Frames per second that the bitrate is divided over.
+    pub fps: u32,
+    /// Bits per second.
+    pub bitrate: u32,
+}
+
+/// An open encoder. Belongs to one thread, with the scaler before it.
+pub struct Encoder {
+    codec: Codec,
+    config: Config,
+    encoder: encoder::Video,
+    scaler: Scaler,
+    in_flight: VecDeque<InFlight>,
+    last_pts: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct InFlight {
+    pts: u64,
+    captured_ns: u64,
+}
+
+/// One picture as it left the encoder: an access unit.
+#[derive(Debug, Clone)]
+pub struct EncodedPicture {
+    /// Annex B bytes, not copied out of FFmpeg's buffer.
+    pub payload: Bytes,
+    /// Whether it is an IDR with SPS and PPS before it.
+    pub keyframe: bool,
+    /// Presentation time, 90 kHz, of the capture clock.
+    pub pts: u64,
+    /// When the picture was taken.
+    pub captured_ns: u64,
+}
+
+/// Why a picture could not be encoded, or an encoder not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The encoder did not open.
+    #[error("{codec} does not open")]
+    Open {
+        /// Which one.
+        codec: Codec,
+        /// FFmpeg's reason.
+        #[source]
+        source: FfmpegError,
+    },
+    /// The picture could not be brought into the encoder's format.
+    #[error(transparent)]
+    Scale(#[from] ScaleError),
+    /// The encoder failed on a picture.
+    #[error("{codec} failed")]
+    Encode {
+        /// Which one.
+        codec: Codec,
+        /// FFmpeg's reason.
+        #[source]
+        source: FfmpegError,
+    },
+    /// It takes pictures and gives none.
+    #[error("{codec} holds back more than {MAX_IN_FLIGHT} pictures")]
+    HoldsBack {
+        /// Which one.
+        codec: Codec,
+    },
+    /// What it calls a start can't be decoded from.
+    #[error("{codec} starts without SPS, PPS and IDR")]
+    NotSelfContained {
+        /// Which one.
+        codec: Codec,
+    },
+}
+
+impl Encoder {
+    /// Opens `codec`.
+    ///
+    /// # Errors
+    /// It is not compiled in, its device is missing, or it refuses the configuration.
+    pub fn open(codec: Codec, config: Config) -> Result<Self, EncodeError> {
+        crate::init();
+        let failed = |code| EncodeError::Open {
+            codec,
+            source: FfmpegError::of(code),
+        };
+        let found = encoder::find_by_name(codec.ffmpeg_name())
+            .ok_or(Error::EncoderNotFound)
+            .map_err(failed)?;
+        let mut video = Context::new_with_codec(found).encoder().video().map_err(failed)?;
+        video.set_width(config.size.0);
+        video.set_height(config.size.1);
+        video.set_format(codec.pixel_format());
+        video.set_time_base(Rational(1, CLOCK_RATE));
+        video.set_frame_rate(i32::try_from(config.fps).ok().map(|fps| Rational(fps, 1)));
+        video.set_gop(config.fps.saturating_mul(GROUP_SECONDS));
+        video.set_max_b_frames(0);
+        video.set_threading(codec.threading(config.size));
+        set_rate(&mut video, config.bitrate);
+        let encoder = codec.open(video, found).map_err(failed)?;
+        Ok(Self {
+            codec,
+            config,
+            encoder,
+            scaler: Scaler::new(),
+            in_flight: VecDeque::with_capacity(MAX_IN_FLIGHT),
+            last_pts: 0,
+        })
+    }
+
+    /// What it is open for.
+    pub fn config(&self) -> Config {
+        self.config
+    }
+
+    /// Changes the rate from the next picture on, without an IDR.
+    pub fn set_bitrate(&mut self, bitrate: u32) {
+        if bitrate != self.config.bitrate {
+            self.config.bitrate = bitrate;
+            set_rate(&mut self.encoder, bitrate);
+        }
+    }
+
+    /// Encodes one picture, scaled to the encoder's size. `keyframe` makes it an IDR. What comes out is mostly this
+    /// very picture; a hardware encoder may give an earlier one, or none yet.
+    ///
+    /// # Errors
+    /// It could not be scaled, or the encoder failed and is of no further use.
+    pub fn encode(&mut self, picture: &Picture, keyframe: bool) -> Result<Option<EncodedPicture>, EncodeError> {
+        let mut frame = self
+            .scaler
+            .convert(picture, self.codec.pixel_format(), self.config.size)?;
+        let pts = self.next_pts(picture.captured_ns);
+        frame.set_pts(i64::try_from(pts).ok());
+        // A decoded picture carries its own kind, which would force the encoder's.
+        frame.set_kind(if keyframe {
+            picture::Type::I
+        } else {
+            picture::Type::None
+        });
+        self.send(
+            &frame,
+            InFlight {
+                pts,
+                captured_ns: picture.captured_ns,
+            },
+        )?;
+        self.receive()
+    }
+
+    fn next_pts(&mut self, captured_ns: u64) -> u64 {
+        let pts = u128::from(captured_ns) * u128::from(CLOCK_RATE.unsigned_abs()) / 1_000_000_000;
+        // x264 takes timestamps that go back, and muddles them.
+        self.last_pts = u64::try_from(pts).unwrap_or(u64::MAX).max(self.last_pts + 1);
+        self.last_pts
+    }
+
+    fn send(&mut self, frame: &frame::Video, entry: InFlight) -> Result<(), EncodeError> {
+        let codec = self.codec;
+        if self.in_flight.len() == MAX_IN_FLIGHT {
+            return Err(EncodeError::HoldsBack { codec });
+        }
+        self.encoder.send_frame(frame).map_err(|code| EncodeError::Encode {
+            codec,
+            source: FfmpegError::of(code),
+        })?;
+        self.in_flight.push_back(entry);
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Option<EncodedPicture>, EncodeError> {
+        let codec = self.codec;
+        let mut packet = Packet::empty();
+        match self.encoder.receive_packet(&mut packet) {
+            Ok(()) => {}
+            Err(Error::Other { errno: EAGAIN }) => return Ok(None),
+            Err(code) => {
+                return Err(EncodeError::Encode {
+                    codec,
+                    source: FfmpegError::of(code),
+                });
+            }
+        }
+        // No B-frames: pictures leave in the order in which they came.
+        let entry = self.in_flight.pop_front().ok_or(EncodeError::HoldsBack { codec })?;
+        let payload = Bytes::from_owner(Payload(packet));
+        let keyframe = annexb::is_idr(&payload);
+        if keyframe && !annexb::is_self_contained(&payload) {
+            return Err(EncodeError::NotSelfContained { codec });
+        }
+        Ok(Some(EncodedPicture {
+            payload,
+            keyframe,
+            pts: entry.pts,
+            captured_ns: entry.captured_ns,
+        }))
+    }
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoder")
+            .field("codec", &self.codec)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A packet whose bytes can be shared without a copy.
+struct Payload(Packet);
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        self.0.data().unwrap_or_default()
+    }
+}
+
+fn set_rate(video: &mut encoder::video::Video, bitrate: u32) {
+    let bits = usize::try_from(bitrate).unwrap_or(usize::MAX);
+    video.set_bit_rate(bits);
+    video.set_max_bit_rate(bits);
+    #[expect(clippy::cast_possible_truncation, reason = "half of at most 50 Mb/s fits an i32")]
+    let buffer = (f64::from(bitrate) * RATE_BUFFER_SECONDS) as i32;
+    ffi::set_rate_buffer(video, buffer);
+}

@@ -1,0 +1,44 @@
+//! A picture as it was taken from the source.
+
+use std::time::Duration;
+
+use ffmpeg_next::frame;
+use rustix::time::{ClockId, clock_gettime};
+
+/// One decoded picture and when it was taken.
+pub struct Picture {
+    pub(crate) frame: frame::Video,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub captured_ns: u64,
+}
+
+impl Picture {
+    /// A picture taken `ago`.
+    pub(crate) fn taken(frame: frame::Video, ago: Duration) -> Self {
+        let captured_ns = monotonic_ns().saturating_sub(u64::try_from(ago.as_nanos()).unwrap_or(0));
+        Self { frame, captured_ns }
+    }
+
+    /// Width and height in pixels.
+    pub fn size(&self) -> (u32, u32) {
+        (self.frame.width(), self.frame.height())
+    }
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (size, format) = (self.size(), self.frame.format());
+        f.debug_struct("Picture")
+            .field("size", &size)
+            .field("format", &format)
+            .field("captured_ns", &self.captured_ns)
+            .finish()
+    }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds, the clock of [`Picture::captured_ns`].
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or(0) * 1_000_000_000 + nanos.unwrap_or(0)
+}
