@@ -1,1 +1,34 @@
-//! stub
+//! The media plane: takes each encoded picture once and sends it to every WebRTC viewer.
+
+mod batch;
+mod config;
+pub mod dtls;
+mod engine;
+mod feed;
+mod feedback;
+mod frame;
+pub mod ice;
+mod peer;
+mod random;
+mod sdp;
+mod session;
+mod shared;
+mod socket;
+mod source;
+pub mod srtp;
+mod stats;
+pub mod stun;
+mod track;
+mod transmit;
+mod viewer;
+mod worker;
+
+pub use config::Config;
+pub use engine::{Engine, Handle, IfMatch, JoinError, Joined, PatchError, Patched, StartError};
+pub use feedback::Feedback;
+pub use peer::{Input, Output, Peer, PeerConfig};
+pub use sdp::Candidate;
+pub use session::{CloseReason, Event, InvalidSessionId, SessionId, SessionInfo, ViewerState};
+pub use stats::StreamStats;
+pub use track::TrackState;
+pub use transmit::{Keys, TransmitState};

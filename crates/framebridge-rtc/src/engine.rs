@@ -1,0 +1,430 @@
+//! The engine's public face: start, join, patch, leave, publish, stop.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::Ordering::{Acquire, Relaxed, Release},
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use framebridge_proto::{StreamName, media::AccessUnit};
+use tokio::sync::mpsc;
+
+use crate::{
+    Config, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
+    dtls::{DtlsError, Identity},
+    ice::Credentials,
+    random,
+    sdp::{Answer, Fragment, Offer, OfferError},
+    shared::{Command, Mailbox, Session, Shared, lock},
+    socket,
+    source::Published,
+    viewer::Viewer,
+    worker::{Worker, ufrag_prefix},
+};
+
+/// Events waiting for the engine's owner; see `Shared::events` about a full queue.
+const EVENTS: usize = 1024;
+
+/// The media plane: worker threads, sockets and viewers. Dropping it stops it.
+pub struct Engine {
+    handle: Handle,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// A cheap, shareable way to use an [`Engine`].
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("port", &self.local_port())
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle")
+            .field("port", &self.shared.port)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket could not be bound.
+    #[error("can't bind UDP {address}")]
+    Bind {
+        /// What was tried.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The number of workers is out of range.
+    #[error("{workers} workers: it must be 1 to {}", Config::MAX_WORKERS)]
+    Workers {
+        /// What was asked for.
+        workers: usize,
+    },
+    /// There is no address to bind.
+    #[error("no address to bind")]
+    NoAddress,
+    /// Our certificate could not be made.
+    #[error("can't prepare DTLS")]
+    Dtls(#[from] DtlsError),
+    /// A worker could not be started.
+    #[error("can't start a worker thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Why a viewer was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// The offer can't be read or lacks something.
+    #[error("malformed offer: {0}")]
+    MalformedOffer(String),
+    /// It offers no H.264 that we could send.
+    #[error("the offer has no acceptable H.264")]
+    NoAcceptableCodec,
+    /// The stream is full.
+    #[error("the stream has its {limit} viewers")]
+    TooManyViewers {
+        /// The configured limit.
+        limit: u32,
+    },
+    /// The engine was stopped.
+    #[error("the media plane has stopped")]
+    Stopped,
+}
+
+/// Why a session was not patched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatchError {
+    /// There is no such session (any more).
+    #[error("unknown session")]
+    UnknownSession,
+    /// `If-Match` names another ICE generation.
+    #[error("If-Match does not name the session's current entity tag")]
+    PreconditionFailed {
+        /// The tag in force.
+        etag: String,
+    },
+    /// `If-Match` is missing.
+    #[error("If-Match is required")]
+    PreconditionRequired,
+    /// The fragment can't be read.
+    #[error("malformed fragment: {0}")]
+    Malformed(String),
+}
+
+/// A viewer that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// Its session.
+    pub session: SessionId,
+    /// The entity tag of its ICE generation, without quotes.
+    pub etag: String,
+    /// The SDP answer.
+    pub answer: String,
+}
+
+/// The `If-Match` header of a PATCH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// `*`: whatever the generation is.
+    Any,
+    /// An entity tag, without quotes.
+    Etag(String),
+    /// No such header.
+    None,
+}
+
+/// What a PATCH came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Patched {
+    /// Candidates were added (204).
+    Trickled,
+    /// ICE was restarted (200).
+    Restarted {
+        /// The new entity tag, without quotes.
+        etag: String,
+        /// Our new credentials and candidates, `application/trickle-ice-sdpfrag`.
+        fragment: String,
+    },
+}
+
+impl Engine {
+    /// Binds the sockets and starts the workers. Events come on the receiver.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(config: Config) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
+        if !(1..=Config::MAX_WORKERS).contains(&config.workers) {
+            return Err(StartError::Workers {
+                workers: config.workers,
+            });
+        }
+        let sockets = socket::bind(&config)?;
+        let first = sockets
+            .first()
+            .filter(|sockets| !sockets.is_empty())
+            .ok_or(StartError::NoAddress)?;
+        let port = first[0].local().port();
+        let families = first
+            .iter()
+            .map(|socket| socket.local().is_ipv4())
+            .enumerate()
+            .collect();
+        let candidates = socket::candidates(first, &config.candidates);
+        let identity = Identity::generate()?;
+        let (events, events_in) = mpsc::channel(EVENTS);
+        let (mut mailboxes, mut inlets) = (Vec::new(), Vec::new());
+        for _ in 0..config.workers {
+            let (mailbox, inlet) = Mailbox::new().map_err(StartError::Thread)?;
+            mailboxes.push(mailbox);
+            inlets.push(inlet);
+        }
+        let shared = Arc::new(Shared::new(
+            config,
+            identity,
+            (port, families, candidates),
+            mailboxes,
+            events,
+        ));
+        let mut engine = Self {
+            handle: Handle { shared },
+            workers: Vec::new(),
+        };
+        for (number, (sockets, inlet)) in sockets.into_iter().zip(inlets).enumerate() {
+            let worker = Worker::new(number, Arc::clone(&engine.handle.shared), sockets, inlet);
+            let thread = thread::Builder::new()
+                .name(format!("rtc-{number}"))
+                .spawn(move || worker.run());
+            engine.workers.push(thread.map_err(StartError::Thread)?);
+        }
+        Ok((engine, events_in))
+    }
+
+    /// The UDP port in use.
+    pub fn local_port(&self) -> u16 {
+        self.handle.shared.port
+    }
+
+    /// A handle to share.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Closes every viewer and ends the threads; blocks until they have ended, which takes milliseconds.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let shared = &self.handle.shared;
+        shared.stopped.store(true, Release);
+        shared.mailboxes.iter().for_each(Mailbox::ring);
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a media worker had panicked");
+            }
+        }
+        // Viewers that were on their way to a worker.
+        for (_, session) in shared.sessions().drain() {
+            session.stream.release();
+        }
+    }
+}
+
+impl Handle {
+    /// Answers `offer` and makes its sender a viewer of `stream`. Not cancel-safe: a dropped future may leave a
+    /// viewer that times out.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn join(&self, stream: &StreamName, offer: &str) -> Result<Joined, JoinError> {
+        let shared = &self.shared;
+        let offer = Offer::parse(offer).map_err(|error| match error {
+            OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
+            OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
+        })?;
+        if shared.stopped.load(Acquire) {
+            return Err(JoinError::Stopped);
+        }
+        let stream = shared.stream(stream);
+        let limit = shared.config.max_viewers_per_stream;
+        if !stream.reserve(limit) {
+            return Err(JoinError::TooManyViewers { limit });
+        }
+        let (session, now) = (SessionId::random(), Instant::now());
+        let worker = shared.next_worker();
+        let local = Credentials::random(&ufrag_prefix(worker));
+        let ssrc = u32::from_be_bytes(random::bytes());
+        let answer = Answer {
+            offer: &offer,
+            ice: &local,
+            fingerprint: shared.identity.fingerprint(),
+            candidates: &shared.candidates,
+            ssrc,
+            name: stream.name.as_str(),
+        }
+        .write();
+        let ufrag = local.ufrag.clone();
+        let config = PeerConfig {
+            local,
+            remote: offer.ice.clone(),
+            sockets: shared.families.clone(),
+            fingerprint: offer.fingerprint,
+            ssrc,
+            payload_type: offer.format.payload_type,
+            connect_timeout: shared.config.connect_timeout,
+            disconnect_grace: shared.config.disconnect_grace,
+        };
+        let viewer = Viewer::new(
+            session,
+            Arc::clone(&stream),
+            Peer::new(&shared.identity, config, now),
+            ufrag,
+            now,
+        );
+        let etag = random::text(16);
+        let entry = Session {
+            stream: Arc::clone(&stream),
+            worker,
+            etag: etag.clone(),
+            remote: offer.ice,
+            mid: offer.sections[offer.video].mid.clone(),
+            state: ViewerState::Connecting,
+        };
+        shared.sessions().insert(session, entry);
+        let sent = self.command(worker, Command::Join(Box::new(viewer))).await
+            && (offer.candidates.is_empty()
+                || self
+                    .command(worker, Command::Candidates(session, offer.candidates))
+                    .await);
+        if !sent {
+            if shared.sessions().remove(&session).is_some() {
+                stream.release();
+            }
+            return Err(JoinError::Stopped);
+        }
+        Ok(Joined { session, etag, answer })
+    }
+
+    /// Adds trickled candidates or, if the fragment has new credentials, restarts ICE.
+    ///
+    /// # Errors
+    /// See [`PatchError`].
+    pub async fn patch(&self, session: &SessionId, fragment: &str, if_match: IfMatch) -> Result<Patched, PatchError> {
+        let (worker, command, patched) = self.plan_patch(session, fragment, &if_match)?;
+        if self.command(worker, command).await {
+            Ok(patched)
+        } else {
+            Err(PatchError::UnknownSession)
+        }
+    }
+
+    /// Checks a PATCH and notes its outcome; the worker is still to be told.
+    fn plan_patch(
+        &self,
+        session: &SessionId,
+        fragment: &str,
+        if_match: &IfMatch,
+    ) -> Result<(usize, Command, Patched), PatchError> {
+        let mut sessions = self.shared.sessions();
+        let entry = sessions.get_mut(session).ok_or(PatchError::UnknownSession)?;
+        match if_match {
+            IfMatch::None => return Err(PatchError::PreconditionRequired),
+            IfMatch::Etag(etag) if *etag != entry.etag => {
+                return Err(PatchError::PreconditionFailed {
+                    etag: entry.etag.clone(),
+                });
+            }
+            IfMatch::Etag(_) | IfMatch::Any => {}
+        }
+        let fragment = Fragment::parse(fragment).map_err(PatchError::Malformed)?;
+        let candidates = fragment.candidates;
+        match fragment.ice {
+            Some(remote) if remote != entry.remote => {
+                let local = Credentials::random(&ufrag_prefix(entry.worker));
+                entry.etag = random::text(16);
+                entry.remote = remote.clone();
+                let patched = Patched::Restarted {
+                    etag: entry.etag.clone(),
+                    fragment: Fragment::write(&local, entry.mid.as_deref(), &self.shared.candidates),
+                };
+                Ok((
+                    entry.worker,
+                    Command::Restart(*session, local, remote, candidates),
+                    patched,
+                ))
+            }
+            _ => Ok((
+                entry.worker,
+                Command::Candidates(*session, candidates),
+                Patched::Trickled,
+            )),
+        }
+    }
+
+    /// Ends a session; false if there is none.
+    pub async fn leave(&self, session: &SessionId) -> bool {
+        let Some(worker) = self.shared.sessions().get(session).map(|entry| entry.worker) else {
+            return false;
+        };
+        self.command(worker, Command::Leave(*session)).await
+    }
+
+    /// Sends a command; false if the engine has stopped.
+    async fn command(&self, worker: usize, command: Command) -> bool {
+        let mailbox = &self.shared.mailboxes[worker];
+        let sent = mailbox.commands.send(command).await.is_ok();
+        mailbox.ring();
+        sent
+    }
+
+    /// A session's state; `None` once it has ended.
+    pub fn session(&self, session: &SessionId) -> Option<SessionInfo> {
+        let sessions = self.shared.sessions();
+        let entry = sessions.get(session)?;
+        Some(SessionInfo {
+            stream: entry.stream.name.clone(),
+            etag: entry.etag.clone(),
+            state: entry.state,
+        })
+    }
+
+    /// Hands a picture to all viewers of `stream`. Never blocks: a worker that has fallen behind loses it and goes on
+    /// at the next keyframe.
+    pub fn publish(&self, stream: &StreamName, unit: AccessUnit) {
+        let now = Instant::now();
+        let stream = self.shared.stream(stream);
+        stream.counters.frames_received.fetch_add(1, Relaxed);
+        // Held while the frame is handed on, so that two publishers can't change the order.
+        let mut source = lock(&stream.source);
+        match source.publish(&unit, now) {
+            Published::Frame(frame) => self.shared.distribute(&stream, frame),
+            Published::Undecodable if stream.counters.viewers.load(Relaxed) > 0 => {
+                self.shared.ask_keyframe(&stream, now);
+            }
+            Published::Undecodable | Published::Empty => {}
+        }
+    }
+
+    /// Counters of every stream seen so far, by name.
+    pub fn stats(&self) -> Vec<StreamStats> {
+        self.shared.stats()
+    }
+}

@@ -1,0 +1,421 @@
+//! The controlled end of ICE (RFC 8445) for one viewer, sans-IO.
+//!
+//! A full agent with few candidates: it answers checks, checks back so that NATs on the viewer's side open, learns
+//! peer-reflexive addresses, follows the viewer's nomination and keeps its consent fresh (RFC 7675). It is never
+//! controlling and never gathers: local candidates are the sockets.
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    random,
+    stun::{self, Check, IceRole, Kind, Stun, Transaction},
+};
+
+/// Addresses one viewer may have: a browser offers some ten. More are ignored, so that an offer can't make us
+/// send checks all over the net.
+const MAX_PAIRS: usize = 24;
+/// The pause between two checks of one viewer (RFC 8445 section 14: Ta is at least 5 ms).
+const PACE: Duration = Duration::from_millis(20);
+/// The first check's patience; doubles with every repetition.
+const FIRST_TIMEOUT: Duration = Duration::from_millis(250);
+/// Checks sent on one pair before it counts as dead: with doubling some 16 s, longer than a viewer may take.
+const MAX_CHECKS: u32 = 6;
+/// The base of the time between consent checks (RFC 7675 section 5.1), drawn from 0.8 to 1.2 of it.
+const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
+/// Another nominated pair of lower priority takes over when the selected one was not confirmed for so long: browsers
+/// check the pair they use every 2.5 s or less.
+const NOMINATION_STALE: Duration = Duration::from_secs(6);
+/// Priority of our end as a peer-reflexive candidate (RFC 8445 section 5.1.2.1): type 110, component 1.
+const REFLEXIVE_PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
+/// Priority of a remote candidate that did not say.
+const UNKNOWN_PRIORITY: u32 = 1;
+
+/// One ICE user's name and password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The name: 4 to 256 ice-chars.
+    pub ufrag: String,
+    /// The password: 22 to 256 ice-chars.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("ufrag", &self.ufrag)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// New ones whose ufrag starts with `prefix`: 47 and 142 bits of randomness.
+    pub fn random(prefix: &str) -> Self {
+        Self {
+            ufrag: format!("{prefix}{}", random::text(8)),
+            password: random::text(24),
+        }
+    }
+}
+
+/// A way to a viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// Which of the worker's sockets.
+    pub socket: usize,
+    /// The address to send from, where the socket has more than one; `None` leaves it to the system.
+    pub source: Option<IpAddr>,
+    /// Where to.
+    pub remote: SocketAddr,
+}
+
+/// Where a pair's own check stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// To be checked as soon as it is its turn.
+    Waiting,
+    /// Sent `sent` times, the last time as `transaction`; given up or repeated at `due`.
+    InProgress {
+        transaction: Transaction,
+        sent: u32,
+        due: Instant,
+    },
+    /// An answer came back.
+    Valid,
+    /// No answer came in time. A check from the other end revives it.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Pair {
+    path: Path,
+    priority: u32,
+    progress: Progress,
+    /// When the viewer last nominated it.
+    nominated: Option<Instant>,
+}
+
+/// The agent. After every call drain [`Agent::poll_transmit`].
+#[derive(Debug)]
+pub struct Agent {
+    local: Credentials,
+    /// The generation before a restart: in use until the new one has a nominated pair.
+    previous: Option<Credentials>,
+    remote: Credentials,
+    /// Index and family (IPv4 or not) of each socket.
+    sockets: Vec<(usize, bool)>,
+    pairs: Vec<Pair>,
+    selected: Option<Path>,
+    next_check: Option<Instant>,
+    consent: Option<Consent>,
+    transmits: VecDeque<(Path, Vec<u8>)>,
+}
+
+/// The consent check under way on the selected pair.
+#[derive(Debug)]
+struct Consent {
+    due: Instant,
+    transaction: Option<Transaction>,
+}
+
+/// What a STUN message told about the viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing that can be trusted.
+    Nothing,
+    /// It is there.
+    Alive,
+    /// It is there, and media goes another way from now on.
+    Selected(Path),
+}
+
+impl Agent {
+    /// An agent whose own candidates are `sockets`: index, and whether it is IPv4.
+    pub fn new(local: Credentials, remote: Credentials, sockets: Vec<(usize, bool)>) -> Self {
+        Self {
+            local,
+            previous: None,
+            remote,
+            sockets,
+            pairs: Vec::new(),
+            selected: None,
+            next_check: None,
+            consent: None,
+            transmits: VecDeque::new(),
+        }
+    }
+
+    /// Puts an agent back on the path it had, as if it had just been nominated.
+    pub fn resume(&mut self, path: Path, now: Instant) {
+        self.pairs.push(Pair {
+            path,
+            priority: UNKNOWN_PRIORITY,
+            progress: Progress::Valid,
+            nominated: Some(now),
+        });
+        self.select(path, now);
+    }
+
+    /// Our credentials.
+    pub fn local(&self) -> &Credentials {
+        &self.local
+    }
+
+    /// The viewer's credentials.
+    pub fn remote(&self) -> &Credentials {
+        &self.remote
+    }
+
+    /// The nominated path.
+    pub fn selected(&self) -> Option<Path> {
+        self.selected
+    }
+
+    /// Adds a candidate of the viewer; one check will be tried from each socket of its family.
+    pub fn add_remote(&mut self, address: SocketAddr, priority: u32, now: Instant) {
+        for at in 0..self.sockets.len() {
+            let (socket, is_ipv4) = self.sockets[at];
+            if is_ipv4 == address.is_ipv4() {
+                self.pair(
+                    Path {
+                        socket,
+                        source: None,
+                        remote: address,
+                    },
+                    priority,
+                );
+            }
+        }
+        self.schedule(now);
+    }
+
+    /// Starts over with new credentials on both sides. Media stays on its path until a new one is nominated.
+    pub fn restart(&mut self, local: Credentials, remote: Credentials) {
+        self.previous = Some(std::mem::replace(&mut self.local, local));
+        self.remote = remote;
+        self.pairs.clear();
+        self.next_check = None;
+    }
+
+    /// Takes a STUN message that came over `path`.
+    pub fn handle(&mut self, mut message: Stun, path: Path, now: Instant) -> Heard {
+        match message.kind() {
+            Some(Kind::Request) => self.on_request(&mut message, path, now),
+            Some(Kind::Success) if message.is_authentic(&self.remote.password) => self.on_success(&message, now),
+            Some(Kind::Success | Kind::Error) | None => Heard::Nothing,
+        }
+    }
+
+    fn on_request(&mut self, message: &mut Stun, path: Path, now: Instant) -> Heard {
+        let Some((ours, theirs)) = message.username() else {
+            return Heard::Nothing;
+        };
+        let is_current = ours == self.local.ufrag && theirs == self.remote.ufrag;
+        let password = if is_current {
+            &self.local.password
+        } else {
+            match &self.previous {
+                Some(previous) if previous.ufrag == ours => &previous.password,
+                _ => return Heard::Nothing,
+            }
+        };
+        if !message.is_authentic(password) {
+            return Heard::Nothing;
+        }
+        if message.role() == Some(IceRole::Controlled) {
+            self.transmits
+                .push_back((path, stun::role_conflict(message.transaction(), password)));
+            return Heard::Alive;
+        }
+        self.transmits
+            .push_back((path, stun::success(message.transaction(), path.remote, password)));
+        if !is_current {
+            return Heard::Alive;
+        }
+        let Some(at) = self.pair(path, message.priority()) else {
+            return Heard::Alive;
+        };
+        // The way back is known now, with the address the viewer sees us at.
+        self.pairs[at].path = path;
+        if self.pairs[at].progress == Progress::Failed {
+            self.pairs[at].progress = Progress::Waiting;
+        }
+        if message.nominates() {
+            self.pairs[at].nominated = Some(now);
+        }
+        if self.pairs[at].progress == Progress::Waiting {
+            self.check(at, now);
+        }
+        self.schedule(now);
+        self.follow_nomination(at, now)
+    }
+
+    fn on_success(&mut self, message: &Stun, now: Instant) -> Heard {
+        let transaction = message.transaction();
+        if let Some(consent) = &mut self.consent
+            && consent.transaction == Some(transaction)
+        {
+            consent.transaction = None;
+            return Heard::Alive;
+        }
+        let answered = self.pairs.iter().position(
+            |pair| matches!(pair.progress, Progress::InProgress { transaction: sent, .. } if sent == transaction),
+        );
+        let Some(at) = answered else { return Heard::Nothing };
+        self.pairs[at].progress = Progress::Valid;
+        self.schedule(now);
+        self.follow_nomination(at, now)
+    }
+
+    /// Selects the pair at `at` if it is valid, nominated and better than what is in use.
+    fn follow_nomination(&mut self, at: usize, now: Instant) -> Heard {
+        let pair = &self.pairs[at];
+        if pair.progress != Progress::Valid || pair.nominated.is_none() || self.selected == Some(pair.path) {
+            return Heard::Alive;
+        }
+        let in_use = self.pairs.iter().find(|other| Some(other.path) == self.selected);
+        let stays = in_use.is_some_and(|in_use| {
+            in_use.priority > pair.priority
+                && in_use
+                    .nominated
+                    .is_some_and(|last| now.duration_since(last) < NOMINATION_STALE)
+        });
+        if stays {
+            return Heard::Alive;
+        }
+        let path = pair.path;
+        self.select(path, now);
+        Heard::Selected(path)
+    }
+
+    fn select(&mut self, path: Path, now: Instant) {
+        self.selected = Some(path);
+        self.previous = None;
+        self.consent = Some(Consent {
+            due: now + consent_interval(),
+            transaction: None,
+        });
+    }
+
+    /// The index of the pair with `path`'s socket and remote, made if there is room.
+    fn pair(&mut self, path: Path, priority: u32) -> Option<usize> {
+        let same = |pair: &Pair| (pair.path.socket, pair.path.remote) == (path.socket, path.remote);
+        if let Some(at) = self.pairs.iter().position(same) {
+            self.pairs[at].priority = self.pairs[at].priority.max(priority);
+            return Some(at);
+        }
+        if self.pairs.len() == MAX_PAIRS {
+            return None;
+        }
+        let priority = priority.max(UNKNOWN_PRIORITY);
+        self.pairs.push(Pair {
+            path,
+            priority,
+            progress: Progress::Waiting,
+            nominated: None,
+        });
+        Some(self.pairs.len() - 1)
+    }
+
+    /// Sends a check on a pair.
+    fn check(&mut self, at: usize, now: Instant) {
+        let sent = match self.pairs[at].progress {
+            Progress::InProgress { sent, .. } => sent,
+            Progress::Waiting | Progress::Valid | Progress::Failed => 0,
+        };
+        let (transaction, datagram) = self.binding_request();
+        let due = now + FIRST_TIMEOUT * (1 << sent);
+        let pair = &mut self.pairs[at];
+        pair.progress = Progress::InProgress {
+            transaction,
+            sent: sent + 1,
+            due,
+        };
+        self.transmits.push_back((pair.path, datagram));
+    }
+
+    fn binding_request(&self) -> (Transaction, Vec<u8>) {
+        Check {
+            ufrags: (&self.remote.ufrag, &self.local.ufrag),
+            password: &self.remote.password,
+            role: IceRole::Controlled,
+            priority: REFLEXIVE_PRIORITY,
+            nominate: false,
+        }
+        .encode()
+    }
+
+    /// Sets the timer for the next check: at once for a waiting pair, else when one is due.
+    fn schedule(&mut self, now: Instant) {
+        let due = |pair: &Pair| match pair.progress {
+            Progress::Waiting => Some(now),
+            Progress::InProgress { due, .. } => Some(due),
+            Progress::Valid | Progress::Failed => None,
+        };
+        self.next_check = self.pairs.iter().filter_map(due).min();
+    }
+
+    /// When [`Agent::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let consent = self.consent.as_ref().map(|consent| consent.due);
+        [self.next_check, consent].into_iter().flatten().min()
+    }
+
+    /// Sends what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.next_check.is_some_and(|due| due <= now) {
+            self.on_check_due(now);
+        }
+        if let (Some(path), Some(consent)) = (self.selected, &self.consent)
+            && consent.due <= now
+        {
+            let (transaction, datagram) = self.binding_request();
+            self.consent = Some(Consent {
+                due: now + consent_interval(),
+                transaction: Some(transaction),
+            });
+            self.transmits.push_back((path, datagram));
+        }
+    }
+
+    /// Sends one check; the next one waits for its pace.
+    fn on_check_due(&mut self, now: Instant) {
+        let is_due = |pair: &Pair| match pair.progress {
+            Progress::Waiting => true,
+            Progress::InProgress { due, .. } => due <= now,
+            Progress::Valid | Progress::Failed => false,
+        };
+        let mut checked = false;
+        for at in 0..self.pairs.len() {
+            let pair = &mut self.pairs[at];
+            if !is_due(pair) {
+                continue;
+            }
+            if matches!(pair.progress, Progress::InProgress { sent, .. } if sent >= MAX_CHECKS) {
+                pair.progress = Progress::Failed;
+            } else if !checked {
+                self.check(at, now);
+                checked = true;
+            }
+        }
+        self.schedule(now);
+        self.next_check = self.next_check.map(|due| due.max(now + PACE));
+    }
+
+    /// The next datagram to send, and the way it goes.
+    pub fn poll_transmit(&mut self) -> Option<(Path, Vec<u8>)> {
+        self.transmits.pop_front()
+    }
+}
+
+/// 0.8 to 1.2 of the base, so that a thousand viewers do not check at once.
+fn consent_interval() -> Duration {
+    let [draw] = random::bytes();
+    CONSENT_INTERVAL * 4 / 5 + CONSENT_INTERVAL * 2 / 5 * u32::from(draw) / 255
+}
+
+#[cfg(test)]
+mod tests;

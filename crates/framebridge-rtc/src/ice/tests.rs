@@ -1,0 +1,226 @@
+use super::*;
+
+const OURS: Path = Path {
+    socket: 0,
+    source: None,
+    remote: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9),
+};
+
+fn credentials(name: &str) -> Credentials {
+    Credentials {
+        ufrag: name.to_owned(),
+        password: format!("{name}-password-password-password"),
+    }
+}
+
+fn agent() -> Agent {
+    Agent::new(credentials("ours"), credentials("them"), vec![(0, true), (1, false)])
+}
+
+fn path(port: u16) -> Path {
+    Path {
+        remote: SocketAddr::new(OURS.remote.ip(), port),
+        ..OURS
+    }
+}
+
+/// A check from the viewer.
+fn request(to: &Credentials, from: &Credentials, priority: u32, nominate: bool) -> Stun {
+    let check = Check {
+        ufrags: (&to.ufrag, &from.ufrag),
+        password: &to.password,
+        role: IceRole::Controlling,
+        priority,
+        nominate,
+    };
+    Stun::decode(&check.encode().1).unwrap()
+}
+
+/// Everything the agent wants sent, decoded.
+fn drain(agent: &mut Agent) -> Vec<(Path, Stun)> {
+    std::iter::from_fn(|| agent.poll_transmit())
+        .map(|(path, datagram)| (path, Stun::decode(&datagram).unwrap()))
+        .collect()
+}
+
+/// Answers every request the agent sends, as the viewer would; returns what the agent made of the last answer.
+fn answer_checks(agent: &mut Agent, now: Instant) -> Heard {
+    let mut heard = Heard::Nothing;
+    for (path, mut message) in drain(agent) {
+        if message.kind() == Some(Kind::Request) {
+            assert!(message.is_authentic("them-password-password-password"));
+            assert_eq!(message.role(), Some(IceRole::Controlled));
+            let answer = stun::success(message.transaction(), path.remote, "them-password-password-password");
+            heard = agent.handle(Stun::decode(&answer).unwrap(), path, now);
+        }
+    }
+    heard
+}
+
+#[test]
+fn a_nominated_pair_is_selected_once_our_own_check_came_back() {
+    let (mut agent, now) = (agent(), Instant::now());
+    let heard = agent.handle(
+        request(&credentials("ours"), &credentials("them"), 100, true),
+        path(1),
+        now,
+    );
+    assert_eq!(heard, Heard::Alive, "not before the way back is proven");
+    assert_eq!(agent.selected(), None);
+    assert_eq!(answer_checks(&mut agent, now), Heard::Selected(path(1)));
+    assert_eq!(agent.selected(), Some(path(1)));
+    assert!(
+        agent.poll_timeout().unwrap() > now + Duration::from_secs(3),
+        "only consent is left to do"
+    );
+}
+
+#[test]
+fn nomination_after_the_check_selects_too() {
+    let (mut agent, now) = (agent(), Instant::now());
+    agent.handle(
+        request(&credentials("ours"), &credentials("them"), 100, false),
+        path(1),
+        now,
+    );
+    assert_eq!(answer_checks(&mut agent, now), Heard::Alive);
+    let heard = agent.handle(
+        request(&credentials("ours"), &credentials("them"), 100, true),
+        path(1),
+        now,
+    );
+    assert_eq!(heard, Heard::Selected(path(1)));
+}
+
+#[test]
+fn strangers_get_no_answer() {
+    let (mut agent, now) = (agent(), Instant::now());
+    let wrong_password = Credentials {
+        password: "x".repeat(22),
+        ..credentials("ours")
+    };
+    for (to, from) in [
+        (wrong_password, credentials("them")),
+        (credentials("other"), credentials("them")),
+        (credentials("ours"), credentials("other")),
+    ] {
+        assert_eq!(agent.handle(request(&to, &from, 1, true), path(1), now), Heard::Nothing);
+    }
+    assert!(drain(&mut agent).is_empty());
+}
+
+#[test]
+fn a_controlled_peer_is_told_to_control() {
+    let (mut agent, now) = (agent(), Instant::now());
+    let check = Check {
+        ufrags: ("ours", "them"),
+        password: "ours-password-password-password",
+        role: IceRole::Controlled,
+        priority: 1,
+        nominate: false,
+    };
+    agent.handle(Stun::decode(&check.encode().1).unwrap(), path(1), now);
+    assert_eq!(drain(&mut agent).pop().unwrap().1.kind(), Some(Kind::Error));
+}
+
+#[test]
+fn offered_candidates_are_checked_in_turn_and_given_up() {
+    let (mut agent, start) = (agent(), Instant::now());
+    for port in 1..=3 {
+        agent.add_remote(path(port).remote, 5, start);
+    }
+    agent.add_remote("[::1]:4".parse().unwrap(), 5, start);
+    let (mut now, mut sent) = (start, Vec::new());
+    while let Some(due) = agent.poll_timeout() {
+        now = now.max(due);
+        agent.handle_timeout(now);
+        sent.extend(drain(&mut agent).into_iter().map(|(path, _)| (now, path)));
+        assert!(now < start + Duration::from_secs(60), "it ends");
+    }
+    assert_eq!(sent.len(), 4 * MAX_CHECKS as usize);
+    assert!(sent.windows(2).all(|two| two[1].0 - two[0].0 >= PACE), "paced");
+    assert!(sent.iter().all(|(_, path)| (path.socket == 1) == path.remote.is_ipv6()));
+    // A check from the other end revives a pair that was given up.
+    agent.handle(
+        request(&credentials("ours"), &credentials("them"), 5, false),
+        path(1),
+        now,
+    );
+    assert_eq!(drain(&mut agent).len(), 2, "an answer and a check");
+}
+
+#[test]
+fn candidates_beyond_the_limit_are_ignored() {
+    let (mut agent, now) = (agent(), Instant::now());
+    for port in 1..=1000 {
+        agent.add_remote(path(port).remote, 5, now);
+    }
+    assert_eq!(agent.pairs.len(), MAX_PAIRS);
+}
+
+#[test]
+fn a_better_nomination_wins_and_a_worse_one_only_over_a_stale_path() {
+    let (mut agent, now) = (agent(), Instant::now());
+    let nominate = |agent: &mut Agent, port: u16, priority: u32, now: Instant| {
+        let heard = agent.handle(
+            request(&credentials("ours"), &credentials("them"), priority, true),
+            path(port),
+            now,
+        );
+        if let Heard::Selected(_) = heard {
+            heard
+        } else {
+            answer_checks(agent, now)
+        }
+    };
+    assert_eq!(nominate(&mut agent, 1, 10, now), Heard::Selected(path(1)));
+    assert_eq!(nominate(&mut agent, 2, 20, now), Heard::Selected(path(2)));
+    nominate(&mut agent, 1, 10, now);
+    assert_eq!(agent.selected(), Some(path(2)));
+    let later = now + NOMINATION_STALE;
+    assert_eq!(nominate(&mut agent, 1, 10, later), Heard::Selected(path(1)));
+}
+
+#[test]
+fn consent_is_asked_for_within_rfc_7675s_bounds() {
+    let (mut agent, mut now) = (agent(), Instant::now());
+    agent.resume(path(1), now);
+    for _ in 0..20 {
+        let due = agent.poll_timeout().unwrap();
+        assert!((Duration::from_secs(4)..=Duration::from_secs(6)).contains(&(due - now)));
+        now = due;
+        agent.handle_timeout(now);
+        assert_eq!(answer_checks(&mut agent, now), Heard::Alive);
+    }
+}
+
+#[test]
+fn a_restart_keeps_the_path_until_the_new_generation_nominates() {
+    let (mut agent, now) = (agent(), Instant::now());
+    agent.handle(
+        request(&credentials("ours"), &credentials("them"), 100, true),
+        path(1),
+        now,
+    );
+    answer_checks(&mut agent, now);
+    agent.restart(credentials("new"), credentials("them"));
+    assert_eq!(agent.selected(), Some(path(1)));
+    let old = agent.handle(
+        request(&credentials("ours"), &credentials("them"), 100, true),
+        path(1),
+        now,
+    );
+    assert_eq!(old, Heard::Alive, "the old generation is still answered");
+    agent.handle(
+        request(&credentials("new"), &credentials("them"), 50, true),
+        path(2),
+        now,
+    );
+    assert_eq!(answer_checks(&mut agent, now), Heard::Selected(path(2)));
+    let old = agent.handle(
+        request(&credentials("ours"), &credentials("them"), 100, true),
+        path(1),
+        now,
+    );
+    assert_eq!(old, Heard::Nothing);
+}

@@ -1,0 +1,343 @@
+//! One viewer's connection: ICE, DTLS and SRTP put together, sans-IO.
+//!
+//! The contract: one [`Peer::handle`], then [`Peer::poll_output`] until there is none, then wait until
+//! [`Peer::poll_timeout`]. Media does not pass through here: once the peer is live, its [`Track`] and its path are
+//! all that sending takes.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    CloseReason, ViewerState,
+    dtls::{Association, Established, Fingerprint, Identity, Progress},
+    feedback::{self, Feedback},
+    ice::{Agent, Credentials, Heard, Path},
+    sdp::Candidate,
+    srtp::Receiver,
+    stun::{Stun, is_stun},
+    track::{Track, TrackState},
+    transmit::{Keys, TransmitState},
+};
+
+/// Without a word from the viewer for so long it is in its grace. Consent checks are answered every 4 to 6 s at
+/// most, and browsers report and check more often.
+const SILENCE: Duration = Duration::from_secs(8);
+
+/// What a peer is made with.
+#[derive(Debug)]
+pub struct PeerConfig {
+    /// Our ICE credentials.
+    pub local: Credentials,
+    /// The viewer's ICE credentials.
+    pub remote: Credentials,
+    /// Index of each socket, and whether it is IPv4.
+    pub sockets: Vec<(usize, bool)>,
+    /// The viewer's certificate.
+    pub fingerprint: Fingerprint,
+    /// The SSRC in our answer.
+    pub ssrc: u32,
+    /// The payload type in our answer.
+    pub payload_type: u8,
+    /// How long it may take to connect.
+    pub connect_timeout: Duration,
+    /// How long it may stay silent once it counts as disconnected.
+    pub disconnect_grace: Duration,
+}
+
+/// What happens to a peer.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram came over a path; it is decrypted in place.
+    Datagram(Path, &'a mut [u8]),
+    /// [`Peer::poll_timeout`] has passed.
+    Timeout,
+    /// The viewer has further candidates.
+    Candidates(&'a [Candidate]),
+    /// ICE starts over with these credentials, ours and the viewer's.
+    Restart(Credentials, Credentials),
+    /// The session ends.
+    Close(CloseReason),
+}
+
+/// What a peer wants.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this datagram.
+    Transmit(Path, Vec<u8>),
+    /// Its life went on. `Closed` is the last output.
+    State(ViewerState),
+    /// The viewer told something about its reception.
+    Feedback(Feedback),
+}
+
+/// A viewer's connection.
+#[derive(Debug)]
+pub struct Peer {
+    ice: Agent,
+    dtls: Option<Association>,
+    /// The way back of the last authentic check: handshake and goodbye go there while nothing is nominated.
+    reply: Option<Path>,
+    state: ViewerState,
+    /// When the state changes if nothing is heard.
+    deadline: Instant,
+    last_heard: Instant,
+    disconnect_grace: Duration,
+    established: Option<Session>,
+    track: TrackState,
+    outputs: VecDeque<Output>,
+}
+
+/// What exists once the keys do.
+#[derive(Debug)]
+struct Session {
+    keys: Keys,
+    receiver: Receiver,
+    track: Track,
+}
+
+impl Session {
+    fn new(keys: Keys, track: TrackState) -> Self {
+        let receiver = Receiver::new(keys.profile, &keys.receive);
+        Self {
+            receiver,
+            track: Track::new(track, keys.profile, &keys.send),
+            keys,
+        }
+    }
+}
+
+impl Peer {
+    /// A peer that waits for its viewer.
+    pub fn new(identity: &Identity, config: PeerConfig, now: Instant) -> Self {
+        Self {
+            ice: Agent::new(config.local, config.remote, config.sockets),
+            dtls: Some(Association::server(identity, config.fingerprint)),
+            reply: None,
+            state: ViewerState::Connecting,
+            deadline: now + config.connect_timeout,
+            last_heard: now,
+            disconnect_grace: config.disconnect_grace,
+            established: None,
+            track: TrackState::random(config.ssrc, config.payload_type),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// A peer that goes on where an exported one was, with no new handshake. It has no DTLS association any more: it
+    /// ends without a goodbye, and the viewer's own goodbye goes unheard.
+    pub fn restore(
+        state: &TransmitState,
+        sockets: Vec<(usize, bool)>,
+        disconnect_grace: Duration,
+        now: Instant,
+    ) -> Self {
+        let mut ice = Agent::new(state.local.clone(), state.remote.clone(), sockets);
+        ice.resume(state.path, now);
+        let track = state.track_after_handover();
+        Self {
+            ice,
+            dtls: None,
+            reply: Some(state.path),
+            state: ViewerState::Live,
+            deadline: now + SILENCE,
+            last_heard: now,
+            disconnect_grace,
+            established: Some(Session::new(state.keys.clone(), track)),
+            track,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Everything that another process needs to go on; `None` before the peer is live.
+    pub fn export(&self) -> Option<TransmitState> {
+        let session = self.established.as_ref()?;
+        Some(TransmitState {
+            local: self.ice.local().clone(),
+            remote: self.ice.remote().clone(),
+            path: self.ice.selected()?,
+            keys: session.keys.clone(),
+            track: session.track.state(),
+        })
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> ViewerState {
+        self.state
+    }
+
+    /// Whether the last authentic check came over this path.
+    pub(crate) fn is_reached_over(&self, path: &Path) -> bool {
+        self.reply == Some(*path)
+    }
+
+    /// What media takes, while the peer is live.
+    pub(crate) fn media(&mut self) -> Option<(&mut Track, Path)> {
+        let path = self.ice.selected()?;
+        match (self.state, &mut self.established) {
+            (ViewerState::Live, Some(session)) => Some((&mut session.track, path)),
+            _ => None,
+        }
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        if matches!(self.state, ViewerState::Closed(_)) {
+            return;
+        }
+        match input {
+            Input::Datagram(path, datagram) => self.on_datagram(path, datagram, now),
+            Input::Timeout => self.on_timeout(now),
+            Input::Candidates(candidates) => {
+                candidates
+                    .iter()
+                    .for_each(|candidate| self.ice.add_remote(candidate.address, candidate.priority, now));
+            }
+            Input::Restart(local, remote) => self.ice.restart(local, remote),
+            Input::Close(reason) => self.close(reason, now),
+        }
+        self.drain();
+    }
+
+    /// The next output.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due.
+    pub fn poll_timeout(&self) -> Instant {
+        let dtls = self.dtls.as_ref().and_then(Association::poll_timeout);
+        [self.ice.poll_timeout(), dtls]
+            .into_iter()
+            .flatten()
+            .fold(self.deadline, Instant::min)
+    }
+
+    /// Tells the kinds of datagram apart by their first byte (RFC 7983).
+    fn on_datagram(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
+        match datagram.first() {
+            Some(0..=3) if is_stun(datagram) => self.on_stun(path, datagram, now),
+            Some(20..=63) => self.on_dtls(datagram, now),
+            // RTCP's packet types stand where RTP has marker and payload type (RFC 5761). RTP has no business here.
+            Some(128..=191) if datagram.get(1).is_some_and(|kind| (192..=223).contains(kind)) => {
+                self.on_rtcp(datagram, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_stun(&mut self, path: Path, datagram: &[u8], now: Instant) {
+        let Some(message) = Stun::decode(datagram) else { return };
+        match self.ice.handle(message, path, now) {
+            Heard::Nothing => return,
+            Heard::Alive => {}
+            Heard::Selected(path) => tracing::debug!(remote = %path.remote, "path selected"),
+        }
+        self.reply = Some(path);
+        self.heard(now);
+    }
+
+    fn on_dtls(&mut self, datagram: &[u8], now: Instant) {
+        let Some(dtls) = &mut self.dtls else { return };
+        match dtls.handle(datagram, now) {
+            Ok(Progress::Pending) => {}
+            Ok(Progress::Established(Established { profile, keys })) => {
+                let keys = Keys {
+                    profile,
+                    send: keys.server,
+                    receive: keys.client,
+                };
+                self.established = Some(Session::new(keys, self.track));
+                self.heard(now);
+            }
+            Ok(Progress::PeerClosed) => self.close(CloseReason::PeerClosed, now),
+            Err(error) if self.established.is_some() => {
+                // An alert, or a datagram that nobody with the keys has sent: the latter must not end the session,
+                // and after the former the viewer falls silent by itself.
+                tracing::debug!(%error, "DTLS after the handshake");
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "DTLS failed");
+                self.close(CloseReason::HandshakeFailed, now);
+            }
+        }
+    }
+
+    fn on_rtcp(&mut self, datagram: &mut [u8], now: Instant) {
+        let Some(session) = &mut self.established else { return };
+        let Ok(compound) = session.receiver.open_rtcp(datagram) else {
+            return;
+        };
+        self.outputs.extend(
+            feedback::parse(compound, self.track.ssrc)
+                .into_iter()
+                .map(Output::Feedback),
+        );
+        self.heard(now);
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        self.ice.handle_timeout(now);
+        if let Some(dtls) = &mut self.dtls
+            && let Err(error) = dtls.handle_timeout(now)
+            && self.established.is_none()
+        {
+            tracing::debug!(error = &error as &dyn std::error::Error, "DTLS gave up");
+            self.close(CloseReason::HandshakeFailed, now);
+            return;
+        }
+        if self.deadline > now {
+            return;
+        }
+        match self.state {
+            ViewerState::Connecting => self.close(CloseReason::ConnectTimeout, now),
+            ViewerState::Live if self.last_heard + SILENCE > now => self.deadline = self.last_heard + SILENCE,
+            ViewerState::Live => {
+                self.deadline = now + self.disconnect_grace;
+                self.change(ViewerState::Grace);
+            }
+            ViewerState::Grace => self.close(CloseReason::GraceExpired, now),
+            ViewerState::Closed(_) => {}
+        }
+    }
+
+    /// The viewer is there; it may be live by that.
+    fn heard(&mut self, now: Instant) {
+        self.last_heard = now;
+        let ready = self.established.is_some() && self.ice.selected().is_some();
+        if ready && matches!(self.state, ViewerState::Connecting | ViewerState::Grace) {
+            // The deadline moves on when it comes: not with every packet.
+            self.deadline = now + SILENCE;
+            self.change(ViewerState::Live);
+        }
+    }
+
+    fn close(&mut self, reason: CloseReason, now: Instant) {
+        if let Some(dtls) = &mut self.dtls {
+            dtls.close(now);
+        }
+        // What is queued goes out before the last output.
+        self.drain();
+        self.change(ViewerState::Closed(reason));
+    }
+
+    fn change(&mut self, state: ViewerState) {
+        self.state = state;
+        self.outputs.push_back(Output::State(state));
+    }
+
+    /// Moves what ICE and DTLS want sent into the outputs.
+    fn drain(&mut self) {
+        while let Some((path, datagram)) = self.ice.poll_transmit() {
+            self.outputs.push_back(Output::Transmit(path, datagram));
+        }
+        let path = self.ice.selected().or(self.reply);
+        let Some(dtls) = &mut self.dtls else { return };
+        while let Some(datagram) = dtls.poll_transmit() {
+            if let Some(path) = path {
+                self.outputs.push_back(Output::Transmit(path, datagram.to_vec()));
+            }
+        }
+    }
+}

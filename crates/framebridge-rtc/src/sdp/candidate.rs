@@ -1,0 +1,102 @@
+//! `a=candidate` (RFC 8839 section 5.1).
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+/// A UDP candidate of component 1 with an address that can be sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where.
+    pub address: SocketAddr,
+    /// How much its owner likes it.
+    pub priority: u32,
+}
+
+/// The line is no candidate that we could use: TCP, another component, a `.local` name, or not a candidate at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a usable candidate")]
+pub struct UnusableCandidate;
+
+impl Candidate {
+    /// Our `number`th host candidate: type preference 126, and earlier ones are liked better.
+    pub(crate) fn host(address: SocketAddr, number: usize) -> Self {
+        let local_preference = u32::from(u16::MAX.saturating_sub(u16::try_from(number).unwrap_or(u16::MAX)));
+        Self {
+            address,
+            priority: (126 << 24) | (local_preference << 8) | 255,
+        }
+    }
+}
+
+/// Reads the value of the attribute, from the foundation on, with or without `candidate:` in front.
+impl FromStr for Candidate {
+    type Err = UnusableCandidate;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.strip_prefix("candidate:").unwrap_or(text);
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let [_, "1", transport, priority, ip, port, "typ", _, ..] = fields[..] else {
+            return Err(UnusableCandidate);
+        };
+        if !transport.eq_ignore_ascii_case("udp") {
+            return Err(UnusableCandidate);
+        }
+        let ip = ip.parse().map_err(|_| UnusableCandidate)?;
+        let port: u16 = port.parse().map_err(|_| UnusableCandidate)?;
+        if port == 0 {
+            return Err(UnusableCandidate);
+        }
+        Ok(Self {
+            address: SocketAddr::new(ip, port),
+            priority: priority.parse().map_err(|_| UnusableCandidate)?,
+        })
+    }
+}
+
+/// Writes a host candidate; foundations tell addresses apart.
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, priority } = self;
+        write!(
+            f,
+            "{priority} 1 udp {priority} {} {} typ host",
+            address.ip(),
+            address.port()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usable_candidates_are_udp_with_an_address() {
+        let candidate: Candidate = "candidate:1 1 UDP 2122 192.0.2.1 5000 typ srflx raddr 0.0.0.0 rport 0 generation 0"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            candidate,
+            Candidate {
+                address: "192.0.2.1:5000".parse().unwrap(),
+                priority: 2122
+            }
+        );
+        assert!("1 1 udp 5 2001:db8::1 5000 typ host".parse::<Candidate>().is_ok());
+        for bad in [
+            "",
+            "1 1 tcp 5 192.0.2.1 9 typ host tcptype active",
+            "1 2 udp 5 192.0.2.1 5000 typ host",
+            "1 1 udp 5 0c7e.local 5000 typ host",
+            "1 1 udp 5 192.0.2.1 0 typ host",
+            "1 1 udp 5 192.0.2.1 5000",
+        ] {
+            assert_eq!(bad.parse::<Candidate>(), Err(UnusableCandidate), "{bad}");
+        }
+    }
+
+    #[test]
+    fn host_candidates_survive_text() {
+        let candidate = Candidate::host("[::1]:8890".parse().unwrap(), 3);
+        assert_eq!(candidate.to_string().parse(), Ok(candidate));
+    }
+}

@@ -1,0 +1,12 @@
+//! The SDP a viewer brings and takes: offers are read, answers and trickle fragments written.
+
+mod answer;
+mod candidate;
+mod fragment;
+mod h264;
+mod offer;
+
+pub(crate) use answer::Answer;
+pub use candidate::Candidate;
+pub(crate) use fragment::Fragment;
+pub(crate) use offer::{Offer, OfferError};

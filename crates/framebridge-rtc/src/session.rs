@@ -1,0 +1,154 @@
+//! A viewer's session as the outside sees it.
+
+use std::{fmt, str::FromStr};
+
+use framebridge_proto::StreamName;
+
+use crate::random;
+
+/// Names a WHEP session: 128 random bits, written as 32 hexadecimal digits. Knowing it is what allows to end it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u128);
+
+/// The text is not a [`SessionId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a session id is 32 lower-case hexadecimal digits")]
+pub struct InvalidSessionId;
+
+impl SessionId {
+    /// A new one that nobody can guess.
+    pub(crate) fn random() -> Self {
+        Self(u128::from_be_bytes(random::bytes()))
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = InvalidSessionId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() != 32 || !text.bytes().all(digit) {
+            return Err(InvalidSessionId);
+        }
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| InvalidSessionId)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({self})")
+    }
+}
+
+/// Where a viewer is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewerState {
+    /// Answered; ICE and DTLS are under way.
+    Connecting,
+    /// Keys are there and the path works.
+    Live,
+    /// Nothing was heard from it for a while; it may come back.
+    Grace,
+    /// Gone, and its session with it.
+    Closed(CloseReason),
+}
+
+impl ViewerState {
+    /// The state in one word, for logs and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Live => "live",
+            Self::Grace => "grace",
+            Self::Closed(_) => "closed",
+        }
+    }
+}
+
+/// Why a viewer's session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Asked for, by [`Handle::leave`](crate::Handle::leave).
+    Left,
+    /// The viewer closed its end (DTLS close_notify).
+    PeerClosed,
+    /// ICE or DTLS did not finish in time.
+    ConnectTimeout,
+    /// DTLS failed: wrong certificate, no common profile, or an alert.
+    HandshakeFailed,
+    /// Silent for longer than the grace.
+    GraceExpired,
+    /// The engine was stopped.
+    Stopped,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Left => "left",
+            Self::PeerClosed => "closed by the viewer",
+            Self::ConnectTimeout => "did not connect in time",
+            Self::HandshakeFailed => "DTLS handshake failed",
+            Self::GraceExpired => "silent for too long",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// A session as [`Handle::session`](crate::Handle::session) shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// The stream it watches.
+    pub stream: StreamName,
+    /// The entity tag of its ICE generation, without quotes.
+    pub etag: String,
+    /// Where it is in its life; never `Closed`, a closed session is unknown.
+    pub state: ViewerState,
+}
+
+/// What the engine tells its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Viewers of a stream need an IDR; at most one such event per stream in 250 ms.
+    KeyframeWanted {
+        /// The stream.
+        stream: StreamName,
+    },
+    /// A viewer's life went on.
+    ViewerState {
+        /// The viewer's session.
+        session: SessionId,
+        /// The stream it watches.
+        stream: StreamName,
+        /// Where it is now.
+        state: ViewerState,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_ids_survive_text_and_refuse_everything_else() {
+        let id = SessionId::random();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_ne!(id, SessionId::random());
+        for bad in [
+            "",
+            "0",
+            &"g".repeat(32),
+            &"A".repeat(32),
+            &"+".repeat(32),
+            &"0".repeat(33),
+        ] {
+            assert_eq!(bad.parse::<SessionId>(), Err(InvalidSessionId));
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! What handles and workers share. Nothing in here is touched per packet.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use framebridge_proto::StreamName;
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::mpsc;
+
+use crate::{
+    Config, Event, SessionId, StreamStats, ViewerState,
+    dtls::Identity,
+    frame::Frame,
+    ice::{Credentials, Path},
+    sdp::Candidate,
+    source::Source,
+    viewer::Viewer,
+};
+
+/// At most one IDR per stream in this time serves all who ask.
+pub(crate) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Commands waiting for a worker. Full: who asks waits; packets from another worker are dropped, as the net drops.
+const COMMANDS: usize = 256;
+/// Frames waiting for a worker: two seconds at 30 a second. Full: the frame is lost to that worker's viewers, and the
+/// gap in the numbering makes it wait for a keyframe.
+const FRAMES: usize = 64;
+
+/// What a worker is told.
+pub(crate) enum Command {
+    /// Take this viewer.
+    Join(Box<Viewer>),
+    /// A viewer has further candidates.
+    Candidates(SessionId, Vec<Candidate>),
+    /// A viewer restarts ICE: our new credentials, and its.
+    Restart(SessionId, Credentials, Credentials, Vec<Candidate>),
+    /// End a viewer's session.
+    Leave(SessionId),
+    /// A datagram of your viewer's came to another worker.
+    Forwarded(Path, Vec<u8>),
+}
+
+/// How to reach a worker.
+pub(crate) struct Mailbox {
+    pub(crate) commands: mpsc::Sender<Command>,
+    frames: mpsc::Sender<(Arc<Stream>, Arc<Frame>)>,
+    bell: Bell,
+}
+
+/// The receiving end of a [`Mailbox`].
+pub(crate) struct Inlet {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) frames: mpsc::Receiver<(Arc<Stream>, Arc<Frame>)>,
+    pub(crate) bell: Bell,
+}
+
+impl Mailbox {
+    /// A mailbox and its receiving end.
+    pub(crate) fn new() -> io::Result<(Self, Inlet)> {
+        let (commands, commands_in) = mpsc::channel(COMMANDS);
+        let (frames, frames_in) = mpsc::channel(FRAMES);
+        let bell = Bell(Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?));
+        Ok((
+            Self {
+                commands,
+                frames,
+                bell: bell.clone(),
+            },
+            Inlet {
+                commands: commands_in,
+                frames: frames_in,
+                bell,
+            },
+        ))
+    }
+
+    /// Wakes the worker.
+    pub(crate) fn ring(&self) {
+        self.bell.ring();
+    }
+}
+
+/// Wakes a worker out of its poll.
+#[derive(Clone)]
+pub(crate) struct Bell(Arc<OwnedFd>);
+
+impl Bell {
+    fn ring(&self) {
+        // Fails only when the counter is full, and then it rings already.
+        let _: rustix::io::Result<usize> = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Stops the ringing.
+    pub(crate) fn silence(&self) {
+        // Fails only when it does not ring.
+        let _: rustix::io::Result<usize> = rustix::io::read(&*self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// One stream, as all workers and handles know it.
+pub(crate) struct Stream {
+    /// Its name.
+    pub(crate) name: StreamName,
+    /// Its place in the workers' tables.
+    pub(crate) number: usize,
+    /// Locked once per published picture, by who publishes.
+    pub(crate) source: Mutex<Source>,
+    /// What was done for it.
+    pub(crate) counters: Counters,
+    /// When a keyframe was last asked for.
+    asked: Mutex<Option<Instant>>,
+}
+
+/// See [`StreamStats`].
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) viewers: AtomicU32,
+    pub(crate) frames_received: AtomicU64,
+    pub(crate) frames_sent: AtomicU64,
+    pub(crate) bytes_sent: AtomicU64,
+    pub(crate) packets_sent: AtomicU64,
+    pub(crate) packets_lost: AtomicU64,
+    pub(crate) nacks: AtomicU64,
+    pub(crate) keyframe_requests: AtomicU64,
+    pub(crate) retransmitted: AtomicU64,
+}
+
+impl Stream {
+    /// Takes one of the places for viewers, if there is one left.
+    pub(crate) fn reserve(&self, limit: u32) -> bool {
+        let take = |viewers: u32| (viewers < limit).then_some(viewers + 1);
+        self.counters.viewers.fetch_update(Relaxed, Relaxed, take).is_ok()
+    }
+
+    /// Gives a viewer's place back.
+    pub(crate) fn release(&self) {
+        self.counters.viewers.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether it is time to ask for a keyframe; if so it counts as asked for.
+    pub(crate) fn may_ask_keyframe(&self, now: Instant) -> bool {
+        let mut asked = lock(&self.asked);
+        let may = asked.is_none_or(|last| now.saturating_duration_since(last) >= KEYFRAME_INTERVAL);
+        if may {
+            *asked = Some(now);
+        }
+        may
+    }
+
+    fn stats(&self) -> StreamStats {
+        let counters = &self.counters;
+        StreamStats {
+            stream: self.name.clone(),
+            viewers: counters.viewers.load(Relaxed),
+            frames_received: counters.frames_received.load(Relaxed),
+            frames_sent: counters.frames_sent.load(Relaxed),
+            bytes_sent: counters.bytes_sent.load(Relaxed),
+            packets_sent: counters.packets_sent.load(Relaxed),
+            packets_lost: counters.packets_lost.load(Relaxed),
+            nacks: counters.nacks.load(Relaxed),
+            keyframe_requests: counters.keyframe_requests.load(Relaxed),
+            retransmitted: counters.retransmitted.load(Relaxed),
+        }
+    }
+}
+
+/// An open session, as handles know it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) worker: usize,
+    pub(crate) etag: String,
+    pub(crate) remote: Credentials,
+    pub(crate) mid: Option<String>,
+    pub(crate) state: ViewerState,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stream({})", self.name)
+    }
+}
+
+/// The engine's shared part.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) port: u16,
+    /// Index and family (IPv4 or not) of each worker's sockets: the same for all.
+    pub(crate) families: Vec<(usize, bool)>,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) mailboxes: Vec<Mailbox>,
+    pub(crate) stopped: AtomicBool,
+    next_worker: AtomicUsize,
+    streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
+    sessions: Mutex<HashMap<SessionId, Session>>,
+    /// Full: the event is dropped. A keyframe is asked for again while it is missing, and a session's state can be
+    /// read at any time.
+    events: mpsc::Sender<Event>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: Config,
+        identity: Identity,
+        (port, families, candidates): (u16, Vec<(usize, bool)>, Vec<Candidate>),
+        mailboxes: Vec<Mailbox>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        Self {
+            config,
+            identity,
+            port,
+            families,
+            candidates,
+            mailboxes,
+            stopped: AtomicBool::new(false),
+            next_worker: AtomicUsize::new(0),
+            streams: RwLock::default(),
+            sessions: Mutex::default(),
+            events,
+        }
+    }
+
+    /// The stream of this name, made on first use.
+    pub(crate) fn stream(&self, name: &StreamName) -> Arc<Stream> {
+        if let Some(stream) = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Arc::clone(stream);
+        }
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        let number = streams.len();
+        let make = || {
+            Arc::new(Stream {
+                name: name.clone(),
+                number,
+                source: Mutex::default(),
+                counters: Counters::default(),
+                asked: Mutex::default(),
+            })
+        };
+        Arc::clone(streams.entry(name.clone()).or_insert_with(make))
+    }
+
+    /// All streams' counters, by name.
+    pub(crate) fn stats(&self) -> Vec<StreamStats> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        streams.values().map(|stream| stream.stats()).collect()
+    }
+
+    /// The open sessions.
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Session>> {
+        lock(&self.sessions)
+    }
+
+    /// The worker for the next viewer: in turn.
+    pub(crate) fn next_worker(&self) -> usize {
+        self.next_worker.fetch_add(1, Relaxed) % self.mailboxes.len()
+    }
+
+    /// Hands a frame to every worker.
+    pub(crate) fn distribute(&self, stream: &Arc<Stream>, frame: Frame) {
+        let frame = Arc::new(frame);
+        for mailbox in &self.mailboxes {
+            // Full or closed: see FRAMES.
+            if mailbox
+                .frames
+                .try_send((Arc::clone(stream), Arc::clone(&frame)))
+                .is_ok()
+            {
+                mailbox.ring();
+            }
+        }
+    }
+
+    /// Asks for a keyframe unless that was done just now.
+    pub(crate) fn ask_keyframe(&self, stream: &Stream, now: Instant) -> bool {
+        let may = stream.may_ask_keyframe(now);
+        if may {
+            self.tell(Event::KeyframeWanted {
+                stream: stream.name.clone(),
+            });
+        }
+        may
+    }
+
+    /// Tells the engine's owner; see `events` about a full queue.
+    pub(crate) fn tell(&self, event: Event) {
+        if let Err(error) = self.events.try_send(event) {
+            tracing::debug!(%error, "event dropped");
+        }
+    }
+}
+
+/// Locks, whatever a thread that panicked left behind: every critical section here is a single step.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

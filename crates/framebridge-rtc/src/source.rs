@@ -1,0 +1,181 @@
+//! The publishing end of a stream: numbers packets and keeps time, whatever the encoder does.
+
+use std::time::{Duration, Instant};
+
+use framebridge_proto::media::AccessUnit;
+
+use crate::frame::{Frame, Payloads};
+
+/// RTP's clock for video, ticks per second.
+pub(crate) const CLOCK_HZ: u64 = 90_000;
+/// How far presentation time may run from capture time before it counts as a new timeline. A looped or paused
+/// source jumps by more; jitter of capture stays below.
+const MAX_SKEW: Duration = Duration::from_secs(1);
+
+/// Turns access units into frames. One life of an encoder follows another without a seam.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    next_packet: u64,
+    last: Option<Last>,
+    /// A picture is missing, so that nothing can be decoded before the next keyframe.
+    broken: bool,
+}
+
+/// The access unit before.
+#[derive(Debug)]
+struct Last {
+    sequence: u64,
+    pts: u64,
+    captured_ns: u64,
+    timestamp: u64,
+}
+
+/// What an access unit came to.
+#[derive(Debug)]
+pub(crate) enum Published {
+    /// A frame to send.
+    Frame(Frame),
+    /// It leans on a picture that never came: only a keyframe helps.
+    Undecodable,
+    /// It holds nothing that a receiver needs.
+    Empty,
+}
+
+impl Source {
+    /// Takes the next access unit.
+    pub(crate) fn publish(&mut self, unit: &AccessUnit, now: Instant) -> Published {
+        let timestamp = self.timestamp(unit);
+        let follows = self
+            .last
+            .as_ref()
+            .is_some_and(|last| unit.sequence == last.sequence.wrapping_add(1));
+        self.broken = !unit.keyframe && (self.broken || !follows);
+        self.last = Some(Last {
+            sequence: unit.sequence,
+            pts: unit.pts,
+            captured_ns: unit.captured_ns,
+            timestamp,
+        });
+        if self.broken {
+            return Published::Undecodable;
+        }
+        let payloads = Payloads::of(&unit.payload);
+        if payloads.is_empty() {
+            return Published::Empty;
+        }
+        let frame = Frame::new(self.next_packet, timestamp, unit.keyframe, now, payloads);
+        self.next_packet = frame.end();
+        Published::Frame(frame)
+    }
+
+    /// Continuous 90 kHz time. It starts at capture time (so that another process that takes over goes on from
+    /// about the same time), moves with the encoder's pts, and where those break off, by the capture clock.
+    fn timestamp(&self, unit: &AccessUnit) -> u64 {
+        let Some(last) = &self.last else {
+            return ticks(unit.captured_ns);
+        };
+        let by_capture = ticks(unit.captured_ns).saturating_sub(ticks(last.captured_ns));
+        let by_pts = unit
+            .pts
+            .checked_sub(last.pts)
+            .filter(|step| *step > 0 && step.abs_diff(by_capture) < MAX_SKEW.as_secs() * CLOCK_HZ);
+        // A picture never comes before the one before it, nor together with it.
+        last.timestamp + by_pts.unwrap_or(by_capture).max(1)
+    }
+}
+
+fn ticks(nanoseconds: u64) -> u64 {
+    // 90 kHz is 9 ticks in 100 µs.
+    nanoseconds / 100_000 * 9 + nanoseconds % 100_000 * 9 / 100_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME_NS: u64 = 33_333_333;
+
+    fn unit(sequence: u64, captured_ns: u64, pts: u64, keyframe: bool) -> AccessUnit {
+        let payload = bytes::Bytes::from_static(&[0, 0, 1, 0x65, 1]);
+        AccessUnit {
+            sequence,
+            captured_ns,
+            encoded_ns: captured_ns,
+            pts,
+            keyframe,
+            payload,
+        }
+    }
+
+    fn frame(published: Published) -> Frame {
+        match published {
+            Published::Frame(frame) => frame,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_encoders_restart_leaves_no_seam() {
+        let (mut source, now) = (Source::default(), Instant::now());
+        let mut at = 7_000_000_000;
+        let mut last: Option<Frame> = None;
+        for life in 0..3 {
+            for n in 0..5 {
+                let frame = frame(source.publish(&unit(n, at, n * 3000, n == 0), now));
+                if let Some(last) = &last {
+                    assert_eq!(frame.first, last.end());
+                    let step = frame.timestamp - last.timestamp;
+                    let expected = if n == 0 { 90_000 } else { 3000 };
+                    assert!(step.abs_diff(expected) < 3100, "life {life} frame {n}: {step}");
+                }
+                last = Some(frame);
+                at += FRAME_NS;
+            }
+            at += 1_000_000_000;
+        }
+    }
+
+    #[test]
+    fn time_never_stands_still_or_goes_back() {
+        let (mut source, now) = (Source::default(), Instant::now());
+        let mut last = 0;
+        for (captured, pts) in [
+            (5, 0),
+            (5, 0),
+            (4, 0),
+            (0, 9),
+            (0, u64::MAX),
+            (u64::MAX, 0),
+            (u64::MAX, 1),
+        ] {
+            let timestamp = frame(source.publish(&unit(0, captured, pts, true), now)).timestamp;
+            assert!(timestamp > last || last == 0);
+            last = timestamp;
+        }
+    }
+
+    #[test]
+    fn after_a_gap_only_a_keyframe_goes_on() {
+        let (mut source, now) = (Source::default(), Instant::now());
+        frame(source.publish(&unit(0, 0, 0, true), now));
+        assert!(matches!(
+            source.publish(&unit(2, FRAME_NS, 3000, false), now),
+            Published::Undecodable
+        ));
+        assert!(matches!(
+            source.publish(&unit(3, FRAME_NS, 3000, false), now),
+            Published::Undecodable
+        ));
+        frame(source.publish(&unit(4, FRAME_NS, 3000, true), now));
+        frame(source.publish(&unit(5, FRAME_NS, 3000, false), now));
+    }
+
+    #[test]
+    fn a_stream_starts_with_a_keyframe() {
+        let (mut source, now) = (Source::default(), Instant::now());
+        assert!(matches!(
+            source.publish(&unit(9, 0, 0, false), now),
+            Published::Undecodable
+        ));
+    }
+}

@@ -1,0 +1,28 @@
+//! What was done for each stream.
+
+use framebridge_proto::StreamName;
+
+/// Counters of one stream since the engine started; only `viewers` ever falls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamStats {
+    /// The stream.
+    pub stream: StreamName,
+    /// Open sessions.
+    pub viewers: u32,
+    /// Pictures published.
+    pub frames_received: u64,
+    /// Pictures sent, summed over viewers.
+    pub frames_sent: u64,
+    /// Bytes of SRTP sent, summed over viewers.
+    pub bytes_sent: u64,
+    /// SRTP packets sent, summed over viewers, retransmissions included.
+    pub packets_sent: u64,
+    /// Packets that viewers reported lost.
+    pub packets_lost: u64,
+    /// Packets that viewers asked for again.
+    pub nacks: u64,
+    /// PLI and FIR received from viewers.
+    pub keyframe_requests: u64,
+    /// Packets sent again.
+    pub retransmitted: u64,
+}

@@ -1,0 +1,45 @@
+//! A viewer's transmit state as one plain value, so that another process can go on where this one ends.
+
+use crate::{
+    ice::{Credentials, Path},
+    srtp::{MasterKey, Profile},
+    track::{SAFETY_JUMP, TrackState},
+};
+
+/// The SRTP keys of a session. Wiped when dropped, never printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// The protection profile.
+    pub profile: Profile,
+    /// What we encrypt with.
+    pub send: MasterKey,
+    /// What the viewer encrypts with.
+    pub receive: MasterKey,
+}
+
+/// Everything it takes to go on sending to a viewer, answer its checks and read its reports, with no new handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransmitState {
+    /// Our ICE credentials.
+    pub local: Credentials,
+    /// The viewer's ICE credentials.
+    pub remote: Credentials,
+    /// The nominated path.
+    pub path: Path,
+    /// The SRTP keys.
+    pub keys: Keys,
+    /// Where its RTP stream stands.
+    pub track: TrackState,
+}
+
+impl TransmitState {
+    /// The stream's state for who takes over: ahead of whatever the exporter may have sent after the export (see
+    /// [`track`](crate::track)).
+    pub(crate) fn track_after_handover(&self) -> TrackState {
+        TrackState {
+            next: self.track.next + SAFETY_JUMP,
+            rtcp_index: self.track.rtcp_index + u32::try_from(SAFETY_JUMP).unwrap_or(u32::MAX),
+            ..self.track
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A worker's viewers and how their packets find them.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{Peer, SessionId, shared::Stream};
+
+/// A share of lost packets, in 1/256, that says a viewer's link can't carry the stream.
+const HEAVY_LOSS: u8 = 64;
+/// The same when the viewer also estimates less than half of what is sent.
+const LOSS_OVER_ESTIMATE: u8 = 13;
+/// Reports in a row that must say so.
+const HEAVY_REPORTS: u32 = 2;
+/// How long a congested viewer gets nothing, so that its link's queue drains, before it starts at a keyframe.
+pub(crate) const HOLD: Duration = Duration::from_secs(1);
+/// The time between sender reports.
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where a viewer stands in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// It starts at the next keyframe.
+    Waiting,
+    /// The next packet it gets.
+    At(u64),
+    /// Its link is congested: nothing until then, then the next keyframe.
+    Held(Instant),
+}
+
+/// One viewer: its connection, its stream, and where it stands in it.
+pub(crate) struct Viewer {
+    pub(crate) session: SessionId,
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) peer: Peer,
+    pub(crate) feed: Feed,
+    /// When the next sender report is due.
+    pub(crate) report: Instant,
+    /// Our ICE ufrags so far, the current one last.
+    ufrags: Vec<String>,
+    /// Addresses whose packets are this viewer's.
+    addresses: Vec<SocketAddr>,
+    heavy_reports: u32,
+    total_lost: u32,
+    estimate: Option<f32>,
+}
+
+impl Viewer {
+    /// A viewer whose packets come for `ufrag`.
+    pub(crate) fn new(session: SessionId, stream: Arc<Stream>, peer: Peer, ufrag: String, now: Instant) -> Self {
+        Self {
+            session,
+            stream,
+            peer,
+            feed: Feed::Waiting,
+            report: now,
+            ufrags: vec![ufrag],
+            addresses: Vec::new(),
+            heavy_reports: 0,
+            total_lost: 0,
+            estimate: None,
+        }
+    }
+
+    /// When this viewer next needs its timers looked at.
+    fn due(&self) -> Instant {
+        self.peer.poll_timeout().min(self.report)
+    }
+
+    /// Notes what the viewer believes its link carries, bits per second.
+    pub(crate) fn on_estimate(&mut self, bits_per_second: f32) {
+        self.estimate = Some(bits_per_second);
+    }
+
+    /// Notes a reception report; returns how many packets were lost since the one before, and whether the viewer's
+    /// link can't carry the stream, which sends `bits_per_second`.
+    pub(crate) fn on_report(&mut self, fraction_lost: u8, total_lost: u32, bits_per_second: f32) -> (u32, bool) {
+        // The count may fall: duplicates are subtracted (RFC 3550 section 6.4.1), and it is 24 bits, signed.
+        let lost = if total_lost < 1 << 23 {
+            total_lost.saturating_sub(self.total_lost)
+        } else {
+            0
+        };
+        self.total_lost = total_lost;
+        let is_below_estimate = self.estimate.is_some_and(|estimate| estimate < bits_per_second / 2.0);
+        let is_heavy = fraction_lost >= HEAVY_LOSS || (is_below_estimate && fraction_lost >= LOSS_OVER_ESTIMATE);
+        self.heavy_reports = if is_heavy { self.heavy_reports + 1 } else { 0 };
+        let is_congested = self.heavy_reports >= HEAVY_REPORTS;
+        if is_congested {
+            self.heavy_reports = 0;
+        }
+        (lost, is_congested)
+    }
+}
+
+/// Names a viewer inside its worker.
+pub(crate) type Slot = usize;
+
+/// A worker's viewers by everything they are looked up by.
+#[derive(Default)]
+pub(crate) struct Viewers {
+    slots: Vec<Option<Box<Viewer>>>,
+    /// When each slot's timers are due; apart, so that looking through all of them touches little memory.
+    due: Vec<Option<Instant>>,
+    free: Vec<Slot>,
+    sessions: HashMap<SessionId, Slot>,
+    ufrags: HashMap<String, Slot>,
+    addresses: HashMap<SocketAddr, Slot>,
+}
+
+impl Viewers {
+    /// Takes a viewer in.
+    pub(crate) fn insert(&mut self, viewer: Box<Viewer>) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.due.push(None);
+            self.slots.len() - 1
+        });
+        self.sessions.insert(viewer.session, slot);
+        for ufrag in &viewer.ufrags {
+            self.ufrags.insert(ufrag.clone(), slot);
+        }
+        self.due[slot] = Some(viewer.due());
+        self.slots[slot] = Some(viewer);
+        slot
+    }
+
+    /// Takes a viewer out, with all that leads to it.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Box<Viewer>> {
+        let viewer = self.slots.get_mut(slot)?.take()?;
+        self.due[slot] = None;
+        self.free.push(slot);
+        self.sessions.remove(&viewer.session);
+        for ufrag in &viewer.ufrags {
+            self.ufrags.remove(ufrag);
+        }
+        for address in &viewer.addresses {
+            if self.addresses.get(address) == Some(&slot) {
+                self.addresses.remove(address);
+            }
+        }
+        Some(viewer)
+    }
+
+    /// The viewer in a slot.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Viewer> {
+        self.slots.get_mut(slot)?.as_deref_mut()
+    }
+
+    /// Finds a viewer by its session.
+    pub(crate) fn by_session(&self, session: &SessionId) -> Option<Slot> {
+        self.sessions.get(session).copied()
+    }
+
+    /// Finds a viewer by one of its ufrags.
+    pub(crate) fn by_ufrag(&self, ufrag: &str) -> Option<Slot> {
+        self.ufrags.get(ufrag).copied()
+    }
+
+    /// Finds a viewer by the address its packets come from.
+    pub(crate) fn by_address(&self, address: &SocketAddr) -> Option<Slot> {
+        self.addresses.get(address).copied()
+    }
+
+    /// From now on `ufrag` leads to the viewer, too.
+    pub(crate) fn add_ufrag(&mut self, slot: Slot, ufrag: String) {
+        if let Some(viewer) = self.slots.get_mut(slot).and_then(Option::as_mut) {
+            viewer.ufrags.push(ufrag.clone());
+            self.ufrags.insert(ufrag, slot);
+        }
+    }
+
+    /// From now on packets from `address` are the viewer's. Whether they really come from it is for the viewer to
+    /// say (`is_proven`): a claim does not take an address away from another viewer, a proof does.
+    pub(crate) fn add_address(&mut self, slot: Slot, address: SocketAddr, is_proven: bool) {
+        let known = self.addresses.get(&address).copied();
+        if known == Some(slot) || (known.is_some() && !is_proven) {
+            return;
+        }
+        if let Some(viewer) = self.slots.get_mut(slot).and_then(Option::as_mut) {
+            self.addresses.insert(address, slot);
+            if !viewer.addresses.contains(&address) {
+                viewer.addresses.push(address);
+            }
+        }
+    }
+
+    /// Looks at the viewer's timers again, after something was done with it.
+    pub(crate) fn reschedule(&mut self, slot: Slot) {
+        if let Some(viewer) = self.slots.get(slot).and_then(Option::as_ref) {
+            self.due[slot] = Some(viewer.due());
+        }
+    }
+
+    /// A viewer whose timers are due, searched for from `from` on.
+    pub(crate) fn next_due(&self, from: Slot, now: Instant) -> Option<Slot> {
+        let due = self.due.get(from..)?;
+        due.iter()
+            .position(|due| due.is_some_and(|due| due <= now))
+            .map(|at| from + at)
+    }
+
+    /// When the next timer is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.iter().flatten().min().copied()
+    }
+
+    /// Every occupied slot.
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        (0..self.slots.len())
+            .filter(|slot| self.slots[*slot].is_some())
+            .collect()
+    }
+}

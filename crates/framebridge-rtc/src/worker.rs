@@ -1,0 +1,456 @@
+//! One worker thread: its sockets, its viewers, its timers. The only thread that touches any of them.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::Ordering::{Acquire, Relaxed},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{
+    CloseReason, Event, Feedback, Input, Output, ViewerState,
+    batch::{Batch, Inbox},
+    feed::{Channel, Sent},
+    frame::Frame,
+    ice::Path,
+    shared::{Command, Inlet, Shared, Stream},
+    socket::Socket,
+    stun::{is_stun, peek_ufrag},
+    viewer::{Feed, HOLD, REPORT_INTERVAL, Slot, Viewer, Viewers},
+};
+
+/// Rounds of reading one socket before the other duties get their turn.
+const READ_ROUNDS: usize = 8;
+/// Commands taken before the other duties get their turn.
+const COMMANDS_PER_TURN: usize = 64;
+/// The timers' resolution: all viewers' timers are looked through at most this often.
+const TICK: Duration = Duration::from_millis(10);
+/// How often viewers without a picture ask for a keyframe again: the encoder may have died on the first request.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Addresses remembered of other workers' viewers. Full: forgotten, and learned again from the next check.
+const MAX_ELSEWHERE: usize = 4096;
+
+/// A worker.
+pub(crate) struct Worker {
+    number: usize,
+    shared: Arc<Shared>,
+    sockets: Arc<[Socket]>,
+    inlet: Inlet,
+    inbox: Inbox,
+    batch: Batch,
+    viewers: Viewers,
+    /// By stream number.
+    channels: Vec<Option<Channel>>,
+    /// Which other worker's viewer an address is.
+    elsewhere: HashMap<SocketAddr, usize>,
+    /// When timers are next looked through.
+    tick: Option<Instant>,
+    ask_again: Instant,
+    report: Vec<u8>,
+}
+
+impl Worker {
+    /// A worker with no viewers.
+    pub(crate) fn new(number: usize, shared: Arc<Shared>, sockets: Vec<Socket>, inlet: Inlet) -> Self {
+        let sockets: Arc<[Socket]> = sockets.into();
+        Self {
+            number,
+            shared,
+            inlet,
+            inbox: Inbox::new(),
+            batch: Batch::new(Arc::clone(&sockets)),
+            sockets,
+            viewers: Viewers::default(),
+            channels: Vec::new(),
+            elsewhere: HashMap::new(),
+            tick: None,
+            ask_again: Instant::now(),
+            report: Vec::new(),
+        }
+    }
+
+    /// Works until the engine is stopped.
+    pub(crate) fn run(mut self) {
+        while !self.shared.stopped.load(Acquire) {
+            self.wait();
+            let now = Instant::now();
+            self.take_commands(now);
+            self.take_frames(now);
+            self.read(now);
+            if self.tick.is_some_and(|tick| tick <= now) {
+                self.look_at_timers(now);
+            }
+            self.send(now);
+            self.batch.flush();
+            self.tick = self.viewers.poll_timeout().map(|due| due.max(now + TICK));
+        }
+        let now = Instant::now();
+        for slot in self.viewers.slots() {
+            self.handle(slot, Input::Close(CloseReason::Stopped), now);
+        }
+        self.batch.flush();
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&self) {
+        let pace = self.channels.iter().flatten().filter_map(Channel::poll_timeout).min();
+        let due = [self.tick, pace].into_iter().flatten().min();
+        let timeout = due.map(|due| {
+            let left = due.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        let mut sources: Vec<PollFd<'_>> = self
+            .sockets
+            .iter()
+            .map(|socket| PollFd::new(socket, PollFlags::IN))
+            .collect();
+        sources.push(PollFd::new(&self.inlet.bell, PollFlags::IN));
+        if let Err(error) = poll(&mut sources, timeout.as_ref()) {
+            tracing::debug!(%error, "poll");
+        }
+        self.inlet.bell.silence();
+    }
+
+    fn take_commands(&mut self, now: Instant) {
+        for _ in 0..COMMANDS_PER_TURN {
+            let Ok(command) = self.inlet.commands.try_recv() else {
+                return;
+            };
+            match command {
+                Command::Join(viewer) => self.join(viewer),
+                Command::Candidates(session, candidates) => {
+                    if let Some(slot) = self.viewers.by_session(&session) {
+                        self.add_candidates(slot, &candidates, now);
+                    }
+                }
+                Command::Restart(session, local, remote, candidates) => {
+                    if let Some(slot) = self.viewers.by_session(&session) {
+                        self.viewers.add_ufrag(slot, local.ufrag.clone());
+                        self.handle(slot, Input::Restart(local, remote), now);
+                        self.add_candidates(slot, &candidates, now);
+                    }
+                }
+                Command::Leave(session) => {
+                    if let Some(slot) = self.viewers.by_session(&session) {
+                        self.handle(slot, Input::Close(CloseReason::Left), now);
+                    }
+                }
+                Command::Forwarded(path, mut datagram) => self.on_datagram(path, &mut datagram, true, now),
+            }
+        }
+        // More may be waiting: do not sleep.
+        self.shared.mailboxes[self.number].ring();
+    }
+
+    fn join(&mut self, viewer: Box<Viewer>) {
+        let stream = Arc::clone(&viewer.stream);
+        let slot = self.viewers.insert(viewer);
+        self.channel(&stream).members.push(slot);
+        self.tick.get_or_insert_with(Instant::now);
+    }
+
+    fn add_candidates(&mut self, slot: Slot, candidates: &[crate::Candidate], now: Instant) {
+        for candidate in candidates {
+            self.viewers.add_address(slot, candidate.address, false);
+        }
+        self.handle(slot, Input::Candidates(candidates), now);
+    }
+
+    fn channel(&mut self, stream: &Arc<Stream>) -> &mut Channel {
+        if self.channels.len() <= stream.number {
+            self.channels.resize_with(stream.number + 1, || None);
+        }
+        let history = self.shared.config.history_bytes;
+        self.channels[stream.number].get_or_insert_with(|| Channel::new(Arc::clone(stream), history))
+    }
+
+    fn take_frames(&mut self, now: Instant) {
+        while let Ok((stream, frame)) = self.inlet.frames.try_recv() {
+            self.on_frame(&stream, frame, now);
+        }
+    }
+
+    fn on_frame(&mut self, stream: &Arc<Stream>, frame: Arc<Frame>, now: Instant) {
+        let channel = self.channel(stream);
+        let is_keyframe = frame.keyframe;
+        if channel.push(frame, now) {
+            return;
+        }
+        channel.wants_keyframe |= !is_keyframe && !channel.members.is_empty();
+        for slot in &self.channels[stream.number]
+            .as_ref()
+            .map_or(Vec::new(), |channel| channel.members.clone())
+        {
+            if let Some(viewer) = self.viewers.get_mut(*slot) {
+                viewer.feed = Feed::Waiting;
+            }
+        }
+    }
+
+    fn read(&mut self, now: Instant) {
+        let sockets = Arc::clone(&self.sockets);
+        let mut inbox = std::mem::replace(&mut self.inbox, Inbox::empty());
+        for (number, socket) in sockets.iter().enumerate() {
+            for _ in 0..READ_ROUNDS {
+                if !inbox.receive(socket) {
+                    break;
+                }
+                for (datagram, remote, destination) in inbox.datagrams() {
+                    let source: Option<IpAddr> = destination.filter(|_| socket.is_wildcard());
+                    self.on_datagram(
+                        Path {
+                            socket: number,
+                            source,
+                            remote,
+                        },
+                        datagram,
+                        false,
+                        now,
+                    );
+                }
+            }
+        }
+        self.inbox = inbox;
+    }
+
+    /// Finds whose datagram it is: a check by the ufrag it names, anything else by where it comes from.
+    fn on_datagram(&mut self, path: Path, datagram: &mut [u8], is_forwarded: bool, now: Instant) {
+        let ufrag = if is_stun(datagram) { peek_ufrag(datagram) } else { None };
+        let slot = match ufrag {
+            Some(ufrag) => self.viewers.by_ufrag(ufrag),
+            None => self.viewers.by_address(&path.remote),
+        };
+        if let Some(slot) = slot {
+            let is_check = ufrag.is_some();
+            self.handle(slot, Input::Datagram(path, datagram), now);
+            let is_proven = self
+                .viewers
+                .get_mut(slot)
+                .is_some_and(|viewer| viewer.peer.is_reached_over(&path));
+            if is_check && is_proven {
+                self.viewers.add_address(slot, path.remote, true);
+            }
+            return;
+        }
+        if is_forwarded {
+            return;
+        }
+        let owner = match ufrag {
+            Some(ufrag) => worker_of(ufrag).filter(|owner| *owner < self.shared.mailboxes.len()),
+            None => self.elsewhere.get(&path.remote).copied(),
+        };
+        if let Some(owner) = owner.filter(|owner| *owner != self.number) {
+            if self.elsewhere.len() == MAX_ELSEWHERE {
+                self.elsewhere.clear();
+            }
+            self.elsewhere.insert(path.remote, owner);
+            let mailbox = &self.shared.mailboxes[owner];
+            if mailbox
+                .commands
+                .try_send(Command::Forwarded(path, datagram.to_vec()))
+                .is_ok()
+            {
+                mailbox.ring();
+            }
+        }
+    }
+
+    /// Hands an input to a viewer's peer and does what it wants then.
+    fn handle(&mut self, slot: Slot, input: Input<'_>, now: Instant) {
+        let Some(viewer) = self.viewers.get_mut(slot) else {
+            return;
+        };
+        viewer.peer.handle(input, now);
+        while let Some(viewer) = self.viewers.get_mut(slot)
+            && let Some(output) = viewer.peer.poll_output()
+        {
+            match output {
+                Output::Transmit(path, datagram) => self.batch.push(&path, &datagram),
+                Output::State(state) => self.on_state(slot, state, now),
+                Output::Feedback(feedback) => self.on_feedback(slot, &feedback, now),
+            }
+        }
+        self.viewers.reschedule(slot);
+    }
+
+    fn on_state(&mut self, slot: Slot, state: ViewerState, now: Instant) {
+        let Some(viewer) = self.viewers.get_mut(slot) else {
+            return;
+        };
+        let (session, stream) = (viewer.session, Arc::clone(&viewer.stream));
+        // Whatever it had before, it starts at a keyframe.
+        viewer.feed = Feed::Waiting;
+        viewer.report = now;
+        let channel = self.channel(&stream);
+        match state {
+            ViewerState::Live => {
+                channel.wants_keyframe |= channel.lacks_entry(now);
+                channel.is_dirty = true;
+            }
+            ViewerState::Closed(_) => {
+                channel.members.retain(|member| *member != slot);
+                self.viewers.remove(slot);
+                self.shared.sessions().remove(&session);
+                stream.release();
+            }
+            ViewerState::Connecting | ViewerState::Grace => {}
+        }
+        if let Some(session) = self.shared.sessions().get_mut(&session) {
+            session.state = state;
+        }
+        self.shared.tell(Event::ViewerState {
+            session,
+            stream: stream.name.clone(),
+            state,
+        });
+    }
+
+    fn on_feedback(&mut self, slot: Slot, feedback: &Feedback, now: Instant) {
+        let Some(viewer) = self.viewers.get_mut(slot) else {
+            return;
+        };
+        let Some(Some(channel)) = self.channels.get_mut(viewer.stream.number) else {
+            return;
+        };
+        let counters = &channel.stream.counters;
+        match feedback {
+            Feedback::KeyframeRequest => {
+                counters.keyframe_requests.fetch_add(1, Relaxed);
+                channel.wants_keyframe = true;
+            }
+            Feedback::Missing(missing) => {
+                counters.nacks.fetch_add(missing.len() as u64, Relaxed);
+                if let Some((track, path)) = viewer.peer.media() {
+                    let repeated = channel.repeat(missing, track, &path, &mut self.batch);
+                    counters.retransmitted.fetch_add(repeated, Relaxed);
+                    counters.packets_sent.fetch_add(repeated, Relaxed);
+                }
+            }
+            Feedback::Report {
+                fraction_lost,
+                total_lost,
+            } => {
+                let (lost, is_congested) = viewer.on_report(*fraction_lost, *total_lost, channel.rate());
+                counters.packets_lost.fetch_add(lost.into(), Relaxed);
+                if is_congested {
+                    tracing::debug!(session = %viewer.session, fraction_lost, "congested: waits for a keyframe");
+                    viewer.feed = Feed::Held(now + HOLD);
+                }
+            }
+            Feedback::Estimate(bits_per_second) => viewer.on_estimate(*bits_per_second),
+        }
+    }
+
+    fn look_at_timers(&mut self, now: Instant) {
+        let mut from = 0;
+        while let Some(slot) = self.viewers.next_due(from, now) {
+            self.report(slot, now);
+            self.handle(slot, Input::Timeout, now);
+            from = slot + 1;
+        }
+        if self.ask_again <= now {
+            self.ask_again = now + ASK_AGAIN;
+            self.ask_for_those_who_wait(now);
+        }
+        let dropped = self.batch.take_dropped();
+        if dropped > 0 {
+            tracing::debug!(dropped, "the system did not take all datagrams");
+        }
+    }
+
+    /// Sends a viewer its sender report, if it is due.
+    fn report(&mut self, slot: Slot, now: Instant) {
+        let Some(viewer) = self.viewers.get_mut(slot) else {
+            return;
+        };
+        if viewer.report > now {
+            return;
+        }
+        viewer.report = now + REPORT_INTERVAL;
+        let channel = self.channels.get(viewer.stream.number).and_then(Option::as_ref);
+        let Some(timestamp) = channel.and_then(|channel| channel.timestamp(now)) else {
+            return;
+        };
+        if let Some((track, path)) = viewer.peer.media() {
+            track.report(ntp_now(), timestamp, viewer.stream.name.as_str(), &mut self.report);
+            self.batch.push(&path, &self.report);
+        }
+    }
+
+    fn ask_for_those_who_wait(&mut self, now: Instant) {
+        for channel in self.channels.iter_mut().flatten() {
+            let mut waits = false;
+            for slot in &channel.members {
+                let viewer = self.viewers.get_mut(*slot);
+                waits |= viewer.is_some_and(|viewer| {
+                    let is_due = matches!(viewer.feed, Feed::Held(until) if until <= now);
+                    viewer.peer.state() == ViewerState::Live && (is_due || viewer.feed == Feed::Waiting)
+                });
+            }
+            channel.wants_keyframe |= waits && channel.lacks_entry(now);
+            channel.is_dirty |= waits;
+        }
+    }
+
+    /// Sends every viewer what it is due, and asks for the keyframes that are needed.
+    fn send(&mut self, now: Instant) {
+        for channel in self.channels.iter_mut().flatten() {
+            channel.pace(now);
+            if std::mem::take(&mut channel.is_dirty) {
+                let members = std::mem::take(&mut channel.members);
+                let mut total = Sent::default();
+                for slot in &members {
+                    let Some(viewer) = self.viewers.get_mut(*slot) else {
+                        continue;
+                    };
+                    let Some((track, path)) = viewer.peer.media() else {
+                        continue;
+                    };
+                    let sent = channel.serve(&mut viewer.feed, track, &path, &mut self.batch, now);
+                    total.frames += sent.frames;
+                    total.packets += sent.packets;
+                    total.bytes += sent.bytes;
+                }
+                channel.members = members;
+                let counters = &channel.stream.counters;
+                counters.frames_sent.fetch_add(total.frames, Relaxed);
+                counters.packets_sent.fetch_add(total.packets, Relaxed);
+                counters.bytes_sent.fetch_add(total.bytes, Relaxed);
+            }
+            if channel.wants_keyframe && self.shared.ask_keyframe(&channel.stream, now) {
+                channel.wants_keyframe = false;
+            }
+        }
+    }
+}
+
+/// The worker whose viewer has this ufrag: its first character is the number in base 36.
+fn worker_of(ufrag: &str) -> Option<usize> {
+    usize::try_from(ufrag.chars().next()?.to_digit(36)?).ok()
+}
+
+/// The front of a worker's ufrags; see [`worker_of`].
+pub(crate) fn ufrag_prefix(worker: usize) -> String {
+    u32::try_from(worker)
+        .ok()
+        .and_then(|worker| char::from_digit(worker, 36))
+        .unwrap_or('0')
+        .to_string()
+}
+
+/// The wall clock in NTP's format (RFC 5905 section 6): seconds since 1900 above, their fraction below.
+fn ntp_now() -> u64 {
+    const UNIX_SINCE_1900: u64 = 2_208_988_800;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    // Era 1 begins in 2036: the seconds wrap, as they should.
+    (since.as_secs() + UNIX_SINCE_1900) << 32 | fraction
+}
