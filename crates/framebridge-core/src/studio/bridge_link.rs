@@ -1,0 +1,376 @@
+//! The box's end of its link to a studio.
+//!
+//! | state | left by |
+//! | --- | --- |
+//! | waiting | its delay, a command |
+//! | connecting | the connection, its failure, its deadline, a command |
+//! | greeting | `welcome`, a refusal, a loss, its deadline, a command |
+//! | online | a loss, silence, a refusal, a command |
+//! | ended | nothing: the process ends |
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{Backoff, BackoffConfig};
+
+/// Times of a [`BridgeLink`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BridgeLinkConfig {
+    /// The wait between attempts. Only a welcome resets it.
+    pub backoff: BackoffConfig,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Duration,
+    /// How long the studio may take to say `welcome`.
+    pub greeting_timeout: Duration,
+    /// Nothing received for so long while online: the link is dead, whatever TCP thinks.
+    pub read_idle: Duration,
+    /// How often gathered log lines are sent while online.
+    pub log_flush: Duration,
+    /// Failed attempts in a row after which it ends; `None`: never.
+    pub attempts: Option<u32>,
+}
+
+impl Default for BridgeLinkConfig {
+    /// The blueprint's numbers.
+    fn default() -> Self {
+        Self {
+            backoff: BackoffConfig {
+                base: Duration::from_secs(1),
+                factor: 2.0,
+                cap: Duration::from_secs(30),
+                jitter: 0.3,
+                reset_after: Duration::ZERO,
+            },
+            connect_timeout: Duration::from_secs(10),
+            greeting_timeout: Duration::from_secs(10),
+            read_idle: Duration::from_secs(20),
+            log_flush: Duration::from_secs(1),
+            attempts: None,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BridgeLinkInput {
+    /// The connection is there.
+    Connected,
+    /// No connection came about, or the one there was is gone.
+    Lost {
+        /// Why, for a person.
+        why: String,
+    },
+    /// A frame came, whichever.
+    Received,
+    /// The studio said `welcome`.
+    Welcomed {
+        /// How often it wants a heartbeat.
+        heartbeat: Duration,
+    },
+    /// The studio sent the box away for good.
+    Refused {
+        /// Why, for a person.
+        why: String,
+    },
+    /// What a heartbeat says has changed.
+    News,
+    /// Connect anew, now.
+    Reconnect,
+    /// Say goodbye and end.
+    Stop,
+    /// What [`BridgeLink::poll_timeout`] announced may be due.
+    Timeout,
+}
+
+/// What is to be done, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BridgeLinkOutput {
+    /// Open a connection; [`Connected`](BridgeLinkInput::Connected) or [`Lost`](BridgeLinkInput::Lost) answers.
+    Connect,
+    /// Send `hello`.
+    SendHello,
+    /// Send a heartbeat.
+    SendHeartbeat,
+    /// Send the log lines there are.
+    FlushLogs,
+    /// Send `goodbye`.
+    SendGoodbye,
+    /// Drop the connection, or the attempt at one. It is not reported as lost.
+    Disconnect {
+        /// Why, for the close frame and the log.
+        why: String,
+    },
+    /// The state is another one, or its reason is.
+    Changed(BridgeLinkState),
+    /// It is over.
+    End(BridgeLinkEnd),
+}
+
+/// Where a link is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BridgeLinkState {
+    /// Between two attempts.
+    Waiting {
+        /// Why the last one failed.
+        why: String,
+        /// Failed attempts in a row.
+        attempts: u32,
+    },
+    /// Opening a connection.
+    Connecting,
+    /// Connected, and not yet welcome.
+    Greeting,
+    /// Welcome.
+    Online,
+    /// Over.
+    Ended,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BridgeLinkEnd {
+    /// As asked.
+    Stopped,
+    /// The studio does not want this box.
+    Refused {
+        /// Its reason.
+        why: String,
+    },
+    /// As many attempts failed as were allowed.
+    OutOfAttempts {
+        /// Why the last one failed.
+        why: String,
+    },
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct BridgeLink {
+    config: BridgeLinkConfig,
+    backoff: Backoff,
+    phase: Phase,
+    /// Failed attempts since the last welcome.
+    attempts: u32,
+    now: Instant,
+    outputs: VecDeque<BridgeLinkOutput>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Waiting { until: Instant, why: String },
+    Connecting { deadline: Instant },
+    Greeting { deadline: Instant },
+    Online(Online),
+    Ended,
+}
+
+#[derive(Debug)]
+struct Online {
+    heartbeat: Duration,
+    beat_at: Instant,
+    idle_at: Instant,
+    flush_at: Instant,
+}
+
+/// A studio's wish outside of this is bent into it: it must fit several times into the other side's patience.
+const HEARTBEAT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(10);
+
+impl BridgeLink {
+    /// A link that connects at once. `seed` spreads its attempts.
+    pub fn new(config: BridgeLinkConfig, now: Instant, seed: u64) -> Self {
+        let mut link = Self {
+            backoff: Backoff::new(config.backoff, seed),
+            config,
+            phase: Phase::Ended,
+            attempts: 0,
+            now,
+            outputs: VecDeque::new(),
+        };
+        link.connect();
+        link
+    }
+
+    /// Takes in what happened. Drain [`poll_output`](Self::poll_output) afterwards.
+    pub fn handle(&mut self, input: BridgeLinkInput, now: Instant) {
+        self.now = self.now.max(now);
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        match input {
+            BridgeLinkInput::Connected => self.on_connected(),
+            BridgeLinkInput::Lost { why } => {
+                if self.has_connection() {
+                    self.fail(why);
+                }
+            }
+            BridgeLinkInput::Received => {
+                if let Phase::Online(online) = &mut self.phase {
+                    online.idle_at = self.now + self.config.read_idle;
+                }
+            }
+            BridgeLinkInput::Welcomed { heartbeat } => self.on_welcomed(heartbeat),
+            BridgeLinkInput::Refused { why } => {
+                if self.has_connection() {
+                    self.disconnect(why.clone());
+                    self.end(BridgeLinkEnd::Refused { why });
+                }
+            }
+            BridgeLinkInput::News => {
+                if let Phase::Online(online) = &mut self.phase {
+                    online.beat_at = self.now;
+                    self.on_timeout();
+                }
+            }
+            BridgeLinkInput::Reconnect => self.on_reconnect(),
+            BridgeLinkInput::Stop => self.on_stop(),
+            BridgeLinkInput::Timeout => self.on_timeout(),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<BridgeLinkOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`BridgeLinkInput::Timeout`] is due next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Waiting { until, .. } => Some(*until),
+            Phase::Connecting { deadline } | Phase::Greeting { deadline } => Some(*deadline),
+            Phase::Online(online) => Some(online.beat_at.min(online.idle_at).min(online.flush_at)),
+            Phase::Ended => None,
+        }
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> BridgeLinkState {
+        match &self.phase {
+            Phase::Waiting { why, .. } => BridgeLinkState::Waiting {
+                why: why.clone(),
+                attempts: self.attempts,
+            },
+            Phase::Connecting { .. } => BridgeLinkState::Connecting,
+            Phase::Greeting { .. } => BridgeLinkState::Greeting,
+            Phase::Online(_) => BridgeLinkState::Online,
+            Phase::Ended => BridgeLinkState::Ended,
+        }
+    }
+
+    fn has_connection(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Online(_)
+        )
+    }
+
+    fn on_connected(&mut self) {
+        if matches!(self.phase, Phase::Connecting { .. }) {
+            let deadline = self.now + self.config.greeting_timeout;
+            self.enter(Phase::Greeting { deadline });
+            self.outputs.push_back(BridgeLinkOutput::SendHello);
+        }
+    }
+
+    fn on_welcomed(&mut self, heartbeat: Duration) {
+        if !matches!(self.phase, Phase::Greeting { .. }) {
+            return;
+        }
+        self.attempts = 0;
+        self.backoff.succeeded(self.now);
+        self.enter(Phase::Online(Online {
+            heartbeat: heartbeat.clamp(*HEARTBEAT.start(), *HEARTBEAT.end()),
+            beat_at: self.now,
+            idle_at: self.now + self.config.read_idle,
+            flush_at: self.now + self.config.log_flush,
+        }));
+        self.on_timeout();
+    }
+
+    fn on_reconnect(&mut self) {
+        if self.has_connection() {
+            self.disconnect("asked to reconnect".to_owned());
+        }
+        self.connect();
+    }
+
+    fn on_stop(&mut self) {
+        if matches!(self.phase, Phase::Online(_)) {
+            self.outputs.push_back(BridgeLinkOutput::FlushLogs);
+            self.outputs.push_back(BridgeLinkOutput::SendGoodbye);
+        }
+        if self.has_connection() {
+            self.disconnect("stopping".to_owned());
+        }
+        self.end(BridgeLinkEnd::Stopped);
+    }
+
+    fn on_timeout(&mut self) {
+        let now = self.now;
+        match &mut self.phase {
+            Phase::Waiting { until, .. } if now >= *until => self.connect(),
+            Phase::Connecting { deadline } if now >= *deadline => {
+                self.give_up("the studio can't be reached in time".to_owned());
+            }
+            Phase::Greeting { deadline } if now >= *deadline => {
+                self.give_up("the studio did not say welcome in time".to_owned());
+            }
+            Phase::Online(online) if now >= online.idle_at => {
+                let idle = self.config.read_idle.as_secs_f64();
+                self.give_up(format!("nothing came from the studio for {idle} s"));
+            }
+            Phase::Online(online) => {
+                if now >= online.beat_at {
+                    online.beat_at = now + online.heartbeat;
+                    self.outputs.push_back(BridgeLinkOutput::SendHeartbeat);
+                }
+                if now >= online.flush_at {
+                    online.flush_at = now + self.config.log_flush;
+                    self.outputs.push_back(BridgeLinkOutput::FlushLogs);
+                }
+            }
+            Phase::Waiting { .. } | Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Ended => {}
+        }
+    }
+
+    fn connect(&mut self) {
+        let deadline = self.now + self.config.connect_timeout;
+        self.enter(Phase::Connecting { deadline });
+        self.outputs.push_back(BridgeLinkOutput::Connect);
+    }
+
+    fn disconnect(&mut self, why: String) {
+        self.outputs.push_back(BridgeLinkOutput::Disconnect { why });
+    }
+
+    fn give_up(&mut self, why: String) {
+        self.disconnect(why.clone());
+        self.fail(why);
+    }
+
+    /// The connection is gone: wait, then try again, unless that was the last attempt.
+    fn fail(&mut self, why: String) {
+        self.attempts = self.attempts.saturating_add(1);
+        if self.config.attempts.is_some_and(|most| self.attempts >= most) {
+            return self.end(BridgeLinkEnd::OutOfAttempts { why });
+        }
+        let until = self.now + self.backoff.next_delay(self.now);
+        self.enter(Phase::Waiting { until, why });
+    }
+
+    fn end(&mut self, end: BridgeLinkEnd) {
+        self.enter(Phase::Ended);
+        self.outputs.push_back(BridgeLinkOutput::End(end));
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        let state = self.state();
+        self.outputs.push_back(BridgeLinkOutput::Changed(state));
+    }
+}
+
+#[cfg(test)]
+#[path = "bridge_link/tests.rs"]
+mod tests;

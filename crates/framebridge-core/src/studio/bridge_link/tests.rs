@@ -1,0 +1,219 @@
+//! The link, case by case and through thousands of random histories. A failure of the latter prints its seed.
+
+use super::*;
+use crate::random::Random;
+
+const HISTORIES: u64 = 3_000;
+const STEPS: usize = 200;
+
+fn drain(link: &mut BridgeLink) -> Vec<BridgeLinkOutput> {
+    std::iter::from_fn(|| link.poll_output()).collect()
+}
+
+fn welcomed() -> (BridgeLink, Instant) {
+    let now = Instant::now();
+    let mut link = BridgeLink::new(BridgeLinkConfig::default(), now, 1);
+    link.handle(BridgeLinkInput::Connected, now);
+    link.handle(
+        BridgeLinkInput::Welcomed {
+            heartbeat: Duration::from_secs(5),
+        },
+        now,
+    );
+    drain(&mut link);
+    (link, now)
+}
+
+#[test]
+fn no_heartbeat_goes_out_before_the_welcome() {
+    let now = Instant::now();
+    let mut link = BridgeLink::new(BridgeLinkConfig::default(), now, 1);
+    link.handle(BridgeLinkInput::Connected, now);
+    link.handle(BridgeLinkInput::News, now);
+    link.handle(BridgeLinkInput::Timeout, now + Duration::from_secs(6));
+    assert!(!drain(&mut link).contains(&BridgeLinkOutput::SendHeartbeat));
+    link.handle(
+        BridgeLinkInput::Welcomed {
+            heartbeat: Duration::from_secs(5),
+        },
+        now,
+    );
+    assert!(drain(&mut link).contains(&BridgeLinkOutput::SendHeartbeat));
+}
+
+#[test]
+fn silence_is_found_without_the_transport_saying_so() {
+    let (mut link, start) = welcomed();
+    link.handle(BridgeLinkInput::Received, start + Duration::from_secs(10));
+    link.handle(BridgeLinkInput::Timeout, start + Duration::from_secs(29));
+    assert_eq!(link.state(), BridgeLinkState::Online);
+    drain(&mut link);
+    link.handle(BridgeLinkInput::Timeout, start + Duration::from_secs(30));
+    let outputs = drain(&mut link);
+    assert!(
+        matches!(&outputs[0], BridgeLinkOutput::Disconnect { why } if why.contains("20 s")),
+        "{outputs:?}"
+    );
+    assert!(matches!(link.state(), BridgeLinkState::Waiting { attempts: 1, .. }));
+}
+
+#[test]
+fn only_a_welcome_forgives_failed_attempts() {
+    let config = BridgeLinkConfig {
+        attempts: Some(3),
+        ..BridgeLinkConfig::default()
+    };
+    let lost = || BridgeLinkInput::Lost { why: "refused".into() };
+    let mut now = Instant::now();
+    let mut link = BridgeLink::new(config, now, 1);
+    for attempt in 1..3 {
+        // Connecting alone is no success.
+        link.handle(BridgeLinkInput::Connected, now);
+        link.handle(lost(), now);
+        let BridgeLinkState::Waiting { attempts, .. } = link.state() else {
+            panic!("{:?}", link.state())
+        };
+        assert_eq!(attempts, attempt);
+        now = link.poll_timeout().unwrap();
+        link.handle(BridgeLinkInput::Timeout, now);
+    }
+    link.handle(lost(), now);
+    assert_eq!(
+        drain(&mut link).pop(),
+        Some(BridgeLinkOutput::End(BridgeLinkEnd::OutOfAttempts {
+            why: "refused".into()
+        }))
+    );
+}
+
+#[test]
+fn refusal_is_the_end_and_nothing_wakes_it() {
+    let (mut link, now) = welcomed();
+    link.handle(BridgeLinkInput::Refused { why: "no".into() }, now);
+    assert_eq!(
+        drain(&mut link).pop(),
+        Some(BridgeLinkOutput::End(BridgeLinkEnd::Refused { why: "no".into() }))
+    );
+    link.handle(BridgeLinkInput::Reconnect, now);
+    link.handle(BridgeLinkInput::Timeout, now + Duration::from_secs(3600));
+    assert_eq!(drain(&mut link), []);
+    assert_eq!(link.poll_timeout(), None);
+}
+
+#[test]
+fn stop_says_goodbye_where_somebody_listens() {
+    let (mut link, now) = welcomed();
+    link.handle(BridgeLinkInput::Stop, now);
+    let outputs = drain(&mut link);
+    let at = |wanted: &BridgeLinkOutput| outputs.iter().position(|output| output == wanted);
+    let goodbye = at(&BridgeLinkOutput::SendGoodbye).unwrap();
+    assert!(at(&BridgeLinkOutput::FlushLogs).unwrap() < goodbye);
+    assert!(matches!(outputs[goodbye + 1], BridgeLinkOutput::Disconnect { .. }));
+
+    let mut alone = BridgeLink::new(BridgeLinkConfig::default(), now, 1);
+    alone.handle(BridgeLinkInput::Stop, now);
+    assert!(!drain(&mut alone).contains(&BridgeLinkOutput::SendGoodbye));
+}
+
+/// Everything that can happen, in any order, against what must hold after every step.
+#[test]
+fn random_histories_keep_the_invariants() {
+    for seed in 0..HISTORIES {
+        let outcome = std::panic::catch_unwind(|| history(seed));
+        assert!(outcome.is_ok(), "seed of the failing history: {seed}");
+    }
+}
+
+fn history(seed: u64) {
+    let mut random = Random::new(seed);
+    let mut now = Instant::now();
+    let config = BridgeLinkConfig {
+        attempts: random.next().is_multiple_of(4).then_some(5),
+        ..BridgeLinkConfig::default()
+    };
+    let mut link = BridgeLink::new(config, now, random.next());
+    let mut world = World::default();
+    world.apply(drain(&mut link));
+    for _ in 0..STEPS {
+        now += Duration::from_millis(random.next() % 3_000);
+        let (input, refused) = match random.next() % 16 {
+            0 => (BridgeLinkInput::Connected, false),
+            1 => (BridgeLinkInput::Lost { why: "reset".into() }, false),
+            2..=4 => (BridgeLinkInput::Received, false),
+            5 | 6 => {
+                let heartbeat = Duration::from_millis(random.next() % 100_000);
+                (BridgeLinkInput::Welcomed { heartbeat }, false)
+            }
+            7 if random.next().is_multiple_of(20) => (BridgeLinkInput::Refused { why: "no".into() }, world.connection),
+            8 => (BridgeLinkInput::Reconnect, false),
+            9 if random.next().is_multiple_of(40) => (BridgeLinkInput::Stop, false),
+            10 => (BridgeLinkInput::News, false),
+            _ => {
+                now = link.poll_timeout().map_or(now, |at| now.max(at));
+                (BridgeLinkInput::Timeout, false)
+            }
+        };
+        world.lost = matches!(input, BridgeLinkInput::Lost { .. });
+        world.welcomed |= matches!(input, BridgeLinkInput::Welcomed { .. }) && world.greeted;
+        link.handle(input, now);
+        world.apply(drain(&mut link));
+        assert_eq!(
+            link.poll_timeout().is_none(),
+            world.ended,
+            "stuck, or awake after its end"
+        );
+        assert!(!refused || world.ended, "came back though it was refused");
+        let due = link.poll_timeout().map(|at| at.saturating_duration_since(now));
+        assert!(
+            due.is_none_or(|due| due <= Duration::from_secs(30)),
+            "waits longer than the cap"
+        );
+    }
+}
+
+/// What the shell would hold.
+#[derive(Default)]
+struct World {
+    connection: bool,
+    greeted: bool,
+    welcomed: bool,
+    lost: bool,
+    ended: bool,
+}
+
+impl World {
+    fn apply(&mut self, outputs: Vec<BridgeLinkOutput>) {
+        if std::mem::take(&mut self.lost) {
+            self.hang_up();
+        }
+        for output in outputs {
+            assert!(!self.ended, "{output:?} after the end");
+            match output {
+                BridgeLinkOutput::Connect => {
+                    assert!(!self.connection, "two connections at once");
+                    self.connection = true;
+                }
+                BridgeLinkOutput::SendHello => {
+                    assert!(self.connection && !self.greeted, "a second hello, or one to nobody");
+                    self.greeted = true;
+                }
+                BridgeLinkOutput::SendHeartbeat | BridgeLinkOutput::FlushLogs | BridgeLinkOutput::SendGoodbye => {
+                    assert!(self.connection && self.welcomed, "{output:?} before the welcome");
+                }
+                BridgeLinkOutput::Disconnect { .. } => {
+                    assert!(self.connection, "nothing to disconnect");
+                    self.hang_up();
+                }
+                BridgeLinkOutput::Changed(_) => {}
+                BridgeLinkOutput::End(_) => {
+                    assert!(!self.connection, "ended with a connection open");
+                    self.ended = true;
+                }
+            }
+        }
+    }
+
+    fn hang_up(&mut self) {
+        (self.connection, self.greeted, self.welcomed) = (false, false, false);
+    }
+}
