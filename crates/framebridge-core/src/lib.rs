@@ -16,6 +16,8 @@ mod random;
 pub mod source_life;
 mod stage_watch;
 mod stall;
+mod stream;
+pub mod studio;
 
 pub use backoff::{Backoff, BackoffConfig};
 pub use budget::{BudgetPlan, Share};
@@ -30,3 +32,4 @@ pub use process::{
 pub use source_life::SourceLife;
 pub use stage_watch::{Stage, StageWatch, Stuck};
 pub use stall::StallWatchdog;
+pub use stream::{StreamVerdict, StreamWatch};

@@ -100,7 +100,7 @@ impl Process {
         self.now = self.now.max(now);
         match input {
             Input::Start => self.on_start(),
-            Input::Stop => self.on_stop(),
+            Input::Stop { patience } => self.on_stop(patience),
             Input::Restart => self.on_restart(),
             Input::Resume => self.on_resume(),
             Input::Adopt { pid } => self.on_adopt(pid),
@@ -207,18 +207,18 @@ impl Process {
         }
     }
 
-    fn on_stop(&mut self) {
+    fn on_stop(&mut self, patience: Duration) {
         match self.phase {
             Phase::Stopped => {}
             Phase::Waiting { .. } => self.enter(Phase::Stopped, Cause::Asked),
-            Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } => self.end(false),
+            Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } => self.end(false, patience),
         }
     }
 
     fn on_restart(&mut self) {
         match self.phase {
             Phase::Stopped | Phase::Waiting { .. } => self.start(Cause::Asked),
-            Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } => self.end(true),
+            Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } => self.end(true, self.config.stop_timeout),
         }
     }
 
@@ -286,7 +286,7 @@ impl Process {
             Reason::ClimbDue => {
                 let rung = self.escalation.climb();
                 self.tell(Cause::Climbed { rung });
-                self.end(true);
+                self.end(true, self.config.stop_timeout);
             }
             Reason::KillDue => self.kill(),
             Reason::BackoffOver | Reason::ParkOver => self.start(Cause::Waited),
@@ -379,23 +379,24 @@ impl Process {
         });
     }
 
-    /// Ends what lives because it is wanted; repeated, only `again` changes.
-    fn end(&mut self, again: bool) {
+    /// Ends what lives because it is wanted. Repeated, only `again` changes, and `patience` may shorten.
+    fn end(&mut self, again: bool, patience: Duration) {
         let kill_at = match &mut self.phase {
             Phase::Ending {
                 why: Ending::Wanted { again: before },
-                ..
+                kill_at,
             } => {
                 *before = again;
+                *kill_at = (*kill_at).min(self.now + patience);
                 return;
             }
             // It has been told to end already, and has no more time than it had.
-            Phase::Ending { kill_at, .. } => *kill_at,
+            Phase::Ending { kill_at, .. } => (*kill_at).min(self.now + patience),
             Phase::Stopped | Phase::Starting { .. } | Phase::Running | Phase::Waiting { .. } => {
                 if let Some(pid) = self.pid() {
                     self.outputs.push_back(Output::Terminate { pid });
                 }
-                self.now + self.config.stop_timeout
+                self.now + patience
             }
         };
         self.enter(

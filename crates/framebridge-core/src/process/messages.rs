@@ -22,7 +22,7 @@ pub struct ProcessConfig {
     pub heartbeats: Heartbeats,
     /// So many unanswered probes in a row make it wedged.
     pub probe_failures: u32,
-    /// From SIGTERM to SIGKILL where it is stopped in good order.
+    /// From SIGTERM to SIGKILL where it is restarted in good order.
     pub stop_timeout: Duration,
     /// From SIGTERM to SIGKILL where it is wedged but still talks: enough to say goodbye, no more.
     pub wedged_stop_timeout: Duration,
@@ -83,7 +83,10 @@ pub enum Input {
     /// Wanted: it should run. Does nothing where it is running or about to.
     Start,
     /// Wanted: it should not run.
-    Stop,
+    Stop {
+        /// From SIGTERM to SIGKILL.
+        patience: Duration,
+    },
     /// Wanted: stop it, if it runs, and start it again at once, parked or not.
     Restart,
     /// Wanted: end a park or a wait now. Does nothing elsewhere.

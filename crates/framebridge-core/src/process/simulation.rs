@@ -60,7 +60,9 @@ impl World {
         self.commanded = false;
         match self.random.next() % 24 {
             0 => self.command(Input::Start),
-            1 => self.command(Input::Stop),
+            1 => self.command(Input::Stop {
+                patience: Duration::from_secs(5),
+            }),
             2 => self.command(Input::Restart),
             3 => self.command(Input::Resume),
             4 => Input::Wedged {

@@ -219,7 +219,9 @@ fn restart_by_request_is_no_failure() {
 fn process_that_ignores_sigterm_is_killed_after_its_time() {
     let mut bench = Bench::running();
     let asked_at = bench.now;
-    bench.give(Input::Stop);
+    bench.give(Input::Stop {
+        patience: Duration::from_secs(5),
+    });
     assert!(bench.terminated() && !bench.killed());
     assert_eq!(bench.wait(), Reason::KillDue);
     assert_eq!(bench.now - asked_at, Duration::from_secs(5));
@@ -233,7 +235,12 @@ fn stop_while_it_is_being_started_ends_what_comes_of_the_start() {
     let now = Instant::now();
     let mut process = Process::new(ProcessConfig::default(), now, 7);
     process.handle(Input::Start, now);
-    process.handle(Input::Stop, now);
+    process.handle(
+        Input::Stop {
+            patience: Duration::from_secs(5),
+        },
+        now,
+    );
     process.handle(Input::Spawned { pid: 5 }, now);
     let outputs: Vec<_> = std::iter::from_fn(|| process.poll_output()).collect();
     assert!(outputs.contains(&Output::Terminate { pid: 5 }), "{outputs:?}");

@@ -1,0 +1,254 @@
+//! What is wrong with a stream, read off its encoder's counters.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use framebridge_proto::{encoder::SourceState, supervisor::EncoderProgress};
+
+use crate::StallWatchdog;
+
+/// The encoder ends a silent source itself. Only if it has not done so this long after it should have, it is judged
+/// from outside.
+const SOURCE_GRACE: Duration = Duration::from_secs(3);
+
+/// Which stage of a stream stands still, if any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamVerdict {
+    /// Nothing is wrong: the source is in this state, and what should flow does.
+    Well(SourceState),
+    /// The source is open and gives nothing.
+    SourceSilent {
+        /// For so long.
+        silent: Duration,
+    },
+    /// Pictures go into the encoder and none comes out.
+    EncoderWedged {
+        /// For so long.
+        silent: Duration,
+    },
+    /// Pictures come out of the encoder and at least one subscriber does not take them.
+    SubscriberSlow,
+}
+
+impl fmt::Display for StreamVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Well(state) => write!(f, "{}", state.as_str()),
+            Self::SourceSilent { silent } => {
+                write!(
+                    f,
+                    "source silent: it is open and has given no picture for {} s",
+                    silent.as_secs()
+                )
+            }
+            Self::EncoderWedged { silent } => {
+                write!(
+                    f,
+                    "encoder wedged: pictures go in and none has come out for {} s",
+                    silent.as_secs()
+                )
+            }
+            Self::SubscriberSlow => f.write_str("subscriber slow: it does not take what the encoder sends"),
+        }
+    }
+}
+
+/// Watches one life of an encoder: captured, encoded and delivered pictures, each of which has to grow while the stage
+/// before it does.
+#[derive(Debug, Clone)]
+pub struct StreamWatch {
+    captured: StallWatchdog,
+    /// The same counter, with the encoder's own remedy waited for.
+    abandoned: StallWatchdog,
+    encoded: StallWatchdog,
+    delivered: StallWatchdog,
+    lost: u64,
+    verdict: StreamVerdict,
+}
+
+impl StreamWatch {
+    /// Watches a new life. `stall_timeout`: so long without a picture is a stall.
+    pub fn new(stall_timeout: Duration, now: Instant) -> Self {
+        Self {
+            captured: StallWatchdog::new(stall_timeout, now),
+            abandoned: StallWatchdog::new(stall_timeout + SOURCE_GRACE, now),
+            encoded: StallWatchdog::new(stall_timeout, now),
+            delivered: StallWatchdog::new(stall_timeout, now),
+            lost: 0,
+            verdict: StreamVerdict::Well(SourceState::Idle),
+        }
+    }
+
+    /// Takes in a report. True when the encoder has to be started anew, once per stall.
+    pub fn observe(&mut self, progress: &EncoderProgress, now: Instant) -> bool {
+        let EncoderProgress {
+            captured,
+            encoded,
+            delivered,
+            ..
+        } = progress;
+        // Unavailable is the source's own word, and the encoder retries it: not a stall.
+        let at_rest = progress.state != SourceState::Live || progress.subscribers == 0;
+        self.captured.observe(captured.count, at_rest, now);
+        let abandoned = self.abandoned.observe(captured.count, at_rest, now);
+        // A stage that gets nothing can't be blamed for giving nothing, unless it was at fault before.
+        let starved = !self.captured.silent_for(now).is_zero();
+        let excused = at_rest || (starved && !self.encoded.is_stalled());
+        let wedged = self.encoded.observe(encoded.count, excused, now);
+        let starved = !self.encoded.silent_for(now).is_zero();
+        let excused = at_rest || (starved && !self.delivered.is_stalled());
+        self.delivered.observe(delivered.count, excused, now);
+        let losing = progress.lost > std::mem::replace(&mut self.lost, progress.lost);
+
+        self.verdict = if self.encoded.is_stalled() {
+            StreamVerdict::EncoderWedged {
+                silent: self.encoded.silent_for(now),
+            }
+        } else if self.captured.is_stalled() {
+            StreamVerdict::SourceSilent {
+                silent: self.captured.silent_for(now),
+            }
+        } else if self.delivered.is_stalled() || (losing && !at_rest) {
+            StreamVerdict::SubscriberSlow
+        } else {
+            StreamVerdict::Well(progress.state.clone())
+        };
+        abandoned || wedged
+    }
+
+    /// What the last report showed.
+    pub fn verdict(&self) -> &StreamVerdict {
+        &self.verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_proto::{encoder::Quality, supervisor::Counter};
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// An encoder that reports every second; `[captured, encoded, delivered]` grow by 30 where `flows` says so.
+    struct Bench {
+        watch: StreamWatch,
+        progress: EncoderProgress,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new(state: SourceState, subscribers: u32) -> Self {
+            let now = Instant::now();
+            let progress = EncoderProgress {
+                stream: "test".parse().expect("a name"),
+                source: "test:".into(),
+                state,
+                encoder: "libx264".into(),
+                encoder_reason: String::new(),
+                quality: Quality {
+                    bitrate: 1_000_000,
+                    fps: 30,
+                    longest_edge: 1280,
+                },
+                width: 1280,
+                height: 720,
+                captured: Counter::default(),
+                encoded: Counter::default(),
+                delivered: Counter::default(),
+                lost: 0,
+                subscribers,
+            };
+            Self {
+                watch: StreamWatch::new(TIMEOUT, now),
+                progress,
+                now,
+            }
+        }
+
+        /// So many reports; how many of them asked for a new start.
+        fn report(&mut self, reports: u32, flows: [bool; 3]) -> usize {
+            (0..reports)
+                .filter(|_| {
+                    self.now += Duration::from_secs(1);
+                    let counters = [
+                        &mut self.progress.captured,
+                        &mut self.progress.encoded,
+                        &mut self.progress.delivered,
+                    ];
+                    for (counter, flows) in counters.into_iter().zip(flows) {
+                        counter.count += 30 * u64::from(flows);
+                    }
+                    self.watch.observe(&self.progress, self.now)
+                })
+                .count()
+        }
+    }
+
+    #[test]
+    fn stream_that_flows_is_well() {
+        let mut bench = Bench::new(SourceState::Live, 1);
+        assert_eq!(bench.report(100, [true; 3]), 0);
+        assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(SourceState::Live));
+    }
+
+    #[test]
+    fn encoder_that_takes_pictures_and_gives_none_is_wedged_and_started_anew_once() {
+        let mut bench = Bench::new(SourceState::Live, 1);
+        bench.report(3, [true; 3]);
+        assert_eq!(bench.report(10, [true, false, false]), 1);
+        assert!(matches!(bench.watch.verdict(), StreamVerdict::EncoderWedged { .. }));
+    }
+
+    #[test]
+    fn silent_source_is_the_encoders_own_business_first() {
+        let mut bench = Bench::new(SourceState::Live, 1);
+        bench.report(3, [true; 3]);
+        assert_eq!(bench.report(4, [false; 3]), 0);
+        assert!(matches!(bench.watch.verdict(), StreamVerdict::SourceSilent { .. }));
+        assert_eq!(bench.report(20, [false; 3]), 1);
+    }
+
+    #[test]
+    fn slow_subscriber_is_named_and_nobody_is_restarted_for_it() {
+        let mut bench = Bench::new(SourceState::Live, 2);
+        bench.report(3, [true; 3]);
+        assert_eq!(bench.report(10, [true, true, false]), 0);
+        assert_eq!(*bench.watch.verdict(), StreamVerdict::SubscriberSlow);
+        bench.report(1, [true; 3]);
+        assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(SourceState::Live));
+        bench.progress.lost += 12;
+        bench.report(1, [true; 3]);
+        assert_eq!(*bench.watch.verdict(), StreamVerdict::SubscriberSlow);
+    }
+
+    #[test]
+    fn whatever_rests_is_well_however_long() {
+        let unavailable = SourceState::Unavailable {
+            reason: "no such device".into(),
+            retry_in_ms: 100,
+        };
+        for state in [
+            SourceState::Idle,
+            SourceState::Opening,
+            SourceState::Paused,
+            unavailable,
+        ] {
+            let mut bench = Bench::new(state.clone(), 1);
+            assert_eq!(bench.report(600, [false; 3]), 0);
+            assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(state));
+        }
+        assert_eq!(Bench::new(SourceState::Live, 0).report(600, [false; 3]), 0);
+    }
+
+    #[test]
+    fn time_at_rest_is_not_held_against_what_starts_again() {
+        let mut bench = Bench::new(SourceState::Live, 0);
+        bench.report(600, [false; 3]);
+        bench.progress.subscribers = 1;
+        assert_eq!(bench.report(1, [false; 3]), 0);
+        assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(SourceState::Live));
+    }
+}

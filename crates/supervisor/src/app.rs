@@ -1,0 +1,360 @@
+//! The process: one loop that waits for one thing, hands it to the machine it concerns, and carries out what comes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use framebridge_core::{Exit, ExitStatus, Input, Output, State, Transition};
+use framebridge_daemon::{Context, Tasks, notify};
+use framebridge_ipc::{Identity, Keeper, Listener, Peer};
+use framebridge_proto::{
+    Refusal, RefusalKind, Role,
+    supervisor::{Progress, SupervisorAnswer, SupervisorRequest},
+};
+use rustix::process::Signal;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::sleep_until,
+};
+
+use crate::{
+    child::{Child, Mark},
+    launcher::Launcher,
+    ledger::{Entry, Ledger},
+    lock::Lock,
+    peers::{self, Answer},
+    probe::{self, Target},
+    slot::{Slot, slots},
+    status,
+};
+
+/// Events that wait for the loop; a full queue holds up the link or probe that fills it.
+const QUEUE: usize = 256;
+
+/// When told to stop, everything is gone within 5 s: this much of it is the processes' own.
+const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// For tasks to end, once the processes have.
+const TASKS_LIMIT: Duration = Duration::from_millis(500);
+
+/// The clock runs behind the machines' timeouts, so this long a wait is none: nothing is due.
+const NOTHING_DUE: Duration = Duration::from_secs(3600);
+
+/// What the loop is told by the tasks around it.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A process reported.
+    Reported { peer: Peer, progress: Box<Progress> },
+    /// Somebody asks.
+    Asked {
+        request: SupervisorRequest,
+        answer: oneshot::Sender<Answer>,
+    },
+    /// Signaling was asked over HTTP.
+    Probed { pid: u32, answered: bool },
+}
+
+/// A process ended: its slot, its pid, how.
+type End = (usize, u32, ExitStatus);
+
+/// The supervisor, loaded.
+#[derive(Debug)]
+pub struct App {
+    slots: Vec<Slot>,
+    launcher: Launcher,
+    ledger: Ledger,
+    exits: JoinSet<End>,
+    events: mpsc::Receiver<Event>,
+    probed: watch::Sender<Target>,
+    started_at: Instant,
+    tasks: Tasks,
+    /// Given up last.
+    _lock: Lock,
+}
+
+impl App {
+    /// Takes the runtime directory for its own, adopts what lives there, starts the rest.
+    ///
+    /// # Errors
+    /// Another supervisor runs there, or the system refuses.
+    pub async fn load(context: Context) -> anyhow::Result<Self> {
+        let Context {
+            settings,
+            args,
+            dir,
+            tasks,
+            ..
+        } = context;
+        let lock = Lock::take(dir.path()).context("becoming the supervisor")?;
+        let identity = Identity::new(Role::Supervisor);
+        let listener = Listener::bind(&dir.socket(Role::Supervisor, None), &identity).await?;
+        let keeper = Keeper::bind(&dir, &identity).await?;
+        let launcher = Launcher::new(&dir, args.forward())?;
+        let (sender, events) = mpsc::channel(QUEUE);
+        let (probed, target) = watch::channel(None);
+        let rules = &settings.supervisor;
+        tasks.spawn(async move { keeper.serve().await });
+        tasks.spawn(probe::watch(
+            target,
+            sender.clone(),
+            rules.probe_interval,
+            rules.probe_timeout,
+        ));
+        tasks.spawn(peers::serve(listener, sender, tasks.clone()));
+        let now = Instant::now();
+        let mut app = Self {
+            slots: slots(&settings, now, seeds(&identity)),
+            launcher,
+            ledger: Ledger::of(dir.path()),
+            exits: JoinSet::new(),
+            events,
+            probed,
+            started_at: now,
+            tasks,
+            _lock: lock,
+        };
+        app.take_over(now);
+        Ok(app)
+    }
+
+    /// Supervises until told to stop; then stops everything.
+    ///
+    /// # Errors
+    /// Something did not end in time.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        notify::ready();
+        let stop = self.tasks.stop().clone();
+        let mut stopping = false;
+        while !(stopping && self.slots.iter().all(|slot| slot.state() == State::Stopped)) {
+            let timeout = self.next_timeout();
+            // Every arm is cancel-safe.
+            tokio::select! {
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.each_slot(|slot, now| slot.stop(STOP_PATIENCE, now));
+                }
+                Some(end) = self.exits.join_next() => self.on_end(end.context("watching a process")?),
+                Some(event) = self.events.recv() => self.on_event(event),
+                () = sleep_until(timeout.into()) => {
+                    self.each_slot(|slot, now| slot.process.handle(Input::Timeout, now));
+                }
+            }
+            notify::alive();
+        }
+        self.ledger.close();
+        ensure!(
+            self.tasks.end(TASKS_LIMIT).await,
+            "a task did not end within {} ms",
+            TASKS_LIMIT.as_millis()
+        );
+        Ok(())
+    }
+
+    fn next_timeout(&self) -> Instant {
+        let timeouts = self.slots.iter().filter_map(|slot| slot.process.poll_timeout());
+        timeouts
+            .map(|(at, _)| at)
+            .min()
+            .unwrap_or_else(|| Instant::now() + NOTHING_DUE)
+    }
+
+    /// Adopts what an earlier supervisor left alive, ends what nobody wants any more, starts the rest.
+    fn take_over(&mut self, now: Instant) {
+        for Entry { name, mark } in self.ledger.living() {
+            let Some(child) = Child::adopt(mark) else { continue };
+            match self.slots.iter().position(|slot| slot.name == name) {
+                Some(index) => self.adopt(index, child, now),
+                None => {
+                    tracing::info!(name, pid = mark.pid, "ended: it is not configured any more");
+                    child.signal(Signal::TERM);
+                }
+            }
+        }
+        self.each_slot(|slot, now| slot.process.handle(Input::Start, now));
+    }
+}
+
+// What happened.
+impl App {
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Reported { peer, progress } => self.on_report(&peer, *progress),
+            Event::Asked { request, answer } => {
+                // Whoever asked may be gone by now.
+                _ = answer.send(self.on_request(request));
+            }
+            Event::Probed { pid, answered } => {
+                if let Some(index) = self.living(pid) {
+                    let now = Instant::now();
+                    self.slots[index].process.handle(Input::Probe { answered }, now);
+                    self.settle(index, now);
+                }
+            }
+        }
+    }
+
+    fn on_report(&mut self, peer: &Peer, progress: Progress) {
+        let now = Instant::now();
+        let index = match self.living(peer.pid) {
+            Some(index) => index,
+            None => match self.welcome(peer, &progress, now) {
+                Some(index) => index,
+                None => return,
+            },
+        };
+        self.slots[index].report(progress, now);
+        self.settle(index, now);
+    }
+
+    /// A process that we did not start reports: one that an earlier supervisor had no time to write down. It gets the
+    /// place it is for if nothing lives there; two of one kind are one too many.
+    fn welcome(&mut self, peer: &Peer, progress: &Progress, now: Instant) -> Option<usize> {
+        let index = self.slots.iter().position(|slot| slot.is_for(peer.role, progress))?;
+        let stranger = Mark::of(peer.pid).and_then(Child::adopt)?;
+        let name = &self.slots[index].name;
+        if self.slots[index].child.is_some() {
+            tracing::warn!(name, pid = peer.pid, "ended a second one");
+            stranger.signal(Signal::TERM);
+            return None;
+        }
+        self.adopt(index, stranger, now);
+        Some(index)
+    }
+
+    fn on_request(&mut self, request: SupervisorRequest) -> Answer {
+        let now = Instant::now();
+        match request {
+            SupervisorRequest::Status => Ok(SupervisorAnswer::Status(status::picture(
+                &self.slots,
+                self.started_at,
+                now,
+            ))),
+            SupervisorRequest::Restart { process } => {
+                let index = self.named(&process)?;
+                self.slots[index].process.handle(Input::Restart, now);
+                self.settle(index, now);
+                Ok(SupervisorAnswer::Done)
+            }
+        }
+    }
+
+    fn named(&self, name: &str) -> Result<usize, Refusal> {
+        self.slots.iter().position(|slot| slot.name == name).ok_or_else(|| {
+            let names: Vec<_> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
+            let message = format!("no process is called `{name}`: there are {}", names.join(", "));
+            Refusal::new(RefusalKind::NotFound, message)
+        })
+    }
+
+    fn on_end(&mut self, (index, pid, status): End) {
+        let now = Instant::now();
+        let slot = &mut self.slots[index];
+        slot.child = None;
+        slot.report = None;
+        slot.process.handle(
+            Input::Exited {
+                pid,
+                exit: Exit {
+                    status,
+                    last_words: None,
+                },
+            },
+            now,
+        );
+        self.write_down();
+        self.settle(index, now);
+    }
+
+    /// The slot in which `pid` lives.
+    fn living(&self, pid: u32) -> Option<usize> {
+        let lives = |slot: &Slot| slot.child.as_ref().is_some_and(|child| child.mark.pid == pid);
+        self.slots.iter().position(lives)
+    }
+}
+
+// What is done about it.
+impl App {
+    fn each_slot(&mut self, mut act: impl FnMut(&mut Slot, Instant)) {
+        let now = Instant::now();
+        for index in 0..self.slots.len() {
+            act(&mut self.slots[index], now);
+            self.settle(index, now);
+        }
+    }
+
+    /// Carries out what a slot's machine asks for, until it asks for nothing more.
+    fn settle(&mut self, index: usize, now: Instant) {
+        while let Some(output) = self.slots[index].process.poll_output() {
+            match output {
+                Output::Spawn { .. } => self.apply_spawn(index, now),
+                Output::Terminate { .. } => self.apply_signal(index, Signal::TERM),
+                Output::Kill { .. } => self.apply_signal(index, Signal::KILL),
+                Output::Changed(Transition { from, to, cause }) => {
+                    tracing::info!("{}: {from} -> {to}: {cause}", self.slots[index].name);
+                }
+            }
+        }
+        let target = self.slots.iter().find_map(Slot::probe_target);
+        self.probed
+            .send_if_modified(|before| std::mem::replace(before, target) != target);
+    }
+
+    fn apply_spawn(&mut self, index: usize, now: Instant) {
+        let slot = &mut self.slots[index];
+        match self.launcher.start(slot.role, slot.stream_name()) {
+            Ok(child) => {
+                let pid = self.occupy(index, child, now);
+                self.slots[index].process.handle(Input::Spawned { pid }, now);
+            }
+            Err(error) => slot.process.handle(
+                Input::SpawnFailed {
+                    reason: error.to_string(),
+                },
+                now,
+            ),
+        }
+    }
+
+    fn apply_signal(&self, index: usize, signal: Signal) {
+        if let Some(child) = &self.slots[index].child {
+            child.signal(signal);
+        }
+    }
+
+    fn adopt(&mut self, index: usize, child: Child, now: Instant) {
+        let pid = self.occupy(index, child, now);
+        self.slots[index].process.handle(Input::Adopt { pid }, now);
+        self.settle(index, now);
+    }
+
+    fn occupy(&mut self, index: usize, child: Child, now: Instant) -> u32 {
+        let pid = child.mark.pid;
+        let watched = child.clone();
+        self.exits.spawn(async move { (index, pid, watched.exited().await) });
+        self.slots[index].occupy(child, now);
+        self.write_down();
+        pid
+    }
+
+    fn write_down(&self) {
+        let entry = |slot: &Slot| {
+            let mark = slot.child.as_ref()?.mark;
+            Some(Entry {
+                name: slot.name.clone(),
+                mark,
+            })
+        };
+        self.ledger
+            .write(&self.slots.iter().filter_map(entry).collect::<Vec<_>>());
+    }
+}
+
+/// Seeds for the slots, from the random bits that this life was given.
+fn seeds(identity: &Identity) -> impl FnMut() -> u64 {
+    let bits = u128::from_be_bytes(identity.instance.0);
+    let mut turn = 0;
+    move || {
+        turn += 1;
+        u64::try_from(bits.rotate_left(turn * 7) & u128::from(u64::MAX)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,120 @@
+//! One living process as the kernel knows it: started or adopted, watched through its pidfd, signalled, reaped.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use framebridge_core::ExitStatus;
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid},
+};
+use serde::{Deserialize, Serialize};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// A process, from its start or adoption on. Clones are the same process.
+#[derive(Debug, Clone)]
+pub(crate) struct Child {
+    pub(crate) mark: Mark,
+    pid: Pid,
+    pidfd: Arc<AsyncFd<OwnedFd>>,
+}
+
+/// What tells one process from every other there ever was since the machine started: a pid is used again, a pid
+/// with its start time is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub(crate) pid: u32,
+    /// Clock ticks from the machine's start to the process's.
+    pub(crate) started: u64,
+}
+
+impl Mark {
+    /// The mark of a process that lives; a zombie does not.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may itself hold any character, so what follows its last one counts.
+        let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let (state, started) = (*fields.first()?, fields.get(19)?.parse().ok()?);
+        (!matches!(state, "Z" | "X")).then_some(Self { pid, started })
+    }
+}
+
+impl Child {
+    /// Starts `command` in a process group of its own, without input; its output goes where ours goes, so that it
+    /// outlives us.
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
+        let mut spawned = command.stdin(Stdio::null()).process_group(0).spawn()?;
+        // Not reaped yet, so this is still it, whatever became of it.
+        let mark = Mark::of(spawned.id()).unwrap_or(Mark {
+            pid: spawned.id(),
+            started: 0,
+        });
+        let opened = Self::open(mark);
+        if opened.is_err() {
+            // What can't be watched must not run.
+            spawned.kill()?;
+            spawned.wait()?;
+        }
+        opened
+    }
+
+    /// Takes on a process that was started by somebody else. `None`: it is gone.
+    pub(crate) fn adopt(mark: Mark) -> Option<Self> {
+        let child = Self::open(mark).ok()?;
+        // Between the mark and the pidfd the pid may have passed to another process.
+        (Mark::of(mark.pid) == Some(mark)).then_some(child)
+    }
+
+    fn open(mark: Mark) -> io::Result<Self> {
+        let pid = i32::try_from(mark.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for the sake of types whose descriptor changes; an OwnedFd's does not"
+        )]
+        let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+        Ok(Self {
+            mark,
+            pid,
+            pidfd: Arc::new(pidfd),
+        })
+    }
+
+    /// Sends `signal` to its process group.
+    pub(crate) fn signal(&self, signal: Signal) {
+        match kill_process_group(self.pid, signal) {
+            // Gone already: its exit is on the way.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => tracing::error!(pid = self.mark.pid, %error, "could not be signalled"),
+        }
+    }
+
+    /// Waits for its end, ends what it left of its group, and reaps it.
+    pub(crate) async fn exited(self) -> ExitStatus {
+        if let Err(error) = self.pidfd.readable().await {
+            tracing::error!(pid = self.mark.pid, %error, "its pidfd can't be watched");
+        }
+        // A leader that is dead but not reaped keeps its group's number from being used again.
+        if Mark::of(self.mark.pid).is_none() {
+            self.signal(Signal::KILL);
+        }
+        match waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => status
+                .exit_status()
+                .map(ExitStatus::Code)
+                .or(status.terminating_signal().map(ExitStatus::Signal))
+                .unwrap_or(ExitStatus::Unknown),
+            Ok(None) | Err(_) => ExitStatus::Unknown,
+        }
+    }
+}

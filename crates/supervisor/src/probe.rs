@@ -1,0 +1,62 @@
+//! Asks signaling what its viewers ask: whether HTTP answers. A heartbeat alone does not say so.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use crate::app::Event;
+
+/// Whom to ask: a process, and where it listens.
+pub(crate) type Target = Option<(u32, SocketAddr)>;
+
+/// Any answer begins like this. What it says is for readiness to judge; that it comes is life.
+const ANSWER: &[u8; 5] = b"HTTP/";
+
+/// Asks the target every `every`, for ever, and reports whether it answered within `limit`.
+pub(crate) async fn watch(
+    target: watch::Receiver<Target>,
+    events: mpsc::Sender<Event>,
+    every: Duration,
+    limit: Duration,
+) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some((pid, address)) = *target.borrow() else {
+            continue;
+        };
+        let answered = matches!(timeout(limit, ask(reachable(address))).await, Ok(Ok(true)));
+        if events.send(Event::Probed { pid, answered }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn ask(address: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /api/v1/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = [0; ANSWER.len()];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer == *ANSWER)
+}
+
+/// Where a listener on `address` is reached from this machine: one on all addresses, at loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
