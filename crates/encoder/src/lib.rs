@@ -1,1 +1,25 @@
-//! stub
+//! The encoder: captures one source, encodes it once, and broadcasts the frames on its socket to all who subscribe.
+//! It opens the source when somebody subscribes and closes it a while after the last one left.
+//!
+//! It never serves HTTP or WebRTC, never decides on its own restart, and never waits for a slow subscriber.
+//!
+//! ```text
+//! capture thread ─1 picture─► encode thread ─► Broadcast ─1 queue each─► connection tasks ─► sockets
+//!        ▲ Interrupt                ▲ Controls                                  │ requests
+//!        └───────────── Pipeline ───┴──────────── App (SourceLife) ◄────────────┘
+//! watchdog thread: ends the process when a step hangs in FFmpeg for good
+//! ```
+
+mod app;
+mod broadcast;
+mod cli;
+mod connection;
+mod controls;
+mod pipeline;
+mod progress;
+mod quality_file;
+mod snapshot;
+mod watchdog;
+
+pub use app::App;
+pub use cli::Cli;

@@ -1,10 +1,7 @@
 //! Sources and encoders with the real FFmpeg: what comes out of them is decoded and looked at.
 
-#![allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    reason = "test arithmetic on small numbers"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![expect(clippy::cast_precision_loss, reason = "test arithmetic on small numbers")]
 
 use std::{
     path::Path,

@@ -1,0 +1,356 @@
+//! The process: what it is made of, and the one loop that all news comes to.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use framebridge_capture::NETWORK_OPEN_LIMIT;
+use framebridge_config::{Source, Stream};
+use framebridge_core::{
+    SourceLife, StageWatch,
+    source_life::{Config, Input, Output, State},
+};
+use framebridge_daemon::{Context, Exit, Tasks, heartbeats};
+use framebridge_ipc::{Identity, Incoming, Listener, RuntimeDir};
+use framebridge_proto::{
+    Refusal, RefusalKind, Role, StreamName,
+    encoder::{EncoderAnswer, EncoderRequest, FromEncoder, Quality, QualityChange, ToEncoder},
+    supervisor::{EncoderProgress, Progress as Report},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    broadcast::Broadcast,
+    connection::{Service, serve, to_wire},
+    controls::Controls,
+    pipeline::{Event, Pipeline, Shared},
+    progress::Progress,
+    quality_file::QualityFile,
+    snapshot::Latest,
+    watchdog::{self, Stages},
+};
+
+/// News from a pipeline: two in each of its lives. Its threads wait when it is full.
+const EVENTS: usize = 8;
+
+/// Requests on their way to the app. Connections wait when it is full.
+const COMMANDS: usize = 16;
+
+/// A camera may take this long to open, and a display that is stopped is found out no sooner.
+const LOCAL_OPEN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What network calls may take beyond their own deadlines before they count as stuck.
+const NETWORK_MARGIN: Duration = Duration::from_secs(2);
+
+/// How long the threads have to end when the process does; one that hangs is left behind.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Pause after the system refused a connection, which it does when descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One encoder process.
+#[derive(Debug)]
+pub struct App {
+    stream: Stream,
+    dir: RuntimeDir,
+    identity: Identity,
+    listener: Listener<ToEncoder, FromEncoder>,
+    stop: CancellationToken,
+    tasks: Tasks,
+    shared: Arc<Shared>,
+    quality_file: QualityFile,
+    life: SourceLife,
+    state: watch::Sender<State>,
+    pipeline: Option<Pipeline>,
+    events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+}
+
+impl App {
+    /// Makes the encoder of `stream` ready: its socket is bound, its source is closed.
+    ///
+    /// # Errors
+    /// The configuration has no such stream, or its socket is taken.
+    pub async fn load(context: Context, name: &StreamName) -> anyhow::Result<Self> {
+        let Context {
+            settings,
+            dir,
+            stop,
+            tasks,
+            ..
+        } = context;
+        let stream = settings.streams.into_iter().find(|stream| stream.name == *name);
+        let stream = stream
+            .with_context(|| format!("no stream `{name}` is configured"))
+            .context(Exit::Config)?;
+        let identity = Identity::new(Role::Encoder);
+        let listener = Listener::bind(&dir.socket(Role::Encoder, Some(name)), &identity).await?;
+        let quality_file = QualityFile::new(dir.path(), name, stream.quality);
+        let controls = Arc::new(Controls::new(quality_file.load()));
+        let progress = Arc::new(Progress::default());
+        let broadcast = Arc::new(Broadcast::new(Arc::clone(&controls), Arc::clone(&progress)));
+        let stages = Arc::new(Stages::new());
+        let shared = Arc::new(Shared {
+            controls,
+            progress,
+            broadcast,
+            latest: Latest::new(),
+            stages,
+        });
+        let config = Config {
+            linger: stream.linger,
+            retry: Config::RETRY,
+        };
+        let seed = u64::from_le_bytes(std::array::from_fn(|byte| identity.instance.0[byte]));
+        Ok(Self {
+            life: SourceLife::new(config, seed),
+            state: watch::Sender::new(State::Idle),
+            pipeline: None,
+            events: mpsc::channel(EVENTS),
+            stream,
+            dir,
+            identity,
+            listener,
+            stop,
+            tasks,
+            shared,
+            quality_file,
+        })
+    }
+
+    /// Serves until told to stop.
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let limits = limits(&self.stream, &self.shared.controls);
+        watchdog::start(Arc::clone(&self.shared.stages), limits).context("starting the watchdog")?;
+        self.tasks
+            .spawn(heartbeats(self.dir.clone(), self.identity.clone(), self.report()));
+        let (commands, mut commanded) = mpsc::channel(COMMANDS);
+        let service = Service {
+            shared: Arc::clone(&self.shared),
+            state: self.state.subscribe(),
+            commands,
+        };
+        let mut demand = self.shared.broadcast.watch_demand();
+        tracing::info!(source = %self.stream.source, "ready");
+        while !self.stop.is_cancelled() {
+            let timeout = self.life.poll_timeout();
+            // All arms are cancel-safe.
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok(incoming) => self.welcome(incoming, service.clone()),
+                    Err(error) => {
+                        tracing::warn!("can't accept connections: {error}");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Ok(()) = demand.changed() => {
+                    let wanted = *demand.borrow_and_update() > 0;
+                    self.life.handle(Input::Demand(wanted), Instant::now());
+                }
+                Some(event) = self.events.1.recv() => self.on_event(event),
+                Some(command) = commanded.recv() => {
+                    // A connection that has ended meanwhile has no use for its answer.
+                    _ = command.reply.send(self.on_request(command.request));
+                }
+                () = wait(timeout.map(|(due, _)| due)) => self.life.handle_timeout(Instant::now()),
+            }
+            self.apply_outputs()?;
+        }
+        self.end().await;
+        Ok(())
+    }
+
+    fn welcome(&self, incoming: Incoming<ToEncoder, FromEncoder>, service: Service) {
+        self.tasks.spawn(async move {
+            match incoming.handshake().await {
+                Ok(link) => serve(link, service).await,
+                Err(error) => tracing::warn!("refused a connection: {:#}", anyhow::Error::from(error)),
+            }
+        });
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let input = match event {
+            Event::Picture => Input::Picture,
+            Event::Ended(reason) => {
+                self.pipeline = None;
+                Input::Ended { reason }
+            }
+        };
+        self.life.handle(input, Instant::now());
+    }
+
+    fn on_request(&mut self, request: EncoderRequest) -> Result<EncoderAnswer, Refusal> {
+        match request {
+            EncoderRequest::SetQuality(change) => self.set_quality(change),
+            EncoderRequest::GetQuality => Ok(EncoderAnswer::Quality {
+                quality: self.shared.controls.quality(),
+                changed: false,
+            }),
+            EncoderRequest::Pause => Ok(self.pause(true)),
+            EncoderRequest::Resume => Ok(self.pause(false)),
+            EncoderRequest::Snapshot(_) => Err(Refusal::new(
+                RefusalKind::Failed,
+                "snapshots are answered by the connection",
+            )),
+        }
+    }
+
+    fn set_quality(&self, change: QualityChange) -> Result<EncoderAnswer, Refusal> {
+        if let Some((field, value, range)) = change.out_of_range() {
+            let message = format!(
+                "{field} = {value} is out of range: use {} to {}",
+                range.start(),
+                range.end()
+            );
+            return Err(Refusal::new(RefusalKind::Invalid, message));
+        }
+        let before = self.shared.controls.quality();
+        let quality = before.with(change);
+        let changed = quality != before;
+        if changed {
+            let Quality {
+                bitrate,
+                fps,
+                longest_edge,
+            } = quality;
+            tracing::info!(bitrate, fps, longest_edge, "quality set");
+            self.shared.controls.set_quality(quality);
+            if let Err(error) = self.quality_file.store(quality) {
+                tracing::warn!(
+                    "the quality set will not outlive this process: {:#}",
+                    anyhow::Error::from(error)
+                );
+            }
+        }
+        Ok(EncoderAnswer::Quality { quality, changed })
+    }
+
+    fn pause(&mut self, paused: bool) -> EncoderAnswer {
+        let changed = self.life.is_paused() != paused;
+        self.life.handle(Input::Pause(paused), Instant::now());
+        self.shared.controls.set_paused(paused);
+        if changed {
+            // What comes after the pause does not continue what came before it.
+            self.shared.broadcast.cut();
+            self.shared.controls.request_keyframe();
+        }
+        EncoderAnswer::Done { changed }
+    }
+
+    fn apply_outputs(&mut self) -> anyhow::Result<()> {
+        while let Some(output) = self.life.poll_output() {
+            match output {
+                Output::Open => {
+                    // The first picture after idle is an IDR; a new encoder makes it one by itself.
+                    let events = self.events.0.clone();
+                    let pipeline = Pipeline::start(&self.stream, &self.shared, events);
+                    self.pipeline = Some(pipeline.context("starting the capture and encode threads")?);
+                }
+                Output::Close => {
+                    if let Some(pipeline) = &self.pipeline {
+                        pipeline.stop();
+                    }
+                }
+                Output::Announce(state) => self.announce(state),
+            }
+        }
+        Ok(())
+    }
+
+    fn announce(&self, state: State) {
+        match &state {
+            State::Unavailable { reason, retry_at } => {
+                let retry = retry_at.saturating_duration_since(Instant::now());
+                tracing::warn!(
+                    "source unavailable: {reason}; trying again in {:.1} s",
+                    retry.as_secs_f32()
+                );
+            }
+            State::Idle | State::Opening | State::Live | State::Paused => {
+                tracing::info!("source {}", to_wire(&state, Instant::now()).as_str());
+            }
+        }
+        self.state.send_replace(state);
+    }
+
+    /// What a heartbeat says.
+    fn report(&self) -> impl Fn() -> Report + Send + 'static {
+        let (shared, state) = (Arc::clone(&self.shared), self.state.subscribe());
+        let (stream, source) = (self.stream.name.clone(), self.stream.source.to_string());
+        move || {
+            let encoding = shared.progress.encoding();
+            Report::Encoder(EncoderProgress {
+                stream: stream.clone(),
+                source: source.clone(),
+                state: to_wire(&state.borrow(), Instant::now()),
+                encoder: encoding.encoder,
+                encoder_reason: encoding.reason,
+                quality: shared.controls.quality(),
+                width: encoding.size.0,
+                height: encoding.size.1,
+                captured: shared.progress.captured.read(),
+                encoded: shared.progress.encoded.read(),
+                delivered: shared.progress.delivered.read(),
+                lost: shared.progress.lost.load(Ordering::Relaxed),
+                subscribers: shared.broadcast.subscribers(),
+            })
+        }
+    }
+
+    async fn end(mut self) {
+        if let Some(pipeline) = self.pipeline.take() {
+            pipeline.stop();
+            let ended = async {
+                while let Some(event) = self.events.1.recv().await {
+                    if matches!(event, Event::Ended(_)) {
+                        break;
+                    }
+                }
+            };
+            if timeout(STOP_LIMIT, ended).await.is_err() {
+                tracing::warn!("the source does not close; leaving it behind");
+            }
+        }
+        if !self.tasks.end(STOP_LIMIT).await {
+            tracing::warn!("some connections did not end in time");
+        }
+    }
+}
+
+/// How long each step of this stream may take, by the frame rate in force.
+fn limits(stream: &Stream, controls: &Arc<Controls>) -> impl Fn() -> StageWatch + Send + 'static {
+    let network = matches!(stream.source, Source::Rtsp { .. });
+    let stall = stream.stall_timeout;
+    let controls = Arc::clone(controls);
+    let (opening, margin) = if network {
+        (NETWORK_OPEN_LIMIT, NETWORK_MARGIN)
+    } else {
+        (LOCAL_OPEN_LIMIT, Duration::ZERO)
+    };
+    move || {
+        // A source that is in order may take one interval to its next picture, and be late by another.
+        let two_pictures = Duration::from_secs(2) / controls.quality().fps;
+        StageWatch {
+            opening: opening.max(stall) + margin,
+            reading: stall + two_pictures + margin,
+            encoding: stall * 2,
+        }
+    }
+}
+
+async fn wait(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

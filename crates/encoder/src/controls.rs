@@ -1,0 +1,63 @@
+//! What the threads that capture and encode are told while they run.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+use std::time::Instant;
+
+use framebridge_core::KeyframeGate;
+use framebridge_proto::encoder::Quality;
+
+/// Set by the app and its connections, looked at once per picture by the threads.
+#[derive(Debug)]
+pub(crate) struct Controls {
+    quality: Mutex<Quality>,
+    paused: AtomicBool,
+    keyframes: Mutex<KeyframeGate>,
+}
+
+impl Controls {
+    pub(crate) fn new(quality: Quality) -> Self {
+        Self {
+            quality: Mutex::new(quality),
+            paused: AtomicBool::new(false),
+            keyframes: Mutex::new(KeyframeGate::new()),
+        }
+    }
+
+    pub(crate) fn quality(&self) -> Quality {
+        *lock(&self.quality)
+    }
+
+    pub(crate) fn set_quality(&self, quality: Quality) {
+        *lock(&self.quality) = quality;
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Somebody needs a keyframe; those who ask within a while get one together.
+    pub(crate) fn request_keyframe(&self) {
+        lock(&self.keyframes).request();
+    }
+
+    /// Whether the picture at hand is to be a keyframe.
+    pub(crate) fn wants_keyframe(&self) -> bool {
+        lock(&self.keyframes).is_due(Instant::now())
+    }
+
+    pub(crate) fn keyframe_made(&self) {
+        lock(&self.keyframes).made(Instant::now());
+    }
+}
+
+/// What is behind these locks is whole at any time, so a panic elsewhere (which ends the process) leaves it usable.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

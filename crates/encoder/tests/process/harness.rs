@@ -1,0 +1,209 @@
+//! An encoder process of a test's own, and links to it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use framebridge_ipc::{ConnectError, EncoderClient, Identity, Link, RuntimeDir, connect};
+use framebridge_proto::{
+    Role, StreamName,
+    encoder::{FromEncoder, SourceState, ToEncoder},
+    media::{AccessUnit, CodecParameters},
+};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Long enough for any machine, short enough to end a test that hangs.
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
+
+/// An encoder of the stream `s`. Killed when dropped.
+pub(crate) struct Encoder {
+    dir: TempDir,
+    config: PathBuf,
+    process: Child,
+}
+
+impl Encoder {
+    /// Starts one for `source`; `settings` are further lines of the stream's configuration.
+    pub(crate) fn start(source: &str, settings: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("framebridge.toml");
+        fs::write(
+            &config,
+            format!("[streams.s]\nsource = {source:?}\nencoder = \"software\"\n{settings}\n"),
+        )
+        .unwrap();
+        let process = spawn(dir.path(), &config);
+        Self { dir, config, process }
+    }
+
+    /// Kills the process and starts the next one in the same directory.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = spawn(self.dir.path(), &self.config);
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// A link that gets nothing until it subscribes.
+    pub(crate) async fn link(&self) -> Subscriber {
+        let socket = RuntimeDir::at(self.dir.path()).socket(Role::Encoder, Some(&stream()));
+        let identity = Identity::new(Role::Operator);
+        let link = retry(async || connect(&socket, &identity, Role::Encoder).await).await;
+        Subscriber {
+            link,
+            states: Vec::new(),
+            parameters: None,
+            lost: 0,
+        }
+    }
+
+    /// A link that subscribes.
+    pub(crate) async fn subscribe(&self) -> Subscriber {
+        let mut subscriber = self.link().await;
+        subscriber.send(ToEncoder::Subscribe).await;
+        subscriber
+    }
+
+    pub(crate) async fn client(&self) -> EncoderClient {
+        let (dir, identity) = (RuntimeDir::at(self.dir.path()), Identity::new(Role::Operator));
+        retry(async || EncoderClient::connect(&dir, &identity, &stream()).await).await
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let wait = async {
+            loop {
+                if let Some(status) = self.process.try_wait().unwrap() {
+                    return status;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(BOUND, wait).await.expect("the encoder ends by itself")
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+}
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// One link as a subscriber sees it.
+pub(crate) struct Subscriber {
+    pub(crate) link: Link<FromEncoder, ToEncoder>,
+    /// The states told so far.
+    pub(crate) states: Vec<SourceState>,
+    /// The latest parameters.
+    pub(crate) parameters: Option<CodecParameters>,
+    /// Frames it was told it lost.
+    pub(crate) lost: u64,
+}
+
+impl Subscriber {
+    pub(crate) async fn send(&mut self, message: ToEncoder) {
+        self.link.sender.send(&message).await.unwrap();
+    }
+
+    /// The next frame; what comes before it is noted.
+    pub(crate) async fn frame(&mut self) -> AccessUnit {
+        let deadline = Instant::now() + BOUND;
+        loop {
+            let message = timeout(BOUND, self.link.receiver.recv())
+                .await
+                .expect("something comes")
+                .unwrap();
+            assert!(Instant::now() < deadline, "no frame, but {:?}", self.states);
+            if let FromEncoder::Frame(unit) = self.note(message.expect("the encoder keeps the link")) {
+                assert!(self.parameters.is_some(), "parameters come before frames");
+                return unit;
+            }
+        }
+    }
+
+    /// Reads on until the source is in the state that `wanted` accepts.
+    pub(crate) async fn state(&mut self, wanted: impl Fn(&SourceState) -> bool) -> SourceState {
+        let reading = async {
+            loop {
+                let message = self
+                    .link
+                    .receiver
+                    .recv()
+                    .await
+                    .unwrap()
+                    .expect("the encoder keeps the link");
+                if let FromEncoder::Source(state) = self.note(message)
+                    && wanted(&state)
+                {
+                    return state;
+                }
+            }
+        };
+        timeout(BOUND, reading).await.expect("the state comes")
+    }
+
+    fn note(&mut self, message: FromEncoder) -> FromEncoder {
+        match &message {
+            FromEncoder::Source(state) => self.states.push(state.clone()),
+            FromEncoder::Parameters(parameters) => self.parameters = Some(parameters.clone()),
+            FromEncoder::Lost { frames } => self.lost += frames,
+            FromEncoder::Frame(_) | FromEncoder::Response { .. } => {}
+        }
+        message
+    }
+}
+
+fn stream() -> StreamName {
+    "s".parse().unwrap()
+}
+
+fn spawn(dir: &Path, config: &Path) -> Child {
+    let log = fs::File::options()
+        .append(true)
+        .create(true)
+        .open(dir.join("log"))
+        .unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the process under test")]
+    let mut command = Command::new(env!("CARGO_BIN_EXE_encoder"));
+    command
+        .args(["s", "--config"])
+        .arg(config)
+        .env("FRAMEBRIDGE_RUNTIME_DIR", dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// Connects as soon as somebody listens.
+async fn retry<T>(mut connect: impl AsyncFnMut() -> Result<T, ConnectError>) -> T {
+    let attempts = async {
+        loop {
+            match connect().await {
+                Ok(connected) => return connected,
+                Err(ConnectError::Absent { .. }) => sleep(Duration::from_millis(10)).await,
+                Err(error @ ConnectError::Handshake { .. }) => panic!("{error:?}"),
+            }
+        }
+    };
+    timeout(BOUND, attempts).await.expect("the encoder listens")
+}
