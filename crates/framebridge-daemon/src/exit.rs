@@ -27,6 +27,9 @@ pub enum Exit {
     /// The other side speaks another protocol version. Not retried.
     #[error("protocol mismatch")]
     Protocol = 76,
+    /// The other side does not want us. Not retried.
+    #[error("refused")]
+    Refused = 77,
     /// The configuration makes no sense. Not retried.
     #[error("configuration")]
     Config = 78,

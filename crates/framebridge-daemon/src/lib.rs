@@ -10,11 +10,13 @@ mod heartbeat;
 mod logging;
 pub mod notify;
 mod run;
+mod tap;
 mod tasks;
 
 pub use args::Args;
 pub use clock::monotonic_ns;
 pub use exit::Exit;
 pub use heartbeat::heartbeats;
-pub use run::{Context, run};
+pub use run::{Context, run, run_alone, run_tapped};
+pub use tap::{LogTap, Tapped};
 pub use tasks::Tasks;

@@ -12,10 +12,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::Exit;
+use crate::{Exit, LogTap};
 
-/// Starts logging as `process`.
-pub(crate) fn start(process: &str, log: &Log) -> anyhow::Result<()> {
+/// Starts logging as `process`; what is logged also goes to `tap`, if there is one.
+pub(crate) fn start(process: &str, log: &Log, tap: Option<LogTap>) -> anyhow::Result<()> {
     let filter: Targets = log
         .filter
         .parse()
@@ -31,6 +31,7 @@ pub(crate) fn start(process: &str, log: &Log) -> anyhow::Result<()> {
         layer.with_ansi(io::stderr().is_terminal()).boxed()
     };
     tracing_subscriber::registry()
+        .with(tap.map(|tap| tap.with_filter(filter.clone())))
         .with(layer.with_filter(filter))
         .try_init()
         .context("logging was started twice")

@@ -3,12 +3,12 @@
 use std::{io::Write as _, panic, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use framebridge_config::Settings;
+use framebridge_config::{Log, Settings};
 use framebridge_ipc::RuntimeDir;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Args, Exit, Tasks, logging, notify};
+use crate::{Args, Exit, LogTap, Tasks, logging, notify};
 
 /// How long blocking work may hold up the end once the body is done.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
@@ -34,7 +34,46 @@ pub fn run<F>(process: &str, args: Args, body: F) -> ExitCode
 where
     F: AsyncFnOnce(Context) -> anyhow::Result<()>,
 {
-    let outcome = start(process, args, body);
+    run_tapped(process, args, None, body)
+}
+
+/// [`run`], with what is logged also kept for `tap`'s reader.
+pub fn run_tapped<F>(process: &str, args: Args, tap: Option<LogTap>, body: F) -> ExitCode
+where
+    F: AsyncFnOnce(Context) -> anyhow::Result<()>,
+{
+    let outcome = args.load().map_err(anyhow::Error::from).and_then(|settings| {
+        logging::start(process, &settings.log, tap)?;
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        let dir = RuntimeDir::resolve();
+        dir.create().context(Exit::Unavailable)?;
+        host(async |stop, tasks| {
+            body(Context {
+                settings,
+                args,
+                dir,
+                stop,
+                tasks,
+            })
+            .await
+        })
+    });
+    conclude(process, outcome)
+}
+
+/// Runs a process that is no part of a box, and so has no settings and no sockets of one: logs, runtime, signals, then
+/// `body`, as [`run`] does.
+pub fn run_alone<F>(process: &str, log: &Log, body: F) -> ExitCode
+where
+    F: AsyncFnOnce(CancellationToken, Tasks) -> anyhow::Result<()>,
+{
+    let outcome = logging::start(process, log, None).and_then(|()| host(body));
+    conclude(process, outcome)
+}
+
+fn conclude(process: &str, outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else {
         return Exit::Ok.into();
     };
@@ -47,18 +86,12 @@ where
     exit.into()
 }
 
-fn start<F>(process: &str, args: Args, body: F) -> anyhow::Result<()>
+/// A runtime, and signals that stop what runs in it.
+fn host<F>(body: F) -> anyhow::Result<()>
 where
-    F: AsyncFnOnce(Context) -> anyhow::Result<()>,
+    F: AsyncFnOnce(CancellationToken, Tasks) -> anyhow::Result<()>,
 {
-    let settings = args.load()?;
-    logging::start(process, &settings.log)?;
-    for warning in &settings.warnings {
-        tracing::warn!("{warning}");
-    }
     exit_on_panic();
-    let dir = RuntimeDir::resolve();
-    dir.create().context(Exit::Unavailable)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -78,14 +111,7 @@ where
             notify::stopping();
             signalled.cancel();
         });
-        body(Context {
-            settings,
-            args,
-            dir,
-            stop,
-            tasks,
-        })
-        .await
+        body(stop, tasks).await
     });
     runtime.shutdown_timeout(SHUTDOWN_LIMIT);
     outcome
