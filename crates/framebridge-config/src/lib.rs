@@ -9,9 +9,9 @@
 mod reader;
 mod settings;
 mod source;
+mod studio;
 
 pub use reader::{Entry, Problem};
-pub use settings::{
-    ConfigError, EncoderChoice, Http, IceServer, Input, Log, Settings, Stream, Studio, Supervise, Webrtc,
-};
+pub use settings::{ConfigError, EncoderChoice, Http, IceServer, Input, Log, Settings, Stream, Supervise, Webrtc};
 pub use source::{InvalidSource, Region, Source};
+pub use studio::Studio;

@@ -16,6 +16,7 @@ use toml::de::DeTable;
 use crate::{
     reader::{Entry, Outcome, Problem, Reader},
     source::Source,
+    studio::{self, Studio},
 };
 
 /// Read when no `--config` and no `FRAMEBRIDGE_CONFIG` names another.
@@ -147,15 +148,6 @@ pub struct Supervise {
     pub stale_heartbeats: u32,
 }
 
-/// `[studio]`
-#[derive(Clone, PartialEq, Eq)]
-pub struct Studio {
-    /// Its address.
-    pub url: String,
-    /// Our token there.
-    pub token: String,
-}
-
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -254,7 +246,7 @@ impl Settings {
             webrtc: webrtc(&mut reader),
             streams: streams(&mut reader, input.streams),
             supervisor: supervise(&mut reader),
-            studio: studio(&mut reader),
+            studio: studio::read(&mut reader),
             log: log(&mut reader),
             warnings: Vec::new(),
             entries: Vec::new(),
@@ -527,41 +519,6 @@ fn supervise(reader: &mut Reader<'_>) -> Supervise {
     }
 }
 
-fn studio(reader: &mut Reader<'_>) -> Option<Studio> {
-    match (
-        reader.optional("studio.url", false),
-        reader.optional("studio.token", true),
-    ) {
-        (None, None) => None,
-        (Some(url), Some(token)) => {
-            if !["ws://", "wss://", "http://", "https://"]
-                .iter()
-                .any(|scheme| url.starts_with(scheme))
-            {
-                reader.problem(
-                    "studio.url",
-                    format!("`{url}` is no studio: use e.g. https://studio.example"),
-                );
-            }
-            Some(Studio { url, token })
-        }
-        (Some(_), None) => {
-            reader.problem(
-                "studio.token",
-                "a studio needs a token: make one with `studio token new NAME`",
-            );
-            None
-        }
-        (None, Some(_)) => {
-            reader.problem(
-                "studio.url",
-                "a studio token needs a studio, e.g. url = \"https://studio.example\"",
-            );
-            None
-        }
-    }
-}
-
 fn log(reader: &mut Reader<'_>) -> Log {
     Log {
         json: reader.flag("log.json", false),
@@ -608,11 +565,5 @@ impl fmt::Debug for IceServer {
         f.debug_struct("IceServer")
             .field("urls", &self.urls)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Studio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Studio").field("url", &self.url).finish_non_exhaustive()
     }
 }
