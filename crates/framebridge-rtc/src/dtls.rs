@@ -1,6 +1,8 @@
 //! One DTLS association over `rtc-dtls`, cut down to what media needs: prove who we are, check who they are, and
 //! take the SRTP keys out.
 
+mod hello;
+
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -21,6 +23,7 @@ use rtc_dtls::{
 use rtc_shared::{TransportProtocol, error::Error as FamilyError};
 
 use crate::srtp::{KeyPair, Profile};
+use hello::{Decision, Hello};
 
 /// The first retransmission of a lost flight; `rtc-dtls` repeats it at this pace eight times, then gives up.
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(600);
@@ -146,7 +149,10 @@ impl fmt::Debug for Fingerprint {
 pub struct Identity {
     fingerprint: Fingerprint,
     certificate: Certificate,
-    server: Arc<HandshakeConfig>,
+    /// For clients that know AEAD_AES_128_GCM.
+    gcm_server: Arc<HandshakeConfig>,
+    /// For all others.
+    sha1_server: Arc<HandshakeConfig>,
 }
 
 impl fmt::Debug for Identity {
@@ -166,13 +172,15 @@ impl Identity {
         let provider = default_provider().map_err(|e| DtlsError::Certificate(FamilyError::Crypto(e.to_string())))?;
         let certificate = Certificate::generate_self_signed(["framebridge".to_owned()], provider.crypto())
             .map_err(DtlsError::Certificate)?;
-        let server = config(&certificate, &[Profile::AeadAes128Gcm, Profile::Aes128CmSha1])
-            .and_then(|builder| builder.build(false, None))
-            .map_err(DtlsError::Configure)?;
+        let server = |profile| {
+            let config = config(&certificate, &[profile]).and_then(|builder| builder.build(false, None));
+            config.map(Arc::new).map_err(DtlsError::Configure)
+        };
         Ok(Self {
             fingerprint: Fingerprint::of(&certificate.certificate[0]),
+            gcm_server: server(Profile::AeadAes128Gcm)?,
+            sha1_server: server(Profile::Aes128CmSha1)?,
             certificate,
-            server: Arc::new(server),
         })
     }
 
@@ -224,6 +232,8 @@ pub enum Progress {
 pub struct Association {
     endpoint: Endpoint,
     expected: Fingerprint,
+    /// The passive end until it has seen what the client knows.
+    undecided: Option<(Hello, Identity)>,
 }
 
 impl fmt::Debug for Association {
@@ -238,8 +248,9 @@ impl Association {
     /// The passive end: waits for the peer's ClientHello.
     pub fn server(identity: &Identity, expected: Fingerprint) -> Self {
         Self {
-            endpoint: Endpoint::new(PEER, TransportProtocol::UDP, Some(identity.server.clone())),
+            endpoint: Endpoint::new(PEER, TransportProtocol::UDP, None),
             expected,
+            undecided: Some((Hello::default(), identity.clone())),
         }
     }
 
@@ -260,7 +271,11 @@ impl Association {
         endpoint
             .connect(now, PEER, Arc::new(config), None)
             .map_err(DtlsError::Handshake)?;
-        Ok(Self { endpoint, expected })
+        Ok(Self {
+            endpoint,
+            expected,
+            undecided: None,
+        })
     }
 
     /// Takes a datagram from the peer.
@@ -268,6 +283,26 @@ impl Association {
     /// # Errors
     /// The handshake failed; the association is of no more use.
     pub fn handle(&mut self, datagram: &[u8], now: Instant) -> Result<Progress, DtlsError> {
+        let Some((hello, identity)) = &mut self.undecided else {
+            return self.read(datagram, now);
+        };
+        let Some(Decision { gcm, datagrams }) = hello.handle(datagram) else {
+            return Ok(Progress::Pending);
+        };
+        let config = if gcm {
+            &identity.gcm_server
+        } else {
+            &identity.sha1_server
+        };
+        self.endpoint.set_server_config(Some(Arc::clone(config)));
+        self.undecided = None;
+        // A handshake never ends with the client's first message: there is nothing but errors to tell.
+        datagrams
+            .iter()
+            .try_fold(Progress::Pending, |_, datagram| self.read(datagram, now))
+    }
+
+    fn read(&mut self, datagram: &[u8], now: Instant) -> Result<Progress, DtlsError> {
         let events = self
             .endpoint
             .read(now, PEER, None, BytesMut::from(datagram))
@@ -365,6 +400,15 @@ mod tests {
             assert_eq!(server.profile, profile);
             assert_ne!(server.keys.client, server.keys.server);
         }
+    }
+
+    #[test]
+    fn gcm_is_taken_wherever_the_client_puts_it() {
+        let [server, _] = shake(&[Profile::Aes128CmSha1, Profile::AeadAes128Gcm], |identity| {
+            identity.fingerprint().clone()
+        })
+        .unwrap();
+        assert_eq!(server.profile, Profile::AeadAes128Gcm);
     }
 
     #[test]
