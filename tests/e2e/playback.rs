@@ -125,6 +125,19 @@ fn growth_over_ten_seconds(system: &System, page: &Page) -> (u64, u64) {
 }
 
 #[test]
+fn source_that_nobody_watches_is_closed_and_wakes_for_the_next_viewer() {
+    let system = System::start_with(&[], "[streams.test]\nsource = \"test:\"\nlinger_ms = 100").unwrap();
+    let browser = Browser::start().unwrap();
+    for _visit in 0..2 {
+        let page = browser.open(&system.url("/s/test")).unwrap();
+        page.until_live().unwrap();
+        page.close().unwrap();
+        let idle = || Ok(system.stream("test")?.state == "idle");
+        wait::until_true("the source to be closed", PATIENCE, idle).unwrap();
+    }
+}
+
+#[test]
 fn page_lists_the_streams_and_leads_to_them() {
     let system = System::start(&[("test", "test:"), ("other", "test:")]).unwrap();
     let page = Browser::start().unwrap().open(&system.url("/")).unwrap();

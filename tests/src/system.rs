@@ -61,7 +61,6 @@ impl System {
         for (name, source) in streams {
             config += &format!("[streams.{name}]\nsource = {source:?}\n");
         }
-        fs::write(dir.path().join("framebridge.toml"), config)?;
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, tcp));
         let mut system = Self {
             supervisor: None,
@@ -69,6 +68,7 @@ impl System {
             dir,
             _machine: machine,
         };
+        fs::write(system.config(), config)?;
         system.start_supervisor()?;
         wait::until_true("HTTP to answer", PATIENCE, || {
             Ok(system.get("/api/v1/health")?.status < 500)
@@ -82,16 +82,17 @@ impl System {
     /// It can't be started.
     pub fn start_supervisor(&mut self) -> anyhow::Result<()> {
         let mut supervisor = command(binary("supervisor")?);
-        supervisor
-            .arg("--config")
-            .arg(self.dir.path().join("framebridge.toml"))
-            .envs(self.environment());
+        supervisor.arg("--config").arg(self.config()).envs(self.environment());
         self.supervisor = Some(Process::start(&mut supervisor, &self.log_path())?);
         Ok(())
     }
 
-    fn environment(&self) -> [(&'static str, PathBuf); 1] {
-        [("FRAMEBRIDGE_RUNTIME_DIR", self.runtime_dir())]
+    fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        [("FRAMEBRIDGE_RUNTIME_DIR", self.runtime_dir()), ("FRAMEBRIDGE_CONFIG", self.config())]
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("framebridge.toml")
     }
 
     /// Where its sockets are.
@@ -277,7 +278,7 @@ fn free_port() -> anyhow::Result<u16> {
     static NEXT: Mutex<Option<u16>> = Mutex::new(None);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     // Test runs side by side start at different ports.
-    let spread = || FIRST_PORT + u16::try_from(std::process::id() % 1_000).unwrap_or(0) * 12;
+    let spread = || FIRST_PORT + u16::try_from(std::process::id() % 100).unwrap_or(0) * 100;
     for port in next.unwrap_or_else(spread)..LAST_PORT {
         let address = (Ipv4Addr::LOCALHOST, port);
         if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
