@@ -7,6 +7,7 @@ mod args;
 mod clock;
 mod exit;
 mod heartbeat;
+pub mod last_words;
 mod logging;
 pub mod notify;
 mod run;

@@ -8,7 +8,7 @@ use framebridge_ipc::RuntimeDir;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Args, Exit, LogTap, Tasks, logging, notify};
+use crate::{Args, Exit, LogTap, Tasks, last_words, logging, notify};
 
 /// How long blocking work may hold up the end once the body is done.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
@@ -79,6 +79,7 @@ fn conclude(process: &str, outcome: anyhow::Result<()>) -> ExitCode {
     };
     let exit = Exit::of(&error);
     tracing::error!(code = exit.code(), "{error:#}");
+    last_words::leave(&RuntimeDir::resolve(), &format!("{error:#}"));
     if !tracing::enabled!(tracing::Level::ERROR) {
         // Logging has not started, or is filtered: the reason must be seen all the same.
         _ = writeln!(std::io::stderr(), "[{process}] {error:#}");
@@ -120,6 +121,7 @@ where
 fn exit_on_panic() {
     panic::set_hook(Box::new(|panic| {
         tracing::error!("panicked: {panic}");
+        last_words::leave(&RuntimeDir::resolve(), &format!("panicked: {panic}"));
         #[expect(
             clippy::exit,
             reason = "a process that has panicked somewhere must not live on half: it is restarted"
