@@ -14,7 +14,8 @@ use std::{
 
 use framebridge_capture::{Interrupt, monotonic_ns, terminate};
 use framebridge_core::{Stage, StageWatch};
-use framebridge_daemon::Exit;
+use framebridge_daemon::{Exit, last_words};
+use framebridge_ipc::RuntimeDir;
 
 /// How often the stages are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -131,6 +132,7 @@ fn watch(stages: &Stages, limits: impl Fn() -> StageWatch) {
                     code = Exit::Temporary.code(),
                     "stalled: {stuck}; ending, to be started anew"
                 );
+                last_words::leave(&RuntimeDir::resolve(), &format!("stalled: {stuck}"));
                 terminate(i32::from(Exit::Temporary.code()));
             }
         }

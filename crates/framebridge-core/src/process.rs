@@ -35,6 +35,8 @@ pub struct Process {
     guard: CrashLoopGuard,
     escalation: Escalation,
     phase: Phase,
+    /// Since when it is in this state.
+    since: Instant,
     /// The process there is, from its start to its reaping.
     life: Option<Life>,
     starts: u64,
@@ -87,6 +89,7 @@ impl Process {
             escalation: Escalation::new(config.escalation),
             config,
             phase: Phase::Stopped,
+            since: now,
             life: None,
             starts: 0,
             last_end: None,
@@ -103,7 +106,7 @@ impl Process {
             Input::Stop { patience } => self.on_stop(patience),
             Input::Restart => self.on_restart(),
             Input::Resume => self.on_resume(),
-            Input::Adopt { pid } => self.on_adopt(pid),
+            Input::Adopt { pid, started_at } => self.on_adopt(pid, started_at),
             Input::Spawned { pid } => self.on_spawned(pid),
             Input::SpawnFailed { reason } => self.on_gone(Cause::SpawnFailed(reason)),
             Input::Exited { pid, exit } => {
@@ -157,6 +160,7 @@ impl Process {
         };
         Snapshot {
             state: self.state(),
+            since: self.since,
             pid: self.pid(),
             started_at: self.life.as_ref().map(|life| life.started_at),
             restarts: self.starts.saturating_sub(1),
@@ -228,9 +232,10 @@ impl Process {
         }
     }
 
-    fn on_adopt(&mut self, pid: u32) {
+    fn on_adopt(&mut self, pid: u32, started_at: Instant) {
         if self.life.is_none() {
-            self.life = Some(Life::new(&self.config, Some(pid), self.now));
+            let life = Life::new(&self.config, Some(pid), self.now);
+            self.life = Some(Life { started_at, ..life });
             self.starts += 1;
             self.guard.resume();
             self.enter(Phase::Running, Cause::Adopted);
@@ -448,6 +453,9 @@ impl Process {
         let from = self.state();
         self.phase = phase;
         let to = self.state();
+        if from != to {
+            self.since = self.now;
+        }
         self.outputs.push_back(Output::Changed(Transition { from, to, cause }));
     }
 

@@ -32,10 +32,40 @@ pub enum StreamVerdict {
     SubscriberSlow,
 }
 
+impl StreamVerdict {
+    /// What is wrong, in two words; `None`: nothing is.
+    pub fn fault(&self) -> Option<&'static str> {
+        match self {
+            Self::Well(SourceState::Unavailable { .. }) => Some("source unavailable"),
+            Self::Well(SourceState::Idle | SourceState::Opening | SourceState::Live | SourceState::Paused) => None,
+            Self::SourceSilent { .. } => Some("source silent"),
+            Self::EncoderWedged { .. } => Some("encoder wedged"),
+            Self::SubscriberSlow => Some("subscriber slow"),
+        }
+    }
+
+    /// What is done about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Well(SourceState::Unavailable { .. }) => "its encoder tries it again by itself",
+            Self::Well(SourceState::Idle | SourceState::Opening | SourceState::Live | SourceState::Paused) => {
+                "nothing to do"
+            }
+            Self::SourceSilent { .. } => "its encoder opens it again, and is itself started again if it does not",
+            Self::EncoderWedged { .. } => "it is being started again",
+            Self::SubscriberSlow => "it is skipped to the next keyframe",
+        }
+    }
+}
+
 impl fmt::Display for StreamVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Well(state) => write!(f, "{}", state.as_str()),
+            Self::Well(SourceState::Unavailable { reason, .. }) => write!(f, "source unavailable: {reason}"),
+            Self::Well(SourceState::Idle) => f.write_str("idle: it starts with its first viewer"),
+            Self::Well(SourceState::Opening) => f.write_str("its source is being opened"),
+            Self::Well(SourceState::Paused) => f.write_str("paused on request"),
+            Self::Well(SourceState::Live) => f.write_str("live"),
             Self::SourceSilent { silent } => {
                 write!(
                     f,

@@ -36,6 +36,21 @@ pub enum SupervisorRequest {
         /// A process by its name, as `status` shows it.
         process: String,
     },
+    /// What happened, oldest first. Since 1. Answer: `Events`.
+    Events {
+        /// Only what has a greater sequence number; 0 for all there is.
+        after: u64,
+    },
+    /// How a stream is, and if not well, why. Since 1. Answer: `Why`.
+    Why {
+        /// The stream.
+        stream: StreamName,
+    },
+    /// Start a process that is parked or waits, at once; one that runs is left alone. Since 1. Answer: `Done`.
+    Resume {
+        /// A process by its name, as `status` shows it.
+        process: String,
+    },
 }
 
 /// From the supervisor. Variants are appended only.
@@ -57,6 +72,38 @@ pub enum SupervisorAnswer {
     Done,
     /// The whole picture.
     Status(Status),
+    /// What happened, oldest first, as much as is remembered. Since 1.
+    Events(Vec<Event>),
+    /// How a stream is. Since 1.
+    Why(Why),
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts from 1, and goes on counting after a restart of the supervisor.
+    pub sequence: u64,
+    /// When, in milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+    /// The process it happened to, e.g. `encoder-test`.
+    pub process: String,
+    /// What happened, e.g. `running -> stalled`.
+    pub what: String,
+    /// Why, as far as it was judged, e.g. `3 heartbeats missed`.
+    pub verdict: String,
+    /// What is done about it, e.g. `killed, to be started again`.
+    pub action: String,
+    /// Where this ends a time in which it did not run: how long that was, in milliseconds.
+    pub recovery_ms: Option<u64>,
+}
+
+/// How a stream is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// Whether nothing is wrong with it.
+    pub well: bool,
+    /// One sentence that names the stage that stands still, since when, and what is being done.
+    pub sentence: String,
 }
 
 /// A sign of life that says what was *done*, so that a pulse without progress shows.

@@ -1,11 +1,15 @@
 //! The process: one loop that waits for one thing, hands it to the machine it concerns, and carries out what comes.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
-use framebridge_core::{Exit, ExitStatus, Input, Output, State, Transition};
-use framebridge_daemon::{Context, Tasks, notify};
-use framebridge_ipc::{Identity, Keeper, Listener, Peer};
+use framebridge_core::{Exit, ExitStatus, Input, Output, State};
+use framebridge_daemon::{Context, Tasks, last_words, notify};
+use framebridge_ipc::{Identity, Keeper, Listener, Peer, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
     supervisor::{Progress, SupervisorAnswer, SupervisorRequest},
@@ -19,6 +23,7 @@ use tokio::{
 
 use crate::{
     child::{Child, Mark},
+    journal::{Journal, Note},
     launcher::Launcher,
     ledger::{Entry, Ledger},
     lock::Lock,
@@ -63,6 +68,10 @@ pub struct App {
     slots: Vec<Slot>,
     launcher: Launcher,
     ledger: Ledger,
+    journal: Journal,
+    keeper: Arc<Keeper>,
+    stop_timeout: Duration,
+    dir: RuntimeDir,
     exits: JoinSet<End>,
     events: mpsc::Receiver<Event>,
     probed: watch::Sender<Target>,
@@ -88,12 +97,15 @@ impl App {
         let lock = Lock::take(dir.path()).context("becoming the supervisor")?;
         let identity = Identity::new(Role::Supervisor);
         let listener = Listener::bind(&dir.socket(Role::Supervisor, None), &identity).await?;
-        let keeper = Keeper::bind(&dir, &identity).await?;
+        let keeper = Arc::new(Keeper::bind(&dir, &identity).await?);
+        let (journal, writer) = Journal::open(dir.path());
         let launcher = Launcher::new(&dir, args.forward())?;
         let (sender, events) = mpsc::channel(QUEUE);
         let (probed, target) = watch::channel(None);
         let rules = &settings.supervisor;
-        tasks.spawn(async move { keeper.serve().await });
+        let kept = Arc::clone(&keeper);
+        tasks.spawn(async move { kept.serve().await });
+        tasks.spawn_graceful(writer.run());
         tasks.spawn(probe::watch(
             target,
             sender.clone(),
@@ -106,6 +118,10 @@ impl App {
             slots: slots(&settings, now, seeds(&identity)),
             launcher,
             ledger: Ledger::of(dir.path()),
+            journal,
+            keeper,
+            stop_timeout: rules.stop_timeout,
+            dir,
             exits: JoinSet::new(),
             events,
             probed,
@@ -131,7 +147,7 @@ impl App {
             tokio::select! {
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
-                    self.each_slot(|slot, now| slot.stop(STOP_PATIENCE, now));
+                    self.each_slot(|slot, now| slot.process.handle(Input::Stop { patience: STOP_PATIENCE }, now));
                 }
                 Some(end) = self.exits.join_next() => self.on_end(end.context("watching a process")?),
                 Some(event) = self.events.recv() => self.on_event(event),
@@ -141,13 +157,25 @@ impl App {
             }
             notify::alive();
         }
-        self.ledger.close();
+        self.clear_away();
         ensure!(
             self.tasks.end(TASKS_LIMIT).await,
             "a task did not end within {} ms",
             TASKS_LIMIT.as_millis()
         );
         Ok(())
+    }
+
+    /// Nothing lives any more: what the processes and we ourselves left in the runtime directory goes, but for the
+    /// journal.
+    fn clear_away(&mut self) {
+        for slot in &self.slots {
+            // What was killed could not remove its own.
+            _ = fs::remove_file(self.dir.socket(slot.role, slot.stream_name()));
+        }
+        last_words::clear(&self.dir);
+        self.ledger.close();
+        self.journal.close();
     }
 
     fn next_timeout(&self) -> Instant {
@@ -162,15 +190,22 @@ impl App {
     fn take_over(&mut self, now: Instant) {
         for Entry { name, mark } in self.ledger.living() {
             let Some(child) = Child::adopt(mark) else { continue };
-            match self.slots.iter().position(|slot| slot.name == name) {
-                Some(index) => self.adopt(index, child, now),
-                None => {
-                    tracing::info!(name, pid = mark.pid, "ended: it is not configured any more");
-                    child.signal(Signal::TERM);
-                }
-            }
+            let index = self.slots.iter().position(|slot| slot.name == name).unwrap_or_else(|| {
+                self.slots.push(Slot::leftover(name, now));
+                self.slots.len() - 1
+            });
+            self.adopt(index, child, now);
         }
-        self.each_slot(|slot, now| slot.process.handle(Input::Start, now));
+        last_words::clear(&self.dir);
+        let patience = self.stop_timeout;
+        self.each_slot(|slot, now| {
+            let wish = if slot.is_leftover() {
+                Input::Stop { patience }
+            } else {
+                Input::Start
+            };
+            slot.process.handle(wish, now);
+        });
     }
 }
 
@@ -202,7 +237,9 @@ impl App {
                 None => return,
             },
         };
-        self.slots[index].report(progress, now);
+        if let Some(note) = self.slots[index].report(progress, now) {
+            self.tell(note);
+        }
         self.settle(index, now);
     }
 
@@ -235,6 +272,21 @@ impl App {
                 self.settle(index, now);
                 Ok(SupervisorAnswer::Done)
             }
+            SupervisorRequest::Resume { process } => {
+                let index = self.named(&process)?;
+                self.slots[index].process.handle(Input::Resume, now);
+                self.settle(index, now);
+                Ok(SupervisorAnswer::Done)
+            }
+            SupervisorRequest::Events { after } => Ok(SupervisorAnswer::Events(self.journal.after(after))),
+            SupervisorRequest::Why { stream } => status::why(&self.slots, &stream, now)
+                .map(SupervisorAnswer::Why)
+                .ok_or_else(|| {
+                    Refusal::new(
+                        RefusalKind::NotFound,
+                        format!("no stream is called `{stream}`: see `bridgectl status`"),
+                    )
+                }),
         }
     }
 
@@ -289,8 +341,13 @@ impl App {
                 Output::Spawn { .. } => self.apply_spawn(index, now),
                 Output::Terminate { .. } => self.apply_signal(index, Signal::TERM),
                 Output::Kill { .. } => self.apply_signal(index, Signal::KILL),
-                Output::Changed(Transition { from, to, cause }) => {
-                    tracing::info!("{}: {from} -> {to}: {cause}", self.slots[index].name);
+                Output::Changed(transition) => {
+                    let note = self.slots[index].change(&transition, now);
+                    self.tell(note);
+                    if transition.to == State::Parked {
+                        // Nobody will take its connections up soon: those at the other end may know.
+                        self.keeper.forget(self.slots[index].role);
+                    }
                 }
             }
         }
@@ -299,9 +356,21 @@ impl App {
             .send_if_modified(|before| std::mem::replace(before, target) != target);
     }
 
+    fn tell(&mut self, note: Note) {
+        let Note {
+            process,
+            what,
+            verdict,
+            action,
+            ..
+        } = &note;
+        tracing::info!("{process}: {what}: {verdict}; {action}");
+        self.journal.note(note);
+    }
+
     fn apply_spawn(&mut self, index: usize, now: Instant) {
         let slot = &mut self.slots[index];
-        match self.launcher.start(slot.role, slot.stream_name()) {
+        match self.launcher.start(slot.role, slot.stream_name(), slot.given_up()) {
             Ok(child) => {
                 let pid = self.occupy(index, child, now);
                 self.slots[index].process.handle(Input::Spawned { pid }, now);
@@ -322,8 +391,9 @@ impl App {
     }
 
     fn adopt(&mut self, index: usize, child: Child, now: Instant) {
+        let started_at = child.mark.started_at(now);
         let pid = self.occupy(index, child, now);
-        self.slots[index].process.handle(Input::Adopt { pid }, now);
+        self.slots[index].process.handle(Input::Adopt { pid, started_at }, now);
         self.settle(index, now);
     }
 

@@ -8,15 +8,20 @@ use std::{
     },
     process::{Command, Stdio},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use framebridge_core::ExitStatus;
 use rustix::{
     io::Errno,
     process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid},
+    time::{ClockId, clock_gettime},
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{Interest, unix::AsyncFd};
+
+/// What `/proc` counts time in: USER_HZ is 100 on every Linux.
+const TICK: Duration = Duration::from_millis(10);
 
 /// A process, from its start or adoption on. Clones are the same process.
 #[derive(Debug, Clone)]
@@ -43,6 +48,14 @@ impl Mark {
         let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let (state, started) = (*fields.first()?, fields.get(19)?.parse().ok()?);
         (!matches!(state, "Z" | "X")).then_some(Self { pid, started })
+    }
+
+    /// When it was started, on the clock of `now`.
+    pub(crate) fn started_at(self, now: Instant) -> Instant {
+        let boot = clock_gettime(ClockId::Boottime);
+        let since_boot = Duration::try_from(boot).unwrap_or_default();
+        let started = u32::try_from(self.started).map_or(since_boot, |ticks| TICK * ticks);
+        now.checked_sub(since_boot.saturating_sub(started)).unwrap_or(now)
     }
 }
 

@@ -1,18 +1,15 @@
 //! What is started, and how.
 
-use std::{
-    env,
-    ffi::OsString,
-    io,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, ffi::OsString, io, path::PathBuf, process::Command};
 
 use anyhow::Context as _;
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::{Role, StreamName};
 
-use crate::child::Child;
+use crate::{
+    child::Child,
+    ladder::{self, Rung},
+};
 
 /// Names another directory of binaries than the supervisor's own.
 const BIN_DIR: &str = "FRAMEBRIDGE_BIN_DIR";
@@ -42,19 +39,24 @@ impl Launcher {
         })
     }
 
-    /// Starts a process of `role`; an encoder for `stream`.
-    pub(crate) fn start(&self, role: Role, stream: Option<&StreamName>) -> io::Result<Child> {
+    /// Starts a process of `role`; an encoder for `stream`, doing without what is given up.
+    pub(crate) fn start(&self, role: Role, stream: Option<&StreamName>, given_up: &[Rung]) -> io::Result<Child> {
+        let overrides = stream
+            .map(|stream| ladder::overrides(stream, given_up))
+            .unwrap_or_default();
         let path = self.executable(role);
         #[expect(clippy::disallowed_methods, reason = "the one place where processes are started")]
         let mut command = Command::new(&path);
         command
             .args(stream.map(StreamName::as_str))
             .args(&self.arguments)
+            .args(overrides.arguments)
+            .envs(overrides.environment)
             .env("FRAMEBRIDGE_RUNTIME_DIR", &self.runtime_dir);
         Child::spawn(&mut command).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     }
 
     fn executable(&self, role: Role) -> PathBuf {
-        Path::new(&self.bin_dir).join(role.as_str())
+        self.bin_dir.join(role.as_str())
     }
 }

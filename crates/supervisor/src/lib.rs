@@ -8,6 +8,8 @@
 mod app;
 mod child;
 mod cli;
+mod journal;
+mod ladder;
 mod launcher;
 mod ledger;
 mod lock;

@@ -1,12 +1,20 @@
 //! A place for one process: what should run there, what does, and what it last said.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use framebridge_config::{Settings, Stream, Supervise};
-use framebridge_core::{BackoffConfig, CrashLoopConfig, Heartbeats, Input, Process, ProcessConfig, State, StreamWatch};
+use framebridge_core::{
+    BackoffConfig, CrashLoopConfig, EscalationConfig, Heartbeats, Input, Process, ProcessConfig, State, StreamVerdict,
+    StreamWatch, Transition,
+};
 use framebridge_proto::{Role, StreamName, process_name, supervisor::Progress};
 
-use crate::{child::Child, probe::Target};
+use crate::{
+    child::Child,
+    journal::Note,
+    ladder::{self, Rung},
+    probe::Target,
+};
 
 /// A place for one process. It is empty between two lives.
 #[derive(Debug)]
@@ -21,6 +29,12 @@ pub(crate) struct Slot {
     pub(crate) report: Option<Report>,
     /// For an encoder.
     pub(crate) watch: Option<StreamWatch>,
+    /// What its encoder can do without, first what hurts least.
+    rungs: Vec<Rung>,
+    /// Since when it has not run, though it should.
+    absent_since: Option<Instant>,
+    /// Since when its stream has not been well, though its process runs.
+    troubled_since: Option<Instant>,
 }
 
 /// What a process last said.
@@ -39,14 +53,27 @@ impl Report {
 
 /// The places that the settings ask for: signaling, the encoders, the bridge.
 pub(crate) fn slots(settings: &Settings, now: Instant, mut seed: impl FnMut() -> u64) -> Vec<Slot> {
-    let mut slot = |role, stream: Option<&Stream>| Slot {
-        name: process_name(role, stream.map(|stream| &stream.name)),
-        role,
-        stream: stream.cloned(),
-        process: Process::new(policy(&settings.supervisor), now, seed()),
-        child: None,
-        report: None,
-        watch: None,
+    let policy = policy(&settings.supervisor);
+    let mut slot = |role, stream: Option<&Stream>| {
+        let rungs = stream.map(ladder::rungs).unwrap_or_default();
+        let escalation = EscalationConfig {
+            rungs: rungs.len(),
+            ..policy.escalation
+        };
+        let process = Process::new(
+            ProcessConfig {
+                escalation,
+                ..policy.clone()
+            },
+            now,
+            seed(),
+        );
+        let name = process_name(role, stream.map(|stream| &stream.name));
+        Slot {
+            stream: stream.cloned(),
+            rungs,
+            ..Slot::new(name, role, process)
+        }
     };
     let mut slots = vec![slot(Role::Signaling, None)];
     slots.extend(settings.streams.iter().map(|stream| slot(Role::Encoder, Some(stream))));
@@ -69,6 +96,10 @@ fn policy(settings: &Supervise) -> ProcessConfig {
             cooldown: settings.cooldown,
             cooldown_cap: settings.cooldown_cap,
         },
+        escalation: EscalationConfig {
+            climb_after: settings.healthy_after,
+            ..defaults.escalation
+        },
         heartbeats: Heartbeats {
             missed: settings.missed_heartbeats,
             stale: settings.stale_heartbeats,
@@ -81,6 +112,37 @@ fn policy(settings: &Supervise) -> ProcessConfig {
 }
 
 impl Slot {
+    /// An empty place.
+    pub(crate) fn new(name: String, role: Role, process: Process) -> Self {
+        Self {
+            name,
+            role,
+            stream: None,
+            process,
+            child: None,
+            report: None,
+            watch: None,
+            rungs: Vec::new(),
+            absent_since: None,
+            troubled_since: None,
+        }
+    }
+
+    /// A place for a process that nobody wants any more, until it has ended.
+    pub(crate) fn leftover(name: String, now: Instant) -> Self {
+        Self::new(name, Role::Encoder, Process::new(ProcessConfig::default(), now, 0))
+    }
+
+    /// What is given up now, first what hurts least.
+    pub(crate) fn given_up(&self) -> &[Rung] {
+        &self.rungs[..self.process.snapshot().rung.min(self.rungs.len())]
+    }
+
+    /// Whether it is one that nobody wants any more.
+    pub(crate) fn is_leftover(&self) -> bool {
+        self.role == Role::Encoder && self.stream.is_none()
+    }
+
     /// Its stream's name, for an encoder.
     pub(crate) fn stream_name(&self) -> Option<&StreamName> {
         self.stream.as_ref().map(|stream| &stream.name)
@@ -115,24 +177,93 @@ impl Slot {
         self.watch = stall_timeout.map(|timeout| StreamWatch::new(timeout, now));
     }
 
-    /// Takes in a report of the process that lives here.
-    pub(crate) fn report(&mut self, progress: Progress, now: Instant) {
+    /// Takes in a report of the process that lives here. What there is to tell, if its stream fell ill or got well.
+    pub(crate) fn report(&mut self, progress: Progress, now: Instant) -> Option<Note> {
         self.process.handle(Input::Beat, now);
-        if let (Progress::Encoder(encoder), Some(watch)) = (&progress, &mut self.watch)
-            && watch.observe(encoder, now)
-        {
-            self.process.handle(
-                Input::Wedged {
-                    why: watch.verdict().to_string(),
-                },
-                now,
-            );
+        let mut note = None;
+        if let (Progress::Encoder(encoder), Some(watch)) = (&progress, &mut self.watch) {
+            let before = watch.verdict().clone();
+            let wedged = watch.observe(encoder, now);
+            let verdict = watch.verdict().clone();
+            if wedged {
+                self.process.handle(
+                    Input::Wedged {
+                        why: verdict.to_string(),
+                    },
+                    now,
+                );
+            }
+            note = self.turn(&before, &verdict, now);
         }
         self.report = Some(Report { progress, at: now });
+        note
     }
 
-    /// Tells it to end, and to be gone after `patience`.
-    pub(crate) fn stop(&mut self, patience: Duration, now: Instant) {
-        self.process.handle(Input::Stop { patience }, now);
+    /// What there is to tell of a stream whose verdict was `before` and is `verdict` now.
+    fn turn(&mut self, before: &StreamVerdict, verdict: &StreamVerdict, now: Instant) -> Option<Note> {
+        if before.fault() == verdict.fault() {
+            return None;
+        }
+        let recovery = match verdict.fault() {
+            Some(_) => {
+                self.troubled_since.get_or_insert(now);
+                None
+            }
+            None => self
+                .troubled_since
+                .take()
+                .map(|since| now.saturating_duration_since(since)),
+        };
+        let name = |verdict: &StreamVerdict| verdict.fault().unwrap_or("well");
+        Some(Note {
+            process: self.name.clone(),
+            what: format!("stream {} -> {}", name(before), name(verdict)),
+            verdict: verdict.to_string(),
+            action: verdict.remedy().to_owned(),
+            recovery,
+        })
+    }
+
+    /// What there is to tell of a change of the process's state.
+    pub(crate) fn change(&mut self, transition: &Transition, now: Instant) -> Note {
+        let Transition { from, to, cause } = transition;
+        let recovery = match to {
+            State::Stalled | State::BackingOff | State::Parked => {
+                self.absent_since.get_or_insert(now);
+                None
+            }
+            State::Running | State::Stopped => self
+                .absent_since
+                .take()
+                .map(|since| now.saturating_duration_since(since)),
+            State::Starting | State::Stopping => None,
+        };
+        Note {
+            process: self.name.clone(),
+            what: format!("{from} -> {to}"),
+            verdict: cause.to_string(),
+            action: self.remedy(*to, now),
+            recovery: recovery.filter(|_| *to == State::Running),
+        }
+    }
+
+    /// What is done about it in `state`.
+    fn remedy(&self, state: State, now: Instant) -> String {
+        let wait = self
+            .process
+            .snapshot()
+            .next_try_at
+            .map(|at| at.saturating_duration_since(now).as_secs_f64());
+        match (state, wait) {
+            (State::Running | State::Stopped, _) => "nothing to do".into(),
+            (State::Starting, _) => match self.given_up().last() {
+                Some(rung) => format!("started with {}", rung.what),
+                None => "started".into(),
+            },
+            (State::Stalled, _) => "ended, to be started again".into(),
+            (State::Stopping, _) => "told to end".into(),
+            (State::BackingOff | State::Parked, Some(wait)) => format!("started again in {wait:.1} s"),
+            (State::BackingOff | State::Parked, None) => "left alone until somebody resumes it".into(),
+        }
     }
 }

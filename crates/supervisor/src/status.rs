@@ -4,23 +4,25 @@ use std::{process, time::Instant};
 
 use framebridge_core::{Snapshot, State, StreamVerdict};
 use framebridge_proto::{
-    Role,
+    Role, StreamName,
     encoder::SourceState,
     status::{BridgeStatus, Overall, ProcessStatus, Status, StreamStatus},
-    supervisor::{BridgeProgress, EncoderProgress, Progress, SignalingProgress, StreamDelivery},
+    supervisor::{BridgeProgress, EncoderProgress, Progress, SignalingProgress, StreamDelivery, Why},
 };
 
 use crate::slot::{Report, Slot};
 
 /// The whole picture as it is `now`.
 pub(crate) fn picture(slots: &[Slot], started_at: Instant, now: Instant) -> Status {
-    let signaling = slots.iter().find(|slot| slot.role == Role::Signaling);
+    let signaling = signaling(slots);
     let streams: Vec<_> = slots
         .iter()
         .filter_map(|slot| Some(Picture::of(slot, signaling)?.draw(now)))
         .collect();
     let served = signaling.is_some_and(|slot| slot.state() == State::Running);
-    let processes_run = slots.iter().all(|slot| slot.state() == State::Running);
+    let processes_run = slots
+        .iter()
+        .all(|slot| slot.is_leftover() || slot.state() == State::Running);
     let overall = if !served || !streams.iter().any(|(_, condition)| *condition != Condition::Dark) {
         Overall::Down
     } else if processes_run && streams.iter().all(|(_, condition)| *condition == Condition::Well) {
@@ -34,7 +36,12 @@ pub(crate) fn picture(slots: &[Slot], started_at: Instant, now: Instant) -> Stat
             .and_then(signaling_progress)
             .map(|progress| progress.http.clone()),
         processes: std::iter::once(own_row(started_at, now))
-            .chain(slots.iter().map(|slot| row(slot, now)))
+            .chain(
+                slots
+                    .iter()
+                    .filter(|slot| !slot.is_leftover())
+                    .map(|slot| row(slot, now)),
+            )
             .collect(),
         streams: streams.into_iter().map(|(stream, _)| stream).collect(),
         bridge: bridge(slots),
@@ -57,8 +64,7 @@ struct Picture<'a> {
     stream: &'a framebridge_config::Stream,
     encoder: Option<(&'a EncoderProgress, &'a Report)>,
     delivery: Option<&'a StreamDelivery>,
-    /// What keeps viewers from it though its encoder is well.
-    unserved: Option<String>,
+    signaling: Option<&'a Slot>,
 }
 
 impl<'a> Picture<'a> {
@@ -71,22 +77,19 @@ impl<'a> Picture<'a> {
         let delivery = signaling
             .and_then(signaling_progress)
             .and_then(|progress| progress.streams.iter().find(|delivery| delivery.stream == stream.name));
-        let unserved = signaling
-            .filter(|slot| slot.state() != State::Running)
-            .map(|slot| format!("nobody can watch: {}", trouble(slot)));
         Some(Self {
             slot,
             stream,
             encoder,
             delivery,
-            unserved,
+            signaling,
         })
     }
 
     fn draw(&self, now: Instant) -> (StreamStatus, Condition) {
         let quality = self.encoder.map_or(self.stream.quality, |(encoder, _)| encoder.quality);
         let encoder = self.encoder.map(|(encoder, _)| encoder);
-        let (condition, verdict) = self.verdict();
+        let (condition, verdict) = self.verdict(now);
         let last_frame_age_ms = self
             .encoder
             .and_then(|(encoder, report)| Some(encoder.encoded.age_ms?.saturating_add(report.age_ms(now))));
@@ -108,63 +111,101 @@ impl<'a> Picture<'a> {
         (status, condition)
     }
 
-    /// How it is, in one sentence that names the stage that stands still and what is being done about it.
-    fn verdict(&self) -> (Condition, String) {
-        let snapshot = self.slot.process.snapshot();
-        if snapshot.state != State::Running {
-            let condition = if snapshot.state == State::Starting {
+    /// How it is, in one sentence that names the stage that stands still, since when, and what is being done.
+    fn verdict(&self, now: Instant) -> (Condition, String) {
+        let state = self.slot.state();
+        if state != State::Running {
+            let condition = if state == State::Starting {
                 Condition::Faulty
             } else {
                 Condition::Dark
             };
-            return (condition, trouble(self.slot));
+            return (condition, trouble(self.slot, now));
+        }
+        if let Some(signaling) = self.signaling.filter(|slot| slot.state() != State::Running) {
+            return (
+                Condition::Faulty,
+                format!("nobody can watch: {}", trouble(signaling, now)),
+            );
         }
         let Some(watch) = &self.slot.watch else {
             return (Condition::Faulty, "not heard of yet".into());
         };
         let verdict = watch.verdict();
-        let (condition, sentence) = match verdict {
-            StreamVerdict::Well(SourceState::Unavailable { reason, .. }) => (
-                Condition::Dark,
-                format!("source unavailable: {reason}; it is tried again by itself"),
-            ),
-            StreamVerdict::Well(SourceState::Idle) => (Condition::Well, "idle: it starts with its first viewer".into()),
-            StreamVerdict::Well(SourceState::Opening) => (Condition::Well, "its source is being opened".into()),
-            StreamVerdict::Well(SourceState::Paused) => (Condition::Well, "paused on request".into()),
-            StreamVerdict::Well(SourceState::Live) => (Condition::Well, "live".into()),
-            StreamVerdict::SourceSilent { .. } => (
-                Condition::Faulty,
-                format!("{verdict}; its encoder is restarted if that goes on"),
-            ),
-            StreamVerdict::EncoderWedged { .. } => (Condition::Faulty, format!("{verdict}; it is being restarted")),
-            StreamVerdict::SubscriberSlow => (
-                Condition::Faulty,
-                format!("{verdict}; it is skipped to the next keyframe"),
-            ),
+        let condition = match verdict {
+            StreamVerdict::Well(SourceState::Unavailable { .. }) => Condition::Dark,
+            StreamVerdict::Well(_) => Condition::Well,
+            StreamVerdict::SourceSilent { .. }
+            | StreamVerdict::EncoderWedged { .. }
+            | StreamVerdict::SubscriberSlow => Condition::Faulty,
         };
-        match &self.unserved {
-            Some(unserved) => (Condition::Faulty, unserved.clone()),
-            None => (condition, sentence),
+        match (condition, self.slot.given_up().last()) {
+            (Condition::Well, None) => (condition, verdict.to_string()),
+            (Condition::Well, Some(rung)) => {
+                let why = self
+                    .slot
+                    .process
+                    .snapshot()
+                    .last_end
+                    .map_or_else(String::new, |cause| format!(" ({cause})"));
+                let sentence = format!("{verdict}, with {}, since its encoder failed too often{why}", rung.what);
+                (
+                    Condition::Faulty,
+                    format!("{sentence}; more is tried after a healthy while"),
+                )
+            }
+            (Condition::Faulty | Condition::Dark, _) => (condition, format!("{verdict}; {}", verdict.remedy())),
         }
     }
 }
 
-/// Why a process is not there and what follows, in one sentence.
-fn trouble(slot: &Slot) -> String {
-    let snapshot = slot.process.snapshot();
-    let next = match snapshot.state {
-        State::Starting => "is starting",
-        State::Stalled => "is being ended",
-        State::Stopping => "is stopping on request",
-        State::Stopped => "is stopped on request",
-        State::BackingOff => "is started again in a moment",
-        State::Parked if snapshot.next_try_at.is_some() => "failed too often and rests before the next try",
-        State::Parked => "is not tried again until somebody mends it and says so",
-        State::Running => "is running",
+/// How a stream is.
+pub(crate) fn why(slots: &[Slot], stream: &StreamName, now: Instant) -> Option<Why> {
+    let slot = slots.iter().find(|slot| slot.stream_name() == Some(stream))?;
+    let (condition, sentence) = Picture::of(slot, signaling(slots))?.verdict(now);
+    Some(Why {
+        well: condition == Condition::Well,
+        sentence,
+    })
+}
+
+fn signaling(slots: &[Slot]) -> Option<&Slot> {
+    slots.iter().find(|slot| slot.role == Role::Signaling)
+}
+
+/// Why a process does not run, since when, and what follows.
+fn trouble(slot: &Slot, now: Instant) -> String {
+    let Snapshot {
+        state,
+        since,
+        last_end,
+        next_try_at,
+        ..
+    } = slot.process.snapshot();
+    let lasted = now.saturating_duration_since(since).as_secs_f64();
+    let wait = next_try_at.map(|at| at.saturating_duration_since(now).as_secs_f64());
+    let follows = match (state, wait) {
+        (State::Starting, _) => format!("has been starting for {lasted:.1} s"),
+        (State::Running, _) => "runs".into(),
+        (State::Stalled, _) => format!("stands still and has been told to end {lasted:.1} s ago"),
+        (State::Stopping, _) => "is stopping on request".into(),
+        (State::Stopped, _) => "is stopped on request".into(),
+        (State::BackingOff, wait) => {
+            format!(
+                "ended {lasted:.1} s ago and is started again in {:.1} s",
+                wait.unwrap_or_default()
+            )
+        }
+        (State::Parked, Some(wait)) => {
+            format!("failed too often, rests since {lasted:.0} s and is tried again in {wait:.0} s")
+        }
+        (State::Parked, None) => {
+            format!("ended {lasted:.0} s ago and is not tried again until it is mended and `bridgectl resume`d")
+        }
     };
-    match &snapshot.last_end {
-        Some(cause) if snapshot.state != State::Running => format!("{} {next}: {cause}", slot.name),
-        Some(_) | None => format!("{} {next}", slot.name),
+    match last_end {
+        Some(cause) => format!("{} {follows}: {cause}", slot.name),
+        None => format!("{} {follows}", slot.name),
     }
 }
 

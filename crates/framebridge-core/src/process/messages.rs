@@ -95,6 +95,8 @@ pub enum Input {
     Adopt {
         /// The process.
         pid: u32,
+        /// When it was started, by its start time.
+        started_at: Instant,
     },
     /// [`Output::Spawn`] was carried out.
     Spawned {
@@ -252,9 +254,11 @@ pub enum Reason {
 pub struct Snapshot {
     /// Where it is in its life.
     pub state: State,
+    /// Since when.
+    pub since: Instant,
     /// Its pid, while there is a process.
     pub pid: Option<u32>,
-    /// When it was started or adopted, while there is a process.
+    /// When it was started, while there is a process.
     pub started_at: Option<Instant>,
     /// Times it was started again.
     pub restarts: u64,

@@ -123,7 +123,10 @@ impl World {
 
     fn adopt(&mut self) -> Input {
         let pid = self.spawn();
-        Input::Adopt { pid }
+        Input::Adopt {
+            pid,
+            started_at: self.now,
+        }
     }
 
     fn answer(&mut self) -> Option<Input> {

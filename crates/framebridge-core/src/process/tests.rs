@@ -249,7 +249,10 @@ fn stop_while_it_is_being_started_ends_what_comes_of_the_start() {
 #[test]
 fn adopted_process_runs_and_is_watched_like_any_other() {
     let mut bench = Bench::new(ProcessConfig::default());
-    bench.give(Input::Adopt { pid: 42 });
+    bench.give(Input::Adopt {
+        pid: 42,
+        started_at: bench.now,
+    });
     assert_eq!(
         (bench.state(), bench.process.snapshot().pid),
         (State::Running, Some(42))

@@ -1,0 +1,139 @@
+//! What an encoder can do without: the rungs that core's escalation goes down after a crash loop, as environment and
+//! flags for its next start. The configuration itself is not touched.
+
+use std::ffi::OsString;
+
+use framebridge_config::{EncoderChoice, Stream};
+use framebridge_proto::StreamName;
+
+/// Half of the default's edge: a quarter of the work.
+const LOW_EDGE: u32 = 640;
+
+/// What a television shows without a signal; needs no device, no font and next to no time.
+const SLATE: &str = "lavfi:smptebars=size=640x360:rate=5";
+
+/// One thing given up, on top of those before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rung {
+    /// What is shown instead of what was asked for.
+    pub(crate) what: &'static str,
+    change: Change,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Change {
+    Software,
+    LowResolution,
+    Slate,
+}
+
+/// How an encoder is started differently.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Overrides {
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// What `stream` can do without, first what hurts least.
+pub(crate) fn rungs(stream: &Stream) -> Vec<Rung> {
+    let software = Rung {
+        what: "software encoding",
+        change: Change::Software,
+    };
+    let low = Rung {
+        what: "a lower resolution",
+        change: Change::LowResolution,
+    };
+    let slate = Rung {
+        what: "a slate instead of the source",
+        change: Change::Slate,
+    };
+    let mut rungs = Vec::new();
+    if stream.encoder != EncoderChoice::Software {
+        rungs.push(software);
+    }
+    if stream.quality.longest_edge > LOW_EDGE {
+        rungs.push(low);
+    }
+    rungs.push(slate);
+    rungs
+}
+
+/// What the encoder of `stream` has to be told for all of `rungs` to hold.
+pub(crate) fn overrides(stream: &StreamName, rungs: &[Rung]) -> Overrides {
+    let mut overrides = Overrides::default();
+    // As `framebridge-config` spells a key of a stream.
+    let variable = |key: &str| {
+        format!("FRAMEBRIDGE_STREAMS_{stream}_{key}")
+            .to_uppercase()
+            .replace('-', "_")
+    };
+    for rung in rungs {
+        match rung.change {
+            Change::Software => overrides.environment.push((variable("encoder"), "software".into())),
+            Change::LowResolution => {
+                overrides
+                    .environment
+                    .push((variable("longest_edge"), LOW_EDGE.to_string()));
+            }
+            // The last flag for a stream wins over those before it, and over file and environment.
+            Change::Slate => overrides
+                .arguments
+                .extend(["--stream".into(), format!("{stream}={SLATE}").into()]),
+        }
+    }
+    overrides
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_config::Settings;
+
+    use super::*;
+
+    fn stream(text: &str) -> Stream {
+        let input = framebridge_config::Input {
+            file: "test",
+            text,
+            ..Default::default()
+        };
+        Settings::parse(&input).expect("good settings").streams.remove(0)
+    }
+
+    #[test]
+    fn what_is_given_up_already_is_no_rung() {
+        let names = |text| rungs(&stream(text)).iter().map(|rung| rung.what).collect::<Vec<_>>();
+        let all = [
+            "software encoding",
+            "a lower resolution",
+            "a slate instead of the source",
+        ];
+        assert_eq!(names("[streams.a]\nsource = \"test:\"\n"), all);
+        assert_eq!(
+            names("[streams.a]\nsource = \"test:\"\nencoder = \"software\"\nlongest_edge = 640\n"),
+            all[2..]
+        );
+    }
+
+    #[test]
+    fn overrides_are_understood_by_the_configuration_they_change() {
+        let text = "[streams.front-door]\nsource = \"v4l2:/dev/video0\"\n";
+        let before = stream(text);
+        let Overrides { environment, arguments } = overrides(&before.name, &rungs(&before));
+        let flags: Vec<_> = arguments
+            .into_iter()
+            .filter_map(|flag| flag.into_string().ok())
+            .collect();
+        assert_eq!(flags[0], "--stream");
+        let input = framebridge_config::Input {
+            file: "test",
+            text,
+            env: environment.into_iter().collect(),
+            streams: &flags[1..],
+        };
+        let after = Settings::parse(&input).expect("good settings").streams.remove(0);
+        assert_eq!(after.encoder, EncoderChoice::Software);
+        assert_eq!(after.quality.longest_edge, LOW_EDGE);
+        assert_eq!(after.source.to_string(), SLATE);
+    }
+}
