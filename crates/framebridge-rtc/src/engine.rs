@@ -379,12 +379,14 @@ impl Handle {
         }
     }
 
-    /// Ends a session; false if there is none.
+    /// Ends a session; false if there is none. When this returns it is unknown and its place is free; the worker says
+    /// goodbye to the viewer after that.
     pub async fn leave(&self, session: &SessionId) -> bool {
-        let Some(worker) = self.shared.sessions().get(session).map(|entry| entry.worker) else {
+        let Some(ended) = self.shared.sessions().remove(session) else {
             return false;
         };
-        self.command(worker, Command::Leave(*session)).await
+        ended.stream.release();
+        self.command(ended.worker, Command::Leave(*session)).await
     }
 
     /// Sends a command; false if the engine has stopped.

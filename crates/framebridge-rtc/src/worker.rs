@@ -298,8 +298,10 @@ impl Worker {
             ViewerState::Closed(_) => {
                 channel.members.retain(|member| *member != slot);
                 self.viewers.remove(slot);
-                self.shared.sessions().remove(&session);
-                stream.release();
+                // One that was asked to leave has given its place back already.
+                if self.shared.sessions().remove(&session).is_some() {
+                    stream.release();
+                }
             }
             ViewerState::Connecting | ViewerState::Grace => {}
         }
