@@ -20,7 +20,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::{body, own_status, problem::Problem, shared::Shared, stream::Stream, whep::unavailable_problem};
+use crate::{
+    body, own_status,
+    problem::{Details, Problem},
+    shared::Shared,
+    stream::Stream,
+    whep::unavailable_problem,
+};
 
 /// How long a snapshot waits for a stream that it has just woken up.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(3);
@@ -147,7 +153,7 @@ pub(crate) async fn streams(State(shared): State<Arc<Shared>>) -> Json<StreamLis
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 200, body = StreamView),
-        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn stream(
@@ -166,11 +172,11 @@ pub(crate) async fn stream(
     request_body(content = QualityBody, content_type = "application/json"),
     responses(
         (status = 200, description = "The quality in force now.", body = QualityView),
-        (status = 400, description = "`field` names what is wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body has over 64 KiB.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no application/json.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`field` names what is wrong.", body = Details, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no application/json.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn put_quality(
@@ -203,8 +209,8 @@ pub(crate) async fn put_quality(
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 202, description = "It was asked for."),
-        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post_keyframe(
@@ -225,8 +231,8 @@ pub(crate) async fn post_keyframe(
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 200, description = "The picture.", content_type = "image/jpeg"),
-        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is no picture to be had now; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "There is no picture to be had now; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn snapshot(
@@ -342,12 +348,7 @@ mod tests {
     use super::*;
 
     fn field_of(body: &str) -> Option<String> {
-        let problem = quality_change(body.as_bytes()).expect_err("refused");
-        serde_json::to_value(problem)
-            .ok()?
-            .get("field")?
-            .as_str()
-            .map(str::to_owned)
+        quality_change(body.as_bytes()).expect_err("refused").field
     }
 
     #[test]

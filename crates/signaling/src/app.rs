@@ -101,9 +101,11 @@ impl App {
                 .collect(),
         );
         let http_stop = CancellationToken::new();
+        let router = routes::router(Arc::clone(&shared));
         tasks.spawn_graceful(server::serve(
             listener,
-            routes::router(Arc::clone(&shared)),
+            router,
+            server::Patience::default(),
             http_stop.clone(),
         ));
         spawn_heartbeats(&tasks, dir, identity, Arc::clone(&shared));

@@ -11,7 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{problem::Problem, shared::Shared};
+use crate::{
+    problem::{Details, Problem},
+    shared::Shared,
+};
 
 /// A file of `page/`: its name, its type, its text.
 type File = (&'static str, &'static str, &'static str);
@@ -63,7 +66,7 @@ pub(crate) async fn watch(
     responses(
         (status = 200, description = "The file."),
         (status = 304, description = "It is as If-None-Match has it."),
-        (status = 404, description = "There is no such file.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such file.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn part(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {

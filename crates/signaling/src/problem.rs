@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    body::Body,
+    Json,
     extract::Request,
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
@@ -15,17 +15,27 @@ use utoipa::ToSchema;
 const CONTENT_TYPE: &str = "application/problem+json";
 
 /// An answer that says what is wrong, for a person (`detail`) and for a program (`code`).
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone)]
 pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    /// The field of the request that is wrong.
+    pub(crate) field: Option<String>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A [`Problem`] on the wire.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Details {
     /// Always `about:blank`: `code` tells the kinds apart.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The status's own phrase.
     title: &'static str,
     /// The HTTP status.
-    #[serde(serialize_with = "as_number")]
-    #[schema(value_type = u16)]
-    status: StatusCode,
+    status: u16,
     /// What kind of problem it is, in one stable word.
     code: &'static str,
     /// One sentence for a person: what is wrong, and what to do about it where there is something.
@@ -33,15 +43,11 @@ pub(crate) struct Problem {
     /// The field of the request that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
-    #[serde(skip)]
-    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
             status,
             code,
             detail: detail.into(),
@@ -83,9 +89,18 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        // Strings and numbers only: there is nothing in it that can't be serialized.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
+        let details = Details {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail,
+            field: self.field,
+        };
+        let mut response = (self.status, Json(details)).into_response();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         response
             .headers_mut()
             .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -94,17 +109,15 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Outermost layer: makes a problem of an error that a library answered in its own words (405, a rejected path, ...).
-/// The library's headers stay, its words go.
+/// Outermost layer: makes a problem of an error that a library answered in its own words, which are plain text or none
+/// (405, a rejected path, ...). The library's headers stay, its words go.
 pub(crate) async fn seal(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    let is_problem = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value == CONTENT_TYPE);
-    if !is_error || is_problem {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_ours = kind.is_some_and(|kind| !kind.as_bytes().starts_with(b"text/plain"));
+    if !is_error || is_ours {
         return response;
     }
     let (code, detail) = match status {
@@ -120,9 +133,5 @@ pub(crate) async fn seal(request: Request, next: Next) -> Response {
         }
     }
     *problem.extensions_mut() = parts.extensions;
-    problem.map(Body::new)
-}
-
-fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(status.as_u16())
+    problem
 }

@@ -10,7 +10,12 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use crate::{api, guard, metrics, page, problem, problem::Problem, shared::Shared, whep};
+use crate::{
+    api, guard, metrics, page, problem,
+    problem::{Details, Problem},
+    shared::Shared,
+    whep,
+};
 
 /// A path and its methods.
 type Route = (&'static str, MethodRouter<Arc<Shared>>);
@@ -88,7 +93,7 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
         whep::get_endpoint, whep::post, whep::options_endpoint,
         whep::get_session, whep::patch, whep::delete, whep::options_session,
     ),
-    components(schemas(Problem)),
+    components(schemas(Details)),
     tags(
         (name = "whep", description = "Watching, by any WHEP player"),
         (name = "api", description = "State and control"),

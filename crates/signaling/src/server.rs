@@ -24,26 +24,39 @@ const MAX_CONNECTIONS: usize = 2048;
 /// Kept for peers on this machine, of the number above: the supervisor's probe has to get through whatever others do.
 const LOCAL_CONNECTIONS: usize = 256;
 
-/// How long a request's head may take to arrive, and a connection may idle between requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The longest request head, bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
 /// The most header fields of a request.
 const MAX_HEADERS: usize = 64;
 
-/// A connection is closed between two requests after this long, so that none is held for ever ...
-const LIFETIME: Duration = Duration::from_secs(300);
+/// How long a connection may take its time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For a request's head to arrive, and between two requests.
+    pub(crate) head: Duration,
+    /// In all; then it is closed between two requests ...
+    pub(crate) lifetime: Duration,
+    /// ... or cut after this much more, whatever it is at. The end of the server grants as much.
+    pub(crate) last_request: Duration,
+}
 
-/// ... and cut after this much more, whatever it is at. Requests under way at the end get as long as the latter.
-const LAST_REQUEST: Duration = Duration::from_secs(2);
+impl Default for Patience {
+    /// A browser on a bad mobile link sends a head within seconds; a page reconnects without anybody noticing.
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            lifetime: Duration::from_secs(300),
+            last_request: Duration::from_secs(2),
+        }
+    }
+}
 
 /// Pause after the system refused to accept, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `router` on `listener` until `stop`; returns once every connection has ended.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, router: Router, patience: Patience, stop: CancellationToken) {
     let places = Places::new();
     let mut connections = JoinSet::new();
     loop {
@@ -53,7 +66,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => match places.take(peer) {
                     Some(place) => {
-                        connections.spawn(connection(stream, router.clone(), stop.clone(), place));
+                        connections.spawn(connection(stream, router.clone(), patience, stop.clone(), place));
                     }
                     None => tracing::debug!("closed a connection over the limit"),
                 },
@@ -69,13 +82,19 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, _place: OwnedSemaphorePermit) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    patience: Patience,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(patience.head)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
@@ -83,13 +102,13 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, 
     let outcome = tokio::select! {
         outcome = connection.as_mut() => Some(outcome),
         () = stop.cancelled() => None,
-        () = sleep(LIFETIME) => None,
+        () = sleep(patience.lifetime) => None,
     };
     let outcome = match outcome {
         Some(outcome) => Ok(outcome),
         None => {
             connection.as_mut().graceful_shutdown();
-            timeout(LAST_REQUEST, connection).await
+            timeout(patience.last_request, connection).await
         }
     };
     if let Ok(Err(error)) = outcome {
@@ -125,7 +144,64 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    const QUICK: Patience = Patience {
+        head: Duration::from_millis(100),
+        lifetime: Duration::from_millis(300),
+        last_request: Duration::from_millis(100),
+    };
+
+    /// What a server with `patience` answers to `sent`, until it closes the connection.
+    async fn exchange(patience: Patience, sent: &[u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new()
+            .route("/", get(async || "here"))
+            .route("/slow", get(std::future::pending::<()>));
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, router, patience, CancellationToken::new()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(sent).await.unwrap();
+        let mut answer = Vec::new();
+        timeout(Duration::from_secs(10), client.read_to_end(&mut answer))
+            .await
+            .expect("closed in time")
+            .unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn head_that_does_not_arrive_ends_its_connection() {
+        assert_eq!(exchange(QUICK, b"GET / HTTP/1.1\r\nHost: loc").await, "");
+    }
+
+    #[tokio::test]
+    async fn connection_that_idles_after_a_request_is_closed() {
+        let answer = exchange(QUICK, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn request_that_never_ends_is_cut() {
+        assert_eq!(
+            exchange(QUICK, b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n").await,
+            ""
+        );
+    }
+
+    #[tokio::test]
+    async fn head_over_the_limit_is_refused() {
+        let head = format!(
+            "GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+            "x".repeat(MAX_HEAD)
+        );
+        let answer = exchange(QUICK, head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
 
     #[test]
     fn this_machine_gets_a_place_when_others_have_taken_theirs() {

@@ -12,7 +12,7 @@ use framebridge_rtc::{IfMatch, JoinError, Joined, PatchError, Patched, SessionId
 
 use crate::{
     body,
-    problem::Problem,
+    problem::{Details, Problem},
     shared::Shared,
     stream::{Stream, Unavailable},
 };
@@ -46,13 +46,13 @@ const DRAIN_RETRY: Duration = Duration::from_secs(1);
                 ("ETag" = String, description = "Strong entity tag of the session's ICE generation"),
                 ("Link" = String, description = "STUN and TURN servers, rel=\"ice-server\""),
             )),
-        (status = 400, description = "The offer is malformed.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The stream's source or encoder is unavailable now; see Retry-After.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body has over 64 KiB.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no application/sdp.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The offer has no H.264 that can be sent.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too many viewers, or shutting down; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The offer is malformed.", body = Details, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "The stream's source or encoder is unavailable now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no application/sdp.", body = Details, content_type = "application/problem+json"),
+        (status = 422, description = "The offer has no H.264 that can be sent.", body = Details, content_type = "application/problem+json"),
+        (status = 503, description = "Too many viewers, or shutting down; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post(
@@ -95,12 +95,12 @@ pub(crate) async fn post(
             content_type = "application/trickle-ice-sdpfrag", body = String,
             headers(("ETag" = String, description = "Strong entity tag of the new ICE generation"))),
         (status = 204, description = "The candidates were taken."),
-        (status = 400, description = "The fragment is malformed.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such session.", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "If-Match names another ICE generation.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body has over 64 KiB.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no application/trickle-ice-sdpfrag.", body = Problem, content_type = "application/problem+json"),
-        (status = 428, description = "If-Match is missing.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The fragment is malformed.", body = Details, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such session.", body = Details, content_type = "application/problem+json"),
+        (status = 412, description = "If-Match names another ICE generation.", body = Details, content_type = "application/problem+json"),
+        (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no application/trickle-ice-sdpfrag.", body = Details, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn patch(
@@ -139,7 +139,7 @@ pub(crate) async fn patch(
     ),
     responses(
         (status = 200, description = "The session has ended."),
-        (status = 404, description = "There is no such session (any more).", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such session (any more).", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn delete(
@@ -162,7 +162,7 @@ pub(crate) async fn delete(
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 204, description = "POST an offer here."),
-        (status = 404, description = "There is no such stream.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn get_endpoint(
@@ -183,7 +183,7 @@ pub(crate) async fn get_endpoint(
     responses(
         (status = 204, description = "The session is open.",
             headers(("ETag" = String, description = "Strong entity tag of the session's ICE generation"))),
-        (status = 404, description = "There is no such session (any more).", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such session (any more).", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn get_session(

@@ -1,0 +1,321 @@
+//! The API, and the document that describes all of HTTP.
+
+use std::collections::BTreeSet;
+
+use framebridge_daemon::Tasks;
+use framebridge_ipc::{Identity, Link, Listener, RuntimeDir};
+use framebridge_proto::{
+    Role,
+    status::{BridgeStatus, Overall, ProcessStatus, Status},
+    supervisor::{FromSupervisor, Progress, SupervisorAnswer, ToSupervisor},
+};
+use hyper::{Method, StatusCode};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    encoder::{Encoder, JPEG, Script},
+    site::Site,
+};
+
+const QUALITY: &str = "/api/v1/streams/test/quality";
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn health_needs_nobody_else() {
+    let site = Site::start().await;
+    let health = site.get("/api/v1/health").await;
+    assert_eq!(health.status, StatusCode::OK);
+    assert_eq!(health.json(), json!({"live": true, "ready": true}));
+}
+
+#[tokio::test]
+async fn streams_are_listed_with_what_is_known_of_them() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.shows("/api/v1/streams/test", |stream| stream["state"] == "idle")
+        .await;
+    let list = site.get("/api/v1/streams").await.json();
+    let names: Vec<_> = list["streams"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stream| &stream["name"])
+        .collect();
+    assert_eq!(names, ["door", "test"]);
+    let door = &list["streams"][0];
+    assert_eq!(
+        (&door["state"], &door["viewers"], &door["source"]),
+        (&json!("down"), &json!(0), &json!("test:"))
+    );
+
+    site.join("test").await;
+    let live = site
+        .shows("/api/v1/streams/test", |stream| stream["width"] == 1280)
+        .await;
+    assert_eq!(
+        (&live["state"], &live["encoder"], &live["whep"]),
+        (&json!("live"), &json!("scripted"), &json!("/whep/test"))
+    );
+    assert_eq!(live["reason"], json!(null));
+}
+
+#[tokio::test]
+async fn quality_is_set_once_and_the_wrong_field_is_named() {
+    let site = Site::start().await;
+    let put = async |body: &'static str| site.send(Method::PUT, QUALITY, &[JSON], body).await;
+    put(r#"{"fps": 15}"#).await.problem(409, "encoder_unavailable");
+
+    let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    encoder.sees("a link", |seen| seen.links == 1).await;
+    site.shows("/api/v1/streams/test", |stream| stream["state"] == "idle")
+        .await;
+    let set = json!({"bitrate": 2_500_000, "fps": 15, "longest_edge": 1280, "changed": true});
+    assert_eq!(put(r#"{"fps": 15}"#).await.json(), set);
+    let again = put(r#"{"fps": 15, "longest_edge": 1280}"#).await;
+    assert_eq!(
+        (again.status, again.json()["changed"].clone()),
+        (StatusCode::OK, json!(false))
+    );
+
+    assert_eq!(
+        put(r#"{"fps": 500}"#).await.problem(400, "invalid_quality")["field"],
+        "fps"
+    );
+    assert_eq!(
+        put(r#"{"fps": "15"}"#).await.problem(400, "invalid_quality")["field"],
+        "fps"
+    );
+    assert_eq!(
+        put(r#"{"bitrat": 1}"#).await.problem(400, "invalid_quality")["field"],
+        "bitrat"
+    );
+    put("{").await.problem(400, "invalid_quality");
+    site.send(Method::PUT, QUALITY, &[], "{}")
+        .await
+        .problem(415, "unsupported_media_type");
+    site.send(Method::PUT, QUALITY, &[JSON], "x".repeat(70_000))
+        .await
+        .problem(413, "body_too_large");
+    site.send(Method::PUT, "/api/v1/streams/nothing/quality", &[JSON], "{}")
+        .await
+        .problem(404, "unknown_stream");
+}
+
+#[tokio::test]
+async fn snapshot_starts_an_idle_stream_and_lets_it_go() {
+    let site = Site::start().await;
+    let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let snapshot = site.get("/api/v1/streams/test/snapshot.jpg").await;
+    assert_eq!(
+        (snapshot.status, snapshot.header("content-type")),
+        (StatusCode::OK, "image/jpeg")
+    );
+    assert_eq!(snapshot.body, JPEG);
+    assert_eq!(snapshot.header("cache-control"), "no-store");
+    encoder
+        .sees("the end of the subscription", |seen| {
+            seen.subscriptions == 1 && !seen.subscribed
+        })
+        .await;
+
+    let _failing = Encoder::start(&site.dir, "door", Script::Fails("no such camera")).await;
+    let refused = site.get("/api/v1/streams/door/snapshot.jpg").await;
+    assert_eq!(refused.problem(409, "stream_unavailable")["detail"], "no such camera");
+}
+
+#[tokio::test]
+async fn metrics_count_per_stream_and_per_process() {
+    let site = Site::start().await;
+    let supervisor = Supervisor::start(&site.dir).await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.join("test").await;
+    site.shows("/api/v1/streams/test", |stream| {
+        stream["frames_received"].as_u64() > Some(3)
+    })
+    .await;
+    let metrics = site.get("/metrics").await;
+    assert!(
+        metrics
+            .header("content-type")
+            .starts_with("application/openmetrics-text")
+    );
+    let text = metrics.text();
+    let value = |sample: &str| {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(sample))
+            .unwrap_or_else(|| panic!("no {sample} in {text}"));
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    for counter in [
+        "frames_encoded",
+        "frames_received",
+        "frames_sent",
+        "bytes_sent",
+        "packets_sent",
+        "packets_lost",
+        "packets_retransmitted",
+        "nacks",
+        "keyframe_requests",
+        "frames_dropped",
+    ] {
+        for stream in ["test", "door"] {
+            value(&format!("framebridge_{counter}_total{{stream=\"{stream}\"}} "));
+        }
+    }
+    assert!(value("framebridge_frames_encoded_total{stream=\"test\"} ") > 3);
+    assert_eq!(value("framebridge_frames_encoded_total{stream=\"door\"} "), 0);
+    assert_eq!(value("framebridge_viewers{stream=\"test\"} "), 1);
+    assert_eq!(value("framebridge_encoder_up{stream=\"door\"} "), 0);
+    assert_eq!(
+        value("framebridge_process_restarts_total{process=\"encoder-test\"} "),
+        7
+    );
+    assert!(text.ends_with("# EOF\n"));
+    supervisor.stop.cancel();
+}
+
+#[tokio::test]
+async fn status_is_the_supervisors_or_else_our_own_and_says_which() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let own = site
+        .shows("/api/v1/status", |status| status["streams"][1]["state"] == "idle")
+        .await;
+    assert_eq!(own["overall"], "degraded");
+    assert_eq!(own["processes"][0]["name"], "supervisor");
+    assert_eq!(own["processes"][0]["state"], "unreachable");
+    assert!(
+        own["processes"][0]["last_reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("supervisor.sock")),
+        "{own}"
+    );
+    assert_eq!(own["http"], site.address.to_string());
+    assert_eq!(own["streams"][0]["state"], "down");
+
+    let mut supervisor = Supervisor::start(&site.dir).await;
+    let theirs = site
+        .shows("/api/v1/status", |status| status["overall"] == "healthy")
+        .await;
+    assert_eq!(theirs["processes"][0]["restarts"], 7);
+
+    let progress = supervisor.heartbeats.recv().await.unwrap();
+    let Progress::Signaling(progress) = progress else {
+        panic!("{progress:?}")
+    };
+    assert_eq!(progress.http, site.address.to_string());
+    let streams: Vec<_> = progress.streams.iter().map(|stream| stream.stream.as_str()).collect();
+    assert_eq!(streams, ["door", "test"]);
+    supervisor.stop.cancel();
+}
+
+#[tokio::test]
+async fn document_and_routes_agree() {
+    let site = Site::start().await;
+    let document = site.get("/api/v1/openapi.json").await.json();
+    assert!(
+        document["openapi"]
+            .as_str()
+            .is_some_and(|version| version.starts_with("3.1"))
+    );
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let documented: BTreeSet<String> = operations
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|key| key.to_uppercase())
+            .collect();
+        let concrete = path
+            .replace("{stream}", "test")
+            .replace("{session}", &"0".repeat(32))
+            .replace("{file}", "style.css");
+        // A method that nobody has makes every route tell what it does have.
+        let refused = site.send(Method::TRACE, &concrete, &[], "").await;
+        refused.problem(405, "method_not_allowed");
+        let served: BTreeSet<String> = refused
+            .header("allow")
+            .split(',')
+            .map(|method| method.trim().to_owned())
+            .collect();
+        // GET brings HEAD.
+        let served: BTreeSet<String> = served.into_iter().filter(|method| method != "HEAD").collect();
+        assert_eq!(served, documented, "{path}");
+    }
+    for reference in serde_json::to_string(&document)
+        .unwrap()
+        .split("\"#/components/schemas/")
+        .skip(1)
+    {
+        let name = reference.split('"').next().unwrap();
+        assert!(
+            document["components"]["schemas"][name].is_object(),
+            "{name} is referred to and not there"
+        );
+    }
+}
+
+/// A supervisor that knows one process, `encoder-test`, restarted seven times.
+struct Supervisor {
+    stop: CancellationToken,
+    heartbeats: mpsc::Receiver<Progress>,
+}
+
+impl Supervisor {
+    async fn start(dir: &RuntimeDir) -> Self {
+        let path = dir.socket(Role::Supervisor, None);
+        let listener: Listener<ToSupervisor, FromSupervisor> =
+            Listener::bind(&path, &Identity::new(Role::Supervisor)).await.unwrap();
+        let stop = CancellationToken::new();
+        let tasks = Tasks::new(stop.clone());
+        let (sender, heartbeats) = mpsc::channel(64);
+        let children = tasks.clone();
+        tasks.spawn(async move {
+            loop {
+                let link = listener.accept().await.unwrap().handshake().await.unwrap();
+                children.spawn(serve(link, sender.clone()));
+            }
+        });
+        Self { stop, heartbeats }
+    }
+}
+
+async fn serve(mut link: Link<ToSupervisor, FromSupervisor>, heartbeats: mpsc::Sender<Progress>) {
+    while let Ok(Some(message)) = link.receiver.recv().await {
+        match message {
+            ToSupervisor::Heartbeat(heartbeat) => heartbeats.send(heartbeat.progress).await.unwrap(),
+            ToSupervisor::Request { id, .. } => {
+                let result = Ok(SupervisorAnswer::Status(status()));
+                link.sender
+                    .send(&FromSupervisor::Response { id, result })
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+}
+
+fn status() -> Status {
+    Status {
+        overall: Overall::Healthy,
+        http: None,
+        processes: vec![ProcessStatus {
+            name: "encoder-test".to_owned(),
+            role: "encoder".to_owned(),
+            stream: Some("test".to_owned()),
+            state: "running".to_owned(),
+            pid: Some(1),
+            uptime_s: Some(1),
+            restarts: 7,
+            last_reason: None,
+            heartbeat_age_ms: Some(10),
+        }],
+        streams: Vec::new(),
+        bridge: BridgeStatus {
+            state: "disabled".to_owned(),
+            reason: None,
+        },
+    }
+}

@@ -1,0 +1,80 @@
+//! What viewers keep when something else ends.
+
+use std::time::Instant;
+
+use hyper::{Method, StatusCode};
+
+use crate::{
+    encoder::{Encoder, Script},
+    site::Site,
+};
+
+#[tokio::test]
+async fn encoder_that_dies_and_returns_costs_no_viewer_its_session() {
+    let site = Site::start().await;
+    let first = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let (session, _) = site.join("test").await;
+    let before = site
+        .shows("/api/v1/streams/test", |stream| {
+            stream["frames_received"].as_u64() > Some(3)
+        })
+        .await;
+
+    first.die();
+    let down = site
+        .shows("/api/v1/streams/test", |stream| stream["state"] == "down")
+        .await;
+    assert!(
+        down["reason"].as_str().is_some_and(|reason| reason.contains("started")),
+        "{down}"
+    );
+    assert_eq!(site.get(&session).await.status, StatusCode::NO_CONTENT);
+
+    let second = Encoder::start(&site.dir, "test", Script::Opens).await;
+    second
+        .sees("the subscription, without anybody's doing", |seen| seen.subscribed)
+        .await;
+    let frames = before["frames_received"].as_u64();
+    site.shows("/api/v1/streams/test", |stream| {
+        stream["state"] == "live" && stream["frames_received"].as_u64() > frames.map(|frames| frames + 3)
+    })
+    .await;
+    assert_eq!(site.get(&session).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(site.get("/api/v1/streams/test").await.json()["viewers"], 1);
+}
+
+#[tokio::test]
+async fn post_that_waits_gets_its_session_when_the_encoder_comes_back() {
+    let site = Site::start().await;
+    let (answer, _encoder) = tokio::join!(site.offer("test", crate::whep::OFFER), async {
+        site.shows("/api/v1/streams/test", |stream| stream["viewers"] == 1)
+            .await;
+        Encoder::start(&site.dir, "test", Script::Opens).await
+    });
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+}
+
+#[tokio::test]
+async fn termination_ends_sessions_and_process_within_its_time() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.join("test").await;
+    let started = Instant::now();
+    site.terminate();
+    site.ended().await;
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn keyframe_is_passed_on_to_the_encoder_and_nowhere_else() {
+    let site = Site::start().await;
+    site.send(Method::POST, "/api/v1/streams/test/keyframe", &[], "")
+        .await
+        .problem(409, "encoder_unavailable");
+    let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.join("test").await;
+    let before = encoder.seen().keyframes;
+    let asked = site.send(Method::POST, "/api/v1/streams/test/keyframe", &[], "").await;
+    assert_eq!(asked.status, StatusCode::ACCEPTED);
+    encoder.sees("the request", |seen| seen.keyframes > before).await;
+}

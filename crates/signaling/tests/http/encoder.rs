@@ -1,0 +1,209 @@
+//! An encoder that does as it is told, on a real socket.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use framebridge_daemon::Tasks;
+use framebridge_ipc::{Identity, Link, Listener, RuntimeDir};
+use framebridge_proto::{
+    Refusal, RefusalKind, Role, StreamName,
+    encoder::{EncoderAnswer, EncoderRequest, FromEncoder, ImageFormat, Quality, SourceState, ToEncoder},
+    media::{AccessUnit, Codec, CodecParameters},
+};
+use tokio::{
+    sync::watch,
+    time::{interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// What its snapshots are made of.
+pub const JPEG: &[u8] = b"\xff\xd8 not much of a picture \xff\xd9";
+
+/// What happens when somebody subscribes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// The source opens, and frames come.
+    Opens,
+    /// The source can't be opened, for this reason.
+    Fails(&'static str),
+    /// The source stays in the middle of being opened.
+    Hangs,
+}
+
+/// What signaling has asked of it so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub links: u32,
+    pub subscribed: bool,
+    pub subscriptions: u32,
+    pub keyframes: u32,
+}
+
+#[derive(Debug)]
+pub struct Encoder {
+    seen: watch::Sender<Seen>,
+    stop: CancellationToken,
+}
+
+impl Encoder {
+    /// Listens as the encoder of `stream`.
+    pub async fn start(dir: &RuntimeDir, stream: &str, script: Script) -> Arc<Self> {
+        let stream: StreamName = stream.parse().unwrap();
+        let identity = Identity::new(Role::Encoder);
+        let listener = Listener::bind(&dir.socket(Role::Encoder, Some(&stream)), &identity)
+            .await
+            .unwrap();
+        let encoder = Arc::new(Self {
+            seen: watch::Sender::default(),
+            stop: CancellationToken::new(),
+        });
+        let tasks = Tasks::new(encoder.stop.clone());
+        tasks.spawn(Arc::clone(&encoder).accept(listener, script, tasks.clone()));
+        encoder
+    }
+
+    /// Waits until what was seen satisfies `wanted`.
+    pub async fn sees(&self, what: &str, wanted: impl FnMut(&Seen) -> bool) -> Seen {
+        let mut seen = self.seen.subscribe();
+        let found = timeout(Duration::from_secs(10), seen.wait_for(wanted)).await;
+        *found
+            .unwrap_or_else(|_| panic!("the encoder never saw {what}: {:?}", self.seen.borrow()))
+            .unwrap()
+    }
+
+    pub fn seen(&self) -> Seen {
+        *self.seen.borrow()
+    }
+
+    /// As if killed: the socket and every link are gone at once.
+    pub fn die(&self) {
+        self.stop.cancel();
+    }
+
+    async fn accept(self: Arc<Self>, listener: Listener<ToEncoder, FromEncoder>, script: Script, tasks: Tasks) {
+        loop {
+            let link = listener.accept().await.unwrap().handshake().await.unwrap();
+            self.seen.send_modify(|seen| seen.links += 1);
+            tasks.spawn(Arc::clone(&self).serve(link, script));
+        }
+    }
+
+    async fn serve(self: Arc<Self>, mut link: Link<ToEncoder, FromEncoder>, script: Script) {
+        let mut quality = Quality {
+            bitrate: 2_500_000,
+            fps: 30,
+            longest_edge: 1280,
+        };
+        let mut frames = interval(Duration::from_millis(33));
+        let mut sequence = 0;
+        let mut live = false;
+        link.sender.send(&FromEncoder::Source(SourceState::Idle)).await.unwrap();
+        loop {
+            let message = tokio::select! {
+                message = link.receiver.recv() => message,
+                _ = frames.tick(), if live => {
+                    if link.sender.send(&frame(sequence)).await.is_err() {
+                        return;
+                    }
+                    sequence += 1;
+                    continue;
+                }
+            };
+            match message {
+                Ok(Some(ToEncoder::Subscribe)) => {
+                    self.seen.send_modify(|seen| {
+                        seen.subscribed = true;
+                        seen.subscriptions += 1;
+                    });
+                    link.sender
+                        .send(&FromEncoder::Source(SourceState::Opening))
+                        .await
+                        .unwrap();
+                    match script {
+                        Script::Opens => {
+                            link.sender.send(&FromEncoder::Source(SourceState::Live)).await.unwrap();
+                            link.sender
+                                .send(&FromEncoder::Parameters(parameters(quality)))
+                                .await
+                                .unwrap();
+                            live = true;
+                        }
+                        Script::Fails(reason) => {
+                            let state = SourceState::Unavailable {
+                                reason: reason.to_owned(),
+                                retry_in_ms: 7000,
+                            };
+                            link.sender.send(&FromEncoder::Source(state)).await.unwrap();
+                        }
+                        Script::Hangs => {}
+                    }
+                }
+                Ok(Some(ToEncoder::Unsubscribe)) => {
+                    self.seen.send_modify(|seen| seen.subscribed = false);
+                    live = false;
+                    link.sender.send(&FromEncoder::Source(SourceState::Idle)).await.unwrap();
+                }
+                Ok(Some(ToEncoder::RequestKeyframe)) => self.seen.send_modify(|seen| seen.keyframes += 1),
+                Ok(Some(ToEncoder::Request { id, request })) => {
+                    let result = answer(request, &mut quality);
+                    link.sender.send(&FromEncoder::Response { id, result }).await.unwrap();
+                }
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+fn answer(request: EncoderRequest, quality: &mut Quality) -> Result<EncoderAnswer, Refusal> {
+    match request {
+        EncoderRequest::SetQuality(change) => {
+            let wanted = quality.with(change);
+            let changed = std::mem::replace(quality, wanted) != wanted;
+            Ok(EncoderAnswer::Quality {
+                quality: wanted,
+                changed,
+            })
+        }
+        EncoderRequest::Snapshot(ImageFormat::Jpeg) => {
+            let image = Bytes::from_static(JPEG);
+            Ok(EncoderAnswer::Snapshot {
+                format: ImageFormat::Jpeg,
+                age_ms: 10,
+                image,
+            })
+        }
+        other => Err(Refusal::new(
+            RefusalKind::Failed,
+            format!("not in the script: {other:?}"),
+        )),
+    }
+}
+
+fn parameters(quality: Quality) -> CodecParameters {
+    CodecParameters {
+        codec: Codec::H264,
+        width: 1280,
+        height: 720,
+        fps: quality.fps,
+        bitrate: quality.bitrate,
+        encoder: "scripted".to_owned(),
+    }
+}
+
+/// An access unit of the right shape: SPS, PPS and IDR, or one slice. What is in them no test decodes.
+fn frame(sequence: u64) -> FromEncoder {
+    let keyframe = sequence % 30 == 0;
+    let payload: &[u8] = if keyframe {
+        b"\0\0\0\x01\x67\x42\xe0\x1f\x8c\x8d\x40\0\0\0\x01\x68\xce\x3c\x80\0\0\0\x01\x65\x88\x84\x21\x43"
+    } else {
+        b"\0\0\0\x01\x41\x9a\x24\x6c"
+    };
+    FromEncoder::Frame(AccessUnit {
+        sequence,
+        captured_ns: sequence * 33_333_333,
+        encoded_ns: sequence * 33_333_333 + 3_000_000,
+        pts: sequence * 3000,
+        keyframe,
+        payload: Bytes::from_static(payload),
+    })
+}

@@ -1,0 +1,11 @@
+//! The real signaling, on sockets and directories of its own, against a scripted encoder and a plain HTTP client.
+
+#![expect(clippy::unwrap_used, reason = "a test whose setting fails has failed")]
+
+mod api;
+mod continuity;
+mod encoder;
+mod page;
+mod site;
+mod trust;
+mod whep;

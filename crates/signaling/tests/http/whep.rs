@@ -1,0 +1,347 @@
+//! WHEP, status by status.
+
+use hyper::{Method, StatusCode};
+
+use crate::{
+    encoder::{Encoder, Script},
+    site::Site,
+};
+
+/// A browser's offer, cut down to what matters.
+pub const OFFER: &str = "v=0\r\n\
+    o=- 4611731400430051336 2 IN IP4 127.0.0.1\r\n\
+    s=-\r\n\
+    t=0 0\r\n\
+    a=group:BUNDLE 0\r\n\
+    a=msid-semantic: WMS\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 102 103\r\n\
+    c=IN IP4 0.0.0.0\r\n\
+    a=rtcp:9 IN IP4 0.0.0.0\r\n\
+    a=ice-ufrag:EsAw\r\n\
+    a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n\
+    a=ice-options:trickle\r\n\
+    a=fingerprint:sha-256 DA:7B:57:DC:28:CE:04:4F:31:79:85:C4:31:67:EB:27:58:29:ED:77:2A:0D:24:AE:ED:AD:30:BC:BD:F1:9C:02\r\n\
+    a=setup:actpass\r\n\
+    a=mid:0\r\n\
+    a=recvonly\r\n\
+    a=rtcp-mux\r\n\
+    a=rtcp-rsize\r\n\
+    a=rtpmap:102 H264/90000\r\n\
+    a=rtcp-fb:102 nack\r\n\
+    a=rtcp-fb:102 nack pli\r\n\
+    a=rtcp-fb:102 ccm fir\r\n\
+    a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
+    a=rtpmap:103 rtx/90000\r\n\
+    a=fmtp:103 apt=102\r\n";
+
+/// Trickles one candidate of the offer's ICE generation.
+const TRICKLE: &str = "a=group:BUNDLE 0\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 102\r\n\
+    a=mid:0\r\n\
+    a=ice-ufrag:EsAw\r\n\
+    a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n\
+    a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw\r\n\
+    a=end-of-candidates\r\n";
+
+/// Starts another ICE generation.
+const RESTART: &str = "a=ice-options:trickle\r\n\
+    a=group:BUNDLE 0\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 102\r\n\
+    a=mid:0\r\n\
+    a=ice-ufrag:ysXw\r\n\
+    a=ice-pwd:vw5LmwG4y/e6dPP/zAP9Gp5k\r\n\
+    a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag ysXw\r\n";
+
+const FRAGMENT: (&str, &str) = ("content-type", "application/trickle-ice-sdpfrag");
+
+fn is_strong_tag(tag: &str) -> bool {
+    tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"')
+}
+
+#[tokio::test]
+async fn post_starts_an_idle_stream_and_answers_with_a_session() {
+    let site = Site::with(&format!(
+        "{}[[webrtc.ice_servers]]\nurls = [\"stun:stun.example:3478\", \"turn:turn.example:3478\"]\nusername = \"me\"\ncredential = \"secret\"\n",
+        crate::site::TWO_STREAMS
+    ))
+    .await;
+    let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    encoder.sees("a link while idle", |seen| seen.links == 1).await;
+    assert_eq!(encoder.seen().subscriptions, 0, "nobody watches yet");
+
+    let answer = site.offer("test", OFFER).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert_eq!(answer.header("content-type"), "application/sdp");
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    let exposed = answer.header("access-control-expose-headers");
+    assert!(
+        ["Location", "ETag", "Link"].iter().all(|name| exposed.contains(name)),
+        "{exposed}"
+    );
+    assert!(is_strong_tag(answer.header("etag")));
+    assert!(
+        answer.text().starts_with("v=0\r\n") && answer.text().contains("a=sendonly"),
+        "{}",
+        answer.text()
+    );
+    let links: Vec<_> = answer
+        .headers
+        .get_all("link")
+        .iter()
+        .map(|link| link.to_str().unwrap())
+        .collect();
+    assert_eq!(
+        links,
+        [
+            "<stun:stun.example:3478>; rel=\"ice-server\"; username=\"me\"; credential=\"secret\"; credential-type=\"password\"",
+            "<turn:turn.example:3478>; rel=\"ice-server\"; username=\"me\"; credential=\"secret\"; credential-type=\"password\"",
+        ]
+    );
+    let location = answer.header("location");
+    let session = location.strip_prefix("/whep/test/").expect("below the endpoint");
+    assert!(
+        session.len() == 32 && session.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{session}"
+    );
+
+    encoder.sees("the subscription", |seen| seen.subscribed).await;
+    site.shows("/api/v1/streams/test", |stream| {
+        stream["viewers"] == 1 && stream["state"] == "live"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn last_viewer_that_leaves_ends_the_subscription() {
+    let site = Site::start().await;
+    let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let (first, _) = site.join("test").await;
+    let (second, _) = site.join("test").await;
+    assert_ne!(first, second);
+
+    assert_eq!(site.send(Method::DELETE, &first, &[], "").await.status, StatusCode::OK);
+    site.shows("/api/v1/streams/test", |stream| stream["viewers"] == 1)
+        .await;
+    assert!(encoder.seen().subscribed, "the other one still watches");
+    assert_eq!(site.send(Method::DELETE, &second, &[], "").await.status, StatusCode::OK);
+    let seen = encoder
+        .sees("the end of the subscription", |seen| !seen.subscribed)
+        .await;
+    assert_eq!((seen.subscriptions, seen.links), (1, 1));
+}
+
+#[tokio::test]
+async fn post_names_what_is_wrong_with_it() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let post =
+        async |path, kind: &str, body: String| site.send(Method::POST, path, &[("content-type", kind)], body).await;
+    let sdp = "application/sdp";
+
+    post("/whep/nothing", sdp, OFFER.into())
+        .await
+        .problem(404, "unknown_stream");
+    post("/whep/No..Name", sdp, OFFER.into())
+        .await
+        .problem(404, "unknown_stream");
+    post("/whep/test", "text/plain", OFFER.into())
+        .await
+        .problem(415, "unsupported_media_type");
+    site.send(Method::POST, "/whep/test", &[], OFFER)
+        .await
+        .problem(415, "unsupported_media_type");
+    post("/whep/test", sdp, "hello".into())
+        .await
+        .problem(400, "malformed_sdp");
+    post("/whep/test", sdp, String::new())
+        .await
+        .problem(400, "malformed_sdp");
+    site.send(Method::POST, "/whep/test", &[("content-type", sdp)], &b"v=0\xff"[..])
+        .await
+        .problem(400, "not_utf8");
+    post("/whep/test", sdp, OFFER.replace("H264/90000", "VP8/90000"))
+        .await
+        .problem(422, "no_acceptable_codec");
+    for size in [64 * 1024 + 1, 200_000, 3_000_000] {
+        post("/whep/test", sdp, "x".repeat(size))
+            .await
+            .problem(413, "body_too_large");
+    }
+    post("/whep/test", sdp, "x".repeat(64 * 1024))
+        .await
+        .problem(400, "malformed_sdp");
+
+    assert_eq!(
+        post("/whep/test", "Application/SDP; charset=utf-8", OFFER.into())
+            .await
+            .status,
+        StatusCode::CREATED
+    );
+    site.shows("/api/v1/streams/test", |stream| stream["viewers"] == 1)
+        .await;
+}
+
+#[tokio::test]
+async fn stream_that_can_not_be_watched_is_a_conflict_with_the_reason() {
+    let site = Site::start().await;
+    let failing = Encoder::start(&site.dir, "test", Script::Fails("no such camera")).await;
+    failing.sees("a link", |seen| seen.links == 1).await;
+    let answer = site.offer("test", OFFER).await;
+    let problem = answer.problem(409, "stream_unavailable");
+    assert_eq!(problem["detail"], "no such camera");
+    assert!((6..=7).contains(&answer.retry_after()), "{answer:?}");
+    failing
+        .sees("the end of the subscription", |seen| {
+            seen.subscriptions == 1 && !seen.subscribed
+        })
+        .await;
+
+    // `door` has no encoder at all.
+    let answer = site.offer("door", OFFER).await;
+    answer.problem(409, "stream_unavailable");
+    assert_eq!(answer.retry_after(), 1);
+    assert_eq!(site.get("/api/v1/streams/door").await.json()["viewers"], 0);
+}
+
+#[tokio::test]
+async fn source_that_hangs_while_opening_does_not_hang_the_post() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Hangs).await;
+    let answer = site.offer("test", OFFER).await;
+    answer.problem(409, "stream_unavailable");
+    assert_eq!(answer.retry_after(), 1);
+}
+
+#[tokio::test]
+async fn viewer_too_many_is_asked_to_come_back_later() {
+    let site = Site::with("[webrtc]\nmax_viewers_per_stream = 1\n[streams.test]\nsource = \"test:\"\n").await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let (session, _) = site.join("test").await;
+    let refused = site.offer("test", OFFER).await;
+    refused.problem(503, "too_many_viewers");
+    assert!(refused.retry_after() >= 1);
+    site.send(Method::DELETE, &session, &[], "").await;
+    site.join("test").await;
+}
+
+#[tokio::test]
+async fn patch_follows_the_rules_of_entity_tags() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let (session, tag) = site.join("test").await;
+    let patch =
+        async |headers: &[(&str, &str)], body: &'static str| site.send(Method::PATCH, &session, headers, body).await;
+
+    patch(&[FRAGMENT], TRICKLE).await.problem(428, "if_match_required");
+    patch(&[FRAGMENT, ("if-match", "\"other\"")], TRICKLE)
+        .await
+        .problem(412, "ice_generation_changed");
+    patch(&[FRAGMENT, ("if-match", &format!("W/{tag}"))], TRICKLE)
+        .await
+        .problem(412, "ice_generation_changed");
+    patch(&[FRAGMENT, ("if-match", "no quotes")], TRICKLE)
+        .await
+        .problem(400, "malformed_if_match");
+    patch(&[("content-type", "application/sdp"), ("if-match", &tag)], TRICKLE)
+        .await
+        .problem(415, "unsupported_media_type");
+    patch(&[FRAGMENT, ("if-match", &tag)], "hello")
+        .await
+        .problem(400, "malformed_fragment");
+    let trickled = patch(&[FRAGMENT, ("if-match", &tag)], TRICKLE).await;
+    assert_eq!(trickled.status, StatusCode::NO_CONTENT, "{trickled:?}");
+    assert!(trickled.body.is_empty() && !trickled.headers.contains_key("etag"));
+
+    let restarted = patch(&[FRAGMENT, ("if-match", "*")], RESTART).await;
+    assert_eq!(restarted.status, StatusCode::OK, "{restarted:?}");
+    assert_eq!(restarted.header("content-type"), "application/trickle-ice-sdpfrag");
+    assert!(
+        restarted.text().contains("a=ice-ufrag:") && restarted.text().contains("a=candidate:"),
+        "{restarted:?}"
+    );
+    let renewed = restarted.header("etag");
+    assert!(is_strong_tag(renewed) && renewed != tag);
+    let outdated = patch(&[FRAGMENT, ("if-match", &tag)], TRICKLE).await;
+    outdated.problem(412, "ice_generation_changed");
+    assert_eq!(outdated.header("etag"), renewed);
+}
+
+#[tokio::test]
+async fn session_is_known_from_join_to_leave_and_only_below_its_stream() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let (session, tag) = site.join("test").await;
+    let elsewhere = session.replace("/test/", "/door/");
+    let unheard_of = format!("/whep/test/{}", "0".repeat(32));
+
+    for method in [Method::GET, Method::HEAD] {
+        let known = site.send(method, &session, &[], "").await;
+        assert_eq!(
+            (known.status, known.header("etag")),
+            (StatusCode::NO_CONTENT, tag.as_str())
+        );
+        assert!(known.body.is_empty());
+    }
+    for path in [elsewhere.as_str(), &unheard_of, "/whep/test/not-an-id"] {
+        site.get(path).await.problem(404, "unknown_session");
+        site.send(Method::DELETE, path, &[], "")
+            .await
+            .problem(404, "unknown_session");
+        let patched = site
+            .send(Method::PATCH, path, &[FRAGMENT, ("if-match", "*")], RESTART)
+            .await;
+        patched.problem(404, "unknown_session");
+    }
+    assert_eq!(
+        site.send(Method::DELETE, &session, &[("if-match", "\"any\"")], "")
+            .await
+            .status,
+        StatusCode::OK
+    );
+    site.send(Method::DELETE, &session, &[], "")
+        .await
+        .problem(404, "unknown_session");
+    site.get(&session).await.problem(404, "unknown_session");
+}
+
+#[tokio::test]
+async fn options_say_what_is_accepted_to_pages_of_any_origin() {
+    let site = Site::start().await;
+    let preflight = [
+        ("origin", "https://player.example"),
+        ("access-control-request-method", "POST"),
+    ];
+    let endpoint = site.send(Method::OPTIONS, "/whep/test", &preflight, "").await;
+    assert_eq!(endpoint.status, StatusCode::OK);
+    assert_eq!(endpoint.header("accept-post"), "application/sdp");
+    assert_eq!(endpoint.header("access-control-allow-origin"), "*");
+    assert!(endpoint.header("access-control-allow-methods").contains("POST"));
+    assert!(endpoint.header("access-control-allow-headers").contains("Content-Type"));
+
+    let session = site
+        .send(
+            Method::OPTIONS,
+            &format!("/whep/test/{}", "0".repeat(32)),
+            &preflight,
+            "",
+        )
+        .await;
+    assert_eq!(session.status, StatusCode::OK);
+    assert_eq!(session.header("accept-patch"), "application/trickle-ice-sdpfrag");
+    assert!(
+        ["PATCH", "DELETE"]
+            .iter()
+            .all(|method| session.header("access-control-allow-methods").contains(method))
+    );
+
+    let get = site.get("/whep/test").await;
+    assert_eq!(
+        (get.status, get.header("accept-post")),
+        (StatusCode::NO_CONTENT, "application/sdp")
+    );
+    assert_eq!(
+        site.send(Method::HEAD, "/whep/test", &[], "").await.status,
+        StatusCode::NO_CONTENT
+    );
+    site.get("/whep/nothing").await.problem(404, "unknown_stream");
+}
