@@ -1,7 +1,7 @@
 //! The process: what it is made of, and the one loop that all news comes to.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -95,12 +95,14 @@ impl App {
         let progress = Arc::new(Progress::default());
         let broadcast = Arc::new(Broadcast::new(Arc::clone(&controls), Arc::clone(&progress)));
         let stages = Arc::new(Stages::new());
+        let (latest, choice) = (Latest::new(), Mutex::new(None));
         let shared = Arc::new(Shared {
             controls,
             progress,
             broadcast,
-            latest: Latest::new(),
+            latest,
             stages,
+            choice,
         });
         let config = Config {
             linger: stream.linger,

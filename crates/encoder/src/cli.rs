@@ -8,7 +8,11 @@ use framebridge_proto::StreamName;
 #[command(version)]
 pub struct Cli {
     /// The stream, by its name in the configuration.
-    pub stream: StreamName,
+    #[arg(required_unless_present = "probe", conflicts_with = "probe")]
+    pub stream: Option<StreamName>,
+    /// Print what FFmpeg can do on this machine, one JSON object per line, and end.
+    #[arg(long)]
+    pub probe: bool,
     /// What all daemons take.
     #[command(flatten)]
     pub args: Args,

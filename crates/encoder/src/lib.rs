@@ -16,6 +16,7 @@ mod cli;
 mod connection;
 mod controls;
 mod pipeline;
+mod probe;
 mod progress;
 mod quality_file;
 mod snapshot;
@@ -23,3 +24,4 @@ mod watchdog;
 
 pub use app::App;
 pub use cli::Cli;
+pub use probe::print_findings;

@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use encoder::{App, Cli};
+use encoder::{App, Cli, print_findings};
+use framebridge_proto::{Role, process_name};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let stream = cli.stream;
-    let process = framebridge_proto::process_name(framebridge_proto::Role::Encoder, Some(&stream));
+    let Some(stream) = cli.stream else {
+        return print_findings().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    };
+    let process = process_name(Role::Encoder, Some(&stream));
     framebridge_daemon::run(&process, cli.args, async |context| {
         App::load(context, &stream).await?.run().await
     })

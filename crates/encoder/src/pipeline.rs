@@ -4,7 +4,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -15,21 +15,22 @@ use framebridge_capture::{
     Cadence, Choice, Codec, EncodeError, EncodedPicture, Encoder, EncoderConfig, Interrupt, Picture, Source,
     SourceConfig, SourceError, choose, fit,
 };
-use framebridge_config::Stream;
+use framebridge_config::{EncoderChoice, Stream};
 use framebridge_core::Stage;
 use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
 use tokio::sync::mpsc;
 
 use crate::{
     broadcast::Broadcast,
-    controls::Controls,
+    controls::{Controls, lock},
     progress::{Encoding, Progress},
     snapshot::Latest,
     watchdog::Stages,
 };
 
-/// Pictures between the two threads. An encoder that can't keep up loses pictures here instead of falling behind.
-const HANDOFF: usize = 1;
+/// Pictures between the two threads: enough for the few that come at once after a hiccup. An encoder that can't keep up
+/// loses pictures here instead of falling behind.
+const HANDOFF: usize = 2;
 
 /// What the threads of all of a process's pipelines share with the rest of it.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) broadcast: Arc<Broadcast>,
     pub(crate) latest: Latest,
     pub(crate) stages: Arc<Stages>,
+    /// The encoder that works here, once one was chosen: trying them out again would find the same.
+    pub(crate) choice: Mutex<Option<Choice>>,
 }
 
 /// What a pipeline tells the app.
@@ -194,7 +197,7 @@ impl Life {
     fn encode(&self, receiver: Receiver<Handed>) -> Result<(), PipelineError> {
         let stage = &self.shared.stages.encode;
         stage.enter(Stage::Probing);
-        let mut step = EncodeStep::new(&self.shared, choose(self.stream.encoder));
+        let mut step = EncodeStep::new(&self.shared, self.stream.encoder);
         stage.enter(Stage::Resting);
         let outcome = loop {
             // The capture thread is gone when this fails.
@@ -224,8 +227,9 @@ struct EncodeStep<'a> {
 }
 
 impl<'a> EncodeStep<'a> {
-    fn new(shared: &'a Shared, choice: Choice) -> Self {
-        tracing::info!(encoder = %choice.codec, "encoding with {}", choice.reason);
+    fn new(shared: &'a Shared, wanted: EncoderChoice) -> Self {
+        let known = lock(&shared.choice).clone();
+        let choice = known.unwrap_or_else(|| adopt(shared, choose(wanted)));
         Self {
             shared,
             choice,
@@ -245,11 +249,13 @@ impl<'a> EncodeStep<'a> {
             // Hardware can fail at any time, and at a size that the probe did not have; software does not.
             Err(error) if self.choice.codec != Codec::X264 => {
                 let reason = format!("software, because {:#}", anyhow::Error::from(error));
-                tracing::warn!("changing to {reason}");
-                self.choice = Choice {
-                    codec: Codec::X264,
-                    reason,
-                };
+                self.choice = adopt(
+                    self.shared,
+                    Choice {
+                        codec: Codec::X264,
+                        reason,
+                    },
+                );
                 self.encoder = None;
                 self.encode_with(picture, config, true)?
             }
@@ -316,6 +322,13 @@ impl<'a> EncodeStep<'a> {
             self.shared.controls.request_keyframe();
         }
     }
+}
+
+/// Makes `choice` that of the process, for its further pipelines too.
+fn adopt(shared: &Shared, choice: Choice) -> Choice {
+    tracing::info!(encoder = %choice.codec, "encoding with {}", choice.reason);
+    *lock(&shared.choice) = Some(choice.clone());
+    choice
 }
 
 /// The frame rate of a stream whose source has `interval` between its pictures: no more than what is asked for.

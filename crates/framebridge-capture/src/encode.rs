@@ -6,9 +6,12 @@ mod codec;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use ffmpeg_next::{Error, Packet, Rational, codec::Context, encoder, error::EAGAIN, frame, picture};
+use ffmpeg_next::{Error, Packet, Rational, codec::Context, encoder, error::EAGAIN, format::Pixel, frame, picture};
 
-use crate::{FfmpegError, Picture, ScaleError, Scaler, annexb, ffi};
+use crate::{
+    FfmpegError, Picture, ScaleError, Scaler, annexb,
+    ffi::{self, VaapiFrames},
+};
 
 pub use choice::{Choice, choose, probe};
 pub use codec::Codec;
@@ -44,6 +47,8 @@ pub struct Encoder {
     config: Config,
     encoder: encoder::Video,
     scaler: Scaler,
+    /// Where pictures go before the encoder, for one that takes them from its device's memory.
+    device: Option<VaapiFrames>,
     in_flight: VecDeque<InFlight>,
     last_pts: u64,
 }
@@ -122,7 +127,18 @@ impl Encoder {
         let mut video = Context::new_with_codec(found).encoder().video().map_err(failed)?;
         video.set_width(config.size.0);
         video.set_height(config.size.1);
-        video.set_format(codec.pixel_format());
+        let device = if codec == Codec::Vaapi {
+            let device = VaapiFrames::open(config.size).map_err(failed)?;
+            device.attach(&mut video).map_err(failed)?;
+            Some(device)
+        } else {
+            None
+        };
+        video.set_format(if device.is_some() {
+            Pixel::VAAPI
+        } else {
+            codec.pixel_format()
+        });
         video.set_time_base(Rational(1, CLOCK_RATE));
         video.set_frame_rate(i32::try_from(config.fps).ok().map(|fps| Rational(fps, 1)));
         video.set_gop(config.fps.saturating_mul(GROUP_SECONDS));
@@ -135,6 +151,7 @@ impl Encoder {
             config,
             encoder,
             scaler: Scaler::new(),
+            device,
             in_flight: VecDeque::with_capacity(MAX_IN_FLIGHT),
             last_pts: 0,
         })
@@ -162,6 +179,13 @@ impl Encoder {
         let mut frame = self
             .scaler
             .convert(picture, self.codec.pixel_format(), self.config.size)?;
+        if let Some(device) = &self.device {
+            let failed = |code| EncodeError::Encode {
+                codec: self.codec,
+                source: FfmpegError::of(code),
+            };
+            frame = device.upload(&frame).map_err(failed)?;
+        }
         let pts = self.next_pts(picture.captured_ns);
         frame.set_pts(i64::try_from(pts).ok());
         // A decoded picture carries its own kind, which would force the encoder's.

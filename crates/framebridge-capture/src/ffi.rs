@@ -8,13 +8,20 @@
     reason = "calls what ffmpeg-next does not wrap; every other module is safe"
 )]
 
-use std::{cell::RefCell, ffi::CString, ptr};
+use std::{
+    cell::RefCell,
+    ffi::{CStr, CString, c_int},
+    ptr,
+};
 
 use ffmpeg_next::{
     Dictionary, Error,
+    error::{EINVAL, ENOMEM},
     ffi::{
-        AVFormatContext, av_find_input_format, avformat_alloc_context, avformat_close_input, avformat_find_stream_info,
-        avformat_open_input,
+        AVBufferRef, AVFormatContext, AVHWDeviceType, AVHWFramesContext, AVPixelFormat, av_buffer_ref, av_buffer_unref,
+        av_find_input_format, av_frame_is_writable, av_frame_ref, av_hwdevice_ctx_create, av_hwframe_ctx_alloc,
+        av_hwframe_ctx_init, av_hwframe_get_buffer, av_hwframe_transfer_data, av_version_info, avformat_alloc_context,
+        avformat_close_input, avformat_find_stream_info, avformat_open_input,
     },
     format::context,
     util::interrupt,
@@ -67,9 +74,7 @@ pub(crate) fn open_input(opening: &Opening<'_>, interrupt: &Interrupt) -> Result
     unsafe {
         let mut context: *mut AVFormatContext = avformat_alloc_context();
         if context.is_null() {
-            return Err(Error::Other {
-                errno: ffmpeg_next::error::ENOMEM,
-            });
+            return Err(Error::Other { errno: ENOMEM });
         }
         (*context).interrupt_callback = callback.interrupt;
         let mut raw_options = options.disown();
@@ -101,14 +106,99 @@ pub(crate) fn reference(frame: &ffmpeg_next::frame::Video) -> Result<ffmpeg_next
     let mut copy = ffmpeg_next::frame::Video::empty();
     // SAFETY: both are live frames of which `copy` is empty; the call counts references to `frame`'s buffers, which
     // are never written to after that because a frame's only writer is the stage that made it.
-    let done = unsafe { ffmpeg_next::ffi::av_frame_ref(copy.as_mut_ptr(), frame.as_ptr()) };
-    if done < 0 { Err(Error::from(done)) } else { Ok(copy) }
+    check(unsafe { av_frame_ref(copy.as_mut_ptr(), frame.as_ptr()) })?;
+    Ok(copy)
 }
 
 /// Whether nobody else refers to `frame`'s buffers, so that its pixels may be written to.
 pub(crate) fn is_writable(frame: &ffmpeg_next::frame::Video) -> bool {
     // SAFETY: `frame` is a live frame; the call only looks at its reference counts, whatever its prototype says.
-    unsafe { ffmpeg_next::ffi::av_frame_is_writable(frame.as_ptr().cast_mut()) > 0 }
+    unsafe { av_frame_is_writable(frame.as_ptr().cast_mut()) > 0 }
+}
+
+/// Frames in a VA-API device's memory, of one size.
+pub(crate) struct VaapiFrames(*mut AVBufferRef);
+
+// SAFETY: a buffer reference may be used and released on any thread, as long as one at a time does; it is never cloned
+// here, and FFmpeg's count behind it is atomic.
+unsafe impl Send for VaapiFrames {}
+
+impl VaapiFrames {
+    /// Opens the default device and readies it for NV12 pictures of `size`.
+    pub(crate) fn open(size: (u32, u32)) -> Result<Self, Error> {
+        take_last_log_line();
+        let edge = |edge: u32| c_int::try_from(edge).map_err(|_large| Error::InvalidData);
+        let (width, height) = (edge(size.0)?, edge(size.1)?);
+        let mut device = ptr::null_mut();
+        // SAFETY: `device` takes a new reference or stays null. `frames` holds a reference of its own to the device, so
+        // ours is released at once; `Self` owns `frames` from then on, and releases it whatever follows. Its data is
+        // an `AVHWFramesContext` by FFmpeg's word, exclusively ours until it is initialised.
+        unsafe {
+            check(av_hwdevice_ctx_create(
+                &raw mut device,
+                AVHWDeviceType::AV_HWDEVICE_TYPE_VAAPI,
+                ptr::null(),
+                ptr::null_mut(),
+                0,
+            ))?;
+            let frames = Self(av_hwframe_ctx_alloc(device));
+            av_buffer_unref(&raw mut device);
+            if frames.0.is_null() {
+                return Err(Error::Other { errno: ENOMEM });
+            }
+            let context = (*frames.0).data.cast::<AVHWFramesContext>();
+            (*context).format = AVPixelFormat::AV_PIX_FMT_VAAPI;
+            (*context).sw_format = AVPixelFormat::AV_PIX_FMT_NV12;
+            (*context).width = width;
+            (*context).height = height;
+            check(av_hwframe_ctx_init(frames.0))?;
+            Ok(frames)
+        }
+    }
+
+    /// Lets `codec`, which is not open yet, take its pictures from here.
+    pub(crate) fn attach(&self, codec: &mut ffmpeg_next::codec::Context) -> Result<(), Error> {
+        // SAFETY: both are live; the codec's context owns, and later releases, the reference it is given.
+        unsafe {
+            let reference = av_buffer_ref(self.0);
+            if reference.is_null() {
+                return Err(Error::Other { errno: ENOMEM });
+            }
+            (*codec.as_mut_ptr()).hw_frames_ctx = reference;
+        }
+        Ok(())
+    }
+
+    /// A copy of `frame` in the device's memory.
+    pub(crate) fn upload(&self, frame: &ffmpeg_next::frame::Video) -> Result<ffmpeg_next::frame::Video, Error> {
+        let mut uploaded = ffmpeg_next::frame::Video::empty();
+        // SAFETY: all three are live and `uploaded` is empty, so that the pool gives it a buffer of the pool's size;
+        // FFmpeg checks that `frame` fits.
+        unsafe {
+            check(av_hwframe_get_buffer(self.0, uploaded.as_mut_ptr(), 0))?;
+            check(av_hwframe_transfer_data(uploaded.as_mut_ptr(), frame.as_ptr(), 0))?;
+        }
+        Ok(uploaded)
+    }
+}
+
+impl Drop for VaapiFrames {
+    fn drop(&mut self) {
+        // SAFETY: the one reference that `self` owns, or null, which the call takes too.
+        unsafe { av_buffer_unref(&raw mut self.0) };
+    }
+}
+
+fn check(code: c_int) -> Result<(), Error> {
+    if code < 0 { Err(Error::from(code)) } else { Ok(()) }
+}
+
+/// FFmpeg's version, as its distribution words it.
+pub(crate) fn version() -> String {
+    // SAFETY: the string is FFmpeg's own constant.
+    unsafe { CStr::from_ptr(av_version_info()) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Ends the process at once, without exit handlers, which might wait for the very thing that is stuck.
@@ -128,9 +218,7 @@ pub(crate) fn capture_log() {
 }
 
 fn c_string(text: &str) -> Result<CString, Error> {
-    CString::new(text).map_err(|_nul| Error::Other {
-        errno: ffmpeg_next::error::EINVAL,
-    })
+    CString::new(text).map_err(|_nul| Error::Other { errno: EINVAL })
 }
 
 /// The callback's argument list has another type on each architecture; only this one's is known to be right.

@@ -41,6 +41,11 @@ pub fn terminate(code: i32) -> ! {
     ffi::terminate(code)
 }
 
+/// The version of the FFmpeg that is linked, e.g. `5.1.9-0+deb12u1`.
+pub fn ffmpeg_version() -> String {
+    ffi::version()
+}
+
 /// Registers FFmpeg's devices and takes over its log, once.
 fn init() {
     static ONCE: Once = Once::new();

@@ -68,11 +68,14 @@ pub enum SourceError {
     /// It can't be opened, has no video, or none that FFmpeg decodes.
     #[error("can't open the source")]
     Open(#[source] FfmpegError),
-    /// Opening it took too long.
-    #[error("the source did not open within {} s", limit.as_secs())]
+    /// It did not answer in time, as FFmpeg or its deadline saw it.
+    #[error("the source did not answer within {:.1} s", waited.as_secs_f32())]
     OpenTimeout {
-        /// How long it was given.
-        limit: Duration,
+        /// How long it was waited for.
+        waited: Duration,
+        /// FFmpeg's reason.
+        #[source]
+        source: FfmpegError,
     },
     /// Reading failed.
     #[error("can't read from the source")]
@@ -106,7 +109,7 @@ impl Source {
         crate::init();
         let recipe = Recipe::new(config);
         let display = recipe.display.as_deref().map(Display::connect).transpose()?;
-        let demuxer = open(&recipe, interrupt)?;
+        let demuxer = open(&recipe, config.silence_limit, interrupt)?;
         Ok(Self {
             silence_limit: config.silence_limit,
             recipe,
@@ -218,7 +221,7 @@ impl Source {
         self.fruitful = false;
         self.pacer.rewound();
         if self.demuxer.rewind().is_err() {
-            self.demuxer = open(&self.recipe, &self.interrupt)?;
+            self.demuxer = open(&self.recipe, self.silence_limit, &self.interrupt)?;
         }
         Ok(())
     }
@@ -232,19 +235,19 @@ impl std::fmt::Debug for Source {
     }
 }
 
-fn open(recipe: &Recipe, interrupt: &Interrupt) -> Result<Demuxer, SourceError> {
+fn open(recipe: &Recipe, silence_limit: Duration, interrupt: &Interrupt) -> Result<Demuxer, SourceError> {
+    let started = Instant::now();
     if recipe.network {
         interrupt.arm(NETWORK_OPEN_LIMIT);
     }
     Demuxer::open(recipe, interrupt).map_err(|code| {
+        let (waited, source) = (started.elapsed(), FfmpegError::of(code));
         if interrupt.is_stopped() {
             SourceError::Stopped
-        } else if interrupt.is_overdue() {
-            SourceError::OpenTimeout {
-                limit: NETWORK_OPEN_LIMIT,
-            }
+        } else if recipe.network && waited >= silence_limit {
+            SourceError::OpenTimeout { waited, source }
         } else {
-            SourceError::Open(FfmpegError::of(code))
+            SourceError::Open(source)
         }
     })
 }

@@ -42,9 +42,9 @@ pub fn choose(wanted: EncoderChoice) -> Choice {
         }
         EncoderChoice::Auto => &Codec::HARDWARE,
         EncoderChoice::Nvenc => &[Codec::Nvenc],
+        EncoderChoice::Vaapi => &[Codec::Vaapi],
         EncoderChoice::Qsv => &[Codec::Qsv],
         EncoderChoice::V4l2m2m => &[Codec::V4l2m2m],
-        EncoderChoice::Vaapi => &[],
     };
     let mut refusals = Vec::new();
     for &codec in candidates {

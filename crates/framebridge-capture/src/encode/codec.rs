@@ -16,6 +16,8 @@ pub enum Codec {
     X264,
     /// NVIDIA.
     Nvenc,
+    /// VA-API: Intel and AMD.
+    Vaapi,
     /// Intel Quick Sync.
     Qsv,
     /// V4L2 memory-to-memory.
@@ -24,23 +26,24 @@ pub enum Codec {
 
 impl Codec {
     /// Hardware encoders, best first: the ones with the least delay and the best rate control lead.
-    pub const HARDWARE: [Self; 3] = [Self::Nvenc, Self::Qsv, Self::V4l2m2m];
+    pub const HARDWARE: [Self; 4] = [Self::Nvenc, Self::Vaapi, Self::Qsv, Self::V4l2m2m];
 
     /// FFmpeg's name for it, which status and viewers' parameters show.
     pub fn ffmpeg_name(self) -> &'static str {
         match self {
             Self::X264 => "libx264",
             Self::Nvenc => "h264_nvenc",
+            Self::Vaapi => "h264_vaapi",
             Self::Qsv => "h264_qsv",
             Self::V4l2m2m => "h264_v4l2m2m",
         }
     }
 
-    /// The format it takes pictures in.
+    /// The format that pictures are scaled to for it.
     pub(crate) fn pixel_format(self) -> Pixel {
         match self {
             Self::X264 | Self::Nvenc => Pixel::YUV420P,
-            Self::Qsv | Self::V4l2m2m => Pixel::NV12,
+            Self::Vaapi | Self::Qsv | Self::V4l2m2m => Pixel::NV12,
         }
     }
 
@@ -85,6 +88,11 @@ impl Codec {
                 ("delay", "0"),
                 ("forced-idr", "1"),
                 ("no-scenecut", "1"),
+            ],
+            Self::Vaapi => &[
+                ("profile", "constrained_baseline"),
+                ("rc_mode", "CBR"),
+                ("async_depth", "1"),
             ],
             Self::Qsv => &[
                 ("preset", "veryfast"),
