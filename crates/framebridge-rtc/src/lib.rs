@@ -20,6 +20,8 @@ mod stats;
 pub mod stun;
 mod track;
 mod transmit;
+#[cfg(test)]
+mod vault;
 mod viewer;
 mod worker;
 

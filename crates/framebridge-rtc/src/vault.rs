@@ -1,0 +1,434 @@
+//! Viewers kept in a memory file, so that they outlive this process.
+//!
+//! A worker writes each live viewer's [`TransmitState`] into a sealed memory file that another process holds open
+//! too. When this process is killed, the next one reads the file and goes on sending to the same viewers: no new
+//! handshake, no new session. The file is memory: it never touches a disk, and a viewer's place in it is wiped when
+//! the viewer goes.
+//!
+//! # Indices are reserved before they are used
+//!
+//! What must never happen is that the next process protects other bytes under an index that this one has used (see
+//! [`track`](crate::track)). So a place holds the first index that this process promises *not* to use, and the promise
+//! is renewed ahead of sending ([`Vault::reserve`], one small write in some [`STRIDE`] packets). The next process starts
+//! there. `kill -9` can't undo a write that has returned, and a write within a page is not torn by it; a place that is
+//! damaged all the same fails its digest and is passed over.
+
+use std::{io, os::fd::OwnedFd};
+
+use ring::digest::{SHA256, digest};
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create},
+    io::{pread, pwrite},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    Keys, SessionId, TrackState, TransmitState,
+    ice::{Credentials, Path},
+    srtp::{MasterKey, Profile},
+};
+
+/// Bytes of a place: a divisor of the page size, so that no write crosses two pages.
+const PLACE: usize = 1024;
+/// Places in a file: what one worker can carry, several times over. Untouched ones take no memory.
+const PLACES: usize = 8192;
+/// Where a place's record starts: after the reservation (8 + 4), the length (4) and the digest (16).
+const RECORD: usize = 32;
+/// RTP indices that are reserved at once. What is left of them when the process dies is a gap that the viewer sees as
+/// that many lost packets; 256 are about one second at 2.5 Mb/s.
+pub(crate) const STRIDE: u64 = 256;
+/// SRTCP indices that are reserved at once: a report a second.
+pub(crate) const RTCP_STRIDE: u32 = 64;
+/// The version of a record's layout. Another version is passed over.
+const LAYOUT: u8 = 1;
+
+/// A place in a [`Vault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place(usize);
+
+/// What is kept of a viewer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) session: SessionId,
+    pub(crate) stream: String,
+    pub(crate) etag: String,
+    /// The media section's mid, for answers to ICE restarts.
+    pub(crate) mid: Option<String>,
+    pub(crate) state: TransmitState,
+}
+
+/// One worker's memory file.
+#[derive(Debug)]
+pub struct Vault {
+    file: OwnedFd,
+    free: Vec<usize>,
+}
+
+impl Vault {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// The system has no memory files.
+    pub fn create() -> io::Result<Self> {
+        let file = memfd_create("framebridge-viewers", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&file, (PLACE * PLACES) as u64)?;
+        fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        Ok(Self {
+            file,
+            free: (0..PLACES).rev().collect(),
+        })
+    }
+
+    /// Goes on with the file of an earlier process, and gives what it kept.
+    pub(crate) fn open(file: OwnedFd) -> io::Result<(Self, Vec<(Place, Record)>)> {
+        let sealed = fcntl_get_seals(&file)?.contains(SealFlags::GROW | SealFlags::SHRINK);
+        let is_ours = usize::try_from(fstat(&file)?.st_size) == Ok(PLACE * PLACES);
+        if !sealed || !is_ours {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut vault = Self { file, free: Vec::new() };
+        let mut kept = Vec::new();
+        for place in (0..PLACES).rev().map(Place) {
+            match vault.read(place)? {
+                Some(record) => kept.push((place, record)),
+                None => vault.free.push(place.0),
+            }
+        }
+        Ok((vault, kept))
+    }
+
+    /// The file, for another process to hold.
+    pub(crate) fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
+    /// Keeps a viewer. `None`: there is no place left, or it does not fit; the viewer will not outlive this process.
+    pub(crate) fn put(&mut self, record: &Record) -> Option<Place> {
+        let place = Place(self.free.pop()?);
+        if self.rewrite(place, record) {
+            Some(place)
+        } else {
+            self.free.push(place.0);
+            None
+        }
+    }
+
+    /// Replaces what is kept in `place`.
+    pub(crate) fn rewrite(&self, place: Place, record: &Record) -> bool {
+        let encoded = record.encode();
+        let Ok(len) = u32::try_from(encoded.len()) else {
+            return false;
+        };
+        if RECORD + encoded.len() > PLACE {
+            return false;
+        }
+        let mut bytes = Zeroizing::new([0; PLACE]);
+        bytes[..8].copy_from_slice(&record.state.track.next.to_le_bytes());
+        bytes[8..12].copy_from_slice(&record.state.track.rtcp_index.to_le_bytes());
+        bytes[12..16].copy_from_slice(&len.to_le_bytes());
+        bytes[16..RECORD].copy_from_slice(&digest(&SHA256, &encoded).as_ref()[..16]);
+        bytes[RECORD..RECORD + encoded.len()].copy_from_slice(&encoded);
+        self.write(place, 0, &bytes[..])
+    }
+
+    /// Promises that no RTP index from `next` on and no SRTCP index from `rtcp_index` on is used before the next promise.
+    /// False: the promise could not be written, so nothing beyond the one before may be sent.
+    pub(crate) fn reserve(&self, place: Place, next: u64, rtcp_index: u32) -> bool {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&next.to_le_bytes());
+        bytes[8..].copy_from_slice(&rtcp_index.to_le_bytes());
+        self.write(place, 0, &bytes)
+    }
+
+    /// Forgets the viewer in `place`, keys first.
+    pub(crate) fn wipe(&mut self, place: Place) {
+        if !self.write(place, 0, &[0; PLACE]) {
+            tracing::error!("a viewer's keys could not be wiped");
+        }
+        self.free.push(place.0);
+    }
+
+    fn write(&self, place: Place, offset: usize, bytes: &[u8]) -> bool {
+        pwrite(&self.file, bytes, (place.0 * PLACE + offset) as u64) == Ok(bytes.len())
+    }
+
+    fn read(&self, place: Place) -> io::Result<Option<Record>> {
+        let mut bytes = Zeroizing::new([0; PLACE]);
+        if pread(&self.file, &mut bytes[..], (place.0 * PLACE) as u64)? != PLACE {
+            return Ok(None);
+        }
+        Ok(parse_place(&bytes))
+    }
+}
+
+fn parse_place(bytes: &[u8; PLACE]) -> Option<Record> {
+    let (next, rest) = bytes.split_first_chunk()?;
+    let (rtcp_index, rest) = rest.split_first_chunk()?;
+    let (len, _) = rest.split_first_chunk()?;
+    let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+    let encoded = bytes
+        .get(RECORD..RECORD.checked_add(len)?)
+        .filter(|bytes| !bytes.is_empty())?;
+    if digest(&SHA256, encoded).as_ref()[..16] != bytes[16..RECORD] {
+        return None;
+    }
+    let mut record = Record::decode(encoded)?;
+    record.state.track.next = u64::from_le_bytes(*next);
+    record.state.track.rtcp_index = u32::from_le_bytes(*rtcp_index);
+    Some(record)
+}
+
+impl Record {
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let TransmitState {
+            local,
+            remote,
+            path,
+            keys,
+            track,
+        } = &self.state;
+        let mut out = Writer(Zeroizing::new(vec![LAYOUT]));
+        out.field(self.session.to_string().as_bytes());
+        out.field(self.stream.as_bytes());
+        out.field(self.etag.as_bytes());
+        out.field(self.mid.as_deref().unwrap_or_default().as_bytes());
+        out.field(&[u8::from(self.mid.is_some())]);
+        for text in [&local.ufrag, &local.password, &remote.ufrag, &remote.password] {
+            out.field(text.as_bytes());
+        }
+        out.field(&(path.socket as u64).to_le_bytes());
+        out.field(path.source.map(|ip| ip.to_string()).unwrap_or_default().as_bytes());
+        out.field(path.remote.to_string().as_bytes());
+        out.field(&[match keys.profile {
+            Profile::AeadAes128Gcm => 0,
+            Profile::Aes128CmSha1 => 1,
+        }]);
+        for key in [&keys.send, &keys.receive] {
+            out.field(&key.key);
+            out.field(&key.salt);
+        }
+        out.field(&[track.payload_type]);
+        for word in [track.ssrc, track.timestamp_offset, track.packets, track.octets] {
+            out.field(&word.to_le_bytes());
+        }
+        out.0
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&LAYOUT, fields) = bytes.split_first()? else {
+            return None;
+        };
+        let mut fields = Reader(fields);
+        let session = fields.text()?.parse().ok()?;
+        let (stream, etag, mid) = (
+            fields.text()?.to_owned(),
+            fields.text()?.to_owned(),
+            fields.text()?.to_owned(),
+        );
+        let mid = (fields.array()? == [1]).then_some(mid);
+        let mut credentials = || {
+            Some(Credentials {
+                ufrag: fields.text()?.to_owned(),
+                password: fields.text()?.to_owned(),
+            })
+        };
+        let (local, remote) = (credentials()?, credentials()?);
+        let path = Path {
+            socket: usize::try_from(u64::from_le_bytes(fields.array()?)).ok()?,
+            source: match fields.text()? {
+                "" => None,
+                ip => Some(ip.parse().ok()?),
+            },
+            remote: fields.text()?.parse().ok()?,
+        };
+        let profile = match fields.array()? {
+            [0] => Profile::AeadAes128Gcm,
+            [1] => Profile::Aes128CmSha1,
+            _ => return None,
+        };
+        let mut key = || {
+            Some(MasterKey {
+                key: fields.array()?,
+                salt: fields.array()?,
+            })
+        };
+        let keys = Keys {
+            profile,
+            send: key()?,
+            receive: key()?,
+        };
+        let [payload_type] = fields.array()?;
+        let mut word = || Some(u32::from_le_bytes(fields.array()?));
+        let track = TrackState {
+            payload_type,
+            ssrc: word()?,
+            timestamp_offset: word()?,
+            packets: word()?,
+            octets: word()?,
+            next: 0,
+            rtcp_index: 0,
+        };
+        fields.0.is_empty().then_some(Self {
+            session,
+            stream,
+            etag,
+            mid,
+            state: TransmitState {
+                local,
+                remote,
+                path,
+                keys,
+                track,
+            },
+        })
+    }
+}
+
+/// Fields, each with its length in front.
+struct Writer(Zeroizing<Vec<u8>>);
+
+impl Writer {
+    /// A field over 65,535 bytes is cut, and the record with it does not fit its place.
+    fn field(&mut self, bytes: &[u8]) {
+        let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        self.0.extend_from_slice(&len.to_le_bytes());
+        self.0.extend_from_slice(&bytes[..len.into()]);
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn field(&mut self) -> Option<&'a [u8]> {
+        let (len, rest) = self.0.split_first_chunk()?;
+        let (field, rest) = rest.split_at_checked(u16::from_le_bytes(*len).into())?;
+        self.0 = rest;
+        Some(field)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        str::from_utf8(self.field()?).ok()
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.field()?.try_into().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(number: u8) -> Record {
+        let credentials = |name: &str| Credentials {
+            ufrag: format!("{name}{number}"),
+            password: "p".repeat(24),
+        };
+        let key = MasterKey {
+            key: [number; 16],
+            salt: [number + 1; 14],
+        };
+        Record {
+            session: SessionId::random(),
+            stream: "test".into(),
+            etag: "tag".into(),
+            mid: Some("0".into()),
+            state: TransmitState {
+                local: credentials("l"),
+                remote: credentials("r"),
+                path: Path {
+                    socket: 1,
+                    source: Some("::1".parse().unwrap()),
+                    remote: "[::1]:9".parse().unwrap(),
+                },
+                keys: Keys {
+                    profile: Profile::Aes128CmSha1,
+                    send: key.clone(),
+                    receive: key,
+                },
+                track: TrackState {
+                    ssrc: 1,
+                    payload_type: 102,
+                    next: 70_000,
+                    timestamp_offset: 2,
+                    packets: 3,
+                    octets: 4,
+                    rtcp_index: 5,
+                },
+            },
+        }
+    }
+
+    /// The file as another process sees it.
+    fn reopen(vault: &Vault) -> (Vault, Vec<(Place, Record)>) {
+        Vault::open(vault.file().try_clone().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_put_is_found_by_the_next_process() {
+        let mut vault = Vault::create().unwrap();
+        let records = [record(1), record(2), record(3)];
+        let places: Vec<_> = records.iter().map(|record| vault.put(record).unwrap()).collect();
+        vault.wipe(places[1]);
+        let (next, mut kept) = reopen(&vault);
+        kept.reverse();
+        assert_eq!(kept, [(places[0], records[0].clone()), (places[2], records[2].clone())]);
+        assert_eq!(next.free.len(), PLACES - 2);
+        let mut bytes = [1; PLACE];
+        pread(&vault.file, &mut bytes[..], (places[1].0 * PLACE) as u64).unwrap();
+        assert_eq!(bytes, [0; PLACE], "nothing of the key stays");
+    }
+
+    #[test]
+    fn the_next_process_starts_at_the_last_promise() {
+        let mut vault = Vault::create().unwrap();
+        let place = vault.put(&record(1)).unwrap();
+        assert!(vault.reserve(place, 80_000, 99));
+        let (_, kept) = reopen(&vault);
+        assert_eq!(
+            (kept[0].1.state.track.next, kept[0].1.state.track.rtcp_index),
+            (80_000, 99)
+        );
+    }
+
+    #[test]
+    fn file_is_sealed_and_others_are_refused() {
+        let vault = Vault::create().unwrap();
+        assert!(ftruncate(vault.file(), 0).is_err());
+        let other = memfd_create("other", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        assert!(Vault::open(other).is_err());
+    }
+
+    #[test]
+    fn full_vault_and_oversized_record_are_refused() {
+        let mut vault = Vault::create().unwrap();
+        let mut big = record(1);
+        big.etag = "x".repeat(PLACE);
+        assert_eq!(vault.put(&big), None);
+        assert_eq!(vault.free.len(), PLACES, "its place is free again");
+        vault.free.truncate(1);
+        assert!(vault.put(&record(1)).is_some() && vault.put(&record(2)).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_passed_over(at in 12..PLACE, to: u8) {
+            let mut vault = Vault::create().unwrap();
+            let original = record(1);
+            let place = vault.put(&original).unwrap();
+            prop_assert!(vault.write(place, at, &[to]));
+            let (_, kept) = reopen(&vault);
+            prop_assert!(kept.is_empty() || kept[0].1 == original);
+        }
+
+        #[test]
+        fn random_places_never_panic(bytes in prop::collection::vec(any::<u8>(), PLACE)) {
+            let mut place = [0; PLACE];
+            place.copy_from_slice(&bytes);
+            _ = parse_place(&place);
+            _ = Record::decode(&bytes);
+        }
+    }
+}
