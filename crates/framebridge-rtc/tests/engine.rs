@@ -1,0 +1,388 @@
+//! The engine over loopback, watched by the project's own light viewer.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use framebridge_proto::StreamName;
+use framebridge_rtc::{
+    Config, Engine, Event, Handle, IfMatch, JoinError, PatchError, SessionId, StreamStats, dtls::Identity,
+    srtp::Profile,
+};
+use framebridge_testkit::{Options, Pictures, Seat, Viewer, watch};
+use tokio::sync::mpsc;
+
+/// Long enough for a busy machine; nothing waits for it when all is well.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An engine, an encoder that obeys it, and what it was asked for.
+struct World {
+    engine: Engine,
+    stream: StreamName,
+    keyframes: Arc<AtomicU64>,
+    restart: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    encoder: Option<JoinHandle<()>>,
+}
+
+impl World {
+    fn new(config: Config) -> Self {
+        let bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let (engine, events) = Engine::start(Config {
+            port: 0,
+            bind,
+            ..config
+        })
+        .unwrap();
+        let stream: StreamName = "test".parse().unwrap();
+        let (keyframes, restart, stop) = (
+            Arc::<AtomicU64>::default(),
+            Arc::<AtomicBool>::default(),
+            Arc::<AtomicBool>::default(),
+        );
+        let encoder = thread::spawn({
+            let (handle, stream) = (engine.handle(), stream.clone());
+            let (keyframes, restart, stop) = (Arc::clone(&keyframes), Arc::clone(&restart), Arc::clone(&stop));
+            move || encode(&handle, &stream, events, &keyframes, &restart, &stop)
+        });
+        Self {
+            engine,
+            stream,
+            keyframes,
+            restart,
+            stop,
+            encoder: Some(encoder),
+        }
+    }
+
+    fn join(&self, options: Options, is_ipv4: bool) -> (SessionId, Seat) {
+        let identity = Identity::generate().unwrap();
+        let mut viewer = Viewer::new(identity, options, Instant::now());
+        let joined = block_on(self.engine.handle().join(&self.stream, &viewer.offer())).unwrap();
+        viewer.accept(&joined.answer, is_ipv4, Instant::now()).unwrap();
+        (joined.session, Seat::new(viewer, is_ipv4).unwrap())
+    }
+
+    fn stats(&self) -> StreamStats {
+        self.engine.handle().stats().pop().unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        self.encoder.take().unwrap().join().unwrap();
+    }
+}
+
+/// 30 pictures a second, keyframes on demand, a new life on demand.
+fn encode(
+    handle: &Handle,
+    stream: &StreamName,
+    mut events: mpsc::Receiver<Event>,
+    keyframes: &AtomicU64,
+    restart: &AtomicBool,
+    stop: &AtomicBool,
+) {
+    let start = Instant::now();
+    let mut pictures = Pictures::new(2_000_000, 30);
+    let mut next = start;
+    while !stop.load(Relaxed) {
+        let mut keyframe = false;
+        while let Ok(event) = events.try_recv() {
+            if let Event::KeyframeWanted { .. } = event {
+                keyframes.fetch_add(1, Relaxed);
+                keyframe = true;
+            }
+        }
+        if restart.swap(false, Relaxed) {
+            pictures = Pictures::new(2_000_000, 30);
+            keyframe = true;
+        }
+        let captured = u64::try_from(start.elapsed().as_nanos()).unwrap() + 1_000_000_000;
+        handle.publish(stream, pictures.next(keyframe, captured));
+        next += Duration::from_micros(33_333);
+        thread::park_timeout(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+/// Lets the seats receive until `is_done`, with a bound.
+fn watch_until(seats: &mut [Seat], what: &str, is_done: impl Fn(&[Seat]) -> bool) {
+    let start = Instant::now();
+    watch(seats, |seats| {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{what}: {:?}",
+            seats.first().map(|seat| seat.viewer.reception())
+        );
+        is_done(seats)
+    })
+    .unwrap();
+}
+
+fn wait_until(what: &str, is_done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_done() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn have_frames(frames: u64) -> impl Fn(&[Seat]) -> bool {
+    move |seats| seats.iter().all(|seat| seat.viewer.reception().frames >= frames)
+}
+
+#[test]
+fn both_profiles_play_over_both_families() {
+    for workers in [1, 3] {
+        let world = World::new(Config {
+            workers,
+            ..Config::default()
+        });
+        let mut seats = Vec::new();
+        let mut profiles = Vec::new();
+        for profile in [Profile::AeadAes128Gcm, Profile::Aes128CmSha1] {
+            for is_ipv4 in [true, false] {
+                for _ in 0..workers {
+                    let options = Options {
+                        profiles: vec![profile],
+                        sample: 1,
+                        ..Options::default()
+                    };
+                    seats.push(world.join(options, is_ipv4).1);
+                    profiles.push(profile);
+                }
+            }
+        }
+        watch_until(&mut seats, "30 pictures", have_frames(30));
+        for (seat, profile) in seats.iter().zip(profiles) {
+            let reception = seat.viewer.reception();
+            assert_eq!(seat.viewer.profile(), Some(profile));
+            assert!(reception.has_picture(), "it starts at a keyframe: {reception:?}");
+            assert_eq!(
+                (reception.forged, reception.duplicates, reception.timestamp_reversals),
+                (0, 0, 0)
+            );
+            assert_eq!(reception.lost(), 0, "{reception:?}");
+            assert_eq!(reception.authenticated, reception.packets);
+        }
+        let stats = world.stats();
+        assert_eq!(stats.viewers as usize, seats.len());
+        seats.iter_mut().for_each(Seat::close);
+        wait_until("all have left", || world.stats().viewers == 0);
+    }
+}
+
+#[test]
+fn lost_packets_are_sent_again() {
+    let world = World::new(Config::default());
+    let mut seats = vec![
+        world
+            .join(
+                Options {
+                    drop: 20,
+                    ..Options::default()
+                },
+                true,
+            )
+            .1,
+    ];
+    watch_until(&mut seats, "retransmissions", |seats| {
+        let reception = seats[0].viewer.reception();
+        reception.frames > 60 && reception.reordered >= 10
+    });
+    let (stats, reception) = (world.stats(), seats[0].viewer.reception());
+    assert!(
+        stats.retransmitted >= reception.reordered && stats.nacks >= stats.retransmitted,
+        "{stats:?}"
+    );
+    assert!(reception.lost() * 10 < reception.reordered + 10, "{reception:?}");
+    assert_eq!(reception.forged, 0, "what is sent again is the same packet");
+}
+
+#[test]
+fn many_requests_get_one_keyframe_in_250_ms() {
+    let world = World::new(Config::default());
+    let mut seats: Vec<Seat> = (0..10).map(|_| world.join(Options::default(), true).1).collect();
+    watch_until(&mut seats, "all play", have_frames(5));
+    let (start, before) = (Instant::now(), world.keyframes.load(Relaxed));
+    let requests = world.stats().keyframe_requests;
+    for _ in 0..5 {
+        seats.iter_mut().for_each(|seat| seat.viewer.request_keyframe());
+        let frames = seats[0].viewer.reception().frames;
+        watch_until(&mut seats, "they go on", have_frames(frames + 5));
+    }
+    let asked = world.keyframes.load(Relaxed) - before;
+    assert!(world.stats().keyframe_requests - requests >= 40);
+    let most = start.elapsed().as_millis() / 250 + 1;
+    assert!(
+        (1..=most).contains(&u128::from(asked)),
+        "{asked} in {:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn a_new_life_of_the_encoder_is_not_seen_by_viewers() {
+    let world = World::new(Config::default());
+    let mut seats = vec![
+        world
+            .join(
+                Options {
+                    sample: 1,
+                    ..Options::default()
+                },
+                true,
+            )
+            .1,
+    ];
+    for life in 1..=3 {
+        watch_until(&mut seats, "it plays", have_frames(life * 20));
+        world.restart.store(true, Relaxed);
+    }
+    watch_until(&mut seats, "it plays on", have_frames(80));
+    let reception = seats[0].viewer.reception();
+    assert_eq!(
+        (reception.lost(), reception.forged, reception.timestamp_reversals),
+        (0, 0, 0),
+        "{reception:?}"
+    );
+    assert!(reception.longest_gap < Duration::from_millis(500), "{reception:?}");
+}
+
+#[test]
+fn a_full_stream_refuses_and_a_place_given_back_is_taken() {
+    let world = World::new(Config {
+        max_viewers_per_stream: 2,
+        ..Config::default()
+    });
+    let handle = world.engine.handle();
+    let viewer = Viewer::new(Identity::generate().unwrap(), Options::default(), Instant::now());
+    let join = || block_on(handle.join(&world.stream, &viewer.offer()));
+    let (first, _second) = (join().unwrap(), join().unwrap());
+    assert_eq!(join(), Err(JoinError::TooManyViewers { limit: 2 }));
+    assert!(block_on(handle.leave(&first.session)));
+    wait_until("the place is free", || world.stats().viewers == 1);
+    assert!(handle.session(&first.session).is_none() && !block_on(handle.leave(&first.session)));
+    assert!(join().is_ok());
+}
+
+#[test]
+fn patches_follow_the_rules_of_if_match() {
+    let world = World::new(Config::default());
+    let handle = world.engine.handle();
+    let (session, seat) = world.join(Options::default(), true);
+    let mut seats = [seat];
+    watch_until(&mut seats, "it plays", have_frames(5));
+    let etag = handle.session(&session).unwrap().etag;
+    let patch = |fragment: &str, if_match| block_on(handle.patch(&session, fragment, if_match));
+    let trickle = "a=candidate:1 1 udp 5 127.0.0.1 9 typ host\r\n";
+    assert_eq!(patch(trickle, IfMatch::None), Err(PatchError::PreconditionRequired));
+    let wrong = patch(trickle, IfMatch::Etag("other".to_owned()));
+    assert_eq!(wrong, Err(PatchError::PreconditionFailed { etag: etag.clone() }));
+    assert!(matches!(
+        patch("nonsense", IfMatch::Etag(etag.clone())),
+        Err(PatchError::Malformed(_))
+    ));
+    assert!(matches!(
+        patch(trickle, IfMatch::Etag(etag.clone())),
+        Ok(framebridge_rtc::Patched::Trickled)
+    ));
+    let restart = format!("a=ice-ufrag:fresh\r\na=ice-pwd:{}\r\n", "p".repeat(24));
+    let Ok(framebridge_rtc::Patched::Restarted { etag: fresh, fragment }) = patch(&restart, IfMatch::Any) else {
+        panic!("a restart was asked for");
+    };
+    assert_ne!(fresh, etag);
+    assert!(fragment.contains("a=ice-ufrag:") && fragment.contains("a=candidate:"));
+    assert_eq!(handle.session(&session).unwrap().etag, fresh);
+    // The old path goes on until the new generation nominates one.
+    let frames = seats[0].viewer.reception().frames;
+    watch_until(&mut seats, "it plays on", have_frames(frames + 30));
+    let unknown = block_on(handle.patch(&"0".repeat(32).parse().unwrap(), trickle, IfMatch::Any));
+    assert_eq!(unknown, Err(PatchError::UnknownSession));
+}
+
+#[test]
+fn garbage_from_strangers_changes_nothing() {
+    let world = World::new(Config::default());
+    let mut seats = vec![world.join(Options::default(), true).1];
+    watch_until(&mut seats, "it plays", have_frames(5));
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = (Ipv4Addr::LOCALHOST, world.engine.local_port());
+    let mut state = 1u32;
+    for round in 0..3000u32 {
+        let len = round as usize % 600;
+        let mut datagram: Vec<u8> = (0..len)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                state.to_be_bytes()[0]
+            })
+            .collect();
+        if round % 3 == 0 && len >= 20 {
+            // Half a STUN header, to get past the first look.
+            datagram[..8].copy_from_slice(&[0, 1, 0, u8::try_from(len % 200).unwrap() & !3, 0x21, 0x12, 0xa4, 0x42]);
+        }
+        stranger.send_to(&datagram, to).unwrap();
+    }
+    let frames = seats[0].viewer.reception().frames;
+    watch_until(&mut seats, "it plays on", have_frames(frames + 30));
+    assert_eq!(seats[0].viewer.reception().lost(), 0);
+}
+
+/// What a process holds: open files, threads, resident bytes.
+fn holdings() -> (usize, usize, usize) {
+    let count = |path: &str| std::fs::read_dir(path).unwrap().count();
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let resident: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
+    (count("/proc/self/fd"), count("/proc/self/task"), resident * 4096)
+}
+
+#[test]
+fn a_thousand_joins_and_leaves_leave_nothing_behind() {
+    let world = World::new(Config::default());
+    let handle = world.engine.handle();
+    let round = |number: u32| {
+        let mut seats: Vec<_> = (0..50).map(|_| world.join(Options::default(), true)).collect();
+        let sessions: Vec<SessionId> = seats.iter().map(|(session, _)| *session).collect();
+        let mut seats: Vec<Seat> = seats.drain(..).map(|(_, seat)| seat).collect();
+        // Some leave before they have connected.
+        if number % 4 != 3 {
+            watch_until(&mut seats, "all play", have_frames(2));
+        }
+        for (at, session) in sessions.iter().enumerate() {
+            if at % 2 == 0 {
+                assert!(block_on(handle.leave(session)));
+            } else {
+                seats[at].close();
+                block_on(handle.leave(session));
+            }
+        }
+        drop(seats);
+        wait_until("all have left", || world.stats().viewers == 0);
+        assert!(sessions.iter().all(|session| handle.session(session).is_none()));
+    };
+    // The first rounds fill the allocator's pools.
+    (0..4).for_each(&round);
+    let before = holdings();
+    (0..20).for_each(round);
+    let after = holdings();
+    // Other tests run in this process at the same time; a leak of one per viewer would show as a thousand.
+    assert!(
+        after.0 < before.0 + 300 && after.1 < before.1 + 50,
+        "{before:?} {after:?}"
+    );
+    assert!(after.2 < before.2 + (32 << 20), "{before:?} {after:?}");
+}
