@@ -1,7 +1,7 @@
 //! What becomes of an encoder whose source fails.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -69,6 +69,16 @@ fn make_fifo(path: &Path) {
     rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).unwrap();
 }
 
+/// A film of grey pictures at 25 fps, in the simplest format that FFmpeg reads.
+fn film(pictures: u8) -> Vec<u8> {
+    let mut film = b"YUV4MPEG2 W64 H64 F25:1 C420jpeg\n".to_vec();
+    for shade in 0..pictures {
+        film.extend(b"FRAME\n");
+        film.extend([shade.wrapping_mul(10); 64 * 64 * 3 / 2]);
+    }
+    film
+}
+
 #[tokio::test]
 async fn a_source_that_is_missing_is_unavailable_until_it_is_there() {
     let home = tempfile::tempdir().unwrap();
@@ -87,12 +97,7 @@ async fn a_source_that_is_missing_is_unavailable_until_it_is_there() {
         ),
         "{state:?}"
     );
-    let mut film = b"YUV4MPEG2 W64 H64 F25:1 C420jpeg\n".to_vec();
-    for shade in 0..25_u8 {
-        film.extend(b"FRAME\n");
-        film.extend([shade * 10; 64 * 64 * 3 / 2]);
-    }
-    std::fs::write(&path, film).unwrap();
+    std::fs::write(&path, film(25)).unwrap();
     assert!(subscriber.frame().await.keyframe);
     assert_eq!(subscriber.states.last(), Some(&SourceState::Live));
 }
@@ -107,6 +112,30 @@ async fn a_fifo_that_nobody_writes_to_ends_the_process_with_75_and_a_reason() {
     assert_eq!(encoder.ended().await.code(), Some(75));
     assert!(
         encoder.log().contains("the source has been opening for"),
+        "{}",
+        encoder.log()
+    );
+}
+
+#[tokio::test]
+async fn a_fifo_plays_while_it_is_fed_and_ends_the_process_with_75_when_it_no_longer_is() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("fifo");
+    make_fifo(&path);
+    let mut encoder = Encoder::start(&format!("file:{}", path.display()), "");
+    let mut subscriber = encoder.subscribe().await;
+    let feeding = std::thread::spawn(move || {
+        let mut writer = std::fs::File::options().write(true).open(path).unwrap();
+        writer.write_all(&film(50)).unwrap();
+        writer
+    });
+    for _ in 0..25 {
+        subscriber.frame().await;
+    }
+    let _open_and_silent = feeding.join().unwrap();
+    assert_eq!(encoder.ended().await.code(), Some(75));
+    assert!(
+        encoder.log().contains("the source has given nothing for"),
         "{}",
         encoder.log()
     );

@@ -8,3 +8,5 @@ mod control;
 mod faults;
 mod frames;
 mod harness;
+mod progress;
+mod rtsp;

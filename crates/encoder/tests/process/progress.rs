@@ -1,0 +1,105 @@
+//! What heartbeats say: three counters, each with its age, that tell where pictures stop.
+
+use framebridge_ipc::{Identity, Link, Listener, RuntimeDir};
+use framebridge_proto::{
+    Role,
+    encoder::{EncoderRequest, SourceState},
+    supervisor::{EncoderProgress, FromSupervisor, Progress, ToSupervisor},
+};
+use tokio::time::timeout;
+
+use crate::harness::{BOUND, Encoder};
+
+/// The supervisor's end of an encoder's heartbeats.
+struct Heartbeats(Link<ToSupervisor, FromSupervisor>);
+
+impl Heartbeats {
+    async fn of(encoder: &Encoder) -> Self {
+        let path = RuntimeDir::at(encoder.dir()).socket(Role::Supervisor, None);
+        let listener = Listener::bind(&path, &Identity::new(Role::Supervisor)).await.unwrap();
+        let incoming = timeout(BOUND, listener.accept())
+            .await
+            .expect("the encoder connects")
+            .unwrap();
+        Self(incoming.handshake().await.unwrap())
+    }
+
+    /// Reads on until a heartbeat says what is `wanted`.
+    async fn until(&mut self, wanted: impl Fn(&EncoderProgress) -> bool) -> EncoderProgress {
+        let reading = async {
+            loop {
+                let message = self
+                    .0
+                    .receiver
+                    .recv()
+                    .await
+                    .unwrap()
+                    .expect("the encoder keeps the link");
+                if let ToSupervisor::Heartbeat(heartbeat) = message
+                    && let Progress::Encoder(progress) = heartbeat.progress
+                    && wanted(&progress)
+                {
+                    return progress;
+                }
+            }
+        };
+        timeout(BOUND, reading).await.expect("such a heartbeat comes")
+    }
+}
+
+#[tokio::test]
+async fn heartbeats_count_what_was_captured_encoded_and_delivered() {
+    let encoder = Encoder::start("test:", "");
+    let mut heartbeats = Heartbeats::of(&encoder).await;
+    let idle = heartbeats.until(|_any| true).await;
+    assert_eq!(
+        (idle.source.as_str(), idle.state, idle.subscribers),
+        ("test:", SourceState::Idle, 0)
+    );
+    assert_eq!((idle.captured.count, idle.captured.age_ms), (0, None));
+
+    let (mut one, mut other) = (encoder.subscribe().await, encoder.subscribe().await);
+    for _ in 0..30 {
+        one.frame().await;
+        other.frame().await;
+    }
+    let live = heartbeats.until(|progress| progress.encoded.count >= 30).await;
+    assert_eq!((&live.state, live.subscribers, live.lost), (&SourceState::Live, 2, 0));
+    assert_eq!((live.width, live.height, live.encoder.as_str()), (1280, 720, "libx264"));
+    assert_eq!(live.encoder_reason, "software, as configured");
+    assert!(live.captured.count >= live.encoded.count);
+    // Each of the two gets every picture; the latest may not have arrived.
+    assert!(live.delivered.count + 8 >= live.encoded.count * 2, "{live:?}");
+    assert!(live.captured.age_ms.is_some_and(|age| age < 2000));
+}
+
+#[tokio::test]
+async fn a_paused_stream_goes_on_capturing_and_stops_encoding() {
+    let encoder = Encoder::start("test:", "");
+    let mut heartbeats = Heartbeats::of(&encoder).await;
+    let mut subscriber = encoder.subscribe().await;
+    subscriber.frame().await;
+    encoder.client().await.request(EncoderRequest::Pause).await.unwrap();
+    let paused = heartbeats.until(|progress| progress.state == SourceState::Paused).await;
+    let later = heartbeats
+        .until(|progress| progress.captured.count > paused.captured.count + 30)
+        .await;
+    // One picture may have been under way.
+    assert!(later.encoded.count <= paused.encoded.count + 1);
+    assert!(later.encoded.age_ms > paused.encoded.age_ms);
+    assert!(later.captured.age_ms.is_some_and(|age| age < 1000));
+}
+
+#[tokio::test]
+async fn a_silent_source_shows_as_no_captures_and_a_stuck_subscriber_as_no_deliveries() {
+    let encoder = Encoder::start(
+        "lavfi:testsrc2=size=640x360:rate=60,noise=alls=30:allf=t",
+        "fps = 60\nbitrate = 8000000",
+    );
+    let mut heartbeats = Heartbeats::of(&encoder).await;
+    let mut stuck = encoder.subscribe().await;
+    stuck.frame().await;
+    let lossy = heartbeats.until(|progress| progress.lost > 0).await;
+    assert!(lossy.encoded.age_ms.is_some_and(|age| age < 1000));
+    assert!(lossy.delivered.age_ms > lossy.encoded.age_ms, "{lossy:?}");
+}

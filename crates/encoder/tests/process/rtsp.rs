@@ -1,0 +1,175 @@
+//! Network cameras: a small RTSP server with the real FFmpeg at the other end.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use framebridge_capture::{Codec, Encoder as H264, EncoderConfig, Interrupt, Source, SourceConfig};
+use framebridge_proto::encoder::SourceState;
+
+use crate::harness::Encoder;
+
+const FPS: u32 = 25;
+
+/// The size of an RTP packet's payload, below which a NAL unit goes in one piece (RFC 6184, 5.6), above in fragments
+/// (5.8).
+const FRAGMENT: usize = 1200;
+
+/// A camera that serves one client after another over TCP, RFC 2326 section 10.12.
+struct Camera {
+    address: String,
+    /// Whether it sends nothing, with the connection left open.
+    silent: Arc<AtomicBool>,
+}
+
+impl Camera {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let silent = Arc::new(AtomicBool::new(false));
+        let served = Arc::clone(&silent);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                // A client that goes away ends with an error; the next one may come.
+                _ = client.and_then(|client| serve(client, &served));
+            }
+        });
+        Self { address, silent }
+    }
+}
+
+fn serve(mut client: TcpStream, silent: &AtomicBool) -> io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    loop {
+        let mut request = Vec::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            request.push(line.trim().to_owned());
+        }
+        let method = request[0].split(' ').next().unwrap_or_default().to_owned();
+        let sequence = request
+            .iter()
+            .find(|line| line.starts_with("CSeq:"))
+            .cloned()
+            .unwrap_or_default();
+        let (headers, body) = match method.as_str() {
+            "OPTIONS" => ("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n", ""),
+            "DESCRIBE" => ("Content-Type: application/sdp\r\n", DESCRIPTION),
+            "SETUP" => ("Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n", ""),
+            _ => ("Session: 1\r\n", ""),
+        };
+        let length = body.len();
+        write!(
+            client,
+            "RTSP/1.0 200 OK\r\n{sequence}\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        )?;
+        if method == "PLAY" {
+            return play(&mut client, silent);
+        }
+    }
+}
+
+const DESCRIPTION: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\n\
+    m=video 0 RTP/AVP 96\r\nc=IN IP4 0.0.0.0\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n\
+    a=framerate:25\r\na=control:track1\r\n";
+
+/// Sends a moving picture until the client goes away.
+fn play(client: &mut TcpStream, silent: &AtomicBool) -> io::Result<()> {
+    let location = format!("lavfi:testsrc2=size=320x240:rate={FPS}").parse().unwrap();
+    let config = SourceConfig {
+        location,
+        fps: FPS,
+        silence_limit: Duration::from_secs(2),
+    };
+    let mut source = Source::open(&config, &Interrupt::new()).unwrap();
+    let config = EncoderConfig {
+        size: (320, 240),
+        fps: FPS,
+        bitrate: 800_000,
+    };
+    let mut encoder = H264::open(Codec::X264, config).unwrap();
+    let mut sequence = 0_u16;
+    for number in 0_u32.. {
+        let undue = source.read().unwrap();
+        let picture = source.present(undue).unwrap();
+        let unit = encoder.encode(&picture, number % FPS == 0).unwrap().unwrap();
+        if silent.load(Ordering::Relaxed) {
+            continue;
+        }
+        for payload in payloads(&unit.payload) {
+            let mut packet = vec![0x80, 96];
+            packet.extend(sequence.to_be_bytes());
+            packet.extend((number * 90_000 / FPS).to_be_bytes());
+            packet.extend([0, 0, 0, 7]);
+            packet.extend(payload);
+            sequence = sequence.wrapping_add(1);
+            let length = u16::try_from(packet.len()).unwrap();
+            client.write_all(&[b"$\0".as_slice(), &length.to_be_bytes(), &packet].concat())?;
+        }
+    }
+    Ok(())
+}
+
+/// RTP payloads of one access unit. Without marker bits, which FFmpeg does without.
+fn payloads(unit: &[u8]) -> Vec<Vec<u8>> {
+    let starts: Vec<usize> = unit
+        .windows(3)
+        .enumerate()
+        .filter(|(_, bytes)| *bytes == [0, 0, 1])
+        .map(|(at, _)| at)
+        .collect();
+    let mut payloads = Vec::new();
+    for (at, start) in starts.iter().enumerate() {
+        let end = starts.get(at + 1).copied().unwrap_or(unit.len());
+        let nal = &unit[start + 3..end];
+        if nal.len() <= FRAGMENT {
+            payloads.push(nal.to_vec());
+            continue;
+        }
+        let last = nal[1..].chunks(FRAGMENT).count() - 1;
+        for (place, fragment) in nal[1..].chunks(FRAGMENT).enumerate() {
+            let header = u8::from(place == 0) << 7 | u8::from(place == last) << 6 | nal[0] & 0x1f;
+            payloads.push([&[nal[0] & 0xe0 | 28, header], fragment].concat());
+        }
+    }
+    payloads
+}
+
+#[tokio::test]
+async fn a_network_camera_is_live_unavailable_while_it_is_silent_and_live_again() {
+    let camera = Camera::start();
+    let encoder = Encoder::start(
+        &format!("rtsp://user:secret@{}/stream", camera.address),
+        "stall_timeout_ms = 700",
+    );
+    let mut subscriber = encoder.subscribe().await;
+    let first = subscriber.frame().await;
+    assert!(first.keyframe);
+    let parameters = subscriber.parameters.clone().unwrap();
+    assert_eq!((parameters.width, parameters.height), (320, 240));
+    for _ in 0..50 {
+        subscriber.frame().await;
+    }
+    camera.silent.store(true, Ordering::Relaxed);
+    let state = subscriber
+        .state(|state| matches!(state, SourceState::Unavailable { .. }))
+        .await;
+    assert!(format!("{state:?}").contains("was silent"), "{state:?}");
+    camera.silent.store(false, Ordering::Relaxed);
+    let after = subscriber.frame().await;
+    assert!(after.keyframe && after.sequence > first.sequence);
+    assert!(!encoder.log().contains("secret"), "{}", encoder.log());
+}
