@@ -8,7 +8,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use framebridge_capture::{
@@ -165,6 +165,7 @@ impl Life {
         let mut fps = opened_fps;
         let mut cadence = Cadence::new(fps);
         let mut announced = false;
+        let mut left_out = LeftOut::default();
         loop {
             stage.enter(Stage::Reading);
             let undue = source.read()?;
@@ -188,7 +189,7 @@ impl Life {
             self.shared.latest.set(Arc::clone(&picture));
             match sender.try_send((picture, source.interval().map_or(fps, |interval| slower(fps, interval)))) {
                 Ok(()) => {}
-                Err(TrySendError::Full(_)) => tracing::debug!("left a picture out: the encoder can't keep up"),
+                Err(TrySendError::Full(_)) => left_out.one(),
                 Err(TrySendError::Disconnected(_)) => return Err(PipelineError::Deserted),
             }
         }
@@ -216,6 +217,26 @@ impl Life {
         };
         stage.enter(Stage::Resting);
         outcome
+    }
+}
+
+/// Pictures that the encoder had no time for, told once a second.
+#[derive(Debug, Default)]
+struct LeftOut {
+    count: u32,
+    told: Option<Instant>,
+}
+
+impl LeftOut {
+    fn one(&mut self) {
+        self.count += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
+            tracing::warn!(pictures = self.count, "left out: the encoder can't keep up");
+            *self = Self {
+                count: 0,
+                told: Some(Instant::now()),
+            };
+        }
     }
 }
 

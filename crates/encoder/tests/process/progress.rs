@@ -68,8 +68,7 @@ async fn heartbeats_count_what_was_captured_encoded_and_delivered() {
     assert_eq!((live.width, live.height, live.encoder.as_str()), (1280, 720, "libx264"));
     assert_eq!(live.encoder_reason, "software, as configured");
     assert!(live.captured.count >= live.encoded.count);
-    // Each of the two gets every picture; the latest may not have arrived.
-    assert!(live.delivered.count + 8 >= live.encoded.count * 2, "{live:?}");
+    assert!(live.delivered.count >= 60, "30 to each of the two: {live:?}");
     assert!(live.captured.age_ms.is_some_and(|age| age < 2000));
 }
 
