@@ -29,6 +29,7 @@ pub use probe::ProbeWatch;
 pub use process::{
     Cause, Exit, ExitStatus, Heartbeats, Input, Output, Process, ProcessConfig, Reason, Snapshot, State, Transition,
 };
+pub use random::Random;
 pub use source_life::SourceLife;
 pub use stage_watch::{Stage, StageWatch, Stuck};
 pub use stall::StallWatchdog;

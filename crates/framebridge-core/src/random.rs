@@ -1,12 +1,19 @@
-//! The only randomness in this crate: a seed's.
+//! The only randomness there is in a decision: a seed's.
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): one addition and three mixes per number, good enough to spread retries.
 #[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The numbers that belong to `seed`, always the same.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
+    }
+
+    /// The next number in `0..bound`; 0 where that is empty.
+    pub fn below(&mut self, bound: usize) -> usize {
+        let bound = u64::try_from(bound).unwrap_or(u64::MAX);
+        usize::try_from(self.next().checked_rem(bound).unwrap_or(0)).unwrap_or(0)
     }
 
     /// The next 64 bits.

@@ -43,6 +43,8 @@ pub struct Reception {
     pub authenticated: u64,
     /// Pictures whose last packet arrived.
     pub frames: u64,
+    /// The RTP timestamp of the last of them.
+    pub last_frame: Option<u32>,
     /// Times the RTP timestamp went back.
     pub timestamp_reversals: u64,
     /// Sender reports received.
@@ -73,6 +75,7 @@ impl Reception {
             forged: 0,
             authenticated: 0,
             frames: 0,
+            last_frame: None,
             timestamp_reversals: 0,
             reports: 0,
             first_picture: None,
@@ -185,6 +188,7 @@ impl Reception {
         }
         if header[1] & 0x80 != 0 {
             self.frames += 1;
+            self.last_frame = Some(timestamp);
             if self.in_keyframe && self.first_picture.is_none() {
                 self.first_picture = Some(now.duration_since(self.started));
             }
