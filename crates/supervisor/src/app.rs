@@ -308,7 +308,7 @@ impl App {
                 pid,
                 exit: Exit {
                     status,
-                    last_words: None,
+                    last_words: last_words::take(&self.dir, pid),
                 },
             },
             now,

@@ -1,0 +1,164 @@
+//! A process that a test supervises. It is this test binary over again: a script in place of the real daemon starts it
+//! with `FAKE_ROLE` and runs the one test below, which plays the part written in `$FAKE_PARTS/ROLE`.
+
+use std::{
+    env, fs,
+    future::pending,
+    io::{self, Write as _},
+    path::PathBuf,
+    process,
+    time::Instant,
+};
+
+use framebridge_daemon::{heartbeats, last_words};
+use framebridge_ipc::{Identity, RuntimeDir};
+use framebridge_proto::{
+    Role, StreamName,
+    encoder::{Quality, SourceState},
+    supervisor::{BridgeProgress, Counter, EncoderProgress, Progress, SignalingProgress},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+/// Pictures a second in an encoder that is well.
+const RATE: u64 = 30;
+
+#[test]
+fn plays_its_part() {
+    let Ok(role) = env::var("FAKE_ROLE") else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(play(&role));
+}
+
+async fn play(role: &str) {
+    let parts = PathBuf::from(env::var_os("FAKE_PARTS").expect("set by the bench"));
+    let part = fs::read_to_string(parts.join(role)).expect("a part");
+    fs::write(parts.join(format!("{role}.read")), "").expect("writable");
+    let dir = RuntimeDir::resolve();
+    match part.split_once(' ').unwrap_or((&part, "")) {
+        ("exit", rest) => {
+            let (code, words) = rest.split_once(' ').unwrap_or((rest, ""));
+            last_words::leave(&dir, words);
+            #[expect(clippy::exit, reason = "that is its part")]
+            process::exit(code.parse().expect("a code"));
+        }
+        ("deaf", _) => {
+            // Taking the signal and doing nothing is ignoring it.
+            let deaf = signal(SignalKind::terminate()).expect("a handler");
+            tokio::join!(live(role, &part, dir), async { drop((deaf, pending::<()>().await)) });
+        }
+        _ => live(role, &part, dir).await,
+    }
+}
+
+async fn live(role: &str, part: &str, dir: RuntimeDir) {
+    let since = Instant::now();
+    match role {
+        "encoder" => {
+            let stream: StreamName = env::var("FAKE_STREAM")
+                .expect("set by the script")
+                .parse()
+                .expect("a name");
+            let part = part.to_owned();
+            heartbeats(dir, Identity::new(Role::Encoder), move || {
+                if part == "chatty" {
+                    // As a log line is written: where nobody reads, it fails, and that is all.
+                    _ = io::stderr().write_all(b"[encoder-test] a line\n");
+                }
+                Progress::Encoder(encoder(&stream, &part, since.elapsed().as_secs()))
+            })
+            .await;
+        }
+        "signaling" => {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let http = listener.local_addr().expect("bound").to_string();
+            let report = move || {
+                Progress::Signaling(SignalingProgress {
+                    http: http.clone(),
+                    rtp: Counter::default(),
+                    streams: Vec::new(),
+                })
+            };
+            tokio::join!(
+                heartbeats(dir, Identity::new(Role::Signaling), report),
+                serve(listener, part == "mute")
+            );
+        }
+        _ => {
+            let report = || {
+                Progress::Bridge(BridgeProgress {
+                    state: "disabled".into(),
+                    reason: None,
+                })
+            };
+            heartbeats(dir, Identity::new(Role::Bridge), report).await;
+        }
+    }
+}
+
+/// What an encoder has done after `seconds` of life.
+fn encoder(stream: &StreamName, part: &str, seconds: u64) -> EncoderProgress {
+    let flowing = Counter {
+        count: seconds * RATE,
+        age_ms: Some(0),
+    };
+    let state = match part {
+        "unavailable" => SourceState::Unavailable {
+            reason: "no such device".into(),
+            retry_in_ms: 1_000,
+        },
+        _ => SourceState::Live,
+    };
+    EncoderProgress {
+        stream: stream.clone(),
+        source: "test:".into(),
+        state,
+        encoder: "libx264".into(),
+        encoder_reason: String::new(),
+        quality: Quality {
+            bitrate: 1_000_000,
+            fps: 30,
+            longest_edge: 1280,
+        },
+        width: 1280,
+        height: 720,
+        captured: flowing,
+        encoded: if part == "wedged" {
+            Counter {
+                count: 1,
+                age_ms: Some(0),
+            }
+        } else {
+            flowing
+        },
+        delivered: if part == "wedged" { Counter::default() } else { flowing },
+        lost: 0,
+        subscribers: 1,
+    }
+}
+
+/// HTTP that answers, or takes connections and says nothing.
+async fn serve(listener: TcpListener, mute: bool) {
+    let mut held = Vec::new();
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else {
+            return;
+        };
+        if mute {
+            held.push(stream);
+            continue;
+        }
+        let mut request = [0; 1024];
+        // A client that goes away is its own business.
+        _ = stream.read(&mut request).await;
+        _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .await;
+    }
+}

@@ -1,0 +1,362 @@
+//! The real supervisor over processes that do as a test says: die, hang, fall silent, ignore what they are told.
+
+mod bench;
+mod child;
+
+use std::{fs, time::Duration};
+
+use bench::Bench;
+use framebridge_proto::{
+    status::Overall,
+    supervisor::{SupervisorAnswer, SupervisorRequest},
+};
+use rustix::process::Signal;
+
+const ALL: [&str; 4] = ["supervisor", "signaling", "encoder-test", "bridge"];
+
+#[tokio::test]
+async fn everything_runs_and_status_tells_the_truth_about_it() {
+    let bench = Bench::start("");
+    let status = bench.healthy().await;
+    let names: Vec<_> = status.processes.iter().map(|process| process.name.as_str()).collect();
+    assert_eq!(names, ALL);
+    for process in &status.processes {
+        let pid = process.pid.expect("it runs");
+        assert!(bench::is_alive(pid), "{} is said to be pid {pid}", process.name);
+        assert_eq!(
+            (process.state.as_str(), process.restarts, &process.last_reason),
+            ("running", 0, &None)
+        );
+    }
+    for child in &status.processes[1..] {
+        let pid = child.pid.expect("it runs");
+        assert_eq!(bench::group(pid), pid, "{} leads no group of its own", child.name);
+    }
+    assert!(status.http.is_some());
+    assert_eq!(status.streams.len(), 1);
+}
+
+#[tokio::test]
+async fn whatever_is_killed_is_back_under_another_pid_with_the_reason_kept() {
+    let bench = Bench::start("");
+    for name in &ALL[1..] {
+        let before = bench.healthy().await;
+        let pid = bench::row(&before, name).pid.expect("it runs");
+        bench::signal(pid, Signal::KILL);
+        let after = bench
+            .until(&format!("{name} is back"), |status| {
+                bench::row(status, name).restarts == 1
+            })
+            .await;
+        let row = bench::row(&after, name);
+        assert_eq!(row.last_reason.as_deref(), Some("killed by signal 9"));
+        assert_ne!(row.pid, Some(pid));
+        assert!(!bench::exists(pid), "a zombie is left");
+    }
+    bench.healthy().await;
+}
+
+#[tokio::test]
+async fn reason_that_a_process_gives_itself_is_repeated() {
+    let bench = Bench::start("");
+    bench.healthy().await;
+    bench.play("encoder", "exit 75 the camera is gone").await;
+    let reason = Some("exit code 75: the camera is gone");
+    bench
+        .until("the reason", |status| {
+            bench::row(status, "encoder-test").last_reason.as_deref() == reason
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn wrong_configuration_parks_until_somebody_resumes() {
+    let bench = Bench::start("");
+    bench.healthy().await;
+    bench.play("bridge", "exit 78 framebridge.toml:3: studio.url").await;
+    let status = bench
+        .until("a park", |status| bench::row(status, "bridge").state == "parked")
+        .await;
+    assert_eq!(status.overall, Overall::Degraded);
+    bench.set("bridge", "well");
+    bench
+        .ask(SupervisorRequest::Resume {
+            process: "bridge".into(),
+        })
+        .await
+        .expect("resumed");
+    bench.healthy().await;
+}
+
+#[tokio::test]
+async fn frozen_process_is_replaced_though_it_never_exits() {
+    let bench = Bench::start("");
+    let pid = bench::row(&bench.healthy().await, "encoder-test").pid.expect("it runs");
+    bench::signal(pid, Signal::STOP);
+    bench
+        .until("a replacement", |status| {
+            bench::row(status, "encoder-test").restarts == 1
+        })
+        .await;
+    let status = bench.healthy().await;
+    assert_eq!(
+        bench::row(&status, "encoder-test").last_reason.as_deref(),
+        Some("3 heartbeats missed")
+    );
+    assert!(!bench::exists(pid));
+}
+
+#[tokio::test]
+async fn signaling_whose_http_is_dead_under_a_fresh_heartbeat_is_replaced() {
+    let bench = Bench::start("");
+    bench.healthy().await;
+    bench.play("signaling", "mute").await;
+    bench.set("signaling", "well");
+    let status = bench
+        .until("a verdict", |status| {
+            let reason = bench::row(status, "signaling").last_reason.as_deref();
+            reason.is_some_and(|reason| reason.contains("unanswered under a fresh heartbeat"))
+        })
+        .await;
+    assert_ne!(status.overall, Overall::Healthy);
+    bench.healthy().await;
+}
+
+#[tokio::test]
+async fn encoder_that_takes_pictures_and_gives_none_is_replaced() {
+    let bench = Bench::start("");
+    bench.healthy().await;
+    bench.play("encoder", "wedged").await;
+    bench.set("encoder", "well");
+    bench
+        .until("a verdict", |status| {
+            let reason = bench::row(status, "encoder-test").last_reason.as_deref();
+            reason.is_some_and(|reason| reason.starts_with("encoder wedged"))
+        })
+        .await;
+    bench.healthy().await;
+}
+
+#[tokio::test]
+async fn unavailable_source_is_shown_and_nobody_is_restarted_for_it() {
+    let bench = Bench::start("");
+    bench.healthy().await;
+    bench.play("encoder", "unavailable").await;
+    let status = bench
+        .until("the verdict", |status| status.streams[0].state == "unavailable")
+        .await;
+    assert!(
+        status.streams[0].verdict.contains("no such device"),
+        "{}",
+        status.streams[0].verdict
+    );
+    assert_eq!(status.overall, Overall::Down);
+    let restarts = bench::row(&status, "encoder-test").restarts;
+    bench
+        .for_a_while(Duration::from_secs(4), |status| {
+            bench::row(status, "encoder-test").restarts == restarts
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn stop_leaves_nothing_behind_even_of_a_process_that_ignores_it() {
+    let mut bench = Bench::start("");
+    bench.healthy().await;
+    bench.play("encoder", "deaf").await;
+    let pids: Vec<_> = bench
+        .healthy()
+        .await
+        .processes
+        .iter()
+        .filter_map(|process| process.pid)
+        .collect();
+    let took = bench.stop().await;
+    assert!(took < Duration::from_secs(5), "it took {took:?}");
+    assert!(!pids.iter().any(|pid| bench::is_alive(*pid)), "an orphan is left");
+    let files: Vec<_> = fs::read_dir(bench.runtime_dir())
+        .expect("there")
+        .map(|file| file.expect("there").file_name())
+        .collect();
+    assert_eq!(files, ["events.jsonl"]);
+}
+
+#[tokio::test]
+async fn killed_supervisors_children_go_on_and_the_next_one_adopts_them() {
+    let mut bench = Bench::start("");
+    let before = bench.healthy().await;
+    bench.kill_supervisor().await;
+    for child in &before.processes[1..] {
+        assert!(
+            bench::is_alive(child.pid.expect("it runs")),
+            "{} died with its supervisor",
+            child.name
+        );
+    }
+    bench.start_supervisor();
+    let after = bench.healthy().await;
+    for (was, is) in before.processes.iter().zip(&after.processes).skip(1) {
+        assert_eq!((is.pid, is.restarts), (was.pid, 0), "{} was not adopted", is.name);
+        assert!(is.uptime_s >= was.uptime_s);
+    }
+    let pid = bench::row(&after, "encoder-test").pid.expect("it runs");
+    bench::signal(pid, Signal::KILL);
+    bench
+        .until("a replacement", |status| {
+            bench::row(status, "encoder-test").restarts == 1
+        })
+        .await;
+    bench.healthy().await;
+    bench.stop().await;
+    assert!(
+        !after
+            .processes
+            .iter()
+            .filter_map(|process| process.pid)
+            .any(bench::is_alive)
+    );
+}
+
+#[tokio::test]
+async fn child_that_froze_while_nobody_watched_is_found_and_replaced() {
+    let mut bench = Bench::start("");
+    let pid = bench::row(&bench.healthy().await, "encoder-test").pid.expect("it runs");
+    bench.kill_supervisor().await;
+    bench::signal(pid, Signal::STOP);
+    bench.start_supervisor();
+    let reason = Some("3 heartbeats missed");
+    bench
+        .until("a verdict", |status| {
+            bench::row(status, "encoder-test").last_reason.as_deref() == reason
+        })
+        .await;
+    bench.healthy().await;
+    assert!(!bench::is_alive(pid));
+}
+
+#[tokio::test]
+async fn child_that_nobody_wrote_down_is_adopted_or_ended_but_never_doubled() {
+    let mut bench = Bench::start("");
+    let before = bench.healthy().await;
+    bench.kill_supervisor().await;
+    fs::remove_file(bench.runtime_dir().join("processes.json")).expect("there");
+    bench.start_supervisor();
+    let after = bench.healthy().await;
+    for (was, is) in before.processes.iter().zip(&after.processes).skip(1) {
+        let (was, is) = (was.pid.expect("it ran"), is.pid.expect("it runs"));
+        bench::wait(&format!("one of {was} and {is} to go"), || {
+            was == is || !bench::is_alive(was)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn child_that_is_configured_no_more_is_ended() {
+    let mut bench = Bench::start("");
+    let pid = bench::row(&bench.healthy().await, "encoder-test").pid.expect("it runs");
+    bench.kill_supervisor().await;
+    bench.configure("[streams.other]\nsource = \"test:\"\n");
+    bench.start_supervisor();
+    bench::wait("the old encoder to go", || !bench::is_alive(pid)).await;
+    let status = bench.healthy().await;
+    assert!(status.processes.iter().all(|process| process.name != "encoder-test"));
+}
+
+#[tokio::test]
+async fn second_supervisor_is_refused_and_names_the_first() {
+    let bench = Bench::start("");
+    let pid = bench::row(&bench.healthy().await, "supervisor").pid.expect("it runs");
+    let second = bench.supervisor().output().await.expect("it starts");
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains(&format!("pid {pid}")), "{said}");
+    assert_eq!(bench.healthy().await.processes[0].pid, Some(pid));
+}
+
+#[tokio::test]
+async fn crash_loop_gives_quality_up_then_parks_and_is_resumed_by_hand() {
+    let bench = Bench::start("[supervisor]\ncrash_loop_failures = 2\nbackoff_ms = 10\ncooldown_ms = 600000\n");
+    bench.healthy().await;
+    bench.play("encoder", "exit 70 panicked").await;
+    let status = bench
+        .until("a park", |status| bench::row(status, "encoder-test").state == "parked")
+        .await;
+    assert_eq!(status.overall, Overall::Down);
+
+    let what = bench.started_with().await;
+    let rungs = [
+        "software encoding",
+        "a lower resolution",
+        "a slate instead of the source",
+    ];
+    let order: Vec<_> = rungs
+        .iter()
+        .map(|rung| what.iter().position(|action| action.ends_with(rung)))
+        .collect();
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{what:?}");
+
+    let stream = "test".parse().expect("a name");
+    let SupervisorAnswer::Why(why) = bench.ask(SupervisorRequest::Why { stream }).await.expect("known") else {
+        panic!("another answer");
+    };
+    assert!(
+        !why.well && why.sentence.contains("tried again in") && why.sentence.contains("panicked"),
+        "{why:?}"
+    );
+
+    bench.set("encoder", "well");
+    bench
+        .ask(SupervisorRequest::Resume {
+            process: "encoder-test".into(),
+        })
+        .await
+        .expect("resumed");
+    let status = bench
+        .until("it runs", |status| {
+            bench::row(status, "encoder-test").state == "running"
+        })
+        .await;
+    assert_eq!(status.overall, Overall::Degraded, "a slate is no health");
+    let recovered = bench
+        .events()
+        .await
+        .into_iter()
+        .rfind(|event| event.recovery_ms.is_some());
+    assert_eq!(recovered.map(|event| event.process).as_deref(), Some("encoder-test"));
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_refused_with_what_does() {
+    let bench = Bench::start("");
+    bench.healthy().await;
+    let process = String::from("encoder-tset");
+    for request in [
+        SupervisorRequest::Restart {
+            process: process.clone(),
+        },
+        SupervisorRequest::Resume {
+            process: process.clone(),
+        },
+    ] {
+        let refusal = bench.ask(request).await.expect_err("unknown").to_string();
+        assert!(refusal.contains("encoder-test"), "{refusal}");
+    }
+    let stream = "tset".parse().expect("a name");
+    bench.ask(SupervisorRequest::Why { stream }).await.expect_err("unknown");
+}
+
+#[tokio::test]
+async fn children_outlive_the_reader_of_their_output() {
+    let mut bench = Bench::start_piped();
+    let before = bench.healthy().await;
+    bench.hang_up();
+    bench.play("encoder", "chatty").await;
+    let pid = bench::row(&bench.healthy().await, "encoder-test").pid;
+    bench
+        .for_a_while(Duration::from_secs(3), |status| {
+            bench::row(status, "encoder-test").pid == pid
+                && bench::row(status, "supervisor").pid == bench::row(&before, "supervisor").pid
+        })
+        .await;
+}
