@@ -42,6 +42,16 @@ pub(crate) fn target_dir() -> PathBuf {
 /// A cargo command on this workspace.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What the cargo that runs xtask says of xtask's own package would otherwise count as a changed environment for
+    // build scripts (ring's is one), and half the tree would be built anew after each plain `cargo build`.
+    for (name, _) in env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|about| name.to_string_lossy().starts_with(about))
+        {
+            cargo.env_remove(name);
+        }
+    }
     cargo.args(arguments).env("CARGO_TARGET_DIR", target_dir());
     cargo
 }
