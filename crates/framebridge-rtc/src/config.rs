@@ -27,8 +27,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// As many as one digit at the front of an ICE ufrag can name.
-    pub const MAX_WORKERS: usize = 36;
+    /// More threads than that have more to do with each other than with viewers.
+    pub const MAX_WORKERS: usize = 64;
 }
 
 impl Default for Config {

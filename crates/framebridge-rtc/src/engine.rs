@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    os::fd::AsFd as _,
     sync::{
         Arc,
         atomic::Ordering::{Acquire, Relaxed, Release},
@@ -17,12 +18,14 @@ use tokio::sync::mpsc;
 use crate::{
     Config, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
     dtls::{DtlsError, Identity},
+    heirloom::{Heirlooms, socket_name, vault_name},
     ice::Credentials,
     random,
     sdp::{Answer, Fragment, Offer, OfferError},
     shared::{Command, Mailbox, Session, Shared, lock},
     socket,
     source::Published,
+    vault::Vault,
     viewer::Viewer,
     worker::{Worker, ufrag_prefix},
 };
@@ -33,6 +36,7 @@ const EVENTS: usize = 1024;
 /// The media plane: worker threads, sockets and viewers. Dropping it stops it.
 pub struct Engine {
     handle: Handle,
+    heirlooms: Heirlooms,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -82,6 +86,9 @@ pub enum StartError {
     /// Our certificate could not be made.
     #[error("can't prepare DTLS")]
     Dtls(#[from] DtlsError),
+    /// Sockets and viewers can't be shared with the next engine.
+    #[error("can't prepare the handover to the next process")]
+    Handover(#[source] io::Error),
     /// A worker could not be started.
     #[error("can't start a worker thread")]
     Thread(#[source] io::Error),
@@ -169,12 +176,20 @@ impl Engine {
     /// # Errors
     /// See [`StartError`].
     pub fn start(config: Config) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
+        Self::take_over(config, Heirlooms::default())
+    }
+
+    /// Starts where an earlier engine was killed: on its sockets, with its viewers, as far as they were kept.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn take_over(config: Config, mut inherited: Heirlooms) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
         if !(1..=Config::MAX_WORKERS).contains(&config.workers) {
             return Err(StartError::Workers {
                 workers: config.workers,
             });
         }
-        let sockets = socket::bind(&config)?;
+        let sockets = socket::bind(&config, &mut inherited)?;
         let first = sockets
             .first()
             .filter(|sockets| !sockets.is_empty())
@@ -203,16 +218,38 @@ impl Engine {
         ));
         let mut engine = Self {
             handle: Handle { shared },
+            heirlooms: Heirlooms::default(),
             workers: Vec::new(),
         };
         for (number, (sockets, inlet)) in sockets.into_iter().zip(inlets).enumerate() {
-            let worker = Worker::new(number, Arc::clone(&engine.handle.shared), sockets, inlet);
+            for socket in &sockets {
+                let name = socket_name(number, socket.local().ip());
+                engine
+                    .heirlooms
+                    .add(name, socket.as_fd())
+                    .map_err(StartError::Handover)?;
+            }
+            let inherited = inherited.take(&vault_name(number));
+            let (vault, kept) = Vault::inherit(inherited).map_err(StartError::Handover)?;
+            engine
+                .heirlooms
+                .add(vault_name(number), vault.file())
+                .map_err(StartError::Handover)?;
+            let mut worker = Worker::new(number, Arc::clone(&engine.handle.shared), sockets, vault, inlet);
+            for (place, record) in kept {
+                worker.restore(place, record, Instant::now());
+            }
             let thread = thread::Builder::new()
                 .name(format!("rtc-{number}"))
                 .spawn(move || worker.run());
             engine.workers.push(thread.map_err(StartError::Thread)?);
         }
         Ok((engine, events_in))
+    }
+
+    /// What the next engine needs in order to go on if this one is killed.
+    pub fn heirlooms(&self) -> &Heirlooms {
+        &self.heirlooms
     }
 
     /// The UDP port in use.

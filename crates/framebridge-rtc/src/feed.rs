@@ -23,7 +23,7 @@ const UNPACED_PACKETS: u64 = 32;
 const PACE_STEPS: u64 = 4;
 const PACE_INTERVAL: Duration = Duration::from_millis(4);
 /// Packets that a viewer who is behind gets at once.
-const CATCH_UP: u64 = 64;
+pub(crate) const CATCH_UP: u64 = 64;
 /// A late joiner starts with the last group if its keyframe is no older: what is older would be shown late, and a new
 /// one can be had in about that time.
 const GROUP_AGE: Duration = Duration::from_millis(300);

@@ -125,8 +125,9 @@ impl Peer {
         }
     }
 
-    /// A peer that goes on where an exported one was, with no new handshake. It has no DTLS association any more: it
-    /// ends without a goodbye, and the viewer's own goodbye goes unheard.
+    /// A peer that goes on where an exported one was, with no new handshake. `state.track` has to be ahead of all that
+    /// was sent since the export. It has no DTLS association any more: it ends without a goodbye, and the viewer's own
+    /// goodbye goes unheard.
     pub fn restore(
         state: &TransmitState,
         sockets: Vec<(usize, bool)>,
@@ -135,7 +136,6 @@ impl Peer {
     ) -> Self {
         let mut ice = Agent::new(state.local.clone(), state.remote.clone(), sockets);
         ice.resume(state.path, now);
-        let track = state.track_after_handover();
         Self {
             ice,
             dtls: None,
@@ -144,8 +144,8 @@ impl Peer {
             deadline: now + SILENCE,
             last_heard: now,
             disconnect_grace,
-            established: Some(Session::new(state.keys.clone(), track)),
-            track,
+            established: Some(Session::new(state.keys.clone(), state.track)),
+            track: state.track,
             outputs: VecDeque::new(),
         }
     }
@@ -160,6 +160,11 @@ impl Peer {
             keys: session.keys.clone(),
             track: session.track.state(),
         })
+    }
+
+    /// The name of our ICE credentials in force.
+    pub(crate) fn ufrag(&self) -> &str {
+        &self.ice.local().ufrag
     }
 
     /// Where it is in its life.

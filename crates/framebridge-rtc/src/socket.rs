@@ -3,14 +3,18 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rtc_shared::ifaces::ifaces;
 use rustix::net::sockopt;
 use socket2::{Domain, Socket as RawSocket, Type};
 
-use crate::{Config, StartError, batch, sdp::Candidate};
+use crate::{
+    Config, StartError, batch,
+    heirloom::{Heirlooms, socket_name},
+    sdp::Candidate,
+};
 
 /// Asked of the kernel for both directions: a keyframe for some fifty viewers, or a second of their RTCP.
 const BUFFER: usize = 4 << 20;
@@ -40,16 +44,20 @@ impl AsFd for Socket {
     }
 }
 
-/// Binds every worker's sockets to one port; the same order for all.
-pub(crate) fn bind(config: &Config) -> Result<Vec<Vec<Socket>>, StartError> {
+/// Binds every worker's sockets to one port; the same order for all. One that was inherited, and is bound as it should
+/// be, is taken over.
+pub(crate) fn bind(config: &Config, inherited: &mut Heirlooms) -> Result<Vec<Vec<Socket>>, StartError> {
     let mut port = config.port;
     let shared = config.workers > 1;
     let mut workers = Vec::with_capacity(config.workers);
-    for _ in 0..config.workers {
+    for worker in 0..config.workers {
         let mut sockets = Vec::with_capacity(config.bind.len());
         for ip in &config.bind {
             let address = SocketAddr::new(*ip, port);
-            match open(address, shared) {
+            let taken_over = inherited
+                .take(&socket_name(worker, *ip))
+                .and_then(|fd| adopt(fd, address));
+            match taken_over.map_or_else(|| open(address, shared), Ok) {
                 Ok(socket) => {
                     port = socket.local.port();
                     sockets.push(socket);
@@ -64,6 +72,14 @@ pub(crate) fn bind(config: &Config) -> Result<Vec<Vec<Socket>>, StartError> {
         workers.push(sockets);
     }
     Ok(workers)
+}
+
+/// Takes over a socket that is bound to `address`, whose port 0 stands for any.
+fn adopt(fd: OwnedFd, address: SocketAddr) -> Option<Socket> {
+    let udp = UdpSocket::from(fd);
+    let local = udp.local_addr().ok()?;
+    let fits = local.ip() == address.ip() && (address.port() == 0 || local.port() == address.port());
+    fits.then_some(Socket { udp, local })
 }
 
 fn is_unsupported(error: &io::Error) -> bool {

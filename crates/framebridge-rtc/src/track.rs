@@ -7,18 +7,14 @@
 //! is `packet + offset`, where `packet` numbers the stream's packets. Within one mapping that is one to one, and
 //! what is sent again is the same packet with the same header, hence the same bytes. [`Track::jump`] is the only
 //! place that changes the mapping: it gives the next packet the index `next`, which is above every index used so
-//! far, and [`Track::repeat`] refuses packets of an earlier mapping. A restored track starts [`SAFETY_JUMP`] above
-//! what was exported, which is more than the process before can have sent since.
+//! far, and [`Track::repeat`] refuses packets of an earlier mapping. A restored track starts at an index that the
+//! process before had promised not to use (see [`vault`](crate::vault)).
 
 use crate::{
     frame::Frame,
     random,
     srtp::{MasterKey, Profile, RTP_HEADER, Sender},
 };
-
-/// How far a restored track jumps ahead: at 5,000 packets a second three seconds' worth, and still less than half of
-/// RTP's 2^16 numbers, so that the receiver's guess of the rollover counter stays right (RFC 3711 section 3.3.1).
-pub(crate) const SAFETY_JUMP: u64 = 1 << 14;
 
 /// What a [`Track`] must remember to go on elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +81,18 @@ impl Track {
             rtcp_index: self.srtp.rtcp_index(),
             ..self.state
         }
+    }
+
+    /// The index of the next packet.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.state.next
+    }
+
+    /// The last SRTCP index used.
+    #[inline]
+    pub(crate) fn rtcp_index(&self) -> u32 {
+        self.srtp.rtcp_index()
     }
 
     /// Goes on with the stream's packet `packet`, whatever came before: the viewer sees no gap.

@@ -3,7 +3,7 @@
 use crate::{
     ice::{Credentials, Path},
     srtp::{MasterKey, Profile},
-    track::{SAFETY_JUMP, TrackState},
+    track::TrackState,
 };
 
 /// The SRTP keys of a session. Wiped when dropped, never printed.
@@ -30,16 +30,4 @@ pub struct TransmitState {
     pub keys: Keys,
     /// Where its RTP stream stands.
     pub track: TrackState,
-}
-
-impl TransmitState {
-    /// The stream's state for who takes over: ahead of whatever the exporter may have sent after the export (see
-    /// [`track`](crate::track)).
-    pub(crate) fn track_after_handover(&self) -> TrackState {
-        TrackState {
-            next: self.track.next + SAFETY_JUMP,
-            rtcp_index: self.track.rtcp_index + u32::try_from(SAFETY_JUMP).unwrap_or(u32::MAX),
-            ..self.track
-        }
-    }
 }

@@ -13,7 +13,10 @@
 //! there. `kill -9` can't undo a write that has returned, and a write within a page is not torn by it; a place that is
 //! damaged all the same fails its digest and is passed over.
 
-use std::{io, os::fd::OwnedFd};
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use ring::digest::{SHA256, digest};
 use rustix::{
@@ -59,7 +62,7 @@ pub(crate) struct Record {
 
 /// One worker's memory file.
 #[derive(Debug)]
-pub struct Vault {
+pub(crate) struct Vault {
     file: OwnedFd,
     free: Vec<usize>,
 }
@@ -69,7 +72,7 @@ impl Vault {
     ///
     /// # Errors
     /// The system has no memory files.
-    pub fn create() -> io::Result<Self> {
+    fn create() -> io::Result<Self> {
         let file = memfd_create("framebridge-viewers", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&file, (PLACE * PLACES) as u64)?;
         fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
@@ -79,8 +82,18 @@ impl Vault {
         })
     }
 
-    /// Goes on with the file of an earlier process, and gives what it kept.
-    pub(crate) fn open(file: OwnedFd) -> io::Result<(Self, Vec<(Place, Record)>)> {
+    /// Goes on with the file of an earlier process, if there is one and it can be read, and gives what it kept.
+    pub(crate) fn inherit(file: Option<OwnedFd>) -> io::Result<(Self, Vec<(Place, Record)>)> {
+        if let Some(file) = file {
+            match Self::open(file) {
+                Ok(found) => return Ok(found),
+                Err(error) => tracing::warn!(%error, "the viewers of the process before can't be taken over"),
+            }
+        }
+        Ok((Self::create()?, Vec::new()))
+    }
+
+    fn open(file: OwnedFd) -> io::Result<(Self, Vec<(Place, Record)>)> {
         let sealed = fcntl_get_seals(&file)?.contains(SealFlags::GROW | SealFlags::SHRINK);
         let is_ours = usize::try_from(fstat(&file)?.st_size) == Ok(PLACE * PLACES);
         if !sealed || !is_ours {
@@ -98,8 +111,8 @@ impl Vault {
     }
 
     /// The file, for another process to hold.
-    pub(crate) fn file(&self) -> &OwnedFd {
-        &self.file
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Keeps a viewer. `None`: there is no place left, or it does not fit; the viewer will not outlive this process.
@@ -316,12 +329,12 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn record(number: u8) -> Record {
+    pub(crate) fn record(number: u8) -> Record {
         let credentials = |name: &str| Credentials {
             ufrag: format!("{name}{number}"),
             password: "p".repeat(24),
@@ -361,9 +374,17 @@ mod tests {
         }
     }
 
+    impl Vault {
+        /// What the next process would start from: RTP and SRTCP index.
+        pub(crate) fn promised(&self, place: Place) -> (u64, u32) {
+            let track = self.read(place).unwrap().expect("a kept viewer").state.track;
+            (track.next, track.rtcp_index)
+        }
+    }
+
     /// The file as another process sees it.
     fn reopen(vault: &Vault) -> (Vault, Vec<(Place, Record)>) {
-        Vault::open(vault.file().try_clone().unwrap()).unwrap()
+        Vault::open(vault.file().try_clone_to_owned().unwrap()).unwrap()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Peer, SessionId, shared::Stream};
+use crate::{Peer, SessionId, kept::Kept, shared::Stream};
 
 /// A share of lost packets, in 1/256, that says a viewer's link can't carry the stream.
 const HEAVY_LOSS: u8 = 64;
@@ -39,6 +39,8 @@ pub(crate) struct Viewer {
     pub(crate) feed: Feed,
     /// When the next sender report is due.
     pub(crate) report: Instant,
+    /// Its place in the vault, once it is live.
+    pub(crate) kept: Option<Kept>,
     /// Our ICE ufrags so far, the current one last.
     ufrags: Vec<String>,
     /// Addresses whose packets are this viewer's.
@@ -57,6 +59,7 @@ impl Viewer {
             peer,
             feed: Feed::Waiting,
             report: now,
+            kept: None,
             ufrags: vec![ufrag],
             addresses: Vec::new(),
             heavy_reports: 0,

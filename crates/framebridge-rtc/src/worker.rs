@@ -13,14 +13,16 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    CloseReason, Event, Feedback, Input, Output, ViewerState,
+    CloseReason, Event, Feedback, Input, Output, Peer, ViewerState,
     batch::{Batch, Inbox},
-    feed::{Channel, Sent},
+    feed::{CATCH_UP, Channel, Sent},
     frame::Frame,
     ice::Path,
-    shared::{Command, Inlet, Shared, Stream},
+    kept::Kept,
+    shared::{Command, Inlet, Session, Shared, Stream},
     socket::Socket,
     stun::{is_stun, peek_ufrag},
+    vault::{Place, Record, Vault},
     viewer::{Feed, HOLD, REPORT_INTERVAL, Slot, Viewer, Viewers},
 };
 
@@ -44,6 +46,7 @@ pub(crate) struct Worker {
     inbox: Inbox,
     batch: Batch,
     viewers: Viewers,
+    vault: Vault,
     /// By stream number.
     channels: Vec<Option<Channel>>,
     /// Which other worker's viewer an address is.
@@ -56,7 +59,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker with no viewers.
-    pub(crate) fn new(number: usize, shared: Arc<Shared>, sockets: Vec<Socket>, inlet: Inlet) -> Self {
+    pub(crate) fn new(number: usize, shared: Arc<Shared>, sockets: Vec<Socket>, vault: Vault, inlet: Inlet) -> Self {
         let sockets: Arc<[Socket]> = sockets.into();
         Self {
             number,
@@ -66,12 +69,47 @@ impl Worker {
             batch: Batch::new(Arc::clone(&sockets)),
             sockets,
             viewers: Viewers::default(),
+            vault,
             channels: Vec::new(),
             elsewhere: HashMap::new(),
             tick: None,
             ask_again: Instant::now(),
             report: Vec::new(),
         }
+    }
+
+    /// Goes on with a viewer that an earlier process kept. One that there is no room for any more is forgotten.
+    pub(crate) fn restore(&mut self, place: Place, record: Record, now: Instant) {
+        let stream = record.stream.parse().ok().map(|name| self.shared.stream(&name));
+        let limit = self.shared.config.max_viewers_per_stream;
+        let is_reachable = record.state.path.socket < self.sockets.len();
+        let Some(stream) = stream.filter(|stream| is_reachable && stream.reserve(limit)) else {
+            self.vault.wipe(place);
+            return;
+        };
+        let kept = Kept::found(place, &record);
+        let Record {
+            session,
+            etag,
+            mid,
+            state,
+            ..
+        } = record;
+        let grace = self.shared.config.disconnect_grace;
+        let peer = Peer::restore(&state, self.shared.families.clone(), grace, now);
+        let entry = Session {
+            stream: Arc::clone(&stream),
+            worker: self.number,
+            etag,
+            remote: state.remote.clone(),
+            mid,
+            state: ViewerState::Live,
+        };
+        self.shared.sessions().insert(session, entry);
+        let mut viewer = Viewer::new(session, stream, peer, state.local.ufrag.clone(), now);
+        viewer.kept = Some(kept);
+        let slot = self.join(Box::new(viewer));
+        self.viewers.add_address(slot, state.path.remote, true);
     }
 
     /// Works until the engine is stopped.
@@ -125,7 +163,9 @@ impl Worker {
                 return;
             };
             match command {
-                Command::Join(viewer) => self.join(viewer),
+                Command::Join(viewer) => {
+                    self.join(viewer);
+                }
                 Command::Candidates(session, candidates) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
                         self.add_candidates(slot, &candidates, now);
@@ -150,11 +190,34 @@ impl Worker {
         self.shared.mailboxes[self.number].ring();
     }
 
-    fn join(&mut self, viewer: Box<Viewer>) {
+    fn join(&mut self, viewer: Box<Viewer>) -> Slot {
         let stream = Arc::clone(&viewer.stream);
         let slot = self.viewers.insert(viewer);
         self.channel(&stream).members.push(slot);
         self.tick.get_or_insert_with(Instant::now);
+        slot
+    }
+
+    /// Has the vault know a viewer as it is now.
+    fn keep(&mut self, slot: Slot) {
+        let Some(viewer) = self.viewers.get_mut(slot) else {
+            return;
+        };
+        let sessions = self.shared.sessions();
+        let Some(entry) = sessions.get(&viewer.session) else {
+            return;
+        };
+        let kept = Kept::keep(
+            &mut self.vault,
+            viewer.kept.as_ref(),
+            (viewer.session, entry),
+            &viewer.peer,
+        );
+        // What can't be written anew must not stay as it was.
+        if let (None, Some(before)) = (&kept, &viewer.kept) {
+            self.vault.wipe(before.place);
+        }
+        viewer.kept = kept;
     }
 
     fn add_candidates(&mut self, slot: Slot, candidates: &[crate::Candidate], now: Instant) {
@@ -294,10 +357,13 @@ impl Worker {
             ViewerState::Live => {
                 channel.wants_keyframe |= channel.lacks_entry(now);
                 channel.is_dirty = true;
+                self.keep(slot);
             }
             ViewerState::Closed(_) => {
                 channel.members.retain(|member| *member != slot);
-                self.viewers.remove(slot);
+                if let Some(kept) = self.viewers.remove(slot).and_then(|viewer| viewer.kept) {
+                    self.vault.wipe(kept.place);
+                }
                 // One that was asked to leave has given its place back already.
                 if self.shared.sessions().remove(&session).is_some() {
                     stream.release();
@@ -381,9 +447,23 @@ impl Worker {
         let Some(timestamp) = channel.and_then(|channel| channel.timestamp(now)) else {
             return;
         };
-        if let Some((track, path)) = viewer.peer.media() {
+        let Some((track, path)) = viewer.peer.media() else {
+            return;
+        };
+        if viewer
+            .kept
+            .as_mut()
+            .is_none_or(|kept| kept.covers(&self.vault, track, 0))
+        {
             track.report(ntp_now(), timestamp, viewer.stream.name.as_str(), &mut self.report);
             self.batch.push(&path, &self.report);
+        }
+        if viewer
+            .kept
+            .as_ref()
+            .is_some_and(|kept| kept.is_outdated(&path, &viewer.peer))
+        {
+            self.keep(slot);
         }
     }
 
@@ -416,6 +496,13 @@ impl Worker {
                     let Some((track, path)) = viewer.peer.media() else {
                         continue;
                     };
+                    let mut kept = viewer.kept.as_mut();
+                    if kept
+                        .as_mut()
+                        .is_some_and(|kept| !kept.covers(&self.vault, track, CATCH_UP))
+                    {
+                        continue;
+                    }
                     let sent = channel.serve(&mut viewer.feed, track, &path, &mut self.batch, now);
                     total.frames += sent.frames;
                     total.packets += sent.packets;
@@ -434,18 +521,14 @@ impl Worker {
     }
 }
 
-/// The worker whose viewer has this ufrag: its first character is the number in base 36.
+/// The worker whose viewer has this ufrag: its first two characters are the number in hexadecimal.
 fn worker_of(ufrag: &str) -> Option<usize> {
-    usize::try_from(ufrag.chars().next()?.to_digit(36)?).ok()
+    usize::from_str_radix(ufrag.get(..2)?, 16).ok()
 }
 
 /// The front of a worker's ufrags; see [`worker_of`].
 pub(crate) fn ufrag_prefix(worker: usize) -> String {
-    u32::try_from(worker)
-        .ok()
-        .and_then(|worker| char::from_digit(worker, 36))
-        .unwrap_or('0')
-        .to_string()
+    format!("{worker:02x}")
 }
 
 /// The wall clock in NTP's format (RFC 5905 section 6): seconds since 1900 above, their fraction below.

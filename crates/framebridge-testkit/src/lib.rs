@@ -3,12 +3,14 @@
 //!
 //! Development only; no daemon depends on it.
 
+pub mod bench;
 mod pictures;
 mod reception;
 mod seat;
 mod viewer;
 pub mod whep;
 
+pub use framebridge_rtc::dtls::Identity;
 pub use pictures::Pictures;
 pub use reception::Reception;
 pub use seat::{Seat, watch};

@@ -162,6 +162,11 @@ impl Viewer {
         &self.reception
     }
 
+    /// Forgets the longest gap so far.
+    pub fn restart_gap(&mut self) {
+        self.reception.longest_gap = Duration::ZERO;
+    }
+
     /// Whether keys and path are there.
     pub fn is_connected(&self) -> bool {
         self.keys.is_some() && self.selected.is_some() && !self.is_closed

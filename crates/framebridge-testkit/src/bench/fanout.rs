@@ -1,0 +1,208 @@
+//! `fanout`: what one more viewer costs.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use framebridge_rtc::dtls::Identity;
+use serde_json::{Value, json};
+
+use super::{
+    Arguments, cpu, floor,
+    server::{FPS, Server},
+};
+use crate::{Options, Reception, Seat, Viewer, watch, whep};
+
+/// Viewers that connect together: few enough that each is through its handshake long before a server gives up on it.
+const GROUP: usize = 25;
+/// How long a group may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between the last join and the first measured packet.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Viewers at a server, in their seats.
+pub(super) struct Audience {
+    identity: Identity,
+    options: Options,
+    pub(super) seats: Vec<Seat>,
+    locations: Vec<String>,
+}
+
+impl Audience {
+    /// An empty one.
+    pub(super) fn new(options: Options) -> anyhow::Result<Self> {
+        Ok(Self {
+            identity: Identity::generate()?,
+            options,
+            seats: Vec::new(),
+            locations: Vec::new(),
+        })
+    }
+
+    /// Seats one more viewer; it connects when it is watched.
+    pub(super) fn seat(&mut self, url: &str) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let mut viewer = Viewer::new(self.identity.clone(), self.options.clone(), now);
+        let session = whep::post(url, &viewer.offer())?;
+        viewer.accept(&session.answer, true, Instant::now())?;
+        self.locations.push(session.location);
+        self.seats.push(Seat::new(viewer, true)?);
+        Ok(())
+    }
+
+    /// Seats `viewers` more and waits until all have a picture.
+    pub(super) fn fill(&mut self, url: &str, viewers: usize) -> anyhow::Result<()> {
+        let target = self.seats.len() + viewers;
+        while self.seats.len() < target {
+            for _ in 0..GROUP.min(target - self.seats.len()) {
+                self.seat(url)?;
+            }
+            let start = Instant::now();
+            watch(&mut self.seats, |seats| {
+                start.elapsed() > PATIENCE || seats.iter().all(|seat| seat.viewer.reception().has_picture())
+            })?;
+            let waiting = self
+                .seats
+                .iter()
+                .filter(|seat| !seat.viewer.reception().has_picture())
+                .count();
+            anyhow::ensure!(
+                waiting == 0,
+                "{waiting} of {} viewers have no picture",
+                self.seats.len()
+            );
+        }
+        Ok(())
+    }
+
+    /// Watches for so long.
+    pub(super) fn watch_for(&mut self, time: Duration) -> anyhow::Result<()> {
+        let start = Instant::now();
+        Ok(watch(&mut self.seats, |_| start.elapsed() >= time)?)
+    }
+}
+
+impl Drop for Audience {
+    fn drop(&mut self) {
+        for (seat, location) in self.seats.iter_mut().zip(&self.locations) {
+            seat.close();
+            // Only foreign servers still mind: ours has heard the goodbye, and may be gone.
+            if !location.is_empty() && whep::delete(location).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Runs it; the result has the fields that docs/benchmarks.md names.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
+    let server = match &arguments.url {
+        Some(url) => Server::at(url.clone(), arguments.pid),
+        None => Server::start(arguments.bitrate)?,
+    };
+    let shape = floor::Shape::of(arguments.bitrate, FPS);
+    let floor_time = Duration::from_secs(1);
+    let floor_before = floor::measure(shape, arguments.viewers, floor_time)?;
+    let options = Options {
+        profiles: arguments.profiles.clone(),
+        ..Options::default()
+    };
+    let mut audience = Audience::new(options)?;
+    // The first viewers pay for what all share.
+    let warm = arguments.viewers.min(2);
+    audience.fill(&server.url, warm)?;
+    audience.watch_for(SETTLE)?;
+    let resident = |pid: Option<u32>| pid.map(cpu::resident).transpose();
+    let alone = resident(server.pid)?;
+    let own_before = cpu::resident(std::process::id())?;
+    audience.fill(&server.url, arguments.viewers - warm)?;
+    audience.watch_for(SETTLE)?;
+
+    let cpu_time = || server.pid.map(cpu::of_process).transpose();
+    audience.seats.iter_mut().for_each(|seat| seat.viewer.restart_gap());
+    let before: Vec<Reception> = audience
+        .seats
+        .iter()
+        .map(|seat| seat.viewer.reception().clone())
+        .collect();
+    let (start, cpu_before, own_cpu) = (Instant::now(), cpu_time()?, cpu::of_thread());
+    audience.watch_for(Duration::from_secs(arguments.seconds))?;
+    let (elapsed, cpu_after, own_cpu) = (start.elapsed(), cpu_time()?, cpu::of_thread().saturating_sub(own_cpu));
+    let full = resident(server.pid)?;
+
+    let mut totals = Totals::default();
+    for (seat, before) in audience.seats.iter().zip(&before) {
+        totals.add(before, seat.viewer.reception(), seat.viewer.is_connected());
+    }
+    let own_after = cpu::resident(std::process::id())?;
+    let floor_after = floor::measure(shape, arguments.viewers, floor_time)?;
+    let floor = floor_before.min(floor_after);
+    thread::yield_now();
+    let cost = match (cpu_before, cpu_after) {
+        (Some(before), Some(after)) => Some(per(after.saturating_sub(before).as_nanos(), totals.expected)),
+        _ => None,
+    };
+    let further = (arguments.viewers - warm).max(1) as u64;
+    let profile = audience
+        .seats
+        .first()
+        .and_then(|seat| seat.viewer.profile())
+        .context("no viewer")?;
+    Ok(json!({
+        "bench": "fanout",
+        "viewers": arguments.viewers,
+        "bitrate": arguments.bitrate,
+        "seconds": elapsed.as_secs_f64(),
+        "srtp_profile": format!("{profile:?}"),
+        "source": if arguments.url.is_some() { "the server's" } else { "made up: access units of constant size" },
+        "cpu_ns_per_packet": cost,
+        "floor_ns_per_packet": floor,
+        "ratio": cost.map(|cost| cost / floor),
+        "packets_per_second": per(totals.expected.into(), 1) / elapsed.as_secs_f64(),
+        "packets": totals.expected,
+        "frames": totals.frames,
+        "rss_per_viewer_bytes": alone.zip(full).map(|(alone, full)| full.saturating_sub(alone) / further),
+        "rss_bytes": full,
+        "loss": totals.lost as f64 / totals.expected.max(1) as f64,
+        "lost_packets": totals.lost,
+        "reordered_packets": totals.reordered,
+        "forged_packets": totals.forged,
+        "authenticated_packets": totals.authenticated,
+        "viewers_lost": totals.gone,
+        "longest_gap_ms": totals.longest_gap.as_secs_f64() * 1000.0,
+        "receiver_cpu_ns_per_packet": per(own_cpu.as_nanos(), totals.expected),
+        "receiver_rss_per_viewer_bytes": own_after.saturating_sub(own_before) / further,
+    }))
+}
+
+fn per(total: u128, count: u64) -> f64 {
+    total as f64 / count.max(1) as f64
+}
+
+/// All viewers' receptions together.
+#[derive(Default)]
+struct Totals {
+    expected: u64,
+    lost: u64,
+    frames: u64,
+    reordered: u64,
+    forged: u64,
+    authenticated: u64,
+    gone: u64,
+    longest_gap: Duration,
+}
+
+impl Totals {
+    fn add(&mut self, before: &Reception, after: &Reception, is_connected: bool) {
+        self.expected += after.expected() - before.expected();
+        self.lost += after.lost().saturating_sub(before.lost());
+        self.frames += after.frames - before.frames;
+        self.reordered += after.reordered - before.reordered;
+        self.forged += after.forged - before.forged;
+        self.authenticated += after.authenticated - before.authenticated;
+        self.gone += u64::from(!is_connected || after.frames == before.frames);
+        self.longest_gap = self.longest_gap.max(after.longest_gap);
+    }
+}

@@ -1,0 +1,148 @@
+//! The limit on this machine: encrypt and send with segmentation offload, and nothing else.
+
+use std::{
+    io::{self, IoSlice},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use rustix::event::{Timespec, epoll};
+use socket2::{MsgHdr, SockAddr, Socket};
+
+use super::cpu;
+
+/// RTP's header and GCM's tag.
+const HEADER: usize = 12;
+const TAG: usize = 16;
+
+/// The packets of one picture, as a fan-out sends them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// Bytes of a datagram, header and tag included.
+    pub(super) packet: usize,
+    /// Datagrams of a picture.
+    pub(super) packets: usize,
+}
+
+impl Shape {
+    /// What pictures of `bits_per_second` at `fps` are cut into.
+    pub(super) fn of(bits_per_second: u64, fps: u64) -> Self {
+        let frame = usize::try_from(bits_per_second / 8 / fps).unwrap_or(usize::MAX);
+        let packets = frame.div_ceil(1170).max(1);
+        Self {
+            packet: HEADER + frame.div_ceil(packets) + 2 + TAG,
+            packets,
+        }
+    }
+}
+
+/// CPU nanoseconds per packet to encrypt pictures of `shape` and send each to `receivers` sockets that are read, for
+/// `time`: the least of ten windows, because whatever disturbs only adds.
+///
+/// # Errors
+/// The system has no more sockets, or no segmentation offload.
+pub(super) fn measure(shape: Shape, receivers: usize, time: Duration) -> io::Result<f64> {
+    let sinks: Vec<UdpSocket> = (0..receivers)
+        .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<io::Result<_>>()?;
+    let addresses: Vec<SocketAddr> = sinks.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let drain = scope.spawn(|| drain(&sinks, &stop));
+        let windows = (0..10)
+            .map(|_| send(shape, &addresses, time / 10))
+            .collect::<io::Result<Vec<f64>>>();
+        stop.store(true, Relaxed);
+        drain.join().unwrap_or(Ok(()))?;
+        Ok(windows?.into_iter().fold(f64::INFINITY, f64::min))
+    })
+}
+
+/// One window.
+fn send(shape: Shape, to: &[SocketAddr], time: Duration) -> io::Result<f64> {
+    let socket = Socket::from(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?);
+    let to: Vec<SockAddr> = to.iter().map(|address| (*address).into()).collect();
+    let failed = |_| io::Error::other("AES-GCM refused a key");
+    let keys: Vec<LessSafeKey> = (0..to.len())
+        .map(|number| {
+            let key = (number as u128).to_be_bytes();
+            UnboundKey::new(&AES_128_GCM, &key)
+                .map(LessSafeKey::new)
+                .map_err(failed)
+        })
+        .collect::<io::Result<_>>()?;
+    let payload = vec![7; shape.packet - HEADER - TAG];
+    let mut message = vec![0; shape.packet * shape.packets];
+    let control = segment_size(u16::try_from(shape.packet).unwrap_or(u16::MAX));
+    let (start, mut packets, cpu) = (Instant::now(), 0u64, cpu::of_thread());
+    let mut index = 0u64;
+    while start.elapsed() < time {
+        for (to, key) in to.iter().zip(&keys) {
+            for datagram in message.chunks_mut(shape.packet) {
+                index += 1;
+                let (header, body) = datagram.split_at_mut(HEADER);
+                let (body, tag) = body.split_at_mut(payload.len());
+                header[..8].copy_from_slice(&index.to_be_bytes());
+                body.copy_from_slice(&payload);
+                let mut nonce = [0; 12];
+                nonce[4..].copy_from_slice(&index.to_be_bytes());
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                let sealed = key
+                    .seal_in_place_separate_tag(nonce, Aad::from(&*header), body)
+                    .map_err(failed)?;
+                tag.copy_from_slice(sealed.as_ref());
+            }
+            let parts = [IoSlice::new(&message)];
+            socket.sendmsg(
+                &MsgHdr::new().with_addr(to).with_buffers(&parts).with_control(&control),
+                0,
+            )?;
+            packets += shape.packets as u64;
+        }
+    }
+    let spent = cpu::of_thread().saturating_sub(cpu);
+    #[expect(clippy::cast_precision_loss, reason = "a measurement")]
+    Ok(spent.as_nanos() as f64 / packets as f64)
+}
+
+/// A control message for UDP_SEGMENT, as cmsg(3) lays it out on a 64-bit machine: length, level, kind, value, padding.
+fn segment_size(size: u16) -> [u8; 24] {
+    let mut control = [0; 24];
+    control[..8].copy_from_slice(&18u64.to_ne_bytes());
+    control[8..12].copy_from_slice(&17i32.to_ne_bytes());
+    control[12..16].copy_from_slice(&103i32.to_ne_bytes());
+    control[16..18].copy_from_slice(&size.to_ne_bytes());
+    control
+}
+
+/// Reads whatever comes, so that the receiving half of the kernel does its work.
+fn drain(sinks: &[UdpSocket], stop: &AtomicBool) -> io::Result<()> {
+    let queue = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for (at, sink) in sinks.iter().enumerate() {
+        sink.set_nonblocking(true)?;
+        epoll::add(
+            &queue,
+            sink,
+            epoll::EventData::new_u64(at as u64),
+            epoll::EventFlags::IN,
+        )?;
+    }
+    let mut buffer = [0; 2048];
+    let mut events = Vec::with_capacity(256);
+    while !stop.load(Relaxed) {
+        events.clear();
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: 20_000_000,
+        };
+        epoll::wait(&queue, rustix::buffer::spare_capacity(&mut events), Some(&timeout))?;
+        for event in &events {
+            let sink = usize::try_from(event.data.u64()).ok().and_then(|at| sinks.get(at));
+            while sink.is_some_and(|sink| sink.recv(&mut buffer).is_ok()) {}
+        }
+    }
+    Ok(())
+}
