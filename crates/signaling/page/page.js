@@ -3,7 +3,7 @@
 import { Player } from "./player.js";
 import { Refused, WhepSession } from "./whep.js";
 
-const TICK = 250;
+const TICK = 200;
 const REQUEST_TIMEOUT = 2000;
 /** Span over which the shown frame rate is measured. */
 const RATE_WINDOW = 2000;

@@ -7,9 +7,10 @@
 /** Milliseconds, all of them. */
 export const TIMES = Object.freeze({
   /** No new picture for so long: ask the server how the stream and the session are. */
-  ask: 1000,
-  /** Pause between two such questions. */
+  ask: 750,
+  /** Pause between two such questions while the server does not account for the silence, and while it does. */
   askAgain: 500,
+  askExcused: 1000,
   /** No new picture for so long: it no longer counts as live, and a keyframe is asked for. */
   keyframe: 1500,
   /** No new picture for so long: restart ICE. */
@@ -28,12 +29,12 @@ export const TIMES = Object.freeze({
 /** Until the first picture, ICE and DTLS have to be set up too: every patience is so many times longer. */
 const FIRST_PICTURE_PATIENCE = 2;
 
-/** States of a source in which no picture is to be expected, in words. */
+/** What to say of a source from which no picture is to be expected, where the server gives no reason of its own. */
 const EXCUSES = Object.freeze({
   down: "The encoder is being restarted",
   opening: "The source is being opened",
   idle: "The source is being started",
-  paused: "The stream is paused by its operator",
+  paused: "The stream is paused",
   unavailable: "The source is unavailable",
 });
 
@@ -206,9 +207,10 @@ export class Player {
   }
 
   #onSource({ state, reason, retryIn }, now) {
-    const words = EXCUSES[state];
+    // A live source with a reason is one that the server itself gets no frames from.
+    const words = reason ?? EXCUSES[state];
     if (words) {
-      this.#excuse = { reason: reason ? `${words}: ${reason}` : words, retryAt: retryIn === null ? null : now + retryIn };
+      this.#excuse = { reason: words, retryAt: retryIn === null ? null : now + retryIn };
     } else if (this.#excuse) {
       this.#excuse = null;
       this.#renewPatience(now);
@@ -218,7 +220,8 @@ export class Player {
   #escalate(now) {
     const silence = (now - this.#progressAt) / (this.#sawPicture ? 1 : FIRST_PICTURE_PATIENCE);
     const actions = [];
-    if (silence >= TIMES.ask && now - this.#askedAt >= TIMES.askAgain) {
+    const pause = this.#excuse ? TIMES.askExcused : TIMES.askAgain;
+    if (silence >= TIMES.ask && now - this.#askedAt >= pause) {
       this.#askedAt = now;
       actions.push("ask");
     }

@@ -54,9 +54,9 @@ test("a silent picture is met with a keyframe, an ICE restart and another sessio
 
 test("a picture in time starts the patience over", () => {
   const it = livePlayer();
-  for (let now = 0; now < 20_000; now += 900) {
+  for (let now = 0; now < 20_000; now += 700) {
     it.handle({ type: "picture" }, now);
-    assert.deepEqual(run(it, now, now + 850), []);
+    assert.deepEqual(run(it, now, now + 650), []);
   }
 });
 
@@ -72,6 +72,13 @@ test("while the server vouches for the session it is kept, however long the sour
   it.handle(LIVE, 300_000);
   it.handle({ type: "picture" }, 300_100);
   assert.equal(it.view(300_100).state, "live");
+});
+
+test("a live source whose frames do not reach the server is no fault of the session", () => {
+  const it = livePlayer();
+  it.handle({ type: "source", state: "live", reason: "No frame has come for 1.2 s.", retryIn: null }, 1200);
+  assert.deepEqual(but(run(it, 1200, 20_000), "ask"), []);
+  assert.match(it.view(20_000).reason, /No frame/);
 });
 
 test("a source that is back but sends no picture is not waited for without end", () => {

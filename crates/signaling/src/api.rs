@@ -188,19 +188,16 @@ pub(crate) async fn put_quality(
     let stream = shared.stream(&stream)?;
     let body = body::read(&headers, body, "application/json").await?;
     let change = quality_change(&body)?;
-    match stream
-        .request(EncoderRequest::SetQuality(change))
-        .await
-        .map_err(request_problem)?
-    {
-        EncoderAnswer::Quality { quality, changed } => Ok(Json(QualityView {
-            bitrate: quality.bitrate,
-            fps: quality.fps,
-            longest_edge: quality.longest_edge,
-            changed,
-        })),
-        EncoderAnswer::Done { .. } | EncoderAnswer::Snapshot { .. } => Err(odd_answer()),
-    }
+    let request = EncoderRequest::SetQuality(change);
+    let EncoderAnswer::Quality { quality, changed } = stream.request(request).await.map_err(request_problem)? else {
+        return Err(odd_answer());
+    };
+    Ok(Json(QualityView {
+        bitrate: quality.bitrate,
+        fps: quality.fps,
+        longest_edge: quality.longest_edge,
+        changed,
+    }))
 }
 
 /// Asks the encoder for a keyframe. Several requests within 250 ms get one.
@@ -245,20 +242,15 @@ pub(crate) async fn snapshot(
         .ready(SNAPSHOT_PATIENCE)
         .await
         .map_err(|unavailable| unavailable_problem(&unavailable))?;
-    match stream
-        .request(EncoderRequest::Snapshot(ImageFormat::Jpeg))
-        .await
-        .map_err(request_problem)?
-    {
-        EncoderAnswer::Snapshot { image, .. } => {
-            let headers = [
-                (header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg")),
-                (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-            ];
-            Ok((headers, image).into_response())
-        }
-        EncoderAnswer::Done { .. } | EncoderAnswer::Quality { .. } => Err(odd_answer()),
-    }
+    let request = EncoderRequest::Snapshot(ImageFormat::Jpeg);
+    let EncoderAnswer::Snapshot { image, .. } = stream.request(request).await.map_err(request_problem)? else {
+        return Err(odd_answer());
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, image).into_response())
 }
 
 fn view(stream: &Stream) -> StreamView {
@@ -270,7 +262,7 @@ fn view(stream: &Stream) -> StreamView {
         name: stream.name.to_string(),
         source: stream.source.clone(),
         state: upstream.word(),
-        reason: upstream.reason(),
+        reason: stream.trouble(),
         retry_in_ms: upstream.retry_in_ms(),
         encoder: parameters.map(|found| found.encoder.clone()).unwrap_or_default(),
         width: known(|found| found.width).unwrap_or(0),

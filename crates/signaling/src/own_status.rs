@@ -13,10 +13,7 @@ use crate::{shared::Shared, stream::Stream};
 pub(crate) fn build(shared: &Shared, supervisor_problem: String) -> Status {
     shared.sample();
     let streams: Vec<StreamStatus> = shared.streams.values().map(|stream| row(stream)).collect();
-    let any_up = shared
-        .streams
-        .values()
-        .any(|stream| stream.upstream().reason().is_none());
+    let any_up = shared.streams.values().any(|stream| stream.trouble().is_none());
     Status {
         overall: if any_up { Overall::Degraded } else { Overall::Down },
         http: Some(shared.address.to_string()),
@@ -78,8 +75,8 @@ fn row(stream: &Stream) -> StreamStatus {
         frames_encoded: stream.encoded.count(),
         frames_sent: stream.sent.count(),
         last_frame_age_ms: stream.received.read().age_ms,
-        verdict: upstream
-            .reason()
+        verdict: stream
+            .trouble()
             .unwrap_or_else(|| format!("{state}, as signaling sees it")),
     }
 }

@@ -29,6 +29,9 @@ const MAX_ASKS: usize = 32;
 /// When to come back to a stream whose encoder is not there, or is still opening its source.
 const SOON: Duration = Duration::from_secs(1);
 
+/// No frame for so long from a live source is worth a word. Half of what the supervisor takes for a stall.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// All configured streams, by name.
 pub(crate) type Streams = BTreeMap<StreamName, Arc<Stream>>;
 
@@ -163,6 +166,28 @@ impl Stream {
         }
     }
 
+    /// Why there is no picture to be had; `None` where there is one, or will be once somebody watches.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let upstream = self.upstream.borrow();
+        match &upstream.source {
+            Some((SourceState::Idle | SourceState::Opening, _)) => None,
+            Some((SourceState::Live, since)) => self.silence(upstream.parameters.as_ref(), since.elapsed()),
+            Some((SourceState::Paused, _)) => Some("The stream is paused by its operator.".to_owned()),
+            Some((SourceState::Unavailable { .. }, _)) | None => {
+                upstream.availability().err().map(|unavailable| unavailable.reason)
+            }
+        }
+    }
+
+    /// Whether frames that are due do not come: a pulse without progress.
+    fn silence(&self, parameters: Option<&CodecParameters>, live_for: Duration) -> Option<String> {
+        let interval = Duration::from_secs(1) / parameters.map_or(1, |found| found.fps.max(1));
+        let last_frame = self.received.read().age_ms.map(Duration::from_millis);
+        let silence = last_frame.map_or(live_for, |age| age.min(live_for));
+        let is_due = self.viewers() > 0 && silence > SILENCE.max(interval * 3);
+        is_due.then(|| format!("No frame has come from the encoder for {:.1} s.", silence.as_secs_f32()))
+    }
+
     /// Asks the encoder for an IDR. `false`: there is no encoder to ask.
     pub(crate) fn request_keyframe(&self) -> bool {
         let linked = self.upstream.borrow().source.is_some();
@@ -213,17 +238,6 @@ impl Upstream {
                 reason: reason.clone(),
                 retry_after: Duration::from_millis(*retry_in_ms).saturating_sub(told.elapsed()),
             }),
-        }
-    }
-
-    /// Why there is no picture to be had; `None` where there is one, or will be once somebody watches.
-    pub(crate) fn reason(&self) -> Option<String> {
-        match &self.source {
-            Some((SourceState::Idle | SourceState::Opening | SourceState::Live, _)) => None,
-            Some((SourceState::Paused, _)) => Some("The stream is paused by its operator.".to_owned()),
-            Some((SourceState::Unavailable { .. }, _)) | None => {
-                self.availability().err().map(|unavailable| unavailable.reason)
-            }
         }
     }
 

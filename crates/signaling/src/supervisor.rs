@@ -66,9 +66,9 @@ impl Supervisor {
 
     async fn ask(&self) -> anyhow::Result<Status> {
         let mut client = SupervisorClient::connect(&self.dir, &self.identity).await?;
-        match client.request(SupervisorRequest::Status).await? {
-            SupervisorAnswer::Status(status) => Ok(status),
-            other => anyhow::bail!("the supervisor answered something else: {other:?}"),
-        }
+        let SupervisorAnswer::Status(status) = client.request(SupervisorRequest::Status).await? else {
+            anyhow::bail!("the supervisor answered something else");
+        };
+        Ok(status)
     }
 }

@@ -78,3 +78,20 @@ async fn keyframe_is_passed_on_to_the_encoder_and_nowhere_else() {
     assert_eq!(asked.status, StatusCode::ACCEPTED);
     encoder.sees("the request", |seen| seen.keyframes > before).await;
 }
+
+#[tokio::test]
+async fn live_source_without_frames_is_said_to_be_silent() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Stalls).await;
+    site.join("test").await;
+    let silent = site
+        .shows("/api/v1/streams/test", |stream| stream["reason"].is_string())
+        .await;
+    assert_eq!(silent["state"], "live");
+    assert!(
+        silent["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("No frame")),
+        "{silent}"
+    );
+}

@@ -17,13 +17,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// What its snapshots are made of.
-pub const JPEG: &[u8] = b"\xff\xd8 not much of a picture \xff\xd9";
+pub(crate) const JPEG: &[u8] = b"\xff\xd8 not much of a picture \xff\xd9";
 
 /// What happens when somebody subscribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Script {
+pub(crate) enum Script {
     /// The source opens, and frames come.
     Opens,
+    /// The source opens, and no frame ever comes.
+    Stalls,
     /// The source can't be opened, for this reason.
     Fails(&'static str),
     /// The source stays in the middle of being opened.
@@ -32,22 +34,22 @@ pub enum Script {
 
 /// What signaling has asked of it so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
-    pub links: u32,
-    pub subscribed: bool,
-    pub subscriptions: u32,
-    pub keyframes: u32,
+pub(crate) struct Seen {
+    pub(crate) links: u32,
+    pub(crate) subscribed: bool,
+    pub(crate) subscriptions: u32,
+    pub(crate) keyframes: u32,
 }
 
 #[derive(Debug)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     seen: watch::Sender<Seen>,
     stop: CancellationToken,
 }
 
 impl Encoder {
     /// Listens as the encoder of `stream`.
-    pub async fn start(dir: &RuntimeDir, stream: &str, script: Script) -> Arc<Self> {
+    pub(crate) async fn start(dir: &RuntimeDir, stream: &str, script: Script) -> Arc<Self> {
         let stream: StreamName = stream.parse().unwrap();
         let identity = Identity::new(Role::Encoder);
         let listener = Listener::bind(&dir.socket(Role::Encoder, Some(&stream)), &identity)
@@ -63,7 +65,7 @@ impl Encoder {
     }
 
     /// Waits until what was seen satisfies `wanted`.
-    pub async fn sees(&self, what: &str, wanted: impl FnMut(&Seen) -> bool) -> Seen {
+    pub(crate) async fn sees(&self, what: &str, wanted: impl FnMut(&Seen) -> bool) -> Seen {
         let mut seen = self.seen.subscribe();
         let found = timeout(Duration::from_secs(10), seen.wait_for(wanted)).await;
         *found
@@ -71,12 +73,12 @@ impl Encoder {
             .unwrap()
     }
 
-    pub fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         *self.seen.borrow()
     }
 
     /// As if killed: the socket and every link are gone at once.
-    pub fn die(&self) {
+    pub(crate) fn die(&self) {
         self.stop.cancel();
     }
 
@@ -120,13 +122,13 @@ impl Encoder {
                         .await
                         .unwrap();
                     match script {
-                        Script::Opens => {
+                        Script::Opens | Script::Stalls => {
                             link.sender.send(&FromEncoder::Source(SourceState::Live)).await.unwrap();
                             link.sender
                                 .send(&FromEncoder::Parameters(parameters(quality)))
                                 .await
                                 .unwrap();
-                            live = true;
+                            live = script == Script::Opens;
                         }
                         Script::Fails(reason) => {
                             let state = SourceState::Unavailable {
@@ -172,10 +174,10 @@ fn answer(request: EncoderRequest, quality: &mut Quality) -> Result<EncoderAnswe
                 image,
             })
         }
-        other => Err(Refusal::new(
-            RefusalKind::Failed,
-            format!("not in the script: {other:?}"),
-        )),
+        EncoderRequest::Snapshot(ImageFormat::Png)
+        | EncoderRequest::GetQuality
+        | EncoderRequest::Pause
+        | EncoderRequest::Resume => Err(Refusal::new(RefusalKind::Failed, "not in the script")),
     }
 }
 
@@ -192,7 +194,7 @@ fn parameters(quality: Quality) -> CodecParameters {
 
 /// An access unit of the right shape: SPS, PPS and IDR, or one slice. What is in them no test decodes.
 fn frame(sequence: u64) -> FromEncoder {
-    let keyframe = sequence % 30 == 0;
+    let keyframe = sequence.is_multiple_of(30);
     let payload: &[u8] = if keyframe {
         b"\0\0\0\x01\x67\x42\xe0\x1f\x8c\x8d\x40\0\0\0\x01\x68\xce\x3c\x80\0\0\0\x01\x65\x88\x84\x21\x43"
     } else {

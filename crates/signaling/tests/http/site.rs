@@ -19,15 +19,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Long enough for any machine, short enough to fail a hanging test.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Two streams and nothing else that matters.
-pub const TWO_STREAMS: &str = "[streams.test]\nsource = \"test:\"\n[streams.door]\nsource = \"test:\"\n";
+pub(crate) const TWO_STREAMS: &str = "[streams.test]\nsource = \"test:\"\n[streams.door]\nsource = \"test:\"\n";
 
 #[derive(Debug)]
-pub struct Site {
-    pub dir: RuntimeDir,
-    pub address: SocketAddr,
+pub(crate) struct Site {
+    pub(crate) dir: RuntimeDir,
+    pub(crate) address: SocketAddr,
     stop: CancellationToken,
     app: JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -35,20 +35,20 @@ pub struct Site {
 
 /// What a request was answered.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Site {
     /// Starts signaling with two streams, `test` and `door`, whose encoders are the test's business.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(TWO_STREAMS).await
     }
 
     /// Starts signaling with `configuration`, on ports that the system picks.
-    pub async fn with(configuration: &str) -> Self {
+    pub(crate) async fn with(configuration: &str) -> Self {
         let env = [
             ("FRAMEBRIDGE_HTTP_LISTEN", "127.0.0.1:0"),
             ("FRAMEBRIDGE_WEBRTC_PORT", "0"),
@@ -87,17 +87,23 @@ impl Site {
     }
 
     /// As SIGTERM does.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.stop.cancel();
     }
 
     /// Waits for the end.
-    pub async fn ended(self) {
+    pub(crate) async fn ended(self) {
         timeout(PATIENCE, self.app).await.expect("it ends in time").unwrap();
     }
 
     /// A request with the given headers, on a connection of its own.
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             request = request.header(header::HOST, self.address.to_string());
@@ -111,12 +117,12 @@ impl Site {
             .expect("an answer in time")
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], "").await
     }
 
     /// An offer to `stream`.
-    pub async fn offer(&self, stream: &str, offer: &str) -> Answer {
+    pub(crate) async fn offer(&self, stream: &str, offer: &str) -> Answer {
         self.send(
             Method::POST,
             &format!("/whep/{stream}"),
@@ -127,14 +133,14 @@ impl Site {
     }
 
     /// A session of `stream`: its path and its entity tag, quotes included.
-    pub async fn join(&self, stream: &str) -> (String, String) {
+    pub(crate) async fn join(&self, stream: &str) -> (String, String) {
         let answer = self.offer(stream, crate::whep::OFFER).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
         (answer.header("location").to_owned(), answer.header("etag").to_owned())
     }
 
     /// Waits until `GET path` gives JSON that satisfies `wanted`.
-    pub async fn shows(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn shows(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let watched = async {
             loop {
                 let json = self.get(path).await.json();
@@ -153,7 +159,7 @@ impl Site {
 
 impl Answer {
     /// A header that has to be there.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let value = self
             .headers
             .get(name)
@@ -161,16 +167,16 @@ impl Answer {
         value.to_str().unwrap()
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
     /// Checks that it is a problem (RFC 9457) of this status and code, and returns it.
-    pub fn problem(&self, status: u16, code: &str) -> Value {
+    pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
         assert_eq!(self.header("content-type"), "application/problem+json");
         let problem = self.json();
@@ -186,7 +192,7 @@ impl Answer {
     }
 
     /// `Retry-After` in seconds, which has to be there.
-    pub fn retry_after(&self) -> u64 {
+    pub(crate) fn retry_after(&self) -> u64 {
         self.header("retry-after").parse().unwrap()
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A browser's offer, cut down to what matters.
-pub const OFFER: &str = "v=0\r\n\
+pub(crate) const OFFER: &str = "v=0\r\n\
     o=- 4611731400430051336 2 IN IP4 127.0.0.1\r\n\
     s=-\r\n\
     t=0 0\r\n\
