@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use framebridge_proto::status::Overall;
+use framebridge_proto::{status::Overall, supervisor::Event};
 use framebridge_tests::{
     process::command,
     system::{System, binary},
@@ -74,6 +74,28 @@ fn restart_by_name_gives_a_new_process_and_an_unknown_name_is_refused() {
     let refused = system.bridgectl(&["restart", "toaster"]).unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("toaster"));
+}
+
+#[test]
+fn fault_is_in_the_events_and_why_says_that_it_is_over() {
+    let system = healthy_system();
+    system.kill_and_await("encoder-test").unwrap();
+    let said = |arguments: &[&str]| String::from_utf8(system.bridgectl(arguments).unwrap().stdout).unwrap();
+    let back = said(&["events", "--json"])
+        .lines()
+        .map(|line| serde_json::from_str::<Event>(line).unwrap())
+        .find(|event| event.process == "encoder-test" && event.recovery_ms.is_some());
+    assert!(back.is_some(), "no event ends the fault:\n{}", said(&["events"]));
+    assert!(said(&["events"]).contains("SIGKILL"), "{}", said(&["events"]));
+
+    let why = || system.bridgectl(&["why", "test"]);
+    wait::until_true("the stream to be well", PATIENCE, || Ok(why()?.status.success())).unwrap();
+    assert!(!why().unwrap().stdout.is_empty());
+    assert_eq!(system.bridgectl(&["why", "nothing"]).unwrap().status.code(), Some(1));
+
+    let before = system.pid("encoder-test").unwrap();
+    assert!(system.bridgectl(&["resume", "encoder-test"]).unwrap().status.success());
+    assert_eq!(system.pid("encoder-test").unwrap(), before, "what runs is left alone");
 }
 
 #[test]

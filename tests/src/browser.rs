@@ -220,6 +220,29 @@ impl Page {
         Ok(frames.as_array().into_iter().flatten().filter_map(shown).collect())
     }
 
+    /// From now on, notes every picture it shows for [`take_record`](Self::take_record).
+    ///
+    /// # Errors
+    /// The page does not answer.
+    pub fn start_recording(&self) -> anyhow::Result<()> {
+        let layout = format!("{}, {}, {}", stamp::COLUMNS, stamp::ROWS, stamp::CELLS_PER_WIDTH);
+        self.evaluate(&format!("probe.recordStamps({layout})")).map(drop)
+    }
+
+    /// Pictures shown since the last time this was asked: when each was shown and when it was captured, ms since the
+    /// Unix epoch. Those without a readable stamp are left out.
+    ///
+    /// # Errors
+    /// The page does not answer.
+    pub fn take_record(&self) -> anyhow::Result<Vec<(u64, u64)>> {
+        let record = self.evaluate("probe.record.splice(0)")?;
+        let read = |entry: &Value| {
+            let cells = u64::from_str_radix(entry[1].as_str()?, 2).ok()?;
+            Some((entry[0].as_u64()?, stamp::time(cells)?))
+        };
+        Ok(record.as_array().into_iter().flatten().filter_map(read).collect())
+    }
+
     /// The picture shrunk to a few pixels, to be compared with another.
     ///
     /// # Errors

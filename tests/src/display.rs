@@ -53,28 +53,22 @@ impl Display {
     /// # Errors
     /// Xvfb is not installed or does not start.
     pub fn start() -> anyhow::Result<Self> {
-        let mut xvfb = command("Xvfb");
-        let screen = format!("{WIDTH}x{HEIGHT}x24");
-        xvfb.args(["-displayfd", "1", "-screen", "0", &screen, "-nolisten", "tcp"]);
-        xvfb.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut server = Process::start_as_is(&mut xvfb)?;
-        let mut said = server
-            .child()
-            .stdout
-            .take()
-            .ok_or_else(|| anyhow!("Xvfb has no stdout"))?;
-        let mut number = String::new();
-        let mut byte = [0];
-        // It says its number and a newline once it is ready, and closes the pipe if it can't be.
-        while said.read(&mut byte)? == 1 && byte != *b"\n" {
-            number.push(char::from(byte[0]));
-        }
-        number.parse::<u16>().context("Xvfb did not start")?;
+        let (name, server) = serve(None)?;
         Ok(Self {
-            name: format!(":{number}"),
+            name,
             server,
             painter: None,
         })
+    }
+
+    /// Starts it again under the same name, in place of the one there was, which has to be dead. Nothing is painted yet.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.stop_painting();
+        (self.name, self.server) = serve(Some(&self.name))?;
+        Ok(())
     }
 
     /// Its name, as in `$DISPLAY`.
@@ -102,14 +96,43 @@ impl Display {
     }
 }
 
-impl Drop for Display {
-    fn drop(&mut self) {
+impl Display {
+    fn stop_painting(&mut self) {
         if let Some(Painter { _stop, thread }) = self.painter.take() {
             drop(_stop);
             // It can only have failed because the server is gone.
             _ = thread.join();
         }
     }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        self.stop_painting();
+    }
+}
+
+/// Starts an X server under this name, or under one that is free.
+fn serve(name: Option<&str>) -> anyhow::Result<(String, Process)> {
+    let mut xvfb = command("Xvfb");
+    let screen = format!("{WIDTH}x{HEIGHT}x24");
+    xvfb.args(name);
+    xvfb.args(["-displayfd", "1", "-screen", "0", &screen, "-nolisten", "tcp"]);
+    xvfb.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = Process::start_as_is(&mut xvfb)?;
+    let mut said = server
+        .child()
+        .stdout
+        .take()
+        .ok_or_else(|| anyhow!("Xvfb has no stdout"))?;
+    let mut number = String::new();
+    let mut byte = [0];
+    // It says its number and a newline once it is ready, and closes the pipe if it can't be.
+    while said.read(&mut byte)? == 1 && byte != *b"\n" {
+        number.push(char::from(byte[0]));
+    }
+    number.parse::<u16>().context("Xvfb did not start")?;
+    Ok((format!(":{number}"), server))
 }
 
 /// A window that covers the screen.

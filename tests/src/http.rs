@@ -19,6 +19,7 @@ pub struct Request<'a> {
     path: &'a str,
     headers: Vec<(&'a str, String)>,
     body: Vec<u8>,
+    timeout: Duration,
 }
 
 /// An answer.
@@ -39,7 +40,15 @@ impl<'a> Request<'a> {
             path,
             headers: Vec::new(),
             body: Vec::new(),
+            timeout: TIMEOUT,
         }
+    }
+
+    /// With less patience.
+    #[must_use]
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// With one more header.
@@ -68,8 +77,8 @@ impl<'a> Request<'a> {
     }
 
     fn exchange(&self, server: SocketAddr) -> anyhow::Result<Response> {
-        let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
+        let mut stream = TcpStream::connect_timeout(&server, self.timeout)?;
+        stream.set_read_timeout(Some(self.timeout))?;
         let mut head = format!(
             "{} {} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n",
             self.method, self.path

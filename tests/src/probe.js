@@ -43,6 +43,20 @@ window.probe = {
     return ((probe.decoded() - frames) * 1000) / (performance.now() - start);
   },
 
+  // From now on notes of each picture when it is presented and what its stamp's cells say, for whoever takes it.
+  record: [],
+  recordStamps(...layout) {
+    let followed = null;
+    const look = () => {
+      if (probe.record.length < 10_000) probe.record.push([Date.now(), probe.cells(...layout)]);
+      probe.video()?.requestVideoFrameCallback(look);
+    };
+    setInterval(() => {
+      // Another element has taken its place.
+      if (probe.video() !== followed) (followed = probe.video())?.requestVideoFrameCallback(look);
+    }, 100);
+  },
+
   // For each of the next frames: the time at which it is presented, its stamp's cells, and how long before that it had
   // come in whole and been decoded. Ends early when none comes for a second.
   frames: (count, ...layout) =>

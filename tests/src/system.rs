@@ -15,6 +15,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
+    disk::Disk,
     http::{Request, Response},
     process::{Process, command, signal, with_environment},
     wait::{self, PATIENCE},
@@ -36,6 +37,8 @@ static MACHINE: Mutex<()> = Mutex::new(());
 pub struct System {
     supervisor: Option<Process>,
     http: SocketAddr,
+    /// Under the runtime directory, where that has one of its own. Unmounted before the directory goes.
+    disk: Option<Disk>,
     dir: TempDir,
     _machine: MutexGuard<'static, ()>,
 }
@@ -54,6 +57,19 @@ impl System {
     /// # Errors
     /// It does not come up.
     pub fn start_with(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
+        Self::launch(streams, further, false)
+    }
+
+    /// [`start_with`](Self::start_with), with the runtime directory on a small disk of its own, where only root may
+    /// have one: [`disk`](Self::disk) says whether.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_on_small_disk(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
+        Self::launch(streams, further, true)
+    }
+
+    fn launch(streams: &[(&str, &str)], further: &str, small_disk: bool) -> anyhow::Result<Self> {
         let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("framebridge-").tempdir()?;
         let (tcp, udp) = (free_port()?, free_port()?);
@@ -65,9 +81,13 @@ impl System {
         let mut system = Self {
             supervisor: None,
             http,
+            disk: None,
             dir,
             _machine: machine,
         };
+        if small_disk {
+            system.disk = Disk::mount(&system.runtime_dir()).ok();
+        }
         fs::write(system.config(), config)?;
         system.start_supervisor()?;
         wait::until_true("HTTP to answer", PATIENCE, || {
@@ -88,7 +108,10 @@ impl System {
     }
 
     fn environment(&self) -> [(&'static str, PathBuf); 2] {
-        [("FRAMEBRIDGE_RUNTIME_DIR", self.runtime_dir()), ("FRAMEBRIDGE_CONFIG", self.config())]
+        [
+            ("FRAMEBRIDGE_RUNTIME_DIR", self.runtime_dir()),
+            ("FRAMEBRIDGE_CONFIG", self.config()),
+        ]
     }
 
     fn config(&self) -> PathBuf {
@@ -98,6 +121,11 @@ impl System {
     /// Where its sockets are.
     pub fn runtime_dir(&self) -> PathBuf {
         self.dir.path().join("run")
+    }
+
+    /// The disk under its sockets and its journal, if that is its own.
+    pub fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
     }
 
     /// A directory for the test's own files.
@@ -274,7 +302,7 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// A port that is free for TCP and UDP.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     static NEXT: Mutex<Option<u16>> = Mutex::new(None);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     // Test runs side by side start at different ports.

@@ -21,6 +21,9 @@ impl fmt::Display for NoSupervisor {
     }
 }
 
+/// What to say of an answer to another question.
+pub(crate) const MISMATCH: &str = "the answer is to another question";
+
 /// Asks the supervisor one thing.
 pub(crate) async fn supervisor(request: SupervisorRequest) -> anyhow::Result<SupervisorAnswer> {
     let dir = RuntimeDir::resolve();
@@ -30,12 +33,17 @@ pub(crate) async fn supervisor(request: SupervisorRequest) -> anyhow::Result<Sup
     Ok(client.request(request).await?)
 }
 
+/// Whether an error is that there is nobody to ask.
+pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
+    error.is::<NoSupervisor>()
+}
+
 /// Asks the supervisor for the whole picture.
 pub(crate) async fn status() -> anyhow::Result<Status> {
-    match supervisor(SupervisorRequest::Status).await? {
-        SupervisorAnswer::Status(status) => Ok(status),
-        other => bail!("the supervisor answered something else: {other:?}"),
-    }
+    let SupervisorAnswer::Status(status) = supervisor(SupervisorRequest::Status).await? else {
+        bail!(MISMATCH)
+    };
+    Ok(status)
 }
 
 /// Asks the encoder of `stream` one thing.

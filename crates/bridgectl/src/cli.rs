@@ -22,8 +22,20 @@ Sockets are looked for in $FRAMEBRIDGE_RUNTIME_DIR, else $XDG_RUNTIME_DIR/frameb
 pub(crate) enum Verb {
     /// Every process and every stream at a glance
     Status(Status),
+    /// What happened: faults, what was done about them, how long it took
+    Events(Events),
+    /// How a stream is, and if not well, why, in one sentence
+    Why {
+        /// The stream
+        stream: StreamName,
+    },
     /// Stop a process and start it again
     Restart {
+        /// Its name, as `status` shows it
+        process: String,
+    },
+    /// Start a process that is parked or waits, at once
+    Resume {
         /// Its name, as `status` shows it
         process: String,
     },
@@ -46,6 +58,16 @@ pub(crate) struct Status {
     /// Stay, and show it anew every second
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Stay, and show further ones as they happen
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// For scripts: one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

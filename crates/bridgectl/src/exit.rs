@@ -7,7 +7,7 @@ use std::{
 
 use framebridge_config::ConfigError;
 
-use crate::ask::NoSupervisor;
+use crate::ask;
 
 /// How a verb ended. `status` uses all of them; other verbs are done or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> Exit {
     // A closed stderr leaves nobody to tell.
     _ = writeln!(io::stderr(), "bridgectl: {error:#}");
     match error {
-        _ if error.is::<NoSupervisor>() => Exit::NoSupervisor,
+        _ if ask::is_unreachable(error) => Exit::NoSupervisor,
         _ if error.is::<ConfigError>() => Exit::Config,
         _ => Exit::Failure,
     }

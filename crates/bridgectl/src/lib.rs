@@ -6,7 +6,9 @@
 
 mod ask;
 mod cli;
+mod clock;
 mod exit;
+mod stop;
 mod table;
 mod verbs;
 

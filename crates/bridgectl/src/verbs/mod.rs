@@ -2,10 +2,13 @@
 
 mod config;
 mod doctor;
+mod events;
 mod quality;
 mod restart;
+mod resume;
 mod snapshot;
 mod status;
+mod why;
 
 use crate::{cli::Verb, exit::Exit};
 
@@ -13,7 +16,10 @@ use crate::{cli::Verb, exit::Exit};
 pub(crate) async fn run(verb: Verb) -> anyhow::Result<Exit> {
     match verb {
         Verb::Status(status) => status::run(&status).await,
+        Verb::Events(events) => events::run(&events).await,
+        Verb::Why { stream } => why::run(stream).await,
         Verb::Restart { process } => restart::run(process).await,
+        Verb::Resume { process } => resume::run(process).await,
         Verb::Quality(quality) => quality::run(&quality).await,
         Verb::Snapshot(snapshot) => snapshot::run(&snapshot).await,
         Verb::Doctor(args) => doctor::run(&args).await,

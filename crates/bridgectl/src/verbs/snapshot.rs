@@ -13,15 +13,12 @@ pub(crate) async fn run(asked: &cli::Snapshot) -> anyhow::Result<Exit> {
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     let format = if png { ImageFormat::Png } else { ImageFormat::Jpeg };
-    match ask::encoder(&asked.stream, EncoderRequest::Snapshot(format)).await? {
-        EncoderAnswer::Snapshot { image, age_ms, .. } => {
-            let path = asked.output.display();
-            std::fs::write(&asked.output, &image).with_context(|| format!("writing {path}"))?;
-            writeln!(io::stdout(), "{path}: {} bytes, a picture {age_ms} ms old", image.len())?;
-            Ok(Exit::Ok)
-        }
-        other @ (EncoderAnswer::Done { .. } | EncoderAnswer::Quality { .. }) => {
-            bail!("the encoder answered something else: {other:?}")
-        }
-    }
+    let answer = ask::encoder(&asked.stream, EncoderRequest::Snapshot(format)).await?;
+    let EncoderAnswer::Snapshot { image, age_ms, .. } = answer else {
+        bail!(ask::MISMATCH)
+    };
+    let path = asked.output.display();
+    std::fs::write(&asked.output, &image).with_context(|| format!("writing {path}"))?;
+    writeln!(io::stdout(), "{path}: {} bytes, a picture {age_ms} ms old", image.len())?;
+    Ok(Exit::Ok)
 }

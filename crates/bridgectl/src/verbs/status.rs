@@ -10,7 +10,7 @@ use framebridge_proto::status::{Overall, Status};
 use crate::{
     ask, cli,
     exit::{self, Exit},
-    table,
+    stop, table,
 };
 
 /// A heartbeat comes every second, so there is nothing new to show sooner.
@@ -32,14 +32,7 @@ pub(crate) async fn run(asked: &cli::Status) -> anyhow::Result<Exit> {
 async fn watch(json: bool) -> anyhow::Result<Exit> {
     let mut ticks = tokio::time::interval(REFRESH);
     let home = if json { "" } else { HOME };
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            stopped = tokio::signal::ctrl_c() => {
-                stopped?;
-                return Ok(Exit::Ok);
-            }
-        }
+    while stop::tick(&mut ticks).await? {
         if let Err(error) = show(json, home).await {
             write!(io::stdout(), "{home}")?;
             exit::fail(&error);
@@ -48,6 +41,7 @@ async fn watch(json: bool) -> anyhow::Result<Exit> {
             write!(io::stdout(), "{WIPE_REST}")?;
         }
     }
+    Ok(Exit::Ok)
 }
 
 async fn show(json: bool, home: &str) -> anyhow::Result<Exit> {
