@@ -7,7 +7,6 @@ use crate::{JobId, JobKind, PublicId, RpcChunk, RpcId, RpcRequest};
 /// From a studio to a box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum ToBox {
     /// The hello was accepted. Before this a box sends nothing else.
     Welcome(Welcome),

@@ -9,7 +9,6 @@ use crate::{BoxId, JobId, PublicId, RpcChunk, RpcResponse};
 /// From a box to its studio.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum ToStudio {
     /// The first frame, and only that.
     Hello(Hello),

@@ -1,0 +1,59 @@
+// How a box's session is, in words, until there is something to watch.
+
+const ASK = 2000;
+const REQUEST_TIMEOUT = 5000;
+
+const TITLES = Object.freeze({
+  starting: "The box is starting",
+  ready: "The box is ready",
+  "provider-online": "The box is online, without a picture",
+  degraded: "The box can't be watched right now",
+  failed: "The box has failed",
+  expired: "The box was stopped",
+});
+
+const $ = (id) => document.getElementById(id);
+const [, , id] = location.pathname.split("/");
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function ago(ms) {
+  const seconds = Math.max(0, Math.round((Date.now() - ms) / 1000));
+  if (seconds < 90) return `${seconds} s ago`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 90 ? `${minutes} min ago` : new Date(ms).toLocaleString();
+}
+
+function show({ state, reason, next, last_seen_ms: seen }) {
+  document.body.dataset.sessionState = state;
+  setText($("title"), TITLES[state] ?? state);
+  setText($("reason"), reason ? `${reason.replace(/\.$/, "")}.` : "");
+  setText($("next"), next);
+  setText($("seen"), seen ? `Last heard of ${ago(seen)}.` : "It has not been here yet.");
+}
+
+/** Whether the box itself answers at this address again. */
+async function isBack() {
+  const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
+  return response.ok;
+}
+
+async function ask() {
+  try {
+    const response = await fetch(`/api/v1/sessions/${id}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
+    if (response.status === 404) return location.reload();
+    const session = await response.json();
+    show(session);
+    if (session.linked && (await isBack())) return location.reload();
+  } catch {
+    setText($("title"), "The studio can't be reached");
+    setText($("reason"), "");
+    setText($("next"), "This page tries again by itself.");
+    document.body.dataset.sessionState = "unreachable";
+  }
+  setTimeout(ask, ASK);
+}
+
+ask();

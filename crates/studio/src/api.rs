@@ -1,0 +1,267 @@
+//! What programs and the pages ask: how a session is; for operators, all boxes, their logs and their jobs.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{ConnectInfo, Path, Query, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use framebridge_studio_proto::{JobId, JobKind, JobResult, PublicId, StreamReport};
+use futures_util::{Stream, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::{fs::File, io::AsyncReadExt as _};
+
+use crate::{
+    auth::{self, Kind},
+    hub::{Hub, Opened},
+    jobs,
+    problem::Problem,
+    random,
+    session::Session,
+    store::{JobRow, JobState},
+};
+
+/// How long a job may take, unless its request says otherwise.
+const DEFAULT_DEADLINE_MS: u64 = 30_000;
+
+/// The longest a job may take.
+const LONGEST_DEADLINE_MS: u64 = 300_000;
+
+/// Bytes of a file that are read at once.
+const PART: usize = 64 * 1024;
+
+/// Jobs shown of one box.
+const MOST_JOBS: u32 = 50;
+
+/// How a session is.
+#[derive(Debug, Serialize)]
+struct SessionView {
+    id: PublicId,
+    state: &'static str,
+    reason: Option<String>,
+    /// What happens next, in words.
+    next: &'static str,
+    /// Whether the box is connected.
+    linked: bool,
+    since_s: u64,
+    last_seen_ms: Option<u64>,
+    url: String,
+    streams: Vec<StreamReport>,
+}
+
+/// This process answers.
+pub(crate) async fn health() -> Json<Value> {
+    Json(json!({ "live": true }))
+}
+
+/// How the session behind a public address is.
+pub(crate) async fn session(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Result<impl IntoResponse, Problem> {
+    let id: PublicId = id.parse().map_err(|_| Problem::not_found())?;
+    let Opened { session, access } = hub.open(id).await?.ok_or_else(Problem::not_found)?;
+    let mut view = view(&hub, id, &session);
+    if let Some(only) = access.stream {
+        view.streams.retain(|stream| stream.name == only);
+    }
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(view)))
+}
+
+fn view(hub: &Hub, id: PublicId, session: &Session) -> SessionView {
+    let view = session.view();
+    SessionView {
+        id,
+        state: view.shown.state.as_str(),
+        reason: view.shown.reason,
+        next: view.shown.state.next(),
+        linked: view.shown.linked,
+        since_s: view.shown.since.elapsed().as_secs(),
+        last_seen_ms: view.last_seen_ms,
+        url: hub.address(id),
+        streams: view.report.map(|report| report.streams).unwrap_or_default(),
+    }
+}
+
+/// Lets operators through, and nobody else.
+pub(crate) async fn operators_only(
+    State(hub): State<Arc<Hub>>,
+    ConnectInfo(connection): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match admit(&hub, connection, request.method().is_safe(), request.headers()).await {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn admit(hub: &Hub, connection: SocketAddr, reads: bool, headers: &HeaderMap) -> Result<(), Problem> {
+    let unauthorized = || {
+        let detail = "This takes the token of an operator: `studio token new NAME --operator` makes one.";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).header(
+            header::WWW_AUTHENTICATE,
+            "Basic realm=\"Framebridge studio\", charset=\"UTF-8\"",
+        )
+    };
+    // A browser that knows the password sends it for other sites' pages too; those may not change anything.
+    let from_elsewhere = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site != "same-origin" && site != "none");
+    if !reads && from_elsewhere {
+        let detail = "A page of another origin may not change anything here.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "cross_origin", detail));
+    }
+    let given = auth::presented(headers).ok_or_else(unauthorized)?;
+    let tokens = hub.store.current_tokens().await?;
+    if auth::find(&tokens, &given, Kind::Operator).is_some() {
+        return Ok(());
+    }
+    hub.limits.wrong_tokens.take(hub.limits.address(connection, headers))?;
+    Err(unauthorized())
+}
+
+/// All boxes.
+pub(crate) async fn boxes(State(hub): State<Arc<Hub>>) -> Json<Value> {
+    let mut sessions = hub.sessions();
+    sessions.sort_by(|a, b| (&a.name, a.instance).cmp(&(&b.name, b.instance)));
+    let boxes: Vec<Value> = sessions
+        .iter()
+        .map(|session| {
+            json!({
+                "name": session.name,
+                "instance": session.instance,
+                "build": session.view().build,
+                "session": view(&hub, session.id, session),
+            })
+        })
+        .collect();
+    Json(json!({ "boxes": boxes }))
+}
+
+/// Where to go on reading.
+#[derive(Debug, Deserialize)]
+pub(crate) struct From {
+    #[serde(default)]
+    from: u64,
+}
+
+/// A box's latest log lines, from a number on.
+pub(crate) async fn logs(
+    State(hub): State<Arc<Hub>>,
+    Path(id): Path<String>,
+    Query(From { from }): Query<From>,
+) -> Result<Json<Value>, Problem> {
+    let (lines, next) = known(&hub, &id)?.lines(from);
+    Ok(Json(json!({ "lines": lines, "next": next })))
+}
+
+/// What is to be done, and how long it may take.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Order {
+    #[serde(flatten)]
+    kind: JobKind,
+    deadline_ms: Option<u64>,
+}
+
+/// Asks a box to do something.
+pub(crate) async fn post_job(
+    State(hub): State<Arc<Hub>>,
+    Path(id): Path<String>,
+    Json(order): Json<Order>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let session = known(&hub, &id)?;
+    if order.kind == JobKind::Unknown {
+        let detail = format!("`kind` has to be one of {}.", JobKind::NAMES.join(", "));
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid", detail));
+    }
+    let deadline_ms = order
+        .deadline_ms
+        .unwrap_or(DEFAULT_DEADLINE_MS)
+        .clamp(1, LONGEST_DEADLINE_MS);
+    let job = JobId::from_bits(random::bits());
+    if !hub.store.add_job(job, session.id, &order.kind, deadline_ms).await? {
+        let detail = "So many jobs wait for this box already that another would be forgotten.";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_jobs", detail));
+    }
+    jobs::offer_next(&hub, &session).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": job }))))
+}
+
+/// A box's jobs, newest first.
+pub(crate) async fn jobs(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let session = known(&hub, &id)?;
+    let jobs = hub.store.jobs(session.id, MOST_JOBS).await?;
+    Ok(Json(json!({ "jobs": jobs.iter().map(job_view).collect::<Vec<_>>() })))
+}
+
+/// One job.
+pub(crate) async fn job(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    Ok(Json(job_view(&known_job(&hub, &id).await?)))
+}
+
+/// What came of a job: the file itself.
+pub(crate) async fn job_result(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let job = known_job(&hub, &id).await?;
+    match job.result {
+        None => Err(Problem::not_found()),
+        Some(JobResult::Inline { value }) => Ok(Json(value).into_response()),
+        Some(JobResult::Uploaded { media_type, .. }) => {
+            let file = File::open(hub.uploads.join(job.id.to_string())).await;
+            let file = file.map_err(|_| Problem::not_found())?;
+            // The box names the type: a browser is to save what it does not know as a picture, and never to run it.
+            let shown = ["image/jpeg", "image/png", "video/mp4"]
+                .into_iter()
+                .find(|known| *known == media_type);
+            let kind = HeaderValue::from_static(shown.unwrap_or("application/octet-stream"));
+            let headers = [
+                (header::CONTENT_TYPE, kind),
+                (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+                (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox")),
+            ];
+            Ok((headers, Body::from_stream(Box::pin(parts(file)))).into_response())
+        }
+    }
+}
+
+/// A file's bytes, part by part.
+fn parts(file: File) -> impl Stream<Item = std::io::Result<Bytes>> {
+    stream::unfold(file, async |mut file| {
+        let mut part = Vec::with_capacity(PART);
+        match file.read_buf(&mut part).await {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(Bytes::from(part)), file)),
+            Err(error) => Some((Err(error), file)),
+        }
+    })
+}
+
+fn job_view(job: &JobRow) -> Value {
+    let media_type = match &job.result {
+        Some(JobResult::Uploaded { media_type, .. }) => Some(media_type.as_str()),
+        Some(JobResult::Inline { .. }) => Some("application/json"),
+        None => None,
+    };
+    json!({
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state.as_str(),
+        "error": job.error,
+        "media_type": media_type,
+        "result": (job.state == JobState::Done).then(|| format!("/api/v1/jobs/{}/result", job.id)),
+        "created_ms": job.created_ms,
+        "ended_ms": job.ended_ms,
+    })
+}
+
+fn known(hub: &Hub, id: &str) -> Result<Arc<Session>, Problem> {
+    let id = id.parse().map_err(|_| Problem::not_found())?;
+    hub.session(id).ok_or_else(Problem::not_found)
+}
+
+async fn known_job(hub: &Hub, id: &str) -> Result<JobRow, Problem> {
+    let id = id.parse().map_err(|_| Problem::not_found())?;
+    hub.store.job(id).await?.ok_or_else(Problem::not_found)
+}

@@ -1,0 +1,104 @@
+//! The process: open the records, serve until told to stop.
+
+use std::{fs, net::SocketAddr, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use axum::serve::ListenerExt as _;
+use framebridge_config::Log;
+use framebridge_daemon::{Exit, Tasks};
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::Serve,
+    hub::{Hub, Keep, Parts},
+    limits::Limits,
+    routes,
+    store::Store,
+    turn::Turn,
+};
+
+/// From the signal to the end: what is under way has so long, and boxes come back by themselves.
+const STOP_LIMIT: Duration = Duration::from_secs(4);
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Serves as the arguments say.
+pub(crate) fn run(serve: Serve) -> ExitCode {
+    let log = Log {
+        json: false,
+        filter: serve.log.clone(),
+    };
+    framebridge_daemon::run_alone("studio", &log, async |stop, tasks| {
+        App::load(serve, stop).await?.run(tasks).await
+    })
+}
+
+struct App {
+    listener: TcpListener,
+    hub: std::sync::Arc<Hub>,
+}
+
+impl App {
+    async fn load(serve: Serve, stop: CancellationToken) -> anyhow::Result<Self> {
+        let data = serve.data();
+        let store = Store::open(&data).context(Exit::Unavailable)?;
+        let uploads = data.join("uploads");
+        fs::create_dir_all(&uploads).with_context(|| format!("making {}", uploads.display()))?;
+        let turn = match &serve.turn_secret_file {
+            None => None,
+            Some(file) => {
+                let secret = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+                ensure!(!secret.trim().is_empty(), "{} holds no secret", file.display());
+                Some(Turn::new(serve.turn.clone(), secret.trim()))
+            }
+        };
+        let listener = TcpListener::bind(serve.listen)
+            .await
+            .with_context(|| format!("listening on {}", serve.listen))
+            .context(Exit::Unavailable)?;
+        let own_url = format!("http://{}", listener.local_addr()?);
+        let public_url = serve.public_url.clone().unwrap_or(own_url);
+        let hub = Hub::load(Parts {
+            store,
+            limits: Limits::new(serve.behind_proxy),
+            turn,
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            uploads,
+            keep: Keep {
+                age: DAY * u32::try_from(serve.keep_days).unwrap_or(u32::MAX),
+                bytes: serve.keep_mb.saturating_mul(1_000_000),
+            },
+            stop,
+        })?;
+        tracing::info!("boxes and viewers are welcome at {}", hub.public_url);
+        Ok(Self { listener, hub })
+    }
+
+    async fn run(self, tasks: Tasks) -> anyhow::Result<()> {
+        let Self { listener, hub } = self;
+        tasks.spawn(std::sync::Arc::clone(&hub).keep_time());
+        let service = routes::router(std::sync::Arc::clone(&hub)).into_make_service_with_connect_info::<SocketAddr>();
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY");
+            }
+        });
+        let stop = hub.stop.clone();
+        let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let serving = async { serving.await.context("serving HTTP") };
+        let ending = async {
+            stop.cancelled().await;
+            // Answers under way get a moment; connections that idle would never end by themselves.
+            tokio::time::sleep(STOP_LIMIT / 2).await;
+        };
+        tokio::select! {
+            served = serving => served?,
+            () = ending => {}
+        }
+        hub.links.close();
+        let parted = timeout(STOP_LIMIT, hub.links.wait()).await.is_ok();
+        ensure!(parted && tasks.end(STOP_LIMIT).await, "a task did not end in time");
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Tokens: who may register a box, and who may look at all of them.
+
+use axum::http::{HeaderMap, header};
+use data_encoding::{BASE64, HEXLOWER};
+use ring::digest::{SHA256, digest};
+use subtle::ConstantTimeEq as _;
+
+use crate::{random, store::TokenRow};
+
+/// Marks our tokens, for people and for scanners of leaked secrets.
+const PREFIX: &str = "fbt_";
+
+/// What a token opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A box's session.
+    Box,
+    /// The dashboard.
+    Operator,
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Box => "box",
+            Self::Operator => "operator",
+        }
+    }
+
+    pub(crate) fn from_str(text: &str) -> Option<Self> {
+        [Self::Box, Self::Operator]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+}
+
+/// A fresh token: 256 bits, so that a plain hash of it tells nothing.
+pub(crate) fn make() -> String {
+    format!("{PREFIX}{}", HEXLOWER.encode(&random::bytes::<32>()))
+}
+
+/// What is kept of a token.
+pub(crate) fn hash(token: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    hash
+}
+
+/// The token among `known` that `given` is, if it may still be used for `kind`. Takes as long whichever it is.
+pub(crate) fn find<'a>(known: &'a [TokenRow], given: &str, kind: Kind) -> Option<&'a TokenRow> {
+    let given = hash(given);
+    known.iter().fold(None, |found, row| {
+        let same = bool::from(row.hash.ct_eq(&given));
+        if same && row.kind == kind && !row.revoked {
+            Some(row)
+        } else {
+            found
+        }
+    })
+}
+
+/// The token that a request carries: `Bearer`, or the password of `Basic`, which is what a browser asks its user for.
+pub(crate) fn presented(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_once(' ')?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Some(rest.trim().to_owned()),
+        "basic" => {
+            let decoded = BASE64.decode(rest.trim().as_bytes()).ok()?;
+            let text = String::from_utf8(decoded).ok()?;
+            text.split_once(':').map(|(_, password)| password.to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(token: &str, kind: Kind, revoked: bool) -> TokenRow {
+        TokenRow {
+            name: token.to_owned(),
+            kind,
+            hash: hash(token),
+            revoked,
+        }
+    }
+
+    #[test]
+    fn only_the_right_token_of_the_right_kind_opens() {
+        let known = [
+            row("a", Kind::Box, false),
+            row("b", Kind::Operator, false),
+            row("c", Kind::Box, true),
+        ];
+        assert_eq!(find(&known, "a", Kind::Box).map(|row| row.name.as_str()), Some("a"));
+        for (given, kind) in [
+            ("a", Kind::Operator),
+            ("b", Kind::Box),
+            ("c", Kind::Box),
+            ("", Kind::Box),
+            ("A", Kind::Box),
+        ] {
+            assert!(find(&known, given, kind).is_none(), "{given}");
+        }
+        assert_ne!(make(), make());
+    }
+
+    #[test]
+    fn tokens_come_as_bearer_or_as_a_browsers_password() {
+        let with = |value: &'static str| {
+            presented(&HeaderMap::from_iter([(
+                header::AUTHORIZATION,
+                axum::http::HeaderValue::from_static(value),
+            )]))
+        };
+        assert_eq!(with("Bearer t").as_deref(), Some("t"));
+        assert_eq!(with("Basic YW55OnQ6eA==").as_deref(), Some("t:x"));
+        for bad in ["", "Bearer", "Basic", "Basic !", "Digest t"] {
+            assert_eq!(with(bad), None, "{bad}");
+        }
+    }
+}

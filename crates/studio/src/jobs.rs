@@ -1,0 +1,100 @@
+//! Jobs: offered to their box one at a time, kept until there is a result.
+
+use std::time::Duration;
+
+use framebridge_studio_proto::{JobId, JobResult, Rejection, ToBox, limits::MAX_INLINE_RESULT};
+
+use crate::{
+    hub::Hub,
+    session::Session,
+    store::{JobState, StoreError, now_ms},
+};
+
+/// A job that no box took for so long has failed.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Offers the next job, if the box would take one and there is one.
+pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), StoreError> {
+    let Some(link) = session.link() else { return Ok(()) };
+    let Some(job) = hub.store.next_job(session.id).await? else {
+        return Ok(());
+    };
+    if session.take_free() {
+        link.try_send(ToBox::Offer {
+            job: job.id,
+            kind: job.kind,
+            deadline_ms: job.deadline_ms,
+        });
+    }
+    Ok(())
+}
+
+/// The box does the job.
+pub(crate) async fn on_accepted(hub: &Hub, session: &Session, job: JobId) -> Result<(), StoreError> {
+    hub.store.move_job(job, session.id, JobState::Running).await.map(drop)
+}
+
+/// The box does not do the job.
+pub(crate) async fn on_rejected(hub: &Hub, session: &Session, job: JobId, why: Rejection) -> Result<(), StoreError> {
+    match why {
+        // It says when it would take one again.
+        Rejection::Paused | Rejection::Busy => hub.store.move_job(job, session.id, JobState::Waiting).await.map(drop),
+        Rejection::Unsupported => {
+            let error = "the box can't do this, or has no such stream".to_owned();
+            hub.store.end_job(job, session.id, Err(error)).await?;
+            on_free(hub, session).await
+        }
+    }
+}
+
+/// The box has done the job.
+pub(crate) async fn on_completed(
+    hub: &Hub,
+    session: &Session,
+    job: JobId,
+    result: JobResult,
+) -> Result<ToBox, StoreError> {
+    hub.store.end_job(job, session.id, check(hub, job, result)).await?;
+    Ok(ToBox::CompleteAck { job })
+}
+
+/// The box could not do the job.
+pub(crate) async fn on_failed(
+    hub: &Hub,
+    session: &Session,
+    job: JobId,
+    error: &str,
+    retryable: bool,
+) -> Result<ToBox, StoreError> {
+    let hint = if retryable { " (it may work another time)" } else { "" };
+    let error: String = error.chars().take(500).collect();
+    hub.store.end_job(job, session.id, Err(error + hint)).await?;
+    Ok(ToBox::FailAck { job })
+}
+
+/// The box would take another job.
+pub(crate) async fn on_free(hub: &Hub, session: &Session) -> Result<(), StoreError> {
+    session.set_free();
+    offer_next(hub, session).await
+}
+
+/// What a box says is a result has to be one.
+fn check(hub: &Hub, job: JobId, result: JobResult) -> Result<JobResult, String> {
+    match &result {
+        JobResult::Inline { value } if value.to_string().len() > MAX_INLINE_RESULT => {
+            Err("the box sent a result that is too large".to_owned())
+        }
+        JobResult::Uploaded { .. } if !hub.uploads.join(job.to_string()).is_file() => {
+            Err("the box's upload is not here (any more)".to_owned())
+        }
+        JobResult::Inline { .. } | JobResult::Uploaded { .. } => Ok(result),
+    }
+}
+
+/// Gives up on what nobody took, and forgets what is old.
+pub(crate) async fn tidy(hub: &Hub) {
+    let before = |span: Duration| now_ms().saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+    if let Err(error) = hub.store.tidy_jobs(before(PATIENCE), before(hub.keep.age)).await {
+        tracing::error!("{:#}", anyhow::Error::from(error));
+    }
+}

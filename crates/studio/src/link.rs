@@ -1,0 +1,362 @@
+//! A box's link: the WebSocket it opened, from `hello` to the close frame.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{
+        ConnectInfo, State,
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+    },
+    http::HeaderMap,
+    response::Response,
+};
+use framebridge_core::studio::BoxInput;
+use framebridge_studio_proto::{
+    Access, DecodeError, Farewell, Frame as _, Hello, PublicId, Refusal, RefusalKind, ToBox, ToStudio, VERSION,
+    Welcome, close,
+    limits::{GREETING_TIMEOUT, HEARTBEAT_INTERVAL, MAX_FRAME, READ_IDLE},
+};
+use futures_util::{SinkExt as _, Stream, StreamExt as _};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{self, Kind},
+    call::Calls,
+    hub::Hub,
+    jobs,
+    problem::Problem,
+    random,
+    session::Session,
+    store::{ShareRow, StoreError, now_ms},
+};
+
+/// Frames that may wait for the box. Past it whoever sends waits, and a request that can't be sent in its time fails.
+const QUEUE: usize = 256;
+
+/// A frame that takes longer to leave is stuck in a dead connection.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest life of a share.
+const LONGEST_SHARE_S: u64 = 10 * 365 * 24 * 3600;
+
+/// A link to a box.
+#[derive(Debug)]
+pub(crate) struct Link {
+    frames: mpsc::Sender<ToBox>,
+    pub(crate) calls: Calls,
+    /// Another box came with the same instance id.
+    replaced: CancellationToken,
+}
+
+/// The link is gone.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// Why a link ends.
+#[derive(Debug)]
+enum Parting {
+    /// The box is told that it need not come back.
+    Refused(Refusal),
+    /// The box did what it may not; it may come back.
+    Broken { code: u16, why: String },
+    /// The connection ended, or fell silent.
+    Lost(String),
+    /// The box said goodbye.
+    Left,
+    /// We go.
+    Stopping,
+}
+
+impl Link {
+    /// A link, and the frames that are to leave on it.
+    pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<ToBox>) {
+        let (frames, queue) = mpsc::channel(QUEUE);
+        let link = Self {
+            frames,
+            calls: Calls::default(),
+            replaced: CancellationToken::new(),
+        };
+        (Arc::new(link), queue)
+    }
+
+    /// Sends a frame, when there is room for it.
+    pub(crate) async fn send(&self, frame: ToBox) -> Result<(), Gone> {
+        self.frames.send(frame).await.map_err(|_closed| Gone)
+    }
+
+    /// Sends a frame if there is room for it now.
+    pub(crate) fn try_send(&self, frame: ToBox) {
+        if let Err(error) = self.frames.try_send(frame) {
+            tracing::debug!(%error, "a frame was left out");
+        }
+    }
+}
+
+/// Takes a box's connection.
+pub(crate) async fn accept(
+    State(hub): State<Arc<Hub>>,
+    ConnectInfo(connection): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Problem> {
+    let address = hub.limits.address(connection, &headers);
+    hub.limits.sessions.take(address)?;
+    let links = hub.links.clone();
+    // Twice the cap, so that a frame that is a little too long gets its reason and not a reset.
+    Ok(upgrade
+        .max_frame_size(2 * MAX_FRAME)
+        .max_message_size(2 * MAX_FRAME)
+        .on_upgrade(move |socket| {
+            links.track_future(async move {
+                let peer = address.to_string();
+                serve(&hub, socket, &peer).await;
+            })
+        }))
+}
+
+async fn serve(hub: &Arc<Hub>, mut socket: WebSocket, peer: &str) {
+    let greeting = tokio::select! {
+        greeting = timeout(GREETING_TIMEOUT, greet(hub, &mut socket)) => greeting.unwrap_or_else(|_late| {
+            let why = "no hello came in time".to_owned();
+            Err(Parting::Broken { code: close::OUT_OF_ORDER, why })
+        }),
+        () = hub.stop.cancelled() => Err(Parting::Stopping),
+    };
+    let parting = match greeting {
+        Ok((session, hello)) => attend(hub, &mut socket, &session, &hello).await,
+        Err(parting) => parting,
+    };
+    tracing::debug!(peer, ?parting, "a box's link ended");
+    part(socket, parting).await;
+}
+
+/// Reads the hello, and finds out whose it is.
+async fn greet(hub: &Hub, socket: &mut WebSocket) -> Result<(Arc<Session>, Hello), Parting> {
+    let ToStudio::Hello(hello) = next(socket).await? else {
+        let why = "the first frame has to be a hello".to_owned();
+        let code = close::OUT_OF_ORDER;
+        return Err(Parting::Broken { code, why });
+    };
+    let refuse = |code, message| Err(Parting::Refused(Refusal { code, message }));
+    if hello.version != VERSION {
+        let theirs = hello.version;
+        let message =
+            format!("this studio speaks version {VERSION} and the box version {theirs}: update the older one");
+        return refuse(RefusalKind::Version, message);
+    }
+    let unavailable = |error| {
+        tracing::error!("{:#}", anyhow::Error::from(error));
+        Parting::Lost("the studio's records".to_owned())
+    };
+    let tokens = hub.store.current_tokens().await.map_err(unavailable)?;
+    let Some(token) = auth::find(&tokens, &hello.token, Kind::Box) else {
+        let message = "the studio does not know this token, or it was revoked: make one with `studio token new`";
+        return refuse(RefusalKind::AuthFailed, message.to_owned());
+    };
+    let session = hub.session_of(&token.name, hello.instance).await.map_err(unavailable)?;
+    Ok((session, hello))
+}
+
+/// A box's link from its welcome on.
+async fn attend(hub: &Arc<Hub>, socket: &mut WebSocket, session: &Arc<Session>, hello: &Hello) -> Parting {
+    let (link, mut queue) = Link::new();
+    let welcome = ToBox::Welcome(Welcome {
+        version: VERSION,
+        session: session.id,
+        url: hub.address(session.id),
+        heartbeat_ms: u64::try_from(HEARTBEAT_INTERVAL.as_millis()).unwrap_or(u64::MAX),
+        ice_servers: hub.ice_servers(session.id),
+    });
+    link.try_send(welcome);
+    if let Some(before) = session.welcome(hello, Arc::clone(&link)) {
+        before.replaced.cancel();
+    }
+    tracing::info!(name = session.name, instance = %session.instance, build = hello.build, "a box is here");
+    let (mut sink, mut stream) = socket.split();
+    let read = async {
+        if let Err(parting) = told(hub, session, &link, BoxInput::Welcomed).await {
+            return parting;
+        }
+        loop {
+            let frame = match timeout(READ_IDLE, next(&mut stream)).await {
+                Ok(Ok(frame)) => frame,
+                Ok(Err(parting)) => return parting,
+                Err(_silent) => return Parting::Lost(format!("silent for {} s", READ_IDLE.as_secs())),
+            };
+            if let Err(parting) = on_frame(hub, session, &link, frame).await {
+                return parting;
+            }
+        }
+    };
+    let write = async {
+        while let Some(frame) = queue.recv().await {
+            match timeout(WRITE_TIMEOUT, sink.send(Message::Text(frame.encode().into()))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Parting::Lost(error.to_string()),
+                Err(_stuck) => return Parting::Lost("it takes nothing".to_owned()),
+            }
+        }
+        Parting::Stopping
+    };
+    let parting = tokio::select! {
+        parting = read => parting,
+        parting = write => parting,
+        () = link.replaced.cancelled() => Parting::Refused(Refusal {
+            code: RefusalKind::Replaced,
+            message: "another bridge has connected as this box: only one of them may run".to_owned(),
+        }),
+        () = hub.stop.cancelled() => Parting::Stopping,
+    };
+    link.calls.end();
+    let why = match &parting {
+        Parting::Lost(why) | Parting::Broken { why, .. } => why.clone(),
+        Parting::Refused(refusal) => refusal.message.clone(),
+        Parting::Left => "it left".to_owned(),
+        Parting::Stopping => "the studio is being restarted".to_owned(),
+    };
+    // The last word may be that the records can't be written, which has been logged by then.
+    _ = told(hub, session, &link, BoxInput::Lost { why }).await;
+    parting
+}
+
+async fn told(hub: &Hub, session: &Session, link: &Arc<Link>, input: BoxInput) -> Result<(), Parting> {
+    session.tell(&hub.store, link, input).await.map_err(unrecorded)
+}
+
+fn unrecorded(error: StoreError) -> Parting {
+    tracing::error!("{:#}", anyhow::Error::from(error));
+    Parting::Lost("the studio can't write its records".to_owned())
+}
+
+/// Reads the next frame; what is no frame ends the link.
+async fn next<S>(stream: &mut S) -> Result<ToStudio, Parting>
+where
+    S: Stream<Item = Result<Message, axum::Error>> + Unpin,
+{
+    loop {
+        match stream.next().await {
+            None | Some(Ok(Message::Close(_))) => return Err(Parting::Lost("it was closed".to_owned())),
+            Some(Err(error)) => return Err(Parting::Lost(error.to_string())),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Binary(_))) => {
+                let why = "frames are text".to_owned();
+                let code = close::MALFORMED;
+                return Err(Parting::Broken { code, why });
+            }
+            Some(Ok(Message::Text(text))) => {
+                return ToStudio::decode(&text).map_err(|error| {
+                    let code = match error {
+                        DecodeError::TooLong { .. } => close::TOO_LONG,
+                        DecodeError::Malformed(_) => close::MALFORMED,
+                    };
+                    let why = format!("{:#}", anyhow::Error::from(error));
+                    Parting::Broken { code, why }
+                });
+            }
+        }
+    }
+}
+
+async fn on_frame(hub: &Arc<Hub>, session: &Arc<Session>, link: &Arc<Link>, frame: ToStudio) -> Result<(), Parting> {
+    let lost = |Gone| Parting::Lost("it takes nothing".to_owned());
+    match frame {
+        ToStudio::Hello(_) => {
+            let why = "a second hello".to_owned();
+            let code = close::OUT_OF_ORDER;
+            return Err(Parting::Broken { code, why });
+        }
+        ToStudio::Heartbeat(heartbeat) => {
+            let input = session.report(heartbeat);
+            told(hub, session, link, input).await?;
+            link.send(ToBox::HeartbeatAck).await.map_err(lost)?;
+        }
+        ToStudio::LogBatch(batch) => session.log(batch),
+        ToStudio::RpcResponse(response) => link.calls.on_response(response),
+        ToStudio::RpcChunk(chunk) => link.calls.on_chunk(chunk),
+        ToStudio::Share {
+            request,
+            stream,
+            control,
+            expires_s,
+        } => {
+            let access = Access { stream, control };
+            let answer = share(hub, session, request, access, expires_s).await?;
+            link.send(answer).await.map_err(lost)?;
+        }
+        ToStudio::Unshare { request, share } => {
+            let ended = hub.store.end_shares(session.id, share).await.map_err(unrecorded)?;
+            link.send(ToBox::Unshared { request, ended }).await.map_err(lost)?;
+        }
+        ToStudio::Goodbye { ending, reason } => {
+            let broken = ending == Farewell::Failed;
+            let why = reason.chars().take(300).collect();
+            told(hub, session, link, BoxInput::Left { broken, why }).await?;
+            return Err(Parting::Left);
+        }
+        ToStudio::Accept { job } => jobs::on_accepted(hub, session, job).await.map_err(unrecorded)?,
+        ToStudio::Reject { job, why } => jobs::on_rejected(hub, session, job, why).await.map_err(unrecorded)?,
+        ToStudio::Complete { job, result } => {
+            let answer = jobs::on_completed(hub, session, job, result)
+                .await
+                .map_err(unrecorded)?;
+            link.send(answer).await.map_err(lost)?;
+        }
+        ToStudio::Fail { job, error, retryable } => {
+            let answer = jobs::on_failed(hub, session, job, &error, retryable)
+                .await
+                .map_err(unrecorded)?;
+            link.send(answer).await.map_err(lost)?;
+        }
+        ToStudio::ReadyForMore => jobs::on_free(hub, session).await.map_err(unrecorded)?,
+        ToStudio::Unknown => tracing::debug!(name = session.name, "ignored a frame of an unknown type"),
+    }
+    Ok(())
+}
+
+async fn share(
+    hub: &Hub,
+    session: &Session,
+    request: u32,
+    access: Access,
+    expires_s: Option<u64>,
+) -> Result<ToBox, Parting> {
+    let id = PublicId::from_bits(random::bits());
+    let row = ShareRow {
+        id,
+        session: session.id,
+        access,
+        expires_ms: expires_s.map(|seconds| now_ms() + seconds.min(LONGEST_SHARE_S) * 1000),
+    };
+    hub.store.add_share(row).await.map_err(unrecorded)?;
+    Ok(ToBox::Shared {
+        request,
+        share: id,
+        url: hub.address(id),
+    })
+}
+
+/// Says why, as far as the box still listens.
+async fn part(mut socket: WebSocket, parting: Parting) {
+    let (code, reason) = match parting {
+        Parting::Refused(refusal) => {
+            let frame = Message::Text(ToBox::Error(refusal).encode().into());
+            if timeout(WRITE_TIMEOUT, socket.send(frame)).await.is_err() {
+                return;
+            }
+            (close::REFUSED, "refused".to_owned())
+        }
+        Parting::Broken { code, why } => (code, why),
+        Parting::Lost(why) => (close::IDLE, why),
+        Parting::Left => (close::NORMAL, "goodbye".to_owned()),
+        Parting::Stopping => (close::NORMAL, "the studio is being restarted".to_owned()),
+    };
+    // A close frame holds 123 bytes of reason (RFC 6455, section 5.5).
+    let reason: String = reason.chars().filter(char::is_ascii).take(120).collect();
+    let frame = CloseFrame {
+        code,
+        reason: reason.into(),
+    };
+    // Whoever is gone already need not be told.
+    _ = timeout(WRITE_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
+}

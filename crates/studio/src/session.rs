@@ -1,0 +1,208 @@
+//! One box as the studio knows it: its session's state, what it last said, its latest log lines, its link.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use framebridge_core::studio::{BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot};
+use framebridge_studio_proto::{BoxId, BoxState, Heartbeat, Hello, LogBatch, LogLine, PublicId, limits};
+
+use crate::{
+    link::Link,
+    store::{SessionRow, Store, StoreError, now_ms},
+};
+
+/// Log lines kept of one box: what a person scrolls through, some 200 KB.
+const MOST_LINES: usize = 1000;
+
+/// One box.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: PublicId,
+    /// The name of the token it came with, which is what operators call it.
+    pub(crate) name: String,
+    pub(crate) instance: BoxId,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    machine: BoxSession,
+    last_seen_ms: Option<u64>,
+    build: String,
+    report: Option<Heartbeat>,
+    link: Option<Arc<Link>>,
+    /// Whether the box has said that it would take a job.
+    free: bool,
+    lines: VecDeque<(u64, LogLine)>,
+    next_line: u64,
+}
+
+/// How a box is, all at once.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) shown: BoxSnapshot,
+    pub(crate) last_seen_ms: Option<u64>,
+    pub(crate) build: String,
+    pub(crate) report: Option<Heartbeat>,
+}
+
+impl Session {
+    /// A box as the records have it, without a link.
+    pub(crate) fn restore(row: SessionRow, config: BoxSessionConfig) -> Self {
+        let machine = BoxSession::restore(config, row.state, row.reason, Instant::now());
+        Self {
+            id: row.id,
+            name: row.token,
+            instance: row.instance,
+            inner: Mutex::new(Inner {
+                machine,
+                last_seen_ms: row.last_seen_ms,
+                build: String::new(),
+                report: None,
+                link: None,
+                free: false,
+                lines: VecDeque::new(),
+                next_line: 0,
+            }),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it is.
+    pub(crate) fn view(&self) -> View {
+        let inner = self.inner();
+        View {
+            shown: inner.machine.snapshot(),
+            last_seen_ms: inner.last_seen_ms,
+            build: inner.build.clone(),
+            report: inner.report.clone(),
+        }
+    }
+
+    /// The link, while there is one.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        self.inner().link.clone()
+    }
+
+    /// The box came: `link` takes the place of the one before, if any, which is given back.
+    pub(crate) fn welcome(&self, hello: &Hello, link: Arc<Link>) -> Option<Arc<Link>> {
+        let mut inner = self.inner();
+        inner.build = hello.build.chars().take(64).collect();
+        inner.report = None;
+        inner.free = false;
+        inner.link.replace(link)
+    }
+
+    /// Takes in what `link` says happened, unless another link has taken its place, and keeps the state if it changed.
+    pub(crate) async fn tell(&self, store: &Store, link: &Arc<Link>, input: BoxInput) -> Result<(), StoreError> {
+        let changed = {
+            let mut inner = self.inner();
+            if !inner.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+                return Ok(());
+            }
+            inner.last_seen_ms = Some(now_ms());
+            if matches!(input, BoxInput::Lost { .. } | BoxInput::Left { .. }) {
+                (inner.link, inner.report, inner.free) = (None, None, false);
+            }
+            inner.machine.handle(input, Instant::now())
+        };
+        self.keep_if(changed, store).await
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn tick(&self, store: &Store) -> Result<(), StoreError> {
+        let changed = self.inner().machine.handle(BoxInput::Timeout, Instant::now());
+        self.keep_if(changed, store).await
+    }
+
+    async fn keep_if(&self, changed: bool, store: &Store) -> Result<(), StoreError> {
+        if !changed {
+            return Ok(());
+        }
+        let View {
+            shown, last_seen_ms, ..
+        } = self.view();
+        let state = shown.state.as_str();
+        tracing::info!(name = self.name, state, reason = shown.reason, "session");
+        store.save_state(self.id, shown.state, shown.reason, last_seen_ms).await
+    }
+
+    /// Keeps what a heartbeat says, and gives back what the session's state makes of it.
+    pub(crate) fn report(&self, mut heartbeat: Heartbeat) -> BoxInput {
+        heartbeat.streams.truncate(limits::MAX_STREAMS);
+        let why = heartbeat.reason.clone();
+        let report = match heartbeat.state {
+            BoxState::Starting => BoxReport::Starting,
+            BoxState::Ready => BoxReport::Ready,
+            BoxState::Online => BoxReport::Online(why.unwrap_or_else(|| "no stream can be watched".to_owned())),
+            BoxState::Degraded => BoxReport::Degraded(why.unwrap_or_else(|| "the box can't serve".to_owned())),
+        };
+        self.inner().report = Some(heartbeat);
+        BoxInput::Reported(report)
+    }
+
+    /// The box would take a job.
+    pub(crate) fn set_free(&self) {
+        self.inner().free = true;
+    }
+
+    /// Takes the box's readiness for a job, if it is there.
+    pub(crate) fn take_free(&self) -> bool {
+        std::mem::take(&mut self.inner().free)
+    }
+
+    /// Keeps lines that the box has logged.
+    pub(crate) fn log(&self, batch: LogBatch) {
+        let mut inner = self.inner();
+        if batch.lost > 0 {
+            inner.push(LogLine {
+                at_ms: batch.lines.first().map_or_else(now_ms, |line| line.at_ms),
+                level: "warn".to_owned(),
+                text: format!("({} lines were lost here)", batch.lost),
+            });
+        }
+        for line in batch.lines.into_iter().take(limits::MAX_LOG_BATCH) {
+            inner.push(line);
+        }
+    }
+
+    /// The lines from number `from` on, and the number of the next one.
+    pub(crate) fn lines(&self, from: u64) -> (Vec<LogLine>, u64) {
+        let inner = self.inner();
+        let lines = inner.lines.iter().filter(|(number, _)| *number >= from);
+        (lines.map(|(_, line)| line.clone()).collect(), inner.next_line)
+    }
+}
+
+impl Inner {
+    fn push(&mut self, line: LogLine) {
+        if self.lines.len() >= MOST_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back((self.next_line, line));
+        self.next_line += 1;
+    }
+}
+
+impl View {
+    /// Why there is nothing to see, for a person, and when trying again makes sense.
+    pub(crate) fn excuse(&self) -> (String, Duration) {
+        let because = self.shown.reason.as_deref().unwrap_or("The box is not connected.");
+        let because = because.trim_end_matches('.');
+        let sentence = format!("{because}. {}", self.shown.state.next());
+        let wait = match self.shown.state {
+            BoxSessionState::Starting
+            | BoxSessionState::Ready
+            | BoxSessionState::ProviderOnline
+            | BoxSessionState::Degraded => Duration::from_secs(2),
+            BoxSessionState::Failed | BoxSessionState::Expired => Duration::from_secs(10),
+        };
+        (sentence, wait)
+    }
+}

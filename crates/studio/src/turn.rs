@@ -1,0 +1,86 @@
+//! Ephemeral TURN credentials (draft-uberti-behave-turn-rest): a user name that says until when, and its HMAC.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use data_encoding::BASE64;
+use framebridge_studio_proto::IceServer;
+use ring::hmac;
+
+/// A credential outlives its viewer's longest sitting; coturn checks it only where an allocation begins or is renewed.
+const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
+/// A TURN server and the secret shared with it.
+pub(crate) struct Turn {
+    urls: Vec<String>,
+    key: hmac::Key,
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").field("urls", &self.urls).finish_non_exhaustive()
+    }
+}
+
+impl Turn {
+    pub(crate) fn new(urls: Vec<String>, secret: &str) -> Self {
+        Self {
+            urls,
+            key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes()),
+        }
+    }
+
+    /// Credentials for somebody who watches `whom`.
+    pub(crate) fn server(&self, whom: &str, now: SystemTime) -> IceServer {
+        let until = now.duration_since(UNIX_EPOCH).unwrap_or_default() + LIFETIME;
+        let username = format!("{}:{whom}", until.as_secs());
+        let credential = BASE64.encode(hmac::sign(&self.key, username.as_bytes()).as_ref());
+        IceServer {
+            urls: self.urls.clone(),
+            username: Some(username),
+            credential: Some(credential),
+        }
+    }
+}
+
+/// `Link` headers that tell a WHEP player of a server (RFC 9725, section 4.6).
+pub(crate) fn links(server: &IceServer) -> impl Iterator<Item = String> {
+    let user = server
+        .username
+        .iter()
+        .map(|username| format!("; username=\"{username}\""))
+        .chain(
+            server
+                .credential
+                .iter()
+                .map(|credential| format!("; credential=\"{credential}\"")),
+        )
+        .collect::<String>();
+    let kind = if user.is_empty() {
+        ""
+    } else {
+        "; credential-type=\"password\""
+    };
+    server
+        .urls
+        .iter()
+        .map(move |url| format!("<{url}>; rel=\"ice-server\"{user}{kind}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_what_coturn_computes() {
+        // echo -n 1700043200:box | openssl dgst -sha1 -hmac secret -binary | base64
+        let turn = Turn::new(vec!["turn:t:3478".into()], "secret");
+        let server = turn.server("box", UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        assert_eq!(server.username.as_deref(), Some("1700043200:box"));
+        assert_eq!(server.credential.as_deref(), Some("ArdFOBauXRbZNObnMwKZ1LlKce8="));
+        let link = links(&server).next().unwrap();
+        assert!(
+            link.starts_with("<turn:t:3478>; rel=\"ice-server\"; username=\"1700043200:box\"; credential=\""),
+            "{link}"
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! The bytes of jobs' results: files that are taken whole or not at all, and thrown away in time.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::SystemTime};
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+};
+use framebridge_studio_proto::{JobId, limits::MAX_UPLOAD};
+use futures_util::StreamExt as _;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::{
+    auth::{self, Kind},
+    hub::Hub,
+    problem::Problem,
+};
+
+/// Takes the bytes of a job's result from the box that does it. Repeating it does no harm.
+pub(crate) async fn put(
+    State(hub): State<Arc<Hub>>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let tokens = hub.store.current_tokens().await?;
+    let given = auth::presented(&headers).unwrap_or_default();
+    let token = auth::find(&tokens, &given, Kind::Box).ok_or_else(|| {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "This takes the token of a box.",
+        )
+    })?;
+    let id: JobId = job.parse().map_err(|_| Problem::not_found())?;
+    let job = hub.store.job(id).await?.filter(|job| job.ended_ms.is_none());
+    let owner = job
+        .and_then(|job| hub.session(job.session))
+        .map(|session| session.name.clone());
+    if owner.as_ref() != Some(&token.name) {
+        return Err(Problem::not_found());
+    }
+    let whole = hub.uploads.join(id.to_string());
+    let part = hub.uploads.join(format!("{id}.part"));
+    let written = write(&part, body).await;
+    let outcome = match written {
+        Ok(()) => tokio::fs::rename(&part, &whole).await.map_err(disk),
+        Err(problem) => Err(problem),
+    };
+    if outcome.is_err() {
+        // It may never have been made.
+        _ = tokio::fs::remove_file(&part).await;
+    }
+    outcome.map(|()| StatusCode::NO_CONTENT)
+}
+
+async fn write(path: &PathBuf, body: Body) -> Result<(), Problem> {
+    let mut file = tokio::fs::File::create(path).await.map_err(disk)?;
+    let mut chunks = body.into_data_stream();
+    let mut left = MAX_UPLOAD;
+    while let Some(chunk) = chunks.next().await {
+        let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "broken_off", "The upload broke off.");
+        let chunk = chunk.map_err(broken)?;
+        left = left.checked_sub(chunk.len() as u64).ok_or_else(|| {
+            let detail = format!("An upload may have {MAX_UPLOAD} bytes.");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+        })?;
+        file.write_all(&chunk).await.map_err(disk)?;
+    }
+    file.sync_all().await.map_err(disk)
+}
+
+fn disk(error: io::Error) -> Problem {
+    tracing::error!("an upload can't be written: {error}");
+    Problem::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "storage",
+        "The studio can't write the upload just now.",
+    )
+}
+
+/// Throws away what is too old, then the oldest until the rest is small enough.
+pub(crate) async fn tidy(hub: &Arc<Hub>) {
+    let (folder, keep) = (hub.uploads.clone(), hub.keep);
+    let done = tokio::task::spawn_blocking(move || {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let about = entry.metadata()?;
+            files.push((about.modified()?, about.len(), entry.path()));
+        }
+        for path in surplus(files, SystemTime::now(), keep) {
+            fs::remove_file(path)?;
+        }
+        Ok::<_, io::Error>(())
+    });
+    if let Ok(Err(error)) = done.await {
+        tracing::warn!("old uploads can't be thrown away: {error}");
+    }
+}
+
+/// What to throw away.
+fn surplus(
+    mut files: Vec<(SystemTime, u64, PathBuf)>,
+    now: SystemTime,
+    keep: crate::hub::Keep,
+) -> impl Iterator<Item = PathBuf> {
+    files.sort_by_key(|(written, ..)| std::cmp::Reverse(*written));
+    let mut kept = 0_u64;
+    files.into_iter().filter_map(move |(written, size, path)| {
+        kept = kept.saturating_add(size);
+        let old = now.duration_since(written).is_ok_and(|age| age > keep.age);
+        (old || kept > keep.bytes).then_some(path)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hub::Keep;
+
+    #[test]
+    fn old_files_go_first_and_the_newest_stay_within_the_cap() {
+        let now = SystemTime::now();
+        let file = |age, size, name: &str| (now - Duration::from_secs(age), size, PathBuf::from(name));
+        let files = vec![
+            file(10, 40, "b"),
+            file(5, 40, "a"),
+            file(20, 40, "c"),
+            file(99, 1, "old"),
+        ];
+        let keep = Keep {
+            age: Duration::from_secs(50),
+            bytes: 100,
+        };
+        let gone: Vec<_> = surplus(files, now, keep).collect();
+        assert_eq!(gone, [PathBuf::from("c"), PathBuf::from("old")]);
+    }
+}
