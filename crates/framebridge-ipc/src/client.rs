@@ -2,6 +2,7 @@
 
 use framebridge_proto::{
     Refusal, RequestId, Role, StreamName,
+    bridge::{BridgeAnswer, BridgeRequest, FromBridge, ToBridge},
     encoder::{EncoderAnswer, EncoderRequest, FromEncoder, ToEncoder},
     limits::REQUEST_TIMEOUT,
     supervisor::{FromSupervisor, SupervisorAnswer, SupervisorRequest, ToSupervisor},
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::{
     codec::Message,
-    handshake::Identity,
+    handshake::{Identity, Peer},
     link::{Link, ReceiveError, SendError},
     runtime_dir::RuntimeDir,
     socket::{ConnectError, connect},
@@ -40,6 +41,10 @@ pub enum RequestError {
 #[derive(Debug)]
 pub struct SupervisorClient(Client<FromSupervisor, ToSupervisor>);
 
+/// Asks a bridge, one request at a time.
+#[derive(Debug)]
+pub struct BridgeClient(Client<FromBridge, ToBridge>);
+
 /// Asks an encoder, one request at a time.
 #[derive(Debug)]
 pub struct EncoderClient(Client<FromEncoder, ToEncoder>);
@@ -60,6 +65,11 @@ impl SupervisorClient {
         Ok(Self(Client { link, next: 0 }))
     }
 
+    /// Who answers.
+    pub fn peer(&self) -> &Peer {
+        &self.0.link.peer
+    }
+
     /// Asks, and waits up to [`REQUEST_TIMEOUT`] for the answer.
     ///
     /// # Errors
@@ -70,6 +80,32 @@ impl SupervisorClient {
                 |id| ToSupervisor::Request { id, request },
                 |message| match message {
                     FromSupervisor::Response { id, result } => Some((id, result)),
+                },
+            )
+            .await
+    }
+}
+
+impl BridgeClient {
+    /// Connects to the bridge of `dir`.
+    ///
+    /// # Errors
+    /// Nobody listens there, or the handshake failed.
+    pub async fn connect(dir: &RuntimeDir, identity: &Identity) -> Result<Self, ConnectError> {
+        let link = connect(&dir.socket(Role::Bridge, None), identity, Role::Bridge).await?;
+        Ok(Self(Client { link, next: 0 }))
+    }
+
+    /// Asks, and waits up to [`REQUEST_TIMEOUT`] for the answer.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] is the bridge's own answer; after any other, connect anew.
+    pub async fn request(&mut self, request: BridgeRequest) -> Result<BridgeAnswer, RequestError> {
+        self.0
+            .ask(
+                |id| ToBridge::Request { id, request },
+                |message| match message {
+                    FromBridge::Response { id, result } => Some((id, result)),
                 },
             )
             .await

@@ -5,6 +5,7 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use framebridge_proto::{
+    bridge::{FromBridge, ToBridge},
     encoder::{FromEncoder, ToEncoder},
     limits::{MAX_CONTROL_MESSAGE, MAX_MEDIA_MESSAGE},
     supervisor::{FromSupervisor, ToSupervisor},
@@ -52,6 +53,14 @@ impl Message for FromEncoder {
         }
         payload.is_empty()
     }
+}
+
+impl Message for ToBridge {
+    const MAX_LEN: usize = MAX_CONTROL_MESSAGE;
+}
+
+impl Message for FromBridge {
+    const MAX_LEN: usize = MAX_CONTROL_MESSAGE;
 }
 
 impl Message for ToSupervisor {

@@ -14,7 +14,7 @@ mod link;
 mod runtime_dir;
 mod socket;
 
-pub use client::{EncoderClient, RequestError, SupervisorClient};
+pub use client::{BridgeClient, EncoderClient, RequestError, SupervisorClient};
 pub use codec::{DecodeError, EncodeError, Encoded, Message, decode, encode};
 pub use handshake::{HandshakeError, Identity, Peer};
 pub use keeper::{KeepError, Keeper, Kept, MAX_KEPT, keep, kept};

@@ -4,6 +4,7 @@
 //! bytes is `framebridge-ipc`'s business. Variants are only ever appended, each with the version that brought it,
 //! because their order is the wire format (`docs/protocol.md`).
 
+pub mod bridge;
 pub mod encoder;
 mod ids;
 pub mod limits;
