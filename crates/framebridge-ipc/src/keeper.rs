@@ -32,7 +32,7 @@ use crate::{
 pub const MAX_KEPT: usize = 64;
 
 /// The longest name, in bytes.
-const MAX_NAME: usize = 32;
+const MAX_NAME: usize = 64;
 
 const MAX_MESSAGE: usize = 2 + MAX_KEPT * (1 + MAX_NAME);
 
@@ -41,7 +41,7 @@ const SOCKET: &str = "keeper.sock";
 /// A descriptor and the name its owner knows it by.
 #[derive(Debug)]
 pub struct Kept {
-    /// Chosen by its owner, at most 32 bytes.
+    /// Chosen by its owner, at most 64 bytes.
     pub name: String,
     /// The descriptor.
     pub fd: OwnedFd,
@@ -68,7 +68,7 @@ pub enum KeepError {
     /// Not what was asked for.
     #[error("the other side did not keep to the order of messages")]
     Malformed,
-    /// More than [`MAX_KEPT`], or a name over 32 bytes.
+    /// More than [`MAX_KEPT`], or a name over 64 bytes.
     #[error("up to {MAX_KEPT} descriptors with names of up to {MAX_NAME} bytes can be kept")]
     TooMany,
     /// It took too long.

@@ -72,7 +72,7 @@ impl Vault {
     ///
     /// # Errors
     /// The system has no memory files.
-    fn create() -> io::Result<Self> {
+    pub(crate) fn create() -> io::Result<Self> {
         let file = memfd_create("framebridge-viewers", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&file, (PLACE * PLACES) as u64)?;
         fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;

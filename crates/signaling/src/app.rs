@@ -1,6 +1,6 @@
 //! Starts the parts, runs until told to stop, ends them in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use axum::http::HeaderValue;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     encoder_link::EncoderLink,
+    handover::{self, Inherited},
     meter::Meter,
     routes, server,
     shared::Shared,
@@ -63,17 +64,27 @@ impl App {
             tasks,
             ..
         } = context;
+        let identity = Identity::new(Role::Signaling);
         let listen = settings.http.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("http.listen: can't listen on {listen}; is another signaling running?"))
-            .context(Exit::Unavailable)?;
+        let Inherited { listener, media } = handover::take_up(&dir, &identity, listen).await;
+        let listener = match listener {
+            Some(listener) => listener,
+            None => TcpListener::bind(listen)
+                .await
+                .with_context(|| format!("http.listen: can't listen on {listen}; is another signaling running?"))
+                .context(Exit::Unavailable)?,
+        };
         let address = listener.local_addr().context("reading the HTTP address")?;
-        let (engine, events) = Engine::start(engine_config(&settings.webrtc))
+        let (engine, events) = Engine::take_over(engine_config(&settings.webrtc), media)
             .context("webrtc.port: starting the media plane")
             .context(Exit::Unavailable)?;
+        let heirlooms = engine.heirlooms().try_clone().context("sharing the media sockets")?;
+        let http = listener
+            .as_fd()
+            .try_clone_to_owned()
+            .context("sharing the HTTP listener")?;
+        tasks.spawn(handover::hand_on(dir.clone(), identity.clone(), http, heirlooms));
 
-        let identity = Identity::new(Role::Signaling);
         let mut streams = Streams::new();
         for configured in &settings.streams {
             let (stream, asks) = Stream::new(configured);

@@ -11,6 +11,7 @@ mod body;
 mod cli;
 mod encoder_link;
 mod guard;
+mod handover;
 mod meter;
 mod metrics;
 mod own_status;

@@ -1,0 +1,76 @@
+//! What the next life of this process goes on with: kept by the supervisor, taken up at the start.
+//!
+//! When this process is killed, requests queue on the listener and packets on the media sockets until the next life takes
+//! them up, and the viewers of the media plane are those it had.
+
+use std::{
+    net::SocketAddr,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
+};
+
+use framebridge_ipc::{Identity, KeepError, RuntimeDir, keep, kept};
+use framebridge_rtc::Heirlooms;
+use tokio::{net::TcpListener, time::sleep};
+
+/// The HTTP listener's name among what is kept; all others are the media plane's.
+const HTTP: &str = "http";
+
+/// How often the supervisor is given everything anew: one that has just started knows nothing of what the one before it
+/// kept.
+const KEEP_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What the life before left.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    /// The HTTP listener, if it listens where it should.
+    pub(crate) listener: Option<TcpListener>,
+    /// The media plane's part.
+    pub(crate) media: Heirlooms,
+}
+
+/// Takes up what the life before left, if there was one and a supervisor kept it.
+pub(crate) async fn take_up(dir: &RuntimeDir, identity: &Identity, listen: SocketAddr) -> Inherited {
+    let (http, media) = match kept(dir, identity).await {
+        Ok(kept) => kept.into_iter().partition::<Vec<_>, _>(|kept| kept.name == HTTP),
+        Err(error) => {
+            note(&error);
+            return Inherited::default();
+        }
+    };
+    Inherited {
+        listener: http.into_iter().find_map(|kept| adopt(kept.fd, listen)),
+        media: media.into_iter().map(|kept| (kept.name, kept.fd)).collect(),
+    }
+}
+
+/// Has the supervisor keep what the next life needs, for as long as it is polled.
+pub(crate) async fn hand_on(dir: RuntimeDir, identity: Identity, listener: OwnedFd, media: Heirlooms) {
+    loop {
+        let http = std::iter::once((HTTP, listener.as_fd()));
+        let all: Vec<_> = http.chain(media.iter()).collect();
+        if let Err(error) = keep(&dir, &identity, &all).await {
+            note(&error);
+        }
+        sleep(KEEP_INTERVAL).await;
+    }
+}
+
+fn adopt(fd: OwnedFd, listen: SocketAddr) -> Option<TcpListener> {
+    let listener = std::net::TcpListener::from(fd);
+    let local = listener.local_addr().ok()?;
+    let fits = local.ip() == listen.ip() && (listen.port() == 0 || local.port() == listen.port());
+    let listener = fits.then_some(listener)?;
+    listener.set_nonblocking(true).ok()?;
+    TcpListener::from_std(listener).ok()
+}
+
+/// Without a supervisor there is nobody to keep anything, and nothing wrong.
+fn note(error: &KeepError) {
+    match error {
+        KeepError::Absent { .. } => tracing::trace!(%error, "nobody keeps descriptors"),
+        KeepError::Handshake(_) | KeepError::Io(_) | KeepError::Malformed | KeepError::TooMany | KeepError::Timeout => {
+            tracing::warn!(%error, "the next life of this process may lose its viewers")
+        }
+    }
+}
