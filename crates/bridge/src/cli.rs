@@ -9,4 +9,7 @@ pub struct Cli {
     /// What all daemons share.
     #[command(flatten)]
     pub args: framebridge_daemon::Args,
+    /// End when this process ends, as when started by hand beside it
+    #[arg(long, value_name = "PID")]
+    pub parent_pid: Option<u32>,
 }

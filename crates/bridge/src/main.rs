@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = bridge::Cli::parse();
-    framebridge_daemon::run("bridge", cli.args, bridge::run)
+    let bridge::Cli { args, parent_pid } = bridge::Cli::parse();
+    let tap = bridge::log_tap();
+    framebridge_daemon::run_tapped("bridge", args, Some(tap.clone()), async |context| {
+        bridge::run(context, tap, parent_pid).await
+    })
 }

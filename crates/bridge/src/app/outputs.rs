@@ -1,0 +1,245 @@
+//! Doing what the machines say.
+
+use anyhow::anyhow;
+use framebridge_core::studio::{
+    BridgeLinkEnd, BridgeLinkInput, BridgeLinkOutput, BridgeLinkState, JobFailure, JobOutput, JobRejection,
+    LocalOutput, LocalState,
+};
+use framebridge_daemon::Exit;
+use framebridge_proto::{Role, limits::HEARTBEAT_INTERVAL, process_name};
+use framebridge_studio_proto::{Capabilities, Hello, Rejection, ToStudio, VERSION};
+use tokio::time::sleep;
+
+use super::*;
+
+impl App {
+    /// Drains all machines. What ends the process comes back.
+    pub(super) async fn apply(&mut self) -> Option<BridgeLinkEnd> {
+        loop {
+            if let Some(output) = self.link.poll_output() {
+                if let Some(end) = self.apply_link(output).await {
+                    return Some(end);
+                }
+            } else if let Some(output) = self.health.poll_output() {
+                self.apply_local(output);
+            } else if let Some(output) = self.slot.poll_output() {
+                self.apply_job(output);
+            } else {
+                return None;
+            }
+        }
+    }
+
+    async fn apply_link(&mut self, output: BridgeLinkOutput) -> Option<BridgeLinkEnd> {
+        match output {
+            BridgeLinkOutput::Connect => {
+                self.hang_up().await;
+                let studio = self.studio().clone();
+                self.wires += 1;
+                self.wire = Some(Wire::open(self.wires, studio, self.events.clone()));
+            }
+            BridgeLinkOutput::SendHello => {
+                self.send(self.hello());
+            }
+            BridgeLinkOutput::SendHeartbeat => {
+                let job = self.slot.running().copied();
+                let beat = report::heartbeat(self.health.view(), self.status.as_ref(), job);
+                self.send(ToStudio::Heartbeat(beat));
+            }
+            BridgeLinkOutput::FlushLogs => self.flush_logs(),
+            BridgeLinkOutput::SendGoodbye => {
+                let (ending, reason) = self.farewell.clone();
+                self.send(ToStudio::Goodbye { ending, reason });
+            }
+            BridgeLinkOutput::Disconnect { why } => {
+                tracing::debug!(why, "leaving the studio");
+                self.hang_up().await;
+            }
+            BridgeLinkOutput::Changed(state) => self.on_link_changed(&state).await,
+            BridgeLinkOutput::End(end) => return Some(end),
+        }
+        None
+    }
+
+    /// Nodes of a studio are tried in turn.
+    fn studio(&self) -> &Studio {
+        &self.studios[self.turn % self.studios.len()]
+    }
+
+    /// Ends the connection there is, and every task that lives with it.
+    async fn hang_up(&mut self) {
+        if let Some(wire) = self.wire.take() {
+            wire.end().await;
+        }
+        self.requests = Requests::default();
+        self.welcome = None;
+        // Whoever waits for a share hears that nobody answers.
+        self.shares.clear();
+    }
+
+    fn hello(&self) -> ToStudio {
+        ToStudio::Hello(Hello {
+            version: VERSION,
+            token: self.settings.token.clone(),
+            instance: self.instance,
+            build: self.identity.build.clone(),
+            capabilities: Capabilities {
+                streams: self.streams.clone(),
+                codecs: vec!["H264".to_owned()],
+                jobs: JobKind::NAMES.map(str::to_owned).to_vec(),
+            },
+        })
+    }
+
+    /// Sends the lines there are, as long as there is room for them: what was taken out of the tap can't go back.
+    fn flush_logs(&self) {
+        while self.wire.as_ref().is_some_and(|wire| wire.frames.capacity() > 1) {
+            let Some(batch) = report::batch(&self.tap) else { return };
+            self.send(ToStudio::LogBatch(batch));
+        }
+    }
+
+    async fn on_link_changed(&mut self, state: &BridgeLinkState) {
+        if let BridgeLinkState::Waiting { why, attempts } = state {
+            self.hang_up().await;
+            self.turn += 1;
+            tracing::warn!(why, attempts, "no session with the studio");
+        }
+        self.show();
+    }
+
+    /// Tells the supervisor how the session is.
+    fn show(&self) {
+        let view = self.health.view();
+        let (state, reason) = match self.link.state() {
+            BridgeLinkState::Waiting { why, attempts } => {
+                ("waiting", Some(format!("attempt {attempts} failed: {why}")))
+            }
+            BridgeLinkState::Connecting | BridgeLinkState::Greeting => ("connecting", None),
+            BridgeLinkState::Online => match view.state {
+                LocalState::Degraded => ("degraded", view.reason.clone()),
+                LocalState::Starting | LocalState::Ready | LocalState::Online => {
+                    ("online", self.welcome.as_ref().map(|welcome| welcome.url.clone()))
+                }
+            },
+            // How it ended is shown by whoever ends it.
+            BridgeLinkState::Ended => return,
+        };
+        self.shown.set(state, reason);
+    }
+
+    fn apply_local(&mut self, output: LocalOutput) {
+        match output {
+            LocalOutput::Changed => {
+                let view = self.health.view();
+                tracing::info!(state = ?view.state, reason = view.reason, "the box");
+                self.show();
+                self.link.handle(BridgeLinkInput::News, Instant::now());
+            }
+            LocalOutput::LogOutage { lasted, why } => {
+                let signaling = process_name(Role::Signaling, None);
+                let last_reason = News::last_reason(self.status.as_ref(), &signaling);
+                let seconds = lasted.as_secs();
+                tracing::warn!(why, seconds, last_reason, "the box's own server does not answer");
+            }
+            LocalOutput::RestartSignaling => {
+                tracing::warn!("asking the supervisor to restart signaling");
+                let restart = local::restart_signaling(self.dir.clone(), self.identity.clone());
+                let events = self.events.clone();
+                self.tasks.spawn(async move {
+                    let answer = restart.await;
+                    // With the app gone there is nobody to tell.
+                    _ = events.send(Event::Local(answer)).await;
+                });
+            }
+            LocalOutput::Abandon => {
+                self.farewell = (Farewell::Failed, "The box's supervisor is gone.".to_owned());
+                self.link.handle(BridgeLinkInput::Stop, Instant::now());
+            }
+        }
+    }
+
+    fn apply_job(&mut self, output: JobOutput<JobId, JobResult>) {
+        match output {
+            JobOutput::Start { id } => self.start_job(id),
+            JobOutput::Abort { .. } => {
+                if let Some(job) = self.job.take() {
+                    job.cancel();
+                }
+            }
+            JobOutput::Accept { id } => {
+                self.send(ToStudio::Accept { job: id });
+            }
+            JobOutput::Reject { id, why } => {
+                self.offers.retain(|(offered, _)| *offered != id);
+                let why = match why {
+                    JobRejection::Paused => Rejection::Paused,
+                    JobRejection::Busy => Rejection::Busy,
+                    JobRejection::Unsupported => Rejection::Unsupported,
+                };
+                self.send(ToStudio::Reject { job: id, why });
+            }
+            JobOutput::Deliver { id, outcome } => {
+                self.send(match outcome {
+                    Ok(result) => ToStudio::Complete { job: id, result },
+                    Err(JobFailure { error, retryable }) => ToStudio::Fail {
+                        job: id,
+                        error,
+                        retryable,
+                    },
+                });
+            }
+            JobOutput::ReadyForMore => {
+                self.send(ToStudio::ReadyForMore);
+            }
+        }
+    }
+
+    fn start_job(&mut self, id: JobId) {
+        let Some(at) = self.offers.iter().position(|(offered, _)| *offered == id) else {
+            return;
+        };
+        let (_, kind) = self.offers.swap_remove(at);
+        self.offers.clear();
+        tracing::info!(job = %id, ?kind, "a job");
+        let desk = jobs::Desk {
+            dir: self.dir.clone(),
+            identity: self.identity.clone(),
+            studio: self.studio().clone(),
+            token: self.settings.token.clone(),
+            status: self.status.clone(),
+        };
+        let (cancel, events) = (CancellationToken::new(), self.events.clone());
+        self.job = Some(cancel.clone());
+        self.tasks.spawn(async move {
+            if let Some(outcome) = cancel.run_until_cancelled(jobs::run(desk, id, kind)).await {
+                // With the app gone there is nobody to tell.
+                _ = events.send(Event::Job(id, outcome)).await;
+            }
+        });
+    }
+
+    /// The end of the process: what it ends with.
+    pub(super) async fn conclude(&self, end: BridgeLinkEnd) -> anyhow::Result<()> {
+        let (state, error) = match end {
+            BridgeLinkEnd::Stopped => match &self.farewell {
+                (Farewell::Expired, _) => return Ok(()),
+                (Farewell::Failed, why) => ("failed", anyhow!(why.clone()).context(Exit::Unavailable)),
+            },
+            BridgeLinkEnd::Refused { why } => {
+                let exit = match self.refusal {
+                    Some(StudioRefusal::Version) => Exit::Protocol,
+                    Some(StudioRefusal::AuthFailed | StudioRefusal::Replaced | StudioRefusal::Fatal) | None => {
+                        Exit::Refused
+                    }
+                };
+                ("refused", anyhow!(why).context(exit))
+            }
+            BridgeLinkEnd::OutOfAttempts { why } => ("failed", anyhow!(why).context(Exit::Unavailable)),
+        };
+        self.shown.set(state, Some(format!("{:#}", error.root_cause())));
+        // The supervisor hears it by the next heartbeat, so that operators read the reason and not just an exit code.
+        sleep(HEARTBEAT_INTERVAL * 3 / 2).await;
+        Err(error)
+    }
+}

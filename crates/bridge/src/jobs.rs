@@ -1,0 +1,139 @@
+//! What a studio's jobs do here.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use framebridge_core::studio::JobFailure;
+use framebridge_ipc::{EncoderClient, Identity, RuntimeDir};
+use framebridge_proto::{
+    StreamName,
+    encoder::{EncoderAnswer, EncoderRequest, ImageFormat},
+    status::Status,
+};
+use framebridge_studio_proto::{JobId, JobKind, JobResult, UPLOAD_PATH};
+use http_body_util::Full;
+use hyper::{Request, StatusCode, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::dial::Studio;
+
+/// Uploads of one result: the first, and two more.
+const ATTEMPTS: u32 = 3;
+
+/// Pause before an upload is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long one upload may take.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a job needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk {
+    pub(crate) dir: RuntimeDir,
+    pub(crate) identity: Identity,
+    /// The node that offered the job.
+    pub(crate) studio: Studio,
+    pub(crate) token: String,
+    /// The box as it was when the job was offered.
+    pub(crate) status: Option<Status>,
+}
+
+/// Whether it can be done here.
+pub(crate) fn is_supported(kind: &JobKind, streams: &[StreamName]) -> bool {
+    match kind {
+        JobKind::Snapshot { stream, .. } => streams.contains(stream),
+        JobKind::Diagnose => true,
+        JobKind::Unknown => false,
+    }
+}
+
+/// Does a job.
+pub(crate) async fn run(desk: Desk, job: JobId, kind: JobKind) -> Result<JobResult, JobFailure> {
+    let done = match kind {
+        JobKind::Snapshot { stream, png } => snapshot(&desk, job, &stream, png).await,
+        JobKind::Diagnose => Ok(diagnosis(&desk)),
+        JobKind::Unknown => Err(anyhow::anyhow!("there is no such job")),
+    };
+    done.map_err(|error| JobFailure {
+        error: format!("{error:#}"),
+        retryable: true,
+    })
+}
+
+fn diagnosis(desk: &Desk) -> JobResult {
+    JobResult::Inline {
+        value: json!({
+            "build": desk.identity.build,
+            "runtime_dir": desk.dir.path(),
+            "status": desk.status,
+        }),
+    }
+}
+
+async fn snapshot(desk: &Desk, job: JobId, stream: &StreamName, png: bool) -> anyhow::Result<JobResult> {
+    let (format, media_type) = if png {
+        (ImageFormat::Png, "image/png")
+    } else {
+        (ImageFormat::Jpeg, "image/jpeg")
+    };
+    let mut encoder = EncoderClient::connect(&desk.dir, &desk.identity, stream)
+        .await
+        .with_context(|| format!("the encoder of `{stream}` is not reachable"))?;
+    match encoder.request(EncoderRequest::Snapshot(format)).await? {
+        EncoderAnswer::Snapshot { image, .. } => {
+            let bytes = image.len() as u64;
+            upload(desk, job, media_type, &image).await?;
+            let media_type = media_type.to_owned();
+            Ok(JobResult::Uploaded { media_type, bytes })
+        }
+        other @ (EncoderAnswer::Done { .. } | EncoderAnswer::Quality { .. }) => {
+            bail!("the encoder answered something else: {other:?}")
+        }
+    }
+}
+
+/// Brings a job's bytes to the studio.
+async fn upload(desk: &Desk, job: JobId, media_type: &str, bytes: &Bytes) -> anyhow::Result<()> {
+    let mut attempt = 1;
+    loop {
+        let put = timeout(UPLOAD_TIMEOUT, put(desk, job, media_type, bytes.clone()));
+        let failed = match put.await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_late) => anyhow::anyhow!("it took over {} s", UPLOAD_TIMEOUT.as_secs()),
+        };
+        if attempt == ATTEMPTS {
+            return Err(failed.context("uploading the result"));
+        }
+        attempt += 1;
+        sleep(PAUSE).await;
+    }
+}
+
+async fn put(desk: &Desk, job: JobId, media_type: &str, bytes: Bytes) -> anyhow::Result<()> {
+    let stream = desk.studio.dial().await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::put(desk.studio.path(&format!("{UPLOAD_PATH}{job}")))
+        .header(header::HOST, desk.studio.authority())
+        .header(header::AUTHORIZATION, format!("Bearer {}", desk.token))
+        .header(header::CONTENT_TYPE, media_type)
+        .body(Full::new(bytes))?;
+    let response = async {
+        let response = sender.send_request(request).await?;
+        anyhow::Ok(response.status())
+    };
+    // The connection has to be driven for the answer to come; it may end first, right after it.
+    tokio::pin!(response);
+    let status = tokio::select! {
+        status = &mut response => status?,
+        ended = connection => {
+            ended?;
+            response.await?
+        }
+    };
+    ensure!(status == StatusCode::NO_CONTENT, "the studio answered {status}");
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! What goes on on this machine: the box's own server, its supervisor, and whoever started us.
+
+use std::{os::fd::OwnedFd, time::Duration};
+
+use framebridge_ipc::{Identity, RuntimeDir, SupervisorClient};
+use framebridge_proto::{
+    Role,
+    limits::RECONNECT_INTERVAL,
+    process_name,
+    status::Status,
+    supervisor::{SupervisorAnswer, SupervisorRequest},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{app::Event, proxy::Proxy};
+
+/// How often the box's own server and its supervisor are asked.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the box's own server may take: it has other things to do.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What was found out.
+#[derive(Debug)]
+pub(crate) enum LocalEvent {
+    /// The box's own server answered, or did not and why.
+    Probed(Result<(), String>),
+    /// The supervisor's picture.
+    Status(Box<Status>),
+    /// The supervisor's process is no more.
+    SupervisorGone,
+    /// The supervisor was asked to start signaling again, and what it said.
+    RestartAnswered(Result<(), String>),
+    /// Whoever started us is no more.
+    ParentGone,
+}
+
+/// Asks the box's own server now and then, as long as it is polled.
+pub(crate) async fn watch_server(proxy: Proxy, events: mpsc::Sender<Event>) {
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let answered = proxy.probe(PROBE_TIMEOUT).await;
+        if events.send(Event::Local(LocalEvent::Probed(answered))).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks the supervisor now and then, and notices its end, as long as it is polled. Whether it lives is for its process to
+/// say: one that does not answer is not gone.
+pub(crate) async fn watch_supervisor(dir: RuntimeDir, identity: Identity, events: mpsc::Sender<Event>) {
+    let mut life: Option<Life> = None;
+    loop {
+        if let Ok(mut client) = SupervisorClient::connect(&dir, &identity).await {
+            life = Life::of(client.peer().pid);
+            let Some(living) = &life else { continue };
+            tokio::select! {
+                () = ask(&mut client, &events) => {}
+                () = living.ended() => {}
+            }
+        }
+        if life.as_ref().is_some_and(Life::has_ended) {
+            life = None;
+            if events.send(Event::Local(LocalEvent::SupervisorGone)).await.is_err() {
+                return;
+            }
+        }
+        sleep(RECONNECT_INTERVAL).await;
+    }
+}
+
+/// Passes the picture on each second, until the supervisor does not answer.
+async fn ask(client: &mut SupervisorClient, events: &mpsc::Sender<Event>) {
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Ok(SupervisorAnswer::Status(status)) = client.request(SupervisorRequest::Status).await else {
+            return;
+        };
+        let status = Event::Local(LocalEvent::Status(Box::new(status)));
+        if events.send(status).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks the supervisor to start signaling again.
+pub(crate) async fn restart_signaling(dir: RuntimeDir, identity: Identity) -> LocalEvent {
+    let asked = async {
+        let mut client = SupervisorClient::connect(&dir, &identity).await?;
+        let process = process_name(Role::Signaling, None);
+        client.request(SupervisorRequest::Restart { process }).await?;
+        anyhow::Ok(())
+    };
+    LocalEvent::RestartAnswered(asked.await.map_err(|error| format!("{error:#}")))
+}
+
+/// Waits for the end of whoever started us.
+pub(crate) async fn watch_parent(pid: u32, events: mpsc::Sender<Event>) {
+    if let Some(life) = Life::of(pid) {
+        life.ended().await;
+    }
+    // With the app gone there is nobody to tell.
+    _ = events.send(Event::Local(LocalEvent::ParentGone)).await;
+}
+
+/// How often a process is looked at: far finer than what follows from its end.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A process that lives, told from any later one of the same pid.
+#[derive(Debug)]
+struct Life(OwnedFd);
+
+impl Life {
+    /// `None`: there is no such process (any more).
+    fn of(pid: u32) -> Option<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+        pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
+    }
+
+    /// Whether it has ended, reaped or not.
+    fn has_ended(&self) -> bool {
+        let mut descriptors = [PollFd::new(&self.0, PollFlags::IN)];
+        // A descriptor that can't be polled says nothing; the next look may.
+        poll(&mut descriptors, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Waits for its end. Cancel-safe.
+    async fn ended(&self) {
+        while !self.has_ended() {
+            sleep(LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What of the box's own server can be reached from outside: an allow-list, and nothing that has to be normalised.
+
+use framebridge_proto::StreamName;
+use framebridge_studio_proto::Access;
+
+/// Why a request goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// There is no such thing from outside, whatever there is inside.
+    NotFound,
+    /// The address that was used is for looking only.
+    ControlNeeded,
+}
+
+/// Whether the holder of `access` may ask this of the box's own server.
+///
+/// A path is taken apart as it is written: one with a percent sign, a backslash or an empty, `.` or `..` segment is no
+/// path of ours, so that nothing here depends on how another program would read it.
+pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access) -> Result<(), Denied> {
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let query_is_plain = query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let rest = path.strip_prefix('/').ok_or(Denied::NotFound)?;
+    let segments: Vec<&str> = if rest.is_empty() {
+        Vec::new()
+    } else {
+        rest.split('/').collect()
+    };
+    let segments_are_plain = segments
+        .iter()
+        .all(|segment| !segment.is_empty() && *segment != "." && *segment != ".." && segment.bytes().all(plain));
+    if !query_is_plain || !segments_are_plain {
+        return Err(Denied::NotFound);
+    }
+    let reads = matches!(method, "GET" | "HEAD");
+    let stream = match segments.as_slice() {
+        [] | ["page", _] | ["api", "v1", "health" | "openapi.json"] if reads => None,
+        // What is about all streams is not for an address of one.
+        ["metrics"] | ["api", "v1", "status" | "streams"] if reads => return everything(access),
+        ["s", stream] | ["api", "v1", "streams", stream] if reads => Some(stream),
+        ["api", "v1", "streams", stream, "snapshot.jpg"] if reads => Some(stream),
+        ["api", "v1", "streams", stream, "keyframe"] if method == "POST" => Some(stream),
+        ["whep", stream] if reads || matches!(method, "POST" | "OPTIONS") => Some(stream),
+        ["whep", stream, _session] if reads || matches!(method, "PATCH" | "DELETE" | "OPTIONS") => Some(stream),
+        ["api", "v1", "streams", stream, "quality"] if method == "PUT" => {
+            within(stream, access)?;
+            return if access.control {
+                Ok(())
+            } else {
+                Err(Denied::ControlNeeded)
+            };
+        }
+        _ => return Err(Denied::NotFound),
+    };
+    stream.map_or(Ok(()), |stream| within(stream, access))
+}
+
+fn within(stream: &str, access: &Access) -> Result<(), Denied> {
+    let only = access.stream.as_ref().map(StreamName::as_str);
+    if only.is_none_or(|only| only == stream) {
+        Ok(())
+    } else {
+        Err(Denied::NotFound)
+    }
+}
+
+fn everything(access: &Access) -> Result<(), Denied> {
+    if access.stream.is_none() {
+        Ok(())
+    } else {
+        Err(Denied::NotFound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watching() -> Access {
+        Access::default()
+    }
+
+    #[test]
+    fn what_a_viewer_needs_is_reachable() {
+        for (method, path) in [
+            ("GET", "/"),
+            ("GET", "/s/test"),
+            ("GET", "/page/style.css"),
+            ("GET", "/api/v1/health"),
+            ("HEAD", "/api/v1/streams"),
+            ("GET", "/api/v1/streams/test/snapshot.jpg?at=1"),
+            ("GET", "/metrics"),
+            ("POST", "/whep/test"),
+            ("OPTIONS", "/whep/test"),
+            ("PATCH", "/whep/test/0123abcd"),
+            ("DELETE", "/whep/test/0123abcd"),
+            ("POST", "/api/v1/streams/test/keyframe"),
+        ] {
+            assert_eq!(permit(method, path, &watching()), Ok(()), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is() {
+        for (method, path) in [
+            ("GET", ""),
+            ("GET", "*"),
+            ("GET", "http://elsewhere/"),
+            ("GET", "//"),
+            ("GET", "/api/v1/debug/disconnect-webrtc"),
+            ("POST", "/api/v1/debug/stall-encoder"),
+            ("GET", "/api/v1/config"),
+            ("GET", "/page/../api/v1/config"),
+            ("GET", "/page/%2e%2e/api"),
+            ("GET", "/page/..%2fapi"),
+            ("GET", "/page/a\\b"),
+            ("GET", "/page/"),
+            ("GET", "/page//style.css"),
+            ("GET", "/./"),
+            ("GET", "/s/test/"),
+            ("GET", "/s/te st"),
+            ("GET", "/s/t\u{e9}st"),
+            ("GET", "/s/test\r\nhost: evil"),
+            ("GET", "/api/v1/health?a b"),
+            ("GET", "/api/v1/health?x\r\n"),
+            ("POST", "/"),
+            ("TRACE", "/"),
+            ("CONNECT", "/whep/test"),
+            ("get", "/"),
+            ("DELETE", "/whep/test"),
+            ("PUT", "/api/v1/streams/test"),
+        ] {
+            assert_eq!(
+                permit(method, path, &watching()),
+                Err(Denied::NotFound),
+                "{method} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn control_takes_an_address_made_for_it() {
+        let put = |access: &Access| permit("PUT", "/api/v1/streams/test/quality", access);
+        assert_eq!(put(&watching()), Err(Denied::ControlNeeded));
+        let control = Access {
+            stream: None,
+            control: true,
+        };
+        assert_eq!(put(&control), Ok(()));
+        let other = Access {
+            stream: Some("other".parse().unwrap()),
+            control: true,
+        };
+        assert_eq!(put(&other), Err(Denied::NotFound));
+    }
+
+    #[test]
+    fn address_of_one_stream_shows_no_other() {
+        let access = Access {
+            stream: Some("door".parse().unwrap()),
+            control: false,
+        };
+        for path in [
+            "/s/door",
+            "/whep/door",
+            "/api/v1/streams/door",
+            "/page/page.js",
+            "/api/v1/health",
+        ] {
+            assert_eq!(permit("GET", path, &access), Ok(()), "{path}");
+        }
+        for path in [
+            "/s/yard",
+            "/whep/yard",
+            "/api/v1/streams/yard",
+            "/api/v1/streams",
+            "/api/v1/status",
+            "/metrics",
+        ] {
+            assert_eq!(permit("GET", path, &access), Err(Denied::NotFound), "{path}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The box as its studio is told of it.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use framebridge_core::studio::{LocalState, LocalView};
+use framebridge_daemon::{LogTap, Tapped};
+use framebridge_proto::{
+    encoder::SourceState,
+    status::{Status, StreamStatus},
+};
+use framebridge_studio_proto::{
+    BoxState, Heartbeat, JobId, LogBatch, LogLine, StreamReport,
+    limits::{MAX_LOG_BATCH, MAX_LOG_LINE, MAX_STREAMS},
+};
+
+/// What a heartbeat says.
+pub(crate) fn heartbeat(view: &LocalView, status: Option<&Status>, job: Option<JobId>) -> Heartbeat {
+    let state = match view.state {
+        LocalState::Starting => BoxState::Starting,
+        LocalState::Ready => BoxState::Ready,
+        LocalState::Online => BoxState::Online,
+        LocalState::Degraded => BoxState::Degraded,
+    };
+    let streams = status.iter().flat_map(|status| &status.streams).take(MAX_STREAMS);
+    let report = |stream: &StreamStatus| {
+        Some(StreamReport {
+            name: stream.name.parse().ok()?,
+            state: stream.state.clone(),
+            verdict: stream.verdict.clone(),
+            viewers: stream.viewers,
+        })
+    };
+    Heartbeat {
+        state,
+        reason: view.reason.clone(),
+        streams: streams.filter_map(report).collect(),
+        job,
+    }
+}
+
+/// Whether a viewer who came now would see something; if not, why.
+pub(crate) fn watchable(status: &Status) -> Result<(), String> {
+    let gone = [
+        SourceState::Unavailable {
+            reason: String::new(),
+            retry_in_ms: 0,
+        }
+        .as_str(),
+        "down",
+    ];
+    let mut streams = status.streams.iter();
+    if streams.clone().any(|stream| !gone.contains(&stream.state.as_str())) {
+        return Ok(());
+    }
+    let first = streams.next();
+    Err(first.map_or_else(
+        || "no stream is configured".to_owned(),
+        |stream| format!("{}: {}", stream.name, stream.verdict),
+    ))
+}
+
+/// Where the box's own server listens, once signaling said so.
+pub(crate) fn server(status: &Status) -> Option<SocketAddr> {
+    let mut address: SocketAddr = status.http.as_ref()?.parse().ok()?;
+    // Bound to all addresses, it is reached on loopback.
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Some(address)
+}
+
+/// The lines that are due; none if nothing was logged.
+pub(crate) fn batch(tap: &LogTap) -> Option<LogBatch> {
+    let (lost, lines) = tap.take(MAX_LOG_BATCH);
+    if lost == 0 && lines.is_empty() {
+        return None;
+    }
+    let line = |Tapped { at_ms, level, mut text }| {
+        text.truncate(text.floor_char_boundary(MAX_LOG_LINE));
+        LogLine {
+            at_ms,
+            level: level.as_str().to_ascii_lowercase(),
+            text,
+        }
+    };
+    Some(LogBatch {
+        lost,
+        lines: lines.into_iter().map(line).collect(),
+    })
+}
+
+/// Tells from two pictures in a row what has happened to the box's processes, so that the studio's log shows it.
+#[derive(Debug, Default)]
+pub(crate) struct News(BTreeMap<String, (String, Option<u32>)>);
+
+impl News {
+    /// Logs what is different now.
+    pub(crate) fn log(&mut self, status: &Status) {
+        for process in &status.processes {
+            let now = (process.state.clone(), process.pid);
+            let before = self.0.insert(process.name.clone(), now.clone());
+            if before.is_some_and(|before| before != now) {
+                let (name, state, last_reason) = (&process.name, &process.state, process.last_reason.as_deref());
+                tracing::info!(name, state, pid = process.pid, last_reason, "process");
+            }
+        }
+    }
+
+    /// The last words of a process, if there are any.
+    pub(crate) fn last_reason<'a>(status: Option<&'a Status>, name: &str) -> Option<&'a str> {
+        let process = status?.processes.iter().find(|process| process.name == name)?;
+        process.last_reason.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_proto::status::{BridgeStatus, Overall};
+
+    use super::*;
+
+    fn status(states: &[&str]) -> Status {
+        let stream = |(at, state): (usize, &&str)| StreamStatus {
+            name: format!("s{at}"),
+            source: "test:".into(),
+            state: (*state).to_owned(),
+            width: 0,
+            height: 0,
+            fps: 30,
+            bitrate: 1,
+            encoder: String::new(),
+            viewers: 3,
+            frames_encoded: 0,
+            frames_sent: 0,
+            last_frame_age_ms: None,
+            verdict: format!("it is {state}"),
+        };
+        Status {
+            overall: Overall::Healthy,
+            http: Some("0.0.0.0:8890".into()),
+            processes: vec![],
+            streams: states.iter().enumerate().map(stream).collect(),
+            bridge: BridgeStatus {
+                state: "online".into(),
+                reason: None,
+            },
+        }
+    }
+
+    #[test]
+    fn box_with_one_stream_to_watch_is_watchable() {
+        assert_eq!(watchable(&status(&["unavailable", "idle"])), Ok(()));
+        assert_eq!(
+            watchable(&status(&["unavailable", "down"])),
+            Err("s0: it is unavailable".into())
+        );
+        assert!(watchable(&status(&[])).is_err());
+    }
+
+    #[test]
+    fn server_on_all_addresses_is_asked_on_loopback() {
+        assert_eq!(server(&status(&[])), Some("127.0.0.1:8890".parse().unwrap()));
+    }
+
+    #[test]
+    fn heartbeat_never_says_ready_for_a_box_that_is_not() {
+        let view = LocalView {
+            state: LocalState::Degraded,
+            reason: Some("no HTTP".into()),
+        };
+        let beat = heartbeat(&view, Some(&status(&["live"])), None);
+        assert_eq!(
+            (beat.state, beat.reason.as_deref()),
+            (BoxState::Degraded, Some("no HTTP"))
+        );
+        assert_eq!(beat.streams[0].viewers, 3);
+    }
+}
