@@ -262,6 +262,8 @@ impl App {
                     if let Some(pipeline) = &self.pipeline {
                         pipeline.stop();
                     }
+                    // Who comes now waits for the source to be opened again, not for what it showed last.
+                    self.shared.broadcast.cut();
                 }
                 Output::Announce(state) => self.announce(state),
             }

@@ -220,22 +220,20 @@ impl Life {
     }
 }
 
-/// Pictures that the encoder had no time for, told once a second.
+/// Pictures that the encoder had no time for. A few after a hiccup are nothing to tell; more are told once a second.
 #[derive(Debug, Default)]
 struct LeftOut {
     count: u32,
-    told: Option<Instant>,
+    since: Option<Instant>,
 }
 
 impl LeftOut {
     fn one(&mut self) {
         self.count += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= Duration::from_secs(1) {
             tracing::warn!(pictures = self.count, "left out: the encoder can't keep up");
-            *self = Self {
-                count: 0,
-                told: Some(Instant::now()),
-            };
+            *self = Self::default();
         }
     }
 }

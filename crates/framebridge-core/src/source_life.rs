@@ -5,7 +5,7 @@
 //! | idle | opening | – | – | – | – |
 //! | opening | – | closing | live | unavailable | – |
 //! | live, paused | – | closing | – | unavailable | – |
-//! | closing | – | – | – | idle, or opening if wanted | the same |
+//! | closing | told as opening | – | – | idle, or opening if wanted | the same |
 //! | unavailable | – | idle | – | – | – |
 //!
 //! An unavailable source is opened again when its backoff is over. A source that hangs is in none of these states for
@@ -135,6 +135,8 @@ impl SourceLife {
     /// Where it is.
     pub fn state(&self) -> State {
         match &self.phase {
+            // Wanted again before it was closed: it is opened as soon as that is done.
+            Phase::Closing if self.wanted => State::Opening,
             Phase::Idle | Phase::Closing => State::Idle,
             Phase::Opening => State::Opening,
             Phase::Live if self.paused => State::Paused,
@@ -366,8 +368,15 @@ mod tests {
     fn demand_while_it_closes_opens_it_again_once_it_is_closed() {
         let mut world = World::after(&[WANTED, Input::Picture, UNWANTED]);
         world.pass(CONFIG.linger);
-        assert_eq!(world.on(WANTED), [], "two at once would fight over the device");
-        assert_eq!(world.on(ended()), [Output::Open, Output::Announce(State::Opening)]);
+        let opening = Output::Announce(State::Opening);
+        assert_eq!(
+            world.on(WANTED),
+            [opening.clone()],
+            "not opened yet: two at once would fight over the device"
+        );
+        assert_eq!(world.on(UNWANTED), [Output::Announce(State::Idle)]);
+        assert_eq!(world.on(WANTED), [opening]);
+        assert_eq!(world.on(ended()), [Output::Open]);
     }
 
     #[test]

@@ -156,6 +156,20 @@ async fn an_encoder_whose_source_hangs_still_ends_when_it_is_told_to() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_desktop_is_captured_at_its_size_and_one_beyond_it_is_refused() {
+    let server = XServer::start(None);
+    let encoder = Encoder::start(&format!("x11:{}+10,20,321x200", server.display), "");
+    let mut subscriber = encoder.subscribe().await;
+    subscriber.frame().await;
+    let parameters = subscriber.parameters.unwrap();
+    assert_eq!((parameters.width, parameters.height), (320, 200));
+
+    let beyond = Encoder::start(&format!("x11:{}+600,20,320x200", server.display), "");
+    let state = beyond.subscribe().await.state(is_unavailable).await;
+    assert!(reason(&state).contains("outside the screen"), "{state:?}");
+}
+
+#[tokio::test]
 async fn a_display_server_that_is_stopped_ends_the_process_with_75_and_a_reason() {
     let server = XServer::start(None);
     let mut encoder = Encoder::start(&format!("x11:{}", server.display), "");

@@ -144,3 +144,16 @@ async fn a_source_faster_than_the_stream_is_thinned_out() {
     assert!((1.8..3.0).contains(&seconds), "20 frames in {seconds} s");
     assert_eq!(subscriber.parameters.unwrap().fps, 10);
 }
+
+#[tokio::test]
+async fn whoever_comes_while_the_source_closes_waits_for_it_to_be_opened_again() {
+    let encoder = Encoder::start("test:", "linger_ms = 0");
+    for _ in 0..10 {
+        let mut subscriber = encoder.subscribe().await;
+        let run = frames(&mut subscriber, 3).await;
+        assert!(run[0].keyframe);
+        assert!(run.windows(2).all(|pair| pair[1].sequence == pair[0].sequence + 1));
+        subscriber.send(ToEncoder::Unsubscribe).await;
+        subscriber.state(|state| *state == SourceState::Idle).await;
+    }
+}
