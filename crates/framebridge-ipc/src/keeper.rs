@@ -15,7 +15,6 @@ use std::{
 };
 
 use framebridge_proto::{Role, limits::REQUEST_TIMEOUT};
-use interprocess::local_socket::tokio::Listener as LocalListener;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -25,7 +24,7 @@ use tokio::{io::Interest, net::UnixStream, time::timeout};
 use crate::{
     handshake::{HandshakeError, Identity, exchange},
     runtime_dir::RuntimeDir,
-    socket::{self, BindError},
+    socket::{self, BindError, Bound},
 };
 
 /// Descriptors kept for one process at most: signaling has an HTTP listener, two UDP sockets a worker, one memory file.
@@ -88,7 +87,7 @@ enum Op {
 /// Keeps descriptors for other processes, by role; the newest set of a role replaces the one before.
 #[derive(Debug)]
 pub struct Keeper {
-    listener: LocalListener,
+    bound: Bound,
     identity: Identity,
     store: Mutex<BTreeMap<Role, Vec<Kept>>>,
 }
@@ -99,9 +98,8 @@ impl Keeper {
     /// # Errors
     /// Another keeper lives there, or the system refuses.
     pub async fn bind(dir: &RuntimeDir, identity: &Identity) -> Result<Self, BindError> {
-        let listener = socket::listen(&dir.path().join(SOCKET)).await?;
         Ok(Self {
-            listener,
+            bound: Bound::at(&dir.path().join(SOCKET)).await?,
             identity: identity.clone(),
             store: Mutex::default(),
         })
@@ -111,7 +109,7 @@ impl Keeper {
     /// for longer.
     pub async fn serve(&self) {
         loop {
-            let served = match socket::next(&self.listener).await {
+            let served = match self.bound.next().await {
                 Ok(stream) => timeout(REQUEST_TIMEOUT, self.order(stream))
                     .await
                     .unwrap_or(Err(KeepError::Timeout)),

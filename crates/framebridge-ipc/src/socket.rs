@@ -5,7 +5,8 @@ use std::{
     marker::PhantomData,
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use framebridge_proto::{Role, limits::MAX_CONNECTIONS};
@@ -21,6 +22,7 @@ use rustix::net::sockopt::socket_peercred;
 use tokio::{
     net::UnixStream,
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
@@ -32,10 +34,14 @@ use crate::{
 /// Only we may connect; the runtime directory's 0700 says so too.
 const SOCKET_MODE: libc::mode_t = 0o600;
 
-/// A bound socket that makes typed links.
+/// How often a listener looks whether its file is still there: a lost one keeps all who come anew away, for so long at
+/// most.
+const FILE_CHECK: Duration = Duration::from_secs(1);
+
+/// A bound socket that makes typed links. If its file is deleted, it is bound again within a second.
 #[derive(Debug)]
 pub struct Listener<In, Out> {
-    listener: LocalListener,
+    bound: Bound,
     identity: Arc<Identity>,
     places: Arc<Semaphore>,
     direction: PhantomData<fn(Out) -> In>,
@@ -102,7 +108,7 @@ impl<In: Message, Out: Message> Listener<In, Out> {
     /// A live process holds it (named by its pid), or the system refuses.
     pub async fn bind(path: &Path, identity: &Identity) -> Result<Self, BindError> {
         Ok(Self {
-            listener: listen(path).await?,
+            bound: Bound::at(path).await?,
             identity: Arc::new(identity.clone()),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             direction: PhantomData,
@@ -115,7 +121,7 @@ impl<In: Message, Out: Message> Listener<In, Out> {
     /// The system's; it is worth trying again after a pause.
     pub async fn accept(&self) -> io::Result<Incoming<In, Out>> {
         loop {
-            let stream = next(&self.listener).await?;
+            let stream = self.bound.next().await?;
             if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
                 return Ok(Incoming {
                     stream,
@@ -165,41 +171,110 @@ pub async fn connect<In: Message, Out: Message>(
     Ok(Link::new(stream, peer, None))
 }
 
-/// Binds `path`; see [`Listener::bind`].
-pub(crate) async fn listen(path: &Path) -> Result<LocalListener, BindError> {
-    let failed = |source| BindError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    match open(path).await {
-        Ok(stream) => {
-            let pid = credentials(&stream).map_err(failed)?.pid;
-            return Err(BindError::InUse {
-                path: path.to_owned(),
-                pid,
-            });
-        }
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            // A plain file refuses connections too, and is not ours to remove.
-            if !fs::symlink_metadata(path).map_err(failed)?.file_type().is_socket() {
-                return Err(failed(io::ErrorKind::AlreadyExists.into()));
-            }
-            fs::remove_file(path).map_err(failed)?;
-            tracing::debug!(path = %path.display(), "took over the socket of a process that is gone");
-        }
-        Err(_absent) => {}
-    }
-    ListenerOptions::new()
-        .name(name(path).map_err(failed)?)
-        .mode(SOCKET_MODE)
-        .create_tokio()
-        .map_err(failed)
+/// A bound path.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    path: PathBuf,
+    socket: Mutex<Socket>,
 }
 
-/// The next connection of `listener`. Cancel-safe.
-pub(crate) async fn next(listener: &LocalListener) -> io::Result<UnixStream> {
-    let LocalStream::UdSocket(stream) = listener.accept().await?;
-    Ok(stream.into())
+#[derive(Debug)]
+struct Socket {
+    /// None while its file is lost and it can't be bound again.
+    listener: Option<Arc<LocalListener>>,
+    check_at: Instant,
+}
+
+impl Bound {
+    /// Binds `path`; see [`Listener::bind`].
+    pub(crate) async fn at(path: &Path) -> Result<Self, BindError> {
+        let failed = |source| BindError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        match open(path).await {
+            Ok(stream) => {
+                let pid = credentials(&stream).map_err(failed)?.pid;
+                return Err(BindError::InUse {
+                    path: path.to_owned(),
+                    pid,
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                // A plain file refuses connections too, and is not ours to remove.
+                if !fs::symlink_metadata(path).map_err(failed)?.file_type().is_socket() {
+                    return Err(failed(io::ErrorKind::AlreadyExists.into()));
+                }
+                fs::remove_file(path).map_err(failed)?;
+                tracing::debug!(path = %path.display(), "took over the socket of a process that is gone");
+            }
+            Err(_absent) => {}
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            socket: Mutex::new(Socket {
+                listener: Some(Arc::new(listen(path).map_err(failed)?)),
+                check_at: Instant::now() + FILE_CHECK,
+            }),
+        })
+    }
+
+    /// The next connection. Cancel-safe.
+    pub(crate) async fn next(&self) -> io::Result<UnixStream> {
+        loop {
+            let (listener, check_at) = {
+                let socket = self.socket();
+                (socket.listener.clone(), socket.check_at)
+            };
+            let accepted = async move {
+                match listener {
+                    Some(listener) => listener.accept().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                stream = accepted => {
+                    let LocalStream::UdSocket(stream) = stream?;
+                    return Ok(stream.into());
+                }
+                () = sleep_until(check_at) => self.check_file(),
+            }
+        }
+    }
+
+    /// Binds anew where the file is gone. One that somebody else put there is left alone.
+    fn check_file(&self) {
+        let mut socket = self.socket();
+        socket.check_at = Instant::now() + FILE_CHECK;
+        let found = fs::symlink_metadata(&self.path);
+        if !found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return;
+        }
+        // First, for it removes whatever has its name when it goes.
+        let lost = socket.listener.take();
+        let was_bound = lost.is_some();
+        drop(lost);
+        let path = self.path.display();
+        match listen(&self.path) {
+            Ok(listener) => {
+                socket.listener = Some(Arc::new(listener));
+                tracing::warn!(%path, "somebody deleted our socket's file: bound it again");
+            }
+            Err(error) if was_bound => tracing::warn!(%path, %error, "our socket's file is lost"),
+            Err(_again) => {}
+        }
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Socket> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn listen(path: &Path) -> io::Result<LocalListener> {
+    ListenerOptions::new()
+        .name(name(path)?)
+        .mode(SOCKET_MODE)
+        .create_tokio()
 }
 
 pub(crate) async fn open(path: &Path) -> io::Result<UnixStream> {

@@ -303,3 +303,26 @@ async fn request_gets_the_answer_that_bears_its_id() {
     drop(client);
     timeout(BOUND, server.join_next()).await.unwrap().unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn listener_whose_file_somebody_deleted_can_be_reached_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("encoder-s.sock");
+    let listener = bind(&path).await;
+    fs::remove_file(&path).unwrap();
+    let identity = Identity::new(Role::Operator);
+    let reach = async {
+        loop {
+            match connect::<FromEncoder, ToEncoder>(&path, &identity, Role::Encoder).await {
+                Err(ConnectError::Absent { .. }) => tokio::task::yield_now().await,
+                reached => return reached,
+            }
+        }
+    };
+    let both = async { tokio::join!(reach, accept(&listener)) };
+    let (client, server) = timeout(BOUND, both).await.unwrap();
+    assert_eq!(client.unwrap().peer.role, Role::Encoder);
+    server.unwrap();
+    drop(listener);
+    assert!(!path.exists(), "the file that was bound last goes with its listener");
+}
