@@ -36,7 +36,6 @@ pub struct CrashLoopGuard {
     config: CrashLoopConfig,
     recent: VecDeque<Instant>,
     cooldown: Duration,
-    parked_until: Option<Instant>,
 }
 
 impl CrashLoopGuard {
@@ -46,11 +45,11 @@ impl CrashLoopGuard {
             config,
             recent: VecDeque::new(),
             cooldown: config.cooldown.min(config.cooldown_cap),
-            parked_until: None,
         }
     }
 
-    /// It failed. Until when it is parked, if this was one failure too many.
+    /// It failed. Until when to park, if this was one failure too many; what failed before is forgotten then, and the
+    /// next park is longer, whether this one lasts its time or is ended by hand.
     pub fn failed(&mut self, now: Instant) -> Option<Instant> {
         self.age_out(now);
         self.recent.push_back(now);
@@ -60,23 +59,12 @@ impl CrashLoopGuard {
         let until = now + self.cooldown;
         self.cooldown = self.cooldown.saturating_mul(2).min(self.config.cooldown_cap);
         self.recent.clear();
-        self.parked_until = Some(until);
-        self.parked_until
-    }
-
-    /// Ends a park, by its time or by hand, if there is one. The next one's length has grown already.
-    pub fn resume(&mut self) {
-        self.parked_until = None;
+        Some(until)
     }
 
     /// It has been well for long enough that the next park is a first one again.
     pub fn recovered(&mut self) {
         self.cooldown = self.config.cooldown.min(self.config.cooldown_cap);
-    }
-
-    /// Until when it is parked, if it is.
-    pub fn parked_until(&self) -> Option<Instant> {
-        self.parked_until
     }
 
     /// Failures that still count.
@@ -132,8 +120,6 @@ mod tests {
                 prop_assert!(length >= last && length <= config.cooldown_cap);
                 last = length;
                 now = until;
-                guard.resume();
-                prop_assert_eq!(guard.parked_until(), None);
             }
         }
 

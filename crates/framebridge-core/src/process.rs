@@ -237,7 +237,6 @@ impl Process {
             let life = Life::new(&self.config, Some(pid), self.now);
             self.life = Some(Life { started_at, ..life });
             self.starts += 1;
-            self.guard.resume();
             self.enter(Phase::Running, Cause::Adopted);
         }
     }
@@ -338,7 +337,6 @@ impl Process {
         match self.escalation.descend() {
             Some(rung) => {
                 // What is tried next is something else, with no park behind it.
-                self.guard.resume();
                 self.guard.recovered();
                 self.back_off(Cause::Descended {
                     rung,
@@ -370,7 +368,6 @@ impl Process {
 // How it moves.
 impl Process {
     fn start(&mut self, cause: Cause) {
-        self.guard.resume();
         self.life = Some(Life::new(&self.config, None, self.now));
         self.starts += 1;
         self.enter(

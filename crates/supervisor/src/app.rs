@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use framebridge_core::{Exit, ExitStatus, Input, Output, State};
 use framebridge_daemon::{Context, Tasks, last_words, notify};
-use framebridge_ipc::{Identity, Keeper, Listener, Peer, RuntimeDir};
+use framebridge_ipc::{Identity, Keeper, Peer, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
     supervisor::{Progress, SupervisorAnswer, SupervisorRequest},
@@ -27,7 +28,7 @@ use crate::{
     launcher::Launcher,
     ledger::{Entry, Ledger},
     lock::Lock,
-    peers::{self, Answer},
+    peers::{Answer, Door},
     probe::{self, Target},
     slot::{Slot, slots},
     status,
@@ -36,7 +37,7 @@ use crate::{
 /// Events that wait for the loop; a full queue holds up the link or probe that fills it.
 const QUEUE: usize = 256;
 
-/// When told to stop, everything is gone within 5 s: this much of it is the processes' own.
+/// When told to stop, everything is gone within 5 s: no more than this is the processes' own.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);
 
 /// For tasks to end, once the processes have.
@@ -96,7 +97,7 @@ impl App {
         } = context;
         let lock = Lock::take(dir.path()).context("becoming the supervisor")?;
         let identity = Identity::new(Role::Supervisor);
-        let listener = Listener::bind(&dir.socket(Role::Supervisor, None), &identity).await?;
+        let door = Door::open(&dir, &identity).await?;
         let keeper = Arc::new(Keeper::bind(&dir, &identity).await?);
         let (journal, writer) = Journal::open(dir.path());
         let launcher = Launcher::new(&dir, args.forward())?;
@@ -112,7 +113,7 @@ impl App {
             rules.probe_interval,
             rules.probe_timeout,
         ));
-        tasks.spawn(peers::serve(listener, sender, tasks.clone()));
+        tasks.spawn(door.serve(sender, tasks.clone()));
         let now = Instant::now();
         let mut app = Self {
             slots: slots(&settings, now, seeds(&identity)),
@@ -140,6 +141,7 @@ impl App {
     pub async fn run(mut self) -> anyhow::Result<()> {
         notify::ready();
         let stop = self.tasks.stop().clone();
+        let patience = self.stop_timeout.min(STOP_PATIENCE);
         let mut stopping = false;
         while !(stopping && self.slots.iter().all(|slot| slot.state() == State::Stopped)) {
             let timeout = self.next_timeout();
@@ -147,7 +149,7 @@ impl App {
             tokio::select! {
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
-                    self.each_slot(|slot, now| slot.process.handle(Input::Stop { patience: STOP_PATIENCE }, now));
+                    self.each_slot(|slot, now| slot.process.handle(Input::Stop { patience }, now));
                 }
                 Some(end) = self.exits.join_next() => self.on_end(end.context("watching a process")?),
                 Some(event) = self.events.recv() => self.on_event(event),
@@ -169,9 +171,9 @@ impl App {
     /// Nothing lives any more: what the processes and we ourselves left in the runtime directory goes, but for the
     /// journal.
     fn clear_away(&mut self) {
-        for slot in &self.slots {
+        for index in 0..self.slots.len() {
             // What was killed could not remove its own.
-            _ = fs::remove_file(self.dir.socket(slot.role, slot.stream_name()));
+            _ = fs::remove_file(self.socket(index));
         }
         last_words::clear(&self.dir);
         self.ledger.close();
@@ -237,7 +239,8 @@ impl App {
                 None => return,
             },
         };
-        if let Some(note) = self.slots[index].report(progress, now) {
+        let reachable = self.slots[index].stream.is_none() || self.socket(index).exists();
+        if let Some(note) = self.slots[index].report(progress, reachable, now) {
             self.tell(note);
         }
         self.settle(index, now);
@@ -315,6 +318,12 @@ impl App {
         );
         self.write_down();
         self.settle(index, now);
+    }
+
+    /// Where others reach the process of a slot.
+    fn socket(&self, index: usize) -> PathBuf {
+        let slot = &self.slots[index];
+        self.dir.socket(slot.role, slot.stream_name())
     }
 
     /// The slot in which `pid` lives.

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use framebridge_config::{Settings, Stream, Supervise};
 use framebridge_core::{
-    BackoffConfig, CrashLoopConfig, EscalationConfig, Heartbeats, Input, Process, ProcessConfig, State, StreamVerdict,
-    StreamWatch, Transition,
+    BackoffConfig, CrashLoopConfig, EscalationConfig, Heartbeats, Input, ProbeWatch, Process, ProcessConfig, State,
+    StreamVerdict, StreamWatch, Transition,
 };
 use framebridge_proto::{Role, StreamName, process_name, supervisor::Progress};
 
@@ -15,6 +15,9 @@ use crate::{
     ladder::{self, Rung},
     probe::Target,
 };
+
+/// So many reports in a row from a process whose socket is not there: a new one binds it a moment after its first.
+const UNREACHABLE_REPORTS: u32 = 3;
 
 /// A place for one process. It is empty between two lives.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) struct Slot {
     pub(crate) report: Option<Report>,
     /// For an encoder.
     pub(crate) watch: Option<StreamWatch>,
+    /// Whether others find it.
+    reachable: ProbeWatch,
     /// What its encoder can do without, first what hurts least.
     rungs: Vec<Rung>,
     /// Since when it has not run, though it should.
@@ -122,6 +127,7 @@ impl Slot {
             child: None,
             report: None,
             watch: None,
+            reachable: ProbeWatch::new(UNREACHABLE_REPORTS),
             rungs: Vec::new(),
             absent_since: None,
             troubled_since: None,
@@ -173,13 +179,19 @@ impl Slot {
     pub(crate) fn occupy(&mut self, child: Child, now: Instant) {
         self.child = Some(child);
         self.report = None;
+        self.reachable = ProbeWatch::new(UNREACHABLE_REPORTS);
         let stall_timeout = self.stream.as_ref().map(|stream| stream.stall_timeout);
         self.watch = stall_timeout.map(|timeout| StreamWatch::new(timeout, now));
     }
 
-    /// Takes in a report of the process that lives here. What there is to tell, if its stream fell ill or got well.
-    pub(crate) fn report(&mut self, progress: Progress, now: Instant) -> Option<Note> {
+    /// Takes in a report of the process that lives here. `reachable`: the socket that others find it by is there. What
+    /// there is to tell, if its stream fell ill or got well.
+    pub(crate) fn report(&mut self, progress: Progress, reachable: bool, now: Instant) -> Option<Note> {
         self.process.handle(Input::Beat, now);
+        if self.reachable.observe(reachable) {
+            let why = "its socket is gone, so nobody can reach it".to_owned();
+            self.process.handle(Input::Wedged { why }, now);
+        }
         let mut note = None;
         if let (Progress::Encoder(encoder), Some(watch)) = (&progress, &mut self.watch) {
             let before = watch.verdict().clone();

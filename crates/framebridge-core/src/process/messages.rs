@@ -299,7 +299,7 @@ impl Cause {
         matches!(
             self,
             Self::Exited(Exit {
-                status: ExitStatus::Code(76 | 78),
+                status: ExitStatus::Code(76..=78),
                 ..
             })
         )

@@ -19,6 +19,7 @@ struct World {
     next_pid: u32,
     parked_until: Option<Instant>,
     commanded: bool,
+    since: Instant,
 }
 
 impl World {
@@ -47,6 +48,7 @@ impl World {
             next_pid: 1,
             parked_until: None,
             commanded: false,
+            since: now,
         }
     }
 
@@ -73,7 +75,7 @@ impl World {
             },
             7..=11 => Input::Beat,
             12..=15 => self.die().unwrap_or(Input::Timeout),
-            16 if self.living.is_none() && !self.spawning => self.adopt(),
+            16 => self.adopt(),
             17 => Input::Exited {
                 pid: u32::MAX,
                 exit: self.exit(),
@@ -121,8 +123,10 @@ impl World {
         Some(Input::Exited { pid, exit: self.exit() })
     }
 
+    /// At the right moment, or at a wrong one with a process that must not be had.
     fn adopt(&mut self) -> Input {
-        let pid = self.spawn();
+        let free = self.living.is_none() && !self.spawning;
+        let pid = if free { self.spawn() } else { u32::MAX };
         Input::Adopt {
             pid,
             started_at: self.now,
@@ -151,6 +155,7 @@ impl World {
     fn step(&mut self) {
         let input = self.something();
         let shown = format!("{input:?}");
+        let due = self.process.poll_timeout().filter(|_| input == Input::Timeout);
         self.process.handle(input, self.now);
         let mut state = None;
         while let Some(output) = self.process.poll_output() {
@@ -181,6 +186,11 @@ impl World {
             }
         }
         self.check(&shown);
+        let again = self.process.poll_timeout();
+        assert!(
+            due.is_none_or(|due| due.0 > self.process.now || Some(due) != again),
+            "a timeout that was handled is due again: {again:?}"
+        );
     }
 
     fn check(&mut self, after: &str) {
@@ -208,6 +218,8 @@ impl World {
         if let (State::Stalled | State::Stopping, Some((_, told))) = (snapshot.state, self.living) {
             assert!(told, "{:?} and nobody told it to end after {after}", snapshot.state);
         }
+        assert!(snapshot.since >= self.since, "time ran backwards after {after}");
+        self.since = snapshot.since;
         self.parked_until = snapshot.next_try_at.filter(|_| snapshot.state == State::Parked);
     }
 

@@ -11,10 +11,10 @@ use std::{
 };
 
 use framebridge_daemon::{heartbeats, last_words};
-use framebridge_ipc::{Identity, RuntimeDir};
+use framebridge_ipc::{Identity, Listener, RuntimeDir};
 use framebridge_proto::{
     Role, StreamName,
-    encoder::{Quality, SourceState},
+    encoder::{FromEncoder, Quality, SourceState, ToEncoder},
     supervisor::{BridgeProgress, Counter, EncoderProgress, Progress, SignalingProgress},
 };
 use tokio::{
@@ -66,7 +66,11 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
                 .parse()
                 .expect("a name");
             let part = part.to_owned();
-            heartbeats(dir, Identity::new(Role::Encoder), move || {
+            let (path, identity) = (dir.socket(Role::Encoder, Some(&stream)), Identity::new(Role::Encoder));
+            let _socket = Listener::<ToEncoder, FromEncoder>::bind(&path, &identity)
+                .await
+                .expect("bound");
+            heartbeats(dir, identity, move || {
                 if part == "chatty" {
                     // As a log line is written: where nobody reads, it fails, and that is all.
                     _ = io::stderr().write_all(b"[encoder-test] a line\n");

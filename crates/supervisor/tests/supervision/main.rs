@@ -138,6 +138,23 @@ async fn encoder_that_takes_pictures_and_gives_none_is_replaced() {
 }
 
 #[tokio::test]
+async fn sockets_that_somebody_deletes_come_back() {
+    let bench = Bench::start("");
+    bench.healthy().await;
+    fs::remove_file(bench.runtime_dir().join("supervisor.sock")).expect("there");
+    bench.healthy().await;
+    let encoder = bench.runtime_dir().join("encoder-test.sock");
+    fs::remove_file(&encoder).expect("there");
+    bench::wait("the encoder's socket", || encoder.exists()).await;
+    let status = bench.healthy().await;
+    let reason = bench::row(&status, "encoder-test").last_reason.as_deref();
+    assert!(
+        reason.is_some_and(|reason| reason.contains("socket is gone")),
+        "{reason:?}"
+    );
+}
+
+#[tokio::test]
 async fn unavailable_source_is_shown_and_nobody_is_restarted_for_it() {
     let bench = Bench::start("");
     bench.healthy().await;
