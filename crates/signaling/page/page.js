@@ -134,9 +134,14 @@ function render() {
   document.body.dataset.state = state;
   setText($("state"), TITLES[state]);
   setText($("title"), TITLES[state]);
-  setText($("reason"), reason ? `${reason.replace(/\.$/, "")}.` : "");
+  setText($("reason"), reason ? sentence(reason) : "");
   setText($("retry"), state === "live" ? "" : whenAgain(state, retryAt, now));
   setText($("facts"), state === "live" ? [size, `${Math.round(rate())} fps`].filter(Boolean).join(" · ") : "");
+}
+
+/** A reason as a person writes it, whoever gave it. */
+function sentence(reason) {
+  return `${reason.charAt(0).toUpperCase()}${reason.slice(1).replace(/\.$/, "")}.`;
 }
 
 function whenAgain(state, retryAt, now) {

@@ -1,4 +1,4 @@
-// Run by `node --test`; `cargo test -p signaling` does so.
+// Run by `node --test`, as `cargo xtask test` does.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

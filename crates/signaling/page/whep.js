@@ -75,6 +75,7 @@ export class WhepSession {
     this.#pc.setConfiguration({ bundlePolicy: "max-bundle", iceServers: iceServers(response.headers.get("Link")) });
     await this.#pc.setLocalDescription(offer);
     await this.#pc.setRemoteDescription({ type: "answer", sdp: this.#answer });
+    this.#trickle();
   }
 
   /** Restarts ICE in this session: new credentials and candidates both ways, the same keys and media. */
@@ -87,6 +88,7 @@ export class WhepSession {
     this.#etag = response.headers.get("ETag");
     this.#answer = withIce(this.#answer, await response.text());
     await this.#pc.setRemoteDescription({ type: "answer", sdp: this.#answer });
+    this.#trickle();
   }
 
   /** Whether the server still knows the session. Throws where it does not answer. */

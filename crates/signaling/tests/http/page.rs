@@ -1,6 +1,4 @@
-//! The viewer's page as it is served, and its modules' own tests.
-
-use std::path::Path;
+//! The viewer's page as it is served.
 
 use hyper::{Method, StatusCode};
 
@@ -61,19 +59,4 @@ async fn page_may_load_its_own_parts_and_nothing_else() {
             "{path} has inline code"
         );
     }
-}
-
-#[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the page's modules are tested where they run: in JavaScript"
-)]
-fn modules_pass_their_own_tests() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("page");
-    let output = std::process::Command::new("node")
-        .args(["--test", "player.test.js"])
-        .current_dir(folder)
-        .output()
-        .expect("node is there: `cargo xtask test` installs it, or apt-get install nodejs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
