@@ -51,6 +51,8 @@ pub(crate) struct Channel {
     /// How many more at each step of pacing.
     step: u64,
     next_step: Option<Instant>,
+    /// When viewers who are behind get their next helping.
+    catch_up: Option<Instant>,
     rate: f32,
 }
 
@@ -77,6 +79,7 @@ impl Channel {
             released: 0,
             step: 0,
             next_step: None,
+            catch_up: None,
             rate: 0.0,
         }
     }
@@ -106,11 +109,11 @@ impl Channel {
             self.keyframe = Some(frame.first);
             self.wants_keyframe = false;
         }
-        let packets = frame.end() - frame.first;
-        if packets > UNPACED_PACKETS {
-            self.step = self.step.max(packets.div_ceil(PACE_STEPS));
+        let is_paced = frame.end() - frame.first > UNPACED_PACKETS;
+        if is_paced || self.next_step.is_some() {
+            self.step = self.step.max((frame.end() - self.released).div_ceil(PACE_STEPS));
             self.next_step = self.next_step.or(Some(now));
-        } else if self.next_step.is_none() {
+        } else {
             self.released = frame.end();
         }
         self.bytes += frame.bytes();
@@ -133,6 +136,10 @@ impl Channel {
 
     /// Lets the next packets go, if their time has come.
     pub(crate) fn pace(&mut self, now: Instant) {
+        if self.catch_up.is_some_and(|due| due <= now) {
+            self.catch_up = None;
+            self.is_dirty = true;
+        }
         let Some(due) = self.next_step.filter(|due| *due <= now) else {
             return;
         };
@@ -147,7 +154,7 @@ impl Channel {
 
     /// When [`Channel::pace`] is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.next_step
+        [self.next_step, self.catch_up].into_iter().flatten().min()
     }
 
     fn head(&self) -> u64 {
@@ -231,8 +238,7 @@ impl Channel {
         }
         *feed = Feed::At(packet);
         if packet < self.released {
-            // Behind by more than one helping: the next one follows shortly.
-            self.next_step = self.next_step.or(Some(now + PACE_INTERVAL));
+            self.catch_up = self.catch_up.or(Some(now + PACE_INTERVAL));
         }
         sent
     }
@@ -254,5 +260,161 @@ impl Channel {
             repeated += 1;
         }
         repeated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        frame::Payloads,
+        srtp::{MasterKey, Profile},
+        track::TrackState,
+    };
+
+    const PATH: Path = Path {
+        socket: 0,
+        source: None,
+        remote: std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9),
+    };
+
+    fn channel() -> Channel {
+        let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));
+        Channel::new(stream, 1 << 20)
+    }
+
+    fn track() -> Track {
+        let key = MasterKey {
+            key: [1; 16],
+            salt: [2; 14],
+        };
+        Track::new(TrackState::random(7, 96), Profile::AeadAes128Gcm, &key)
+    }
+
+    fn frame(first: u64, packets: u64, keyframe: bool, now: Instant) -> Arc<Frame> {
+        let units: Vec<u8> = (0..packets).flat_map(|_| [0, 0, 1, 0x65, 9]).collect();
+        Arc::new(Frame::new(first, first * 100, keyframe, now, Payloads::of(&units)))
+    }
+
+    /// A viewer that counts.
+    struct Seen {
+        feed: Feed,
+        track: Track,
+        packets: u64,
+    }
+
+    fn serve(channel: &mut Channel, seen: &mut Seen, now: Instant) {
+        let mut batch = Batch::new(Arc::new([]));
+        let sent = channel.serve(&mut seen.feed, &mut seen.track, &PATH, &mut batch, now);
+        seen.packets += sent.packets;
+    }
+
+    #[test]
+    fn a_keyframe_is_let_go_in_steps_over_10_to_20_ms() {
+        let (mut channel, start) = (channel(), Instant::now());
+        let mut seen = Seen {
+            feed: Feed::Waiting,
+            track: track(),
+            packets: 0,
+        };
+        channel.push(frame(0, 100, true, start), start);
+        let (mut now, mut bursts) = (start, Vec::new());
+        while let Some(due) = channel.poll_timeout() {
+            now = now.max(due);
+            channel.pace(now);
+            let before = seen.packets;
+            serve(&mut channel, &mut seen, now);
+            bursts.push(seen.packets - before);
+        }
+        assert_eq!(bursts, [25, 25, 25, 25]);
+        assert!((10..=20).contains(&(now - start).as_millis()));
+    }
+
+    #[test]
+    fn a_lost_frame_is_noticed_by_the_numbering() {
+        let (mut channel, now) = (channel(), Instant::now());
+        assert!(channel.push(frame(0, 3, true, now), now));
+        assert!(channel.push(frame(3, 3, false, now), now));
+        assert!(!channel.push(frame(9, 3, false, now), now));
+        assert!(channel.lacks_entry(now), "what is left leans on what was lost");
+    }
+
+    #[test]
+    fn a_late_joiner_gets_the_young_group_and_no_old_one() {
+        let (mut channel, start) = (channel(), Instant::now());
+        channel.push(frame(0, 5, true, start), start);
+        channel.push(frame(5, 5, false, start), start);
+        for (later, packets) in [(Duration::from_millis(300), 10), (Duration::from_millis(301), 0)] {
+            let mut seen = Seen {
+                feed: Feed::Waiting,
+                track: track(),
+                packets: 0,
+            };
+            serve(&mut channel, &mut seen, start + later);
+            assert_eq!(seen.packets, packets);
+        }
+    }
+
+    #[test]
+    fn a_viewer_who_fell_too_far_behind_waits_for_the_next_keyframe() {
+        let (mut channel, start) = (channel(), Instant::now());
+        let mut seen = Seen {
+            feed: Feed::Waiting,
+            track: track(),
+            packets: 0,
+        };
+        channel.push(frame(0, 5, true, start), start);
+        serve(&mut channel, &mut seen, start);
+        let later = start + HISTORY_AGE + Duration::from_millis(1);
+        channel.push(frame(5, 5, false, later), later);
+        channel.push(frame(10, 5, false, later), later);
+        assert_eq!(channel.frames.len(), 2);
+        seen.feed = Feed::At(0);
+        serve(&mut channel, &mut seen, later);
+        assert!(seen.feed == Feed::Waiting && channel.wants_keyframe);
+    }
+
+    proptest! {
+        /// Frames of any size at any pace, viewers who join at any time: all that was pushed is let go, in order,
+        /// to everybody who started.
+        #[test]
+        fn nothing_is_held_back_for_ever(
+            frames in prop::collection::vec((1u64..200, any::<bool>(), 0u64..40), 1..30),
+            joins in prop::collection::vec(0usize..30, 1..5),
+        ) {
+            let (mut channel, mut now) = (channel(), Instant::now());
+            let mut viewers: Vec<Seen> = Vec::new();
+            let mut head = 0;
+            for (number, (packets, keyframe, wait)) in frames.into_iter().enumerate() {
+                channel.push(frame(head, packets, keyframe || number == 0, now), now);
+                head += packets;
+                for _ in joins.iter().filter(|join| **join == number) {
+                    viewers.push(Seen { feed: Feed::Waiting, track: track(), packets: 0 });
+                }
+                let end = now + Duration::from_millis(wait);
+                loop {
+                    channel.pace(now);
+                    viewers.iter_mut().for_each(|seen| serve(&mut channel, seen, now));
+                    match channel.poll_timeout().filter(|due| *due < end) {
+                        Some(due) => now = now.max(due),
+                        None => break,
+                    }
+                }
+                now = end;
+            }
+            for _ in 0..200 {
+                let Some(due) = channel.poll_timeout() else { break };
+                now = now.max(due);
+                channel.pace(now);
+                viewers.iter_mut().for_each(|seen| serve(&mut channel, seen, now));
+            }
+            prop_assert_eq!(channel.poll_timeout(), None, "pacing ends");
+            prop_assert_eq!(channel.released, head);
+            for seen in &viewers {
+                prop_assert!(seen.feed == Feed::Waiting || seen.feed == Feed::At(head));
+            }
+        }
     }
 }

@@ -140,6 +140,17 @@ pub(crate) struct Counters {
 }
 
 impl Stream {
+    /// A stream with place `number` in the workers' tables.
+    pub(crate) fn new(name: StreamName, number: usize) -> Self {
+        Self {
+            name,
+            number,
+            source: Mutex::default(),
+            counters: Counters::default(),
+            asked: Mutex::default(),
+        }
+    }
+
     /// Takes one of the places for viewers, if there is one left.
     pub(crate) fn reserve(&self, limit: u32) -> bool {
         let take = |viewers: u32| (viewers < limit).then_some(viewers + 1);
@@ -243,15 +254,7 @@ impl Shared {
         }
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         let number = streams.len();
-        let make = || {
-            Arc::new(Stream {
-                name: name.clone(),
-                number,
-                source: Mutex::default(),
-                counters: Counters::default(),
-                asked: Mutex::default(),
-            })
-        };
+        let make = || Arc::new(Stream::new(name.clone(), number));
         Arc::clone(streams.entry(name.clone()).or_insert_with(make))
     }
 
