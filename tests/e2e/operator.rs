@@ -86,7 +86,11 @@ fn fault_is_in_the_events_and_why_says_that_it_is_over() {
         .map(|line| serde_json::from_str::<Event>(line).unwrap())
         .find(|event| event.process == "encoder-test" && event.recovery_ms.is_some());
     assert!(back.is_some(), "no event ends the fault:\n{}", said(&["events"]));
-    assert!(said(&["events"]).contains("SIGKILL"), "{}", said(&["events"]));
+    assert!(
+        said(&["events"]).contains("killed by signal 9"),
+        "{}",
+        said(&["events"])
+    );
 
     let why = || system.bridgectl(&["why", "test"]);
     wait::until_true("the stream to be well", PATIENCE, || Ok(why()?.status.success())).unwrap();
