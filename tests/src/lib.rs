@@ -4,7 +4,10 @@
 //! Nothing here looks inside a process of Framebridge. Whatever is started is killed when its owner is dropped.
 
 pub mod browser;
+pub mod camera;
 mod cdp;
+pub mod chaos;
+pub mod disk;
 pub mod display;
 pub mod http;
 pub mod process;

@@ -17,6 +17,8 @@ cargo xtask <command>
   audit               licences, bans, sources and advisories (cargo-deny)
   check deps          prove that the dependency arrows are as docs/architecture.md draws them
   bench [NAME] [...]  measure; without a name, what docs/benchmarks.md opens with
+  chaos [--seconds N] [--seed S] [--viewers K] [--json]
+                      break a running system at random and see it mend itself
 
 CARGO_TARGET_DIR (default ~/.cache/framebridge/target) and FRAMEBRIDGE_RUNTIME_DIR are honoured.
 ";
@@ -35,6 +37,9 @@ pub(crate) enum Command {
     Test,
     Audit,
     CheckDeps,
+    Chaos {
+        arguments: Vec<OsString>,
+    },
     Bench {
         name: Option<String>,
         arguments: Vec<OsString>,
@@ -62,6 +67,9 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Error> {
             other => Err(Error::Usage(format!("nothing to check called `{other}`"))),
         },
         "bench" => bench(parser),
+        "chaos" => Ok(Command::Chaos {
+            arguments: parser.raw_args()?.collect(),
+        }),
         other => Err(Error::Usage(format!("no command called `{other}`"))),
     }
 }

@@ -45,8 +45,8 @@ const BUILD: &[Needed] = &[
     needed("fonts-dejavu-core", Sign::Package),
 ];
 
-/// What tests and measurements take besides: a browser, a display, what runs the page's tests without a browser, and
-/// what a second WebRTC implementation runs in.
+/// What tests and measurements take besides: a browser, a display, what runs the page's tests without a browser, what a
+/// second WebRTC implementation runs in, and an RTSP server.
 const TEST: &[Needed] = &[
     needed(
         "chromium",
@@ -60,6 +60,11 @@ const TEST: &[Needed] = &[
         "python3-venv",
         Sign::Succeeds(&["python3", "-c", "import venv, ensurepip"]),
     ),
+    needed("python3-gi", Sign::Package),
+    needed("gir1.2-gst-rtsp-server-1.0", Sign::Package),
+    needed("gstreamer1.0-plugins-base", Sign::Package),
+    needed("gstreamer1.0-plugins-good", Sign::Package),
+    needed("gstreamer1.0-plugins-ugly", Sign::Package),
 ];
 
 /// Sees to it that the workspace can be built here.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bench;
+mod chaos;
 mod check_deps;
 mod run_all;
 mod test;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Test => test::run(),
         Command::Audit => audit::run(),
         Command::CheckDeps => check_deps::run(),
+        Command::Chaos { arguments } => chaos::run(&arguments),
         Command::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),
     }
 }

@@ -1,0 +1,85 @@
+//! Breaks a real system on purpose and says how it mended itself; `cargo xtask chaos` builds it in release mode and
+//! runs it.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use clap::Parser;
+use framebridge_tests::chaos::{self, report::Report};
+
+/// What is shown of the log where something did not mend itself.
+const LOG_LINES: usize = 200;
+
+/// Kill, freeze, starve and break a running Framebridge at random, and see it recover.
+#[derive(Debug, Parser)]
+#[command(name = "framebridge-chaos", bin_name = "cargo xtask chaos")]
+struct Cli {
+    /// No new fault after so many seconds
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// What the plan is made from: the same seed, the same plan
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Viewers: one is Chromium, the others are light; at least four
+    #[arg(long, default_value_t = 4)]
+    viewers: usize,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(format_args!("framebridge-chaos: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<bool> {
+    let options = chaos::Options {
+        duration: Duration::from_secs(cli.seconds),
+        seed: cli.seed.unwrap_or_else(any_seed),
+        viewers: cli.viewers,
+    };
+    say(format_args!("seed {}", options.seed));
+    let drilled = chaos::run(options, |outcome| {
+        let chaos::Outcome { fault, at_s, .. } = outcome;
+        say(format_args!(
+            "{at_s:>6.1} s  {fault}: picture back after {:?} ms, well after {:?} ms, {:?}",
+            outcome.picture_back, outcome.healthy, outcome.detected
+        ));
+    })?;
+    let report = Report::of(options, drilled);
+    let mut out = io::stdout().lock();
+    if cli.json {
+        writeln!(out, "{}", report.json())?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    if let Some(log) = report.log() {
+        let lines: Vec<&str> = log.lines().collect();
+        say(format_args!(
+            "{}",
+            lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+        ));
+    }
+    Ok(report.is_good())
+}
+
+/// A seed for who names none; it is printed.
+fn any_seed() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs()
+}
+
+fn say(line: std::fmt::Arguments<'_>) {
+    // A closed stderr leaves nobody to tell.
+    _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,23 @@
+"""A network camera: a moving picture over RTSP, on the port of 127.0.0.1 that the first argument names."""
+
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+
+PICTURE = (
+    "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=30/1 "
+    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 bitrate=1000 ! rtph264pay name=pay0 pt=96 )"
+)
+
+Gst.init(None)
+server = GstRtspServer.RTSPServer(address="127.0.0.1", service=sys.argv[1])
+factory = GstRtspServer.RTSPMediaFactory(shared=True, launch=PICTURE)
+server.get_mount_points().add_factory("/live", factory)
+if not server.attach(None):
+    sys.exit("the port is taken")
+print("ready", flush=True)
+GLib.MainLoop().run()

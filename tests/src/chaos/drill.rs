@@ -1,0 +1,237 @@
+//! One strike after another: rest, break, repair what is not Framebridge's to repair, and wait until all is well again.
+
+use std::time::{Duration, Instant};
+
+use framebridge_ipc::RuntimeDir;
+use framebridge_proto::supervisor::Event;
+
+use crate::{
+    chaos::{
+        audience::{Audience, Viewing, now_ms},
+        operator::Operator,
+        plan::{Daemon, Fault, Plan, Strike},
+        stage::Stage,
+        trace::{self, Cost},
+    },
+    wait,
+};
+
+/// All is well again within this, or it does not mend itself.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// All has to be well for so long before a fault counts as mended: longer than any freeze that is still to be seen.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// The supervisor is started again so long after its death, as systemd does (`RestartSec`).
+const SERVICE_MANAGER: Duration = Duration::from_millis(100);
+
+/// The journal's clock is the drill's own: an event a little older than the fault can't be about it.
+const NO_EARLIER_MS: u64 = 5;
+
+/// How a drill is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// No new strike after this.
+    pub duration: Duration,
+    /// What the plan is made from.
+    pub seed: u64,
+    /// Viewers, one of them a browser.
+    pub viewers: usize,
+}
+
+/// What came of one strike.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// What was done.
+    pub fault: Fault,
+    /// From the start of the drill, seconds.
+    pub at_s: f64,
+    /// What noticed it, in the journal's words, and after how many milliseconds. `None`: nothing had to.
+    pub detected: Option<(String, u64)>,
+    /// Until the last viewer's picture moved again, ms: from the fault, or from the repair where one was needed. 0: it
+    /// never stood still.
+    pub picture_back: Option<u64>,
+    /// Likewise until the supervisor said that all is well, ms.
+    pub healthy: Option<u64>,
+    /// Over all viewers.
+    pub sessions_lost: u64,
+    /// Over all viewers that count pictures.
+    pub frames_lost: u64,
+    /// The longest that any viewer saw, ms.
+    pub freeze: u64,
+    /// What was still wrong when it was given up.
+    pub unmended: Option<String>,
+}
+
+/// Why a fault is left out, or what came of it.
+#[derive(Debug, Default)]
+pub struct Drilled {
+    /// Strikes, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Faults that can't be tried here, and why.
+    pub skipped: Vec<(Fault, &'static str)>,
+    /// What the processes said, where something did not mend itself.
+    pub log: Option<String>,
+}
+
+/// Runs a drill; it ends early at a fault that does not mend itself. `tell` hears of each strike as it ends.
+///
+/// # Errors
+/// The system, its sources or its viewers don't come up, or damage can't be done.
+pub fn run(options: Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<Drilled> {
+    let stage = Stage::set()?;
+    let operator = Operator::of(RuntimeDir::at(stage.system.runtime_dir()))?;
+    let audience = Audience::seat(&stage.system, options.viewers)?;
+    let mut drill = Drill {
+        stage,
+        operator,
+        audience,
+        started: Instant::now(),
+    };
+    let unwell = drill.until_well(now_ms(), |_| {})?;
+    anyhow::ensure!(unwell.is_none(), "not well before the first strike: {unwell:?}");
+    let mut drilled = Drilled::default();
+    for strike in Plan::new(options.seed) {
+        if drill.started.elapsed() >= options.duration {
+            break;
+        }
+        if let Some(obstacle) = drill.stage.obstacle(strike.fault) {
+            if !drilled.skipped.iter().any(|(fault, _)| *fault == strike.fault) {
+                drilled.skipped.push((strike.fault, obstacle));
+            }
+            continue;
+        }
+        let outcome = drill.strike(strike)?;
+        tell(&outcome);
+        let is_over = outcome.unmended.is_some();
+        drilled.outcomes.push(outcome);
+        if is_over {
+            drilled.log = drill.stage.system.log().ok();
+            break;
+        }
+    }
+    Ok(drilled)
+}
+
+struct Drill {
+    // In this order: viewers leave before the system goes.
+    audience: Audience,
+    operator: Operator,
+    stage: Stage,
+    started: Instant,
+}
+
+/// How far the system has come since a fault.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Since when the supervisor has said that all is well, ms since the Unix epoch.
+    healthy_since: Option<u64>,
+    /// What is wrong.
+    trouble: Option<String>,
+}
+
+impl Drill {
+    fn strike(&mut self, strike: Strike) -> anyhow::Result<Outcome> {
+        let Strike { fault, rest, hold } = strike;
+        pause(rest);
+        self.audience.forget_before(now_ms());
+        let at_s = self.started.elapsed().as_secs_f64();
+        let struck = now_ms();
+        self.stage.inflict(fault)?;
+        let mut repaired = struck;
+        if fault.needs_repair() {
+            pause(if fault == Fault::Kill(Daemon::Supervisor) {
+                SERVICE_MANAGER
+            } else {
+                hold
+            });
+            self.stage.repair(fault)?;
+            repaired = now_ms();
+        }
+        let mut healthy_at = None;
+        let unmended = self.until_well(repaired, |progress| healthy_at = progress.healthy_since)?;
+        let until = now_ms();
+        let views = self.audience.look()?;
+        let costs = |of: fn(&Viewing) -> bool| {
+            views
+                .iter()
+                .filter(move |viewing| of(viewing))
+                .map(move |viewing| trace::cost(&viewing.trace, struck, until))
+        };
+        let all = || costs(|_| true);
+        // A fault that has to be repaired from outside is mended from then on.
+        let since_repair = |back: u64| back.saturating_sub(repaired - struck);
+        let picture_back = all().map(|cost: Cost| cost.back).collect::<Option<Vec<u64>>>();
+        Ok(Outcome {
+            fault,
+            at_s,
+            detected: self.detected(fault, struck),
+            picture_back: picture_back.map(|all| all.into_iter().map(since_repair).max().unwrap_or(0)),
+            healthy: healthy_at.map(|at: u64| at.saturating_sub(repaired)),
+            sessions_lost: all().map(|cost| cost.sessions_lost).sum(),
+            frames_lost: costs(|viewing| viewing.counts).map(|cost| cost.frames_lost).sum(),
+            freeze: all().map(|cost| cost.freeze).max().unwrap_or(0),
+            unmended,
+        })
+    }
+
+    /// Waits until all has been well for a while. What was still wrong when the patience was at its end, if it ended.
+    fn until_well(&mut self, since: u64, mut tell: impl FnMut(&Progress)) -> anyhow::Result<Option<String>> {
+        let mut progress = Progress::default();
+        let waited = wait::until_true("all to be well", BOUND, || {
+            self.look(since, &mut progress)?;
+            tell(&progress);
+            Ok(progress.trouble.is_none())
+        });
+        Ok(waited
+            .err()
+            .map(|error| progress.trouble.unwrap_or_else(|| format!("{error:#}"))))
+    }
+
+    fn look(&mut self, since: u64, progress: &mut Progress) -> anyhow::Result<()> {
+        let socket = self.stage.missing_socket();
+        let unhealthy = socket
+            .map(|path| format!("{} is missing", path.display()))
+            .or_else(|| self.operator.trouble());
+        let now = now_ms();
+        progress.healthy_since = match &unhealthy {
+            None => progress.healthy_since.or(Some(now)),
+            Some(_) => None,
+        };
+        let settled = u64::try_from(SETTLED.as_millis())?;
+        let settling = progress
+            .healthy_since
+            .max(Some(since))
+            .is_none_or(|from| now < from + settled);
+        let still = |viewing: Viewing| {
+            let cost = trace::cost(&viewing.trace, now - settled, now);
+            (cost.back != Some(0)).then(|| format!("{} sees no steady picture", viewing.name))
+        };
+        progress.trouble = unhealthy
+            .or_else(|| settling.then(|| "not well for long enough yet".to_owned()))
+            .map_or_else(
+                || anyhow::Ok(self.audience.look()?.into_iter().find_map(still)),
+                |it| Ok(Some(it)),
+            )?;
+        Ok(())
+    }
+
+    /// The journal's first word on a fault: what was noticed, and how long after.
+    fn detected(&self, fault: Fault, struck: u64) -> Option<(String, u64)> {
+        let name = fault.concerns()?.name();
+        let events = self.operator.events_since(struck.saturating_sub(NO_EARLIER_MS)).ok()?;
+        let first = events.into_iter().find(|event| event.process == name)?;
+        Some((noticed(&first), first.unix_ms.saturating_sub(struck)))
+    }
+}
+
+/// What noticed it: the verdict without its particulars.
+fn noticed(event: &Event) -> String {
+    let short = event.verdict.split([':', ',']).next().unwrap_or_default();
+    short.trim().to_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the plan's own pauses: nothing is waited for")]
+fn pause(length: Duration) {
+    std::thread::sleep(length);
+}

@@ -1,0 +1,243 @@
+//! What is broken when, all of it from a seed. Pure.
+
+use std::{fmt, time::Duration};
+
+use framebridge_core::Random;
+
+/// A fault is left in place for so long where it does not end by itself; each of these is as likely.
+const HOLDS_MS: [u64; 4] = [500, 1_500, 3_000, 6_000];
+
+/// Quiet before a fault, in which the rate of pictures is seen.
+const RESTS_MS: [u64; 3] = [500, 1_000, 2_000];
+
+/// A stream of the system under test, by its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// The built-in test pattern.
+    Test,
+    /// A display of the drill's own.
+    Desk,
+    /// An RTSP server of the drill's own.
+    Camera,
+}
+
+/// A process of Framebridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Daemon {
+    /// The supervisor.
+    Supervisor,
+    /// Signaling.
+    Signaling,
+    /// The bridge.
+    Bridge,
+    /// The encoder of a stream.
+    Encoder(Stream),
+}
+
+/// One kind of damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// None: what the machine does to the picture by itself.
+    Nothing,
+    /// SIGKILL.
+    Kill(Daemon),
+    /// SIGSTOP.
+    Freeze(Daemon),
+    /// SIGKILL to the X server; it is started again later.
+    KillDisplay,
+    /// SIGSTOP to the X server; it goes on later.
+    FreezeDisplay,
+    /// SIGKILL to the RTSP server; it is started again later.
+    KillCamera,
+    /// SIGSTOP to the RTSP server; it goes on later.
+    FreezeCamera,
+    /// The disk under the journal is full for a while, and the bridge is killed so that there is something to write.
+    FullDisk,
+    /// A process may open no further descriptor for a while.
+    FewDescriptors(Daemon),
+    /// The file of a socket is deleted while its process lives.
+    DeleteSocket(Daemon),
+}
+
+/// Every stream, in the order of the status.
+pub const STREAMS: [Stream; 3] = [Stream::Test, Stream::Desk, Stream::Camera];
+
+/// Every fault. Each comes once before any comes again.
+const FAULTS: [Fault; 25] = [
+    Fault::Nothing,
+    Fault::Kill(Daemon::Supervisor),
+    Fault::Kill(Daemon::Signaling),
+    Fault::Kill(Daemon::Bridge),
+    Fault::Kill(Daemon::Encoder(Stream::Test)),
+    Fault::Kill(Daemon::Encoder(Stream::Desk)),
+    Fault::Kill(Daemon::Encoder(Stream::Camera)),
+    Fault::Freeze(Daemon::Supervisor),
+    Fault::Freeze(Daemon::Signaling),
+    Fault::Freeze(Daemon::Bridge),
+    Fault::Freeze(Daemon::Encoder(Stream::Test)),
+    Fault::Freeze(Daemon::Encoder(Stream::Desk)),
+    Fault::Freeze(Daemon::Encoder(Stream::Camera)),
+    Fault::KillDisplay,
+    Fault::FreezeDisplay,
+    Fault::KillCamera,
+    Fault::FreezeCamera,
+    Fault::FullDisk,
+    Fault::FewDescriptors(Daemon::Supervisor),
+    Fault::FewDescriptors(Daemon::Signaling),
+    Fault::FewDescriptors(Daemon::Encoder(Stream::Test)),
+    Fault::DeleteSocket(Daemon::Supervisor),
+    Fault::DeleteSocket(Daemon::Encoder(Stream::Test)),
+    Fault::DeleteSocket(Daemon::Encoder(Stream::Desk)),
+    Fault::DeleteSocket(Daemon::Encoder(Stream::Camera)),
+];
+
+/// One fault and its times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strike {
+    /// What is done.
+    pub fault: Fault,
+    /// Quiet before it.
+    pub rest: Duration,
+    /// From the damage to its repair, where the system can't repair it.
+    pub hold: Duration,
+}
+
+/// Strikes without end: the same for the same seed.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    random: Random,
+    left: Vec<Fault>,
+}
+
+impl Plan {
+    /// The plan that belongs to `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            random: Random::new(seed),
+            left: Vec::new(),
+        }
+    }
+
+    fn pick(&mut self, of: &[u64]) -> Duration {
+        Duration::from_millis(of[self.random.below(of.len())])
+    }
+}
+
+impl Iterator for Plan {
+    type Item = Strike;
+
+    fn next(&mut self) -> Option<Strike> {
+        if self.left.is_empty() {
+            self.left.extend(FAULTS);
+        }
+        let fault = self.left.swap_remove(self.random.below(self.left.len()));
+        Some(Strike {
+            fault,
+            rest: self.pick(&RESTS_MS),
+            hold: self.pick(&HOLDS_MS),
+        })
+    }
+}
+
+impl Stream {
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Desk => "desk",
+            Self::Camera => "camera",
+        }
+    }
+}
+
+impl Daemon {
+    /// Its name in the status.
+    pub fn name(self) -> String {
+        match self {
+            Self::Supervisor => "supervisor".into(),
+            Self::Signaling => "signaling".into(),
+            Self::Bridge => "bridge".into(),
+            Self::Encoder(stream) => format!("encoder-{}", stream.name()),
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Supervisor => "supervisor",
+            Self::Signaling => "signaling",
+            Self::Bridge => "bridge",
+            Self::Encoder(_) => "encoder",
+        }
+    }
+}
+
+impl Fault {
+    /// The process of ours that it is done to, or that notices it first.
+    pub fn concerns(self) -> Option<Daemon> {
+        match self {
+            Self::Nothing => None,
+            Self::Kill(daemon) | Self::Freeze(daemon) | Self::FewDescriptors(daemon) | Self::DeleteSocket(daemon) => {
+                Some(daemon)
+            }
+            Self::KillDisplay | Self::FreezeDisplay => Some(Daemon::Encoder(Stream::Desk)),
+            Self::KillCamera | Self::FreezeCamera => Some(Daemon::Encoder(Stream::Camera)),
+            Self::FullDisk => Some(Daemon::Bridge),
+        }
+    }
+
+    /// Whether it lasts until somebody outside of Framebridge repairs it: its owner, or the service manager.
+    pub fn needs_repair(self) -> bool {
+        match self {
+            Self::Kill(daemon) | Self::Freeze(daemon) => daemon == Daemon::Supervisor,
+            Self::Nothing | Self::DeleteSocket(_) => false,
+            Self::KillDisplay
+            | Self::FreezeDisplay
+            | Self::KillCamera
+            | Self::FreezeCamera
+            | Self::FullDisk
+            | Self::FewDescriptors(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("nothing (control)"),
+            Self::Kill(daemon) => write!(f, "{} killed", daemon.kind()),
+            Self::Freeze(daemon) => write!(f, "{} frozen", daemon.kind()),
+            Self::KillDisplay => f.write_str("X server killed"),
+            Self::FreezeDisplay => f.write_str("X server frozen"),
+            Self::KillCamera => f.write_str("RTSP server killed"),
+            Self::FreezeCamera => f.write_str("RTSP server frozen"),
+            Self::FullDisk => f.write_str("disk full, bridge killed"),
+            Self::FewDescriptors(daemon) => write!(f, "{} out of descriptors", daemon.kind()),
+            Self::DeleteSocket(daemon) => write!(f, "{}'s socket deleted", daemon.kind()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(seed: u64, count: usize) -> Vec<Strike> {
+        Plan::new(seed).take(count).collect()
+    }
+
+    #[test]
+    fn same_seed_gives_the_same_plan_and_another_gives_another() {
+        assert_eq!(first(7, 200), first(7, 200));
+        assert_ne!(first(7, 200), first(8, 200));
+    }
+
+    #[test]
+    fn every_fault_comes_once_before_any_comes_again() {
+        for round in first(3, 4 * FAULTS.len()).chunks(FAULTS.len()) {
+            for fault in FAULTS {
+                let times = round.iter().filter(|strike| strike.fault == fault).count();
+                assert_eq!(times, 1, "{fault:?}");
+            }
+        }
+    }
+}
