@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use framebridge_core::{Exit, ExitStatus, Input, Output, State};
 use framebridge_daemon::{Context, Tasks, last_words, notify};
-use framebridge_ipc::{Identity, Keeper, Peer, RuntimeDir};
+use framebridge_ipc::{Identity, Keeper, Listener, Peer, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
     supervisor::{Progress, SupervisorAnswer, SupervisorRequest},
@@ -28,7 +28,7 @@ use crate::{
     launcher::Launcher,
     ledger::{Entry, Ledger},
     lock::Lock,
-    peers::{Answer, Door},
+    peers::{self, Answer},
     probe::{self, Target},
     slot::{Slot, slots},
     status,
@@ -97,7 +97,7 @@ impl App {
         } = context;
         let lock = Lock::take(dir.path()).context("becoming the supervisor")?;
         let identity = Identity::new(Role::Supervisor);
-        let door = Door::open(&dir, &identity).await?;
+        let listener = Listener::bind(&dir.socket(Role::Supervisor, None), &identity).await?;
         let keeper = Arc::new(Keeper::bind(&dir, &identity).await?);
         let (journal, writer) = Journal::open(dir.path());
         let launcher = Launcher::new(&dir, args.forward())?;
@@ -113,7 +113,7 @@ impl App {
             rules.probe_interval,
             rules.probe_timeout,
         ));
-        tasks.spawn(door.serve(sender, tasks.clone()));
+        tasks.spawn(peers::serve(listener, sender, tasks.clone()));
         let now = Instant::now();
         let mut app = Self {
             slots: slots(&settings, now, seeds(&identity)),

@@ -1,16 +1,16 @@
 //! Who connects to `supervisor.sock`: processes that report, operators that ask.
 
-use std::{future::pending, io, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use framebridge_daemon::Tasks;
-use framebridge_ipc::{BindError, Identity, Incoming, Link, Listener, RuntimeDir};
+use framebridge_ipc::{Incoming, Link, Listener};
 use framebridge_proto::{
-    Refusal, RefusalKind, Role,
+    Refusal, RefusalKind,
     supervisor::{FromSupervisor, SupervisorAnswer, ToSupervisor},
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{interval, sleep},
+    time::sleep,
 };
 
 use crate::app::Event;
@@ -18,74 +18,21 @@ use crate::app::Event;
 /// After an accept that the system refused (no descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often the socket's file is looked for.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
 /// What came of a request.
 pub(crate) type Answer = Result<SupervisorAnswer, Refusal>;
 
-/// The socket that peers connect to.
-#[derive(Debug)]
-pub(crate) struct Door {
-    path: PathBuf,
-    identity: Identity,
-    listener: Option<Listener<ToSupervisor, FromSupervisor>>,
-}
-
-impl Door {
-    /// Binds it in `dir`.
-    pub(crate) async fn open(dir: &RuntimeDir, identity: &Identity) -> Result<Self, BindError> {
-        let path = dir.socket(Role::Supervisor, None);
-        let listener = Listener::bind(&path, identity).await?;
-        Ok(Self {
-            path,
-            identity: identity.clone(),
-            listener: Some(listener),
-        })
-    }
-
-    /// Accepts for ever; what the peers say becomes events. A full queue holds up whoever fills it.
-    pub(crate) async fn serve(mut self, events: mpsc::Sender<Event>, tasks: Tasks) {
-        let mut looks = interval(LOOK_INTERVAL);
-        loop {
-            // Both arms are cancel-safe.
-            tokio::select! {
-                accepted = accept(self.listener.as_ref()) => match accepted {
-                    Ok(incoming) => {
-                        tasks.spawn(attend(incoming, events.clone()));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                _ = looks.tick() => self.look().await,
+/// Accepts for ever; what the peers say becomes events. A full queue holds up whoever fills it.
+pub(crate) async fn serve(listener: Listener<ToSupervisor, FromSupervisor>, events: mpsc::Sender<Event>, tasks: Tasks) {
+    loop {
+        match listener.accept().await {
+            Ok(incoming) => {
+                tasks.spawn(attend(incoming, events.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
             }
         }
-    }
-
-    /// A socket whose file somebody removed is one that nobody finds: it is bound anew.
-    async fn look(&mut self) {
-        if self.listener.is_some() && self.path.exists() {
-            return;
-        }
-        tracing::warn!(path = %self.path.display(), "our socket is gone: it is bound anew");
-        // The old one removes the file at its path when it goes, so it goes first.
-        self.listener = None;
-        match Listener::bind(&self.path, &self.identity).await {
-            Ok(listener) => self.listener = Some(listener),
-            Err(error) => tracing::error!(%error, "our socket can't be bound anew"),
-        }
-    }
-}
-
-/// The next connection, or none while there is no socket.
-async fn accept(
-    listener: Option<&Listener<ToSupervisor, FromSupervisor>>,
-) -> io::Result<Incoming<ToSupervisor, FromSupervisor>> {
-    match listener {
-        Some(listener) => listener.accept().await,
-        None => pending().await,
     }
 }
 
