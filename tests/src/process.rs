@@ -154,6 +154,13 @@ pub fn footprint(pid: u32) -> anyhow::Result<Footprint> {
     })
 }
 
+/// Whether a process is there and stopped, as by SIGSTOP.
+pub fn is_stopped(pid: u32) -> bool {
+    // The name in parentheses may hold anything; the state is the first field after it.
+    let stat = fs::read_to_string(proc(pid, "stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
 /// The unit of CPU times in `/proc/<pid>/stat`: USER_HZ, which is 100 on every architecture we build for.
 const TICK: Duration = Duration::from_millis(10);
 

@@ -189,10 +189,7 @@ impl Drill {
     }
 
     fn look(&mut self, since: u64, progress: &mut Progress) -> anyhow::Result<()> {
-        let socket = self.stage.missing_socket();
-        let unhealthy = socket
-            .map(|path| format!("{} is missing", path.display()))
-            .or_else(|| self.operator.trouble());
+        let unhealthy = self.stage.unmended().or_else(|| self.operator.trouble());
         let now = now_ms();
         progress.healthy_since = match &unhealthy {
             None => progress.healthy_since.or(Some(now)),

@@ -160,15 +160,6 @@ impl Daemon {
             Self::Encoder(stream) => format!("encoder-{}", stream.name()),
         }
     }
-
-    fn kind(self) -> &'static str {
-        match self {
-            Self::Supervisor => "supervisor",
-            Self::Signaling => "signaling",
-            Self::Bridge => "bridge",
-            Self::Encoder(_) => "encoder",
-        }
-    }
 }
 
 impl Fault {
@@ -204,15 +195,15 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("nothing (control)"),
-            Self::Kill(daemon) => write!(f, "{} killed", daemon.kind()),
-            Self::Freeze(daemon) => write!(f, "{} frozen", daemon.kind()),
+            Self::Kill(daemon) => write!(f, "{} killed", daemon.name()),
+            Self::Freeze(daemon) => write!(f, "{} frozen", daemon.name()),
             Self::KillDisplay => f.write_str("X server killed"),
             Self::FreezeDisplay => f.write_str("X server frozen"),
             Self::KillCamera => f.write_str("RTSP server killed"),
             Self::FreezeCamera => f.write_str("RTSP server frozen"),
             Self::FullDisk => f.write_str("disk full, bridge killed"),
-            Self::FewDescriptors(daemon) => write!(f, "{} out of descriptors", daemon.kind()),
-            Self::DeleteSocket(daemon) => write!(f, "{}'s socket deleted", daemon.kind()),
+            Self::FewDescriptors(daemon) => write!(f, "{} out of descriptors", daemon.name()),
+            Self::DeleteSocket(daemon) => write!(f, "{}'s socket deleted", daemon.name()),
         }
     }
 }

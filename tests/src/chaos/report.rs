@@ -86,7 +86,6 @@ fn strike(outcome: &Outcome) -> Value {
     let detected = outcome.detected.as_ref();
     json!({
         "fault": outcome.fault.to_string(),
-        "concerns": outcome.fault.concerns().map(|daemon| daemon.name()),
         "at_s": outcome.at_s,
         "detected_by": detected.map(|(what, _)| what),
         "detected_ms": detected.map(|(_, after)| after),

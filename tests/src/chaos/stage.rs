@@ -11,7 +11,7 @@ use crate::{
     camera::Camera,
     chaos::plan::{Daemon, Fault, STREAMS},
     display::Display,
-    process::{footprint, signal},
+    process::{footprint, is_stopped, signal},
     system::System,
 };
 
@@ -109,9 +109,13 @@ impl Stage {
         }
     }
 
-    /// Whether a socket's file that was deleted is still missing.
-    pub(super) fn missing_socket(&self) -> Option<&PathBuf> {
-        self.damage.deleted.as_ref().filter(|path| !path.exists())
+    /// Damage that nobody has done anything about yet, though it is Framebridge's to repair.
+    pub(super) fn unmended(&self) -> Option<String> {
+        let missing = self.damage.deleted.as_ref().filter(|path| !path.exists());
+        let frozen = self.damage.frozen.filter(|pid| is_stopped(*pid));
+        missing
+            .map(|path| format!("{} is missing", path.display()))
+            .or_else(|| frozen.map(|pid| format!("process {pid} is still frozen")))
     }
 
     fn pid(&self, daemon: Daemon) -> anyhow::Result<u32> {
