@@ -4,6 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::random::Random;
 
+/// Success this many times as long as the wait that would follow has paid that wait off: retries then take less than
+/// a tenth of the time, which is what waiting is for. Without this, failures half a minute apart would end at the
+/// cap, and each cost its users more than the one before.
+const PAID_OFF: u32 = 10;
+
 /// How a [`Backoff`] grows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BackoffConfig {
@@ -15,7 +20,8 @@ pub struct BackoffConfig {
     pub cap: Duration,
     /// The share of a delay that chance may take away, 0 to 1: retries of many must not fall together.
     pub jitter: f64,
-    /// Delays start from `base` again after success has lasted this long.
+    /// Delays start from `base` again after success has lasted this long, or ten times the next delay if that
+    /// is less.
     pub reset_after: Duration,
 }
 
@@ -61,7 +67,8 @@ impl Backoff {
             .healthy_since
             .take()
             .map(|since| now.saturating_duration_since(since));
-        if healthy.is_some_and(|lasted| lasted >= self.config.reset_after) {
+        let enough = self.config.reset_after.min(self.next.saturating_mul(PAID_OFF));
+        if healthy.is_some_and(|lasted| lasted >= enough) {
             self.reset();
         }
         let delay = self.next;
@@ -136,17 +143,34 @@ mod tests {
         }
 
         #[test]
-        fn starts_over_exactly_when_the_healthy_period_is_complete(config in config(), seed: u64, short: bool) {
+        fn starts_over_exactly_when_the_healthy_period_is_complete(
+            config in config(),
+            seed: u64,
+            failures in 1_usize..20,
+            short: bool,
+        ) {
             let config = BackoffConfig { jitter: 0.0, ..config };
             let start = Instant::now();
             let mut backoff = Backoff::new(config, seed);
-            let second = { backoff.next_delay(start); backoff.clone().next_delay(start) };
+            (0..failures).for_each(|_| { backoff.next_delay(start); });
+            let next = backoff.clone().next_delay(start);
             backoff.succeeded(start);
             backoff.succeeded(start + config.reset_after / 2);
-            let lasted = if short { config.reset_after.saturating_sub(Duration::from_nanos(1)) } else { config.reset_after };
-            let reset = lasted >= config.reset_after;
-            let expected = if reset { config.base.min(config.cap) } else { second };
+            let enough = config.reset_after.min(next * PAID_OFF);
+            let lasted = if short { enough.saturating_sub(Duration::from_nanos(1)) } else { enough };
+            let expected = if lasted >= enough { config.base.min(config.cap) } else { next };
             prop_assert_eq!(backoff.next_delay(start + lasted), expected);
+        }
+    }
+
+    #[test]
+    fn failures_half_a_minute_apart_wait_no_longer_each_time() {
+        let mut backoff = Backoff::new(BackoffConfig::default(), 7);
+        let mut now = Instant::now();
+        for _ in 0..100 {
+            assert!(backoff.next_delay(now) <= Duration::from_millis(200));
+            backoff.succeeded(now);
+            now += Duration::from_secs(30);
         }
     }
 }
