@@ -15,8 +15,8 @@ use tokio::{
 
 use crate::app::Event;
 
-/// After an accept that the system refused (no descriptors left, say).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After an accept that the system refused (no descriptors left, say): as often as a repeated error is worth a line.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What came of a request.
 pub(crate) type Answer = Result<SupervisorAnswer, Refusal>;
