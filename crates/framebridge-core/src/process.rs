@@ -270,7 +270,8 @@ impl Process {
         life.answering = answered;
         if life.probe.observe(answered) {
             let probes = life.probe.failures();
-            self.stall(Cause::Unanswered { probes }, self.config.wedged_stop_timeout);
+            // At once: told to end, it would say goodbye to those whom its next life can go on serving.
+            self.stall(Cause::Unanswered { probes }, Duration::ZERO);
         } else {
             self.judge_silence();
         }

@@ -157,9 +157,10 @@ fn three_unanswered_probes_end_a_process_however_fresh_its_heartbeat() {
         bench.give(Input::Probe { answered: false });
         assert_eq!(bench.state(), expected);
     }
-    assert!(bench.terminated());
-    assert_eq!(bench.wait(), Reason::KillDue);
-    assert!(bench.killed());
+    assert!(
+        bench.killed() && !bench.terminated(),
+        "it gets no time to say goodbye to its viewers"
+    );
 }
 
 #[test]
