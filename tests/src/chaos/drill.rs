@@ -189,7 +189,11 @@ impl Drill {
     }
 
     fn look(&mut self, since: u64, progress: &mut Progress) -> anyhow::Result<()> {
-        let unhealthy = self.stage.unmended().or_else(|| self.operator.trouble());
+        let unhealthy = self
+            .stage
+            .unmended()
+            .or_else(|| self.operator.trouble())
+            .or_else(|| (!self.stage.answers()).then(|| "HTTP does not answer".to_owned()));
         let now = now_ms();
         progress.healthy_since = match &unhealthy {
             None => progress.healthy_since.or(Some(now)),

@@ -180,7 +180,9 @@ impl Fault {
     pub fn needs_repair(self) -> bool {
         match self {
             Self::Kill(daemon) | Self::Freeze(daemon) => daemon == Daemon::Supervisor,
-            Self::Nothing | Self::DeleteSocket(_) => false,
+            // A new life of signaling starts with the limits of the supervisor's; its HTTP, dead under a fresh
+            // heartbeat, has to be noticed.
+            Self::Nothing | Self::DeleteSocket(_) | Self::FewDescriptors(Daemon::Signaling) => false,
             Self::KillDisplay
             | Self::FreezeDisplay
             | Self::KillCamera

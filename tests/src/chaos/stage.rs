@@ -1,6 +1,6 @@
 //! The system under test and the servers under its sources, and how each of them is damaged and repaired.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use framebridge_ipc::RuntimeDir;
@@ -11,12 +11,19 @@ use crate::{
     camera::Camera,
     chaos::plan::{Daemon, Fault, STREAMS},
     display::Display,
-    process::{footprint, is_stopped, signal},
+    http::Request,
+    process::{is_stopped, signal},
     system::System,
 };
 
 /// All pictures small: what is tried here is who comes back when, not how fast the machine encodes.
 const FURTHER: &str = "[video]\nlongest_edge = 640\nencoder = \"software\"\n";
+
+/// What is open stays open, and nothing more can be opened: the standard streams take up the places below.
+const NO_DESCRIPTORS: u64 = 3;
+
+/// An answer of HTTP that takes longer is none.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A system with a stream of each kind of source that can be broken from outside.
 #[derive(Debug)]
@@ -118,6 +125,12 @@ impl Stage {
             .or_else(|| frozen.map(|pid| format!("process {pid} is still frozen")))
     }
 
+    /// Whether a new viewer would find the page.
+    pub(super) fn answers(&self) -> bool {
+        let health = Request::new("GET", "/api/v1/health").within(HTTP_TIMEOUT);
+        health.send(self.system.http()).is_ok_and(|answer| answer.status < 500)
+    }
+
     fn pid(&self, daemon: Daemon) -> anyhow::Result<u32> {
         self.system.pid(&daemon.name())
     }
@@ -128,9 +141,8 @@ impl Stage {
     }
 
     fn limit_descriptors(&mut self, pid: u32) -> anyhow::Result<()> {
-        let open = u64::try_from(footprint(pid)?.descriptors)?;
         let limit = Rlimit {
-            current: Some(open),
+            current: Some(NO_DESCRIPTORS),
             maximum: getrlimit(Resource::Nofile).maximum,
         };
         self.damage.limited = Some((pid, limit_descriptors(pid, limit)?));
