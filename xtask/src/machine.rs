@@ -29,7 +29,7 @@ const fn needed(package: &'static str, sign: Sign) -> Needed {
     Needed { package, sign }
 }
 
-/// What building takes: FFmpeg's headers, and clang for its bindings.
+/// What building takes: FFmpeg's headers, clang for its bindings, and SQLite.
 const BUILD: &[Needed] = &[
     needed("pkg-config", Sign::Program(&["pkg-config"])),
     needed("clang", Sign::Program(&["clang"])),
@@ -41,6 +41,7 @@ const BUILD: &[Needed] = &[
     needed("libavdevice-dev", Sign::Library("libavdevice")),
     needed("libswscale-dev", Sign::Library("libswscale")),
     needed("libswresample-dev", Sign::Library("libswresample")),
+    needed("libsqlite3-dev", Sign::Library("sqlite3")),
     // The test pattern's clock is drawn with whatever font fontconfig finds.
     needed("fonts-dejavu-core", Sign::Package),
 ];

@@ -55,6 +55,16 @@ const OWNED: &[Owned] = &[
         why: "the wire format is one file",
     },
     Owned {
+        crates: &["rusqlite"],
+        by: &["studio"],
+        why: "only the studio keeps records",
+    },
+    Owned {
+        crates: &["tokio-tungstenite", "tokio-rustls"],
+        by: &["bridge"],
+        why: "only the bridge connects out",
+    },
+    Owned {
         crates: &["axum*", "tower-http", "utoipa*"],
         by: &["signaling", "studio"],
         why: "only signaling and studio serve HTTP",
