@@ -63,7 +63,7 @@ pub struct Outcome {
     pub unmended: Option<String>,
 }
 
-/// Why a fault is left out, or what came of it.
+/// What came of a drill.
 #[derive(Debug, Default)]
 pub struct Drilled {
     /// Strikes, in order.
@@ -88,8 +88,9 @@ pub fn run(options: Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<D
         audience,
         started: Instant::now(),
     };
-    let unwell = drill.until_well(now_ms(), |_| {})?;
-    anyhow::ensure!(unwell.is_none(), "not well before the first strike: {unwell:?}");
+    if let Some(trouble) = drill.until_well(now_ms()).trouble {
+        anyhow::bail!("not well before the first strike: {trouble}");
+    }
     let mut drilled = Drilled::default();
     for strike in Plan::new(options.seed) {
         if drill.started.elapsed() >= options.duration {
@@ -148,8 +149,7 @@ impl Drill {
             self.stage.repair(fault)?;
             repaired = now_ms();
         }
-        let mut healthy_at = None;
-        let unmended = self.until_well(repaired, |progress| healthy_at = progress.healthy_since)?;
+        let Progress { healthy_since, trouble } = self.until_well(repaired);
         let until = now_ms();
         let views = self.audience.look()?;
         let costs = |of: fn(&Viewing) -> bool| {
@@ -167,25 +167,25 @@ impl Drill {
             at_s,
             detected: self.detected(fault, struck),
             picture_back: picture_back.map(|all| all.into_iter().map(since_repair).max().unwrap_or(0)),
-            healthy: healthy_at.map(|at: u64| at.saturating_sub(repaired)),
+            healthy: healthy_since.map(|at| at.saturating_sub(repaired)),
             sessions_lost: all().map(|cost| cost.sessions_lost).sum(),
             frames_lost: costs(|viewing| viewing.counts).map(|cost| cost.frames_lost).sum(),
             freeze: all().map(|cost| cost.freeze).max().unwrap_or(0),
-            unmended,
+            unmended: trouble,
         })
     }
 
-    /// Waits until all has been well for a while. What was still wrong when the patience was at its end, if it ended.
-    fn until_well(&mut self, since: u64, mut tell: impl FnMut(&Progress)) -> anyhow::Result<Option<String>> {
+    /// Waits until all has been well for a while, or the patience is at its end: then what is still wrong is told.
+    fn until_well(&mut self, since: u64) -> Progress {
         let mut progress = Progress::default();
         let waited = wait::until_true("all to be well", BOUND, || {
             self.look(since, &mut progress)?;
-            tell(&progress);
             Ok(progress.trouble.is_none())
         });
-        Ok(waited
-            .err()
-            .map(|error| progress.trouble.unwrap_or_else(|| format!("{error:#}"))))
+        if let Err(error) = waited {
+            progress.trouble.get_or_insert_with(|| format!("{error:#}"));
+        }
+        progress
     }
 
     fn look(&mut self, since: u64, progress: &mut Progress) -> anyhow::Result<()> {
@@ -208,12 +208,11 @@ impl Drill {
             let cost = trace::cost(&viewing.trace, now - settled, now);
             (cost.back != Some(0)).then(|| format!("{} sees no steady picture", viewing.name))
         };
-        progress.trouble = unhealthy
-            .or_else(|| settling.then(|| "not well for long enough yet".to_owned()))
-            .map_or_else(
-                || anyhow::Ok(self.audience.look()?.into_iter().find_map(still)),
-                |it| Ok(Some(it)),
-            )?;
+        progress.trouble = match unhealthy {
+            Some(trouble) => Some(trouble),
+            None if settling => Some("not well for long enough yet".to_owned()),
+            None => self.audience.look()?.into_iter().find_map(still),
+        };
         Ok(())
     }
 
