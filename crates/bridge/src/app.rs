@@ -2,6 +2,8 @@
 //! say.
 
 mod outputs;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

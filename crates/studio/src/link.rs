@@ -360,3 +360,6 @@ async fn part(mut socket: WebSocket, parting: Parting) {
     // Whoever is gone already need not be told.
     _ = timeout(WRITE_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,354 @@
+//! Boxes that behave, and boxes that do not, on a real WebSocket.
+
+use std::path::Path;
+
+use framebridge_studio_proto::{
+    BoxId, BoxState, Bytes64, Capabilities, Heartbeat, JobId, PublicId, RpcResponse, StreamReport,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message as Text, protocol::CloseFrame as Closed},
+};
+
+use super::*;
+use crate::{
+    auth,
+    hub::{Keep, Parts},
+    limits::Limits,
+    routes,
+    store::Store,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A studio within this test, with the token `good`.
+struct Studio {
+    address: SocketAddr,
+    hub: Arc<Hub>,
+    dir: TempDir,
+    _served: tokio::task::JoinSet<()>,
+}
+
+struct FakeBox(WebSocketStream<TcpStream>);
+
+impl Studio {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Store::open(dir.path())
+            .unwrap()
+            .add_token("door", Kind::Box, &auth::hash("good"))
+            .unwrap();
+        Self::on(dir).await
+    }
+
+    async fn on(dir: TempDir) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let hub = hub(dir.path());
+        let service = routes::router(Arc::clone(&hub)).into_make_service_with_connect_info::<SocketAddr>();
+        let mut served = tokio::task::JoinSet::new();
+        served.spawn(async move { axum::serve(listener, service).await.unwrap() });
+        Self {
+            address,
+            hub,
+            dir,
+            _served: served,
+        }
+    }
+
+    async fn connect(&self) -> FakeBox {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let url = format!("ws://{}{}", self.address, framebridge_studio_proto::SESSION_PATH);
+        FakeBox(client_async(url, stream).await.unwrap().0)
+    }
+
+    /// A box that was welcomed, and its session.
+    async fn welcomed(&self) -> (FakeBox, PublicId) {
+        let mut fake = self.connect().await;
+        fake.send(&hello("good", 1)).await;
+        let ToBox::Welcome(welcome) = fake.next().await else {
+            panic!("no welcome")
+        };
+        (fake, welcome.session)
+    }
+
+    /// Status and body of an answer.
+    async fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+            self.address
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn until(&self, session: PublicId, state: &str) -> Value {
+        let reached = async {
+            loop {
+                let (_, body) = self.get(&format!("/api/v1/sessions/{session}")).await;
+                let seen: Value = serde_json::from_str(&body).unwrap();
+                if seen["state"] == state {
+                    return seen;
+                }
+            }
+        };
+        timeout(PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| panic!("never {state}"))
+    }
+}
+
+fn hub(dir: &Path) -> Arc<Hub> {
+    std::fs::create_dir_all(dir.join("uploads")).unwrap();
+    Hub::load(Parts {
+        store: Store::open(dir).unwrap(),
+        limits: Limits::new(false),
+        turn: None,
+        public_url: "http://studio.example".into(),
+        uploads: dir.join("uploads"),
+        keep: Keep {
+            age: Duration::from_secs(60),
+            bytes: 1_000_000,
+        },
+        stop: CancellationToken::new(),
+    })
+    .unwrap()
+}
+
+impl FakeBox {
+    async fn send(&mut self, frame: &ToStudio) {
+        self.send_text(frame.encode()).await;
+    }
+
+    async fn send_text(&mut self, text: String) {
+        self.0.send(Text::Text(text.into())).await.unwrap();
+    }
+
+    async fn next(&mut self) -> ToBox {
+        loop {
+            let message = timeout(PATIENCE, self.0.next()).await.unwrap().unwrap().unwrap();
+            if let Text::Text(text) = message {
+                return ToBox::decode(&text).unwrap();
+            }
+        }
+    }
+
+    /// The refusal, if one comes, and the close frame's code.
+    async fn ending(&mut self) -> (Option<RefusalKind>, u16) {
+        let mut refusal = None;
+        loop {
+            match timeout(PATIENCE, self.0.next()).await.unwrap().unwrap().unwrap() {
+                Text::Text(text) => {
+                    if let Ok(ToBox::Error(error)) = ToBox::decode(&text) {
+                        refusal = Some(error.code);
+                    }
+                }
+                Text::Close(Some(Closed { code, .. })) => return (refusal, code.into()),
+                Text::Close(None) | Text::Binary(_) | Text::Ping(_) | Text::Pong(_) | Text::Frame(_) => {}
+            }
+        }
+    }
+}
+
+fn hello(token: &str, instance: u128) -> ToStudio {
+    ToStudio::Hello(Hello {
+        version: VERSION,
+        token: token.into(),
+        instance: BoxId::from_bits(instance),
+        build: "a test".into(),
+        capabilities: Capabilities::default(),
+    })
+}
+
+fn ready() -> ToStudio {
+    ToStudio::Heartbeat(Heartbeat {
+        state: BoxState::Ready,
+        reason: None,
+        streams: ["one", "two"]
+            .map(|name| StreamReport {
+                name: name.parse().unwrap(),
+                state: "live".into(),
+                verdict: "live".into(),
+                viewers: 0,
+            })
+            .to_vec(),
+        job: None,
+    })
+}
+
+#[tokio::test]
+async fn strangers_and_other_versions_are_sent_away_for_good() {
+    let studio = Studio::start().await;
+    let mut stranger = studio.connect().await;
+    stranger.send(&hello("bad", 1)).await;
+    assert_eq!(stranger.ending().await, (Some(RefusalKind::AuthFailed), close::REFUSED));
+
+    let mut newer = studio.connect().await;
+    newer
+        .send_text(hello("good", 1).encode().replace("\"version\":1", "\"version\":7"))
+        .await;
+    let ToBox::Error(refusal) = newer.next().await else {
+        panic!("no refusal")
+    };
+    assert_eq!(refusal.code, RefusalKind::Version);
+    assert!(
+        refusal.message.contains("version 1") && refusal.message.contains("version 7"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
+async fn second_box_with_the_same_instance_replaces_the_first() {
+    let studio = Studio::start().await;
+    let (mut first, session) = studio.welcomed().await;
+    let (mut second, same) = studio.welcomed().await;
+    assert_eq!(session, same);
+    assert_eq!(first.ending().await, (Some(RefusalKind::Replaced), close::REFUSED));
+    second.send(&ready()).await;
+    studio.until(session, "ready").await;
+    let mut other = studio.connect().await;
+    other.send(&hello("good", 2)).await;
+    let ToBox::Welcome(welcome) = other.next().await else {
+        panic!("no welcome")
+    };
+    assert_ne!(welcome.session, session);
+}
+
+#[tokio::test]
+async fn what_a_box_may_not_send_ends_its_link_with_a_reason_and_nothing_else() {
+    let studio = Studio::start().await;
+    let before_hello = [
+        (ready().encode(), close::OUT_OF_ORDER),
+        ("nonsense".into(), close::MALFORMED),
+        ("{}".into(), close::MALFORMED),
+    ];
+    for (text, code) in before_hello {
+        let mut fake = studio.connect().await;
+        fake.send_text(text).await;
+        assert_eq!(fake.ending().await, (None, code));
+    }
+    let after_welcome = [
+        (hello("good", 1).encode(), close::OUT_OF_ORDER),
+        (r#"{"type":"heartbeat","state":"splendid"}"#.into(), close::MALFORMED),
+        (r#"{"type":"accept","job":"../../etc"}"#.into(), close::MALFORMED),
+        (format!(r#"{{"type":"{}"}}"#, "x".repeat(MAX_FRAME)), close::TOO_LONG),
+    ];
+    for (text, code) in after_welcome {
+        let (mut fake, _) = studio.welcomed().await;
+        fake.send_text(text).await;
+        assert_eq!(fake.ending().await, (None, code));
+    }
+    let (mut fake, session) = studio.welcomed().await;
+    for harmless in [
+        r#"{"type":"teleport","now":true}"#.to_owned(),
+        ToStudio::RpcResponse(RpcResponse {
+            id: framebridge_studio_proto::RpcId(7),
+            status: 200,
+            headers: vec![],
+            data: Bytes64(vec![0; 10]),
+            end: false,
+        })
+        .encode(),
+        ToStudio::Complete {
+            job: JobId::from_bits(9),
+            result: framebridge_studio_proto::JobResult::Inline { value: Value::Null },
+        }
+        .encode(),
+        ready().encode(),
+    ] {
+        fake.send_text(harmless).await;
+    }
+    studio.until(session, "ready").await;
+}
+
+#[tokio::test]
+async fn session_says_what_is_true_over_losses_farewells_and_a_new_studio() {
+    let studio = Studio::start().await;
+    let (mut fake, session) = studio.welcomed().await;
+    studio.until(session, "starting").await;
+    fake.send(&ready()).await;
+    assert_eq!(studio.until(session, "ready").await["streams"][0]["name"], "one");
+    drop(fake);
+    let lost = studio.until(session, "degraded").await;
+    assert_eq!(lost["linked"], false);
+    let (status, problem) = studio.get(&format!("/s/{session}/api/v1/streams")).await;
+    assert!(status == 503 && problem.contains("link is down"), "{status} {problem}");
+
+    let (mut fake, _) = studio.welcomed().await;
+    let reason = "the supervisor is gone".to_owned();
+    let ending = Farewell::Failed;
+    fake.send(&ToStudio::Goodbye { ending, reason }).await;
+    studio.until(session, "failed").await;
+
+    let again = Studio::on(studio.dir).await;
+    let kept = again.until(session, "failed").await;
+    assert_eq!(kept["reason"], "the supervisor is gone");
+}
+
+#[tokio::test]
+async fn shares_open_what_they_were_made_for_until_they_end() {
+    let studio = Studio::start().await;
+    let (mut fake, session) = studio.welcomed().await;
+    fake.send(&ready()).await;
+    studio.until(session, "ready").await;
+    let stream = Some("two".parse().unwrap());
+    fake.send(&ToStudio::Share {
+        request: 5,
+        stream,
+        control: true,
+        expires_s: None,
+    })
+    .await;
+    let share = loop {
+        if let ToBox::Shared { request: 5, share, .. } = fake.next().await {
+            break share;
+        }
+    };
+    let (_, seen) = studio.get(&format!("/api/v1/sessions/{share}")).await;
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!(seen["streams"].as_array().unwrap().len(), 1);
+    let path = format!("/s/{share}/s/two");
+    let asking = studio.get(&path);
+    let answering = async {
+        let ToBox::RpcRequest(request) = fake.next().await else {
+            panic!("no request")
+        };
+        assert_eq!((request.path.as_str(), request.access.control), ("/s/two", true));
+        assert_eq!(
+            request.access.stream.as_ref().map(|stream| stream.as_str()),
+            Some("two")
+        );
+        fake.send(&ToStudio::RpcResponse(RpcResponse {
+            id: request.id,
+            status: 200,
+            headers: vec![
+                ("set-cookie".into(), "a=b".into()),
+                ("content-type".into(), "text/plain".into()),
+            ],
+            data: Bytes64(b"hello".to_vec()),
+            end: true,
+        }))
+        .await;
+    };
+    let ((status, body), ()) = tokio::join!(asking, answering);
+    assert_eq!(status, 200);
+    assert!(body.contains("hello") && !body.contains("a=b"));
+    fake.send(&ToStudio::Unshare {
+        request: 6,
+        share: None,
+    })
+    .await;
+    while fake.next().await != (ToBox::Unshared { request: 6, ended: 1 }) {}
+    assert_eq!(studio.get(&format!("/s/{share}/s/two")).await.0, 404);
+    assert!(studio.hub.session(session).is_some());
+}
