@@ -3,9 +3,10 @@
 use std::fmt;
 
 use anyhow::{Context as _, bail};
-use framebridge_ipc::{EncoderClient, Identity, RuntimeDir, SupervisorClient};
+use framebridge_ipc::{BridgeClient, EncoderClient, Identity, RuntimeDir, SupervisorClient};
 use framebridge_proto::{
     Role, StreamName,
+    bridge::{BridgeAnswer, BridgeRequest},
     encoder::{EncoderAnswer, EncoderRequest},
     status::Status,
     supervisor::{SupervisorAnswer, SupervisorRequest},
@@ -52,5 +53,14 @@ pub(crate) async fn encoder(stream: &StreamName, request: EncoderRequest) -> any
     let mut client = EncoderClient::connect(&dir, &Identity::new(Role::Operator), stream)
         .await
         .with_context(|| format!("the encoder of `{stream}` is not reachable"))?;
+    Ok(client.request(request).await?)
+}
+
+/// Asks the bridge one thing.
+pub(crate) async fn bridge(request: BridgeRequest) -> anyhow::Result<BridgeAnswer> {
+    let dir = RuntimeDir::resolve();
+    let mut client = BridgeClient::connect(&dir, &Identity::new(Role::Operator))
+        .await
+        .context("the bridge is not reachable")?;
     Ok(client.request(request).await?)
 }

@@ -43,6 +43,15 @@ pub(crate) enum Verb {
     Quality(Quality),
     /// Save a stream's latest picture
     Snapshot(Snapshot),
+    /// Make a public address at the studio, and print it
+    Share(Share),
+    /// End all public addresses that `share` made
+    Unshare,
+    /// What the studio has asked for
+    Jobs,
+    /// Steer the session with the studio
+    #[command(subcommand)]
+    Bridge(Bridge),
     /// Look for what keeps Framebridge from working on this machine
     Doctor(framebridge_daemon::Args),
     /// Check or print the configuration
@@ -106,6 +115,28 @@ pub(crate) struct Snapshot {
     pub(crate) output: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Share {
+    /// Only this stream
+    pub(crate) stream: Option<StreamName>,
+    /// End it after this long, e.g. 90s, 30m, 1h, 7d
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(crate) expires: Option<u64>,
+    /// Let its holder change things, too
+    #[arg(long)]
+    pub(crate) control: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bridge {
+    /// Take no jobs for now
+    Pause,
+    /// Take jobs again
+    Resume,
+    /// Leave the studio and connect anew
+    Reconnect,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     /// Say whether it is valid, and if not which key on which line is wrong
@@ -129,6 +160,18 @@ fn bits_per_second(text: &str) -> Result<u32, String> {
         .map_err(|_| format!("`{text}` is not a bitrate"))
 }
 
+/// Reads `90s`, `30m`, `1h`, `7d`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 24 * 3600)];
+    let found = units
+        .iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(*unit)?, factor)));
+    found
+        .and_then(|(number, factor)| number.parse::<u64>().ok()?.checked_mul(*factor))
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| format!("`{text}` is no span of time: use e.g. 90s, 30m, 1h or 7d"))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -138,6 +181,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_of_time_are_read_as_people_write_them() {
+        for (text, expected) in [("90s", 90), ("30m", 1800), ("1h", 3600), ("7d", 604_800)] {
+            assert_eq!(seconds(text), Ok(expected));
+        }
+        for text in ["", "1", "h", "-1h", "1.5h", "0s", "99999999999999999999d"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
     }
 
     #[test]

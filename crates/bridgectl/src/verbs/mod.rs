@@ -1,11 +1,14 @@
 //! One verb, one file.
 
+mod bridge;
 mod config;
 mod doctor;
 mod events;
+mod jobs;
 mod quality;
 mod restart;
 mod resume;
+mod share;
 mod snapshot;
 mod status;
 mod why;
@@ -22,6 +25,10 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Exit> {
         Verb::Resume { process } => resume::run(process).await,
         Verb::Quality(quality) => quality::run(&quality).await,
         Verb::Snapshot(snapshot) => snapshot::run(&snapshot).await,
+        Verb::Share(share) => share::run(share).await,
+        Verb::Unshare => share::end().await,
+        Verb::Jobs => jobs::run().await,
+        Verb::Bridge(asked) => bridge::run(asked).await,
         Verb::Doctor(args) => doctor::run(&args).await,
         Verb::Config(config) => config::run(&config),
     }

@@ -1,0 +1,74 @@
+//! `bridgectl share [STREAM] [--expires 1h] [--control]`, `bridgectl unshare`
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::bail;
+use framebridge_proto::bridge::{BridgeAnswer, BridgeRequest};
+use qrcodegen::{QrCode, QrCodeEcc};
+
+use crate::{ask, cli, exit::Exit};
+
+/// White modules around a QR code, as its standard asks for.
+const MARGIN: i32 = 2;
+
+pub(crate) async fn run(asked: cli::Share) -> anyhow::Result<Exit> {
+    let request = BridgeRequest::Share {
+        stream: asked.stream,
+        control: asked.control,
+        expires_s: asked.expires,
+    };
+    let BridgeAnswer::Shared { url } = ask::bridge(request).await? else {
+        bail!(ask::MISMATCH)
+    };
+    let mut out = io::stdout();
+    writeln!(out, "{url}")?;
+    if out.is_terminal()
+        && let Ok(code) = QrCode::encode_text(&url, QrCodeEcc::Low)
+    {
+        write!(out, "\n{}", draw(&code))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// `bridgectl unshare`
+pub(crate) async fn end() -> anyhow::Result<Exit> {
+    let BridgeAnswer::Unshared { ended } = ask::bridge(BridgeRequest::Unshare).await? else {
+        bail!(ask::MISMATCH)
+    };
+    let what = if ended == 1 { "address" } else { "addresses" };
+    writeln!(io::stdout(), "{ended} shared {what} ended")?;
+    Ok(Exit::Ok)
+}
+
+/// Two rows of modules per line of text, light ones drawn: terminals are mostly dark.
+fn draw(code: &QrCode) -> String {
+    let span = || -MARGIN..code.size() + MARGIN;
+    let light = |x, y| y < code.size() + MARGIN && !code.get_module(x, y);
+    let mut text = String::new();
+    for y in span().step_by(2) {
+        text.extend(span().map(|x| match (light(x, y), light(x, y + 1)) {
+            (true, true) => '█',
+            (true, false) => '▀',
+            (false, true) => '▄',
+            (false, false) => ' ',
+        }));
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drawing_is_square_with_a_light_margin() {
+        let code = QrCode::encode_text("https://studio.example/s/0123", QrCodeEcc::Low).unwrap();
+        let drawn = draw(&code);
+        let lines: Vec<&str> = drawn.lines().collect();
+        let width = usize::try_from(code.size() + 2 * MARGIN).unwrap();
+        assert!(lines.iter().all(|line| line.chars().count() == width));
+        assert_eq!(lines.len(), width.div_ceil(2));
+        assert!(lines[0].chars().all(|module| module == '█'), "{drawn}");
+    }
+}
