@@ -263,18 +263,20 @@ fn signaling_progress(slot: &Slot) -> Option<&SignalingProgress> {
 }
 
 fn bridge(slots: &[Slot]) -> BridgeStatus {
-    let report = slots
-        .iter()
-        .find(|slot| slot.role == Role::Bridge)
-        .and_then(|slot| slot.report.as_ref());
+    let slot = slots.iter().find(|slot| slot.role == Role::Bridge);
+    let report = slot.and_then(|slot| slot.report.as_ref());
     match report.map(|report| &report.progress) {
         Some(Progress::Bridge(BridgeProgress { state, reason })) => BridgeStatus {
             state: state.clone(),
             reason: reason.clone(),
         },
-        Some(Progress::Encoder(_) | Progress::Signaling(_)) | None => BridgeStatus {
-            state: "down".into(),
-            reason: Some("the bridge does not report".into()),
-        },
+        Some(Progress::Encoder(_) | Progress::Signaling(_)) | None => {
+            // Why it ended, where it did: a studio's refusal is read here.
+            let end = slot.and_then(|slot| slot.process.snapshot().last_end);
+            BridgeStatus {
+                state: "down".into(),
+                reason: Some(end.map_or_else(|| "the bridge does not report".into(), |end| end.to_string())),
+            }
+        }
     }
 }
