@@ -12,7 +12,7 @@ use framebridge_core::{
     SourceLife, StageWatch,
     source_life::{Config, Input, Output, State},
 };
-use framebridge_daemon::{Context, Exit, Tasks, heartbeats};
+use framebridge_daemon::{Context, Exit, Tasks, heartbeats, notify};
 use framebridge_ipc::{Identity, Incoming, Listener, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role, StreamName,
@@ -141,7 +141,9 @@ impl App {
             commands,
         };
         let mut demand = self.shared.broadcast.watch_demand();
+        let mut pulse = notify::Pulse::new();
         tracing::info!(source = %self.stream.source, "ready");
+        notify::ready();
         while !self.stop.is_cancelled() {
             let timeout = self.life.poll_timeout();
             // All arms are cancel-safe.
@@ -164,6 +166,7 @@ impl App {
                     _ = command.reply.send(self.on_request(command.request));
                 }
                 () = wait(timeout.map(|(due, _)| due)) => self.life.handle_timeout(Instant::now()),
+                () = pulse.beat() => {}
             }
             self.apply_outputs()?;
         }

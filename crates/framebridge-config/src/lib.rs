@@ -12,6 +12,8 @@ mod source;
 mod studio;
 
 pub use reader::{Entry, Problem};
-pub use settings::{ConfigError, EncoderChoice, Http, IceServer, Input, Log, Settings, Stream, Supervise, Webrtc};
+pub use settings::{
+    ConfigError, EncoderChoice, Http, IceServer, Input, Log, Manage, Settings, Stream, Supervise, Webrtc,
+};
 pub use source::{InvalidSource, Region, Source};
 pub use studio::Studio;

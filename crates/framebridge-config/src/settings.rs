@@ -117,9 +117,20 @@ pub enum EncoderChoice {
     V4l2m2m,
 }
 
+/// Who starts the processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manage {
+    /// The supervisor itself.
+    Spawn,
+    /// systemd, from their units; the supervisor judges and asks it over D-Bus.
+    Systemd,
+}
+
 /// `[supervisor]`; the numbers are the blueprint's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Supervise {
+    /// Who starts the processes.
+    pub manage: Manage,
     /// First wait before a restart; doubles with each failure.
     pub backoff: Duration,
     /// Longest wait before a restart.
@@ -503,6 +514,7 @@ fn supervise(reader: &mut Reader<'_>) -> Supervise {
     let probe_interval = millis("probe_interval_ms", seconds(1), 100..=60_000);
     let probe_timeout = millis("probe_timeout_ms", seconds(1), 100..=60_000);
     Supervise {
+        manage: reader.text("supervisor.manage", Manage::Spawn),
         backoff,
         backoff_cap,
         healthy_after,
@@ -523,6 +535,26 @@ fn log(reader: &mut Reader<'_>) -> Log {
     Log {
         json: reader.flag("log.json", false),
         filter: reader.text("log.filter", "info".to_owned()),
+    }
+}
+
+impl fmt::Display for Manage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Spawn => "spawn",
+            Self::Systemd => "systemd",
+        })
+    }
+}
+
+impl FromStr for Manage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Spawn, Self::Systemd]
+            .into_iter()
+            .find(|manage| manage.to_string() == text)
+            .ok_or_else(|| format!("`{text}` is no way to manage: use spawn or systemd"))
     }
 }
 

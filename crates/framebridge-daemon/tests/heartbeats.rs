@@ -19,20 +19,38 @@ async fn heartbeats_go_on_to_the_next_supervisor() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = RuntimeDir::at(dir.path());
     let tasks = Tasks::new(CancellationToken::new());
-    let progress = || Progress::Bridge(BridgeProgress { state: "disabled".into(), reason: None });
+    let progress = || {
+        Progress::Bridge(BridgeProgress {
+            state: "disabled".into(),
+            reason: None,
+        })
+    };
     let identity = Identity::new(Role::Bridge);
     tasks.spawn(heartbeats(runtime.clone(), identity.clone(), progress));
     let mut last = None;
     for _supervisor in 0..2 {
         let path = runtime.socket(Role::Supervisor, None);
         let supervisor = Identity::new(Role::Supervisor);
-        let listener = Listener::<ToSupervisor, FromSupervisor>::bind(&path, &supervisor).await.unwrap();
-        let mut link = timeout(BOUND, listener.accept()).await.unwrap().unwrap().handshake().await.unwrap();
+        let listener = Listener::<ToSupervisor, FromSupervisor>::bind(&path, &supervisor)
+            .await
+            .unwrap();
+        let mut link = timeout(BOUND, listener.accept())
+            .await
+            .unwrap()
+            .unwrap()
+            .handshake()
+            .await
+            .unwrap();
         assert_eq!(link.peer.instance, identity.instance);
         for _second in 0..2 {
             let message = timeout(BOUND, link.receiver.recv()).await.unwrap().unwrap();
-            let Some(ToSupervisor::Heartbeat(heartbeat)) = message else { panic!("a heartbeat") };
-            assert!(last.is_none_or(|last| heartbeat.sequence > last), "counted within one life of the process");
+            let Some(ToSupervisor::Heartbeat(heartbeat)) = message else {
+                panic!("a heartbeat")
+            };
+            assert!(
+                last.is_none_or(|last| heartbeat.sequence > last),
+                "counted within one life of the process"
+            );
             last = Some(heartbeat.sequence);
         }
     }
@@ -41,6 +59,12 @@ async fn heartbeats_go_on_to_the_next_supervisor() {
 
 #[test]
 fn arguments_are_passed_on_as_they_came() {
-    let args = Args { config: Some("/a b.toml".into()), streams: vec!["x=test:".into(), "y=file:/v".into()] };
-    assert_eq!(args.forward(), ["--config", "/a b.toml", "--stream", "x=test:", "--stream", "y=file:/v"]);
+    let args = Args {
+        config: Some("/a b.toml".into()),
+        streams: vec!["x=test:".into(), "y=file:/v".into()],
+    };
+    assert_eq!(
+        args.forward(),
+        ["--config", "/a b.toml", "--stream", "x=test:", "--stream", "y=file:/v"]
+    );
 }

@@ -5,7 +5,7 @@ use std::{os::fd::AsFd as _, sync::Arc, time::Duration};
 use anyhow::{Context as _, bail};
 use axum::http::HeaderValue;
 use framebridge_config::Webrtc;
-use framebridge_daemon::{Context, Exit, Tasks, heartbeats};
+use framebridge_daemon::{Context, Exit, Tasks, heartbeats, notify};
 use framebridge_ipc::{Identity, RuntimeDir};
 use framebridge_proto::{
     Role,
@@ -143,6 +143,8 @@ impl App {
     pub async fn run(mut self) -> anyhow::Result<()> {
         let mut samples = interval(SAMPLE_INTERVAL);
         samples.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut pulse = notify::Pulse::new();
+        notify::ready();
         let ended_by_itself = loop {
             // All arms are cancel-safe.
             tokio::select! {
@@ -152,6 +154,7 @@ impl App {
                     None => break true,
                 },
                 _ = samples.tick() => self.shared.sample(),
+                () = pulse.beat() => {}
             }
         };
         self.end().await;

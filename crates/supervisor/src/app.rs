@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use framebridge_config::Manage;
 use framebridge_core::{Exit, ExitStatus, Input, Output, State};
 use framebridge_daemon::{Context, Tasks, last_words, notify};
 use framebridge_ipc::{Identity, Keeper, Listener, Peer, RuntimeDir};
@@ -25,6 +26,7 @@ use tokio::{
 use crate::{
     child::{Child, Mark},
     journal::{Journal, Note},
+    ladder,
     launcher::Launcher,
     ledger::{Entry, Ledger},
     lock::Lock,
@@ -32,6 +34,7 @@ use crate::{
     probe::{self, Target},
     slot::{Slot, slots},
     status,
+    systemd::Systemd,
 };
 
 /// Events that wait for the loop; a full queue holds up the link or probe that fills it.
@@ -58,6 +61,8 @@ pub(crate) enum Event {
     },
     /// Signaling was asked over HTTP.
     Probed { pid: u32, answered: bool },
+    /// systemd has started the process of a slot, or said why not.
+    Started { index: usize, pid: Result<u32, String> },
 }
 
 /// A process ended: its slot, its pid, how.
@@ -68,12 +73,16 @@ type End = (usize, u32, ExitStatus);
 pub struct App {
     slots: Vec<Slot>,
     launcher: Launcher,
+    /// Where it starts the processes, and not we.
+    systemd: Option<Systemd>,
     ledger: Ledger,
     journal: Journal,
     keeper: Arc<Keeper>,
     stop_timeout: Duration,
     dir: RuntimeDir,
     exits: JoinSet<End>,
+    /// For the tasks around the loop.
+    told: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     probed: watch::Sender<Target>,
     started_at: Instant,
@@ -101,7 +110,15 @@ impl App {
         let keeper = Arc::new(Keeper::bind(&dir, &identity).await?);
         let (journal, writer) = Journal::open(dir.path());
         let launcher = Launcher::new(&dir, args.forward())?;
-        let (sender, events) = mpsc::channel(QUEUE);
+        let systemd = match settings.supervisor.manage {
+            Manage::Spawn => None,
+            Manage::Systemd => Some(
+                Systemd::connect(dir.path())
+                    .await
+                    .context("supervisor.manage = systemd")?,
+            ),
+        };
+        let (told, events) = mpsc::channel(QUEUE);
         let (probed, target) = watch::channel(None);
         let rules = &settings.supervisor;
         let kept = Arc::clone(&keeper);
@@ -109,21 +126,23 @@ impl App {
         tasks.spawn_graceful(writer.run());
         tasks.spawn(probe::watch(
             target,
-            sender.clone(),
+            told.clone(),
             rules.probe_interval,
             rules.probe_timeout,
         ));
-        tasks.spawn(peers::serve(listener, sender, tasks.clone()));
+        tasks.spawn(peers::serve(listener, told.clone(), tasks.clone()));
         let now = Instant::now();
         let mut app = Self {
             slots: slots(&settings, now, seeds(&identity)),
             launcher,
+            systemd,
             ledger: Ledger::of(dir.path()),
             journal,
             keeper,
             stop_timeout: rules.stop_timeout,
             dir,
             exits: JoinSet::new(),
+            told,
             events,
             probed,
             started_at: now,
@@ -134,7 +153,7 @@ impl App {
         Ok(app)
     }
 
-    /// Supervises until told to stop; then stops everything.
+    /// Supervises until told to stop; then stops everything, but for what is systemd's to stop.
     ///
     /// # Errors
     /// Something did not end in time.
@@ -142,12 +161,15 @@ impl App {
         notify::ready();
         let stop = self.tasks.stop().clone();
         let patience = self.stop_timeout.min(STOP_PATIENCE);
-        let mut stopping = false;
+        let (mut stopping, mut pulse) = (false, notify::Pulse::new());
         while !(stopping && self.slots.iter().all(|slot| slot.state() == State::Stopped)) {
             let timeout = self.next_timeout();
             // Every arm is cancel-safe.
             tokio::select! {
                 () = stop.cancelled(), if !stopping => {
+                    if self.systemd.is_some() {
+                        break;
+                    }
                     stopping = true;
                     self.each_slot(|slot, now| slot.process.handle(Input::Stop { patience }, now));
                 }
@@ -156,10 +178,13 @@ impl App {
                 () = sleep_until(timeout.into()) => {
                     self.each_slot(|slot, now| slot.process.handle(Input::Timeout, now));
                 }
+                () = pulse.beat() => {}
             }
-            notify::alive();
         }
-        self.clear_away();
+        if self.systemd.is_none() {
+            self.clear_away();
+        }
+        self.journal.close();
         ensure!(
             self.tasks.end(TASKS_LIMIT).await,
             "a task did not end within {} ms",
@@ -177,7 +202,6 @@ impl App {
         }
         last_words::clear(&self.dir);
         self.ledger.close();
-        self.journal.close();
     }
 
     fn next_timeout(&self) -> Instant {
@@ -220,6 +244,7 @@ impl App {
                 // Whoever asked may be gone by now.
                 _ = answer.send(self.on_request(request));
             }
+            Event::Started { index, pid } => self.on_started(index, pid),
             Event::Probed { pid, answered } => {
                 if let Some(index) = self.living(pid) {
                     let now = Instant::now();
@@ -250,6 +275,10 @@ impl App {
     /// place it is for if nothing lives there; two of one kind are one too many.
     fn welcome(&mut self, peer: &Peer, progress: &Progress, now: Instant) -> Option<usize> {
         let index = self.slots.iter().position(|slot| slot.is_for(peer.role, progress))?;
+        if self.systemd.is_some() && self.slots[index].state() == State::Starting {
+            // systemd is about to name it to us; it reports again.
+            return None;
+        }
         let stranger = Mark::of(peer.pid).and_then(Child::adopt)?;
         let name = &self.slots[index].name;
         if self.slots[index].child.is_some() {
@@ -259,6 +288,22 @@ impl App {
         }
         self.adopt(index, stranger, now);
         Some(index)
+    }
+
+    fn on_started(&mut self, index: usize, pid: Result<u32, String>) {
+        let now = Instant::now();
+        let found = pid.and_then(|pid| {
+            let child = Mark::of(pid).and_then(Child::adopt);
+            child.ok_or_else(|| format!("pid {pid} was gone at once"))
+        });
+        let outcome = match found {
+            Ok(child) => Input::Spawned {
+                pid: self.occupy(index, child, now),
+            },
+            Err(reason) => Input::SpawnFailed { reason },
+        };
+        self.slots[index].process.handle(outcome, now);
+        self.settle(index, now);
     }
 
     fn on_request(&mut self, request: SupervisorRequest) -> Answer {
@@ -356,6 +401,7 @@ impl App {
                     if transition.to == State::Parked {
                         // Nobody will take its connections up soon: those at the other end may know.
                         self.keeper.forget(self.slots[index].role);
+                        self.leave_alone(index);
                     }
                 }
             }
@@ -379,6 +425,22 @@ impl App {
 
     fn apply_spawn(&mut self, index: usize, now: Instant) {
         let slot = &mut self.slots[index];
+        if let Some(systemd) = self.systemd.clone() {
+            let (role, stream, told) = (slot.role, slot.stream_name().cloned(), self.told.clone());
+            let overrides = stream
+                .as_ref()
+                .map(|stream| ladder::overrides(stream, slot.given_up()))
+                .unwrap_or_default();
+            self.tasks.spawn(async move {
+                let pid = systemd
+                    .start(role, stream, overrides)
+                    .await
+                    .map_err(|error| format!("{error:#}"));
+                // The loop that is gone wants nothing any more.
+                _ = told.send(Event::Started { index, pid }).await;
+            });
+            return;
+        }
         match self.launcher.start(slot.role, slot.stream_name(), slot.given_up()) {
             Ok(child) => {
                 let pid = self.occupy(index, child, now);
@@ -390,6 +452,19 @@ impl App {
                 },
                 now,
             ),
+        }
+    }
+
+    /// Keeps systemd from starting by itself what is parked.
+    fn leave_alone(&self, index: usize) {
+        if let Some(systemd) = self.systemd.clone() {
+            let slot = &self.slots[index];
+            let (role, stream) = (slot.role, slot.stream_name().cloned());
+            self.tasks.spawn(async move {
+                if let Err(error) = systemd.stop(role, stream).await {
+                    tracing::warn!("{error:#}");
+                }
+            });
         }
     }
 

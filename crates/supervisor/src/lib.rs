@@ -17,6 +17,7 @@ mod peers;
 mod probe;
 mod slot;
 mod status;
+mod systemd;
 
 pub use app::App;
 pub use cli::Cli;

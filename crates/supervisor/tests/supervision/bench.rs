@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -32,6 +32,8 @@ pub(crate) struct Bench {
     scratch: TempDir,
     supervisor: Option<Child>,
     piped: bool,
+    /// The system's D-Bus, if it has one.
+    bus: Option<String>,
 }
 
 impl Bench {
@@ -50,12 +52,14 @@ impl Bench {
         bench
     }
 
-    fn prepare(config: &str) -> Self {
+    /// One whose supervisor is still to be started.
+    pub(crate) fn prepare(config: &str) -> Self {
         let scratch = tempfile::tempdir().expect("a directory");
         let bench = Self {
             scratch,
             supervisor: None,
             piped: false,
+            bus: None,
         };
         let this = env::current_exe().expect("this test");
         for dir in ["bin", "parts"] {
@@ -81,6 +85,16 @@ impl Bench {
         self.scratch.path().join(name)
     }
 
+    /// Where the cast, its parts and the runtime directory are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Tells the supervisor that is started next which system bus there is.
+    pub(crate) fn on_bus(&mut self, address: String) {
+        self.bus = Some(address);
+    }
+
     pub(crate) fn runtime_dir(&self) -> PathBuf {
         self.path("run")
     }
@@ -100,7 +114,8 @@ impl Bench {
             .env("FRAMEBRIDGE_RUNTIME_DIR", self.runtime_dir())
             .env("FRAMEBRIDGE_BIN_DIR", self.path("bin"))
             .env("FAKE_PARTS", self.path("parts"))
-            .env_remove("STATE_DIRECTORY");
+            .env_remove("STATE_DIRECTORY")
+            .envs(self.bus.iter().map(|address| ("DBUS_SYSTEM_BUS_ADDRESS", address)));
         command
     }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod child;
+mod systemd;
 
 use std::{fs, time::Duration};
 

@@ -1,0 +1,73 @@
+//! The systemd units, judged by systemd's own tools.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// systemd's scale runs from 0 (locked up) to 10 (bare); 3.0 is allowed, in tenths.
+const HIGHEST_EXPOSURE: &str = "--threshold=30";
+
+/// A copy of the units whose programs exist, because `verify` looks for them.
+fn installed(dir: &Path) -> Vec<PathBuf> {
+    let programs = dir.join("programs");
+    fs::create_dir(&programs).unwrap();
+    for program in ["supervisor", "signaling", "bridge", "encoder"] {
+        symlink("/bin/true", programs.join(program)).unwrap();
+    }
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    let mut copies = Vec::new();
+    for entry in fs::read_dir(units).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let is_unit = path
+            .extension()
+            .is_some_and(|kind| kind == "service" || kind == "target");
+        if is_unit {
+            let text = fs::read_to_string(&path).unwrap();
+            let copy = dir.join(&name);
+            fs::write(&copy, text.replace("/usr/lib/framebridge", programs.to_str().unwrap())).unwrap();
+            copies.push(copy);
+        }
+    }
+    assert_eq!(copies.len(), 5, "four processes and the target: {copies:?}");
+    copies
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test runs systemd's tools")]
+fn analyze(arguments: &[&str], unit: &Path) -> Output {
+    let output = Command::new("systemd-analyze").args(arguments).arg(unit).output();
+    output.expect("systemd-analyze, from the package systemd")
+}
+
+/// A template is verified as one of its instances.
+fn instance(unit: &Path) -> PathBuf {
+    PathBuf::from(unit.to_str().unwrap().replace("@.service", "@test.service"))
+}
+
+#[test]
+fn every_unit_is_well_formed() {
+    let dir = tempfile::tempdir().unwrap();
+    for unit in installed(dir.path()) {
+        let output = analyze(&["verify", "--man=no"], &instance(&unit));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && !said.contains("framebridge"),
+            "{}: {said}",
+            unit.display()
+        );
+    }
+}
+
+#[test]
+fn every_service_is_confined() {
+    let dir = tempfile::tempdir().unwrap();
+    for unit in installed(dir.path()) {
+        if unit.extension().is_some_and(|kind| kind == "service") {
+            let output = analyze(&["security", "--offline=yes", "--no-pager", HIGHEST_EXPOSURE], &unit);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+}

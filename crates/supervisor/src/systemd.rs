@@ -1,0 +1,131 @@
+//! Processes by way of systemd, for production: it starts them from their units, we judge them.
+//!
+//! systemd restarts by itself what ends, so asking it to start what runs already is no fault. What only we can see, a
+//! wedge, we end; what we park, we have systemd stop.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use framebridge_proto::{Role, StreamName, process_name};
+use tokio::time::{sleep, timeout};
+use zbus::{Connection, zvariant::OwnedObjectPath};
+
+use crate::ladder::Overrides;
+
+/// systemd answers once a unit's job is queued; its process is there some time after.
+const START_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often systemd is asked for a unit's process meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Replace a job of the same unit that is queued: the newest wish counts.
+const MODE: &str = "replace";
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1",
+    gen_blocking = false
+)]
+trait Manager {
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+}
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Service",
+    default_service = "org.freedesktop.systemd1",
+    gen_blocking = false
+)]
+trait Service {
+    #[zbus(property(emits_changed_signal = "false"), name = "MainPID")]
+    fn main_pid(&self) -> zbus::Result<u32>;
+}
+
+/// systemd, as far as we need it.
+#[derive(Debug, Clone)]
+pub(crate) struct Systemd {
+    connection: Connection,
+    runtime_dir: PathBuf,
+}
+
+impl Systemd {
+    /// Connects to the system's bus.
+    pub(crate) async fn connect(runtime_dir: &Path) -> anyhow::Result<Self> {
+        let connection = Connection::system().await.context("connecting to the system's D-Bus")?;
+        Ok(Self {
+            connection,
+            runtime_dir: runtime_dir.to_owned(),
+        })
+    }
+
+    /// Has a process running, differently from what was configured where `overrides` say so, and tells its pid.
+    pub(crate) async fn start(
+        &self,
+        role: Role,
+        stream: Option<StreamName>,
+        overrides: Overrides,
+    ) -> anyhow::Result<u32> {
+        let unit = unit(role, stream.as_ref());
+        if let Some(stream) = &stream {
+            self.override_next_start(stream, &overrides)
+                .with_context(|| format!("telling {unit} what to do without"))?;
+        }
+        let started = async {
+            let manager = ManagerProxy::new(&self.connection).await?;
+            manager.start_unit(&unit, MODE).await?;
+            let path = manager.load_unit(&unit).await?;
+            let service = ServiceProxy::builder(&self.connection).path(path)?.build().await?;
+            loop {
+                match service.main_pid().await? {
+                    0 => sleep(LOOK_AGAIN).await,
+                    pid => return zbus::Result::Ok(pid),
+                }
+            }
+        };
+        match timeout(START_LIMIT, started).await {
+            Ok(pid) => pid.with_context(|| format!("systemd did not start {unit}")),
+            Err(_elapsed) => bail!("{unit} had no process after {} s", START_LIMIT.as_secs()),
+        }
+    }
+
+    /// Has systemd leave a process alone.
+    pub(crate) async fn stop(&self, role: Role, stream: Option<StreamName>) -> anyhow::Result<()> {
+        let unit = unit(role, stream.as_ref());
+        let stopped = async { ManagerProxy::new(&self.connection).await?.stop_unit(&unit, MODE).await };
+        match timeout(START_LIMIT, stopped).await {
+            Ok(stopped) => stopped
+                .map(drop)
+                .with_context(|| format!("systemd did not stop {unit}")),
+            Err(_elapsed) => bail!("systemd did not stop {unit} within {} s", START_LIMIT.as_secs()),
+        }
+    }
+
+    /// Writes what the encoder's unit reads at its next start.
+    fn override_next_start(&self, stream: &StreamName, overrides: &Overrides) -> io::Result<()> {
+        let arguments: Vec<_> = overrides
+            .arguments
+            .iter()
+            .map(|argument| argument.to_string_lossy())
+            .collect();
+        let mut text = format!("FRAMEBRIDGE_ENCODER_ARGUMENTS={}\n", arguments.join(" "));
+        for (name, value) in &overrides.environment {
+            text.push_str(&format!("{name}={value}\n"));
+        }
+        let name = format!("{}.environment", process_name(Role::Encoder, Some(stream)));
+        fs::write(self.runtime_dir.join(name), text)
+    }
+}
+
+/// The unit of a process: `framebridge-signaling.service`, `framebridge-encoder@test.service`.
+fn unit(role: Role, stream: Option<&StreamName>) -> String {
+    match stream {
+        Some(stream) => format!("framebridge-{role}@{stream}.service"),
+        None => format!("framebridge-{role}.service"),
+    }
+}

@@ -1,0 +1,231 @@
+//! The supervisor under systemd: a small stand-in for `org.freedesktop.systemd1` on a bus of its own, with real processes.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
+
+use framebridge_proto::supervisor::SupervisorRequest;
+use rustix::process::Signal;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    task::JoinSet,
+};
+use zbus::{Connection, connection, fdo, interface, object_server::ObjectServer, zvariant::OwnedObjectPath};
+
+use crate::bench::{self, Bench};
+
+const MANAGER: &str = "/org/freedesktop/systemd1";
+const CONFIG: &str = "[supervisor]\nmanage = \"systemd\"\n";
+
+/// What the stand-in knows: unit by unit, its process and how often it was told to stop.
+#[derive(Default)]
+struct Units {
+    pids: BTreeMap<String, u32>,
+    stopped: Vec<String>,
+    tasks: JoinSet<()>,
+}
+
+type Shared = Arc<Mutex<Units>>;
+
+/// Starts units as systemd does with `Restart=always`: again whenever they end, unless told to stop.
+struct Manager {
+    units: Shared,
+    bench: PathBuf,
+}
+
+struct Service {
+    unit: String,
+    units: Shared,
+}
+
+#[interface(name = "org.freedesktop.systemd1.Service")]
+impl Service {
+    #[zbus(property, name = "MainPID")]
+    fn main_pid(&self) -> u32 {
+        self.units.lock().unwrap().pids.get(&self.unit).copied().unwrap_or(0)
+    }
+}
+
+#[interface(name = "org.freedesktop.systemd1.Manager")]
+impl Manager {
+    fn start_unit(&self, name: &str, mode: &str) -> fdo::Result<OwnedObjectPath> {
+        assert_eq!(mode, "replace");
+        if !self.units.lock().unwrap().pids.contains_key(name) {
+            let child =
+                spawn(&self.bench, name).ok_or_else(|| fdo::Error::Failed(format!("Unit {name} not found.")))?;
+            let mut units = self.units.lock().unwrap();
+            units.stopped.retain(|stopped| stopped != name);
+            units.pids.insert(name.to_owned(), child.id().unwrap());
+            let keep = keep_running(child, self.bench.clone(), name.to_owned(), Arc::clone(&self.units));
+            units.tasks.spawn(keep);
+        }
+        Ok(path("job"))
+    }
+
+    fn stop_unit(&self, name: &str, _mode: &str) -> OwnedObjectPath {
+        let mut units = self.units.lock().unwrap();
+        units.stopped.push(name.to_owned());
+        if let Some(pid) = units.pids.get(name) {
+            bench::signal(*pid, Signal::TERM);
+        }
+        path("job")
+    }
+
+    async fn load_unit(&self, name: String, #[zbus(object_server)] server: &ObjectServer) -> OwnedObjectPath {
+        let at = path(&name);
+        let service = Service {
+            unit: name,
+            units: Arc::clone(&self.units),
+        };
+        // It is there already from the second time on.
+        server.at(&at, service).await.unwrap();
+        at
+    }
+}
+
+async fn keep_running(mut child: Child, bench: PathBuf, unit: String, units: Shared) {
+    loop {
+        child.wait().await.unwrap();
+        let mut known = units.lock().unwrap();
+        known.pids.remove(&unit);
+        if known.stopped.contains(&unit) {
+            return;
+        }
+        child = spawn(&bench, &unit).unwrap();
+        known.pids.insert(unit.clone(), child.id().unwrap());
+    }
+}
+
+fn path(name: &str) -> OwnedObjectPath {
+    let escaped: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect();
+    format!("{MANAGER}/unit/{escaped}").try_into().unwrap()
+}
+
+/// The process of a unit: the bench's scripts play the daemons.
+fn spawn(bench: &Path, unit: &str) -> Option<Child> {
+    let name = unit.strip_prefix("framebridge-")?.strip_suffix(".service")?;
+    let (role, stream) = name
+        .split_once('@')
+        .map_or((name, None), |(role, stream)| (role, Some(stream)));
+    #[expect(clippy::disallowed_methods, reason = "this is systemd here")]
+    let mut command = Command::new(bench.join("bin").join(role));
+    command
+        .args(stream)
+        .env("FRAMEBRIDGE_RUNTIME_DIR", bench.join("run"))
+        .env("FAKE_PARTS", bench.join("parts"))
+        .process_group(0)
+        .kill_on_drop(true);
+    command.spawn().ok()
+}
+
+/// A bus of its own with the stand-in on it, and a supervisor that is told of it.
+struct Stage {
+    bench: Bench,
+    units: Shared,
+    _connection: Connection,
+    _bus: Child,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let mut bench = Bench::prepare(CONFIG);
+        #[expect(clippy::disallowed_methods, reason = "tests start what they test against")]
+        let mut bus = Command::new("dbus-daemon")
+            .args(["--session", "--nofork", "--nopidfile", "--print-address"])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("dbus-daemon, from the package dbus");
+        let mut address = BufReader::new(bus.stdout.take().unwrap()).lines();
+        let address = address.next_line().await.unwrap().unwrap();
+        let units = Shared::default();
+        let manager = Manager {
+            units: Arc::clone(&units),
+            bench: bench.directory().to_owned(),
+        };
+        let connection = connection::Builder::address(address.as_str())
+            .unwrap()
+            .name("org.freedesktop.systemd1")
+            .unwrap()
+            .serve_at(MANAGER, manager)
+            .unwrap()
+            .build()
+            .await
+            .unwrap();
+        bench.on_bus(address);
+        bench.start_supervisor();
+        Self {
+            bench,
+            units,
+            _connection: connection,
+            _bus: bus,
+        }
+    }
+
+    fn pid(&self, unit: &str) -> Option<u32> {
+        self.units.lock().unwrap().pids.get(unit).copied()
+    }
+}
+
+#[tokio::test]
+async fn systemd_starts_and_restarts_what_the_supervisor_judges() {
+    let mut stage = Stage::set().await;
+    let status = stage.bench.healthy().await;
+    for (row, unit) in [
+        ("signaling", "framebridge-signaling.service"),
+        ("encoder-test", "framebridge-encoder@test.service"),
+        ("bridge", "framebridge-bridge.service"),
+    ] {
+        let pid = bench::row(&status, row).pid;
+        assert_eq!(pid, stage.pid(unit), "{row} is systemd's own");
+    }
+    let killed = bench::row(&status, "encoder-test").pid.unwrap();
+    bench::signal(killed, Signal::KILL);
+    let status = stage
+        .bench
+        .until("the encoder is back", |status| {
+            bench::row(status, "encoder-test").restarts == 1
+        })
+        .await;
+    let row = bench::row(&status, "encoder-test");
+    assert_eq!(row.pid, stage.pid("framebridge-encoder@test.service"));
+    stage.bench.healthy().await;
+
+    let living = stage.pid("framebridge-signaling.service").unwrap();
+    stage.bench.stop().await;
+    assert!(bench::is_alive(living), "what systemd has started, systemd stops");
+}
+
+#[tokio::test]
+async fn parked_process_is_not_started_by_systemd_either() {
+    let stage = Stage::set().await;
+    stage.bench.healthy().await;
+    stage
+        .bench
+        .play("bridge", "exit 78 framebridge.toml:3: studio.url")
+        .await;
+    stage
+        .bench
+        .until("a park", |status| bench::row(status, "bridge").state == "parked")
+        .await;
+    bench::wait("systemd to leave it alone", || {
+        stage.pid("framebridge-bridge.service").is_none()
+    })
+    .await;
+
+    stage.bench.set("bridge", "well");
+    let process = "bridge".to_owned();
+    stage
+        .bench
+        .ask(SupervisorRequest::Resume { process })
+        .await
+        .expect("resumed");
+    stage.bench.healthy().await;
+}
