@@ -9,11 +9,11 @@
 mod reader;
 mod settings;
 mod source;
+mod streams;
 mod studio;
 
 pub use reader::{Entry, Problem};
-pub use settings::{
-    ConfigError, EncoderChoice, Http, IceServer, Input, Log, Manage, Settings, Stream, Supervise, Webrtc,
-};
+pub use settings::{ConfigError, Http, IceServer, Input, Log, Manage, Settings, Supervise, Webrtc};
 pub use source::{InvalidSource, Region, Source};
+pub use streams::{EncoderChoice, Stream};
 pub use studio::Studio;

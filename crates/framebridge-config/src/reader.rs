@@ -200,13 +200,13 @@ impl<'a> Reader<'a> {
         self.find(key).is_some()
     }
 
-    /// Notes a setting that came by a flag.
-    pub(crate) fn flagged(&mut self, flag: &str, key: String, value: &impl Display) {
+    /// Notes a setting that came neither by the file nor by the environment.
+    pub(crate) fn given(&mut self, origin: &str, key: String, value: &impl Display) {
         self.read.insert(key.clone());
         self.entries.push(Entry {
             key,
             value: quoted(value),
-            origin: flag.to_owned(),
+            origin: origin.to_owned(),
         });
     }
 

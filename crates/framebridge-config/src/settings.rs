@@ -10,12 +10,11 @@ use std::{
     time::Duration,
 };
 
-use framebridge_proto::{StreamName, encoder::Quality};
 use toml::de::DeTable;
 
 use crate::{
     reader::{Entry, Outcome, Problem, Reader},
-    source::Source,
+    streams::{self, Stream},
     studio::{self, Studio},
 };
 
@@ -81,40 +80,6 @@ pub struct IceServer {
     pub username: Option<String>,
     /// For TURN.
     pub credential: Option<String>,
-}
-
-/// `[streams.NAME]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stream {
-    /// Its name, the `NAME` above.
-    pub name: StreamName,
-    /// Where its pictures come from.
-    pub source: Source,
-    /// What encodes them.
-    pub encoder: EncoderChoice,
-    /// How they are encoded.
-    pub quality: Quality,
-    /// How long the source stays open after the last subscriber left.
-    pub linger: Duration,
-    /// No picture for this long from an open source is a stall.
-    pub stall_timeout: Duration,
-}
-
-/// Which H.264 encoder to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EncoderChoice {
-    /// The first hardware encoder that really opens, else software.
-    Auto,
-    /// x264.
-    Software,
-    /// NVIDIA.
-    Nvenc,
-    /// VA-API.
-    Vaapi,
-    /// Intel Quick Sync.
-    Qsv,
-    /// V4L2 memory-to-memory, as on a Raspberry Pi.
-    V4l2m2m,
 }
 
 /// Who starts the processes.
@@ -255,7 +220,7 @@ impl Settings {
         let mut settings = Self {
             http: http(&mut reader),
             webrtc: webrtc(&mut reader),
-            streams: streams(&mut reader, input.streams),
+            streams: streams::streams(&mut reader, input.streams),
             supervisor: supervise(&mut reader),
             studio: studio::read(&mut reader),
             log: log(&mut reader),
@@ -311,7 +276,7 @@ fn heading(section: &str) -> String {
 const ICE_SERVERS: &str = "webrtc.ice_servers";
 
 /// Any span from nothing to an hour.
-const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
+pub(crate) const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
 
 fn http(reader: &mut Reader<'_>) -> Http {
     Http {
@@ -380,127 +345,6 @@ fn ice_urls(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
     urls
 }
 
-/// The streams of the file, then those of `--stream`, which wins; with neither, the built-in `test`.
-fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> {
-    let video = stream_defaults(reader);
-    let mut streams = BTreeMap::new();
-    let mut sources = BTreeMap::new();
-    for flag in flags {
-        match stream_flag(flag) {
-            Ok((name, source)) => {
-                sources.insert(name, source);
-            }
-            Err(message) => reader.flag_problem("--stream", flag, message),
-        }
-    }
-    for text in reader.children("streams") {
-        match text.parse::<StreamName>() {
-            Ok(name) => {
-                let source = match sources.remove(&name) {
-                    Some(source) => {
-                        reader.flagged("--stream", format!("streams.{name}.source"), &source);
-                        source
-                    }
-                    None => file_source(reader, &name),
-                };
-                streams.insert(name.clone(), stream(reader, name, source, &video));
-            }
-            Err(error) => reader.problem(&format!("streams.{text}"), error.to_string()),
-        }
-    }
-    if streams.is_empty() && sources.is_empty() && flags.is_empty() && reader.children("streams").is_empty() {
-        let name: StreamName = StreamName::from_str("test").expect("a valid name");
-        streams.insert(name.clone(), stream(reader, name, Source::Test, &video));
-    }
-    for (name, source) in sources {
-        reader.flagged("--stream", format!("streams.{name}.source"), &source);
-        streams.insert(name.clone(), stream(reader, name, source, &video));
-    }
-    streams.into_values().collect()
-}
-
-/// `NAME=SOURCE`
-fn stream_flag(flag: &str) -> Result<(StreamName, Source), String> {
-    let (name, source) = flag
-        .split_once('=')
-        .ok_or("use NAME=SOURCE, e.g. door=rtsp://camera/stream")?;
-    Ok((
-        name.parse()
-            .map_err(|error: framebridge_proto::InvalidStreamName| error.to_string())?,
-        source
-            .parse()
-            .map_err(|error: crate::InvalidSource| error.to_string())?,
-    ))
-}
-
-fn file_source(reader: &mut Reader<'_>, name: &StreamName) -> Source {
-    let key = format!("streams.{name}.source");
-    let source = reader.text(&key, Source::Test);
-    if !reader.has(&key) {
-        reader.problem(&key, "a stream needs a source, e.g. source = \"rtsp://camera/stream\"");
-    }
-    source
-}
-
-/// What a stream has that says nothing of its own: `[video]`.
-struct StreamDefaults {
-    encoder: EncoderChoice,
-    quality: Quality,
-    linger: Duration,
-    stall_timeout: Duration,
-}
-
-/// The blueprint's 1280 longest edge, 30 fps, `balanced`: 2.5 Mb/s carries 720p30 of a desktop without visible blocks.
-const BUILT_IN: StreamDefaults = StreamDefaults {
-    encoder: EncoderChoice::Auto,
-    quality: Quality {
-        bitrate: 2_500_000,
-        fps: 30,
-        longest_edge: 1280,
-    },
-    linger: Duration::from_secs(5),
-    stall_timeout: Duration::from_secs(2),
-};
-
-fn stream_defaults(reader: &mut Reader<'_>) -> StreamDefaults {
-    video(reader, "video", &BUILT_IN)
-}
-
-fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &StreamDefaults) -> Stream {
-    let StreamDefaults {
-        encoder,
-        quality,
-        linger,
-        stall_timeout,
-    } = video(reader, &format!("streams.{name}"), defaults);
-    Stream {
-        name,
-        source,
-        encoder,
-        quality,
-        linger,
-        stall_timeout,
-    }
-}
-
-fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> StreamDefaults {
-    let key = |name: &str| format!("{section}.{name}");
-    StreamDefaults {
-        encoder: reader.text(&key("encoder"), defaults.encoder),
-        quality: Quality {
-            bitrate: reader.number(&key("bitrate"), defaults.quality.bitrate, Quality::BITRATE),
-            fps: reader.number(&key("fps"), defaults.quality.fps, Quality::FPS),
-            longest_edge: reader.number(
-                &key("longest_edge"),
-                defaults.quality.longest_edge,
-                Quality::LONGEST_EDGE,
-            ),
-        },
-        linger: reader.millis(&key("linger_ms"), defaults.linger, UP_TO_AN_HOUR),
-        stall_timeout: reader.millis(&key("stall_timeout_ms"), defaults.stall_timeout, 500..=60_000),
-    }
-}
-
 fn supervise(reader: &mut Reader<'_>) -> Supervise {
     let seconds = Duration::from_secs;
     let mut millis = |name: &str, default, range| reader.millis(&format!("supervisor.{name}"), default, range);
@@ -555,40 +399,6 @@ impl FromStr for Manage {
             .into_iter()
             .find(|manage| manage.to_string() == text)
             .ok_or_else(|| format!("`{text}` is no way to manage: use spawn or systemd"))
-    }
-}
-
-impl EncoderChoice {
-    const ALL: [(Self, &'static str); 6] = [
-        (Self::Auto, "auto"),
-        (Self::Software, "software"),
-        (Self::Nvenc, "nvenc"),
-        (Self::Vaapi, "vaapi"),
-        (Self::Qsv, "qsv"),
-        (Self::V4l2m2m, "v4l2m2m"),
-    ];
-}
-
-impl fmt::Display for EncoderChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            Self::ALL
-                .iter()
-                .find(|(choice, _)| choice == self)
-                .map_or("auto", |(_, name)| name),
-        )
-    }
-}
-
-impl FromStr for EncoderChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let names = || Self::ALL.map(|(_, name)| name).join(", ");
-        Self::ALL
-            .iter()
-            .find_map(|&(choice, name)| (name == text).then_some(choice))
-            .ok_or_else(|| format!("`{text}` is no encoder: use one of {}", names()))
     }
 }
 

@@ -31,6 +31,12 @@ fn nothing_configured_is_one_test_stream_on_loopback() {
     assert_eq!((stream.name.as_str(), &stream.source), ("test", &Source::Test));
     assert_eq!((stream.quality.fps, stream.quality.longest_edge), (30, 1280));
     assert!(settings.studio.is_none() && settings.warnings.is_empty());
+    let printed = settings.to_toml();
+    assert_eq!(
+        parse(&printed).unwrap().streams,
+        settings.streams,
+        "it reads back the same:\n{printed}"
+    );
 }
 
 #[test]
