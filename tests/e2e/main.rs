@@ -12,3 +12,4 @@ mod operator;
 mod playback;
 mod recovery;
 mod sdp;
+mod studio;

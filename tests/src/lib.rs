@@ -13,6 +13,7 @@ pub mod http;
 pub mod process;
 pub mod python;
 pub mod sample;
+pub mod studio;
 pub mod subscriber;
 pub mod system;
 pub mod wait;

@@ -1,0 +1,245 @@
+//! A box behind a NAT: watched, steered and told the truth about through a studio.
+
+use std::{
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use framebridge_tests::{
+    browser::{Browser, Page},
+    http::Request,
+    process::{footprint, signal},
+    studio::{Address, Studio},
+    system::System,
+    wait::{self, PATIENCE},
+};
+use rustix::process::Signal;
+
+/// A studio, a box that is registered there, and the box's public address.
+fn box_at_a_studio(further: &str) -> (Studio, System, Address) {
+    let studio = Studio::start().unwrap();
+    let settings = studio.settings("box").unwrap();
+    let system = System::start_with(&[("test", "test:")], &format!("{settings}{further}")).unwrap();
+    let address = studio.address_of(&system).unwrap();
+    address.until("ready", PATIENCE).unwrap();
+    (studio, system, address)
+}
+
+fn watch(address: &Address) -> Page {
+    // The session's own address leads to its only stream.
+    let page = Browser::start().unwrap().open(&address.url("")).unwrap();
+    page.until_live().unwrap();
+    page
+}
+
+fn assert_live_again(page: &Page) {
+    page.until_shows_later_than(SystemTime::now()).unwrap();
+    page.until_live().unwrap();
+}
+
+#[test]
+fn public_address_is_live_and_stays_so_whatever_dies() {
+    let (mut studio, system, address) = box_at_a_studio("");
+    let page = watch(&address);
+    let sessions = page.sessions().unwrap();
+    assert!(sessions[0].contains(&address.id), "{sessions:?}");
+
+    // The bridge carries no media: its death costs no picture.
+    system.kill_and_await("bridge").unwrap();
+    let rate = page.rate(5).unwrap();
+    assert!(rate >= 25.0, "{rate:.1} pictures a second after the bridge's death");
+    address.until("ready", PATIENCE).unwrap();
+    assert_eq!(page.sessions().unwrap(), sessions);
+    assert_eq!(studio.address_of(&system).unwrap(), address);
+
+    studio.kill().unwrap();
+    let rate = page.rate(3).unwrap();
+    assert!(rate >= 25.0, "{rate:.1} pictures a second without the studio");
+    studio.start_again().unwrap();
+    address.until("ready", PATIENCE).unwrap();
+    assert_eq!(studio.address_of(&system).unwrap(), address);
+
+    for process in ["encoder-test", "signaling"] {
+        system.kill_and_await(process).unwrap();
+        assert_live_again(&page);
+    }
+    // The address is good for whoever comes later, too.
+    watch(&address);
+}
+
+#[test]
+fn box_whose_supervisor_is_gone_has_failed_and_the_page_says_so() {
+    let (_studio, system, address) = box_at_a_studio("");
+    let page = watch(&address);
+    let bridge = system.pid("bridge").unwrap();
+    for process in ["supervisor", "signaling", "encoder-test"].map(|name| system.pid(name).unwrap()) {
+        signal(process, Signal::KILL).unwrap();
+    }
+    let session = address.until("failed", Duration::from_secs(10)).unwrap();
+    assert!(session["reason"].as_str().unwrap().contains("supervisor"), "{session}");
+    wait::until_true("the bridge to be gone", PATIENCE, || Ok(footprint(bridge).is_err())).unwrap();
+    // Who watched is told why; who comes now sees it in words.
+    wait::until_true("the player to say why", PATIENCE, || {
+        let reason = page.evaluate("document.body.innerText")?;
+        Ok(reason.as_str().is_some_and(|text| text.contains("supervisor is gone")))
+    })
+    .unwrap();
+    let late = Browser::start().unwrap().open(&address.url("/s/test")).unwrap();
+    wait::until_true("the page to say so", PATIENCE, || {
+        Ok(late.evaluate("document.body.dataset.sessionState")? == "failed")
+    })
+    .unwrap();
+    let text = late.evaluate("document.body.innerText").unwrap();
+    assert!(text.as_str().unwrap().contains("failed"), "{text}");
+}
+
+#[test]
+fn outage_of_the_local_server_is_shown_and_mended_in_the_same_session() {
+    // The supervisor's own watch would be quicker: here it is told to be patient, so that the bridge's comes first.
+    let patience = "outage_patience_ms = 3000\n\
+        [supervisor]\nprobe_failures = 1000\nmissed_heartbeats = 1000\nstale_heartbeats = 1000\n";
+    let (_studio, system, address) = box_at_a_studio(patience);
+    let old = system.pid("signaling").unwrap();
+    signal(old, Signal::STOP).unwrap();
+    let session = address.until("degraded", PATIENCE).unwrap();
+    assert!(
+        session["reason"].as_str().unwrap().contains("does not answer"),
+        "{session}"
+    );
+    assert_eq!(session["linked"], true);
+    wait::until_true("signaling to be started again", PATIENCE, || {
+        Ok(system.pid("signaling")? != old)
+    })
+    .unwrap();
+    address.until("ready", PATIENCE).unwrap();
+    watch(&address);
+}
+
+#[test]
+fn wrong_token_is_terminal_and_visible() {
+    let studio = Studio::start().unwrap();
+    let system = System::start_with(&[("test", "test:")], &studio.settings_with("fbt_wrong")).unwrap();
+    let process = wait::until("the bridge to give up", PATIENCE, || {
+        let process = system.process("bridge")?;
+        Ok(Some(process).filter(|process| process.state == "parked"))
+    })
+    .unwrap();
+    assert_eq!(process.restarts, 0, "{process:?}");
+    let status = system.status().unwrap();
+    let shown = format!("{:?} {:?}", process.last_reason, status.bridge);
+    assert!(shown.contains("token"), "{shown}");
+    // What is watched locally is none of the studio's business.
+    let page = Browser::start().unwrap().open(&system.url("/s/test")).unwrap();
+    page.until_live().unwrap();
+}
+
+#[test]
+fn twelve_hundred_requests_at_eight_at_a_time_are_all_answered_and_leave_nothing() {
+    const WORKERS: usize = 8;
+    const EACH: usize = 150;
+    let (studio, system, address) = box_at_a_studio("");
+    let bridge = system.pid("bridge").unwrap();
+    let paths =
+        ["/api/v1/health", "/metrics", "/api/v1/streams", "/api/v1/streams/test"].map(|path| address.path(path));
+    let ask = |worker: usize, count: usize| {
+        for at in 0..count {
+            let answer = studio.get(&paths[(worker + at) % paths.len()]).unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    };
+    ask(0, 50);
+    let before = footprint(bridge).unwrap();
+    thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            scope.spawn(move || ask(worker, EACH));
+        }
+    });
+    wait::until_true("what it took to be given back", PATIENCE, || {
+        let after = footprint(bridge)?;
+        anyhow::ensure!(
+            after.descriptors <= before.descriptors + WORKERS,
+            "{before:?} {after:?}"
+        );
+        anyhow::ensure!(after.rss_kib <= before.rss_kib + 16 * 1024, "{before:?} {after:?}");
+        Ok(true)
+    })
+    .unwrap();
+    assert_eq!(address.session().unwrap()["state"], "ready");
+}
+
+#[test]
+fn nothing_but_what_a_viewer_needs_is_reachable() {
+    let (studio, system, address) = box_at_a_studio("");
+    let asked =
+        |method: &'static str, path: &str| studio.send(&Request::new(method, &address.path(path))).unwrap().status;
+    for (method, path) in [
+        ("GET", "/api/v1/config"),
+        ("POST", "/api/v1/debug/disconnect-webrtc"),
+        ("GET", "/page/../metrics"),
+        ("GET", "/page/%2e%2e/metrics"),
+        ("GET", "//metrics"),
+        ("DELETE", "/whep/test"),
+        ("TRACE", "/"),
+    ] {
+        assert_eq!(asked(method, path), 404, "{method} {path}");
+    }
+    let path = address.path("/api/v1/streams/test/quality");
+    let put = Request::new("PUT", &path).body("application/json", r#"{"fps": 15}"#);
+    assert_eq!(studio.send(&put).unwrap().status, 403);
+    let path = address.path("/whep/test");
+    let upgrade = Request::new("GET", &path).header("upgrade", "websocket");
+    assert_eq!(studio.send(&upgrade).unwrap().status, 426);
+    let long = Request::new("POST", &path).body("application/sdp", vec![b'x'; 70 * 1024]);
+    assert_eq!(studio.send(&long).unwrap().status, 413);
+    let nobody = format!("/s/{}/", "0".repeat(32));
+    assert_eq!(studio.get(&nobody).unwrap().status, 404);
+    // A refusal of the box's own server comes through as it is.
+    assert_eq!(asked("GET", "/api/v1/streams/unknown"), 404);
+    assert_eq!(address.session().unwrap()["state"], "ready");
+    assert_eq!(system.process("bridge").unwrap().restarts, 0);
+}
+
+#[test]
+fn operator_asks_for_a_snapshot_and_gets_the_picture() {
+    let (studio, system, address) = box_at_a_studio("");
+    assert_eq!(studio.get("/api/v1/boxes").unwrap().status, 401);
+    let boxes = studio.operate(Request::new("GET", "/api/v1/boxes")).unwrap();
+    assert_eq!(boxes["boxes"][0]["name"], "box");
+    // A source that nobody watches is closed and has no picture: somebody watches.
+    let _page = watch(&address);
+    let jobs = format!("/api/v1/boxes/{}/jobs", address.id);
+    let order = |body: &str| {
+        let asked = studio
+            .operate(Request::new("POST", &jobs).body("application/json", body))
+            .unwrap();
+        let path = format!("/api/v1/jobs/{}", asked["id"].as_str().unwrap());
+        wait::until("the job to end", PATIENCE, || {
+            let job = studio.operate(Request::new("GET", &path))?;
+            Ok(Some(job).filter(|job| !job["ended_ms"].is_null()))
+        })
+        .unwrap()
+    };
+    let snapshot = order(r#"{"kind": "snapshot", "stream": "test"}"#);
+    assert_eq!(
+        (&snapshot["state"], &snapshot["media_type"]),
+        (&"done".into(), &"image/jpeg".into()),
+        "{snapshot}"
+    );
+    let result = snapshot["result"].as_str().unwrap();
+    assert_eq!(studio.get(result).unwrap().status, 401);
+    let diagnosis = order(r#"{"kind": "diagnose"}"#);
+    let diagnosis = studio
+        .operate(Request::new("GET", diagnosis["result"].as_str().unwrap()))
+        .unwrap();
+    assert_eq!(diagnosis["status"]["streams"][0]["name"], "test");
+    let unknown = order(r#"{"kind": "snapshot", "stream": "none"}"#);
+    assert_eq!(unknown["state"], "failed", "{unknown}");
+    // The box's log came along.
+    let logs = format!("/api/v1/boxes/{}/logs", address.id);
+    system.kill_and_await("encoder-test").unwrap();
+    wait::until_true("the box's log to say what died", PATIENCE, || {
+        let logs = studio.operate(Request::new("GET", &logs))?.to_string();
+        Ok(logs.contains("encoder-test"))
+    })
+    .unwrap();
+}

@@ -1,0 +1,204 @@
+//! A studio of one's own, and a box's address there.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    http::{Request, Response},
+    process::{Process, command, signal},
+    system::{System, binary, free_port},
+    wait::{self, PATIENCE},
+};
+
+/// A running studio with a data directory and a port of its own, which it keeps over its deaths.
+#[derive(Debug)]
+pub struct Studio {
+    process: Option<Process>,
+    address: SocketAddr,
+    dir: TempDir,
+    operator: String,
+}
+
+/// A box's public address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    studio: SocketAddr,
+    /// The address's last part.
+    pub id: String,
+}
+
+impl Studio {
+    /// Starts it, and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start() -> anyhow::Result<Self> {
+        let mut studio = Self {
+            process: None,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+            dir: tempfile::Builder::new().prefix("framebridge-studio-").tempdir()?,
+            operator: String::new(),
+        };
+        studio.operator = studio.token(&["new", "operator", "--operator"])?;
+        studio.start_again()?;
+        Ok(studio)
+    }
+
+    /// Starts it again after its death.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        let mut studio = command(binary("studio")?);
+        studio
+            .args(["--listen", &self.address.to_string(), "--data"])
+            .arg(self.data());
+        self.process = Some(Process::start(&mut studio, &self.dir.path().join("log"))?);
+        wait::until_true("the studio to answer", PATIENCE, || {
+            Ok(self.get("/api/v1/health")?.status == 200)
+        })
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        let mut process = self.process.take().ok_or_else(|| anyhow!("no studio runs"))?;
+        signal(process.pid(), Signal::KILL)?;
+        process.wait(PATIENCE).map(drop)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn token(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut studio = command(binary("studio")?);
+        let output = studio
+            .arg("token")
+            .args(arguments)
+            .arg("--data")
+            .arg(self.data())
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Configuration of a box that is to register here under `name`, as quickly as it can.
+    ///
+    /// # Errors
+    /// The token can't be made.
+    pub fn settings(&self, name: &str) -> anyhow::Result<String> {
+        Ok(self.settings_with(&self.token(&["new", name])?))
+    }
+
+    /// [`settings`](Self::settings), with a token of the caller's.
+    pub fn settings_with(&self, token: &str) -> String {
+        let url = format!("http://{}", self.address);
+        format!("[studio]\nurl = {url:?}\ntoken = {token:?}\nbackoff_ms = 100\nbackoff_cap_ms = 500\n")
+    }
+
+    /// Asks it something.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn send(&self, request: &Request<'_>) -> anyhow::Result<Response> {
+        request.send(self.address)
+    }
+
+    /// `GET`.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn get(&self, path: &str) -> anyhow::Result<Response> {
+        self.send(&Request::new("GET", path))
+    }
+
+    /// Asks it something as an operator.
+    ///
+    /// # Errors
+    /// No answer, or none that is JSON.
+    pub fn operate(&self, request: Request<'_>) -> anyhow::Result<Value> {
+        let request = request.header("authorization", format!("Bearer {}", self.operator));
+        self.send(&request)?.json()
+    }
+
+    /// What it has logged so far.
+    ///
+    /// # Errors
+    /// There is no log.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.dir.path().join("log"))?)
+    }
+
+    /// The public address of a box, once its session is up.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn address_of(&self, system: &System) -> anyhow::Result<Address> {
+        wait::until("the box's session", PATIENCE, || {
+            let bridge = system.status()?.bridge;
+            ensure!(bridge.state == "online", "the bridge is {bridge:?}");
+            let url = bridge.reason.context("an online bridge says where")?;
+            let id = url.rsplit('/').next().unwrap_or_default().to_owned();
+            Ok(Some(Address {
+                studio: self.address,
+                id,
+            }))
+        })
+    }
+}
+
+impl Drop for Studio {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log().unwrap_or_default();
+            #[expect(clippy::print_stderr, reason = "a test that fails shows what the processes said")]
+            for line in log.lines().rev().take(40).collect::<Vec<_>>().into_iter().rev() {
+                eprintln!("[studio] {line}");
+            }
+        }
+    }
+}
+
+impl Address {
+    /// A path below it.
+    pub fn path(&self, path: &str) -> String {
+        format!("/s/{}{path}", self.id)
+    }
+
+    /// The whole URL of a path below it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{}", self.studio, self.path(path))
+    }
+
+    /// How the studio says its session is.
+    ///
+    /// # Errors
+    /// The studio does not answer.
+    pub fn session(&self) -> anyhow::Result<Value> {
+        let path = format!("/api/v1/sessions/{}", self.id);
+        Request::new("GET", &path).send(self.studio)?.json()
+    }
+
+    /// Waits until the studio says that the session is in `state`; what it says of it then.
+    ///
+    /// # Errors
+    /// It does not get there.
+    pub fn until(&self, state: &str, limit: Duration) -> anyhow::Result<Value> {
+        wait::until(&format!("the session to be {state}"), limit, || {
+            let session = self.session()?;
+            ensure!(session["state"] == state, "it is {session}");
+            Ok(Some(session))
+        })
+    }
+}
