@@ -4,6 +4,7 @@
 mod hello;
 
 use std::{
+    collections::VecDeque,
     fmt,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     str::FromStr,
@@ -27,6 +28,9 @@ use hello::{Decision, Hello};
 
 /// The first retransmission of a lost flight; `rtc-dtls` repeats it at this pace eight times, then gives up.
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(600);
+
+/// How often we repeat a flight that `rtc-dtls` has given no timer: past any connect timeout.
+const MAX_REPETITIONS: u32 = 30;
 
 /// `rtc-dtls` keeps associations by address. Ours moves with ICE, and there is one per endpoint: any name will do.
 const PEER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));
@@ -234,6 +238,18 @@ pub struct Association {
     expected: Fingerprint,
     /// The passive end until it has seen what the client knows.
     undecided: Option<(Hello, Identity)>,
+    outgoing: VecDeque<BytesMut>,
+    /// What was sent last, to be sent again; see [`Association::handle_timeout`].
+    flight: Option<Flight>,
+    is_established: bool,
+}
+
+/// Datagrams that belong together.
+struct Flight {
+    datagrams: Vec<BytesMut>,
+    /// When it may be sent again.
+    due: Instant,
+    repetitions: u32,
 }
 
 impl fmt::Debug for Association {
@@ -251,6 +267,9 @@ impl Association {
             endpoint: Endpoint::new(PEER, TransportProtocol::UDP, None),
             expected,
             undecided: Some((Hello::default(), identity.clone())),
+            outgoing: VecDeque::new(),
+            flight: None,
+            is_established: false,
         }
     }
 
@@ -271,11 +290,16 @@ impl Association {
         endpoint
             .connect(now, PEER, Arc::new(config), None)
             .map_err(DtlsError::Handshake)?;
-        Ok(Self {
+        let mut association = Self {
             endpoint,
             expected,
             undecided: None,
-        })
+            outgoing: VecDeque::new(),
+            flight: None,
+            is_established: false,
+        };
+        association.drain(now);
+        Ok(association)
     }
 
     /// Takes a datagram from the peer.
@@ -303,20 +327,55 @@ impl Association {
     }
 
     fn read(&mut self, datagram: &[u8], now: Instant) -> Result<Progress, DtlsError> {
-        let events = self
-            .endpoint
-            .read(now, PEER, None, BytesMut::from(datagram))
-            .map_err(DtlsError::Handshake)?;
+        let events = self.endpoint.read(now, PEER, None, BytesMut::from(datagram));
+        // Whatever came of it: an alert has to go out, too.
+        let has_answered = self.drain(now);
+        if self.is_established && !has_answered {
+            // The peer repeats its last flight, so it has not heard ours.
+            self.repeat(now);
+        }
         let mut progress = Progress::Pending;
-        for event in events {
+        for event in events.map_err(DtlsError::Handshake)? {
             match event {
-                EndpointEvent::HandshakeComplete => progress = Progress::Established(self.export()?),
+                EndpointEvent::HandshakeComplete => {
+                    self.is_established = true;
+                    progress = Progress::Established(self.export()?);
+                }
                 EndpointEvent::PeerClosed => return Ok(Progress::PeerClosed),
                 // Nobody negotiated a data channel: application data has no reader.
                 _ => {}
             }
         }
         Ok(progress)
+    }
+
+    /// Takes over what is to be sent, and notes it as the last flight; false if there is nothing.
+    fn drain(&mut self, now: Instant) -> bool {
+        let datagrams: Vec<BytesMut> = std::iter::from_fn(|| self.endpoint.poll_transmit())
+            .map(|transmit| transmit.message)
+            .collect();
+        if datagrams.is_empty() {
+            return false;
+        }
+        self.outgoing.extend(datagrams.iter().cloned());
+        self.flight = Some(Flight {
+            datagrams,
+            due: now + FLIGHT_INTERVAL,
+            repetitions: 0,
+        });
+        true
+    }
+
+    /// Sends the last flight again, if it is time.
+    fn repeat(&mut self, now: Instant) {
+        if let Some(flight) = &mut self.flight
+            && flight.due <= now
+            && flight.repetitions < MAX_REPETITIONS
+        {
+            flight.repetitions += 1;
+            flight.due = now + FLIGHT_INTERVAL;
+            self.outgoing.extend(flight.datagrams.iter().cloned());
+        }
     }
 
     fn export(&self) -> Result<Established, DtlsError> {
@@ -339,28 +398,45 @@ impl Association {
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<BytesMut> {
-        self.endpoint.poll_transmit().map(|transmit| transmit.message)
+        self.outgoing.pop_front()
     }
 
     /// When [`Association::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.endpoint.poll_timeout(&PEER)
+        let own = self
+            .flight
+            .as_ref()
+            .filter(|flight| flight.repetitions < MAX_REPETITIONS);
+        self.endpoint.poll_timeout(&PEER).or(own.map(|flight| flight.due))
     }
 
     /// Sends a flight again that was not answered.
     ///
+    /// `rtc-dtls` 0.21.1 forgets its own timer when the peer repeats itself, and then waits for ever. While it has
+    /// none, the last flight is sent again as it was: who missed it takes it, who did not discards it as a replay.
+    ///
     /// # Errors
     /// It has been sent often enough.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsError> {
-        match self.endpoint.poll_timeout(&PEER) {
-            Some(due) if due <= now => self.endpoint.handle_timeout(PEER, now).map_err(DtlsError::Handshake),
-            _ => Ok(()),
+        if let Some(due) = self.endpoint.poll_timeout(&PEER) {
+            if due > now {
+                return Ok(());
+            }
+            let result = self.endpoint.handle_timeout(PEER, now).map_err(DtlsError::Handshake);
+            self.drain(now);
+            return result;
         }
+        if !self.is_established {
+            self.repeat(now);
+        }
+        Ok(())
     }
 
     /// Queues a close_notify.
     pub fn close(&mut self, now: Instant) {
         drop(self.endpoint.stop(now, PEER));
+        self.drain(now);
+        self.flight = None;
     }
 }
 

@@ -346,3 +346,6 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
