@@ -428,12 +428,13 @@ impl Inbox {
             header.msg_controllen = size_of::<Control>() as _;
         }
         let fd = socket.as_fd().as_raw_fd();
+        #[expect(clippy::cast_possible_truncation, reason = "a small constant")]
         // SAFETY: every header points to an address, a buffer and room for control messages that outlive the call.
         let count = unsafe {
             libc::recvmmsg(
                 fd,
                 wire.as_mut_ptr(),
-                RECEIVE_MESSAGES as u32,
+                u32::try_from(RECEIVE_MESSAGES).unwrap_or(u32::MAX),
                 libc::MSG_DONTWAIT as _,
                 ptr::null_mut(),
             )

@@ -74,11 +74,11 @@ pub struct Path {
 
 /// Where a pair's own check stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum Attempt {
     /// To be checked as soon as it is its turn.
     Waiting,
     /// Sent `sent` times, the last time as `transaction`; given up or repeated at `due`.
-    InProgress {
+    UnderWay {
         transaction: Transaction,
         sent: u32,
         due: Instant,
@@ -93,7 +93,7 @@ enum Progress {
 struct Pair {
     path: Path,
     priority: u32,
-    progress: Progress,
+    attempt: Attempt,
     /// When the viewer last nominated it.
     nominated: Option<Instant>,
 }
@@ -153,7 +153,7 @@ impl Agent {
         self.pairs.push(Pair {
             path,
             priority: UNKNOWN_PRIORITY,
-            progress: Progress::Valid,
+            attempt: Attempt::Valid,
             nominated: Some(now),
         });
         self.select(path, now);
@@ -240,13 +240,13 @@ impl Agent {
         };
         // The way back is known now, with the address the viewer sees us at.
         self.pairs[at].path = path;
-        if self.pairs[at].progress == Progress::Failed {
-            self.pairs[at].progress = Progress::Waiting;
+        if self.pairs[at].attempt == Attempt::Failed {
+            self.pairs[at].attempt = Attempt::Waiting;
         }
         if message.nominates() {
             self.pairs[at].nominated = Some(now);
         }
-        if self.pairs[at].progress == Progress::Waiting {
+        if self.pairs[at].attempt == Attempt::Waiting {
             self.check(at, now);
         }
         self.schedule(now);
@@ -262,10 +262,10 @@ impl Agent {
             return Heard::Alive;
         }
         let answered = self.pairs.iter().position(
-            |pair| matches!(pair.progress, Progress::InProgress { transaction: sent, .. } if sent == transaction),
+            |pair| matches!(pair.attempt, Attempt::UnderWay { transaction: sent, .. } if sent == transaction),
         );
         let Some(at) = answered else { return Heard::Nothing };
-        self.pairs[at].progress = Progress::Valid;
+        self.pairs[at].attempt = Attempt::Valid;
         self.schedule(now);
         self.follow_nomination(at, now)
     }
@@ -273,7 +273,7 @@ impl Agent {
     /// Selects the pair at `at` if it is valid, nominated and better than what is in use.
     fn follow_nomination(&mut self, at: usize, now: Instant) -> Heard {
         let pair = &self.pairs[at];
-        if pair.progress != Progress::Valid || pair.nominated.is_none() || self.selected == Some(pair.path) {
+        if pair.attempt != Attempt::Valid || pair.nominated.is_none() || self.selected == Some(pair.path) {
             return Heard::Alive;
         }
         let in_use = self.pairs.iter().find(|other| Some(other.path) == self.selected);
@@ -314,7 +314,7 @@ impl Agent {
         self.pairs.push(Pair {
             path,
             priority,
-            progress: Progress::Waiting,
+            attempt: Attempt::Waiting,
             nominated: None,
         });
         Some(self.pairs.len() - 1)
@@ -322,14 +322,14 @@ impl Agent {
 
     /// Sends a check on a pair.
     fn check(&mut self, at: usize, now: Instant) {
-        let sent = match self.pairs[at].progress {
-            Progress::InProgress { sent, .. } => sent,
-            Progress::Waiting | Progress::Valid | Progress::Failed => 0,
+        let sent = match self.pairs[at].attempt {
+            Attempt::UnderWay { sent, .. } => sent,
+            Attempt::Waiting | Attempt::Valid | Attempt::Failed => 0,
         };
         let (transaction, datagram) = self.binding_request();
         let due = now + FIRST_TIMEOUT * (1 << sent);
         let pair = &mut self.pairs[at];
-        pair.progress = Progress::InProgress {
+        pair.attempt = Attempt::UnderWay {
             transaction,
             sent: sent + 1,
             due,
@@ -350,10 +350,10 @@ impl Agent {
 
     /// Sets the timer for the next check: at once for a waiting pair, else when one is due.
     fn schedule(&mut self, now: Instant) {
-        let due = |pair: &Pair| match pair.progress {
-            Progress::Waiting => Some(now),
-            Progress::InProgress { due, .. } => Some(due),
-            Progress::Valid | Progress::Failed => None,
+        let due = |pair: &Pair| match pair.attempt {
+            Attempt::Waiting => Some(now),
+            Attempt::UnderWay { due, .. } => Some(due),
+            Attempt::Valid | Attempt::Failed => None,
         };
         self.next_check = self.pairs.iter().filter_map(due).min();
     }
@@ -383,10 +383,10 @@ impl Agent {
 
     /// Sends one check; the next one waits for its pace.
     fn on_check_due(&mut self, now: Instant) {
-        let is_due = |pair: &Pair| match pair.progress {
-            Progress::Waiting => true,
-            Progress::InProgress { due, .. } => due <= now,
-            Progress::Valid | Progress::Failed => false,
+        let is_due = |pair: &Pair| match pair.attempt {
+            Attempt::Waiting => true,
+            Attempt::UnderWay { due, .. } => due <= now,
+            Attempt::Valid | Attempt::Failed => false,
         };
         let mut checked = false;
         for at in 0..self.pairs.len() {
@@ -394,8 +394,8 @@ impl Agent {
             if !is_due(pair) {
                 continue;
             }
-            if matches!(pair.progress, Progress::InProgress { sent, .. } if sent >= MAX_CHECKS) {
-                pair.progress = Progress::Failed;
+            if matches!(pair.attempt, Attempt::UnderWay { sent, .. } if sent >= MAX_CHECKS) {
+                pair.attempt = Attempt::Failed;
             } else if !checked {
                 self.check(at, now);
                 checked = true;

@@ -95,13 +95,13 @@ pub(crate) struct Bell(Arc<OwnedFd>);
 impl Bell {
     fn ring(&self) {
         // Fails only when the counter is full, and then it rings already.
-        let _: rustix::io::Result<usize> = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+        _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 
     /// Stops the ringing.
     pub(crate) fn silence(&self) {
         // Fails only when it does not ring.
-        let _: rustix::io::Result<usize> = rustix::io::read(&*self.0, &mut [0; 8]);
+        _ = rustix::io::read(&*self.0, &mut [0; 8]);
     }
 }
 

@@ -60,7 +60,7 @@ impl Seat {
     fn write(&mut self) {
         while let Some((to, datagram)) = self.viewer.poll_transmit() {
             // An unreachable candidate is what checks are there to find out.
-            let _: io::Result<usize> = self.socket.send_to(&datagram, to);
+            _ = self.socket.send_to(&datagram, to);
         }
     }
 

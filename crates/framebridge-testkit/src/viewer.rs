@@ -239,12 +239,12 @@ impl Viewer {
     fn on_rtp(&mut self, datagram: &mut [u8], now: Instant) {
         let Some((receiver, _)) = &self.keys else { return };
         self.arrivals += 1;
-        let is_dropped = self.options.drop > 0 && self.arrivals % self.options.drop == 0;
+        let is_dropped = self.options.drop > 0 && self.arrivals.is_multiple_of(self.options.drop);
         if datagram.len() < RTP_HEADER || is_dropped {
             return;
         }
         let index = self.reception.index_of(datagram);
-        let is_sampled = !self.reception.has_picture() || index % self.options.sample.max(1) == 0;
+        let is_sampled = !self.reception.has_picture() || index.is_multiple_of(self.options.sample.max(1));
         let len = datagram.len();
         let payload = if is_sampled {
             match receiver.open_rtp(datagram, index) {

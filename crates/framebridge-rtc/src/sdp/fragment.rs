@@ -50,7 +50,7 @@ impl Fragment {
         let mut text = format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", ice.ufrag, ice.password);
         let mut line = |arguments: std::fmt::Arguments<'_>| {
             // Writing to a String can't fail.
-            let _: std::fmt::Result = text.write_fmt(arguments);
+            _ = text.write_fmt(arguments);
         };
         line(format_args!("m=video 9 UDP/TLS/RTP/SAVPF 0\r\n"));
         if let Some(mid) = mid {

@@ -165,7 +165,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         "frames": totals.frames,
         "rss_per_viewer_bytes": alone.zip(full).map(|(alone, full)| full.saturating_sub(alone) / further),
         "rss_bytes": full,
-        "loss": totals.lost as f64 / totals.expected.max(1) as f64,
+        "loss": per(totals.lost.into(), totals.expected),
         "lost_packets": totals.lost,
         "reordered_packets": totals.reordered,
         "forged_packets": totals.forged,
@@ -177,7 +177,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     }))
 }
 
-fn per(total: u128, count: u64) -> f64 {
+#[expect(clippy::cast_precision_loss, reason = "a figure for people: 53 bits are plenty")]
+pub(super) fn per(total: u128, count: u64) -> f64 {
     total as f64 / count.max(1) as f64
 }
 

@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
             "crowd": summary(crowd),
             "crowd_idrs": idrs,
             "crowd_seconds": spread.as_secs_f64(),
-            "crowd_idrs_per_second": idrs.map(|idrs| idrs as f64 / spread.as_secs_f64()),
+            "crowd_idrs_per_second": idrs.map(|idrs| super::fanout::per(idrs.into(), 1) / spread.as_secs_f64()),
             "residents": RESIDENTS,
             "residents_longest_gap_ms": gap.as_secs_f64() * 1000.0,
         }))

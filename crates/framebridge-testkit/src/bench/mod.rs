@@ -52,7 +52,7 @@ pub fn run() -> anyhow::Result<()> {
             print!("{USAGE}");
             return Ok(());
         }
-        other => return Err(other.unexpected().into()),
+        other @ (Arg::Short(_) | Arg::Long(_)) => return Err(other.unexpected().into()),
     };
     let arguments = parse(&mut parser)?;
     let result = match name.as_str() {
@@ -88,7 +88,7 @@ fn parse(parser: &mut Parser) -> anyhow::Result<Arguments> {
             Arg::Long("url") => arguments.url = Some(parser.value()?.string()?),
             Arg::Long("pid") => arguments.pid = Some(parser.value()?.parse()?),
             Arg::Long("json") => arguments.json = true,
-            other => return Err(other.unexpected().into()),
+            other @ (Arg::Short(_) | Arg::Long(_) | Arg::Value(_)) => return Err(other.unexpected().into()),
         }
     }
     anyhow::ensure!(
@@ -140,7 +140,9 @@ fn print_lines(value: &Value, prefix: &str) {
             Value::Number(number) if number.is_f64() => {
                 println!("{prefix}{name:<28} {:.3}", number.as_f64().unwrap_or_default());
             }
-            other => println!("{prefix}{name:<28} {other}"),
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                println!("{prefix}{name:<28} {other}");
+            }
         }
     }
 }
