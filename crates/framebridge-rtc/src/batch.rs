@@ -428,7 +428,6 @@ impl Inbox {
             header.msg_controllen = size_of::<Control>() as _;
         }
         let fd = socket.as_fd().as_raw_fd();
-        #[expect(clippy::cast_possible_truncation, reason = "a small constant")]
         // SAFETY: every header points to an address, a buffer and room for control messages that outlive the call.
         let count = unsafe {
             libc::recvmmsg(

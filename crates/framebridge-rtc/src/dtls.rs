@@ -342,8 +342,8 @@ impl Association {
                     progress = Progress::Established(self.export()?);
                 }
                 EndpointEvent::PeerClosed => return Ok(Progress::PeerClosed),
-                // Nobody negotiated a data channel: application data has no reader.
-                _ => {}
+                // Nobody negotiated a data channel: application data has no reader. The enum may grow.
+                EndpointEvent::ApplicationData(_) | _ => {}
             }
         }
         Ok(progress)
@@ -387,7 +387,11 @@ impl Association {
         let profile = match state.srtp_protection_profile() {
             SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
             SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => Profile::Aes128CmSha1,
-            _ => return Err(DtlsError::NoProfile),
+            // What was never offered can't have been agreed on; the enum may grow.
+            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_32
+            | SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm
+            | SrtpProtectionProfile::Unsupported
+            | _ => return Err(DtlsError::NoProfile),
         };
         let material = state
             .export_keying_material("EXTRACTOR-dtls_srtp", &[], profile.material_len())

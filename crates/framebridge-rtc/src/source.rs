@@ -110,7 +110,7 @@ mod tests {
     fn frame(published: Published) -> Frame {
         match published {
             Published::Frame(frame) => frame,
-            other => panic!("{other:?}"),
+            other @ (Published::Undecodable | Published::Empty) => panic!("{other:?}"),
         }
     }
 

@@ -242,7 +242,7 @@ mod tests {
                 match action {
                     0 => { head += u64::from(amount); track.jump(head); }
                     1 => {
-                        let sequence = (track.state.next as u16).wrapping_sub(u16::from(amount));
+                        let sequence = u16::try_from((track.state.next - u64::from(amount)) & 0xffff).unwrap();
                         if let Some(packet) = track.repeat(sequence) {
                             let frame = frames.iter().find(|frame| frame.packet(packet).is_some()).unwrap();
                             let payload = frame.packet(packet).unwrap();

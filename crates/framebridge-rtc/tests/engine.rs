@@ -1,5 +1,7 @@
 //! The engine over loopback, watched by the project's own light viewer.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     sync::{

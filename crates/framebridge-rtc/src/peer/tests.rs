@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::{
-    dtls::DtlsError,
     frame::{Frame, Payloads},
     srtp::{Profile, Sender},
     stun::{self, Check, IceRole, Kind},
@@ -44,7 +43,7 @@ impl Client {
             out.push(check.encode().1);
         }
         // It may give up, as a browser would.
-        let _: Result<(), DtlsError> = self.dtls.handle_timeout(now);
+        _ = self.dtls.handle_timeout(now);
         out.extend(self.drain());
         out
     }

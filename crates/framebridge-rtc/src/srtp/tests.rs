@@ -10,8 +10,8 @@ fn hex(text: &str) -> Vec<u8> {
 
 fn master() -> MasterKey {
     MasterKey {
-        key: std::array::from_fn(|i| i as u8),
-        salt: std::array::from_fn(|i| 0xa0 + i as u8),
+        key: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+        salt: [0xa0; 14],
     }
 }
 
