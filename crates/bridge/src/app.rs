@@ -41,6 +41,7 @@ use crate::{
     dial::Studio,
     identity, jobs,
     local::{self, LocalEvent},
+    logs::Outbox,
     proxy::{Proxy, Requests},
     report::{self, News},
     wire::{Wire, WireEvent},
@@ -183,7 +184,7 @@ struct App {
     /// Whose turn it is among the studio's nodes.
     turn: usize,
     refusal: Option<StudioRefusal>,
-    tap: LogTap,
+    logs: Outbox,
     shown: Shown,
     tasks: Tasks,
     events: mpsc::Sender<Event>,
@@ -252,7 +253,7 @@ impl App {
             wires: 0,
             turn: 0,
             refusal: None,
-            tap,
+            logs: Outbox::new(tap),
             shown,
             tasks,
             events,
@@ -344,7 +345,7 @@ impl App {
             }
             ToBox::Shared { request, url, .. } => self.answer_share(request, BridgeAnswer::Shared { url }),
             ToBox::Unshared { request, ended } => self.answer_share(request, BridgeAnswer::Unshared { ended }),
-            ToBox::HeartbeatAck => {}
+            ToBox::HeartbeatAck => self.logs.on_answer(),
             ToBox::Unknown => tracing::debug!("ignored a frame of an unknown type"),
         }
     }

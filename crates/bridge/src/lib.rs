@@ -12,6 +12,7 @@ mod dial;
 mod identity;
 mod jobs;
 mod local;
+mod logs;
 mod paths;
 mod proxy;
 mod report;

@@ -355,11 +355,12 @@ fn refuse(wire: &Wire, id: RpcId, excuse: Excuse) {
 impl Excuse {
     fn frames(self, id: RpcId) -> Vec<ToStudio> {
         let Self { status, code, detail } = self;
-        let body = json!({ "type": "about:blank", "status": status, "code": code, "detail": detail });
+        let body = json!({ "type": "about:blank", "status": status, "code": code, "detail": detail }).to_string();
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let mut headers = vec![
             header("content-type", "application/problem+json"),
             header("cache-control", "no-store"),
+            header("content-length", &body.len().to_string()),
         ];
         if matches!(status, 502 | 503) {
             headers.push(header("retry-after", "2"));
@@ -368,7 +369,7 @@ impl Excuse {
             id,
             status,
             headers,
-            data: Bytes64(body.to_string().into_bytes()),
+            data: Bytes64(body.into_bytes()),
             end: true,
         })]
     }

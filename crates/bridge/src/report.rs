@@ -3,15 +3,11 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use framebridge_core::studio::{LocalState, LocalView};
-use framebridge_daemon::{LogTap, Tapped};
 use framebridge_proto::{
     encoder::SourceState,
     status::{Status, StreamStatus},
 };
-use framebridge_studio_proto::{
-    BoxState, Heartbeat, JobId, LogBatch, LogLine, StreamReport,
-    limits::{MAX_LOG_BATCH, MAX_LOG_LINE, MAX_STREAMS},
-};
+use framebridge_studio_proto::{BoxState, Heartbeat, JobId, StreamReport, limits::MAX_STREAMS};
 
 /// What a heartbeat says.
 pub(crate) fn heartbeat(view: &LocalView, status: Option<&Status>, job: Option<JobId>) -> Heartbeat {
@@ -70,26 +66,6 @@ pub(crate) fn server(status: &Status) -> Option<SocketAddr> {
         });
     }
     Some(address)
-}
-
-/// The lines that are due; none if nothing was logged.
-pub(crate) fn batch(tap: &LogTap) -> Option<LogBatch> {
-    let (lost, lines) = tap.take(MAX_LOG_BATCH);
-    if lost == 0 && lines.is_empty() {
-        return None;
-    }
-    let line = |Tapped { at_ms, level, mut text }| {
-        text.truncate(text.floor_char_boundary(MAX_LOG_LINE));
-        LogLine {
-            at_ms,
-            level: level.as_str().to_ascii_lowercase(),
-            text,
-        }
-    };
-    Some(LogBatch {
-        lost,
-        lines: lines.into_iter().map(line).collect(),
-    })
 }
 
 /// Tells from two pictures in a row what has happened to the box's processes, so that the studio's log shows it.

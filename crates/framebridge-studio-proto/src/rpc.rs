@@ -25,6 +25,7 @@ pub const RESPONSE_HEADERS: &[&str] = &[
     "access-control-max-age",
     "allow",
     "cache-control",
+    "content-length",
     "content-security-policy",
     "content-type",
     "cross-origin-opener-policy",

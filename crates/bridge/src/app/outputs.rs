@@ -44,7 +44,9 @@ impl App {
             BridgeLinkOutput::SendHeartbeat => {
                 let job = self.slot.running().copied();
                 let beat = report::heartbeat(self.health.view(), self.status.as_ref(), job);
-                self.send(ToStudio::Heartbeat(beat));
+                if self.send(ToStudio::Heartbeat(beat)) {
+                    self.logs.on_heartbeat();
+                }
             }
             BridgeLinkOutput::FlushLogs => self.flush_logs(),
             BridgeLinkOutput::SendGoodbye => {
@@ -72,6 +74,7 @@ impl App {
             wire.end().await;
         }
         self.requests = Requests::default();
+        self.logs.on_lost();
         self.welcome = None;
         // Whoever waits for a share hears that nobody answers.
         self.shares.clear();
@@ -91,10 +94,10 @@ impl App {
         })
     }
 
-    /// Sends the lines there are, as long as there is room for them: what was taken out of the tap can't go back.
-    fn flush_logs(&self) {
+    /// Sends the lines there are, as long as there is room for them.
+    fn flush_logs(&mut self) {
         while self.wire.as_ref().is_some_and(|wire| wire.frames.capacity() > 1) {
-            let Some(batch) = report::batch(&self.tap) else { return };
+            let Some(batch) = self.logs.next() else { return };
             self.send(ToStudio::LogBatch(batch));
         }
     }
