@@ -2,14 +2,15 @@
 
 use std::{
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
+use framebridge_testkit::{Identity, Options, Reception, Seat, Viewer, watch as receive};
 use framebridge_tests::{
     browser::{Browser, Page},
     http::Request,
     process::{footprint, signal},
-    studio::{Address, Studio},
+    studio::{Address, Cable, Studio},
     system::System,
     wait::{self, PATIENCE},
 };
@@ -240,6 +241,85 @@ fn operator_asks_for_a_snapshot_and_gets_the_picture() {
     wait::until_true("the box's log to say what died", PATIENCE, || {
         let logs = studio.operate(Request::new("GET", &logs))?.to_string();
         Ok(logs.contains("encoder-test"))
+    })
+    .unwrap();
+}
+
+/// A light viewer that comes by the public address, receives for so long and leaves.
+fn receive_for(studio: &Studio, address: &Address, span: Duration) -> Reception {
+    let viewer = Viewer::new(Identity::generate().unwrap(), Options::default(), Instant::now());
+    let mut seats = [Seat::new(viewer, true).unwrap()];
+    let endpoint = address.path("/whep/test");
+    let join = Request::new("POST", &endpoint).body("application/sdp", seats[0].viewer.offer());
+    let joined = studio.send(&join).unwrap();
+    assert_eq!(joined.status, 201, "{}", joined.text());
+    let session = joined.header("location").unwrap().to_owned();
+    assert!(session.starts_with(&endpoint), "{session}");
+    seats[0].viewer.accept(&joined.text(), true, Instant::now()).unwrap();
+    let until = Instant::now() + span;
+    receive(&mut seats, |seats| {
+        Instant::now() >= until || seats[0].viewer.is_closed()
+    })
+    .unwrap();
+    assert!(!seats[0].viewer.is_closed(), "the session ended by itself");
+    let left = studio.send(&Request::new("DELETE", &session)).unwrap();
+    assert_eq!(left.status, 200, "{}", left.text());
+    seats[0].close();
+    seats[0].viewer.reception().clone()
+}
+
+#[test]
+fn steady_viewers_do_not_notice_those_who_come_and_go() {
+    const SPAN: Duration = Duration::from_secs(60);
+    let (studio, system, address) = box_at_a_studio("");
+    let (studio, address) = (&studio, &address);
+    thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(move || {
+                let seen = receive_for(studio, address, SPAN);
+                assert!(seen.frames >= SPAN.as_secs() * 25, "{seen:?}");
+                assert!(seen.longest_gap < Duration::from_secs(1), "{seen:?}");
+            });
+            scope.spawn(move || {
+                for _ in 0..5 {
+                    let seen = receive_for(studio, address, SPAN / 5);
+                    assert!(seen.has_picture(), "{seen:?}");
+                }
+            });
+        }
+    });
+    wait::until_true("nobody to watch any more", Duration::from_secs(5), || {
+        let stream = system.get("/api/v1/streams/test")?.json()?;
+        Ok(stream["viewers"] == 0)
+    })
+    .unwrap();
+}
+
+#[test]
+fn link_that_is_cut_without_a_word_is_found_and_what_was_logged_meanwhile_arrives() {
+    let studio = Studio::start().unwrap();
+    let cable = Cable::to(&studio).unwrap();
+    let settings = studio.settings_through(&cable, "box").unwrap();
+    let system = System::start_with(&[("test", "test:")], &format!("{settings}read_idle_ms = 7000\n")).unwrap();
+    let address = studio.address_of(&system).unwrap();
+    address.until("ready", PATIENCE).unwrap();
+
+    cable.set_cut(true);
+    system.kill_and_await("encoder-test").unwrap();
+    wait::until_true("the box to find that the link is dead", PATIENCE, || {
+        Ok(system.log()?.contains("nothing came from the studio for 7 s"))
+    })
+    .unwrap();
+    cable.set_cut(false);
+    wait::until_true("the session to be back", PATIENCE, || {
+        let before = studio.log()?.matches("a box is here").count();
+        Ok(before >= 2 && address.session()?["state"] == "ready")
+    })
+    .unwrap();
+    let logs = format!("/api/v1/boxes/{}/logs", address.id);
+    wait::until_true("what was logged meanwhile", PATIENCE, || {
+        let logs = studio.operate(Request::new("GET", &logs))?.to_string();
+        Ok(logs.contains("killed by signal 9") && logs.contains("nothing came from the studio"))
     })
     .unwrap();
 }

@@ -1,8 +1,14 @@
 //! A studio of one's own, and a box's address there.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -103,7 +109,19 @@ impl Studio {
 
     /// [`settings`](Self::settings), with a token of the caller's.
     pub fn settings_with(&self, token: &str) -> String {
-        let url = format!("http://{}", self.address);
+        Self::settings_at(self.address, token)
+    }
+
+    /// [`settings`](Self::settings) that lead through a cable.
+    ///
+    /// # Errors
+    /// The token can't be made.
+    pub fn settings_through(&self, cable: &Cable, name: &str) -> anyhow::Result<String> {
+        Ok(Self::settings_at(cable.address, &self.token(&["new", name])?))
+    }
+
+    fn settings_at(address: SocketAddr, token: &str) -> String {
+        let url = format!("http://{address}");
         format!("[studio]\nurl = {url:?}\ntoken = {token:?}\nbackoff_ms = 100\nbackoff_cap_ms = 500\n")
     }
 
@@ -155,6 +173,56 @@ impl Studio {
                 id,
             }))
         })
+    }
+}
+
+/// A way to a studio that can be cut so that neither end hears of it: what is sent goes nowhere, and nothing is closed.
+#[derive(Debug)]
+pub struct Cable {
+    address: SocketAddr,
+    cut: Arc<AtomicBool>,
+}
+
+impl Cable {
+    /// A cable to `studio`.
+    ///
+    /// # Errors
+    /// The system has no port.
+    pub fn to(studio: &Studio) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let (address, far) = (listener.local_addr()?, studio.address);
+        let cut = Arc::new(AtomicBool::new(false));
+        let state = Arc::clone(&cut);
+        // These threads end with the test's process.
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let Ok(far) = TcpStream::connect(far) else { continue };
+                let ends = near.try_clone().and_then(|near| Ok((near, far.try_clone()?)));
+                let Ok((near_again, far_again)) = ends else { continue };
+                for (from, to) in [(near, far), (far_again, near_again)] {
+                    let state = Arc::clone(&state);
+                    thread::spawn(move || carry(from, to, &state));
+                }
+            }
+        });
+        Ok(Self { address, cut })
+    }
+
+    /// Cuts it, or mends it: what goes through a connection that was cut once stays lost.
+    pub fn set_cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::SeqCst);
+    }
+}
+
+/// Carries bytes until an end closes. Once cut, a connection is dead for good: both ends are kept open and get nothing.
+fn carry(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool) {
+    let mut buffer = [0; 16 * 1024];
+    let mut dead = false;
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        dead |= cut.load(Ordering::SeqCst);
+        if !dead && to.write_all(&buffer[..read]).is_err() {
+            return;
+        }
     }
 }
 
