@@ -47,7 +47,7 @@ const BUILD: &[Needed] = &[
 ];
 
 /// What tests and measurements take besides: a browser, a display, what runs the page's tests without a browser, what a
-/// second WebRTC implementation runs in, and an RTSP server.
+/// second WebRTC implementation runs in, an RTSP server, systemd's tools.
 const TEST: &[Needed] = &[
     needed(
         "chromium",
@@ -66,6 +66,9 @@ const TEST: &[Needed] = &[
     needed("gstreamer1.0-plugins-base", Sign::Package),
     needed("gstreamer1.0-plugins-good", Sign::Package),
     needed("gstreamer1.0-plugins-ugly", Sign::Package),
+    // They judge the units, and carry the supervisor's words to a stand-in for systemd.
+    needed("systemd", Sign::Program(&["systemd-analyze"])),
+    needed("dbus", Sign::Program(&["dbus-daemon"])),
 ];
 
 /// Sees to it that the workspace can be built here.

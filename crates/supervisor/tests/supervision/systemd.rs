@@ -1,5 +1,7 @@
 //! The supervisor under systemd: a small stand-in for `org.freedesktop.systemd1` on a bus of its own, with real processes.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on says so by panicking")]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
