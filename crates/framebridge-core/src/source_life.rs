@@ -371,7 +371,7 @@ mod tests {
         let opening = Output::Announce(State::Opening);
         assert_eq!(
             world.on(WANTED),
-            [opening.clone()],
+            std::slice::from_ref(&opening),
             "not opened yet: two at once would fight over the device"
         );
         assert_eq!(world.on(UNWANTED), [Output::Announce(State::Idle)]);
