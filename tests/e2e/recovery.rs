@@ -46,11 +46,13 @@ fn killed_encoder_comes_back_and_the_viewer_keeps_its_session() {
 }
 
 #[test]
-fn killed_signaling_comes_back_and_the_page_is_live_again_by_itself() {
+fn killed_signaling_comes_back_and_the_viewer_keeps_its_session() {
     let (system, page) = system_with_a_viewer();
+    let before = page.sessions().unwrap();
     system.kill_and_await("signaling").unwrap();
     page.until_shows_later_than(SystemTime::now()).unwrap();
     page.until_live().unwrap();
+    assert_eq!(page.sessions().unwrap(), before);
     assert_healthy_again(&system, "signaling");
 }
 

@@ -407,8 +407,12 @@ impl App {
             }
         }
         let target = self.slots.iter().find_map(Slot::probe_target);
-        self.probed
+        let moved = self
+            .probed
             .send_if_modified(|before| std::mem::replace(before, target) != target);
+        if let Some((_, address)) = target.filter(|_| moved) {
+            tracing::info!("viewers: http://{address}/");
+        }
     }
 
     fn tell(&mut self, note: Note) {
