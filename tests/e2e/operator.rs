@@ -46,9 +46,12 @@ fn status_shows_every_process_and_stream_to_people_and_programs() {
 #[test]
 fn exit_codes_tell_down_and_unreachable_from_healthy() {
     let system = System::start(&[("gone", "file:/nowhere/gone.mp4")]).unwrap();
-    let degraded = |system: &System| Ok(system.bridgectl(&["status"])?.status.code() != Some(0));
+    let down = |system: &System| Ok(system.bridgectl(&["status"])?.status.code() == Some(2));
     system.get("/api/v1/streams/gone/snapshot.jpg").unwrap();
-    wait::until_true("a stream that can't be watched to show", PATIENCE, || degraded(&system)).unwrap();
+    wait::until_true("the only stream, which can't be watched, to show", PATIENCE, || {
+        down(&system)
+    })
+    .unwrap();
 
     let nowhere = tempfile::tempdir().unwrap();
     let mut bridgectl = command(binary("bridgectl").unwrap());

@@ -5,6 +5,7 @@ use std::{io::Write as _, panic, process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use framebridge_config::{Log, Settings};
 use framebridge_ipc::RuntimeDir;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -93,6 +94,7 @@ where
     F: AsyncFnOnce(CancellationToken, Tasks) -> anyhow::Result<()>,
 {
     exit_on_panic();
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -116,6 +118,19 @@ where
     });
     runtime.shutdown_timeout(SHUTDOWN_LIMIT);
     outcome
+}
+
+/// The usual soft limit of 1,024 descriptors is for programs that use `select`; connections need more. As many as the hard
+/// limit allows; where that can't be had, what there is has to do.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of descriptors stays as it is");
+    }
 }
 
 fn exit_on_panic() {

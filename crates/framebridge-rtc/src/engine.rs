@@ -170,20 +170,38 @@ pub enum Patched {
     },
 }
 
+/// A command's place in a worker's mailbox.
+struct Order<'a> {
+    place: mpsc::Permit<'a, Command>,
+    mailbox: &'a Mailbox,
+}
+
+impl Order<'_> {
+    fn give(self, command: Command) {
+        self.place.send(command);
+        self.mailbox.ring();
+    }
+}
+
 impl Engine {
     /// Binds the sockets and starts the workers. Events come on the receiver.
     ///
     /// # Errors
     /// See [`StartError`].
     pub fn start(config: Config) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
-        Self::take_over(config, Heirlooms::default())
+        Self::take_over(config, Heirlooms::default(), |_| true)
     }
 
-    /// Starts where an earlier engine was killed: on its sockets, with its viewers, as far as they were kept.
+    /// Starts where an earlier engine was killed: on its sockets, with its viewers, as far as they were kept and their
+    /// streams are `served` still.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn take_over(config: Config, mut inherited: Heirlooms) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
+    pub fn take_over(
+        config: Config,
+        mut inherited: Heirlooms,
+        served: impl Fn(&StreamName) -> bool,
+    ) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
         if !(1..=Config::MAX_WORKERS).contains(&config.workers) {
             return Err(StartError::Workers {
                 workers: config.workers,
@@ -237,7 +255,10 @@ impl Engine {
                 .map_err(StartError::Handover)?;
             let mut worker = Worker::new(number, Arc::clone(&engine.handle.shared), sockets, vault, inlet);
             for (place, record) in kept {
-                worker.restore(place, record, Instant::now());
+                match record.stream.parse() {
+                    Ok(stream) if served(&stream) => worker.restore(place, record, &stream, Instant::now()),
+                    Ok(_) | Err(_) => worker.forget(place),
+                }
             }
             let thread = thread::Builder::new()
                 .name(format!("rtc-{number}"))
@@ -286,8 +307,7 @@ impl Drop for Engine {
 }
 
 impl Handle {
-    /// Answers `offer` and makes its sender a viewer of `stream`. Not cancel-safe: a dropped future may leave a
-    /// viewer that times out.
+    /// Answers `offer` and makes its sender a viewer of `stream`. Cancel-safe.
     ///
     /// # Errors
     /// See [`JoinError`].
@@ -300,13 +320,14 @@ impl Handle {
         if shared.stopped.load(Acquire) {
             return Err(JoinError::Stopped);
         }
+        let worker = shared.next_worker();
+        let order = self.order(worker).await.ok_or(JoinError::Stopped)?;
         let stream = shared.stream(stream);
         let limit = shared.config.max_viewers_per_stream;
         if !stream.reserve(limit) {
             return Err(JoinError::TooManyViewers { limit });
         }
         let (session, now) = (SessionId::random(), Instant::now());
-        let worker = shared.next_worker();
         let local = Credentials::random(&ufrag_prefix(worker));
         let ssrc = u32::from_be_bytes(random::bytes());
         let answer = Answer {
@@ -346,17 +367,7 @@ impl Handle {
             state: ViewerState::Connecting,
         };
         shared.sessions().insert(session, entry);
-        let sent = self.command(worker, Command::Join(Box::new(viewer))).await
-            && (offer.candidates.is_empty()
-                || self
-                    .command(worker, Command::Candidates(session, offer.candidates))
-                    .await);
-        if !sent {
-            if shared.sessions().remove(&session).is_some() {
-                stream.release();
-            }
-            return Err(JoinError::Stopped);
-        }
+        order.give(Command::Join(Box::new(viewer), offer.candidates));
         Ok(Joined { session, etag, answer })
     }
 
@@ -365,21 +376,20 @@ impl Handle {
     /// # Errors
     /// See [`PatchError`].
     pub async fn patch(&self, session: &SessionId, fragment: &str, if_match: IfMatch) -> Result<Patched, PatchError> {
-        let (worker, command, patched) = self.plan_patch(session, fragment, &if_match)?;
-        if self.command(worker, command).await {
-            Ok(patched)
-        } else {
-            Err(PatchError::UnknownSession)
-        }
+        let worker = self.worker(session).ok_or(PatchError::UnknownSession)?;
+        let order = self.order(worker).await.ok_or(PatchError::UnknownSession)?;
+        let (command, patched) = self.plan_patch(session, fragment, &if_match)?;
+        order.give(command);
+        Ok(patched)
     }
 
-    /// Checks a PATCH and notes its outcome; the worker is still to be told.
+    /// Checks a PATCH and notes its outcome; the session's worker is still to be told.
     fn plan_patch(
         &self,
         session: &SessionId,
         fragment: &str,
         if_match: &IfMatch,
-    ) -> Result<(usize, Command, Patched), PatchError> {
+    ) -> Result<(Command, Patched), PatchError> {
         let mut sessions = self.shared.sessions();
         let entry = sessions.get_mut(session).ok_or(PatchError::UnknownSession)?;
         match if_match {
@@ -402,36 +412,40 @@ impl Handle {
                     etag: entry.etag.clone(),
                     fragment: Fragment::write(&local, entry.mid.as_deref(), &self.shared.candidates),
                 };
-                Ok((
-                    entry.worker,
-                    Command::Restart(*session, local, remote, candidates),
-                    patched,
-                ))
+                Ok((Command::Restart(*session, local, remote, candidates), patched))
             }
-            _ => Ok((
-                entry.worker,
-                Command::Candidates(*session, candidates),
-                Patched::Trickled,
-            )),
+            _ => Ok((Command::Candidates(*session, candidates), Patched::Trickled)),
         }
     }
 
     /// Ends a session; false if there is none. When this returns it is unknown and its place is free; the worker says
     /// goodbye to the viewer after that.
     pub async fn leave(&self, session: &SessionId) -> bool {
+        let Some(worker) = self.worker(session) else {
+            return false;
+        };
+        let order = self.order(worker).await;
         let Some(ended) = self.shared.sessions().remove(session) else {
             return false;
         };
         ended.stream.release();
-        self.command(ended.worker, Command::Leave(*session)).await
+        if let Some(order) = order {
+            order.give(Command::Leave(*session));
+        }
+        true
     }
 
-    /// Sends a command; false if the engine has stopped.
-    async fn command(&self, worker: usize, command: Command) -> bool {
+    /// Who serves a session.
+    fn worker(&self, session: &SessionId) -> Option<usize> {
+        self.shared.sessions().get(session).map(|entry| entry.worker)
+    }
+
+    /// A place for a command in a worker's mailbox; `None` if the engine has stopped. Whoever waits for it may be dropped
+    /// meanwhile, so nothing is noted before it is there, and nothing is waited for after.
+    async fn order(&self, worker: usize) -> Option<Order<'_>> {
         let mailbox = &self.shared.mailboxes[worker];
-        let sent = mailbox.commands.send(command).await.is_ok();
-        mailbox.ring();
-        sent
+        let place = mailbox.commands.reserve().await.ok()?;
+        Some(Order { place, mailbox })
     }
 
     /// A session's state; `None` once it has ended.

@@ -36,8 +36,8 @@ const FRAMES: usize = 64;
 
 /// What a worker is told.
 pub(crate) enum Command {
-    /// Take this viewer.
-    Join(Box<Viewer>),
+    /// Take this viewer, whose offer had these candidates.
+    Join(Box<Viewer>, Vec<Candidate>),
     /// A viewer has further candidates.
     Candidates(SessionId, Vec<Candidate>),
     /// A viewer restarts ICE: our new credentials, and its.

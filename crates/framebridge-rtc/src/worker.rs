@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use framebridge_proto::StreamName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
@@ -79,14 +80,14 @@ impl Worker {
     }
 
     /// Goes on with a viewer that an earlier process kept. One that there is no room for any more is forgotten.
-    pub(crate) fn restore(&mut self, place: Place, record: Record, now: Instant) {
-        let stream = record.stream.parse().ok().map(|name| self.shared.stream(&name));
+    pub(crate) fn restore(&mut self, place: Place, record: Record, stream: &StreamName, now: Instant) {
+        let stream = self.shared.stream(stream);
         let limit = self.shared.config.max_viewers_per_stream;
         let is_reachable = record.state.path.socket < self.sockets.len();
-        let Some(stream) = stream.filter(|stream| is_reachable && stream.reserve(limit)) else {
-            self.vault.wipe(place);
+        if !is_reachable || !stream.reserve(limit) {
+            self.forget(place);
             return;
-        };
+        }
         let kept = Kept::found(place, &record);
         let Record {
             session,
@@ -110,6 +111,11 @@ impl Worker {
         viewer.kept = Some(kept);
         let slot = self.join(Box::new(viewer));
         self.viewers.add_address(slot, state.path.remote, true);
+    }
+
+    /// Forgets a viewer that an earlier process kept.
+    pub(crate) fn forget(&mut self, place: Place) {
+        self.vault.wipe(place);
     }
 
     /// Works until the engine is stopped.
@@ -163,8 +169,9 @@ impl Worker {
                 return;
             };
             match command {
-                Command::Join(viewer) => {
-                    self.join(viewer);
+                Command::Join(viewer, candidates) => {
+                    let slot = self.join(viewer);
+                    self.add_candidates(slot, &candidates, now);
                 }
                 Command::Candidates(session, candidates) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
@@ -176,6 +183,10 @@ impl Worker {
                         self.viewers.add_ufrag(slot, local.ufrag.clone());
                         self.handle(slot, Input::Restart(local, remote), now);
                         self.add_candidates(slot, &candidates, now);
+                        // At once: its checks name the new credentials from here on.
+                        if self.viewers.get_mut(slot).is_some_and(|viewer| viewer.kept.is_some()) {
+                            self.keep(slot);
+                        }
                     }
                 }
                 Command::Leave(session) => {

@@ -4,7 +4,8 @@ use std::{os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use axum::http::HeaderValue;
-use framebridge_config::Webrtc;
+use framebridge_config::{Settings, Webrtc};
+use framebridge_core::{BudgetPlan, Share};
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, notify};
 use framebridge_ipc::{Identity, RuntimeDir};
 use framebridge_proto::{
@@ -32,6 +33,9 @@ use crate::{
 
 /// How often the media plane's counts are taken over, whatever happens.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A keyframe and some tenths of a second after it.
+const MIN_HISTORY: u64 = 256 << 10;
 
 /// How long the media plane may take to say goodbye to its viewers.
 const ENGINE_STOP: Duration = Duration::from_secs(2);
@@ -75,9 +79,11 @@ impl App {
                 .context(Exit::Unavailable)?,
         };
         let address = listener.local_addr().context("reading the HTTP address")?;
-        let (engine, events) = Engine::take_over(engine_config(&settings.webrtc), media)
-            .context("webrtc.port: starting the media plane")
-            .context(Exit::Unavailable)?;
+        let (engine, events) = Engine::take_over(engine_config(&settings), media, |name| {
+            settings.streams.iter().any(|stream| stream.name == *name)
+        })
+        .context("webrtc.port: starting the media plane")
+        .context(Exit::Unavailable)?;
         let heirlooms = engine.heirlooms().try_clone().context("sharing the media sockets")?;
         let http = listener
             .as_fd()
@@ -202,8 +208,10 @@ fn on_event(shared: &Shared, event: Event) {
     }
 }
 
-fn engine_config(webrtc: &Webrtc) -> Config {
+fn engine_config(settings: &Settings) -> Config {
+    let webrtc = &settings.webrtc;
     Config {
+        history_bytes: history_bytes(webrtc, settings.streams.len()),
         port: webrtc.port,
         bind: webrtc.bind.clone(),
         candidates: webrtc.candidates.clone(),
@@ -212,6 +220,26 @@ fn engine_config(webrtc: &Webrtc) -> Config {
         disconnect_grace: webrtc.disconnect_grace,
         ..Config::default()
     }
+}
+
+/// What each worker may keep of each stream for retransmission and late joiners: the budget in equal parts, and no more
+/// than is of use.
+fn history_bytes(webrtc: &Webrtc, streams: usize) -> usize {
+    let share = Share {
+        floor: MIN_HISTORY,
+        weight: 1,
+    };
+    let plan = BudgetPlan::divide(
+        u64::from(webrtc.memory_budget_mb) << 20,
+        &vec![share; streams * webrtc.workers],
+    );
+    if plan.is_overdrawn() {
+        tracing::warn!("webrtc.memory_budget_mb is less than {streams} streams need; each gets {MIN_HISTORY} bytes");
+    }
+    let part = plan.parts().first().copied().unwrap_or(MIN_HISTORY);
+    usize::try_from(part)
+        .unwrap_or(usize::MAX)
+        .min(Config::default().history_bytes)
 }
 
 fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<Shared>) {

@@ -14,7 +14,10 @@ use std::{
 use framebridge_core::ExitStatus;
 use rustix::{
     io::Errno,
-    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid},
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
+        waitid,
+    },
     time::{ClockId, clock_gettime},
 };
 use serde::{Deserialize, Serialize};
@@ -103,9 +106,15 @@ impl Child {
         })
     }
 
-    /// Sends `signal` to its process group.
+    /// Sends `signal` to its process group, or to it alone where it leads none: somebody else has started it then.
     pub(crate) fn signal(&self, signal: Signal) {
-        match kill_process_group(self.pid, signal) {
+        let leads = getpgid(Some(self.pid)).is_ok_and(|group| group == self.pid);
+        let sent = if leads {
+            kill_process_group(self.pid, signal)
+        } else {
+            pidfd_send_signal(self.pidfd.get_ref(), signal)
+        };
+        match sent {
             // Gone already: its exit is on the way.
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => tracing::error!(pid = self.mark.pid, %error, "could not be signalled"),
