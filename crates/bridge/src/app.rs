@@ -19,7 +19,7 @@ use framebridge_core::{
         LocalHealthConfig, LocalInput,
     },
 };
-use framebridge_daemon::{Context, LogTap, Tasks, heartbeats};
+use framebridge_daemon::{Context, LogTap, Tasks, heartbeats, notify};
 use framebridge_ipc::{Identity, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
@@ -136,10 +136,13 @@ pub async fn run(context: Context, tap: LogTap, parent_pid: Option<u32>) -> anyh
 
 /// Without a studio there is nothing to do but to say so.
 async fn disabled(mut events: mpsc::Receiver<Event>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut pulse = notify::Pulse::new();
+    notify::ready();
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             event = events.recv() => event,
+            () = pulse.beat() => continue,
         };
         match event {
             None | Some(Event::Local(LocalEvent::ParentGone)) => return Ok(()),
@@ -262,6 +265,8 @@ impl App {
 
     /// The one loop.
     async fn live(&mut self, mut events: mpsc::Receiver<Event>, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut pulse = notify::Pulse::new();
+        notify::ready();
         loop {
             if let Some(end) = self.apply().await {
                 return self.conclude(end).await;
@@ -276,6 +281,7 @@ impl App {
             let event = tokio::select! {
                 () = stop.cancelled() => None,
                 event = events.recv() => event,
+                () = pulse.beat() => continue,
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
                     let now = Instant::now();
                     self.link.handle(BridgeLinkInput::Timeout, now);
