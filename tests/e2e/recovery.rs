@@ -1,6 +1,6 @@
 //! Whatever dies comes back, and the page with it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use framebridge_proto::status::Overall;
 use framebridge_tests::{
@@ -11,7 +11,10 @@ use framebridge_tests::{
 };
 
 fn system_with_a_viewer() -> (System, Page) {
-    let system = System::start(&[("test", "test:")]).unwrap();
+    watched(System::start(&[("test", "test:")]).unwrap())
+}
+
+fn watched(system: System) -> (System, Page) {
     let page = Browser::start().unwrap().open(&system.url("/s/test")).unwrap();
     page.until_live().unwrap();
     (system, page)
@@ -64,6 +67,45 @@ fn killed_bridge_comes_back_and_no_viewer_notices() {
     page.until_shows_later_than(SystemTime::now()).unwrap();
     assert_eq!(page.sessions().unwrap(), before);
     assert_healthy_again(&system, "bridge");
+}
+
+#[test]
+fn dead_listener_under_a_fresh_heartbeat_is_mended_in_five_seconds_and_viewers_keep_their_session() {
+    let (system, page) = watched(System::start_breakable(&[("test", "test:")], "").unwrap());
+    let before = page.sessions().unwrap();
+    let signaling = system.pid("signaling").unwrap();
+    system.damage("close-http-listener").unwrap();
+    assert!(system.get("/api/v1/health").is_err(), "the listener is closed");
+    assert_eq!(
+        system.process("signaling").unwrap().pid,
+        Some(signaling),
+        "and the process lives"
+    );
+    wait::until_true("HTTP to answer again", Duration::from_secs(5), || {
+        Ok(system.get("/api/v1/health")?.status == 200)
+    })
+    .unwrap();
+    assert_ne!(system.pid("signaling").unwrap(), signaling);
+    page.until_shows_later_than(SystemTime::now()).unwrap();
+    page.until_live().unwrap();
+    assert_eq!(page.sessions().unwrap(), before);
+}
+
+#[test]
+fn encoder_that_lives_and_encodes_nothing_is_replaced_and_the_viewer_keeps_its_session() {
+    let (system, page) = watched(System::start_breakable(&[("test", "test:")], "").unwrap());
+    let before = page.sessions().unwrap();
+    let encoder = system.pid("encoder-test").unwrap();
+    system.damage("stall-encoder?stream=test").unwrap();
+    wait::until_true("another encoder", PATIENCE, || {
+        Ok(system.pid("encoder-test")? != encoder)
+    })
+    .unwrap();
+    page.until_shows_later_than(SystemTime::now()).unwrap();
+    page.until_live().unwrap();
+    assert_eq!(page.sessions().unwrap(), before);
+    let events = String::from_utf8(system.bridgectl(&["events"]).unwrap().stdout).unwrap();
+    assert!(events.contains("encoder wedged"), "{events}");
 }
 
 #[test]

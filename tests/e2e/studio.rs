@@ -99,9 +99,13 @@ fn outage_of_the_local_server_is_shown_and_mended_in_the_same_session() {
     // The supervisor's own watch would be quicker: here it is told to be patient, so that the bridge's comes first.
     let patience = "outage_patience_ms = 3000\n\
         [supervisor]\nprobe_failures = 1000\nmissed_heartbeats = 1000\nstale_heartbeats = 1000\n";
-    let (_studio, system, address) = box_at_a_studio(patience);
+    let studio = Studio::start().unwrap();
+    let settings = studio.settings("box").unwrap();
+    let system = System::start_breakable(&[("test", "test:")], &format!("{settings}{patience}")).unwrap();
+    let address = studio.address_of(&system).unwrap();
+    address.until("ready", PATIENCE).unwrap();
     let old = system.pid("signaling").unwrap();
-    signal(old, Signal::STOP).unwrap();
+    system.damage("close-http-listener").unwrap();
     let session = address.until("degraded", PATIENCE).unwrap();
     assert!(
         session["reason"].as_str().unwrap().contains("does not answer"),

@@ -29,6 +29,13 @@ const LAST_PORT: u16 = 32_000;
 /// After Ctrl-C everything is gone within this.
 pub const STOP_LIMIT: Duration = Duration::from_secs(5);
 
+/// What few systems have.
+#[derive(Debug, Clone, Copy, Default)]
+struct Extras {
+    small_disk: bool,
+    debug_endpoints: bool,
+}
+
 /// One system runs at a time: two would compete for the machine, and fail for no fault of theirs.
 static MACHINE: Mutex<()> = Mutex::new(());
 
@@ -39,6 +46,7 @@ pub struct System {
     http: SocketAddr,
     /// Under the runtime directory, where that has one of its own. Unmounted before the directory goes.
     disk: Option<Disk>,
+    debug_endpoints: bool,
     dir: TempDir,
     _machine: MutexGuard<'static, ()>,
 }
@@ -57,7 +65,7 @@ impl System {
     /// # Errors
     /// It does not come up.
     pub fn start_with(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
-        Self::launch(streams, further, false)
+        Self::launch(streams, further, Extras::default())
     }
 
     /// [`start_with`](Self::start_with), with the runtime directory on a small disk of its own, where only root may
@@ -66,10 +74,26 @@ impl System {
     /// # Errors
     /// It does not come up.
     pub fn start_on_small_disk(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
-        Self::launch(streams, further, true)
+        let extras = Extras {
+            small_disk: true,
+            ..Extras::default()
+        };
+        Self::launch(streams, further, extras)
     }
 
-    fn launch(streams: &[(&str, &str)], further: &str, small_disk: bool) -> anyhow::Result<Self> {
+    /// [`start_with`](Self::start_with), with the debug endpoints, by which [`damage`](Self::damage) works.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_breakable(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
+        let extras = Extras {
+            debug_endpoints: true,
+            ..Extras::default()
+        };
+        Self::launch(streams, further, extras)
+    }
+
+    fn launch(streams: &[(&str, &str)], further: &str, extras: Extras) -> anyhow::Result<Self> {
         let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("framebridge-").tempdir()?;
         let (tcp, udp) = (free_port()?, free_port()?);
@@ -82,10 +106,11 @@ impl System {
             supervisor: None,
             http,
             disk: None,
+            debug_endpoints: extras.debug_endpoints,
             dir,
             _machine: machine,
         };
-        if small_disk {
+        if extras.small_disk {
             system.disk = Disk::mount(&system.runtime_dir()).ok();
         }
         fs::write(system.config(), config)?;
@@ -103,6 +128,9 @@ impl System {
     pub fn start_supervisor(&mut self) -> anyhow::Result<()> {
         let mut supervisor = command(binary("supervisor")?);
         supervisor.arg("--config").arg(self.config()).envs(self.environment());
+        if self.debug_endpoints {
+            supervisor.env("FRAMEBRIDGE_DEBUG_ENDPOINTS", "1");
+        }
         self.supervisor = Some(Process::start(&mut supervisor, &self.log_path())?);
         Ok(())
     }
@@ -149,6 +177,17 @@ impl System {
     /// No answer.
     pub fn get(&self, path: &str) -> anyhow::Result<Response> {
         Request::new("GET", path).send(self.http)
+    }
+
+    /// Breaks something from inside: a debug endpoint with its query, e.g. `stall-encoder?stream=test`.
+    ///
+    /// # Errors
+    /// It is refused; or the system was not started with the debug endpoints.
+    pub fn damage(&self, what: &str) -> anyhow::Result<()> {
+        let path = format!("/api/v1/debug/{what}");
+        let answer = Request::new("POST", &path).send(self.http)?;
+        ensure!((200..300).contains(&answer.status), "{what}: {}", answer.text());
+        Ok(())
     }
 
     /// What `bridgectl` says and how it exits.

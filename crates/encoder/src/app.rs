@@ -58,6 +58,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct App {
     stream: Stream,
+    /// Whether requests may break this process.
+    breakable: bool,
     dir: RuntimeDir,
     identity: Identity,
     listener: Listener<ToEncoder, FromEncoder>,
@@ -84,6 +86,7 @@ impl App {
             tasks,
             ..
         } = context;
+        let breakable = settings.debug_endpoints;
         let stream = settings.streams.into_iter().find(|stream| stream.name == *name);
         let stream = stream
             .with_context(|| format!("no stream `{name}` is configured"))
@@ -115,6 +118,7 @@ impl App {
             pipeline: None,
             events: mpsc::channel(EVENTS),
             stream,
+            breakable,
             dir,
             identity,
             listener,
@@ -206,6 +210,16 @@ impl App {
             EncoderRequest::Snapshot(_) => Err(Refusal::new(
                 RefusalKind::Failed,
                 "snapshots are answered by the connection",
+            )),
+            EncoderRequest::Stall if self.breakable => {
+                tracing::warn!("stalled, as asked");
+                Ok(EncoderAnswer::Done {
+                    changed: !self.shared.controls.stall(),
+                })
+            }
+            EncoderRequest::Stall => Err(Refusal::new(
+                RefusalKind::Invalid,
+                "this encoder does not run under FRAMEBRIDGE_DEBUG_ENDPOINTS=1",
             )),
         }
     }

@@ -14,6 +14,8 @@ use framebridge_proto::encoder::Quality;
 pub(crate) struct Controls {
     quality: Mutex<Quality>,
     paused: AtomicBool,
+    /// Broken on purpose, for good.
+    stalled: AtomicBool,
     keyframes: Mutex<KeyframeGate>,
 }
 
@@ -22,6 +24,7 @@ impl Controls {
         Self {
             quality: Mutex::new(quality),
             paused: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             keyframes: Mutex::new(KeyframeGate::new()),
         }
     }
@@ -34,12 +37,18 @@ impl Controls {
         *lock(&self.quality) = quality;
     }
 
-    pub(crate) fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Relaxed)
+    /// Whether pictures are to be encoded.
+    pub(crate) fn encodes(&self) -> bool {
+        !self.paused.load(Ordering::Relaxed) && !self.stalled.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// From now on nothing is encoded. Whether it was so already.
+    pub(crate) fn stall(&self) -> bool {
+        self.stalled.swap(true, Ordering::Relaxed)
     }
 
     /// Somebody needs a keyframe; those who ask within a while get one together.

@@ -205,7 +205,7 @@ impl Life {
             let Ok((picture, fps)) = receiver.recv() else {
                 break Ok(());
             };
-            if self.shared.controls.is_paused() {
+            if !self.shared.controls.encodes() {
                 continue;
             }
             stage.enter(Stage::Encoding);

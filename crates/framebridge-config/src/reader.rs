@@ -46,8 +46,11 @@ const OTHER_VARIABLES: [&str; 4] = [
     "FRAMEBRIDGE_CONFIG",
     "FRAMEBRIDGE_RUNTIME_DIR",
     "FRAMEBRIDGE_BIN_DIR",
-    "FRAMEBRIDGE_DEBUG_ENDPOINTS",
+    DEBUG_ENDPOINTS,
 ];
+
+/// `1` lets tests break processes from inside.
+pub(crate) const DEBUG_ENDPOINTS: &str = "FRAMEBRIDGE_DEBUG_ENDPOINTS";
 
 /// Stands in for a secret in [`Entry::value`].
 const MASK: &str = "********";

@@ -13,7 +13,7 @@ use std::{
 use toml::de::DeTable;
 
 use crate::{
-    reader::{Entry, Outcome, Problem, Reader},
+    reader::{DEBUG_ENDPOINTS, Entry, Outcome, Problem, Reader},
     streams::{self, Stream},
     studio::{self, Studio},
 };
@@ -36,6 +36,8 @@ pub struct Settings {
     pub studio: Option<Studio>,
     /// Logs.
     pub log: Log,
+    /// `FRAMEBRIDGE_DEBUG_ENDPOINTS=1`: processes can be broken on request. For tests; no setting of the file.
+    pub debug_endpoints: bool,
     /// Values that were clamped into their range.
     pub warnings: Vec<Problem>,
     entries: Vec<Entry>,
@@ -224,6 +226,7 @@ impl Settings {
             supervisor: supervise(&mut reader),
             studio: studio::read(&mut reader),
             log: log(&mut reader),
+            debug_endpoints: input.env.get(DEBUG_ENDPOINTS).is_some_and(|value| value == "1"),
             warnings: Vec::new(),
             entries: Vec::new(),
         };

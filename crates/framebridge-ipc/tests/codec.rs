@@ -49,6 +49,7 @@ fn protocol_1_to_an_encoder_keeps_its_bytes() {
         &ask(EncoderRequest::Snapshot(ImageFormat::Png)),
         b"\0\0\0\x08\0\0\0\x04\x03\x07\x04\x01",
     );
+    golden(&ask(EncoderRequest::Stall), b"\0\0\0\x07\0\0\0\x03\x03\x07\x05");
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub enum EncoderRequest {
     Resume,
     /// The latest picture, as an image. Answer: `Snapshot`.
     Snapshot(ImageFormat),
+    /// Encode nothing any more, as if wedged. Refused but under `FRAMEBRIDGE_DEBUG_ENDPOINTS=1`. Answer: `Done`.
+    Stall,
 }
 
 /// Image formats for snapshots.

@@ -16,7 +16,7 @@ use framebridge_proto::{StreamName, media::AccessUnit};
 use tokio::sync::mpsc;
 
 use crate::{
-    Config, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
+    CloseReason, Config, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
     dtls::{DtlsError, Identity},
     heirloom::{Heirlooms, socket_name, vault_name},
     ice::Credentials,
@@ -421,6 +421,16 @@ impl Handle {
     /// Ends a session; false if there is none. When this returns it is unknown and its place is free; the worker says
     /// goodbye to the viewer after that.
     pub async fn leave(&self, session: &SessionId) -> bool {
+        self.end(session, CloseReason::Left).await
+    }
+
+    /// Like [`leave`](Self::leave), but the viewer is not told: it has to find out by itself, as when this machine had
+    /// vanished.
+    pub async fn drop_silently(&self, session: &SessionId) -> bool {
+        self.end(session, CloseReason::Dropped).await
+    }
+
+    async fn end(&self, session: &SessionId, reason: CloseReason) -> bool {
         let Some(worker) = self.worker(session) else {
             return false;
         };
@@ -430,7 +440,7 @@ impl Handle {
         };
         ended.stream.release();
         if let Some(order) = order {
-            order.give(Command::Leave(*session));
+            order.give(Command::End(*session, reason));
         }
         true
     }
@@ -446,6 +456,11 @@ impl Handle {
         let mailbox = &self.shared.mailboxes[worker];
         let place = mailbox.commands.reserve().await.ok()?;
         Some(Order { place, mailbox })
+    }
+
+    /// The open sessions, in no order.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        self.shared.sessions().keys().copied().collect()
     }
 
     /// A session's state; `None` once it has ended.

@@ -319,7 +319,9 @@ impl Peer {
     }
 
     fn close(&mut self, reason: CloseReason, now: Instant) {
-        if let Some(dtls) = &mut self.dtls {
+        if let Some(dtls) = &mut self.dtls
+            && reason != CloseReason::Dropped
+        {
             dtls.close(now);
         }
         // What is queued goes out before the last output.

@@ -76,6 +76,8 @@ impl ViewerState {
 pub enum CloseReason {
     /// Asked for, by [`Handle::leave`](crate::Handle::leave).
     Left,
+    /// Dropped by [`Handle::drop_silently`](crate::Handle::drop_silently).
+    Dropped,
     /// The viewer closed its end (DTLS close_notify).
     PeerClosed,
     /// ICE or DTLS did not finish in time.
@@ -92,6 +94,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Left => "left",
+            Self::Dropped => "dropped without a word",
             Self::PeerClosed => "closed by the viewer",
             Self::ConnectTimeout => "did not connect in time",
             Self::HandshakeFailed => "DTLS handshake failed",

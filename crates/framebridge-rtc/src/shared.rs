@@ -16,7 +16,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc;
 
 use crate::{
-    Config, Event, SessionId, StreamStats, ViewerState,
+    CloseReason, Config, Event, SessionId, StreamStats, ViewerState,
     dtls::Identity,
     frame::Frame,
     ice::{Credentials, Path},
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// A viewer restarts ICE: our new credentials, and its.
     Restart(SessionId, Credentials, Credentials, Vec<Candidate>),
     /// End a viewer's session.
-    Leave(SessionId),
+    End(SessionId, CloseReason),
     /// A datagram of your viewer's came to another worker.
     Forwarded(Path, Vec<u8>),
 }

@@ -189,9 +189,9 @@ impl Worker {
                         }
                     }
                 }
-                Command::Leave(session) => {
+                Command::End(session, reason) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
-                        self.handle(slot, Input::Close(CloseReason::Left), now);
+                        self.handle(slot, Input::Close(reason), now);
                     }
                 }
                 Command::Forwarded(path, mut datagram) => self.on_datagram(path, &mut datagram, true, now),

@@ -283,6 +283,23 @@ fn a_full_stream_refuses_and_a_place_given_back_is_taken() {
 }
 
 #[test]
+fn viewer_that_is_dropped_silently_hears_no_goodbye() {
+    let world = World::new(Config::default());
+    let handle = world.engine.handle();
+    let (dropped, seat) = world.join(Options::default(), true);
+    let (left, other) = world.join(Options::default(), true);
+    let mut seats = [seat, other];
+    watch_until(&mut seats, "pictures", have_frames(3));
+    assert!(block_on(handle.drop_silently(&dropped)) && block_on(handle.leave(&left)));
+    assert!(handle.sessions().is_empty());
+    // One worker serves both, in this order.
+    watch_until(&mut seats, "the goodbye to the one who left", |seats| {
+        seats[1].viewer.is_closed()
+    });
+    assert!(!seats[0].viewer.is_closed());
+}
+
+#[test]
 fn patches_follow_the_rules_of_if_match() {
     let world = World::new(Config::default());
     let handle = world.engine.handle();

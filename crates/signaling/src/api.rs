@@ -303,7 +303,7 @@ fn quality_change(body: &[u8]) -> Result<QualityChange, Problem> {
     Ok(change)
 }
 
-fn request_problem(error: RequestError) -> Problem {
+pub(crate) fn request_problem(error: RequestError) -> Problem {
     let RequestError::Refused(refusal) = error else {
         return Problem::new(
             StatusCode::CONFLICT,

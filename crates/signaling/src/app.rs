@@ -1,6 +1,6 @@
 //! Starts the parts, runs until told to stop, ends them in order.
 
-use std::{os::fd::AsFd as _, sync::Arc, time::Duration};
+use std::{net::SocketAddr, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use axum::http::HeaderValue;
@@ -22,6 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    debug::Debug,
     encoder_link::EncoderLink,
     handover::{self, Inherited},
     meter::Meter,
@@ -73,10 +74,7 @@ impl App {
         let Inherited { listener, media } = handover::take_up(&dir, &identity, listen).await;
         let listener = match listener {
             Some(listener) => listener,
-            None => TcpListener::bind(listen)
-                .await
-                .with_context(|| format!("http.listen: can't listen on {listen}; is another signaling running?"))
-                .context(Exit::Unavailable)?,
+            None => bind(listen).await?,
         };
         let address = listener.local_addr().context("reading the HTTP address")?;
         let (engine, events) = Engine::take_over(engine_config(&settings), media, |name| {
@@ -85,10 +83,13 @@ impl App {
         .context("webrtc.port: starting the media plane")
         .context(Exit::Unavailable)?;
         let heirlooms = engine.heirlooms().try_clone().context("sharing the media sockets")?;
-        let http = listener
-            .as_fd()
-            .try_clone_to_owned()
-            .context("sharing the HTTP listener")?;
+        let share = || {
+            listener
+                .as_fd()
+                .try_clone_to_owned()
+                .context("sharing the HTTP listener")
+        };
+        let (http, breakable) = (share()?, settings.debug_endpoints.then(share).transpose()?);
         tasks.spawn(handover::hand_on(dir.clone(), identity.clone(), http, heirlooms));
 
         let mut streams = Streams::new();
@@ -118,7 +119,12 @@ impl App {
                 .collect(),
         );
         let http_stop = CancellationToken::new();
-        let router = routes::router(Arc::clone(&shared));
+        let debug = breakable.map(|listener| Debug {
+            shared: Arc::clone(&shared),
+            listener,
+            http_stop: http_stop.clone(),
+        });
+        let router = routes::router(Arc::clone(&shared), debug);
         tasks.spawn_graceful(server::serve(
             listener,
             router,
@@ -138,7 +144,7 @@ impl App {
     }
 
     /// Where HTTP listens.
-    pub fn http_address(&self) -> std::net::SocketAddr {
+    pub fn http_address(&self) -> SocketAddr {
         self.shared.address
     }
 
@@ -185,6 +191,13 @@ impl App {
             tracing::warn!("some tasks did not end in time");
         }
     }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("http.listen: can't listen on {address}; is another signaling running?"))
+        .context(Exit::Unavailable)
 }
 
 fn on_event(shared: &Shared, event: Event) {

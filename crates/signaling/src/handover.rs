@@ -20,6 +20,9 @@ const HTTP: &str = "http";
 /// kept.
 const KEEP_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Connections that wait to be accepted, as tokio has it.
+const BACKLOG: i32 = 1024;
+
 /// What the life before left.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
@@ -61,6 +64,8 @@ fn adopt(fd: OwnedFd, listen: SocketAddr) -> Option<TcpListener> {
     let local = listener.local_addr().ok()?;
     let fits = local.ip() == listen.ip() && (listen.port() == 0 || local.port() == listen.port());
     let listener = fits.then_some(listener)?;
+    // One that was shut down is still bound: it listens again. For any other this changes nothing.
+    rustix::net::listen(&listener, BACKLOG).ok()?;
     listener.set_nonblocking(true).ok()?;
     TcpListener::from_std(listener).ok()
 }

@@ -9,6 +9,7 @@ mod api;
 mod app;
 mod body;
 mod cli;
+mod debug;
 mod encoder_link;
 mod guard;
 mod handover;

@@ -11,7 +11,9 @@ use axum::{
 use utoipa::OpenApi;
 
 use crate::{
-    api, guard, metrics, page, problem,
+    api, debug,
+    debug::Debug,
+    guard, metrics, page, problem,
     problem::{Details, Problem},
     shared::Shared,
     whep,
@@ -56,11 +58,13 @@ fn own_routes() -> [Route; 12] {
 }
 
 /// The whole service.
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
+pub(crate) fn router(shared: Arc<Shared>, debug: Option<Debug>) -> Router {
     let add = |router: Router<Arc<Shared>>, (path, methods): Route| router.route(path, methods);
     let whep = whep_routes().into_iter().fold(Router::new(), add);
     let own = own_routes().into_iter().fold(Router::new(), add);
-    own.merge(whep.layer(from_fn_with_state(Arc::clone(&shared), guard::share)))
+    let debug = debug.map(debug::router).unwrap_or_default();
+    own.merge(debug)
+        .merge(whep.layer(from_fn_with_state(Arc::clone(&shared), guard::share)))
         .fallback(nothing_here)
         .layer(from_fn_with_state(Arc::clone(&shared), guard::admit))
         .layer(from_fn(problem::seal))

@@ -350,7 +350,7 @@ pub(crate) fn unavailable_problem(unavailable: &Unavailable) -> Problem {
     Problem::new(StatusCode::CONFLICT, "stream_unavailable", &unavailable.reason).retry_after(unavailable.retry_after)
 }
 
-fn unknown_session() -> Problem {
+pub(crate) fn unknown_session() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "unknown_session",

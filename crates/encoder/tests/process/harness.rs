@@ -23,12 +23,22 @@ pub(crate) const BOUND: Duration = Duration::from_secs(30);
 pub(crate) struct Encoder {
     dir: TempDir,
     config: PathBuf,
+    breakable: bool,
     process: Child,
 }
 
 impl Encoder {
     /// Starts one for `source`; `settings` are further lines of the stream's configuration.
     pub(crate) fn start(source: &str, settings: &str) -> Self {
+        Self::launch(source, settings, false)
+    }
+
+    /// One for the test pattern that can be broken on request.
+    pub(crate) fn start_breakable() -> Self {
+        Self::launch("test:", "", true)
+    }
+
+    fn launch(source: &str, settings: &str, breakable: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("framebridge.toml");
         fs::write(
@@ -36,15 +46,20 @@ impl Encoder {
             format!("[streams.s]\nsource = {source:?}\nencoder = \"software\"\n{settings}\n"),
         )
         .unwrap();
-        let process = spawn(dir.path(), &config);
-        Self { dir, config, process }
+        let process = spawn(dir.path(), &config, breakable);
+        Self {
+            dir,
+            config,
+            breakable,
+            process,
+        }
     }
 
     /// Kills the process and starts the next one in the same directory.
     pub(crate) fn restart(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        self.process = spawn(self.dir.path(), &self.config);
+        self.process = spawn(self.dir.path(), &self.config, self.breakable);
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -175,7 +190,7 @@ fn stream() -> StreamName {
     "s".parse().unwrap()
 }
 
-fn spawn(dir: &Path, config: &Path) -> Child {
+fn spawn(dir: &Path, config: &Path, breakable: bool) -> Child {
     let log = fs::File::options()
         .append(true)
         .create(true)
@@ -187,6 +202,7 @@ fn spawn(dir: &Path, config: &Path) -> Child {
         .args(["s", "--config"])
         .arg(config)
         .env("FRAMEBRIDGE_RUNTIME_DIR", dir)
+        .env("FRAMEBRIDGE_DEBUG_ENDPOINTS", if breakable { "1" } else { "0" })
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

@@ -102,3 +102,25 @@ async fn a_silent_source_shows_as_no_captures_and_a_stuck_subscriber_as_no_deliv
     assert!(lossy.encoded.age_ms.is_some_and(|age| age < 1000));
     assert!(lossy.delivered.age_ms > lossy.encoded.age_ms, "{lossy:?}");
 }
+
+#[tokio::test]
+async fn encoder_told_to_stall_lives_captures_and_encodes_nothing() {
+    let encoder = Encoder::start_breakable();
+    let mut heartbeats = Heartbeats::of(&encoder).await;
+    let mut subscriber = encoder.subscribe().await;
+    subscriber.frame().await;
+    let mut client = encoder.client().await;
+    client.request(EncoderRequest::Stall).await.unwrap();
+    let stalled = heartbeats
+        .until(|progress| progress.encoded.age_ms.is_some_and(|age| age > 2000))
+        .await;
+    assert_eq!(stalled.state, SourceState::Live);
+    assert!(stalled.captured.age_ms.is_some_and(|age| age < 1000), "{stalled:?}");
+}
+
+#[tokio::test]
+async fn encoder_that_may_not_be_broken_refuses_to_stall() {
+    let encoder = Encoder::start("test:", "");
+    let refused = encoder.client().await.request(EncoderRequest::Stall).await.unwrap_err();
+    assert!(refused.to_string().contains("FRAMEBRIDGE_DEBUG_ENDPOINTS"), "{refused}");
+}

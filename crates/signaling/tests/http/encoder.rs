@@ -174,6 +174,7 @@ fn answer(request: EncoderRequest, quality: &mut Quality) -> Result<EncoderAnswe
                 image,
             })
         }
+        EncoderRequest::Stall => Ok(EncoderAnswer::Done { changed: true }),
         EncoderRequest::Snapshot(ImageFormat::Png)
         | EncoderRequest::GetQuality
         | EncoderRequest::Pause

@@ -4,6 +4,7 @@
 
 mod api;
 mod continuity;
+mod debug;
 mod encoder;
 mod page;
 mod site;

@@ -49,6 +49,15 @@ impl Site {
 
     /// Starts signaling with `configuration`, on ports that the system picks.
     pub(crate) async fn with(configuration: &str) -> Self {
+        Self::launch(configuration, &[]).await
+    }
+
+    /// [`start`](Self::start), with the debug endpoints.
+    pub(crate) async fn breakable() -> Self {
+        Self::launch(TWO_STREAMS, &[("FRAMEBRIDGE_DEBUG_ENDPOINTS", "1")]).await
+    }
+
+    async fn launch(configuration: &str, further: &[(&str, &str)]) -> Self {
         let env = [
             ("FRAMEBRIDGE_HTTP_LISTEN", "127.0.0.1:0"),
             ("FRAMEBRIDGE_WEBRTC_PORT", "0"),
@@ -58,8 +67,9 @@ impl Site {
             file: "test.toml",
             text: configuration,
             env: env
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into_iter()
+                .iter()
+                .chain(further)
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect::<BTreeMap<_, _>>(),
             streams: &[],
         });
@@ -89,6 +99,11 @@ impl Site {
     /// As SIGTERM does.
     pub(crate) fn terminate(&self) {
         self.stop.cancel();
+    }
+
+    /// Whether it has ended, for whatever reason.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.app.is_finished()
     }
 
     /// Waits for the end.

@@ -1,0 +1,88 @@
+//! Ways to break this process and its encoders from inside, for tests: they exist only under
+//! `FRAMEBRIDGE_DEBUG_ENDPOINTS=1`, no document tells of them, and the bridge lets nobody through to them.
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::StatusCode,
+    routing::post,
+};
+use framebridge_proto::encoder::EncoderRequest;
+use rustix::net::Shutdown;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{api::request_problem, problem::Problem, shared::Shared, whep::unknown_session};
+
+/// What there is to break.
+#[derive(Debug)]
+pub(crate) struct Debug {
+    pub(crate) shared: Arc<Shared>,
+    /// The HTTP listener: the same socket, whoever else keeps it.
+    pub(crate) listener: OwnedFd,
+    /// Ends the HTTP server.
+    pub(crate) http_stop: CancellationToken,
+}
+
+#[derive(Debug, Deserialize)]
+struct Which {
+    session: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Whose {
+    stream: String,
+}
+
+/// The routes, all of them `POST`.
+pub(crate) fn router(debug: Debug) -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/v1/debug/disconnect-webrtc", post(disconnect_webrtc))
+        .route("/api/v1/debug/stall-encoder", post(stall_encoder))
+        .route("/api/v1/debug/close-http-listener", post(close_http_listener))
+        .with_state(Arc::new(debug))
+}
+
+/// Drops the viewer of `session`, or all of them, without a word to them.
+async fn disconnect_webrtc(
+    State(debug): State<Arc<Debug>>,
+    Query(Which { session }): Query<Which>,
+) -> Result<Json<Value>, Problem> {
+    let engine = &debug.shared.engine;
+    let sessions = match session {
+        Some(session) => vec![session.parse().map_err(|_| unknown_session())?],
+        None => engine.sessions(),
+    };
+    let mut disconnected = 0;
+    for session in &sessions {
+        disconnected += u32::from(engine.drop_silently(session).await);
+    }
+    debug.shared.sample();
+    Ok(Json(json!({ "disconnected": disconnected })))
+}
+
+/// Has the encoder of `stream` encode nothing any more, under a pulse that goes on.
+async fn stall_encoder(
+    State(debug): State<Arc<Debug>>,
+    Query(Whose { stream }): Query<Whose>,
+) -> Result<StatusCode, Problem> {
+    let stream = debug.shared.stream(&stream)?;
+    stream.request(EncoderRequest::Stall).await.map_err(request_problem)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Closes the listener for whoever holds it, the supervisor included, and ends what is connected; the process goes on.
+async fn close_http_listener(State(debug): State<Arc<Debug>>) -> Result<StatusCode, Problem> {
+    rustix::net::shutdown(&debug.listener, Shutdown::Read).map_err(|error| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "failed",
+            format!("The listener stays open: {error}."),
+        )
+    })?;
+    debug.http_stop.cancel();
+    Ok(StatusCode::NO_CONTENT)
+}
