@@ -9,11 +9,9 @@ use anyhow::{anyhow, ensure};
 
 use crate::{
     process::{Process, command},
+    python,
     system::free_port,
 };
-
-/// Debian's own Python: the one that its packages install GStreamer's bindings for.
-const PYTHON: &str = "/usr/bin/python3";
 
 /// An RTSP server with a moving picture, 640 × 360 at 30 a second.
 #[derive(Debug)]
@@ -56,7 +54,7 @@ impl Camera {
 }
 
 fn serve(port: u16) -> anyhow::Result<Process> {
-    let mut python = command(PYTHON);
+    let mut python = command(python::DEBIAN);
     python.args(["-c", include_str!("camera.py"), &port.to_string()]);
     python.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut server = Process::start_as_is(&mut python)?;

@@ -1,4 +1,4 @@
-//! A Python with the packages that a test needs, made once per version.
+//! A Python with the packages that a test needs: Debian's, or one made once per version.
 
 use std::{
     env,
@@ -9,6 +9,9 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use crate::process::command;
+
+/// Debian's own: the one that its packages install GStreamer's bindings for.
+pub const DEBIAN: &str = "/usr/bin/python3";
 
 /// The Python of a virtual environment that holds exactly these `name==version`s, made where it is not there yet.
 ///

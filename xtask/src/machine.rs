@@ -66,6 +66,11 @@ const TEST: &[Needed] = &[
     needed("gstreamer1.0-plugins-base", Sign::Package),
     needed("gstreamer1.0-plugins-good", Sign::Package),
     needed("gstreamer1.0-plugins-ugly", Sign::Package),
+    // A third: webrtcbin with its ICE, its bindings, and a decoder.
+    needed("gstreamer1.0-plugins-bad", Sign::Package),
+    needed("gstreamer1.0-nice", Sign::Package),
+    needed("gir1.2-gst-plugins-bad-1.0", Sign::Package),
+    needed("python3-gst-1.0", Sign::Package),
     // They judge the units, and carry the supervisor's words to a stand-in for systemd.
     needed("systemd", Sign::Program(&["systemd-analyze"])),
     needed("dbus", Sign::Program(&["dbus-daemon"])),

@@ -62,10 +62,12 @@ pub fn is_stun(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|&first| first < 4) && is_stun_message(datagram)
 }
 
-/// The receiver's half of USERNAME in a datagram that is STUN, without decoding the rest: how a stranger's first
-/// packet finds its viewer.
+/// The receiver's half of USERNAME in a check, without decoding the rest: how a stranger's first packet finds its
+/// viewer. An answer may have a USERNAME, too (libnice's do), but that is the one of the request, whose receiver was the
+/// other end.
 pub fn peek_ufrag(datagram: &[u8]) -> Option<&str> {
-    let mut rest = datagram.get(20..)?;
+    let is_request = is_stun(datagram) && datagram[..2] == BINDING_REQUEST.value().to_be_bytes();
+    let mut rest = datagram.get(20..).filter(|_| is_request)?;
     loop {
         let kind = u16::from_be_bytes([*rest.first()?, *rest.get(1)?]);
         let length = usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]));
@@ -260,6 +262,15 @@ mod tests {
         let mut stun = Stun::decode(&role_conflict([8; 12], "pw")).unwrap();
         assert_eq!((stun.kind(), stun.transaction()), (Some(Kind::Error), [8; 12]));
         assert!(stun.is_authentic("pw"));
+    }
+
+    #[test]
+    fn the_username_in_an_answer_leads_nowhere() {
+        let mut answer = start(BINDING_SUCCESS, [7; 12]);
+        answer.add(ATTR_USERNAME, b"them:0abc");
+        let answer = finish(answer, "secretsecretsecretsecret");
+        assert!(is_stun(&answer));
+        assert_eq!(peek_ufrag(&answer), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
     kept::Kept,
     shared::{Command, Inlet, Session, Shared, Stream},
     socket::Socket,
-    stun::{is_stun, peek_ufrag},
+    stun::peek_ufrag,
     vault::{Place, Record, Vault},
     viewer::{Feed, HOLD, REPORT_INTERVAL, Slot, Viewer, Viewers},
 };
@@ -297,7 +297,7 @@ impl Worker {
 
     /// Finds whose datagram it is: a check by the ufrag it names, anything else by where it comes from.
     fn on_datagram(&mut self, path: Path, datagram: &mut [u8], is_forwarded: bool, now: Instant) {
-        let ufrag = if is_stun(datagram) { peek_ufrag(datagram) } else { None };
+        let ufrag = peek_ufrag(datagram);
         let slot = match ufrag {
             Some(ufrag) => self.viewers.by_ufrag(ufrag),
             None => self.viewers.by_address(&path.remote),
