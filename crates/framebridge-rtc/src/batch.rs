@@ -7,8 +7,10 @@
 #![expect(unsafe_code, reason = "sendmmsg and recvmmsg take pointers")]
 
 use std::{
+    collections::VecDeque,
     io, mem,
     net::{IpAddr, SocketAddr},
+    ops::Range,
     os::fd::{AsRawFd, BorrowedFd},
     ptr,
     sync::Arc,
@@ -30,6 +32,8 @@ const SEND_MESSAGES: usize = 256;
 const MAX_SEGMENTS: usize = 64;
 /// The largest UDP payload over IPv4.
 const MAX_MESSAGE: usize = 65_507;
+/// Viewers remembered whose path takes no segments. One more: the oldest is forgotten, and found out again.
+const MAX_REFUSING: usize = 64;
 /// How long a full socket buffer may hold up a worker before the rest of a batch is dropped.
 const FULL_PATIENCE: Timespec = Timespec {
     tv_sec: 0,
@@ -45,6 +49,7 @@ const RECEIVE_SIZE: usize = 2048;
 type Control = [u64; 8];
 
 /// One message to the kernel: datagrams of equal size, the last perhaps shorter, to one viewer.
+#[derive(Clone, Copy)]
 struct Message {
     path: Path,
     start: usize,
@@ -61,8 +66,10 @@ pub(crate) struct Batch {
     messages: Vec<Message>,
     /// Whether the last message may grow.
     open: bool,
-    /// Whether the kernel takes UDP_SEGMENT on every path met so far.
+    /// Whether this machine takes UDP_SEGMENT at all, as far as is known.
     offload: bool,
+    /// Where it did not.
+    refusing: VecDeque<SocketAddr>,
     headers: Vec<Header>,
     dropped: u64,
 }
@@ -87,6 +94,7 @@ impl Batch {
             messages: Vec::with_capacity(SEND_MESSAGES),
             open: false,
             offload: true,
+            refusing: VecDeque::new(),
             headers: Vec::with_capacity(SEND_MESSAGES),
             dropped: 0,
         }
@@ -108,7 +116,6 @@ impl Batch {
         let start = self.used;
         self.used += len;
         if self.open
-            && self.offload
             && let Some(last) = self.messages.last_mut()
             && len <= last.segment
             && last.segments < MAX_SEGMENTS
@@ -130,7 +137,7 @@ impl Batch {
                 segment: len,
                 segments: 1,
             });
-            self.open = true;
+            self.open = self.offload && !self.refusing.contains(&path.remote);
         }
         &mut self.buffer[start..start + len]
     }
@@ -159,24 +166,24 @@ impl Batch {
                 .iter()
                 .take_while(|message| message.path.socket == socket)
                 .count();
-            self.send(from, from + run);
-            from += run;
+            from = self.send(from, from + run);
         }
         self.messages.clear();
         self.used = 0;
         self.open = false;
     }
 
-    /// Sends messages `from..to`, which are all of one socket.
-    fn send(&mut self, from: usize, to: usize) {
+    /// Sends messages `from..to`, which are all of one socket; returns where the rest begins, as messages that are refused
+    /// for their segments are taken apart.
+    fn send(&mut self, from: usize, mut to: usize) -> usize {
         let sockets = Arc::clone(&self.sockets);
         let Some(socket) = sockets.get(self.messages[from].path.socket) else {
-            return;
+            return to;
         };
         let mut next = from;
         let mut waited = false;
         while next < to {
-            match self.sendmmsg(socket, next, to) {
+            match self.sendmmsg(socket, next, to.min(next + SEND_MESSAGES)) {
                 Ok(sent) => {
                     next += sent;
                     waited = false;
@@ -188,54 +195,64 @@ impl Batch {
                     waited = poll(&mut writable, Some(&FULL_PATIENCE)).is_ok();
                 }
                 Err(Errno::AGAIN) => {
-                    self.dropped += self.messages[next..to]
-                        .iter()
-                        .map(|message| message.segments as u64)
-                        .sum::<u64>();
-                    return;
+                    self.drop_messages(next..to);
+                    return to;
                 }
-                Err(errno) => {
-                    self.send_alone(socket, next, errno);
+                Err(errno) if self.messages[next].segments > 1 && self.is_for_segments(next, errno) => {
+                    to += self.take_apart(next);
+                }
+                Err(_) => {
+                    self.drop_messages(next..next + 1);
                     next += 1;
                 }
             }
         }
+        to
     }
 
-    /// A message was refused. With segments it may be the offload that is not supported (EIO: a device without
-    /// checksumming; EINVAL: an old kernel, or a path MTU below the segment): then try without, and do without from
-    /// now on if that works.
-    fn send_alone(&mut self, socket: &Socket, at: usize, errno: Errno) {
-        let Message {
-            path,
-            start,
-            len,
-            segment,
-            segments,
-        } = self.messages[at];
-        if segments == 1 {
-            self.dropped += 1;
-            return;
+    fn drop_messages(&mut self, messages: Range<usize>) {
+        let datagrams = self.messages[messages].iter().map(|message| message.segments as u64);
+        self.dropped += datagrams.sum::<u64>();
+    }
+
+    /// Whether a message with segments may have been refused because of them; if so, that is remembered.
+    fn is_for_segments(&mut self, at: usize, errno: Errno) -> bool {
+        let remote = self.messages[at].path.remote;
+        match errno {
+            // The path's MTU is below the segments' size.
+            Errno::INVAL if !self.refusing.contains(&remote) => {
+                self.refusing.truncate(MAX_REFUSING - 1);
+                self.refusing.push_front(remote);
+                tracing::debug!(%remote, "no segmentation offload on this path");
+            }
+            // The device does not compute checksums (EIO, up to Linux 6.10), or encrypts.
+            Errno::INVAL => {}
+            Errno::IO | Errno::NOTSUP | Errno::NOPROTOOPT => {
+                if mem::take(&mut self.offload) {
+                    tracing::warn!(%errno, "segmentation offload is refused: sending packet by packet from now on");
+                }
+            }
+            _ => return false,
         }
-        let mut delivered = 0;
-        for part in self.buffer[start..start + len].chunks(segment) {
-            let control = control_messages(&path, None);
-            let mut header = Header {
-                address: path.remote.into(),
-                part: iovec(part),
-                control: control.0,
-            };
-            let mut wire = libc::mmsghdr {
-                msg_hdr: message_header(&mut header, control.1),
-                msg_len: 0,
-            };
-            delivered += usize::from(sendmmsg(socket, slice_of(&mut wire)) == Ok(1));
-        }
-        self.dropped += (segments - delivered) as u64;
-        if delivered > 0 && matches!(errno, Errno::IO | Errno::INVAL | Errno::NOTSUP | Errno::NOPROTOOPT) {
-            tracing::warn!(%errno, "segmentation offload is refused: sending packet by packet from now on");
-            self.offload = false;
-        }
+        true
+    }
+
+    /// Makes each datagram of a message a message of its own; returns how many more there are then.
+    fn take_apart(&mut self, at: usize) -> usize {
+        let whole = self.messages[at];
+        let end = whole.start + whole.len;
+        let datagrams = (whole.start..end).step_by(whole.segment).map(|start| {
+            let len = whole.segment.min(end - start);
+            Message {
+                start,
+                len,
+                segment: len,
+                segments: 1,
+                ..whole
+            }
+        });
+        self.messages.splice(at..=at, datagrams);
+        whole.segments - 1
     }
 
     fn sendmmsg(&mut self, socket: &Socket, from: usize, to: usize) -> Result<usize, Errno> {
@@ -264,10 +281,6 @@ impl Batch {
         let wire = unsafe { &mut *(ptr::from_mut(&mut wire[..to - from]) as *mut [libc::mmsghdr]) };
         sendmmsg(socket, wire)
     }
-}
-
-fn slice_of(one: &mut libc::mmsghdr) -> &mut [libc::mmsghdr] {
-    std::slice::from_mut(one)
 }
 
 fn iovec(part: &[u8]) -> libc::iovec {
@@ -485,3 +498,6 @@ fn destination(header: &libc::msghdr) -> Option<IpAddr> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

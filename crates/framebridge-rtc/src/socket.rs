@@ -38,6 +38,17 @@ impl Socket {
     }
 }
 
+impl TryFrom<OwnedFd> for Socket {
+    type Error = io::Error;
+
+    /// A socket that is bound already.
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        let udp = UdpSocket::from(fd);
+        let local = udp.local_addr()?;
+        Ok(Self { udp, local })
+    }
+}
+
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.udp.as_fd()
@@ -76,10 +87,10 @@ pub(crate) fn bind(config: &Config, inherited: &mut Heirlooms) -> Result<Vec<Vec
 
 /// Takes over a socket that is bound to `address`, whose port 0 stands for any.
 fn adopt(fd: OwnedFd, address: SocketAddr) -> Option<Socket> {
-    let udp = UdpSocket::from(fd);
-    let local = udp.local_addr().ok()?;
+    let socket = Socket::try_from(fd).ok()?;
+    let local = socket.local;
     let fits = local.ip() == address.ip() && (address.port() == 0 || local.port() == address.port());
-    fits.then_some(Socket { udp, local })
+    fits.then_some(socket)
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
@@ -104,9 +115,7 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
         socket.set_send_buffer_size(BUFFER)?;
     }
     batch::tell_destinations(socket.as_fd(), address.is_ipv4())?;
-    let udp = UdpSocket::from(socket);
-    let local = udp.local_addr()?;
-    Ok(Socket { udp, local })
+    Socket::try_from(OwnedFd::from(socket))
 }
 
 /// What viewers are told to try: every address of the sockets, then `extra`, which have the sockets' port.
