@@ -410,7 +410,7 @@ impl Association {
         let own = self
             .flight
             .as_ref()
-            .filter(|flight| flight.repetitions < MAX_REPETITIONS);
+            .filter(|flight| !self.is_established && flight.repetitions < MAX_REPETITIONS);
         self.endpoint.poll_timeout(&PEER).or(own.map(|flight| flight.due))
     }
 
@@ -480,6 +480,26 @@ mod tests {
             assert_eq!(server.profile, profile);
             assert_ne!(server.keys.client, server.keys.server);
         }
+    }
+
+    #[test]
+    fn an_established_association_has_no_timer_left() {
+        let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let now = Instant::now();
+        let mut server = Association::server(&ours, theirs.fingerprint().clone());
+        let mut client =
+            Association::client(&theirs, ours.fingerprint().clone(), &[Profile::AeadAes128Gcm], now).unwrap();
+        assert!(client.poll_timeout().is_some(), "a lost hello has to be repeated");
+        for _ in 0..10 {
+            while let Some(datagram) = client.poll_transmit() {
+                server.handle(&datagram, now).unwrap();
+            }
+            while let Some(datagram) = server.poll_transmit() {
+                client.handle(&datagram, now).unwrap();
+            }
+        }
+        assert!(server.is_established && client.is_established);
+        assert_eq!((server.poll_timeout(), client.poll_timeout()), (None, None));
     }
 
     #[test]

@@ -32,7 +32,7 @@ const READ_ROUNDS: usize = 8;
 /// Commands taken before the other duties get their turn.
 const COMMANDS_PER_TURN: usize = 64;
 /// The timers' resolution: all viewers' timers are looked through at most this often.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(50);
 /// How often viewers without a picture ask for a keyframe again: the encoder may have died on the first request.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// Addresses remembered of other workers' viewers. Full: forgotten, and learned again from the next check.
@@ -43,6 +43,8 @@ pub(crate) struct Worker {
     number: usize,
     shared: Arc<Shared>,
     sockets: Arc<[Socket]>,
+    /// Sockets that have something to read.
+    readable: Vec<usize>,
     inlet: Inlet,
     inbox: Inbox,
     batch: Batch,
@@ -69,6 +71,7 @@ impl Worker {
             inbox: Inbox::new(),
             batch: Batch::new(Arc::clone(&sockets)),
             sockets,
+            readable: Vec::new(),
             viewers: Viewers::default(),
             vault,
             channels: Vec::new(),
@@ -109,7 +112,7 @@ impl Worker {
         self.shared.sessions().insert(session, entry);
         let mut viewer = Viewer::new(session, stream, peer, state.local.ufrag.clone(), now);
         viewer.kept = Some(kept);
-        let slot = self.join(Box::new(viewer));
+        let slot = self.join(Box::new(viewer), now);
         self.viewers.add_address(slot, state.path.remote, true);
     }
 
@@ -140,8 +143,8 @@ impl Worker {
         self.batch.flush();
     }
 
-    /// Sleeps until there is something to do.
-    fn wait(&self) {
+    /// Sleeps until there is something to do. Notes which sockets have something to read.
+    fn wait(&mut self) {
         let pace = self.channels.iter().flatten().filter_map(Channel::poll_timeout).min();
         let due = [self.tick, pace].into_iter().flatten().min();
         let timeout = due.map(|due| {
@@ -151,16 +154,19 @@ impl Worker {
                 tv_nsec: left.subsec_nanos().into(),
             }
         });
-        let mut sources: Vec<PollFd<'_>> = self
-            .sockets
-            .iter()
-            .map(|socket| PollFd::new(socket, PollFlags::IN))
-            .collect();
-        sources.push(PollFd::new(&self.inlet.bell, PollFlags::IN));
+        let mut sources = vec![PollFd::new(&self.inlet.bell, PollFlags::IN)];
+        sources.extend(self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        self.readable.clear();
         if let Err(error) = poll(&mut sources, timeout.as_ref()) {
             tracing::debug!(%error, "poll");
+            return;
         }
-        self.inlet.bell.silence();
+        let is_ready = |source: &PollFd<'_>| !source.revents().is_empty();
+        if is_ready(&sources[0]) {
+            self.inlet.bell.silence();
+        }
+        self.readable
+            .extend((0..self.sockets.len()).filter(|number| is_ready(&sources[number + 1])));
     }
 
     fn take_commands(&mut self, now: Instant) {
@@ -170,7 +176,7 @@ impl Worker {
             };
             match command {
                 Command::Join(viewer, candidates) => {
-                    let slot = self.join(viewer);
+                    let slot = self.join(viewer, now);
                     self.add_candidates(slot, &candidates, now);
                 }
                 Command::Candidates(session, candidates) => {
@@ -201,11 +207,11 @@ impl Worker {
         self.shared.mailboxes[self.number].ring();
     }
 
-    fn join(&mut self, viewer: Box<Viewer>) -> Slot {
+    fn join(&mut self, viewer: Box<Viewer>, now: Instant) -> Slot {
         let stream = Arc::clone(&viewer.stream);
         let slot = self.viewers.insert(viewer);
         self.channel(&stream).members.push(slot);
-        self.tick.get_or_insert_with(Instant::now);
+        self.tick = Some(now);
         slot
     }
 
@@ -272,7 +278,9 @@ impl Worker {
     fn read(&mut self, now: Instant) {
         let sockets = Arc::clone(&self.sockets);
         let mut inbox = std::mem::replace(&mut self.inbox, Inbox::empty());
-        for (number, socket) in sockets.iter().enumerate() {
+        let mut readable = std::mem::take(&mut self.readable);
+        for number in readable.drain(..) {
+            let socket = &sockets[number];
             for _ in 0..READ_ROUNDS {
                 if !inbox.receive(socket) {
                     break;
@@ -293,6 +301,7 @@ impl Worker {
             }
         }
         self.inbox = inbox;
+        self.readable = readable;
     }
 
     /// Finds whose datagram it is: a check by the ufrag it names, anything else by where it comes from.

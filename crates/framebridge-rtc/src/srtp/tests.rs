@@ -64,11 +64,12 @@ fn gcm_rtcp_packet_is_that_of_rfc_7714() {
 #[test]
 fn counter_mode_keystream_is_that_of_rfc_3711() {
     use aes::cipher::KeyInit;
+    use hmac::Hmac;
     let key: [u8; 16] = hex("2B7E151628AED2A6ABF7158809CF4F3C").try_into().unwrap();
     let cipher = Cipher::CmSha1 {
         key: aes::Aes128::new(&key.into()),
         salt: hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap(),
-        mac: ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &[0; 20]),
+        mac: <Hmac<sha1::Sha1> as KeyInit>::new_from_slice(&[0; 20]).unwrap(),
     };
     let mut packet = vec![0; 48];
     cipher.seal(&mut packet, 0, 0, Index::Rtp(0));

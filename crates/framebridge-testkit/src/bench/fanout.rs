@@ -1,9 +1,6 @@
 //! `fanout`: what one more viewer costs.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use framebridge_rtc::dtls::Identity;
@@ -20,7 +17,7 @@ const GROUP: usize = 25;
 /// How long a group may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between the last join and the first measured packet.
-const SETTLE: Duration = Duration::from_secs(2);
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
 /// Viewers at a server, in their seats.
 pub(super) struct Audience {
@@ -104,9 +101,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     };
     let shape = floor::Shape::of(arguments.bitrate, FPS);
     let floor_time = Duration::from_secs(1);
-    let floor_before = floor::measure(shape, arguments.viewers, floor_time)?;
+    let floor_before = floor::measure(shape, arguments.viewers, arguments.profile, floor_time)?;
     let options = Options {
-        profiles: arguments.profiles.clone(),
+        profiles: vec![arguments.profile],
         ..Options::default()
     };
     let mut audience = Audience::new(options)?;
@@ -120,30 +117,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     audience.fill(&server.url, arguments.viewers - warm)?;
     audience.watch_for(SETTLE)?;
 
-    let cpu_time = || server.pid.map(cpu::of_process).transpose();
-    audience.seats.iter_mut().for_each(|seat| seat.viewer.restart_gap());
-    let before: Vec<Reception> = audience
-        .seats
-        .iter()
-        .map(|seat| seat.viewer.reception().clone())
-        .collect();
-    let (start, cpu_before, own_cpu) = (Instant::now(), cpu_time()?, cpu::of_thread());
-    audience.watch_for(Duration::from_secs(arguments.seconds))?;
-    let (elapsed, cpu_after, own_cpu) = (start.elapsed(), cpu_time()?, cpu::of_thread().saturating_sub(own_cpu));
+    let own_cpu = cpu::of_thread();
+    let window = Window::of(&mut audience, &server, Duration::from_secs(arguments.seconds))?;
+    let own_cpu = cpu::of_thread().saturating_sub(own_cpu);
     let full = resident(server.pid)?;
-
-    let mut totals = Totals::default();
-    for (seat, before) in audience.seats.iter().zip(&before) {
-        totals.add(before, seat.viewer.reception(), seat.viewer.is_connected());
-    }
+    let totals = &window.totals;
     let own_after = cpu::resident(std::process::id())?;
-    let floor_after = floor::measure(shape, arguments.viewers, floor_time)?;
+    let floor_after = floor::measure(shape, arguments.viewers, arguments.profile, floor_time)?;
     let floor = floor_before.min(floor_after);
-    thread::yield_now();
-    let cost = match (cpu_before, cpu_after) {
-        (Some(before), Some(after)) => Some(per(after.saturating_sub(before).as_nanos(), totals.expected)),
-        _ => None,
-    };
+    let cost = window.cpu.map(|cpu| per(cpu.as_nanos(), totals.expected));
     let further = (arguments.viewers - warm).max(1) as u64;
     let profile = audience
         .seats
@@ -154,13 +136,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         "bench": "fanout",
         "viewers": arguments.viewers,
         "bitrate": arguments.bitrate,
-        "seconds": elapsed.as_secs_f64(),
+        "seconds": window.elapsed.as_secs_f64(),
         "srtp_profile": format!("{profile:?}"),
         "source": if arguments.url.is_some() { "the server's" } else { "made up: access units of constant size" },
         "cpu_ns_per_packet": cost,
         "floor_ns_per_packet": floor,
         "ratio": cost.map(|cost| cost / floor),
-        "packets_per_second": per(totals.expected.into(), 1) / elapsed.as_secs_f64(),
+        "packets_per_second": per(totals.expected.into(), 1) / window.elapsed.as_secs_f64(),
         "packets": totals.expected,
         "frames": totals.frames,
         "rss_per_viewer_bytes": alone.zip(full).map(|(alone, full)| full.saturating_sub(alone) / further),
@@ -182,16 +164,48 @@ pub(super) fn per(total: u128, count: u64) -> f64 {
     total as f64 / count.max(1) as f64
 }
 
+/// What came of watching for a while.
+pub(super) struct Window {
+    pub(super) elapsed: Duration,
+    /// The server's, if its process is known.
+    pub(super) cpu: Option<Duration>,
+    pub(super) totals: Totals,
+}
+
+impl Window {
+    /// Watches for `time`.
+    pub(super) fn of(audience: &mut Audience, server: &Server, time: Duration) -> anyhow::Result<Self> {
+        let cpu_time = || server.pid.map(cpu::of_process).transpose();
+        audience.seats.iter_mut().for_each(|seat| seat.viewer.restart_gap());
+        let before: Vec<Reception> = audience
+            .seats
+            .iter()
+            .map(|seat| seat.viewer.reception().clone())
+            .collect();
+        let (start, cpu_before) = (Instant::now(), cpu_time()?);
+        audience.watch_for(time)?;
+        let (elapsed, cpu_after) = (start.elapsed(), cpu_time()?);
+        let mut totals = Totals::default();
+        for (seat, before) in audience.seats.iter().zip(&before) {
+            totals.add(before, seat.viewer.reception(), seat.viewer.is_connected());
+        }
+        let cpu = cpu_before
+            .zip(cpu_after)
+            .map(|(before, after)| after.saturating_sub(before));
+        Ok(Self { elapsed, cpu, totals })
+    }
+}
+
 /// All viewers' receptions together.
 #[derive(Default)]
-struct Totals {
-    expected: u64,
-    lost: u64,
+pub(super) struct Totals {
+    pub(super) expected: u64,
+    pub(super) lost: u64,
     frames: u64,
     reordered: u64,
     forged: u64,
     authenticated: u64,
-    gone: u64,
+    pub(super) gone: u64,
     longest_gap: Duration,
 }
 

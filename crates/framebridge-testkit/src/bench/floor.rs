@@ -8,21 +8,28 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aes::{
+    Aes128,
+    cipher::{InnerIvInit as _, KeyInit, StreamCipher as _, StreamCipherCoreWrapper},
+};
+use ctr::{CtrCore, flavors::Ctr128BE};
+use framebridge_rtc::srtp::Profile;
+use hmac::{Hmac, Mac as _};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustix::event::{Timespec, epoll};
+use sha1::Sha1;
 use socket2::{MsgHdr, SockAddr, Socket};
 
 use super::cpu;
 
-/// RTP's header and GCM's tag.
+/// RTP's header.
 const HEADER: usize = 12;
-const TAG: usize = 16;
 
 /// The packets of one picture, as a fan-out sends them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
-    /// Bytes of a datagram, header and tag included.
-    pub(super) packet: usize,
+    /// Bytes of a datagram's payload.
+    pub(super) payload: usize,
     /// Datagrams of a picture.
     pub(super) packets: usize,
 }
@@ -33,10 +40,64 @@ impl Shape {
         let frame = usize::try_from(bits_per_second / 8 / fps).unwrap_or(usize::MAX);
         let packets = frame.div_ceil(1170).max(1);
         Self {
-            packet: HEADER + frame.div_ceil(packets) + 2 + TAG,
+            payload: frame.div_ceil(packets) + 2,
             packets,
         }
     }
+}
+
+/// Encrypts one receiver's packets as the plainest code would.
+#[expect(clippy::large_enum_variant, reason = "boxing would cost a cache miss per packet")]
+enum Seal {
+    Gcm(LessSafeKey),
+    CmSha1(Aes128, Hmac<Sha1>),
+}
+
+impl Seal {
+    fn new(profile: Profile, number: usize) -> io::Result<Self> {
+        let key = (number as u128).to_be_bytes();
+        Ok(match profile {
+            Profile::AeadAes128Gcm => {
+                Self::Gcm(LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).map_err(refused)?))
+            }
+            Profile::Aes128CmSha1 => Self::CmSha1(
+                Aes128::new(&key.into()),
+                <Hmac<Sha1> as KeyInit>::new_from_slice(&key).map_err(io::Error::other)?,
+            ),
+        })
+    }
+
+    /// Encrypts what is behind the header of a datagram and ends it with a tag.
+    fn seal(&self, index: u64, datagram: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Gcm(key) => {
+                let (header, body) = datagram.split_at_mut(HEADER);
+                let (body, tag) = body.split_at_mut(body.len() - Profile::AeadAes128Gcm.tag_len());
+                let mut nonce = [0; 12];
+                nonce[4..].copy_from_slice(&index.to_be_bytes());
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                let sealed = key
+                    .seal_in_place_separate_tag(nonce, Aad::from(&*header), body)
+                    .map_err(refused)?;
+                tag.copy_from_slice(sealed.as_ref());
+            }
+            Self::CmSha1(key, mac) => {
+                let (packet, tag) = datagram.split_at_mut(datagram.len() - Profile::Aes128CmSha1.tag_len());
+                let mut block = [0; 16];
+                block[..8].copy_from_slice(&index.to_be_bytes());
+                let core: CtrCore<&Aes128, Ctr128BE> = CtrCore::inner_iv_init(key, &block.into());
+                StreamCipherCoreWrapper::from_core(core).apply_keystream(&mut packet[HEADER..]);
+                let mut mac = mac.clone();
+                mac.update(packet);
+                tag.copy_from_slice(&mac.finalize().into_bytes()[..tag.len()]);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused(_: ring::error::Unspecified) -> io::Error {
+    io::Error::other("AES-GCM refused a key or a packet")
 }
 
 /// CPU nanoseconds per packet to encrypt pictures of `shape` and send each to `receivers` sockets that are read, for
@@ -44,7 +105,7 @@ impl Shape {
 ///
 /// # Errors
 /// The system has no more sockets, or no segmentation offload.
-pub(super) fn measure(shape: Shape, receivers: usize, time: Duration) -> io::Result<f64> {
+pub(super) fn measure(shape: Shape, receivers: usize, profile: Profile, time: Duration) -> io::Result<f64> {
     let sinks: Vec<UdpSocket> = (0..receivers)
         .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<io::Result<_>>()?;
@@ -53,7 +114,7 @@ pub(super) fn measure(shape: Shape, receivers: usize, time: Duration) -> io::Res
     thread::scope(|scope| {
         let drain = scope.spawn(|| drain(&sinks, &stop));
         let windows = (0..10)
-            .map(|_| send(shape, &addresses, time / 10))
+            .map(|_| send(shape, &addresses, profile, time / 10))
             .collect::<io::Result<Vec<f64>>>();
         stop.store(true, Relaxed);
         drain.join().unwrap_or(Ok(()))?;
@@ -62,38 +123,25 @@ pub(super) fn measure(shape: Shape, receivers: usize, time: Duration) -> io::Res
 }
 
 /// One window.
-fn send(shape: Shape, to: &[SocketAddr], time: Duration) -> io::Result<f64> {
+fn send(shape: Shape, to: &[SocketAddr], profile: Profile, time: Duration) -> io::Result<f64> {
     let socket = Socket::from(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?);
     let to: Vec<SockAddr> = to.iter().map(|address| (*address).into()).collect();
-    let failed = |_| io::Error::other("AES-GCM refused a key");
-    let keys: Vec<LessSafeKey> = (0..to.len())
-        .map(|number| {
-            let key = (number as u128).to_be_bytes();
-            UnboundKey::new(&AES_128_GCM, &key)
-                .map(LessSafeKey::new)
-                .map_err(failed)
-        })
+    let keys: Vec<Seal> = (0..to.len())
+        .map(|number| Seal::new(profile, number))
         .collect::<io::Result<_>>()?;
-    let payload = vec![7; shape.packet - HEADER - TAG];
-    let mut message = vec![0; shape.packet * shape.packets];
-    let control = segment_size(u16::try_from(shape.packet).unwrap_or(u16::MAX));
+    let payload = vec![7; shape.payload];
+    let datagram = HEADER + shape.payload + profile.tag_len();
+    let mut message = vec![0; datagram * shape.packets];
+    let control = segment_size(u16::try_from(datagram).unwrap_or(u16::MAX));
     let (start, mut packets, cpu) = (Instant::now(), 0u64, cpu::of_thread());
     let mut index = 0u64;
     while start.elapsed() < time {
         for (to, key) in to.iter().zip(&keys) {
-            for datagram in message.chunks_mut(shape.packet) {
+            for datagram in message.chunks_mut(datagram) {
                 index += 1;
-                let (header, body) = datagram.split_at_mut(HEADER);
-                let (body, tag) = body.split_at_mut(payload.len());
-                header[..8].copy_from_slice(&index.to_be_bytes());
-                body.copy_from_slice(&payload);
-                let mut nonce = [0; 12];
-                nonce[4..].copy_from_slice(&index.to_be_bytes());
-                let nonce = Nonce::assume_unique_for_key(nonce);
-                let sealed = key
-                    .seal_in_place_separate_tag(nonce, Aad::from(&*header), body)
-                    .map_err(failed)?;
-                tag.copy_from_slice(sealed.as_ref());
+                datagram[..8].copy_from_slice(&index.to_be_bytes());
+                datagram[HEADER..HEADER + shape.payload].copy_from_slice(&payload);
+                key.seal(index, datagram)?;
             }
             let parts = [IoSlice::new(&message)];
             socket.sendmsg(

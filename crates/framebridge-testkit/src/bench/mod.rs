@@ -1,9 +1,10 @@
-//! The media plane's benches: `fanout`, `floor` and `join`, each printed for people or as JSON.
+//! The media plane's benches: `fanout`, `scale`, `floor` and `join`, each printed for people or as JSON.
 
 mod cpu;
 mod fanout;
 mod floor;
 mod join;
+mod scale;
 mod server;
 
 use std::time::Duration;
@@ -13,11 +14,11 @@ use lexopt::{Arg, Parser, ValueExt as _};
 use serde_json::{Value, json};
 
 const USAGE: &str = "\
-usage: framebridge-bench fanout|floor|join [OPTION]...
+usage: framebridge-bench fanout|scale|floor|join [OPTION]...
   --viewers N      viewers of the fan-out (200)
   --bitrate BITS   the stream's bits per second, k and M understood (2.5M)
   --seconds S      how long to measure (10)
-  --srtp gcm|sha1  the profile that viewers offer (gcm)
+  --srtp gcm|sha1  the profile that viewers offer, and the floor's (gcm)
   --url URL        any WHEP endpoint instead of a signaling of our own
   --pid PID        that server's process, to count its CPU time and memory
   --json           print JSON
@@ -29,7 +30,8 @@ struct Arguments {
     viewers: usize,
     bitrate: u64,
     seconds: u64,
-    profiles: Vec<Profile>,
+    /// What viewers offer, and the floor is measured with.
+    profile: Profile,
     url: Option<String>,
     pid: Option<u32>,
     json: bool,
@@ -57,6 +59,7 @@ pub fn run() -> anyhow::Result<()> {
     let arguments = parse(&mut parser)?;
     let result = match name.as_str() {
         "fanout" => fanout::run(&arguments)?,
+        "scale" => scale::run(&arguments)?,
         "floor" => floor_alone(&arguments)?,
         "join" => join::run(&arguments)?,
         other => anyhow::bail!("there is no bench `{other}`\n{USAGE}"),
@@ -74,7 +77,7 @@ fn parse(parser: &mut Parser) -> anyhow::Result<Arguments> {
         viewers: 200,
         bitrate: 2_500_000,
         seconds: 10,
-        profiles: vec![Profile::AeadAes128Gcm],
+        profile: Profile::AeadAes128Gcm,
         url: None,
         pid: None,
         json: false,
@@ -84,7 +87,7 @@ fn parse(parser: &mut Parser) -> anyhow::Result<Arguments> {
             Arg::Long("viewers") => arguments.viewers = parser.value()?.parse()?,
             Arg::Long("bitrate") => arguments.bitrate = bits(&parser.value()?.string()?)?,
             Arg::Long("seconds") => arguments.seconds = parser.value()?.parse()?,
-            Arg::Long("srtp") => arguments.profiles = vec![profile(&parser.value()?.string()?)?],
+            Arg::Long("srtp") => arguments.profile = profile(&parser.value()?.string()?)?,
             Arg::Long("url") => arguments.url = Some(parser.value()?.string()?),
             Arg::Long("pid") => arguments.pid = Some(parser.value()?.parse()?),
             Arg::Long("json") => arguments.json = true,
@@ -121,11 +124,13 @@ fn profile(text: &str) -> anyhow::Result<Profile> {
 
 fn floor_alone(arguments: &Arguments) -> anyhow::Result<Value> {
     let shape = floor::Shape::of(arguments.bitrate, server::FPS);
-    let floor = floor::measure(shape, arguments.viewers, Duration::from_secs(arguments.seconds))?;
+    let time = Duration::from_secs(arguments.seconds);
+    let floor = floor::measure(shape, arguments.viewers, arguments.profile, time)?;
     Ok(json!({
         "bench": "floor",
+        "srtp_profile": format!("{:?}", arguments.profile),
         "viewers": arguments.viewers,
-        "packet_bytes": shape.packet,
+        "payload_bytes": shape.payload,
         "packets_per_message": shape.packets,
         "floor_ns_per_packet": floor,
     }))
