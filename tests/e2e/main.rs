@@ -9,6 +9,7 @@ mod interop;
 mod leaks;
 mod links;
 mod operator;
+mod parked;
 mod playback;
 mod recovery;
 mod sdp;

@@ -74,7 +74,7 @@ pub fn log_tap() -> LogTap {
     LogTap::new(limits::LOG_BUFFER)
 }
 
-/// What the supervisor is told each second.
+/// What the supervisor is told with each heartbeat.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown(Arc<Mutex<BridgeProgress>>);
 

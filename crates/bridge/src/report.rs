@@ -36,14 +36,13 @@ pub(crate) fn heartbeat(view: &LocalView, status: Option<&Status>, job: Option<J
 
 /// Whether a viewer who came now would see something; if not, why.
 pub(crate) fn watchable(status: &Status) -> Result<(), String> {
-    let gone = [
-        SourceState::Unavailable {
-            reason: String::new(),
-            retry_in_ms: 0,
-        }
-        .as_str(),
-        "down",
-    ];
+    let reason = String::new();
+    let unavailable = SourceState::Unavailable {
+        reason: reason.clone(),
+        retry_in_ms: 0,
+    };
+    let slate = SourceState::Slate { reason, retry_in_ms: 0 };
+    let gone = [unavailable.as_str(), slate.as_str(), "down"];
     let mut streams = status.streams.iter();
     if streams.clone().any(|stream| !gone.contains(&stream.state.as_str())) {
         return Ok(());
@@ -111,6 +110,7 @@ mod tests {
             viewers: 3,
             frames_encoded: 0,
             frames_sent: 0,
+            retry_in_ms: None,
             last_frame_age_ms: None,
             verdict: format!("it is {state}"),
         };

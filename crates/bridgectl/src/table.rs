@@ -140,6 +140,7 @@ mod tests {
                 viewers: 2,
                 frames_encoded: 900,
                 frames_sent: 1800,
+                retry_in_ms: None,
                 last_frame_age_ms: Some(12),
                 verdict: "the encoder is being started again".into(),
             }],

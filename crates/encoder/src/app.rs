@@ -99,6 +99,7 @@ impl App {
         let broadcast = Arc::new(Broadcast::new(Arc::clone(&controls), Arc::clone(&progress)));
         let stages = Arc::new(Stages::new());
         let (latest, choice) = (Latest::new(), Mutex::new(None));
+        let slate = stream.source.slate().cloned();
         let shared = Arc::new(Shared {
             controls,
             progress,
@@ -106,6 +107,7 @@ impl App {
             latest,
             stages,
             choice,
+            slate,
         });
         let config = Config {
             linger: stream.linger,
@@ -298,7 +300,10 @@ impl App {
                 );
             }
             State::Idle | State::Opening | State::Live | State::Paused => {
-                tracing::info!("source {}", to_wire(&state, Instant::now()).as_str());
+                tracing::info!(
+                    "source {}",
+                    to_wire(&state, self.shared.slate.as_ref(), Instant::now()).as_str()
+                );
             }
         }
         self.state.send_replace(state);
@@ -313,7 +318,7 @@ impl App {
             Report::Encoder(EncoderProgress {
                 stream: stream.clone(),
                 source: source.clone(),
-                state: to_wire(&state.borrow(), Instant::now()),
+                state: to_wire(&state.borrow(), shared.slate.as_ref(), Instant::now()),
                 encoder: encoding.encoder,
                 encoder_reason: encoding.reason,
                 quality: shared.controls.quality(),

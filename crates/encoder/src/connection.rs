@@ -1,7 +1,11 @@
 //! One connection: frames and state out, subscriptions and requests in.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
+use framebridge_config::Slate;
 use framebridge_core::{Next, source_life::State};
 use framebridge_ipc::{Encoded, Link, ReceiveError, Receiver, SendError, Sender};
 use framebridge_proto::{
@@ -139,7 +143,11 @@ async fn write(
         };
         match outgoing {
             Outgoing::State => {
-                let message = FromEncoder::Source(to_wire(&state.borrow_and_update(), Instant::now()));
+                let message = FromEncoder::Source(to_wire(
+                    &state.borrow_and_update(),
+                    service.shared.slate.as_ref(),
+                    Instant::now(),
+                ));
                 sender.send(&message).await?;
             }
             Outgoing::Order(Order::Subscribe) => {
@@ -185,19 +193,27 @@ async fn next(subscription: &mut Option<Subscription>) -> Next<Arc<Item>> {
     }
 }
 
-/// A source's state as others are told of it.
-pub(crate) fn to_wire(state: &State, now: Instant) -> SourceState {
+/// A source's state as others are told of it. A slate is a slate, whatever it does as a source.
+pub(crate) fn to_wire(state: &State, slate: Option<&Slate>, now: Instant) -> SourceState {
+    if let Some(Slate { until, reason }) = slate {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        return SourceState::Slate {
+            reason: reason.clone(),
+            retry_in_ms: millis(until.saturating_sub(since_epoch)),
+        };
+    }
     match state {
         State::Idle => SourceState::Idle,
         State::Opening => SourceState::Opening,
         State::Live => SourceState::Live,
         State::Paused => SourceState::Paused,
-        State::Unavailable { reason, retry_at } => {
-            let left = retry_at.saturating_duration_since(now).as_millis();
-            SourceState::Unavailable {
-                reason: reason.clone(),
-                retry_in_ms: u64::try_from(left).unwrap_or(u64::MAX),
-            }
-        }
+        State::Unavailable { reason, retry_at } => SourceState::Unavailable {
+            reason: reason.clone(),
+            retry_in_ms: millis(retry_at.saturating_duration_since(now)),
+        },
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

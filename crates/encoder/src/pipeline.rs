@@ -15,7 +15,7 @@ use framebridge_capture::{
     Cadence, Choice, Codec, EncodeError, EncodedPicture, Encoder, EncoderConfig, Interrupt, Picture, Source,
     SourceConfig, SourceError, choose, fit,
 };
-use framebridge_config::{EncoderChoice, Stream};
+use framebridge_config::{EncoderChoice, Slate, Stream};
 use framebridge_core::Stage;
 use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
 use tokio::sync::mpsc;
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) stages: Arc<Stages>,
     /// The encoder that works here, once one was chosen: trying them out again would find the same.
     pub(crate) choice: Mutex<Option<Choice>>,
+    /// What is shown instead of the stream's source, if anything.
+    pub(crate) slate: Option<Slate>,
 }
 
 /// What a pipeline tells the app.

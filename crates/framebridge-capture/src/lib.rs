@@ -19,8 +19,10 @@ mod interrupt;
 mod pace;
 mod picture;
 mod scale;
+mod slate;
 mod source;
 mod stamp;
+mod text;
 mod x11;
 
 use std::sync::Once;

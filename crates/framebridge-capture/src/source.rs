@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ffmpeg_next::{Error, frame};
 use framebridge_config::Source as Location;
 
-use crate::{DisplayError, FfmpegError, Interrupt, Picture, pace::Pacer, stamp, x11::Display};
+use crate::{DisplayError, FfmpegError, Interrupt, Picture, pace::Pacer, slate, stamp, x11::Display};
 use demuxer::{Decoded, Demuxer, Fed};
-use recipe::{Clock, Recipe};
+use recipe::{Clock, Overlay, Recipe};
 
 /// How long a network source may take to open: name, connection, description and the first packets.
 pub const NETWORK_OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -126,7 +126,7 @@ impl Source {
     pub fn follows_rate(location: &Location) -> bool {
         match location {
             Location::Test | Location::X11 { .. } | Location::V4l2 { .. } => true,
-            Location::Rtsp { .. } | Location::File { .. } | Location::Lavfi { .. } => false,
+            Location::Rtsp { .. } | Location::File { .. } | Location::Lavfi { .. } | Location::Slate(_) => false,
         }
     }
 
@@ -180,8 +180,10 @@ impl Source {
         }
         let mut frame = undue.frame;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if self.recipe.stamped {
-            stamp::draw(&mut frame, since_epoch);
+        match &self.recipe.overlay {
+            Overlay::Nothing => {}
+            Overlay::Stamp => stamp::draw(&mut frame, since_epoch),
+            Overlay::Slate(slate) => slate::draw(&mut frame, slate, since_epoch),
         }
         let delay = match self.recipe.clock {
             Clock::Arrival => None,

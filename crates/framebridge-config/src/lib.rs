@@ -14,6 +14,6 @@ mod studio;
 
 pub use reader::{Entry, Problem};
 pub use settings::{ConfigError, Http, IceServer, Input, Log, Manage, Settings, Supervise, Webrtc};
-pub use source::{InvalidSource, Region, Source};
+pub use source::{InvalidSource, Region, Slate, Source};
 pub use streams::{EncoderChoice, Stream};
 pub use studio::Studio;

@@ -1,6 +1,8 @@
 //! Sources by URL.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Where pictures come from. `Display` is the URL as configured, with credentials left out.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,6 +36,29 @@ pub enum Source {
         /// The graph.
         graph: String,
     },
+    /// `slate:SECONDS,REASON` — no source, but words that say why there is none. The supervisor gives it to the encoder of
+    /// a stream that failed too often with its own.
+    Slate(Slate),
+}
+
+/// What a slate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slate {
+    /// When the stream's own source is tried again, since the Unix epoch; written in whole seconds.
+    pub until: Duration,
+    /// Why it is not shown; written percent-encoded.
+    pub reason: String,
+}
+
+impl Source {
+    /// What it says, where it is a slate.
+    pub fn slate(&self) -> Option<&Slate> {
+        if let Self::Slate(slate) = self {
+            Some(slate)
+        } else {
+            None
+        }
+    }
 }
 
 /// A part of a desktop, in pixels.
@@ -71,6 +96,9 @@ pub enum InvalidSource {
     /// A region that can't be read.
     #[error("`{0}` is no region: use +X,Y,WxH in pixels, e.g. +0,0,1280x720, at least 16x16")]
     Region(String),
+    /// A slate that can't be read.
+    #[error("`{0}` is no slate: use SECONDS,REASON with the seconds since 1970 and the reason percent-encoded")]
+    Slate(String),
     /// A display that X would not understand.
     #[error("`{0}` is no X display: use e.g. :0 or host:0.0")]
     Display(String),
@@ -99,6 +127,9 @@ impl FromStr for Source {
                 graph: needed(rest, "lavfi:", "a filter graph", "lavfi:smptebars")?.into(),
             }),
             "rtsp" | "rtsps" => rtsp(url, rest),
+            "slate" => slate(rest)
+                .map(Self::Slate)
+                .ok_or_else(|| InvalidSource::Slate(rest.to_owned())),
             _ => Err(unknown()),
         }
     }
@@ -158,6 +189,14 @@ fn x11(rest: &str) -> Result<Source, InvalidSource> {
     })
 }
 
+fn slate(rest: &str) -> Option<Slate> {
+    let (until, reason) = rest.split_once(',')?;
+    Some(Slate {
+        until: Duration::from_secs(until.parse().ok()?),
+        reason: percent_decode_str(reason).decode_utf8().ok()?.into_owned(),
+    })
+}
+
 fn region(text: &str) -> Option<Region> {
     let mut parts = text.split(',');
     let (x, y, size) = (parts.next()?, parts.next()?, parts.next()?);
@@ -199,6 +238,10 @@ impl fmt::Display for Source {
             Self::Rtsp { url } => f.write_str(&without_credentials(url)),
             Self::File { path } => write!(f, "file:{}", path.display()),
             Self::Lavfi { graph } => write!(f, "lavfi:{graph}"),
+            Self::Slate(Slate { until, reason }) => {
+                let reason = utf8_percent_encode(reason, NON_ALPHANUMERIC);
+                write!(f, "slate:{},{reason}", until.as_secs())
+            }
         }
     }
 }
@@ -226,6 +269,7 @@ mod tests {
             "rtsps://cam:322/s",
             "file:/a b/c.mp4",
             "lavfi:testsrc=size=320x240:rate=5",
+            "slate:1795413600,exit%20code%2075%3A%20gone",
         ] {
             assert_eq!(
                 url.parse::<Source>().map(|source| source.to_string()),
@@ -263,6 +307,8 @@ mod tests {
             ("v4l2:", "/dev/video0"),
             ("file:", "a path"),
             ("lavfi:", "a filter graph"),
+            ("slate:soon", "no slate"),
+            ("slate:soon,because", "no slate"),
             ("rtsp:", "//host/path"),
             ("rtsp://", "//host/path"),
             ("rtsp://user@/x", "//host/path"),

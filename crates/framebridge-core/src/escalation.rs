@@ -49,6 +49,11 @@ impl Escalation {
         self.rung
     }
 
+    /// So much is given up already, as far as there is so much to give up.
+    pub fn resume_at(&mut self, rung: usize) {
+        self.rung = rung.min(self.config.rungs);
+    }
+
     /// One thing more is given up: how many now. `None`: there is nothing left.
     pub fn descend(&mut self) -> Option<usize> {
         if self.rung == self.config.rungs {
@@ -61,9 +66,9 @@ impl Escalation {
         Some(self.rung)
     }
 
-    /// When to try one thing more, for what has been well since then.
-    pub fn climb_due(&self, healthy_since: Instant) -> Option<Instant> {
-        (self.rung > 0).then(|| healthy_since + self.climb_after)
+    /// When to try one thing more, for what has lived since then.
+    pub fn climb_due(&self, since: Instant) -> Option<Instant> {
+        (self.rung > 0).then(|| since + self.climb_after)
     }
 
     /// One thing less is given up: how many now.
@@ -89,12 +94,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stays_on_the_ladder_whatever_happens(rungs in 0_usize..6, moves in prop::collection::vec(0..3, 0..100)) {
+        fn stays_on_the_ladder_whatever_happens(rungs in 0_usize..6, moves in prop::collection::vec(0..4, 0..100)) {
             let mut ladder = Escalation::new(EscalationConfig { rungs, ..EscalationConfig::default() });
             let now = Instant::now();
             for step in moves {
                 let before = ladder.rung();
                 match step {
+                    3 => ladder.resume_at(before + 1),
                     0 => prop_assert_eq!(ladder.descend(), (before < rungs).then_some(before + 1)),
                     1 => prop_assert_eq!(ladder.climb(), before.saturating_sub(1)),
                     _ => ladder.recovered(),

@@ -106,7 +106,7 @@ impl Process {
             Input::Stop { patience } => self.on_stop(patience),
             Input::Restart => self.on_restart(),
             Input::Resume => self.on_resume(),
-            Input::Adopt { pid, started_at } => self.on_adopt(pid, started_at),
+            Input::Adopt { pid, started_at, rung } => self.on_adopt(pid, started_at, rung),
             Input::Spawned { pid } => self.on_spawned(pid),
             Input::SpawnFailed { reason } => self.on_gone(Cause::SpawnFailed(reason)),
             Input::Exited { pid, exit } => {
@@ -168,6 +168,7 @@ impl Process {
             heartbeat_at: self.life.as_ref().and_then(|life| life.heartbeat_at),
             next_try_at,
             rung: self.escalation.rung(),
+            climb_at: self.climb_due(),
         }
     }
 
@@ -193,8 +194,9 @@ impl Process {
         self.life.as_ref().and_then(|life| life.pid)
     }
 
+    /// Counted from the start and not from the first heartbeat, so that who is started can be told.
     fn climb_due(&self) -> Option<Instant> {
-        self.escalation.climb_due(self.life.as_ref()?.reported_at?)
+        self.escalation.climb_due(self.life.as_ref()?.started_at)
     }
 }
 
@@ -227,13 +229,16 @@ impl Process {
     }
 
     fn on_resume(&mut self) {
-        if matches!(self.phase, Phase::Waiting { .. }) {
-            self.start(Cause::Asked);
+        match self.phase {
+            Phase::Waiting { .. } => self.start(Cause::Asked),
+            Phase::Running if self.escalation.rung() > 0 => self.climb(),
+            Phase::Stopped | Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } => {}
         }
     }
 
-    fn on_adopt(&mut self, pid: u32, started_at: Instant) {
+    fn on_adopt(&mut self, pid: u32, started_at: Instant, rung: usize) {
         if self.life.is_none() {
+            self.escalation.resume_at(rung);
             let life = Life::new(&self.config, Some(pid), self.now);
             self.life = Some(Life { started_at, ..life });
             self.starts += 1;
@@ -288,11 +293,7 @@ impl Process {
                 }
                 self.judge_silence();
             }
-            Reason::ClimbDue => {
-                let rung = self.escalation.climb();
-                self.tell(Cause::Climbed { rung });
-                self.end(true, self.config.stop_timeout);
-            }
+            Reason::ClimbDue => self.climb(),
             Reason::KillDue => self.kill(),
             Reason::BackoffOver | Reason::ParkOver => self.start(Cause::Waited),
         }
@@ -409,6 +410,13 @@ impl Process {
             },
             Cause::Asked,
         );
+    }
+
+    /// Tries it with one thing more.
+    fn climb(&mut self) {
+        let rung = self.escalation.climb();
+        self.tell(Cause::Climbed { rung });
+        self.end(true, self.config.stop_timeout);
     }
 
     /// Ends what lives because it fails. With no time to end by itself it is not even asked.

@@ -37,6 +37,7 @@ impl StreamVerdict {
     pub fn fault(&self) -> Option<&'static str> {
         match self {
             Self::Well(SourceState::Unavailable { .. }) => Some("source unavailable"),
+            Self::Well(SourceState::Slate { .. }) => Some("parked on a slate"),
             Self::Well(SourceState::Idle | SourceState::Opening | SourceState::Live | SourceState::Paused) => None,
             Self::SourceSilent { .. } => Some("source silent"),
             Self::EncoderWedged { .. } => Some("encoder wedged"),
@@ -48,6 +49,7 @@ impl StreamVerdict {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Well(SourceState::Unavailable { .. }) => "its encoder tries it again by itself",
+            Self::Well(SourceState::Slate { .. }) => "its viewers stay, and new ones are told when to come back",
             Self::Well(SourceState::Idle | SourceState::Opening | SourceState::Live | SourceState::Paused) => {
                 "nothing to do"
             }
@@ -62,6 +64,11 @@ impl fmt::Display for StreamVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Well(SourceState::Unavailable { reason, .. }) => write!(f, "source unavailable: {reason}"),
+            Self::Well(SourceState::Slate { reason, retry_in_ms }) => write!(
+                f,
+                "parked on a slate: {reason}; its source is tried again in {} s",
+                retry_in_ms.div_ceil(1000)
+            ),
             Self::Well(SourceState::Idle) => f.write_str("idle: it starts with its first viewer"),
             Self::Well(SourceState::Opening) => f.write_str("its source is being opened"),
             Self::Well(SourceState::Paused) => f.write_str("paused on request"),
@@ -85,6 +92,34 @@ impl fmt::Display for StreamVerdict {
     }
 }
 
+/// A stage that has to give for what it gets. It is at fault only for what came in since it last gave something, so a
+/// source that is slow, however slow, is neither an excuse nor an accusation.
+#[derive(Debug, Clone)]
+struct StageStall {
+    watchdog: StallWatchdog,
+    given: u64,
+    /// What it had got when it last gave.
+    got: u64,
+}
+
+impl StageStall {
+    fn new(timeout: Duration, now: Instant) -> Self {
+        Self {
+            watchdog: StallWatchdog::new(timeout, now),
+            given: 0,
+            got: 0,
+        }
+    }
+
+    /// True once per stall, when it is declared.
+    fn observe(&mut self, got: u64, given: u64, at_rest: bool, now: Instant) -> bool {
+        if std::mem::replace(&mut self.given, given) != given {
+            self.got = got;
+        }
+        self.watchdog.observe(given, at_rest || got == self.got, now)
+    }
+}
+
 /// Watches one life of an encoder: captured, encoded and delivered pictures, each of which has to grow while the stage
 /// before it does.
 #[derive(Debug, Clone)]
@@ -92,8 +127,8 @@ pub struct StreamWatch {
     captured: StallWatchdog,
     /// The same counter, with the encoder's own remedy waited for.
     abandoned: StallWatchdog,
-    encoded: StallWatchdog,
-    delivered: StallWatchdog,
+    encoded: StageStall,
+    delivered: StageStall,
     lost: u64,
     verdict: StreamVerdict,
 }
@@ -104,8 +139,8 @@ impl StreamWatch {
         Self {
             captured: StallWatchdog::new(stall_timeout, now),
             abandoned: StallWatchdog::new(stall_timeout + SOURCE_GRACE, now),
-            encoded: StallWatchdog::new(stall_timeout, now),
-            delivered: StallWatchdog::new(stall_timeout, now),
+            encoded: StageStall::new(stall_timeout, now),
+            delivered: StageStall::new(stall_timeout, now),
             lost: 0,
             verdict: StreamVerdict::Well(SourceState::Idle),
         }
@@ -120,27 +155,23 @@ impl StreamWatch {
             ..
         } = progress;
         // Unavailable is the source's own word, and the encoder retries it: not a stall.
-        let at_rest = progress.state != SourceState::Live || progress.subscribers == 0;
+        let flows = matches!(progress.state, SourceState::Live | SourceState::Slate { .. });
+        let at_rest = !flows || progress.subscribers == 0;
         self.captured.observe(captured.count, at_rest, now);
         let abandoned = self.abandoned.observe(captured.count, at_rest, now);
-        // A stage that gets nothing can't be blamed for giving nothing, unless it was at fault before.
-        let starved = !self.captured.silent_for(now).is_zero();
-        let excused = at_rest || (starved && !self.encoded.is_stalled());
-        let wedged = self.encoded.observe(encoded.count, excused, now);
-        let starved = !self.encoded.silent_for(now).is_zero();
-        let excused = at_rest || (starved && !self.delivered.is_stalled());
-        self.delivered.observe(delivered.count, excused, now);
+        let wedged = self.encoded.observe(captured.count, encoded.count, at_rest, now);
+        self.delivered.observe(encoded.count, delivered.count, at_rest, now);
         let losing = progress.lost > std::mem::replace(&mut self.lost, progress.lost);
 
-        self.verdict = if self.encoded.is_stalled() {
+        self.verdict = if self.encoded.watchdog.is_stalled() {
             StreamVerdict::EncoderWedged {
-                silent: self.encoded.silent_for(now),
+                silent: self.encoded.watchdog.silent_for(now),
             }
         } else if self.captured.is_stalled() {
             StreamVerdict::SourceSilent {
                 silent: self.captured.silent_for(now),
             }
-        } else if self.delivered.is_stalled() || (losing && !at_rest) {
+        } else if self.delivered.watchdog.is_stalled() || (losing && !at_rest) {
             StreamVerdict::SubscriberSlow
         } else {
             StreamVerdict::Well(progress.state.clone())
@@ -239,6 +270,36 @@ mod tests {
         assert_eq!(bench.report(4, [false; 3]), 0);
         assert!(matches!(bench.watch.verdict(), StreamVerdict::SourceSilent { .. }));
         assert_eq!(bench.report(20, [false; 3]), 1);
+    }
+
+    #[test]
+    fn source_slower_than_the_reports_is_no_excuse_for_a_wedged_encoder() {
+        let mut bench = Bench::new(SourceState::Live, 1);
+        for _ in 0..10 {
+            assert_eq!(bench.report(1, [true; 3]) + bench.report(1, [false; 3]), 0);
+        }
+        let wedged: usize = (0..10)
+            .map(|_| bench.report(1, [true, false, false]) + bench.report(1, [false; 3]))
+            .sum();
+        assert_eq!(wedged, 1);
+        assert!(matches!(bench.watch.verdict(), StreamVerdict::EncoderWedged { .. }));
+    }
+
+    #[test]
+    fn slate_is_watched_like_a_live_source_and_said_to_be_a_fault() {
+        let slate = SourceState::Slate {
+            reason: "exit code 70".into(),
+            retry_in_ms: 41_500,
+        };
+        let mut bench = Bench::new(slate, 1);
+        bench.report(3, [true; 3]);
+        assert_eq!(bench.watch.verdict().fault(), Some("parked on a slate"));
+        let sentence = bench.watch.verdict().to_string();
+        assert!(
+            sentence.contains("exit code 70") && sentence.ends_with("in 42 s"),
+            "{sentence}"
+        );
+        assert_eq!(bench.report(10, [true, false, false]), 1);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Telling the supervisor every second what was done.
+//! Telling the supervisor what was done, again and again.
 
 use framebridge_ipc::{Identity, RuntimeDir, connect};
 use framebridge_proto::{
@@ -8,7 +8,7 @@ use framebridge_proto::{
 };
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-/// Sends `progress()` every second for as long as it is polled; connects anew, for ever, when the supervisor is gone.
+/// Sends `progress()` every [`HEARTBEAT_INTERVAL`] for as long as it is polled; connects anew, for ever, when the supervisor is gone.
 ///
 /// The first heartbeat goes out as soon as the link is there. A supervisor that does not read is given up after one
 /// interval, because a heartbeat that waits in a full socket says nothing.

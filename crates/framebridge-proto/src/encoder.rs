@@ -174,9 +174,27 @@ pub enum SourceState {
         /// When it is tried again, in milliseconds from when this was sent.
         retry_in_ms: u64,
     },
+    /// The encoder failed too often with the source and shows a slate instead, for those who watch already. Since 1.
+    Slate {
+        /// How it failed last.
+        reason: String,
+        /// When the source is tried again, in milliseconds from when this was sent.
+        retry_in_ms: u64,
+    },
 }
 
 impl SourceState {
+    /// Why the source itself can't be seen, and when it is tried again, in milliseconds from when this was sent; `None`
+    /// where it can.
+    pub fn absence(&self) -> Option<(&str, u64)> {
+        match self {
+            Self::Idle | Self::Opening | Self::Live | Self::Paused => None,
+            Self::Unavailable { reason, retry_in_ms } | Self::Slate { reason, retry_in_ms } => {
+                Some((reason, *retry_in_ms))
+            }
+        }
+    }
+
     /// The state in one word, for tables, metrics and JSON.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -185,6 +203,7 @@ impl SourceState {
             Self::Live => "live",
             Self::Paused => "paused",
             Self::Unavailable { .. } => "unavailable",
+            Self::Slate { .. } => "slate",
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct StreamStatus {
     pub last_frame_age_ms: Option<u64>,
     /// One sentence: how the stream is, and if not well, what is being done.
     pub verdict: String,
+    /// Milliseconds until its source or its encoder is tried again, where one of them has to be waited for.
+    pub retry_in_ms: Option<u64>,
 }
 
 /// The bridge's session.

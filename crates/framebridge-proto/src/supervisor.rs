@@ -12,10 +12,10 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "made once a second and never kept: a box would cost more than it saves"
+    reason = "made twice a second and never kept: a box would cost more than it saves"
 )]
 pub enum ToSupervisor {
-    /// Every second from every daemon. The first one names the process.
+    /// Every half second from every daemon. The first one names the process.
     Heartbeat(Heartbeat),
     /// Anything that wants an answer.
     Request {
@@ -46,7 +46,8 @@ pub enum SupervisorRequest {
         /// The stream.
         stream: StreamName,
     },
-    /// Start a process that is parked or waits, at once; one that runs is left alone. Since 1. Answer: `Done`.
+    /// Start a process that is parked or waits, at once, and try one that does without something with more; one that runs
+    /// as configured is left alone. Since 1. Answer: `Done`.
     Resume {
         /// A process by its name, as `status` shows it.
         process: String,

@@ -21,7 +21,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
-    body, own_status,
+    body,
+    meter::millis,
+    own_status,
     problem::{Details, Problem},
     shared::Shared,
     stream::Stream,
@@ -57,11 +59,11 @@ pub(crate) struct StreamView {
     name: String,
     /// Its source as configured, credentials left out.
     source: String,
-    /// `idle`, `opening`, `live`, `paused` or `unavailable`; `down` while its encoder is not there.
+    /// `idle`, `opening`, `live`, `paused`, `unavailable` or `slate`; `down` while its encoder is not there.
     state: &'static str,
     /// Why there is no picture, where there is none to be had.
     reason: Option<String>,
-    /// Milliseconds until an unavailable source is tried again.
+    /// Milliseconds until the source or its encoder is tried again, where one of them has to be waited for.
     retry_in_ms: Option<u64>,
     /// Encoder in use; empty until known.
     encoder: String,
@@ -142,9 +144,11 @@ pub(crate) async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
 #[utoipa::path(get, path = "/api/v1/streams", tag = "api", responses((status = 200, body = StreamList)))]
 pub(crate) async fn streams(State(shared): State<Arc<Shared>>) -> Json<StreamList> {
     shared.sample();
-    Json(StreamList {
-        streams: shared.streams.values().map(|stream| view(stream)).collect(),
-    })
+    let mut streams = Vec::with_capacity(shared.streams.len());
+    for stream in shared.streams.values() {
+        streams.push(view(&shared, stream).await);
+    }
+    Json(StreamList { streams })
 }
 
 /// One stream.
@@ -162,7 +166,7 @@ pub(crate) async fn stream(
 ) -> Result<Json<StreamView>, Problem> {
     let stream = shared.stream(&stream)?;
     shared.sample();
-    Ok(Json(view(stream)))
+    Ok(Json(view(&shared, stream).await))
 }
 
 /// Changes how a stream is encoded, for all its viewers. What is so already is left as it is.
@@ -253,7 +257,8 @@ pub(crate) async fn snapshot(
     Ok((headers, image).into_response())
 }
 
-fn view(stream: &Stream) -> StreamView {
+async fn view(shared: &Shared, stream: &Stream) -> StreamView {
+    let absence = shared.absence(stream).await;
     let upstream = stream.upstream();
     let received = stream.received.read();
     let parameters = upstream.parameters.as_ref();
@@ -262,8 +267,11 @@ fn view(stream: &Stream) -> StreamView {
         name: stream.name.to_string(),
         source: stream.source.clone(),
         state: upstream.word(),
-        reason: stream.trouble(),
-        retry_in_ms: upstream.retry_in_ms(),
+        retry_in_ms: absence
+            .as_ref()
+            .map(|absence| millis(absence.retry_after))
+            .or(upstream.retry_in_ms()),
+        reason: absence.map(|absence| absence.reason).or(stream.trouble()),
         encoder: parameters.map(|found| found.encoder.clone()).unwrap_or_default(),
         width: known(|found| found.width).unwrap_or(0),
         height: known(|found| found.height).unwrap_or(0),

@@ -78,5 +78,6 @@ fn row(stream: &Stream) -> StreamStatus {
         verdict: stream
             .trouble()
             .unwrap_or_else(|| format!("{state}, as signaling sees it")),
+        retry_in_ms: upstream.retry_in_ms(),
     }
 }

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::http::HeaderValue;
@@ -17,9 +17,12 @@ use framebridge_rtc::Handle;
 
 use crate::{
     problem::Problem,
-    stream::{Stream, Streams},
+    stream::{Stream, Streams, Unavailable},
     supervisor::Supervisor,
 };
+
+/// When a viewer of an encoder that nobody is about to start may try again: an operator has to mend it first.
+const HOPELESS_RETRY: Duration = Duration::from_secs(30);
 
 /// What all HTTP handlers share.
 #[derive(Debug)]
@@ -72,6 +75,26 @@ impl Shared {
             stream.set_viewers(found.map_or(0, |stats| stats.viewers));
             stream.sent.raise_to(found.map_or(0, |stats| stats.frames_sent));
         }
+    }
+
+    /// Why a stream without an encoder can't be watched, and when it can: only the supervisor knows. `None`: it has one, or
+    /// the supervisor can't be asked.
+    pub(crate) async fn absence(&self, stream: &Stream) -> Option<Unavailable> {
+        if stream.upstream().source.is_some() {
+            return None;
+        }
+        let status = self.supervisor.status().await.ok()?;
+        let name = stream.name.as_str();
+        let encoder = status
+            .processes
+            .iter()
+            .find(|row| row.stream.as_deref() == Some(name))?;
+        let hopeless = (encoder.state == "parked").then_some(HOPELESS_RETRY);
+        let row = status.streams.into_iter().find(|row| row.name == name)?;
+        Some(Unavailable {
+            reason: row.verdict,
+            retry_after: row.retry_in_ms.map(Duration::from_millis).or(hopeless)?,
+        })
     }
 
     /// From now on no viewer is taken.

@@ -173,7 +173,7 @@ impl Stream {
             Some((SourceState::Idle | SourceState::Opening, _)) => None,
             Some((SourceState::Live, since)) => self.silence(upstream.parameters.as_ref(), since.elapsed()),
             Some((SourceState::Paused, _)) => Some("The stream is paused by its operator.".to_owned()),
-            Some((SourceState::Unavailable { .. }, _)) | None => {
+            Some((SourceState::Unavailable { .. } | SourceState::Slate { .. }, _)) | None => {
                 upstream.availability().err().map(|unavailable| unavailable.reason)
             }
         }
@@ -234,22 +234,22 @@ impl Upstream {
             None => soon("The encoder is not running; it is being started."),
             Some((SourceState::Idle | SourceState::Opening, _)) => soon("The source is still being opened."),
             Some((SourceState::Live | SourceState::Paused, _)) => Ok(()),
-            Some((SourceState::Unavailable { reason, retry_in_ms }, told)) => Err(Unavailable {
+            // A slate is for those who watch already.
+            Some((
+                SourceState::Unavailable { reason, retry_in_ms } | SourceState::Slate { reason, retry_in_ms },
+                told,
+            )) => Err(Unavailable {
                 reason: reason.clone(),
                 retry_after: Duration::from_millis(*retry_in_ms).saturating_sub(told.elapsed()),
             }),
         }
     }
 
-    /// Milliseconds until an unavailable source is tried again.
+    /// Milliseconds until a source that can't be seen is tried again.
     pub(crate) fn retry_in_ms(&self) -> Option<u64> {
-        matches!(&self.source, Some((SourceState::Unavailable { .. }, _)))
-            .then(|| {
-                self.availability()
-                    .err()
-                    .map(|unavailable| millis(unavailable.retry_after))
-            })
-            .flatten()
+        let (state, told) = self.source.as_ref()?;
+        let (_, retry_in_ms) = state.absence()?;
+        Some(retry_in_ms.saturating_sub(millis(told.elapsed())))
     }
 }
 

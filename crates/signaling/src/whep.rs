@@ -48,7 +48,7 @@ const DRAIN_RETRY: Duration = Duration::from_secs(1);
             )),
         (status = 400, description = "The offer is malformed.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
-        (status = 409, description = "The stream's source or encoder is unavailable now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "The stream's source or encoder is unavailable now, or those who watch see a slate; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
         (status = 415, description = "The body is no application/sdp.", body = Details, content_type = "application/problem+json"),
         (status = 422, description = "The offer has no H.264 that can be sent.", body = Details, content_type = "application/problem+json"),
@@ -74,7 +74,8 @@ pub(crate) async fn post(
     if let Err(unavailable) = ready {
         shared.engine.leave(&joined.session).await;
         shared.sample();
-        return Err(unavailable_problem(&unavailable));
+        let known_better = shared.absence(stream).await;
+        return Err(unavailable_problem(&known_better.unwrap_or(unavailable)));
     }
     drop(guest);
     tracing::info!(stream = %stream.name, session = %joined.session, "viewer joined");

@@ -26,7 +26,6 @@ use tokio::{
 use crate::{
     child::{Child, Mark},
     journal::{Journal, Note},
-    ladder,
     launcher::Launcher,
     ledger::{Entry, Ledger},
     lock::Lock,
@@ -214,13 +213,13 @@ impl App {
 
     /// Adopts what an earlier supervisor left alive, ends what nobody wants any more, starts the rest.
     fn take_over(&mut self, now: Instant) {
-        for Entry { name, mark } in self.ledger.living() {
+        for Entry { name, mark, rung } in self.ledger.living() {
             let Some(child) = Child::adopt(mark) else { continue };
             let index = self.slots.iter().position(|slot| slot.name == name).unwrap_or_else(|| {
                 self.slots.push(Slot::leftover(name, now));
                 self.slots.len() - 1
             });
-            self.adopt(index, child, now);
+            self.adopt(index, child, rung, now);
         }
         last_words::clear(&self.dir);
         let patience = self.stop_timeout;
@@ -286,7 +285,8 @@ impl App {
             stranger.signal(Signal::TERM);
             return None;
         }
-        self.adopt(index, stranger, now);
+        let rung = self.slots[index].rung_of(progress);
+        self.adopt(index, stranger, rung, now);
         Some(index)
     }
 
@@ -429,12 +429,9 @@ impl App {
 
     fn apply_spawn(&mut self, index: usize, now: Instant) {
         let slot = &mut self.slots[index];
+        let overrides = slot.overrides(now);
         if let Some(systemd) = self.systemd.clone() {
             let (role, stream, told) = (slot.role, slot.stream_name().cloned(), self.told.clone());
-            let overrides = stream
-                .as_ref()
-                .map(|stream| ladder::overrides(stream, slot.given_up()))
-                .unwrap_or_default();
             self.tasks.spawn(async move {
                 let pid = systemd
                     .start(role, stream, overrides)
@@ -445,7 +442,7 @@ impl App {
             });
             return;
         }
-        match self.launcher.start(slot.role, slot.stream_name(), slot.given_up()) {
+        match self.launcher.start(slot.role, slot.stream_name(), overrides) {
             Ok(child) => {
                 let pid = self.occupy(index, child, now);
                 self.slots[index].process.handle(Input::Spawned { pid }, now);
@@ -478,10 +475,12 @@ impl App {
         }
     }
 
-    fn adopt(&mut self, index: usize, child: Child, now: Instant) {
-        let started_at = child.mark.started_at(now);
-        let pid = self.occupy(index, child, now);
-        self.slots[index].process.handle(Input::Adopt { pid, started_at }, now);
+    /// `rung`: how much it was started without.
+    fn adopt(&mut self, index: usize, child: Child, rung: usize, now: Instant) {
+        let (started_at, pid) = (child.mark.started_at(now), child.mark.pid);
+        let adopt = Input::Adopt { pid, started_at, rung };
+        self.slots[index].process.handle(adopt, now);
+        self.occupy(index, child, now);
         self.settle(index, now);
     }
 
@@ -500,6 +499,7 @@ impl App {
             Some(Entry {
                 name: slot.name.clone(),
                 mark,
+                rung: slot.given_up().len(),
             })
         };
         self.ledger

@@ -3,14 +3,11 @@
 
 use std::ffi::OsString;
 
-use framebridge_config::{EncoderChoice, Stream};
+use framebridge_config::{EncoderChoice, Slate, Source, Stream};
 use framebridge_proto::StreamName;
 
 /// Half of the default's edge: a quarter of the work.
 const LOW_EDGE: u32 = 640;
-
-/// What a television shows without a signal; needs no device, no font and next to no time.
-const SLATE: &str = "lavfi:smptebars=size=640x360:rate=5";
 
 /// One thing given up, on top of those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +56,9 @@ pub(crate) fn rungs(stream: &Stream) -> Vec<Rung> {
     rungs
 }
 
-/// What the encoder of `stream` has to be told for all of `rungs` to hold.
-pub(crate) fn overrides(stream: &StreamName, rungs: &[Rung]) -> Overrides {
+/// What the encoder of `stream` has to be told for all of `rungs` to hold; `slate` is what it says where it has to show
+/// one.
+pub(crate) fn overrides(stream: &StreamName, rungs: &[Rung], slate: &Slate) -> Overrides {
     let mut overrides = Overrides::default();
     // As `framebridge-config` spells a key of a stream.
     let variable = |key: &str| {
@@ -77,9 +75,12 @@ pub(crate) fn overrides(stream: &StreamName, rungs: &[Rung]) -> Overrides {
                     .push((variable("longest_edge"), LOW_EDGE.to_string()));
             }
             // The last flag for a stream wins over those before it, and over file and environment.
-            Change::Slate => overrides
-                .arguments
-                .extend(["--stream".into(), format!("{stream}={SLATE}").into()]),
+            Change::Slate => {
+                let source = Source::Slate(slate.clone());
+                overrides
+                    .arguments
+                    .extend(["--stream".into(), format!("{stream}={source}").into()]);
+            }
         }
     }
     overrides
@@ -119,12 +120,21 @@ mod tests {
     fn overrides_are_understood_by_the_configuration_they_change() {
         let text = "[streams.front-door]\nsource = \"v4l2:/dev/video0\"\n";
         let before = stream(text);
-        let Overrides { environment, arguments } = overrides(&before.name, &rungs(&before));
+        let slate = Slate {
+            until: std::time::Duration::from_secs(1_795_413_600),
+            reason: "exit code 70: panicked, \"badly\"\n100 % dead".into(),
+        };
+        let Overrides { environment, arguments } = overrides(&before.name, &rungs(&before), &slate);
         let flags: Vec<_> = arguments
             .into_iter()
             .filter_map(|flag| flag.into_string().ok())
             .collect();
         assert_eq!(flags[0], "--stream");
+        assert!(
+            !flags[1].contains(char::is_whitespace),
+            "systemd would make two arguments of {}",
+            flags[1]
+        );
         let input = framebridge_config::Input {
             file: "test",
             text,
@@ -134,6 +144,6 @@ mod tests {
         let after = Settings::parse(&input).expect("good settings").streams.remove(0);
         assert_eq!(after.encoder, EncoderChoice::Software);
         assert_eq!(after.quality.longest_edge, LOW_EDGE);
-        assert_eq!(after.source.to_string(), SLATE);
+        assert_eq!(after.source, Source::Slate(slate));
     }
 }

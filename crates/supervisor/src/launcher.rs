@@ -6,10 +6,7 @@ use anyhow::Context as _;
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::{Role, StreamName};
 
-use crate::{
-    child::Child,
-    ladder::{self, Rung},
-};
+use crate::{child::Child, ladder::Overrides};
 
 /// Names another directory of binaries than the supervisor's own.
 const BIN_DIR: &str = "FRAMEBRIDGE_BIN_DIR";
@@ -39,11 +36,8 @@ impl Launcher {
         })
     }
 
-    /// Starts a process of `role`; an encoder for `stream`, doing without what is given up.
-    pub(crate) fn start(&self, role: Role, stream: Option<&StreamName>, given_up: &[Rung]) -> io::Result<Child> {
-        let overrides = stream
-            .map(|stream| ladder::overrides(stream, given_up))
-            .unwrap_or_default();
+    /// Starts a process of `role`; an encoder for `stream`, differently where `overrides` say so.
+    pub(crate) fn start(&self, role: Role, stream: Option<&StreamName>, overrides: Overrides) -> io::Result<Child> {
         let path = self.executable(role);
         #[expect(clippy::disallowed_methods, reason = "the one place where processes are started")]
         let mut command = Command::new(&path);

@@ -16,6 +16,8 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     #[serde(flatten)]
     pub(crate) mark: Mark,
+    /// How much of what was configured it was started without.
+    pub(crate) rung: usize,
 }
 
 impl Entry {
@@ -84,6 +86,7 @@ mod tests {
         Entry {
             name: "encoder-test".into(),
             mark,
+            rung: 2,
         }
     }
 

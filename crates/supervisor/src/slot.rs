@@ -1,23 +1,24 @@
 //! A place for one process: what should run there, what does, and what it last said.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use framebridge_config::{Settings, Stream, Supervise};
+use framebridge_config::{Settings, Slate, Stream, Supervise};
 use framebridge_core::{
-    BackoffConfig, CrashLoopConfig, EscalationConfig, Heartbeats, Input, ProbeWatch, Process, ProcessConfig, State,
-    StreamVerdict, StreamWatch, Transition,
+    BackoffConfig, CrashLoopConfig, EscalationConfig, Heartbeats, Input, ProbeWatch, Process, ProcessConfig, Snapshot,
+    State, StreamVerdict, StreamWatch, Transition,
 };
-use framebridge_proto::{Role, StreamName, process_name, supervisor::Progress};
+use framebridge_proto::{Role, StreamName, encoder::SourceState, process_name, supervisor::Progress};
 
 use crate::{
     child::Child,
     journal::Note,
-    ladder::{self, Rung},
+    ladder::{self, Overrides, Rung},
     probe::Target,
 };
 
-/// So many reports in a row from a process whose socket is not there: a new one binds it a moment after its first.
-const UNREACHABLE_REPORTS: u32 = 3;
+/// So many reports in a row, 3 s, from a process whose socket is not there: it looks for it once a second, and a new one
+/// binds it a moment after its first report.
+const UNREACHABLE_REPORTS: u32 = 6;
 
 /// A place for one process. It is empty between two lives.
 #[derive(Debug)]
@@ -142,6 +143,32 @@ impl Slot {
     /// What is given up now, first what hurts least.
     pub(crate) fn given_up(&self) -> &[Rung] {
         &self.rungs[..self.process.snapshot().rung.min(self.rungs.len())]
+    }
+
+    /// How a process that is started `now` has to be told to do without what is given up.
+    pub(crate) fn overrides(&self, now: Instant) -> Overrides {
+        let Some(stream) = self.stream_name() else {
+            return Overrides::default();
+        };
+        let Snapshot { last_end, climb_at, .. } = self.process.snapshot();
+        let left = climb_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        let slate = Slate {
+            until: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + left,
+            reason: match last_end {
+                Some(cause) => format!("Its encoder failed too often: {cause}"),
+                None => "Its encoder failed too often".to_owned(),
+            },
+        };
+        ladder::overrides(stream, self.given_up(), &slate)
+    }
+
+    /// How much a process with this report was started without, as far as can be told: systemd may have started it, as it
+    /// was started last.
+    pub(crate) fn rung_of(&self, progress: &Progress) -> usize {
+        match progress {
+            Progress::Encoder(encoder) if matches!(encoder.state, SourceState::Slate { .. }) => self.rungs.len(),
+            Progress::Encoder(_) | Progress::Signaling(_) | Progress::Bridge(_) => self.given_up().len(),
+        }
     }
 
     /// Whether it is one that nobody wants any more.

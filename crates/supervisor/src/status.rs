@@ -107,8 +107,18 @@ impl<'a> Picture<'a> {
             frames_sent: self.delivery.map_or(0, |delivery| delivery.frames_sent.count),
             last_frame_age_ms,
             verdict,
+            retry_in_ms: self.retry_in_ms(now),
         };
         (status, condition)
+    }
+
+    fn retry_in_ms(&self, now: Instant) -> Option<u64> {
+        if let Some(at) = self.slot.process.snapshot().next_try_at {
+            return u64::try_from(at.saturating_duration_since(now).as_millis()).ok();
+        }
+        let (encoder, report) = self.encoder?;
+        let (_, retry_in_ms) = encoder.state.absence()?;
+        Some(retry_in_ms.saturating_sub(report.age_ms(now)))
     }
 
     /// How it is, in one sentence that names the stage that stands still, since when, and what is being done.
@@ -133,7 +143,7 @@ impl<'a> Picture<'a> {
         };
         let verdict = watch.verdict();
         let condition = match verdict {
-            StreamVerdict::Well(SourceState::Unavailable { .. }) => Condition::Dark,
+            StreamVerdict::Well(SourceState::Unavailable { .. } | SourceState::Slate { .. }) => Condition::Dark,
             StreamVerdict::Well(_) => Condition::Well,
             StreamVerdict::SourceSilent { .. }
             | StreamVerdict::EncoderWedged { .. }

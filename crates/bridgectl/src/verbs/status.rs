@@ -13,7 +13,7 @@ use crate::{
     stop, table,
 };
 
-/// A heartbeat comes every second, so there is nothing new to show sooner.
+/// Often enough for eyes; heartbeats bring something new twice as often.
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// Top left, then wipe what is below: no flicker, unlike wiping first.

@@ -124,3 +124,17 @@ async fn encoder_that_may_not_be_broken_refuses_to_stall() {
     let refused = encoder.client().await.request(EncoderRequest::Stall).await.unwrap_err();
     assert!(refused.to_string().contains("FRAMEBRIDGE_DEBUG_ENDPOINTS"), "{refused}");
 }
+
+#[tokio::test]
+async fn slate_says_that_it_is_one_whatever_it_does_and_gives_pictures_to_who_subscribes() {
+    let encoder = Encoder::start("slate:4102444800,exit%20code%2075", "");
+    let is_slate = |state: &SourceState| matches!(state, SourceState::Slate { reason, .. } if reason == "exit code 75");
+    let mut heartbeats = Heartbeats::of(&encoder).await;
+    heartbeats.until(|progress| is_slate(&progress.state)).await;
+    let mut subscriber = encoder.subscribe().await;
+    assert!(subscriber.frame().await.keyframe);
+    assert!(subscriber.states.iter().all(is_slate), "{:?}", subscriber.states);
+    heartbeats
+        .until(|progress| is_slate(&progress.state) && (progress.width, progress.height) == (640, 360))
+        .await;
+}

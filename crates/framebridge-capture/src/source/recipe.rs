@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use framebridge_config::Source as Location;
+use framebridge_config::{Slate, Source as Location};
 
 use super::Config;
-use crate::ffi::Opening;
+use crate::{ffi::Opening, slate};
 
 /// What FFmpeg opens, and how what comes out of it is treated.
 pub(super) struct Recipe {
@@ -17,14 +17,24 @@ pub(super) struct Recipe {
     pub(super) looped: bool,
     /// Comes as fast as it is read, so it has to be held to its own timestamps.
     pub(super) paced: bool,
-    /// Gets the time drawn into its pictures.
-    pub(super) stamped: bool,
+    /// What is drawn into its pictures.
+    pub(super) overlay: Overlay,
     /// FFmpeg looks at the interrupt while it reads.
     pub(super) network: bool,
     /// What the timestamps mean.
     pub(super) clock: Clock,
     /// The display to keep an eye on.
     pub(super) display: Option<String>,
+}
+
+/// What is drawn into pictures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Overlay {
+    Nothing,
+    /// The time.
+    Stamp,
+    /// Why there is nothing else to see.
+    Slate(Slate),
 }
 
 /// What a picture's timestamp says about when it was taken.
@@ -49,13 +59,18 @@ impl Recipe {
                 let graph = format!("testsrc2=size=1280x720:rate={fps},format=yuv420p");
                 Self {
                     paced: true,
-                    stamped: true,
+                    overlay: Overlay::Stamp,
                     ..Self::device("lavfi", graph)
                 }
             }
             Location::Lavfi { graph } => Self {
                 paced: true,
                 ..Self::device("lavfi", graph.clone())
+            },
+            Location::Slate(slate) => Self {
+                paced: true,
+                overlay: Overlay::Slate(slate.clone()),
+                ..Self::device("lavfi", slate::GRAPH.to_owned())
             },
             Location::X11 { display, region } => {
                 // With the pointer drawn, FFmpeg asks the server for each picture and so notices most deaths itself.
@@ -114,7 +129,7 @@ impl Recipe {
             probe: false,
             looped: false,
             paced: false,
-            stamped: false,
+            overlay: Overlay::Nothing,
             network: false,
             clock: Clock::Arrival,
             display: None,

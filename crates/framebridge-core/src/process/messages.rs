@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use framebridge_proto::limits::HEARTBEAT_INTERVAL;
+
 use crate::{BackoffConfig, CrashLoopConfig, EscalationConfig};
 
 /// How one kind of process is treated.
@@ -47,7 +49,7 @@ impl Default for ProcessConfig {
             escalation: EscalationConfig::default(),
             start_timeout: Duration::from_secs(10),
             heartbeats: Heartbeats {
-                interval: Duration::from_secs(1),
+                interval: HEARTBEAT_INTERVAL,
                 missed: 3,
                 stale: 12,
             },
@@ -89,7 +91,7 @@ pub enum Input {
     },
     /// Wanted: stop it, if it runs, and start it again at once, parked or not.
     Restart,
-    /// Wanted: end a park or a wait now. Does nothing elsewhere.
+    /// Wanted: end a park, a wait, or a life without something, now. Does nothing elsewhere.
     Resume,
     /// A process of an earlier supervisor is alive and can be had. Only where none runs yet.
     Adopt {
@@ -97,6 +99,8 @@ pub enum Input {
         pid: u32,
         /// When it was started, by its start time.
         started_at: Instant,
+        /// How much it was started without, 0 for nothing.
+        rung: usize,
     },
     /// [`Output::Spawn`] was carried out.
     Spawned {
@@ -270,6 +274,8 @@ pub struct Snapshot {
     pub next_try_at: Option<Instant>,
     /// How much of what was configured is given up, 0 for nothing.
     pub rung: usize,
+    /// While it lives without something: when it is tried with more, if it is well until then.
+    pub climb_at: Option<Instant>,
 }
 
 impl State {

@@ -127,9 +127,11 @@ impl World {
     fn adopt(&mut self) -> Input {
         let free = self.living.is_none() && !self.spawning;
         let pid = if free { self.spawn() } else { u32::MAX };
+        let rung = usize::try_from(self.random.next() % 5).expect("small");
         Input::Adopt {
             pid,
             started_at: self.now,
+            rung,
         }
     }
 

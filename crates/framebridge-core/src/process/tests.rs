@@ -1,3 +1,5 @@
+use framebridge_proto::limits::HEARTBEAT_INTERVAL;
+
 use super::*;
 use crate::EscalationConfig;
 
@@ -121,7 +123,7 @@ fn silence_for_three_heartbeats_kills_without_asking() {
     }
     assert_eq!(
         (bench.state(), bench.now - start),
-        (State::Stalled, Duration::from_secs(3))
+        (State::Stalled, HEARTBEAT_INTERVAL * 3)
     );
     assert!(bench.killed() && !bench.terminated());
 }
@@ -134,7 +136,7 @@ fn silent_process_that_answers_its_probes_has_twelve_heartbeats() {
         bench.give(Input::Probe { answered: true });
         bench.wait();
     }
-    assert_eq!(bench.now - start, Duration::from_secs(12));
+    assert_eq!(bench.now - start, HEARTBEAT_INTERVAL * 12);
 }
 
 #[test]
@@ -253,6 +255,7 @@ fn adopted_process_runs_and_is_watched_like_any_other() {
     bench.give(Input::Adopt {
         pid: 42,
         started_at: bench.now,
+        rung: 0,
     });
     assert_eq!(
         (bench.state(), bench.process.snapshot().pid),
@@ -303,4 +306,46 @@ fn crash_loop_gives_things_up_before_it_parks_and_takes_them_back_when_well() {
     assert_eq!(bench.now - well_since, Duration::from_secs(60));
     bench.exit(0);
     assert!(bench.outputs.contains(&Output::Spawn { rung: 1 }));
+}
+
+#[test]
+fn adopted_process_that_lives_without_something_gets_it_back_when_it_was_promised() {
+    let escalation = EscalationConfig {
+        rungs: 2,
+        ..EscalationConfig::default()
+    };
+    let mut bench = Bench::new(ProcessConfig {
+        escalation,
+        ..ProcessConfig::default()
+    });
+    let started_at = bench.now;
+    bench.now += Duration::from_secs(40);
+    bench.give(Input::Adopt {
+        pid: 42,
+        started_at,
+        rung: 2,
+    });
+    let mut asked = Bench::new(bench.process.config.clone());
+    asked.give(Input::Adopt {
+        pid: 41,
+        started_at,
+        rung: 2,
+    });
+    asked.give(Input::Resume);
+    assert_eq!(
+        (asked.state(), asked.process.snapshot().rung),
+        (State::Stopping, 1),
+        "or as soon as somebody asks for it"
+    );
+    let promised = bench.process.snapshot().climb_at;
+    assert_eq!(promised, Some(started_at + Duration::from_secs(60)));
+    while bench.state() == State::Running {
+        bench.give(Input::Beat);
+        bench.wait();
+    }
+    assert_eq!(
+        (Some(bench.now), bench.process.snapshot().rung),
+        (promised, 1),
+        "and no earlier"
+    );
 }

@@ -6,7 +6,7 @@ use framebridge_daemon::Tasks;
 use framebridge_ipc::{Identity, Link, Listener, RuntimeDir};
 use framebridge_proto::{
     Role,
-    status::{BridgeStatus, Overall, ProcessStatus, Status},
+    status::{BridgeStatus, Overall, ProcessStatus, Status, StreamStatus},
     supervisor::{FromSupervisor, Progress, SupervisorAnswer, ToSupervisor},
 };
 use hyper::{Method, StatusCode};
@@ -213,6 +213,20 @@ async fn status_is_the_supervisors_or_else_our_own_and_says_which() {
 }
 
 #[tokio::test]
+async fn stream_whose_encoder_is_parked_says_so_in_the_supervisors_words() {
+    let site = Site::start().await;
+    let supervisor = Supervisor::start(&site.dir).await;
+    let stream = site
+        .shows("/api/v1/streams/door", |stream| stream["retry_in_ms"].is_u64())
+        .await;
+    assert_eq!((&stream["state"], &stream["reason"]), (&"down".into(), &PARKED.into()));
+    let answer = site.offer("door", crate::whep::OFFER).await;
+    assert_eq!(answer.problem(409, "stream_unavailable")["detail"], PARKED);
+    assert_eq!(answer.retry_after(), 18);
+    supervisor.stop.cancel();
+}
+
+#[tokio::test]
 async fn document_and_routes_agree() {
     let site = Site::start().await;
     let document = site.get("/api/v1/openapi.json").await.json();
@@ -257,7 +271,10 @@ async fn document_and_routes_agree() {
     }
 }
 
-/// A supervisor that knows one process, `encoder-test`, restarted seven times.
+/// What the supervisor says of `door`.
+const PARKED: &str = "encoder-door failed too often and is tried again in 18 s: exit code 70";
+
+/// A supervisor that knows two processes: `encoder-test`, restarted seven times, and `encoder-door`, parked.
 struct Supervisor {
     stop: CancellationToken,
     heartbeats: mpsc::Receiver<Progress>,
@@ -301,21 +318,40 @@ fn status() -> Status {
     Status {
         overall: Overall::Healthy,
         http: None,
-        processes: vec![ProcessStatus {
-            name: "encoder-test".to_owned(),
-            role: "encoder".to_owned(),
-            stream: Some("test".to_owned()),
-            state: "running".to_owned(),
-            pid: Some(1),
-            uptime_s: Some(1),
-            restarts: 7,
-            last_reason: None,
-            heartbeat_age_ms: Some(10),
+        processes: vec![encoder("test", "running", 7), encoder("door", "parked", 5)],
+        streams: vec![StreamStatus {
+            name: "door".to_owned(),
+            source: "test:".to_owned(),
+            state: "down".to_owned(),
+            width: 0,
+            height: 0,
+            fps: 30,
+            bitrate: 2_500_000,
+            encoder: String::new(),
+            viewers: 0,
+            frames_encoded: 0,
+            frames_sent: 0,
+            last_frame_age_ms: None,
+            verdict: PARKED.to_owned(),
+            retry_in_ms: Some(17_500),
         }],
-        streams: Vec::new(),
         bridge: BridgeStatus {
             state: "disabled".to_owned(),
             reason: None,
         },
+    }
+}
+
+fn encoder(stream: &str, state: &str, restarts: u64) -> ProcessStatus {
+    ProcessStatus {
+        name: format!("encoder-{stream}"),
+        role: "encoder".to_owned(),
+        stream: Some(stream.to_owned()),
+        state: state.to_owned(),
+        pid: Some(1),
+        uptime_s: Some(1),
+        restarts,
+        last_reason: None,
+        heartbeat_age_ms: Some(10),
     }
 }

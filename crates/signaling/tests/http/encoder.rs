@@ -30,6 +30,8 @@ pub(crate) enum Script {
     Fails(&'static str),
     /// The source stays in the middle of being opened.
     Hangs,
+    /// There are pictures, but of a slate, for this reason.
+    Slate(&'static str),
 }
 
 /// What signaling has asked of it so far.
@@ -138,6 +140,18 @@ impl Encoder {
                             link.sender.send(&FromEncoder::Source(state)).await.unwrap();
                         }
                         Script::Hangs => {}
+                        Script::Slate(reason) => {
+                            let state = SourceState::Slate {
+                                reason: reason.to_owned(),
+                                retry_in_ms: 42_000,
+                            };
+                            link.sender.send(&FromEncoder::Source(state)).await.unwrap();
+                            link.sender
+                                .send(&FromEncoder::Parameters(parameters(quality)))
+                                .await
+                                .unwrap();
+                            live = true;
+                        }
                     }
                 }
                 Ok(Some(ToEncoder::Unsubscribe)) => {

@@ -204,6 +204,44 @@ async fn stream_that_can_not_be_watched_is_a_conflict_with_the_reason() {
 }
 
 #[tokio::test]
+async fn slate_is_for_those_who_watch_already_and_others_are_told_when_to_come_back() {
+    let site = Site::start().await;
+    let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.join("test").await;
+    encoder.sees("the subscription", |seen| seen.subscribed).await;
+    encoder.die();
+    site.shows("/api/v1/streams/test", |stream| stream["state"] == "down")
+        .await;
+
+    let parked = Encoder::start(&site.dir, "test", Script::Slate("exit code 75: stalled")).await;
+    parked.sees("the viewer's subscription", |seen| seen.subscribed).await;
+    let stream = site
+        .shows("/api/v1/streams/test", |stream| stream["state"] == "slate")
+        .await;
+    assert_eq!(stream["reason"], "exit code 75: stalled");
+    assert!(
+        stream["retry_in_ms"].as_u64().is_some_and(|left| left > 30_000),
+        "{stream}"
+    );
+    let sent = stream["frames_sent"].as_u64();
+    site.shows("/api/v1/streams/test", |stream| {
+        stream["frames_received"].as_u64() > sent
+    })
+    .await;
+
+    let answer = site.offer("test", OFFER).await;
+    let problem = answer.problem(409, "stream_unavailable");
+    assert_eq!(problem["detail"], "exit code 75: stalled");
+    assert!((40..=42).contains(&answer.retry_after()), "{answer:?}");
+    let stream = site.get("/api/v1/streams/test").await.json();
+    assert_eq!(
+        (&stream["viewers"], parked.seen().subscribed),
+        (&1.into(), true),
+        "{stream}"
+    );
+}
+
+#[tokio::test]
 async fn source_that_hangs_while_opening_does_not_hang_the_post() {
     let site = Site::start().await;
     let _encoder = Encoder::start(&site.dir, "test", Script::Hangs).await;
