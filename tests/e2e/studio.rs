@@ -1,5 +1,7 @@
 //! A box behind a NAT: watched, steered and told the truth about through a studio.
 
+mod nodes;
+
 use std::{
     thread,
     time::{Duration, Instant, SystemTime},
@@ -15,6 +17,7 @@ use framebridge_tests::{
     wait::{self, PATIENCE},
 };
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// A studio, a box that is registered there, and the box's public address.
 fn box_at_a_studio(further: &str) -> (Studio, System, Address) {
@@ -204,6 +207,20 @@ fn nothing_but_what_a_viewer_needs_is_reachable() {
     assert_eq!(system.process("bridge").unwrap().restarts, 0);
 }
 
+/// Has a box do something; the job at its end.
+fn order(studio: &Studio, address: &Address, body: &str) -> Value {
+    let jobs = format!("/api/v1/boxes/{}/jobs", address.id);
+    let asked = studio
+        .operate(Request::new("POST", &jobs).body("application/json", body))
+        .unwrap();
+    let path = format!("/api/v1/jobs/{}", asked["id"].as_str().unwrap());
+    wait::until("the job to end", PATIENCE, || {
+        let job = studio.operate(Request::new("GET", &path))?;
+        Ok(Some(job).filter(|job| !job["ended_ms"].is_null()))
+    })
+    .unwrap()
+}
+
 #[test]
 fn operator_asks_for_a_snapshot_and_gets_the_picture() {
     let (studio, system, address) = box_at_a_studio("");
@@ -212,18 +229,7 @@ fn operator_asks_for_a_snapshot_and_gets_the_picture() {
     assert_eq!(boxes["boxes"][0]["name"], "box");
     // A source that nobody watches is closed and has no picture: somebody watches.
     let _page = watch(&address);
-    let jobs = format!("/api/v1/boxes/{}/jobs", address.id);
-    let order = |body: &str| {
-        let asked = studio
-            .operate(Request::new("POST", &jobs).body("application/json", body))
-            .unwrap();
-        let path = format!("/api/v1/jobs/{}", asked["id"].as_str().unwrap());
-        wait::until("the job to end", PATIENCE, || {
-            let job = studio.operate(Request::new("GET", &path))?;
-            Ok(Some(job).filter(|job| !job["ended_ms"].is_null()))
-        })
-        .unwrap()
-    };
+    let order = |body: &str| order(&studio, &address, body);
     let snapshot = order(r#"{"kind": "snapshot", "stream": "test"}"#);
     assert_eq!(
         (&snapshot["state"], &snapshot["media_type"]),

@@ -134,9 +134,28 @@ fn parse(answer: &[u8]) -> anyhow::Result<Response> {
     let headers = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.into(), value.into()));
-    Ok(Response {
+    let mut response = Response {
         status: status.parse()?,
         headers: headers.collect(),
         body: answer[end + 4..].to_vec(),
-    })
+    };
+    if response.header("transfer-encoding") == Some("chunked") {
+        response.body = dechunk(&response.body).ok_or_else(|| anyhow!("a body that broke off"))?;
+    }
+    Ok(response)
+}
+
+/// A chunked body's bytes (RFC 9112, section 7.1), if it is whole.
+fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = rest.windows(2).position(|bytes| bytes == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).ok()?, 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        rest = &rest[line + 2..];
+        body.extend(rest.get(..size)?);
+        rest = rest.get(size + 2..)?;
+    }
 }

@@ -14,6 +14,7 @@ pub mod player;
 pub mod process;
 pub mod python;
 pub mod sample;
+pub mod services;
 pub mod studio;
 pub mod subscriber;
 pub mod system;

@@ -31,6 +31,7 @@ pub struct Studio {
     address: SocketAddr,
     dir: TempDir,
     operator: String,
+    further: Vec<String>,
 }
 
 /// A box's public address.
@@ -47,11 +48,20 @@ impl Studio {
     /// # Errors
     /// It does not come up.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// [`start`](Self::start), with further arguments.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_with(further: &[&str]) -> anyhow::Result<Self> {
         let mut studio = Self {
             process: None,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
             dir: tempfile::Builder::new().prefix("framebridge-studio-").tempdir()?,
             operator: String::new(),
+            further: further.iter().map(|&argument| argument.to_owned()).collect(),
         };
         studio.operator = studio.token(&["new", "operator", "--operator"])?;
         studio.start_again()?;
@@ -66,7 +76,8 @@ impl Studio {
         let mut studio = command(binary("studio")?);
         studio
             .args(["--listen", &self.address.to_string(), "--data"])
-            .arg(self.data());
+            .arg(self.data())
+            .args(&self.further);
         self.process = Some(Process::start(&mut studio, &self.dir.path().join("log"))?);
         wait::until_true("the studio to answer", PATIENCE, || {
             Ok(self.get("/api/v1/health")?.status == 200)
@@ -87,7 +98,16 @@ impl Studio {
         self.dir.path().join("data")
     }
 
-    fn token(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// There is one of that name.
+    pub fn token(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut studio = command(binary("studio")?);
         let output = studio
             .arg("token")
@@ -109,7 +129,7 @@ impl Studio {
 
     /// [`settings`](Self::settings), with a token of the caller's.
     pub fn settings_with(&self, token: &str) -> String {
-        Self::settings_at(self.address, token)
+        Self::settings_at(&[&format!("http://{}", self.address)], token)
     }
 
     /// [`settings`](Self::settings) that lead through a cable.
@@ -117,12 +137,13 @@ impl Studio {
     /// # Errors
     /// The token can't be made.
     pub fn settings_through(&self, cable: &Cable, name: &str) -> anyhow::Result<String> {
-        Ok(Self::settings_at(cable.address, &self.token(&["new", name])?))
+        let url = format!("http://{}", cable.address);
+        Ok(Self::settings_at(&[&url], &self.token(&["new", name])?))
     }
 
-    fn settings_at(address: SocketAddr, token: &str) -> String {
-        let url = format!("http://{address}");
-        format!("[studio]\nurl = {url:?}\ntoken = {token:?}\nbackoff_ms = 100\nbackoff_cap_ms = 500\n")
+    /// Configuration of a box that is to register at these addresses, in turn.
+    pub fn settings_at(urls: &[&str], token: &str) -> String {
+        format!("[studio]\nurl = {urls:?}\ntoken = {token:?}\nbackoff_ms = 100\nbackoff_cap_ms = 500\n")
     }
 
     /// Asks it something.
@@ -146,8 +167,16 @@ impl Studio {
     /// # Errors
     /// No answer, or none that is JSON.
     pub fn operate(&self, request: Request<'_>) -> anyhow::Result<Value> {
+        self.fetch(request)?.json()
+    }
+
+    /// [`operate`](Self::operate), for an answer that is not JSON.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn fetch(&self, request: Request<'_>) -> anyhow::Result<Response> {
         let request = request.header("authorization", format!("Bearer {}", self.operator));
-        self.send(&request)?.json()
+        self.send(&request)
     }
 
     /// What it has logged so far.
@@ -239,6 +268,13 @@ impl Drop for Studio {
 }
 
 impl Address {
+    /// The same address at another node of the studio.
+    #[must_use]
+    pub fn at(&self, studio: &Studio) -> Self {
+        let (studio, id) = (studio.address, self.id.clone());
+        Self { studio, id }
+    }
+
     /// A path below it.
     pub fn path(&self, path: &str) -> String {
         format!("/s/{}{path}", self.id)

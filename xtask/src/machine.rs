@@ -47,7 +47,7 @@ const BUILD: &[Needed] = &[
 ];
 
 /// What tests and measurements take besides: a browser, a display, what runs the page's tests without a browser, what a
-/// second WebRTC implementation runs in, an RTSP server, systemd's tools.
+/// second WebRTC implementation runs in, an RTSP server, what a studio lives with, systemd's tools.
 const TEST: &[Needed] = &[
     needed(
         "chromium",
@@ -71,6 +71,8 @@ const TEST: &[Needed] = &[
     needed("gstreamer1.0-nice", Sign::Package),
     needed("gir1.2-gst-plugins-bad-1.0", Sign::Package),
     needed("python3-gst-1.0", Sign::Package),
+    // Between a studio's nodes.
+    needed("nats-server", Sign::Program(&["nats-server"])),
     // They judge the units, and carry the supervisor's words to a stand-in for systemd.
     needed("systemd", Sign::Program(&["systemd-analyze"])),
     needed("dbus", Sign::Program(&["dbus-daemon"])),

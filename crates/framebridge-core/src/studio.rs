@@ -2,12 +2,13 @@
 //!
 //! At the box: [`BridgeLink`] (when to connect, greet, beat and give up), [`LocalHealth`] (what may truthfully be said of
 //! the box, and when to ask for help), [`JobSlot`] (one job at a time, no result lost). At the studio: [`BoxSession`] (what
-//! a session's page says) and [`RateLimit`].
+//! a session's page says), [`Presence`] (which node has which box) and [`RateLimit`].
 
 mod box_session;
 mod bridge_link;
 mod job_slot;
 mod local_health;
+mod presence;
 mod rate_limit;
 
 pub use box_session::{BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot};
@@ -16,4 +17,5 @@ pub use bridge_link::{
 };
 pub use job_slot::{JobFailure, JobInput, JobOutput, JobRejection, JobSlot, JobSlotConfig};
 pub use local_health::{LocalHealth, LocalHealthConfig, LocalInput, LocalOutput, LocalState, LocalView};
+pub use presence::{Presence, PresenceConfig, PresenceInput, PresenceOutput};
 pub use rate_limit::RateLimit;

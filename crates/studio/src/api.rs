@@ -55,8 +55,8 @@ struct SessionView {
 }
 
 /// This process answers.
-pub(crate) async fn health() -> Json<Value> {
-    Json(json!({ "live": true }))
+pub(crate) async fn health(State(hub): State<Arc<Hub>>) -> Json<Value> {
+    Json(json!({ "live": true, "nodes": hub.nodes.view() }))
 }
 
 /// How the session behind a public address is.
@@ -186,6 +186,7 @@ pub(crate) async fn post_job(
         let detail = "So many jobs wait for this box already that another would be forgotten.";
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_jobs", detail));
     }
+    jobs::tell_others(&hub, job).await?;
     jobs::offer_next(&hub, &session).await?;
     Ok((StatusCode::CREATED, Json(json!({ "id": job }))))
 }
@@ -209,8 +210,10 @@ pub(crate) async fn job_result(State(hub): State<Arc<Hub>>, Path(id): Path<Strin
         None => Err(Problem::not_found()),
         Some(JobResult::Inline { value }) => Ok(Json(value).into_response()),
         Some(JobResult::Uploaded { media_type, .. }) => {
-            let file = File::open(hub.uploads.join(job.id.to_string())).await;
-            let file = file.map_err(|_| Problem::not_found())?;
+            let body = match File::open(hub.uploads.join(job.id.to_string())).await {
+                Ok(file) => Body::from_stream(Box::pin(parts(file))),
+                Err(_not_here) => hub.nodes.file(job.id).await.ok_or_else(Problem::not_found)?,
+            };
             // The box names the type: a browser is to save what it does not know as a picture, and never to run it.
             let shown = ["image/jpeg", "image/png", "video/mp4"]
                 .into_iter()
@@ -221,7 +224,7 @@ pub(crate) async fn job_result(State(hub): State<Arc<Hub>>, Path(id): Path<Strin
                 (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
                 (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox")),
             ];
-            Ok((headers, Body::from_stream(Box::pin(parts(file)))).into_response())
+            Ok((headers, body).into_response())
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     cli::Serve,
     hub::{Hub, Keep, Parts},
     limits::Limits,
+    nodes::{self, Nodes},
     routes,
     store::Store,
     turn::Turn,
@@ -59,8 +60,10 @@ impl App {
             .context(Exit::Unavailable)?;
         let own_url = format!("http://{}", listener.local_addr()?);
         let public_url = serve.public_url.clone().unwrap_or(own_url);
+        let nodes = Nodes::join(&serve.nats).await?;
         let hub = Hub::load(Parts {
             store,
+            nodes,
             limits: Limits::new(serve.behind_proxy),
             turn,
             public_url: public_url.trim_end_matches('/').to_owned(),
@@ -78,6 +81,7 @@ impl App {
     async fn run(self, tasks: Tasks) -> anyhow::Result<()> {
         let Self { listener, hub } = self;
         tasks.spawn(std::sync::Arc::clone(&hub).keep_time());
+        tasks.spawn(nodes::run(std::sync::Arc::clone(&hub)));
         let service = routes::router(std::sync::Arc::clone(&hub)).into_make_service_with_connect_info::<SocketAddr>();
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {

@@ -2,7 +2,12 @@
 
 use axum::http::{HeaderMap, header};
 use data_encoding::{BASE64, HEXLOWER};
-use ring::digest::{SHA256, digest};
+use framebridge_studio_proto::{BoxId, PublicId};
+use ring::{
+    digest::{SHA256, digest},
+    hmac,
+};
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
 use crate::{random, store::TokenRow};
@@ -11,7 +16,8 @@ use crate::{random, store::TokenRow};
 const PREFIX: &str = "fbt_";
 
 /// What a token opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// A box's session.
     Box,
@@ -57,6 +63,15 @@ pub(crate) fn find<'a>(known: &'a [TokenRow], given: &str, kind: Kind) -> Option
             found
         }
     })
+}
+
+/// The session that a token's box has at every node that knows the token. As hard to guess as the token itself.
+pub(crate) fn session(token: &TokenRow, instance: BoxId) -> PublicId {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &token.hash);
+    let tag = hmac::sign(&key, format!("session {instance}").as_bytes());
+    let mut bits = [0; 16];
+    bits.copy_from_slice(&tag.as_ref()[..16]);
+    PublicId::from_bits(u128::from_be_bytes(bits))
 }
 
 /// The token that a request carries: `Bearer`, or the password of `Basic`, which is what a browser asks its user for.

@@ -11,6 +11,7 @@ use framebridge_studio_proto::{
     Access, Bytes64, Header, RpcChunk, RpcId, RpcRequest, RpcResponse, ToBox,
     limits::{MAX_CHUNK, MAX_RESPONSE_BODY, RPC_IN_FLIGHT, RPC_WAITING, STUDIO_TIMEOUT},
 };
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
@@ -32,7 +33,15 @@ pub(crate) struct Calls(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    open: BTreeMap<RpcId, mpsc::Sender<Part>>,
+    open: BTreeMap<RpcId, Waiting>,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+struct Waiting {
+    parts: mpsc::Sender<Part>,
+    /// Messages of another node that came so far: the engine between the nodes may lose one.
+    came: u32,
 }
 
 /// What comes back.
@@ -44,13 +53,14 @@ enum Part {
 }
 
 /// What is asked.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Question {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<Header>,
     pub(crate) access: Access,
-    pub(crate) body: Vec<u8>,
+    /// In parts of at most [`MAX_CHUNK`].
+    pub(crate) body: Vec<Bytes64>,
 }
 
 /// An answer whose head is there; dropping it before its end cancels the request at the box.
@@ -86,10 +96,30 @@ impl Calls {
         self.deliver(chunk.id, [body(chunk.data.0), chunk.end.then_some(Part::End), None]);
     }
 
+    /// Whether message number `at` of an answer is the next one. Where one was lost, the answer breaks off.
+    pub(crate) fn is_next(&self, id: RpcId, at: u32) -> bool {
+        let mut table = self.table();
+        let Some(waiting) = table.open.get_mut(&id) else {
+            return false;
+        };
+        let next = waiting.came == at;
+        waiting.came = waiting.came.saturating_add(1);
+        if !next {
+            table.open.remove(&id);
+        }
+        next
+    }
+
+    /// No more comes of an answer that is not at its end.
+    pub(crate) fn break_off(&self, id: RpcId) {
+        self.table().open.remove(&id);
+    }
+
     fn deliver(&self, id: RpcId, parts: [Option<Part>; 3]) {
         let mut table = self.table();
         let Some(open) = table.open.get(&id) else { return };
-        let delivered = parts.into_iter().flatten().try_for_each(|part| open.try_send(part));
+        let mut parts = parts.into_iter().flatten();
+        let delivered = parts.try_for_each(|part| open.parts.try_send(part));
         if delivered.is_err() {
             table.open.remove(&id);
         }
@@ -110,15 +140,14 @@ impl Question {
     pub(crate) async fn ask(self, link: &Arc<Link>) -> Result<Answer, Problem> {
         let deadline = Instant::now() + STUDIO_TIMEOUT;
         let mut open = Open::take(link)?;
-        for frame in self.frames(open.id) {
-            let sent = timeout_at(deadline, link.send(frame)).await;
-            sent.map_err(|_late| too_late())?.map_err(|_gone| gone())?;
-        }
+        let sent = timeout_at(deadline, link.ask(open.id, self)).await;
+        sent.map_err(|_late| too_late())?
+            .map_err(|_gone| Problem::link_lost())?;
         let mut skipped = 0;
         loop {
             match timeout_at(deadline, open.parts.recv()).await {
                 Err(_late) => return Err(too_late()),
-                Ok(None) => return Err(gone()),
+                Ok(None) => return Err(Problem::link_lost()),
                 Ok(Some(Part::Head(head))) => {
                     return Ok(Answer {
                         status: head.status,
@@ -128,33 +157,29 @@ impl Question {
                 }
                 // A body before its head is the box's mistake, and not the viewer's concern.
                 Ok(Some(Part::Body(_) | Part::End)) if skipped < MOST_PARTS => skipped += 1,
-                Ok(Some(Part::Body(_) | Part::End)) => return Err(gone()),
+                Ok(Some(Part::Body(_) | Part::End)) => return Err(Problem::link_lost()),
             }
         }
     }
 
-    fn frames(self, id: RpcId) -> Vec<ToBox> {
-        let mut chunks = self.body.chunks(MAX_CHUNK);
-        let first = chunks.next().unwrap_or_default().to_vec();
-        let rest: Vec<Vec<u8>> = chunks.map(<[u8]>::to_vec).collect();
-        let last = rest.len();
+    /// The question as its box is asked.
+    pub(crate) fn frames(self, id: RpcId) -> impl Iterator<Item = ToBox> {
+        let mut rest = self.body.into_iter();
         let head = ToBox::RpcRequest(RpcRequest {
             id,
             method: self.method,
             path: self.path,
             headers: self.headers,
             access: self.access,
-            data: Bytes64(first),
-            end: last == 0,
+            data: rest.next().unwrap_or_default(),
+            end: rest.len() == 0,
         });
-        let chunks = rest.into_iter().enumerate().map(|(at, data)| {
-            ToBox::RpcChunk(RpcChunk {
-                id,
-                data: Bytes64(data),
-                end: at + 1 == last,
-            })
+        let last = rest.len();
+        let chunks = rest.enumerate().map(move |(at, data)| {
+            let end = at + 1 == last;
+            ToBox::RpcChunk(RpcChunk { id, data, end })
         });
-        std::iter::once(head).chain(chunks).collect()
+        std::iter::once(head).chain(chunks)
     }
 }
 
@@ -190,7 +215,7 @@ impl Open {
         }
         let id = RpcId(table.next);
         table.next += 1;
-        table.open.insert(id, sender);
+        table.open.insert(id, Waiting { parts: sender, came: 0 });
         drop(table);
         let link = Arc::clone(link);
         Ok(Self { id, link, parts })
@@ -206,15 +231,9 @@ impl Drop for Open {
     fn drop(&mut self) {
         let unfinished = self.link.calls.table().open.remove(&self.id).is_some();
         if unfinished {
-            // With its queue full the box learns of it by its own timeout.
-            self.link.try_send(ToBox::RpcCancel { id: self.id });
+            self.link.cancel(self.id);
         }
     }
-}
-
-fn gone() -> Problem {
-    let detail = "The box's link broke off; it connects again by itself.";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "link_lost", detail).retry_after(Duration::from_secs(2))
 }
 
 fn too_late() -> Problem {
@@ -232,7 +251,7 @@ mod tests {
             path: "/whep/test".into(),
             headers: vec![],
             access: Access::default(),
-            body,
+            body: body.chunks(MAX_CHUNK).map(|part| Bytes64(part.to_vec())).collect(),
         }
     }
 

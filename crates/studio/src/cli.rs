@@ -39,6 +39,15 @@ pub(crate) struct Serve {
     /// File with the secret shared with that TURN server (coturn's static-auth-secret)
     #[arg(long, value_name = "FILE")]
     pub(crate) turn_secret_file: Option<PathBuf>,
+    /// Share boxes with the studio's other nodes through this NATS server, e.g. nats://10.0.0.1:4222; repeatable
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        env = "STUDIO_NATS",
+        hide_env_values = true
+    )]
+    pub(crate) nats: Vec<String>,
     /// Days that the files of jobs are kept
     #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=3650))]
     pub(crate) keep_days: u64,

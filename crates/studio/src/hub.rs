@@ -13,11 +13,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    jobs,
+    auth, jobs,
     limits::Limits,
-    random,
+    nodes::Nodes,
     session::Session,
-    store::{Store, StoreError},
+    store::{SessionRow, Store, StoreError, TokenRow},
     turn::Turn,
     uploads,
 };
@@ -32,6 +32,7 @@ const TIDY: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) store: Store,
+    pub(crate) nodes: Nodes,
     pub(crate) limits: Limits,
     pub(crate) turn: Option<Turn>,
     /// Without a slash at its end.
@@ -62,6 +63,7 @@ pub(crate) struct Opened {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) store: Store,
+    pub(crate) nodes: Nodes,
     pub(crate) limits: Limits,
     pub(crate) turn: Option<Turn>,
     pub(crate) public_url: String,
@@ -78,6 +80,7 @@ impl Hub {
         let sessions = rows.map(restore).map(|session| (session.id, session)).collect();
         Ok(Arc::new(Self {
             store: parts.store,
+            nodes: parts.nodes,
             limits: parts.limits,
             turn: parts.turn,
             public_url: parts.public_url,
@@ -90,14 +93,19 @@ impl Hub {
     }
 
     /// The session of this box, a new one if it never had one.
-    pub(crate) async fn session_of(&self, name: &str, instance: BoxId) -> Result<Arc<Session>, StoreError> {
-        let fresh = PublicId::from_bits(random::bits());
-        let row = self.store.session_of(name.to_owned(), instance, fresh).await?;
+    pub(crate) async fn session_of(&self, token: &TokenRow, instance: BoxId) -> Result<Arc<Session>, StoreError> {
+        let fresh = auth::session(token, instance);
+        let row = self.store.session_of(token.name.clone(), instance, fresh).await?;
+        Ok(self.adopt(row))
+    }
+
+    /// The session that is kept so.
+    pub(crate) fn adopt(&self, row: SessionRow) -> Arc<Session> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions
             .entry(row.id)
             .or_insert_with(|| Arc::new(Session::restore(row, BoxSessionConfig::default())));
-        Ok(Arc::clone(session))
+        Arc::clone(session)
     }
 
     /// All boxes, in no order that means anything.
@@ -148,7 +156,12 @@ impl Hub {
             // Both arms are cancel-safe.
             tokio::select! {
                 _ = ticks.tick() => {
+                    // Without the other nodes it can't be said for how long a box has been away.
+                    let unsure = self.nodes.are_cut_off();
                     for session in self.sessions() {
+                        if unsure && session.link().is_none() {
+                            continue;
+                        }
                         if let Err(error) = session.tick(&self.store).await {
                             tracing::error!("{:#}", anyhow::Error::from(error));
                         }

@@ -7,7 +7,7 @@ use framebridge_studio_proto::{JobId, JobResult, Rejection, ToBox, limits::MAX_I
 use crate::{
     hub::Hub,
     session::Session,
-    store::{JobState, StoreError, now_ms},
+    store::{JobState, Record, StoreError, now_ms},
 };
 
 /// A job that no box took for so long has failed.
@@ -29,19 +29,34 @@ pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), Store
     Ok(())
 }
 
+/// Other nodes know of a job what this one does: whichever its box comes to next goes on with it.
+pub(crate) async fn tell_others(hub: &Hub, job: JobId) -> Result<(), StoreError> {
+    if hub.nodes.are_there()
+        && let Some(row) = hub.store.job(job).await?
+    {
+        hub.nodes.on_record(Record::Job(row));
+    }
+    Ok(())
+}
+
 /// The box does the job.
 pub(crate) async fn on_accepted(hub: &Hub, session: &Session, job: JobId) -> Result<(), StoreError> {
-    hub.store.move_job(job, session.id, JobState::Running).await.map(drop)
+    hub.store.move_job(job, session.id, JobState::Running).await?;
+    tell_others(hub, job).await
 }
 
 /// The box does not do the job.
 pub(crate) async fn on_rejected(hub: &Hub, session: &Session, job: JobId, why: Rejection) -> Result<(), StoreError> {
     match why {
         // It says when it would take one again.
-        Rejection::Paused | Rejection::Busy => hub.store.move_job(job, session.id, JobState::Waiting).await.map(drop),
+        Rejection::Paused | Rejection::Busy => {
+            hub.store.move_job(job, session.id, JobState::Waiting).await?;
+            tell_others(hub, job).await
+        }
         Rejection::Unsupported => {
             let error = "the box can't do this, or has no such stream".to_owned();
             hub.store.end_job(job, session.id, Err(error)).await?;
+            tell_others(hub, job).await?;
             on_free(hub, session).await
         }
     }
@@ -55,6 +70,7 @@ pub(crate) async fn on_completed(
     result: JobResult,
 ) -> Result<ToBox, StoreError> {
     hub.store.end_job(job, session.id, check(hub, job, result)).await?;
+    tell_others(hub, job).await?;
     Ok(ToBox::CompleteAck { job })
 }
 
@@ -69,6 +85,7 @@ pub(crate) async fn on_failed(
     let hint = if retryable { " (it may work another time)" } else { "" };
     let error: String = error.chars().take(500).collect();
     hub.store.end_job(job, session.id, Err(error + hint)).await?;
+    tell_others(hub, job).await?;
     Ok(ToBox::FailAck { job })
 }
 
@@ -84,7 +101,8 @@ fn check(hub: &Hub, job: JobId, result: JobResult) -> Result<JobResult, String> 
         JobResult::Inline { value } if value.to_string().len() > MAX_INLINE_RESULT => {
             Err("the box sent a result that is too large".to_owned())
         }
-        JobResult::Uploaded { .. } if !hub.uploads.join(job.to_string()).is_file() => {
+        // Its link may have moved since: then the node that it was uploaded to has it.
+        JobResult::Uploaded { .. } if !hub.nodes.are_there() && !hub.uploads.join(job.to_string()).is_file() => {
             Err("the box's upload is not here (any more)".to_owned())
         }
         JobResult::Inline { .. } | JobResult::Uploaded { .. } => Ok(result),
@@ -94,7 +112,7 @@ fn check(hub: &Hub, job: JobId, result: JobResult) -> Result<JobResult, String> 
 /// Gives up on what nobody took, and forgets what is old.
 pub(crate) async fn tidy(hub: &Hub) {
     let before = |span: Duration| now_ms().saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
-    if let Err(error) = hub.store.tidy_jobs(before(PATIENCE), before(hub.keep.age)).await {
+    if let Err(error) = hub.store.tidy(before(PATIENCE), before(hub.keep.age)).await {
         tracing::error!("{:#}", anyhow::Error::from(error));
     }
 }

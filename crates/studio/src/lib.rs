@@ -15,6 +15,7 @@ mod hub;
 mod jobs;
 mod limits;
 mod link;
+mod nodes;
 mod page;
 mod problem;
 mod proxy;

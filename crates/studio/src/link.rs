@@ -12,23 +12,27 @@ use axum::{
 };
 use framebridge_core::studio::BoxInput;
 use framebridge_studio_proto::{
-    Access, DecodeError, Farewell, Frame as _, Hello, PublicId, Refusal, RefusalKind, ToBox, ToStudio, VERSION,
+    Access, DecodeError, Farewell, Frame as _, Hello, PublicId, Refusal, RefusalKind, RpcId, ToBox, ToStudio, VERSION,
     Welcome, close,
     limits::{GREETING_TIMEOUT, HEARTBEAT_INTERVAL, MAX_FRAME, READ_IDLE},
 };
 use futures_util::{SinkExt as _, Stream, StreamExt as _};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{self, Kind},
-    call::Calls,
+    call::{Calls, Question},
     hub::Hub,
     jobs,
+    nodes::{NodeId, NodeRoad},
     problem::Problem,
     random,
     session::Session,
-    store::{ShareRow, StoreError, now_ms},
+    store::{Record, ShareRow, StoreError, TokenRow, now_ms},
 };
 
 /// Frames that may wait for the box. Past it whoever sends waits, and a request that can't be sent in its time fails.
@@ -37,16 +41,28 @@ const QUEUE: usize = 256;
 /// A frame that takes longer to leave is stuck in a dead connection.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Between two looks for a token that may be on its way from another node.
+const TOKEN_PAUSE: Duration = Duration::from_millis(250);
+
 /// The longest life of a share.
 const LONGEST_SHARE_S: u64 = 10 * 365 * 24 * 3600;
 
 /// A link to a box.
 #[derive(Debug)]
 pub(crate) struct Link {
-    frames: mpsc::Sender<ToBox>,
+    road: Road,
     pub(crate) calls: Calls,
     /// Another box came with the same instance id.
     replaced: CancellationToken,
+}
+
+/// How a box is reached.
+#[derive(Debug)]
+enum Road {
+    /// It is connected here.
+    Here(mpsc::Sender<ToBox>),
+    /// It is connected to another node.
+    Node(NodeRoad),
 }
 
 /// The link is gone.
@@ -72,24 +88,72 @@ impl Link {
     /// A link, and the frames that are to leave on it.
     pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<ToBox>) {
         let (frames, queue) = mpsc::channel(QUEUE);
-        let link = Self {
-            frames,
-            calls: Calls::default(),
-            replaced: CancellationToken::new(),
-        };
-        (Arc::new(link), queue)
+        (Arc::new(Self::by(Road::Here(frames))), queue)
     }
 
-    /// Sends a frame, when there is room for it.
+    /// A link by way of another node.
+    pub(crate) fn by_node(road: NodeRoad) -> Arc<Self> {
+        Arc::new(Self::by(Road::Node(road)))
+    }
+
+    fn by(road: Road) -> Self {
+        Self {
+            road,
+            calls: Calls::default(),
+            replaced: CancellationToken::new(),
+        }
+    }
+
+    /// The node by which the box is reached; `None`: it is connected here.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        match &self.road {
+            Road::Here(_) => None,
+            Road::Node(road) => Some(road.node),
+        }
+    }
+
+    /// Sends a frame, when there is room for it. What travels between nodes are questions, and no frames.
     pub(crate) async fn send(&self, frame: ToBox) -> Result<(), Gone> {
-        self.frames.send(frame).await.map_err(|_closed| Gone)
+        match &self.road {
+            Road::Here(frames) => frames.send(frame).await.map_err(|_closed| Gone),
+            Road::Node(_) => Err(Gone),
+        }
     }
 
     /// Sends a frame if there is room for it now.
     pub(crate) fn try_send(&self, frame: ToBox) {
-        if let Err(error) = self.frames.try_send(frame) {
+        if let Road::Here(frames) = &self.road
+            && let Err(error) = frames.try_send(frame)
+        {
             tracing::debug!(%error, "a frame was left out");
         }
+    }
+
+    /// Puts a question to the box.
+    pub(crate) async fn ask(&self, id: RpcId, question: Question) -> Result<(), Gone> {
+        match &self.road {
+            Road::Here(_) => {
+                for frame in question.frames(id) {
+                    self.send(frame).await?;
+                }
+                Ok(())
+            }
+            Road::Node(road) => road.ask(id, question).await,
+        }
+    }
+
+    /// Says that nobody waits for an answer any more. With the queue full the box learns of it by its own timeout.
+    pub(crate) fn cancel(&self, id: RpcId) {
+        match &self.road {
+            Road::Here(_) => self.try_send(ToBox::RpcCancel { id }),
+            Road::Node(road) => road.cancel(id),
+        }
+    }
+
+    /// Another link has taken its place: who waits for answers hears so, and a box that is connected here, too.
+    pub(crate) fn replace(&self) {
+        self.calls.end();
+        self.replaced.cancel();
     }
 }
 
@@ -149,13 +213,29 @@ async fn greet(hub: &Hub, socket: &mut WebSocket) -> Result<(Arc<Session>, Hello
         tracing::error!("{:#}", anyhow::Error::from(error));
         Parting::Lost("the studio's records".to_owned())
     };
-    let tokens = hub.store.current_tokens().await.map_err(unavailable)?;
-    let Some(token) = auth::find(&tokens, &hello.token, Kind::Box) else {
+    let Some(token) = token(hub, &hello.token).await.map_err(unavailable)? else {
+        if hub.nodes.are_cut_off() {
+            let why = "this node does not know the token, and can't ask the others just now".to_owned();
+            return Err(Parting::Lost(why));
+        }
         let message = "the studio does not know this token, or it was revoked: make one with `studio token new`";
         return refuse(RefusalKind::AuthFailed, message.to_owned());
     };
-    let session = hub.session_of(&token.name, hello.instance).await.map_err(unavailable)?;
+    let session = hub.session_of(&token, hello.instance).await.map_err(unavailable)?;
     Ok((session, hello))
+}
+
+/// The box's token that `given` is. One that was made at another node a moment ago is waited for.
+async fn token(hub: &Hub, given: &str) -> Result<Option<TokenRow>, StoreError> {
+    let deadline = Instant::now() + hub.nodes.news_takes();
+    loop {
+        let tokens = hub.store.current_tokens().await?;
+        let found = auth::find(&tokens, given, Kind::Box).cloned();
+        if found.is_some() || Instant::now() >= deadline {
+            return Ok(found);
+        }
+        sleep(TOKEN_PAUSE).await;
+    }
 }
 
 /// A box's link from its welcome on.
@@ -169,8 +249,9 @@ async fn attend(hub: &Arc<Hub>, socket: &mut WebSocket, session: &Arc<Session>, 
         ice_servers: hub.ice_servers(session.id),
     });
     link.try_send(welcome);
-    if let Some(before) = session.welcome(hello, Arc::clone(&link)) {
-        before.replaced.cancel();
+    session.set_build(&hello.build);
+    if let Some(before) = session.welcome(Arc::clone(&link)) {
+        before.replace();
     }
     tracing::info!(name = session.name, instance = %session.instance, build = hello.build, "a box is here");
     let (mut sink, mut stream) = socket.split();
@@ -221,7 +302,11 @@ async fn attend(hub: &Arc<Hub>, socket: &mut WebSocket, session: &Arc<Session>, 
 }
 
 async fn told(hub: &Hub, session: &Session, link: &Arc<Link>, input: BoxInput) -> Result<(), Parting> {
-    session.tell(&hub.store, link, input).await.map_err(unrecorded)
+    let current = session.tell(&hub.store, link, input.clone()).await;
+    if current.map_err(unrecorded)? {
+        hub.nodes.on_box(session, input);
+    }
+    Ok(())
 }
 
 fn unrecorded(error: StoreError) -> Parting {
@@ -271,7 +356,10 @@ async fn on_frame(hub: &Arc<Hub>, session: &Arc<Session>, link: &Arc<Link>, fram
             told(hub, session, link, input).await?;
             link.send(ToBox::HeartbeatAck).await.map_err(lost)?;
         }
-        ToStudio::LogBatch(batch) => session.log(batch),
+        ToStudio::LogBatch(batch) => {
+            hub.nodes.on_lines(session, &batch);
+            session.log(batch);
+        }
         ToStudio::RpcResponse(response) => link.calls.on_response(response),
         ToStudio::RpcChunk(chunk) => link.calls.on_chunk(chunk),
         ToStudio::Share {
@@ -286,6 +374,7 @@ async fn on_frame(hub: &Arc<Hub>, session: &Arc<Session>, link: &Arc<Link>, fram
         }
         ToStudio::Unshare { request, share } => {
             let ended = hub.store.end_shares(session.id, share).await.map_err(unrecorded)?;
+            hub.nodes.on_unshared(session, share);
             link.send(ToBox::Unshared { request, ended }).await.map_err(lost)?;
         }
         ToStudio::Goodbye { ending, reason } => {
@@ -328,7 +417,8 @@ async fn share(
         access,
         expires_ms: expires_s.map(|seconds| now_ms() + seconds.min(LONGEST_SHARE_S) * 1000),
     };
-    hub.store.add_share(row).await.map_err(unrecorded)?;
+    hub.store.add_share(row.clone()).await.map_err(unrecorded)?;
+    hub.nodes.on_record(Record::Share(row));
     Ok(ToBox::Shared {
         request,
         share: id,

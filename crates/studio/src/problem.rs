@@ -7,9 +7,13 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use framebridge_studio_proto::Header;
+use serde_json::{Value, json};
 
 use crate::store::StoreError;
+
+/// RFC 9457, section 3.
+const MEDIA_TYPE: &str = "application/problem+json";
 
 /// An answer that says what is wrong, for a person (`detail`) and for a program (`code`).
 #[derive(Debug, Clone)]
@@ -49,23 +53,38 @@ impl Problem {
             .extend(HeaderValue::from_str(value).map(|value| (name, value)));
         self
     }
-}
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let body = json!({
+    /// The answer's body.
+    pub(crate) fn json(&self) -> Value {
+        json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or_default(),
             "status": self.status.as_u16(),
             "code": self.code,
             "detail": self.detail,
-        });
-        let mut response = (self.status, Json(body)).into_response();
+        })
+    }
+
+    /// The answer's headers, for another node's viewer.
+    pub(crate) fn travelling_headers(&self) -> Vec<Header> {
+        let own = self.headers.iter();
+        let own = own.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        own.chain([("content-type".to_owned(), MEDIA_TYPE.to_owned())])
+            .collect()
+    }
+
+    /// The box's link has broken off.
+    pub(crate) fn link_lost() -> Self {
+        let detail = "The box's link broke off; it connects again by itself.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "link_lost", detail).retry_after(Duration::from_secs(2))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.json())).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.extend(self.headers);
         response

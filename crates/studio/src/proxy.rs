@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use framebridge_studio_proto::{
-    Header, PublicId, REQUEST_HEADERS, RESPONSE_HEADERS,
+    Bytes64, Header, PublicId, REQUEST_HEADERS, RESPONSE_HEADERS,
     limits::{MAX_CHUNK, MAX_REQUEST_BODY},
 };
 use futures_util::stream;
@@ -95,7 +95,7 @@ async fn answer(hub: &Hub, connection: SocketAddr, parts: &request::Parts, body:
         path,
         headers: request_headers(&parts.headers),
         access,
-        body: body.to_vec(),
+        body: body.chunks(MAX_CHUNK).map(|part| Bytes64(part.to_vec())).collect(),
     };
     let answer = question.ask(&link).await?;
     let ice = if joins { hub.ice_servers(id) } else { Vec::new() };
@@ -197,8 +197,6 @@ fn redirect(to: &str) -> Response {
     )
         .into_response()
 }
-
-const _: () = assert!(MAX_REQUEST_BODY.is_multiple_of(MAX_CHUNK));
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use framebridge_core::studio::{BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot};
-use framebridge_studio_proto::{BoxId, BoxState, Heartbeat, Hello, LogBatch, LogLine, PublicId, limits};
+use framebridge_studio_proto::{BoxId, BoxState, Heartbeat, LogBatch, LogLine, PublicId, limits};
 
 use crate::{
     link::Link,
@@ -91,20 +91,24 @@ impl Session {
     }
 
     /// The box came: `link` takes the place of the one before, if any, which is given back.
-    pub(crate) fn welcome(&self, hello: &Hello, link: Arc<Link>) -> Option<Arc<Link>> {
+    pub(crate) fn welcome(&self, link: Arc<Link>) -> Option<Arc<Link>> {
         let mut inner = self.inner();
-        inner.build = hello.build.chars().take(64).collect();
         inner.report = None;
         inner.free = false;
         inner.link.replace(link)
     }
 
-    /// Takes in what `link` says happened, unless another link has taken its place, and keeps the state if it changed.
-    pub(crate) async fn tell(&self, store: &Store, link: &Arc<Link>, input: BoxInput) -> Result<(), StoreError> {
+    /// Says which build it runs.
+    pub(crate) fn set_build(&self, build: &str) {
+        self.inner().build = build.chars().take(64).collect();
+    }
+
+    /// Takes in what `link` says happened, and keeps the state if it changed; false if another link has taken its place.
+    pub(crate) async fn tell(&self, store: &Store, link: &Arc<Link>, input: BoxInput) -> Result<bool, StoreError> {
         let changed = {
             let mut inner = self.inner();
             if !inner.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
-                return Ok(());
+                return Ok(false);
             }
             inner.last_seen_ms = Some(now_ms());
             if matches!(input, BoxInput::Lost { .. } | BoxInput::Left { .. }) {
@@ -112,7 +116,22 @@ impl Session {
             }
             inner.machine.handle(input, Instant::now())
         };
-        self.keep_if(changed, store).await
+        self.keep_if(changed, store).await?;
+        Ok(true)
+    }
+
+    /// The box as the records have it.
+    pub(crate) fn row(&self) -> SessionRow {
+        let inner = self.inner();
+        let shown = inner.machine.snapshot();
+        SessionRow {
+            id: self.id,
+            token: self.name.clone(),
+            instance: self.instance,
+            state: shown.state,
+            reason: shown.reason,
+            last_seen_ms: inner.last_seen_ms,
+        }
     }
 
     /// Lets time pass.

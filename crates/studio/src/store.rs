@@ -1,6 +1,7 @@
 //! What lasts: tokens, sessions, shares and jobs, in SQLite. The only place that knows SQL.
 
 mod jobs;
+mod records;
 mod schema;
 
 use std::{
@@ -13,8 +14,10 @@ use framebridge_core::studio::BoxSessionState;
 use framebridge_proto::StreamName;
 use framebridge_studio_proto::{Access, BoxId, PublicId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use jobs::{JobRow, JobState};
+pub(crate) use records::Record;
 
 use crate::auth::Kind;
 
@@ -60,7 +63,7 @@ pub(crate) enum StoreError {
 }
 
 /// A token as it is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TokenRow {
     pub(crate) name: String,
     pub(crate) kind: Kind,
@@ -69,18 +72,19 @@ pub(crate) struct TokenRow {
 }
 
 /// A session as it is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SessionRow {
     pub(crate) id: PublicId,
     pub(crate) token: String,
     pub(crate) instance: BoxId,
+    #[serde(with = "records::state")]
     pub(crate) state: BoxSessionState,
     pub(crate) reason: Option<String>,
     pub(crate) last_seen_ms: Option<u64>,
 }
 
-/// A shared address.
-#[derive(Debug, Clone)]
+/// A shared address. It ended when its time was up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ShareRow {
     pub(crate) id: PublicId,
     pub(crate) session: PublicId,
@@ -174,6 +178,15 @@ impl Store {
         })
     }
 
+    /// Whether this session is kept.
+    pub(crate) async fn has_session(&self, id: PublicId) -> Result<bool, StoreError> {
+        self.aside("find a session", move |db| {
+            db.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1")?
+                .exists([id.to_string()])
+        })
+        .await
+    }
+
     /// The session of this box: the one it had, or a new one with id `fresh`.
     pub(crate) async fn session_of(
         &self,
@@ -253,9 +266,11 @@ impl Store {
     pub(crate) async fn end_shares(&self, session: PublicId, share: Option<PublicId>) -> Result<u32, StoreError> {
         let ended = self
             .aside("end a share", move |db| {
+                // Not forgotten yet, so that no node of the studio takes it for one that it has missed.
                 db.execute(
-                    "DELETE FROM shares WHERE session = ?1 AND (?2 IS NULL OR id = ?2)",
-                    params![session.to_string(), share.map(|id| id.to_string())],
+                    "UPDATE shares SET expires_ms = ?3 WHERE session = ?1 AND (?2 IS NULL OR id = ?2)
+                     AND (expires_ms IS NULL OR expires_ms > ?3)",
+                    params![session.to_string(), share.map(|id| id.to_string()), signed(now_ms())],
                 )
             })
             .await?;
@@ -396,6 +411,6 @@ mod tests {
             1
         );
         assert!(found(2).await.is_none() && found(3).await.is_some());
-        assert_eq!(store.end_shares(session, None).await.unwrap(), 2);
+        assert_eq!(store.end_shares(session, None).await.unwrap(), 1);
     }
 }

@@ -60,6 +60,11 @@ const OWNED: &[Owned] = &[
         why: "only the studio keeps records",
     },
     Owned {
+        crates: &["async-nats"],
+        by: &["studio"],
+        why: "only the studio has other nodes",
+    },
+    Owned {
         crates: &["tokio-tungstenite", "tokio-rustls"],
         by: &["bridge"],
         why: "only the bridge connects out",

@@ -21,6 +21,7 @@ use crate::{
     auth,
     hub::{Keep, Parts},
     limits::Limits,
+    nodes::Nodes,
     routes,
     store::Store,
 };
@@ -112,6 +113,7 @@ fn hub(dir: &Path) -> Arc<Hub> {
     std::fs::create_dir_all(dir.join("uploads")).unwrap();
     Hub::load(Parts {
         store: Store::open(dir).unwrap(),
+        nodes: Nodes::default(),
         limits: Limits::new(false),
         turn: None,
         public_url: "http://studio.example".into(),

@@ -2,16 +2,18 @@
 
 use framebridge_studio_proto::{JobId, JobKind, JobResult, PublicId};
 use rusqlite::{OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, id, now_ms, odd, signed, unsigned};
 
-const COLUMNS: &str = "id, session, kind, deadline_ms, state, result, error, created_ms, ended_ms";
+pub(super) const COLUMNS: &str = "id, session, kind, deadline_ms, state, result, error, created_ms, ended_ms";
 
 /// Jobs of one session that may wait at once; past it a new one is refused.
 const MOST_WAITING: i64 = 32;
 
 /// How far a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum JobState {
     /// Nobody has taken it yet.
     Waiting,
@@ -24,7 +26,7 @@ pub(crate) enum JobState {
 }
 
 /// A job as it is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct JobRow {
     pub(crate) id: JobId,
     pub(crate) session: PublicId,
@@ -151,14 +153,15 @@ impl Store {
         .await
     }
 
-    /// Fails what has waited for a box since before `since_ms`, and forgets what ended before `forget_ms`.
-    pub(crate) async fn tidy_jobs(&self, since_ms: u64, forget_ms: u64) -> Result<(), StoreError> {
+    /// Fails what has waited for a box since before `since_ms`, and forgets jobs and shares that ended before `forget_ms`.
+    pub(crate) async fn tidy(&self, since_ms: u64, forget_ms: u64) -> Result<(), StoreError> {
         self.aside("tidy the jobs", move |db| {
             db.execute(
                 "UPDATE jobs SET state = 'failed', error = 'no box took it in time', ended_ms = ?2
                  WHERE ended_ms IS NULL AND created_ms < ?1",
                 params![signed(since_ms), signed(now_ms())],
             )?;
+            db.execute("DELETE FROM shares WHERE expires_ms < ?1", [signed(forget_ms)])?;
             db.execute("DELETE FROM jobs WHERE ended_ms < ?1", [signed(forget_ms)])
                 .map(drop)
         })
@@ -166,7 +169,7 @@ impl Store {
     }
 }
 
-fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
+pub(super) fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     let state: String = row.get(4)?;
     let known = JobState::ALL.into_iter().find(|known| known.as_str() == state);
     let kind: String = row.get(2)?;
@@ -186,7 +189,7 @@ fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     })
 }
 
-fn json(value: &impl serde::Serialize) -> String {
+pub(super) fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("jobs hold nothing that JSON can't")
 }
 
@@ -223,7 +226,7 @@ mod tests {
         assert_eq!((row.state, row.result, row.error), (JobState::Done, Some(inline), None));
         let stranger = PublicId::from_bits(9);
         assert!(!store.move_job(first, stranger, JobState::Running).await.unwrap());
-        store.tidy_jobs(u64::MAX / 4, 0).await.unwrap();
+        store.tidy(u64::MAX / 4, 0).await.unwrap();
         assert_eq!(store.job(first).await.unwrap().unwrap().state, JobState::Failed);
         for more in 0..64 {
             let added = store

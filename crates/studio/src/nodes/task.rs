@@ -1,0 +1,410 @@
+//! What goes on between the nodes, as long as the process lives.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use async_nats::Event;
+use framebridge_core::studio::{BoxInput, PresenceInput, PresenceOutput};
+use framebridge_studio_proto::{Bytes64, Heartbeat, PublicId, RpcChunk, RpcId, RpcResponse};
+use futures_util::StreamExt as _;
+use serde::de::DeserializeOwned;
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    BEAT, Mesh, NodeId, NodeRoad, Work, files,
+    wire::{NEWS, News, Note, Parting, Said},
+};
+use crate::{
+    call::Question,
+    hub::Hub,
+    jobs,
+    link::{Gone, Link},
+    problem::Problem,
+    session::Session,
+    store::{Record, SessionRow, StoreError, TokenRow},
+};
+
+/// Questions of other nodes in hand at once; past it they are refused.
+const MOST_ASKED: usize = 1024;
+
+/// Says, hears, answers and lends, until dropped.
+pub(crate) async fn run(hub: Arc<Hub>) {
+    let Some(mesh) = &hub.nodes.0 else { return };
+    let Some(work) = mesh.work.lock().ok().and_then(|mut work| work.take()) else {
+        return;
+    };
+    let ended = tokio::try_join!(
+        async {
+            speak(&hub, mesh, work).await;
+            Ok(())
+        },
+        hear(&hub, mesh),
+        Answers::new(&hub, mesh).serve(),
+        files::lend(mesh, &hub.uploads)
+    );
+    if let Err(error) = ended {
+        tracing::error!("the other nodes: {error:#}");
+    }
+}
+
+/// Says what is to be said, beats, and notices who has fallen silent.
+async fn speak(hub: &Hub, mesh: &Arc<Mesh>, mut work: Work) {
+    let mut told: Vec<TokenRow> = Vec::new();
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // Every arm is cancel-safe.
+        tokio::select! {
+            leaving = work.leaving.recv() => {
+                let Some((subject, message)) = leaving else { return };
+                // Without a connection it would wait for one, and be old news by then.
+                if mesh.is_connected() {
+                    mesh.publish(subject, message).await;
+                }
+            }
+            event = work.events.recv() => {
+                let behind = matches!(event, Some(Event::Connected | Event::SlowConsumer(_)));
+                if behind {
+                    mesh.tell(News::TellMe);
+                    mesh.all.notify_one();
+                }
+            }
+            () = mesh.all.notified() => logged(everything(hub, mesh).await),
+            _ = beats.tick() => {
+                mesh.tell(News::Beat);
+                logged(tokens(hub, mesh, &mut told).await);
+                logged(handle(hub, mesh, PresenceInput::Timeout).await);
+            }
+        }
+    }
+}
+
+/// Tells of tokens that were made or revoked on the command line since.
+async fn tokens(hub: &Hub, mesh: &Mesh, told: &mut Vec<TokenRow>) -> Result<(), StoreError> {
+    let tokens = hub.store.current_tokens().await?;
+    for token in tokens.iter().filter(|token| !told.contains(token)) {
+        mesh.tell(News::Record(Record::Token(token.clone())));
+    }
+    *told = tokens;
+    Ok(())
+}
+
+/// Records that can't be read or written now are told again when a node asks for everything.
+fn logged(outcome: Result<(), StoreError>) {
+    if let Err(error) = outcome {
+        tracing::error!("{:#}", anyhow::Error::from(error));
+    }
+}
+
+/// Says all that this node knows.
+async fn everything(hub: &Hub, mesh: &Mesh) -> Result<(), StoreError> {
+    if !mesh.is_connected() {
+        return Ok(());
+    }
+    let records = hub.store.records().await?.into_iter().map(News::Record);
+    let here = hub.sessions();
+    let here = here.iter().filter_map(|session| mesh.here(session));
+    for news in records.chain(here) {
+        mesh.publish(NEWS.to_owned(), mesh.encode(news)).await;
+    }
+    Ok(())
+}
+
+fn decode<T: DeserializeOwned>(message: &async_nats::Message) -> Option<Said<T>> {
+    let said = serde_json::from_slice(&message.payload);
+    said.inspect_err(|error| tracing::debug!(%error, "ignored what another node said"))
+        .ok()
+}
+
+/// Takes in what other nodes say.
+async fn hear(hub: &Hub, mesh: &Arc<Mesh>) -> anyhow::Result<()> {
+    let mut heard = mesh.client.subscribe(NEWS).await?;
+    while let Some(message) = heard.next().await {
+        if let Some(Said { from, what }) = decode(&message) {
+            logged(on_news(hub, mesh, from, what).await);
+        }
+    }
+    Ok(())
+}
+
+async fn on_news(hub: &Hub, mesh: &Arc<Mesh>, from: NodeId, news: News) -> Result<(), StoreError> {
+    handle(hub, mesh, PresenceInput::Beat { node: from }).await?;
+    match news {
+        News::Beat => {}
+        News::TellMe => mesh.all.notify_one(),
+        News::Record(record) => on_record(hub, record).await?,
+        News::Unshared { session, share } => {
+            hub.store.end_shares(session, share).await?;
+        }
+        News::Here {
+            session,
+            epoch,
+            build,
+            report,
+        } => {
+            if let Some(session) = known(hub, session).await? {
+                let id = session.id;
+                let held = PresenceInput::Held {
+                    node: from,
+                    session: id,
+                    epoch,
+                };
+                handle(hub, mesh, held).await?;
+                report_by(hub, &session, from, &build, report).await?;
+            }
+        }
+        News::Gone { session, how, why } => {
+            let input = match how {
+                Parting::Lost => BoxInput::Lost { why },
+                Parting::Broken => BoxInput::Left { broken: true, why },
+                Parting::Stopped => BoxInput::Left { broken: false, why },
+            };
+            handle(hub, mesh, PresenceInput::Released { node: from, session }).await?;
+            part(hub, session, from, input).await?;
+        }
+        News::Lines { session, batch } => {
+            if let Some(session) = hub.session(session) {
+                session.log(batch);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes in what a box says of itself, if it is at that node.
+async fn report_by(
+    hub: &Hub,
+    session: &Session,
+    node: NodeId,
+    build: &str,
+    report: Option<Heartbeat>,
+) -> Result<(), StoreError> {
+    if let Some(link) = by(session, node) {
+        session.set_build(build);
+        if let Some(report) = report {
+            let input = session.report(report);
+            session.tell(&hub.store, &link, input).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn on_record(hub: &Hub, record: Record) -> Result<(), StoreError> {
+    hub.store.merge(record.clone()).await?;
+    match record {
+        Record::Token(_) | Record::Share(_) => {}
+        Record::Session(row) => {
+            known(hub, row).await?;
+        }
+        Record::Job(job) => {
+            if let Some(session) = hub.session(job.session) {
+                jobs::offer_next(hub, &session).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The session of this row, once its token is known here.
+async fn known(hub: &Hub, row: SessionRow) -> Result<Option<Arc<Session>>, StoreError> {
+    if let Some(session) = hub.session(row.id) {
+        return Ok(Some(session));
+    }
+    hub.store.merge(Record::Session(row.clone())).await?;
+    let kept = hub.store.has_session(row.id).await?;
+    Ok(kept.then(|| hub.adopt(row)))
+}
+
+/// The session's link, if it is by this node.
+fn by(session: &Session, node: NodeId) -> Option<Arc<Link>> {
+    session.link().filter(|link| link.node() == Some(node))
+}
+
+/// Tells the machine, and does what it says.
+async fn handle(hub: &Hub, mesh: &Arc<Mesh>, input: PresenceInput<NodeId, PublicId>) -> Result<(), StoreError> {
+    let outputs: Vec<_> = mesh.presence(|presence| {
+        presence.handle(input, Instant::now());
+        std::iter::from_fn(|| presence.poll_output()).collect()
+    });
+    for output in outputs {
+        match output {
+            PresenceOutput::Moved { session, node } => {
+                let Some(found) = hub.session(session) else { continue };
+                let mesh = Arc::clone(mesh);
+                let link = Link::by_node(NodeRoad { node, session, mesh });
+                if let Some(before) = found.welcome(Arc::clone(&link)) {
+                    before.replace();
+                }
+                found.tell(&hub.store, &link, BoxInput::Welcomed).await?;
+            }
+            PresenceOutput::Lost { session, node } => {
+                let why = if hub.nodes.are_cut_off() {
+                    "this node of the studio is cut off from the others"
+                } else {
+                    "the node of the studio that had it is gone"
+                };
+                part(hub, session, node, BoxInput::Lost { why: why.to_owned() }).await?;
+            }
+            PresenceOutput::Silent { node } => tracing::warn!(%node, "a node of the studio is gone"),
+        }
+    }
+    Ok(())
+}
+
+/// Ends a link by another node.
+async fn part(hub: &Hub, session: PublicId, node: NodeId, input: BoxInput) -> Result<(), StoreError> {
+    let Some(session) = hub.session(session) else {
+        return Ok(());
+    };
+    if let Some(link) = by(&session, node) {
+        link.calls.end();
+        session.tell(&hub.store, &link, input).await?;
+    }
+    Ok(())
+}
+
+/// Questions of other nodes in hand.
+struct Answers<'a> {
+    hub: &'a Arc<Hub>,
+    mesh: &'a Arc<Mesh>,
+    tasks: JoinSet<()>,
+    asked: BTreeMap<(NodeId, PublicId, RpcId), AbortHandle>,
+}
+
+impl<'a> Answers<'a> {
+    fn new(hub: &'a Arc<Hub>, mesh: &'a Arc<Mesh>) -> Self {
+        Self {
+            hub,
+            mesh,
+            tasks: JoinSet::new(),
+            asked: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what is meant for this node alone.
+    async fn serve(mut self) -> anyhow::Result<()> {
+        let mut notes = self.mesh.client.subscribe(self.mesh.own.notes()).await?;
+        let mut looks = interval(BEAT);
+        loop {
+            // Every arm is cancel-safe.
+            tokio::select! {
+                note = notes.next() => {
+                    let Some(note) = note else { return Ok(()) };
+                    if let Some(Said { from, what }) = decode(&note) {
+                        self.on_note(from, what).await;
+                    }
+                }
+                Some(_ended) = self.tasks.join_next() => {}
+                _ = looks.tick() => self.tidy(),
+            }
+        }
+    }
+
+    async fn on_note(&mut self, from: NodeId, note: Note) {
+        let link = |session| by(&*self.hub.session(session)?, from);
+        match note {
+            Note::Ask { session, id, question } => self.on_ask(from, session, id, question).await,
+            Note::Cancel { session, id } => {
+                if let Some(task) = self.asked.remove(&(from, session, id)) {
+                    task.abort();
+                }
+            }
+            Note::Answer { session, response } => {
+                if let Some(link) = link(session).filter(|link| link.calls.is_next(response.id, 0)) {
+                    link.calls.on_response(response);
+                }
+            }
+            Note::Part { session, at, chunk } => {
+                if let Some(link) = link(session).filter(|link| link.calls.is_next(chunk.id, at)) {
+                    link.calls.on_chunk(chunk);
+                }
+            }
+            Note::BrokenOff { session, id } => {
+                if let Some(link) = link(session) {
+                    link.calls.break_off(id);
+                }
+            }
+        }
+    }
+
+    async fn on_ask(&mut self, from: NodeId, session: PublicId, id: RpcId, question: Question) {
+        let here = self.hub.session(session).and_then(|session| session.link());
+        let here = here.filter(|link| link.node().is_none() && self.tasks.len() < MOST_ASKED);
+        let mesh = Arc::clone(self.mesh);
+        let Some(link) = here else {
+            let response = refusal(id, &Problem::link_lost());
+            // Who can't be told any more is told by its own timeout.
+            _ = mesh.send(from, Note::Answer { session, response }).await;
+            return;
+        };
+        let task = self.tasks.spawn(async move {
+            // An asker that can't be reached has no use for the answer.
+            _ = answer(&mesh, from, session, id, question, &link).await;
+        });
+        self.asked.insert((from, session, id), task);
+    }
+
+    /// Forgets what was answered, and what was asked by a node that is gone.
+    fn tidy(&mut self) {
+        let others: Vec<NodeId> = self.mesh.presence(|presence| presence.others().collect());
+        self.asked.retain(|(from, ..), task| {
+            let wanted = others.contains(from);
+            if !wanted {
+                task.abort();
+            }
+            wanted && !task.is_finished()
+        });
+    }
+}
+
+/// Asks a box that is connected here for another node.
+async fn answer(
+    mesh: &Mesh,
+    to: NodeId,
+    session: PublicId,
+    id: RpcId,
+    question: Question,
+    link: &Arc<Link>,
+) -> Result<(), Gone> {
+    let mut answer = match question.ask(link).await {
+        Ok(answer) => answer,
+        Err(problem) => {
+            let response = refusal(id, &problem);
+            return mesh.send(to, Note::Answer { session, response }).await;
+        }
+    };
+    let response = RpcResponse {
+        id,
+        status: answer.status,
+        headers: std::mem::take(&mut answer.headers),
+        data: Bytes64::default(),
+        end: false,
+    };
+    mesh.send(to, Note::Answer { session, response }).await?;
+    for at in 1.. {
+        let (data, end) = match answer.next().await {
+            Some(Ok(data)) => (Bytes64(data), false),
+            None => (Bytes64::default(), true),
+            Some(Err(_broken)) => return mesh.send(to, Note::BrokenOff { session, id }).await,
+        };
+        let chunk = RpcChunk { id, data, end };
+        mesh.send(to, Note::Part { session, at, chunk }).await?;
+        if end {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A problem as an answer that travels.
+fn refusal(id: RpcId, problem: &Problem) -> RpcResponse {
+    RpcResponse {
+        id,
+        status: problem.status.as_u16(),
+        headers: problem.travelling_headers(),
+        data: Bytes64(problem.json().to_string().into_bytes()),
+        end: true,
+    }
+}

@@ -1,0 +1,116 @@
+//! What the nodes of a studio say to each other: JSON, each message far below a NATS server's usual 1 MB.
+
+use std::fmt;
+
+use framebridge_studio_proto::{Heartbeat, JobId, LogBatch, PublicId, RpcChunk, RpcId, RpcResponse};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    call::Question,
+    store::{Record, SessionRow},
+};
+
+/// Where all nodes hear all.
+pub(super) const NEWS: &str = "framebridge.news";
+
+/// One life of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct NodeId(pub(super) u64);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl NodeId {
+    /// Where this node hears what is meant for it.
+    pub(super) fn notes(self) -> String {
+        format!("framebridge.node.{self}")
+    }
+
+    /// Where this node lends files.
+    pub(super) fn files(self) -> String {
+        format!("framebridge.node.{self}.files")
+    }
+}
+
+/// Who says it, and what.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Said<T> {
+    pub(super) from: NodeId,
+    pub(super) what: T,
+}
+
+/// To all nodes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum News {
+    /// I am there.
+    Beat,
+    /// I have just come, or missed something: say what you know.
+    TellMe,
+    /// Something that everybody keeps.
+    Record(Record),
+    /// A session's share, or all of them, has ended.
+    Unshared { session: PublicId, share: Option<PublicId> },
+    /// This box is here, and is so.
+    Here {
+        session: SessionRow,
+        epoch: u64,
+        build: String,
+        report: Option<Heartbeat>,
+    },
+    /// This box is here no more.
+    Gone {
+        session: PublicId,
+        how: Parting,
+        why: String,
+    },
+    /// This box has logged something.
+    Lines { session: PublicId, batch: LogBatch },
+}
+
+/// How a box went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Parting {
+    /// Its link is gone.
+    Lost,
+    /// It said that it is broken.
+    Broken,
+    /// It was stopped.
+    Stopped,
+}
+
+/// To one node.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Note {
+    /// A question for a box of yours. Its number is the asker's.
+    Ask {
+        session: PublicId,
+        id: RpcId,
+        question: Question,
+    },
+    /// Nobody waits for this answer any more.
+    Cancel { session: PublicId, id: RpcId },
+    /// An answer begins; message 0 of it.
+    Answer { session: PublicId, response: RpcResponse },
+    /// It goes on, with message `at` of it.
+    Part {
+        session: PublicId,
+        at: u32,
+        chunk: RpcChunk,
+    },
+    /// It ends here, unfinished.
+    BrokenOff { session: PublicId, id: RpcId },
+}
+
+/// Asks for a part of a job's file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Borrow {
+    pub(super) job: JobId,
+    pub(super) offset: u64,
+}

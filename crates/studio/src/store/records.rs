@@ -1,0 +1,233 @@
+//! Records as they travel between the nodes of a studio, each of which keeps all of them.
+//!
+//! Taking one in twice, late or in another order changes nothing: a token that was revoked stays so, a share ends when
+//! anybody says it ended, a job ends once.
+
+use framebridge_core::studio::BoxSessionState;
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+
+use super::{JobRow, SessionRow, ShareRow, Store, StoreError, TokenRow, jobs, now_ms, read_tokens, session_row};
+use super::{share_row, signed};
+
+/// One record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Record {
+    /// Of a box or an operator.
+    Token(TokenRow),
+    /// Of a box whose token is known.
+    Session(SessionRow),
+    /// Of a session that is known.
+    Share(ShareRow),
+    /// Of a session that is known.
+    Job(JobRow),
+}
+
+impl Store {
+    /// All there are, in an order in which they can be taken in.
+    pub(crate) async fn records(&self) -> Result<Vec<Record>, StoreError> {
+        self.aside("read all records", |db| {
+            let mut records: Vec<Record> = read_tokens(db)?.into_iter().map(Record::Token).collect();
+            let mut sessions = db.prepare("SELECT id, token, instance, state, reason, last_seen_ms FROM sessions")?;
+            for row in sessions.query_map([], session_row)? {
+                records.push(Record::Session(row?));
+            }
+            let mut shares = db.prepare("SELECT id, session, stream, control, expires_ms FROM shares")?;
+            for row in shares.query_map([], share_row)? {
+                records.push(Record::Share(row?));
+            }
+            let mut all_jobs = db.prepare(&format!("SELECT {} FROM jobs", jobs::COLUMNS))?;
+            for row in all_jobs.query_map([], jobs::job_row)? {
+                records.push(Record::Job(row?));
+            }
+            Ok(records)
+        })
+        .await
+    }
+
+    /// Takes in another node's record.
+    pub(crate) async fn merge(&self, record: Record) -> Result<(), StoreError> {
+        self.aside("take in a record", move |db| match record {
+            Record::Token(token) => merge_token(db, &token),
+            Record::Session(session) => merge_session(db, &session),
+            Record::Share(share) => merge_share(db, &share),
+            Record::Job(job) => merge_job(db, &job),
+        })
+        .await
+    }
+}
+
+fn merge_token(db: &Connection, token: &TokenRow) -> rusqlite::Result<()> {
+    let revoked_ms = token.revoked.then(|| signed(now_ms()));
+    db.execute(
+        "INSERT INTO tokens (name, kind, hash, created_ms, revoked_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (name) DO UPDATE SET revoked_ms = coalesce(revoked_ms, excluded.revoked_ms)
+         WHERE hash = excluded.hash",
+        params![
+            token.name,
+            token.kind.as_str(),
+            token.hash,
+            signed(now_ms()),
+            revoked_ms
+        ],
+    )
+    .map(drop)
+}
+
+fn merge_session(db: &Connection, session: &SessionRow) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT OR IGNORE INTO sessions (id, token, instance, state, reason, created_ms, last_seen_ms)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE EXISTS (SELECT 1 FROM tokens WHERE name = ?2)",
+        params![
+            session.id.to_string(),
+            session.token,
+            session.instance.to_string(),
+            session.state.as_str(),
+            session.reason,
+            signed(now_ms()),
+            session.last_seen_ms.map(signed)
+        ],
+    )
+    .map(drop)
+}
+
+fn merge_share(db: &Connection, share: &ShareRow) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT INTO shares (id, session, stream, control, expires_ms)
+         SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?2)
+         ON CONFLICT (id) DO UPDATE SET expires_ms = excluded.expires_ms
+         WHERE expires_ms IS NULL OR excluded.expires_ms < expires_ms",
+        params![
+            share.id.to_string(),
+            share.session.to_string(),
+            share.access.stream.as_ref().map(ToString::to_string),
+            share.access.control,
+            share.expires_ms.map(signed)
+        ],
+    )
+    .map(drop)
+}
+
+fn merge_job(db: &Connection, job: &JobRow) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT INTO jobs (id, session, kind, deadline_ms, state, result, error, created_ms, ended_ms)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?2)
+         ON CONFLICT (id) DO UPDATE SET state = excluded.state, result = excluded.result, error = excluded.error,
+             ended_ms = excluded.ended_ms
+         WHERE ended_ms IS NULL",
+        params![
+            job.id.to_string(),
+            job.session.to_string(),
+            jobs::json(&job.kind),
+            signed(job.deadline_ms),
+            job.state.as_str(),
+            job.result.as_ref().map(jobs::json),
+            job.error,
+            signed(job.created_ms),
+            job.ended_ms.map(signed)
+        ],
+    )
+    .map(drop)
+}
+
+/// A session's state in one word.
+pub(super) mod state {
+    use serde::{Deserializer, Serializer, de::Error as _};
+
+    use super::{BoxSessionState, Deserialize as _};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's shape")]
+    pub(in super::super) fn serialize<S: Serializer>(state: &BoxSessionState, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(state.as_str())
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BoxSessionState, D::Error> {
+        let text = String::deserialize(from)?;
+        let known = BoxSessionState::ALL.into_iter().find(|known| known.as_str() == text);
+        known.ok_or_else(|| D::Error::custom(format!("`{text}` is no state")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_studio_proto::{Access, BoxId, JobId, JobKind, JobResult, PublicId};
+
+    use super::*;
+    use crate::{auth::Kind, store::JobState};
+
+    /// Two nodes, the first with a token, a session, a share and a job.
+    async fn two() -> ([tempfile::TempDir; 2], [Store; 2], PublicId) {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [one, two] = dirs.each_ref().map(|dir| Store::open(dir.path()).unwrap());
+        one.add_token("door", Kind::Box, &[7; 32]).unwrap();
+        let id = PublicId::from_bits(1);
+        let session = one.session_of("door".into(), BoxId::from_bits(1), id).await.unwrap().id;
+        let share = ShareRow {
+            id: PublicId::from_bits(2),
+            session,
+            access: Access::default(),
+            expires_ms: None,
+        };
+        one.add_share(share).await.unwrap();
+        let job = JobId::from_bits(3);
+        assert!(one.add_job(job, session, &JobKind::Diagnose, 1000).await.unwrap());
+        (dirs, [one, two], session)
+    }
+
+    /// Everything that `from` knows, told to `to` as it travels.
+    async fn tell(from: &Store, to: &Store) {
+        for record in from.records().await.unwrap() {
+            let text = serde_json::to_string(&record).unwrap();
+            to.merge(serde_json::from_str(&text).unwrap()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn nodes_come_to_know_the_same_whoever_tells_whom_and_how_often() {
+        let (_dirs, [one, two], session) = two().await;
+        let (share, job) = (PublicId::from_bits(2), JobId::from_bits(3));
+        for _ in 0..2 {
+            tell(&one, &two).await;
+        }
+        assert_eq!(one.tokens().unwrap(), two.tokens().unwrap());
+        assert_eq!(two.sessions().unwrap()[0].id, session);
+        assert!(two.share(share).await.unwrap().is_some());
+        assert_eq!(two.next_job(session).await.unwrap().unwrap().id, job);
+
+        // What ends at one has ended at the other, even after the first repeats what it knew before.
+        let before = one.records().await.unwrap();
+        assert!(two.revoke_token("door").unwrap());
+        assert_eq!(two.end_shares(session, None).await.unwrap(), 1);
+        let result = JobResult::Inline { value: true.into() };
+        two.end_job(job, session, Ok(result.clone())).await.unwrap();
+        for record in before {
+            two.merge(record).await.unwrap();
+        }
+        tell(&two, &one).await;
+        for store in [&one, &two] {
+            assert!(store.tokens().unwrap()[0].revoked);
+            assert!(store.share(share).await.unwrap().is_none());
+            let row = store.job(job).await.unwrap().unwrap();
+            assert_eq!((row.state, row.result.as_ref()), (JobState::Done, Some(&result)));
+        }
+    }
+
+    #[tokio::test]
+    async fn another_nodes_token_of_the_same_name_is_not_taken_for_ours() {
+        let (_dirs, [one, two], _) = two().await;
+        two.add_token("door", Kind::Box, &[8; 32]).unwrap();
+        two.revoke_token("door").unwrap();
+        tell(&two, &one).await;
+        assert!(!one.tokens().unwrap()[0].revoked && one.tokens().unwrap()[0].hash == [7; 32]);
+        // What hangs on something unknown waits until that is told.
+        let lone = tempfile::tempdir().unwrap();
+        let lone = Store::open(lone.path()).unwrap();
+        let mut records = one.records().await.unwrap();
+        records.reverse();
+        for record in records.clone().into_iter().chain(records.into_iter().rev()) {
+            lone.merge(record).await.unwrap();
+        }
+        assert_eq!(lone.records().await.unwrap().len(), 4);
+    }
+}
