@@ -137,6 +137,7 @@ pub(crate) struct Counters {
     pub(crate) nacks: AtomicU64,
     pub(crate) keyframe_requests: AtomicU64,
     pub(crate) retransmitted: AtomicU64,
+    pub(crate) holds: AtomicU64,
 }
 
 impl Stream {
@@ -185,6 +186,7 @@ impl Stream {
             nacks: counters.nacks.load(Relaxed),
             keyframe_requests: counters.keyframe_requests.load(Relaxed),
             retransmitted: counters.retransmitted.load(Relaxed),
+            holds: counters.holds.load(Relaxed),
         }
     }
 }

@@ -25,4 +25,6 @@ pub struct StreamStats {
     pub keyframe_requests: u64,
     /// Packets sent again.
     pub retransmitted: u64,
+    /// Times a viewer was held back, because its link could not carry the stream.
+    pub holds: u64,
 }

@@ -409,14 +409,18 @@ impl Worker {
             return;
         };
         let counters = &channel.stream.counters;
+        // One that is held gets its keyframe when the time has come, and until then nothing.
+        let is_held = matches!(viewer.feed, Feed::Held(_));
         match feedback {
             Feedback::KeyframeRequest => {
                 counters.keyframe_requests.fetch_add(1, Relaxed);
-                channel.wants_keyframe = true;
+                channel.wants_keyframe |= !is_held;
             }
             Feedback::Missing(missing) => {
                 counters.nacks.fetch_add(missing.len() as u64, Relaxed);
-                if let Some((track, path)) = viewer.peer.media() {
+                if let Some((track, path)) = viewer.peer.media()
+                    && !is_held
+                {
                     let repeated = channel.repeat(missing, track, &path, &mut self.batch);
                     counters.retransmitted.fetch_add(repeated, Relaxed);
                     counters.packets_sent.fetch_add(repeated, Relaxed);
@@ -429,7 +433,8 @@ impl Worker {
                 let (lost, is_congested) = viewer.on_report(*fraction_lost, *total_lost, channel.rate());
                 counters.packets_lost.fetch_add(lost.into(), Relaxed);
                 if is_congested {
-                    tracing::debug!(session = %viewer.session, fraction_lost, "congested: waits for a keyframe");
+                    tracing::debug!(session = %viewer.session, fraction_lost, "congested: held");
+                    counters.holds.fetch_add(1, Relaxed);
                     viewer.feed = Feed::Held(now + HOLD);
                 }
             }

@@ -23,6 +23,9 @@ use tokio::sync::mpsc;
 /// Long enough for a busy machine; nothing waits for it when all is well.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a viewer that is cut to the next keyframe gets nothing.
+const HOLD: Duration = Duration::from_secs(1);
+
 /// An engine, an encoder that obeys it, and what it was asked for.
 struct World {
     engine: Engine,
@@ -213,6 +216,54 @@ fn lost_packets_are_sent_again() {
     );
     assert!(reception.lost() * 10 < reception.reordered + 10, "{reception:?}");
     assert_eq!(reception.forged, 0, "what is sent again is the same packet");
+}
+
+#[test]
+fn a_viewer_on_a_bad_link_is_cut_to_the_next_keyframe_and_costs_the_others_nothing() {
+    let world = World::new(Config::default());
+    let options = Options {
+        nack: false,
+        sample: 1,
+        ..Options::default()
+    };
+    let mut seats: Vec<Seat> = (0..4).map(|_| world.join(options.clone(), true).1).collect();
+    watch_until(&mut seats, "all play", |seats| {
+        seats.iter().all(|seat| seat.viewer.reception().is_intact())
+    });
+    let asked = world.stats().keyframe_requests;
+    // Neither is enough: one packet lost of twelve, and an estimate of a seventh of the stream.
+    let low = Some(300_000);
+    seats[1].viewer.options_mut().drop = 12;
+    seats[2].viewer.options_mut().estimate = low;
+    for (held, (drop, estimate)) in (1..).zip([(3, None), (12, low)]) {
+        let slow = seats[0].viewer.options_mut();
+        (slow.drop, slow.estimate) = (drop, estimate);
+        watch_until(&mut seats, "it is held", |_| world.stats().holds == held);
+        seats[0].viewer.restart_gap();
+        // What comes next is whole again, as of a link whose queue has drained.
+        *seats[0].viewer.options_mut() = options.clone();
+        watch_until(&mut seats, "it starts at a keyframe", |seats| {
+            seats[0].viewer.reception().is_intact()
+        });
+        let frames = seats[0].viewer.reception().frames;
+        watch_until(&mut seats, "it plays on", have_frames(frames + 30));
+        let reception = seats[0].viewer.reception();
+        assert!(
+            reception.is_intact() && reception.longest_gap >= HOLD * 9 / 10,
+            "{reception:?}"
+        );
+    }
+    for steady in &seats[1..] {
+        let reception = steady.viewer.reception();
+        assert!(reception.longest_gap < HOLD / 2, "{reception:?}");
+    }
+    for lossless in &seats[2..] {
+        let reception = lossless.viewer.reception();
+        assert!(reception.is_intact() && reception.lost() == 0, "{reception:?}");
+    }
+    let stats = world.stats();
+    assert_eq!(stats.holds, 2, "of the slow one alone");
+    assert_eq!(stats.keyframe_requests, asked, "no viewer had to ask");
 }
 
 #[test]

@@ -25,8 +25,7 @@ pub struct Reception {
     first: u64,
     missing: BTreeSet<u64>,
     last_timestamp: Option<u32>,
-    last_packet: Option<Instant>,
-    in_keyframe: bool,
+    is_intact: bool,
     ssrc: u32,
     reported: (u64, u64),
     /// Packets received, repeated ones not counted.
@@ -51,6 +50,8 @@ pub struct Reception {
     pub reports: u64,
     /// From the viewer's start to its first whole keyframe.
     pub first_picture: Option<Duration>,
+    /// When the last packet came.
+    pub last_packet: Option<Instant>,
     /// The longest time without a packet since the first picture.
     pub longest_gap: Duration,
 }
@@ -65,7 +66,7 @@ impl Reception {
             missing: BTreeSet::new(),
             last_timestamp: None,
             last_packet: None,
-            in_keyframe: false,
+            is_intact: false,
             ssrc: 0,
             reported: (0, 0),
             packets: 0,
@@ -96,6 +97,12 @@ impl Reception {
     /// Whether a whole keyframe has come.
     pub fn has_picture(&self) -> bool {
         self.first_picture.is_some()
+    }
+
+    /// Whether a keyframe has come, and since then every packet in order: nothing that a decoder would stumble over. Only
+    /// keyframes whose start was decrypted are known.
+    pub fn is_intact(&self) -> bool {
+        self.is_intact && self.has_picture()
     }
 
     /// The sender's SSRC, once known.
@@ -163,7 +170,7 @@ impl Reception {
         while self.missing.len() > MAX_MISSING {
             self.missing.pop_first();
         }
-        self.in_keyframe &= gap.is_empty();
+        self.is_intact &= gap.is_empty();
         self.highest = Some(index);
         self.packets += 1;
         self.on_content(header, payload, now);
@@ -181,15 +188,13 @@ impl Reception {
             self.timestamp_reversals += u64::from(timestamp.wrapping_sub(last) > 1 << 31);
         }
         self.last_timestamp = Some(timestamp);
-        if let Some(payload) = payload
-            && !self.has_picture()
-        {
-            self.in_keyframe |= starts_keyframe(payload);
+        if let Some(payload) = payload {
+            self.is_intact |= starts_keyframe(payload);
         }
         if header[1] & 0x80 != 0 {
             self.frames += 1;
             self.last_frame = Some(timestamp);
-            if self.in_keyframe && self.first_picture.is_none() {
+            if self.is_intact && self.first_picture.is_none() {
                 self.first_picture = Some(now.duration_since(self.started));
             }
         }

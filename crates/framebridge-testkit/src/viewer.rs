@@ -36,6 +36,8 @@ pub struct Options {
     pub sample: u64,
     /// One media packet in so many is thrown away on arrival, as a bad link would; 0: none.
     pub drop: u64,
+    /// What it believes its link carries, bits per second, and tells with every report (REMB).
+    pub estimate: Option<u32>,
 }
 
 impl Default for Options {
@@ -45,6 +47,7 @@ impl Default for Options {
             nack: true,
             sample: 64,
             drop: 0,
+            estimate: None,
         }
     }
 }
@@ -114,7 +117,7 @@ impl Viewer {
              m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
              a=ice-options:trickle\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\na=setup:actpass\r\n\
              a=rtpmap:96 H264/90000\r\na=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
-             a=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\na=rtcp-fb:96 ccm fir\r\n",
+             a=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\na=rtcp-fb:96 ccm fir\r\na=rtcp-fb:96 goog-remb\r\n",
             self.local.ufrag,
             self.local.password,
             self.identity.fingerprint(),
@@ -160,6 +163,11 @@ impl Viewer {
     /// What was received so far.
     pub fn reception(&self) -> &Reception {
         &self.reception
+    }
+
+    /// How it behaves from here on; profiles are settled.
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
     }
 
     /// Forgets the longest gap so far.
@@ -286,8 +294,14 @@ impl Viewer {
         }
         if self.keys.is_some() && self.next_report <= now {
             self.next_report = now + REPORT_INTERVAL;
-            let report = self.reception.report(self.ssrc);
-            self.send_rtcp(report);
+            let mut compound = self.reception.report(self.ssrc);
+            compound.extend(
+                self.options
+                    .estimate
+                    .into_iter()
+                    .flat_map(|estimate| self.remb(estimate)),
+            );
+            self.send_rtcp(compound);
             if !self.reception.has_picture() {
                 self.request_keyframe();
             }
@@ -340,6 +354,21 @@ impl Viewer {
         while let Some(datagram) = dtls.poll_transmit() {
             self.transmits.push_back((path, datagram.to_vec()));
         }
+    }
+
+    /// An estimate of the link (draft-alvestrand-rmcat-remb section 2.2): 18 bits of mantissa, 6 of exponent.
+    fn remb(&self, bits_per_second: u32) -> Vec<u8> {
+        let exponent = 14_u32.saturating_sub(bits_per_second.leading_zeros());
+        let word = 1 << 24 | exponent << 18 | bits_per_second >> exponent;
+        [
+            &[0x8f, 206, 0, 5][..],
+            &self.ssrc.to_be_bytes(),
+            &[0; 4],
+            b"REMB",
+            &word.to_be_bytes(),
+            &self.reception.ssrc().to_be_bytes(),
+        ]
+        .concat()
     }
 
     fn nack(&mut self, missing: &[u16]) {

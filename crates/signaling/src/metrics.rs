@@ -79,7 +79,7 @@ const UPSTREAM: [Upstream; 3] = [
 /// A counter of the viewers' side.
 type Downstream = (&'static str, &'static str, fn(&StreamStats) -> u64);
 
-const DOWNSTREAM: [Downstream; 7] = [
+const DOWNSTREAM: [Downstream; 8] = [
     ("frames_sent", "Frames sent, summed over viewers", |stats| {
         stats.frames_sent
     }),
@@ -99,6 +99,11 @@ const DOWNSTREAM: [Downstream; 7] = [
     ("keyframe_requests", "PLI and FIR received from viewers", |stats| {
         stats.keyframe_requests
     }),
+    (
+        "viewers_held",
+        "Times a viewer was held back, because its link could not carry the stream",
+        |stats| stats.holds,
+    ),
 ];
 
 impl Collector for Scrape {

@@ -159,6 +159,7 @@ async fn metrics_count_per_stream_and_per_process() {
         "packets_retransmitted",
         "nacks",
         "keyframe_requests",
+        "viewers_held",
         "frames_dropped",
     ] {
         for stream in ["test", "door"] {
