@@ -1,6 +1,7 @@
 //! A box behind a NAT: watched, steered and told the truth about through a studio.
 
 mod nodes;
+mod outside;
 
 use std::{
     thread,

@@ -108,6 +108,14 @@ impl Browser {
     /// # Errors
     /// The browser does not answer.
     pub fn open(&self, url: &str) -> anyhow::Result<Page> {
+        self.open_scripted(url, "")
+    }
+
+    /// [`open`](Self::open), with a script that runs before the page's own.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn open_scripted(&self, url: &str, script: &str) -> anyhow::Result<Page> {
         let call = |method, params| self.0.connection.call(None, method, params, PATIENCE);
         let target = call(
             "Target.createTarget",
@@ -125,7 +133,7 @@ impl Browser {
         page.call("Page.enable", json!({}))?;
         page.call(
             "Page.addScriptToEvaluateOnNewDocument",
-            json!({ "source": include_str!("probe.js") }),
+            json!({ "source": format!("{}\n{script}", include_str!("probe.js")) }),
         )?;
         page.call("Page.navigate", json!({ "url": url }))?;
         Ok(page)

@@ -1,11 +1,12 @@
 //! Servers of others that a studio lives with: real ones, on loopback, on ports of their own.
 
 use std::{
-    ffi::OsStr,
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
 };
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -61,6 +62,55 @@ impl Service {
         })
     }
 
+    /// A TURN server that knows this secret, and relays on loopback.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn turn(secret: &str) -> anyhow::Result<Self> {
+        Self::start("turnserver", |port, dir| {
+            let own = |name| dir.path().join(name).display().to_string();
+            let flags = [
+                "-n",
+                "--no-cli",
+                "--no-tls",
+                "--no-dtls",
+                "--use-auth-secret",
+                "--allow-loopback-peers",
+                "--verbose",
+            ];
+            let settings = [
+                ("listening-ip", "127.0.0.1".to_owned()),
+                ("relay-ip", "127.0.0.1".to_owned()),
+                ("listening-port", port.to_string()),
+                ("static-auth-secret", secret.to_owned()),
+                ("realm", "studio.test".to_owned()),
+                ("log-file", "stdout".to_owned()),
+                ("pidfile", own("pid")),
+                ("userdb", own("users")),
+            ];
+            let settings = settings.map(|(name, value)| format!("--{name}={value}"));
+            Ok(flags.map(str::to_owned).into_iter().chain(settings).collect())
+        })
+    }
+
+    /// TLS in front of `behind`, with this certificate.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn tls(behind: SocketAddr, certificate: &Certificate) -> anyhow::Result<Self> {
+        Self::start("stunnel", |port, dir| {
+            let file = dir.path().join("stunnel.conf");
+            let (path, key) = (certificate.path(), certificate.key());
+            let settings = format!(
+                "foreground = yes\npid =\n[studio]\naccept = 127.0.0.1:{port}\nconnect = {behind}\ncert = {}\nkey = {}\n",
+                path.display(),
+                key.display()
+            );
+            fs::write(&file, settings)?;
+            Ok(vec![file.display().to_string()])
+        })
+    }
+
     /// Starts it again after its death, where it was.
     ///
     /// # Errors
@@ -97,16 +147,60 @@ impl Service {
     }
 }
 
-/// Runs a program to its end.
-///
-/// # Errors
-/// It fails, or can't be started.
-pub fn run(program: &str, arguments: &[&OsStr]) -> anyhow::Result<()> {
-    let output = command(program).args(arguments).output()?;
-    anyhow::ensure!(
-        output.status.success(),
-        "{program}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+/// A certificate for 127.0.0.1 that is its own authority, and its key.
+#[derive(Debug)]
+pub struct Certificate {
+    dir: TempDir,
+}
+
+impl Certificate {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// There is no openssl.
+    pub fn make() -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("framebridge-certificate-").tempdir()?;
+        let made = Self { dir };
+        let mut openssl = command("openssl");
+        openssl
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ])
+            .args([
+                "-days",
+                "2",
+                "-subj",
+                "/CN=studio.test",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+            ])
+            // An authority's certificate is no server's, for rustls.
+            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+            .arg(made.key())
+            .arg("-out")
+            .arg(made.path());
+        let output = openssl.output()?;
+        ensure!(
+            output.status.success(),
+            "openssl: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(made)
+    }
+
+    /// The certificate's file.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("certificate.pem")
+    }
+
+    /// The key's file.
+    pub fn key(&self) -> PathBuf {
+        self.dir.path().join("key.pem")
+    }
 }

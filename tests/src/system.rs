@@ -1,7 +1,9 @@
 //! A whole Framebridge of one's own.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::Output,
@@ -30,10 +32,11 @@ const LAST_PORT: u16 = 32_000;
 pub const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// What few systems have.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Extras {
     small_disk: bool,
-    debug_endpoints: bool,
+    /// In its environment.
+    variable: Option<(&'static str, OsString)>,
 }
 
 /// One system runs at a time: two would compete for the machine, and fail for no fault of theirs.
@@ -46,7 +49,7 @@ pub struct System {
     http: SocketAddr,
     /// Under the runtime directory, where that has one of its own. Unmounted before the directory goes.
     disk: Option<Disk>,
-    debug_endpoints: bool,
+    variable: Option<(&'static str, OsString)>,
     dir: TempDir,
     _machine: MutexGuard<'static, ()>,
 }
@@ -87,7 +90,19 @@ impl System {
     /// It does not come up.
     pub fn start_breakable(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
         let extras = Extras {
-            debug_endpoints: true,
+            variable: Some(("FRAMEBRIDGE_DEBUG_ENDPOINTS", "1".into())),
+            ..Extras::default()
+        };
+        Self::launch(streams, further, extras)
+    }
+
+    /// [`start_with`](Self::start_with), on a machine that trusts this certificate authority and no other.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_trusting(streams: &[(&str, &str)], further: &str, authority: &Path) -> anyhow::Result<Self> {
+        let extras = Extras {
+            variable: Some(("SSL_CERT_FILE", authority.into())),
             ..Extras::default()
         };
         Self::launch(streams, further, extras)
@@ -106,7 +121,7 @@ impl System {
             supervisor: None,
             http,
             disk: None,
-            debug_endpoints: extras.debug_endpoints,
+            variable: extras.variable,
             dir,
             _machine: machine,
         };
@@ -128,9 +143,7 @@ impl System {
     pub fn start_supervisor(&mut self) -> anyhow::Result<()> {
         let mut supervisor = command(binary("supervisor")?);
         supervisor.arg("--config").arg(self.config()).envs(self.environment());
-        if self.debug_endpoints {
-            supervisor.env("FRAMEBRIDGE_DEBUG_ENDPOINTS", "1");
-        }
+        supervisor.envs(self.variable.clone());
         self.supervisor = Some(Process::start(&mut supervisor, &self.log_path())?);
         Ok(())
     }

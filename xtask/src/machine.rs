@@ -71,8 +71,11 @@ const TEST: &[Needed] = &[
     needed("gstreamer1.0-nice", Sign::Package),
     needed("gir1.2-gst-plugins-bad-1.0", Sign::Package),
     needed("python3-gst-1.0", Sign::Package),
-    // Between a studio's nodes.
+    // Between a studio's nodes; between it and viewers; in front of it.
     needed("nats-server", Sign::Program(&["nats-server"])),
+    needed("coturn", Sign::Program(&["turnserver"])),
+    needed("stunnel4", Sign::Program(&["stunnel"])),
+    needed("openssl", Sign::Program(&["openssl"])),
     // They judge the units, and carry the supervisor's words to a stand-in for systemd.
     needed("systemd", Sign::Program(&["systemd-analyze"])),
     needed("dbus", Sign::Program(&["dbus-daemon"])),

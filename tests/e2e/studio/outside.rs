@@ -1,0 +1,78 @@
+//! What stands around a studio out there: a relay, TLS in front of it.
+
+use std::fs;
+
+use framebridge_tests::{
+    browser::Browser,
+    services::{Certificate, Service},
+    studio::Studio,
+    system::System,
+    wait::PATIENCE,
+};
+
+use super::{order, watch};
+
+/// Has every connection of the page go by a relay or not at all, and keeps them.
+const RELAY_ONLY: &str = "
+    window.connections = [];
+    const relayed = (configuration) => ({ ...configuration, iceTransportPolicy: 'relay' });
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+        constructor(configuration) {
+            super(relayed(configuration));
+            connections.push(this);
+        }
+        setConfiguration(configuration) {
+            super.setConfiguration(relayed(configuration));
+        }
+    };";
+
+/// The kinds of our candidates in the pairs that carry something.
+const PATHS: &str = "(async () => {
+    const reports = [...(await connections.at(-1).getStats()).values()];
+    const pairs = reports.filter((report) => report.type === 'candidate-pair' && report.bytesReceived > 0);
+    return pairs.map((pair) => reports.find((report) => report.id === pair.localCandidateId).candidateType);
+})()";
+
+#[test]
+fn viewer_who_can_reach_nothing_but_the_relay_watches_by_it() {
+    let secret = "north wind";
+    let turn = Service::turn(secret).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, secret).unwrap();
+    let url = format!("turn:{}", turn.address());
+    let path = file.path().to_str().unwrap();
+    let studio = Studio::start_with(&["--turn", &url, "--turn-secret-file", path]).unwrap();
+    let system = System::start_with(&[("test", "test:")], &studio.settings("box").unwrap()).unwrap();
+    let address = studio.address_of(&system).unwrap();
+    address.until("ready", PATIENCE).unwrap();
+
+    let page = Browser::start()
+        .unwrap()
+        .open_scripted(&address.url(""), RELAY_ONLY)
+        .unwrap();
+    page.until_live().unwrap();
+    assert_eq!(page.evaluate(PATHS).unwrap(), serde_json::json!(["relay"]));
+    // It knows whom it served by the name that the studio gave.
+    let log = turn.log().unwrap();
+    assert!(log.contains(&format!(":{}>", address.id)), "{log}");
+}
+
+#[test]
+fn box_reaches_a_studio_behind_tls_that_its_machine_trusts_and_no_other() {
+    let [trusted, other] = [(), ()].map(|()| Certificate::make().unwrap());
+    let studio = Studio::start().unwrap();
+    let [impostor, front] = [&other, &trusted].map(|certificate| Service::tls(studio.address(), certificate).unwrap());
+    let [wrong, right] = [&impostor, &front].map(|front| format!("https://{}", front.address()));
+    let token = studio.token(&["new", "box"]).unwrap();
+    let settings = Studio::settings_at(&[&wrong, &right], &token);
+    let system = System::start_trusting(&[("test", "test:")], &settings, &trusted.path()).unwrap();
+    let address = studio.address_of(&system).unwrap();
+    address.until("ready", PATIENCE).unwrap();
+    let log = system.log().unwrap();
+    let refused = format!("no secure connection to {}", impostor.address());
+    assert!(log.contains(&refused), "{log}");
+    // A job's bytes go the same way.
+    let _page = watch(&address);
+    let snapshot = order(&studio, &address, r#"{"kind": "snapshot", "stream": "test"}"#);
+    assert_eq!(snapshot["state"], "done", "{snapshot}");
+}
