@@ -106,7 +106,7 @@ fn fault_is_in_the_events_and_why_says_that_it_is_over() {
 }
 
 #[test]
-fn quality_and_snapshot_reach_the_encoder() {
+fn quality_snapshot_and_clip_reach_the_encoder() {
     let system = healthy_system();
     let set = ["quality", "test", "--fps", "15", "--bitrate", "800k", "--size", "640"];
     let first = system.bridgectl(&set).unwrap();
@@ -129,6 +129,13 @@ fn quality_and_snapshot_reach_the_encoder() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(fs::read(&file).unwrap().starts_with(magic), "{name} is something else");
     }
+    let film = system.scratch().join("film.mp4");
+    let clip = ["clip", "test", "--next", "1s", "-o", &film.to_string_lossy()];
+    let output = system.bridgectl(&clip).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(&fs::read(&film).unwrap()[4..8], b"ftyp");
+    let neither = system.bridgectl(&["clip", "test", "-o", "film.mp4"]).unwrap();
+    assert_eq!(neither.status.code(), Some(64));
 }
 
 #[test]

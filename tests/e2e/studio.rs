@@ -223,7 +223,7 @@ fn order(studio: &Studio, address: &Address, body: &str) -> Value {
 }
 
 #[test]
-fn operator_asks_for_a_snapshot_and_gets_the_picture() {
+fn operator_asks_for_a_snapshot_or_a_clip_and_gets_it() {
     let (studio, system, address) = box_at_a_studio("");
     assert_eq!(studio.get("/api/v1/boxes").unwrap().status, 401);
     let boxes = studio.operate(Request::new("GET", "/api/v1/boxes")).unwrap();
@@ -239,6 +239,8 @@ fn operator_asks_for_a_snapshot_and_gets_the_picture() {
     );
     let result = snapshot["result"].as_str().unwrap();
     assert_eq!(studio.get(result).unwrap().status, 401);
+    let clip = order(r#"{"kind": "clip", "stream": "test", "last_ms": 1000}"#);
+    assert_eq!(clip["media_type"], "video/mp4", "{clip}");
     let diagnosis = order(r#"{"kind": "diagnose"}"#);
     let diagnosis = studio
         .operate(Request::new("GET", diagnosis["result"].as_str().unwrap()))

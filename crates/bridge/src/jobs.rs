@@ -8,10 +8,10 @@ use framebridge_core::studio::JobFailure;
 use framebridge_ipc::{EncoderClient, Identity, RuntimeDir};
 use framebridge_proto::{
     StreamName,
-    encoder::{EncoderAnswer, EncoderRequest, ImageFormat},
+    encoder::{self, EncoderAnswer, EncoderRequest, ImageFormat},
     status::Status,
 };
-use framebridge_studio_proto::{JobId, JobKind, JobResult, UPLOAD_PATH};
+use framebridge_studio_proto::{ClipSpan, JobId, JobKind, JobResult, UPLOAD_PATH};
 use http_body_util::Full;
 use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
@@ -29,6 +29,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long one upload may take.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What to say of an answer to another question.
+const MISMATCH: &str = "the encoder answered something else";
+
 /// What a job needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
@@ -44,7 +47,7 @@ pub(crate) struct Desk {
 /// Whether it can be done here.
 pub(crate) fn is_supported(kind: &JobKind, streams: &[StreamName]) -> bool {
     match kind {
-        JobKind::Snapshot { stream, .. } => streams.contains(stream),
+        JobKind::Snapshot { stream, .. } | JobKind::Clip { stream, .. } => streams.contains(stream),
         JobKind::Diagnose => true,
         JobKind::Unknown => false,
     }
@@ -54,6 +57,7 @@ pub(crate) fn is_supported(kind: &JobKind, streams: &[StreamName]) -> bool {
 pub(crate) async fn run(desk: Desk, job: JobId, kind: JobKind) -> Result<JobResult, JobFailure> {
     let done = match kind {
         JobKind::Snapshot { stream, png } => snapshot(&desk, job, &stream, png).await,
+        JobKind::Clip { stream, span } => clip(&desk, job, &stream, span).await,
         JobKind::Diagnose => Ok(diagnosis(&desk)),
         JobKind::Unknown => Err(anyhow::anyhow!("there is no such job")),
     };
@@ -79,29 +83,42 @@ async fn snapshot(desk: &Desk, job: JobId, stream: &StreamName, png: bool) -> an
     } else {
         (ImageFormat::Jpeg, "image/jpeg")
     };
+    let EncoderAnswer::Snapshot { image, .. } = ask(desk, stream, EncoderRequest::Snapshot(format)).await? else {
+        bail!(MISMATCH);
+    };
+    upload(desk, job, media_type, &image).await
+}
+
+async fn clip(desk: &Desk, job: JobId, stream: &StreamName, span: ClipSpan) -> anyhow::Result<JobResult> {
+    let span = match span {
+        ClipSpan::Last(ms) => encoder::ClipSpan::Last { ms },
+        ClipSpan::Next(ms) => encoder::ClipSpan::Next { ms },
+    };
+    let EncoderAnswer::Clip { mp4, .. } = ask(desk, stream, EncoderRequest::Clip(span)).await? else {
+        bail!(MISMATCH);
+    };
+    upload(desk, job, "video/mp4", &mp4).await
+}
+
+async fn ask(desk: &Desk, stream: &StreamName, request: EncoderRequest) -> anyhow::Result<EncoderAnswer> {
     let mut encoder = EncoderClient::connect(&desk.dir, &desk.identity, stream)
         .await
         .with_context(|| format!("the encoder of `{stream}` is not reachable"))?;
-    match encoder.request(EncoderRequest::Snapshot(format)).await? {
-        EncoderAnswer::Snapshot { image, .. } => {
-            let bytes = image.len() as u64;
-            upload(desk, job, media_type, &image).await?;
-            let media_type = media_type.to_owned();
-            Ok(JobResult::Uploaded { media_type, bytes })
-        }
-        other @ (EncoderAnswer::Done { .. } | EncoderAnswer::Quality { .. }) => {
-            bail!("the encoder answered something else: {other:?}")
-        }
-    }
+    Ok(encoder.request(request).await?)
 }
 
 /// Brings a job's bytes to the studio.
-async fn upload(desk: &Desk, job: JobId, media_type: &str, bytes: &Bytes) -> anyhow::Result<()> {
+async fn upload(desk: &Desk, job: JobId, media_type: &str, bytes: &Bytes) -> anyhow::Result<JobResult> {
     let mut attempt = 1;
     loop {
         let put = timeout(UPLOAD_TIMEOUT, put(desk, job, media_type, bytes.clone()));
         let failed = match put.await {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => {
+                return Ok(JobResult::Uploaded {
+                    media_type: media_type.to_owned(),
+                    bytes: bytes.len() as u64,
+                });
+            }
             Ok(Err(error)) => error,
             Err(_late) => anyhow::anyhow!("it took over {} s", UPLOAD_TIMEOUT.as_secs()),
         };

@@ -1,9 +1,13 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use framebridge_proto::{StreamName, encoder::QualityChange};
+use framebridge_proto::{
+    StreamName,
+    encoder::{ClipSpan, QualityChange},
+    limits::MAX_CLIP_SPAN,
+};
 
 /// Ask a running Framebridge how it is, and tell it what to do.
 #[derive(Debug, Parser)]
@@ -43,6 +47,8 @@ pub(crate) enum Verb {
     Quality(Quality),
     /// Save a stream's latest picture
     Snapshot(Snapshot),
+    /// Save a piece of a stream as MP4
+    Clip(Clip),
     /// Make a public address at the studio, and print it
     Share(Share),
     /// End all public addresses that `share` made
@@ -116,6 +122,33 @@ pub(crate) struct Snapshot {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Clip {
+    /// The stream
+    pub(crate) stream: StreamName,
+    /// What has been, e.g. 10s, as far as it was kept
+    #[arg(long, value_name = "TIME", value_parser = clip_millis, required_unless_present = "next", conflicts_with = "next")]
+    last: Option<u32>,
+    /// What comes, e.g. 10s
+    #[arg(long, value_name = "TIME", value_parser = clip_millis)]
+    next: Option<u32>,
+    /// Where to save it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+impl Clip {
+    /// Which piece.
+    pub(crate) fn span(&self) -> ClipSpan {
+        match self.next {
+            Some(ms) => ClipSpan::Next { ms },
+            None => ClipSpan::Last {
+                ms: self.last.unwrap_or(0),
+            },
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Share {
     /// Only this stream
     pub(crate) stream: Option<StreamName>,
@@ -170,6 +203,14 @@ fn seconds(text: &str) -> Result<u64, String> {
         .and_then(|(number, factor)| number.parse::<u64>().ok()?.checked_mul(*factor))
         .filter(|seconds| *seconds > 0)
         .ok_or_else(|| format!("`{text}` is no span of time: use e.g. 90s, 30m, 1h or 7d"))
+}
+
+/// Reads the length of a clip.
+fn clip_millis(text: &str) -> Result<u32, String> {
+    let span = Duration::from_secs(seconds(text)?);
+    let most = MAX_CLIP_SPAN;
+    let millis = u32::try_from(span.as_millis()).ok().filter(|_| span <= most);
+    millis.ok_or_else(|| format!("a clip lasts up to {} s", most.as_secs()))
 }
 
 #[cfg(test)]

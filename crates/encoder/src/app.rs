@@ -20,13 +20,14 @@ use framebridge_proto::{
     supervisor::{EncoderProgress, Progress as Report},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     broadcast::Broadcast,
+    clip::MAX_CLIPS,
     connection::{Service, serve, to_wire},
     controls::Controls,
     pipeline::{Event, Pipeline, Shared},
@@ -96,7 +97,11 @@ impl App {
         let quality_file = QualityFile::new(dir.path(), name, stream.quality);
         let controls = Arc::new(Controls::new(quality_file.load()));
         let progress = Arc::new(Progress::default());
-        let broadcast = Arc::new(Broadcast::new(Arc::clone(&controls), Arc::clone(&progress)));
+        let broadcast = Arc::new(Broadcast::new(
+            Arc::clone(&controls),
+            Arc::clone(&progress),
+            stream.pre_roll,
+        ));
         let stages = Arc::new(Stages::new());
         let (latest, choice) = (Latest::new(), Mutex::new(None));
         let slate = stream.source.slate().cloned();
@@ -108,6 +113,7 @@ impl App {
             stages,
             choice,
             slate,
+            clips: Semaphore::new(MAX_CLIPS),
         });
         let config = Config {
             linger: stream.linger,
@@ -209,9 +215,9 @@ impl App {
             }),
             EncoderRequest::Pause => Ok(self.pause(true)),
             EncoderRequest::Resume => Ok(self.pause(false)),
-            EncoderRequest::Snapshot(_) => Err(Refusal::new(
+            EncoderRequest::Snapshot(_) | EncoderRequest::Clip(_) => Err(Refusal::new(
                 RefusalKind::Failed,
-                "snapshots are answered by the connection",
+                "pictures are answered by the connection",
             )),
             EncoderRequest::Stall if self.breakable => {
                 tracing::warn!("stalled, as asked");

@@ -1,12 +1,17 @@
 //! Every encoded picture to every subscriber: made into a message once, with a queue for each of them.
 
-use std::sync::{Arc, Mutex, atomic::Ordering};
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use framebridge_capture::{EncodedPicture, monotonic_ns};
-use framebridge_core::{GroupLimits, GroupQueue, Next};
+use framebridge_core::{GroupLimits, GroupQueue, Next, PreRoll, PreRollLimits};
 use framebridge_ipc::{EncodeError, Encoded, encode};
 use framebridge_proto::{
     encoder::FromEncoder,
+    limits::MAX_CLIP,
     media::{AccessUnit, CodecParameters},
 };
 use tokio::sync::{Notify, watch};
@@ -26,6 +31,9 @@ const QUEUE: GroupLimits = GroupLimits {
 /// A group this short is handed to a new subscriber as it is, which saves an IDR; it catches up within a moment.
 const SHORT_GROUP: usize = 15;
 
+/// What is kept for clips of what has been, whatever span that is: one clip of the largest size.
+const PRE_ROLL_BYTES: usize = MAX_CLIP;
+
 /// Pictures for all who subscribe.
 #[derive(Debug)]
 pub(crate) struct Broadcast {
@@ -36,24 +44,32 @@ pub(crate) struct Broadcast {
     demand: watch::Sender<u32>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     mailboxes: Vec<Arc<Mailbox>>,
     /// The pictures since the last keyframe, that included, while they are few.
     group: Vec<Arc<Item>>,
-    parameters: Option<(CodecParameters, Arc<Encoded>)>,
+    /// What was encoded lately, all of one size.
+    pre_roll: PreRoll<EncodedPicture>,
+    parameters: Option<Arc<Announced>>,
     sequence: u64,
     last_pts: u64,
 }
 
-/// One picture as a message.
+/// One picture, and it as a message.
 #[derive(Debug)]
 pub(crate) struct Item {
+    pub(crate) picture: EncodedPicture,
     pub(crate) frame: Encoded,
     /// How to read it. The same `Arc` as that of the picture before, as long as nothing changes.
-    pub(crate) parameters: Arc<Encoded>,
-    bytes: usize,
-    keyframe: bool,
+    pub(crate) parameters: Arc<Announced>,
+}
+
+/// How to read pictures, and that as a message.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    pub(crate) message: Encoded,
+    parameters: CodecParameters,
 }
 
 #[derive(Debug)]
@@ -76,11 +92,23 @@ pub(crate) struct Subscription {
 }
 
 impl Broadcast {
-    pub(crate) fn new(controls: Arc<Controls>, progress: Arc<Progress>) -> Self {
+    /// `pre_roll`: so much is kept for [`last`](Self::last).
+    pub(crate) fn new(controls: Arc<Controls>, progress: Arc<Progress>, pre_roll: Duration) -> Self {
+        let limits = PreRollLimits {
+            span: pre_roll,
+            bytes: PRE_ROLL_BYTES,
+        };
         Self {
             controls,
             progress,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                mailboxes: Vec::new(),
+                group: Vec::new(),
+                pre_roll: PreRoll::new(limits),
+                parameters: None,
+                sequence: 0,
+                last_pts: 0,
+            }),
             demand: watch::Sender::new(0),
         }
     }
@@ -111,7 +139,7 @@ impl Broadcast {
             self.controls.request_keyframe();
         }
         for item in &state.group {
-            queue.push(Arc::clone(item), item.bytes, item.keyframe);
+            queue.push(Arc::clone(item), item.picture.payload.len(), item.picture.keyframe);
         }
         let mailbox = Arc::new(Mailbox {
             queue: Mutex::new(queue),
@@ -129,34 +157,28 @@ impl Broadcast {
     ///
     /// # Errors
     /// The picture is too large for its channel; nobody gets it.
-    pub(crate) fn publish(&self, picture: EncodedPicture, parameters: &CodecParameters) -> Result<(), EncodeError> {
+    pub(crate) fn publish(&self, mut picture: EncodedPicture, parameters: &CodecParameters) -> Result<(), EncodeError> {
         let mut state = lock(&self.state);
-        let announced = match &state.parameters {
-            // What follows news of parameters has to be a keyframe, so a new bitrate alone is told with the next one.
-            Some((known, message)) if known == parameters || !picture.keyframe => Arc::clone(message),
-            Some(_) | None => {
-                let message = Arc::new(encode(&FromEncoder::Parameters(parameters.clone()))?);
-                state.parameters = Some((parameters.clone(), Arc::clone(&message)));
-                message
-            }
-        };
-        let (bytes, keyframe) = (picture.payload.len(), picture.keyframe);
+        let announced = state.announce(parameters, picture.keyframe)?;
         // A source that was opened anew may begin a little earlier than the old one ended.
-        let pts = picture.pts.max(state.last_pts + 1);
+        picture.pts = picture.pts.max(state.last_pts + 1);
         let frame = encode(&FromEncoder::Frame(AccessUnit {
             sequence: state.sequence,
             captured_ns: picture.captured_ns,
             encoded_ns: monotonic_ns(),
-            pts,
-            keyframe,
-            payload: picture.payload,
+            pts: picture.pts,
+            keyframe: picture.keyframe,
+            payload: picture.payload.clone(),
         }))?;
-        (state.sequence, state.last_pts) = (state.sequence + 1, pts);
+        (state.sequence, state.last_pts) = (state.sequence + 1, picture.pts);
+        if state.remember(&picture) {
+            self.controls.request_keyframe();
+        }
+        let (bytes, keyframe) = (picture.payload.len(), picture.keyframe);
         let item = Arc::new(Item {
+            picture,
             frame,
             parameters: announced,
-            bytes,
-            keyframe,
         });
         for mailbox in &state.mailboxes {
             let lost = lock(&mailbox.queue).push(Arc::clone(&item), bytes, keyframe);
@@ -173,9 +195,63 @@ impl Broadcast {
         Ok(())
     }
 
+    /// The last `span` of what was encoded, as far as it was kept, and the pictures' size.
+    pub(crate) fn last(&self, span: Duration) -> Option<((u32, u32), Vec<EncodedPicture>)> {
+        let state = lock(&self.state);
+        let pictures = state.pre_roll.last(span, MAX_CLIP);
+        Some((state.parameters.as_ref()?.size(), pictures))
+    }
+
     /// Forgets the group at hand: what comes next does not continue it.
     pub(crate) fn cut(&self) {
         lock(&self.state).group.clear();
+    }
+}
+
+impl State {
+    /// What goes before a picture of these parameters.
+    fn announce(&mut self, parameters: &CodecParameters, keyframe: bool) -> Result<Arc<Announced>, EncodeError> {
+        // What follows news of parameters has to be a keyframe, so a new bitrate alone is told with the next one.
+        if let Some(known) = &self.parameters
+            && (known.parameters == *parameters || !keyframe)
+        {
+            return Ok(Arc::clone(known));
+        }
+        let announced = Arc::new(Announced {
+            message: encode(&FromEncoder::Parameters(parameters.clone()))?,
+            parameters: parameters.clone(),
+        });
+        if self
+            .parameters
+            .as_ref()
+            .is_some_and(|known| known.size() != announced.size())
+        {
+            self.pre_roll.clear();
+        }
+        self.parameters = Some(Arc::clone(&announced));
+        Ok(announced)
+    }
+
+    /// Keeps a picture for clips; true if a keyframe is worth asking for.
+    fn remember(&mut self, picture: &EncodedPicture) -> bool {
+        let (bytes, keyframe) = (picture.payload.len(), picture.keyframe);
+        let at = Duration::from_nanos(picture.captured_ns);
+        self.pre_roll.push(copied(picture), bytes, keyframe, at)
+    }
+}
+
+/// A picture to keep, with bytes of its own: a hardware encoder has few buffers, and gets none back that is kept.
+pub(crate) fn copied(picture: &EncodedPicture) -> EncodedPicture {
+    EncodedPicture {
+        payload: Bytes::copy_from_slice(&picture.payload),
+        ..*picture
+    }
+}
+
+impl Announced {
+    /// Width and height in pixels.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        (self.parameters.width, self.parameters.height)
     }
 }
 

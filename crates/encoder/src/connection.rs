@@ -7,7 +7,7 @@ use std::{
 
 use framebridge_config::Slate;
 use framebridge_core::{Next, source_life::State};
-use framebridge_ipc::{Encoded, Link, ReceiveError, Receiver, SendError, Sender};
+use framebridge_ipc::{Link, ReceiveError, Receiver, SendError, Sender};
 use framebridge_proto::{
     Refusal, RefusalKind, RequestId,
     encoder::{EncoderAnswer, EncoderRequest, FromEncoder, SourceState, ToEncoder},
@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    broadcast::{Item, Subscription},
+    broadcast::{Announced, Item, Subscription},
+    clip::clip,
     pipeline::Shared,
     snapshot::snapshot,
 };
@@ -104,8 +105,14 @@ async fn read(
 }
 
 async fn answer(service: &Service, request: EncoderRequest) -> Result<EncoderAnswer, Refusal> {
-    if let EncoderRequest::Snapshot(format) = request {
-        return snapshot(&service.shared, service.state.clone(), format).await;
+    match request {
+        EncoderRequest::Snapshot(format) => return snapshot(&service.shared, service.state.clone(), format).await,
+        EncoderRequest::Clip(span) => return clip(&service.shared, service.state.clone(), span).await,
+        EncoderRequest::SetQuality(_)
+        | EncoderRequest::GetQuality
+        | EncoderRequest::Pause
+        | EncoderRequest::Resume
+        | EncoderRequest::Stall => {}
     }
     let ending = || Refusal::new(RefusalKind::Unavailable, "the encoder is ending; try again in a moment");
     let (reply, answer) = oneshot::channel();
@@ -132,7 +139,7 @@ async fn write(
     let mut state = service.state.clone();
     state.mark_changed();
     let mut subscription = None;
-    let mut parameters: Option<Arc<Encoded>> = None;
+    let mut parameters: Option<Arc<Announced>> = None;
     loop {
         // All arms are cancel-safe. State first: a subscriber learns that the source is live before its first frame.
         let outgoing = tokio::select! {
@@ -161,7 +168,7 @@ async fn write(
                     .as_ref()
                     .is_none_or(|sent| !Arc::ptr_eq(sent, &item.parameters))
                 {
-                    sender.send_encoded(&item.parameters).await?;
+                    sender.send_encoded(&item.parameters.message).await?;
                     parameters = Some(Arc::clone(&item.parameters));
                 }
                 sender.send_encoded(&item.frame).await?;
@@ -177,7 +184,7 @@ async fn respond(
     result: Result<EncoderAnswer, Refusal>,
 ) -> Result<(), SendError> {
     match sender.send(&FromEncoder::Response { id, result }).await {
-        // The one answer that can be over the channel's cap is an image.
+        // The answers that can be over the channel's cap are images.
         Err(SendError::Encode(error)) => {
             let result = Err(Refusal::new(RefusalKind::Failed, error.to_string()));
             sender.send(&FromEncoder::Response { id, result }).await

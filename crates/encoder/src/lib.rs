@@ -13,6 +13,7 @@
 mod app;
 mod broadcast;
 mod cli;
+mod clip;
 mod connection;
 mod controls;
 mod pipeline;

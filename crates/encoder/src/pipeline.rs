@@ -18,7 +18,7 @@ use framebridge_capture::{
 use framebridge_config::{EncoderChoice, Slate, Stream};
 use framebridge_core::Stage;
 use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     broadcast::Broadcast,
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) choice: Mutex<Option<Choice>>,
     /// What is shown instead of the stream's source, if anything.
     pub(crate) slate: Option<Slate>,
+    /// Room for the clips that may be made at once.
+    pub(crate) clips: Semaphore,
 }
 
 /// What a pipeline tells the app.

@@ -13,7 +13,7 @@ use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use crate::pipeline::Shared;
 
 /// How long a closed source may take to give a picture; below `limits::REQUEST_TIMEOUT`, so that the refusal arrives.
-const PATIENCE: Duration = Duration::from_secs(4);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The picture captured last, while a source is open.
 #[derive(Debug)]

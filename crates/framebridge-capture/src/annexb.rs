@@ -26,6 +26,14 @@ pub(crate) fn is_self_contained(payload: &[u8]) -> bool {
     is_idr(payload) && heads.any(|kind| kind == SPS) && heads.any(|kind| kind == PPS)
 }
 
+/// What comes before the first slice: SPS and PPS, and what else there is.
+pub(crate) fn heads(payload: &[u8]) -> &[u8] {
+    let slice = payload
+        .windows(4)
+        .position(|bytes| bytes[..3] == [0, 0, 1] && (1..=IDR).contains(&(bytes[3] & 0x1f)));
+    &payload[..slice.unwrap_or(payload.len())]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +43,7 @@ mod tests {
         let idr = [0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 1, 0x65, 3];
         assert_eq!(nal_types(&idr).collect::<Vec<_>>(), [7, 8, 5]);
         assert!(is_idr(&idr) && is_self_contained(&idr));
+        assert_eq!(heads(&idr), &idr[..12]);
         assert!(!is_idr(&[0, 0, 0, 1, 0x41, 9, 0, 0, 1, 0x65]));
         assert!(is_idr(&[0, 0, 1, 0x65, 9]) && !is_self_contained(&[0, 0, 1, 0x65, 9]));
         assert!(!is_idr(&[]));

@@ -17,7 +17,7 @@ pub use choice::{Choice, choose, probe};
 pub use codec::Codec;
 
 /// The clock of [`EncodedPicture::pts`]: RTP's for video, RFC 6184 section 8.2.1.
-const CLOCK_RATE: i32 = 90_000;
+pub(crate) const CLOCK_RATE: i32 = 90_000;
 
 /// An IDR comes by itself this often, for those who can't ask. Viewers ask, so it is rare: an IDR costs several
 /// times what another picture does.

@@ -15,19 +15,23 @@ use std::{
 };
 
 use ffmpeg_next::{
-    Dictionary, Error,
+    Dictionary, Error, StreamMut,
     error::{EINVAL, ENOMEM},
     ffi::{
-        AVBufferRef, AVFormatContext, AVHWDeviceType, AVHWFramesContext, AVPixelFormat, av_buffer_ref, av_buffer_unref,
-        av_find_input_format, av_frame_is_writable, av_frame_ref, av_hwdevice_ctx_create, av_hwframe_ctx_alloc,
-        av_hwframe_ctx_init, av_hwframe_get_buffer, av_hwframe_transfer_data, av_version_info, avformat_alloc_context,
-        avformat_close_input, avformat_find_stream_info, avformat_open_input,
+        AV_INPUT_BUFFER_PADDING_SIZE, AVBufferRef, AVCodecID, AVFormatContext, AVHWDeviceType, AVHWFramesContext,
+        AVMediaType, AVPixelFormat, av_buffer_ref, av_buffer_unref, av_find_input_format, av_frame_is_writable,
+        av_frame_ref, av_hwdevice_ctx_create, av_hwframe_ctx_alloc, av_hwframe_ctx_init, av_hwframe_get_buffer,
+        av_hwframe_transfer_data, av_mallocz, av_version_info, avformat_alloc_context, avformat_close_input,
+        avformat_find_stream_info, avformat_open_input,
     },
     format::context,
     util::interrupt,
 };
 
 use crate::Interrupt;
+
+/// What FFmpeg may read beyond the end of what it is given.
+const PADDING: usize = AV_INPUT_BUFFER_PADDING_SIZE as usize;
 
 thread_local! {
     static LAST_LOG_LINE: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -92,6 +96,28 @@ pub(crate) fn open_input(opening: &Opening<'_>, interrupt: &Interrupt) -> Result
         }
         Ok(context::Input::wrap_with_interrupt(context, callback.guard))
     }
+}
+
+/// Makes `stream`, of an output that has no header yet, one of H.264 with these pixels and `heads`, its SPS and PPS.
+pub(crate) fn describe_h264(stream: &mut StreamMut<'_>, size: (u32, u32), heads: &[u8]) -> Result<(), Error> {
+    let number = |number: usize| c_int::try_from(number).map_err(|_large| Error::InvalidData);
+    let edge = |edge: u32| c_int::try_from(edge).map_err(|_large| Error::InvalidData);
+    let (width, height, length) = (edge(size.0)?, edge(size.1)?, number(heads.len())?);
+    // SAFETY: the stream is live and its parameters are its own. The extradata is allocated by FFmpeg, which frees it,
+    // with the zeroed padding that it asks for, and is as long as what is copied into it.
+    unsafe {
+        let parameters = (*stream.as_mut_ptr()).codecpar;
+        let extradata = av_mallocz(heads.len() + PADDING).cast::<u8>();
+        if extradata.is_null() {
+            return Err(Error::Other { errno: ENOMEM });
+        }
+        ptr::copy_nonoverlapping(heads.as_ptr(), extradata, heads.len());
+        (*parameters).codec_type = AVMediaType::AVMEDIA_TYPE_VIDEO;
+        (*parameters).codec_id = AVCodecID::AV_CODEC_ID_H264;
+        ((*parameters).width, (*parameters).height) = (width, height);
+        ((*parameters).extradata, (*parameters).extradata_size) = (extradata, length);
+    }
+    Ok(())
 }
 
 /// Sets the size of the rate control's buffer, in bits, on a codec that may already be open.

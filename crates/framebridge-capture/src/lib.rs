@@ -3,7 +3,7 @@
 //! Three steps, each blocking and each owned by one thread of the caller's, so that a wedged source can be told from a
 //! wedged encoder: a [`Source`] is opened, read and decoded into [`Picture`]s; a [`Cadence`] thins them out; an
 //! [`Encoder`] scales and encodes them into access units whose bytes are never copied. Beside them: [`choose`] finds
-//! an encoder that really works here, [`image()`] makes a snapshot, [`Interrupt`] calls a thread back.
+//! an encoder that really works here, [`image()`] makes a snapshot, [`clip()`] a film of what was encoded, [`Interrupt`] calls a thread back.
 //!
 //! What this crate never does: threads, sockets, retries, policy. A call may block for ever where FFmpeg does (a
 //! stopped X server, a FIFO that nobody writes to); the caller watches for that and ends the process with
@@ -11,6 +11,7 @@
 
 mod annexb;
 mod cadence;
+mod clip;
 mod encode;
 mod error;
 mod ffi;
@@ -29,6 +30,7 @@ use std::sync::Once;
 
 pub use annexb::nal_types;
 pub use cadence::Cadence;
+pub use clip::{Clip, ClipError, clip};
 pub use encode::{Choice, Codec, Config as EncoderConfig, EncodeError, EncodedPicture, Encoder, choose, probe};
 pub use error::FfmpegError;
 pub use image::{ImageError, image};

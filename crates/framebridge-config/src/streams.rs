@@ -21,6 +21,8 @@ pub struct Stream {
     pub linger: Duration,
     /// No picture for this long from an open source is a stall.
     pub stall_timeout: Duration,
+    /// So much of the stream is kept for clips of what has been; zero: nothing.
+    pub pre_roll: Duration,
 }
 
 /// Which H.264 encoder to use.
@@ -111,6 +113,7 @@ struct StreamDefaults {
     quality: Quality,
     linger: Duration,
     stall_timeout: Duration,
+    pre_roll: Duration,
 }
 
 /// The blueprint's 1280 longest edge, 30 fps, `balanced`: 2.5 Mb/s carries 720p30 of a desktop without visible blocks.
@@ -123,6 +126,7 @@ const BUILT_IN: StreamDefaults = StreamDefaults {
     },
     linger: Duration::from_secs(5),
     stall_timeout: Duration::from_secs(2),
+    pre_roll: Duration::from_secs(15),
 };
 
 fn stream_defaults(reader: &mut Reader<'_>) -> StreamDefaults {
@@ -135,6 +139,7 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         quality,
         linger,
         stall_timeout,
+        pre_roll,
     } = video(reader, &format!("streams.{name}"), defaults);
     Stream {
         name,
@@ -143,6 +148,7 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         quality,
         linger,
         stall_timeout,
+        pre_roll,
     }
 }
 
@@ -161,6 +167,7 @@ fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> S
         },
         linger: reader.millis(&key("linger_ms"), defaults.linger, UP_TO_AN_HOUR),
         stall_timeout: reader.millis(&key("stall_timeout_ms"), defaults.stall_timeout, 500..=60_000),
+        pre_roll: reader.millis(&key("pre_roll_ms"), defaults.pre_roll, 0..=60_000),
     }
 }
 

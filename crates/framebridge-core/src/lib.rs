@@ -10,6 +10,7 @@ mod crash_loop;
 mod escalation;
 mod group_queue;
 mod keyframe_gate;
+mod pre_roll;
 mod probe;
 mod process;
 mod random;
@@ -25,6 +26,7 @@ pub use crash_loop::{CrashLoopConfig, CrashLoopGuard};
 pub use escalation::{Escalation, EscalationConfig};
 pub use group_queue::{GroupLimits, GroupQueue, Next};
 pub use keyframe_gate::KeyframeGate;
+pub use pre_roll::{PreRoll, PreRollLimits};
 pub use probe::ProbeWatch;
 pub use process::{
     Cause, Exit, ExitStatus, Heartbeats, Input, Output, Process, ProcessConfig, Reason, Snapshot, State, Transition,

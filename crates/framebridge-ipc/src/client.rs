@@ -1,5 +1,7 @@
 //! Asking one thing after another over a link of one's own.
 
+use std::time::Duration;
+
 use framebridge_proto::{
     Refusal, RequestId, Role, StreamName,
     bridge::{BridgeAnswer, BridgeRequest, FromBridge, ToBridge},
@@ -33,7 +35,7 @@ pub enum RequestError {
     #[error("the peer closed the link before it answered")]
     Closed,
     /// The peer took too long.
-    #[error("the peer did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
+    #[error("the peer did not answer in time")]
     Timeout,
 }
 
@@ -77,6 +79,7 @@ impl SupervisorClient {
     pub async fn request(&mut self, request: SupervisorRequest) -> Result<SupervisorAnswer, RequestError> {
         self.0
             .ask(
+                REQUEST_TIMEOUT,
                 |id| ToSupervisor::Request { id, request },
                 |message| match message {
                     FromSupervisor::Response { id, result } => Some((id, result)),
@@ -103,6 +106,7 @@ impl BridgeClient {
     pub async fn request(&mut self, request: BridgeRequest) -> Result<BridgeAnswer, RequestError> {
         self.0
             .ask(
+                REQUEST_TIMEOUT,
                 |id| ToBridge::Request { id, request },
                 |message| match message {
                     FromBridge::Response { id, result } => Some((id, result)),
@@ -122,13 +126,15 @@ impl EncoderClient {
         Ok(Self(Client { link, next: 0 }))
     }
 
-    /// Asks, and waits up to [`REQUEST_TIMEOUT`] for the answer.
+    /// Asks, and waits as long as [this request](EncoderRequest::timeout) may take.
     ///
     /// # Errors
     /// [`RequestError::Refused`] is the encoder's own answer; after any other, connect anew.
     pub async fn request(&mut self, request: EncoderRequest) -> Result<EncoderAnswer, RequestError> {
+        let limit = request.timeout();
         self.0
             .ask(
+                limit,
                 |id| ToEncoder::Request { id, request },
                 |message| {
                     if let FromEncoder::Response { id, result } = message {
@@ -145,6 +151,7 @@ impl EncoderClient {
 impl<In: Message, Out: Message> Client<In, Out> {
     async fn ask<A>(
         &mut self,
+        limit: Duration,
         request: impl FnOnce(RequestId) -> Out,
         response: impl Fn(In) -> Option<(RequestId, Result<A, Refusal>)>,
     ) -> Result<A, RequestError> {
@@ -160,8 +167,6 @@ impl<In: Message, Out: Message> Client<In, Out> {
             }
             Err(RequestError::Closed)
         };
-        timeout(REQUEST_TIMEOUT, exchange)
-            .await
-            .unwrap_or(Err(RequestError::Timeout))
+        timeout(limit, exchange).await.unwrap_or(Err(RequestError::Timeout))
     }
 }

@@ -5,9 +5,11 @@
 use bytes::Bytes;
 use framebridge_ipc::{DecodeError, EncodeError, Message, decode, encode};
 use framebridge_proto::{
-    RequestId, StreamName,
+    Refusal, RefusalKind, RequestId, StreamName,
+    bridge::{BridgeAnswer, BridgeJob, BridgeRequest, FromBridge, ToBridge},
     encoder::{
-        EncoderAnswer, EncoderRequest, FromEncoder, ImageFormat, Quality, QualityChange, SourceState, ToEncoder,
+        ClipSpan, EncoderAnswer, EncoderRequest, FromEncoder, ImageFormat, Quality, QualityChange, SourceState,
+        ToEncoder,
     },
     limits::MAX_MEDIA_MESSAGE,
     media::{AccessUnit, Codec, CodecParameters},
@@ -50,6 +52,10 @@ fn protocol_1_to_an_encoder_keeps_its_bytes() {
         b"\0\0\0\x08\0\0\0\x04\x03\x07\x04\x01",
     );
     golden(&ask(EncoderRequest::Stall), b"\0\0\0\x07\0\0\0\x03\x03\x07\x05");
+    golden(
+        &ask(EncoderRequest::Clip(ClipSpan::Next { ms: 200 })),
+        b"\0\0\0\x09\0\0\0\x05\x03\x07\x06\x01\xc8",
+    );
 }
 
 #[test]
@@ -105,6 +111,65 @@ fn protocol_1_from_an_encoder_keeps_its_bytes() {
         },
         b"\0\0\0\x0c\0\0\0\x08\x04\x01\x00\x01\xc8\x1e\x40\x00",
     );
+    let result = Ok(EncoderAnswer::Clip {
+        duration_ms: 200,
+        age_ms: 3,
+        mp4: Bytes::from_static(b"film"),
+    });
+    golden(
+        &FromEncoder::Response {
+            id: RequestId(1),
+            result,
+        },
+        b"\0\0\0\x0f\0\0\0\x0b\x04\x01\x00\x03\xc8\x03\x04film",
+    );
+}
+
+#[test]
+fn protocol_1_with_the_bridge_keeps_its_bytes() {
+    let ask = |request| ToBridge::Request {
+        id: RequestId(7),
+        request,
+    };
+    golden(&ask(BridgeRequest::Pause), b"\0\0\0\x07\0\0\0\x03\x00\x07\x00");
+    golden(&ask(BridgeRequest::Resume), b"\0\0\0\x07\0\0\0\x03\x00\x07\x01");
+    golden(&ask(BridgeRequest::Reconnect), b"\0\0\0\x07\0\0\0\x03\x00\x07\x02");
+    golden(&ask(BridgeRequest::Jobs), b"\0\0\0\x07\0\0\0\x03\x00\x07\x03");
+    let share = BridgeRequest::Share {
+        stream: Some("door".parse::<StreamName>().unwrap()),
+        control: true,
+        expires_s: Some(90),
+    };
+    golden(&ask(share), b"\0\0\0\x10\0\0\0\x0c\x00\x07\x04\x01\x04door\x01\x01\x5a");
+    golden(&ask(BridgeRequest::Unshare), b"\0\0\0\x07\0\0\0\x03\x00\x07\x05");
+
+    let answer = |result| FromBridge::Response {
+        id: RequestId(7),
+        result,
+    };
+    golden(&answer(Ok(BridgeAnswer::Done)), b"\0\0\0\x08\0\0\0\x04\x00\x07\x00\x00");
+    let job = BridgeJob {
+        id: "j".into(),
+        state: "failed".into(),
+        error: Some("no".into()),
+    };
+    golden(
+        &answer(Ok(BridgeAnswer::Jobs {
+            paused: true,
+            jobs: vec![job],
+        })),
+        b"\0\0\0\x17\0\0\0\x13\x00\x07\x00\x01\x01\x01\x01j\x06failed\x01\x02no",
+    );
+    golden(
+        &answer(Ok(BridgeAnswer::Shared { url: "u".into() })),
+        b"\0\0\0\x0a\0\0\0\x06\x00\x07\x00\x02\x01u",
+    );
+    golden(
+        &answer(Ok(BridgeAnswer::Unshared { ended: 2 })),
+        b"\0\0\0\x09\0\0\0\x05\x00\x07\x00\x03\x02",
+    );
+    let refusal = Refusal::new(RefusalKind::Unavailable, "no");
+    golden(&answer(Err(refusal)), b"\0\0\0\x0b\0\0\0\x07\x00\x07\x01\x02\x02no");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Messages on `encoder-<stream>.sock`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Refusal, RequestId,
+    limits::REQUEST_TIMEOUT,
     media::{AccessUnit, CodecParameters},
 };
 
@@ -42,6 +45,40 @@ pub enum EncoderRequest {
     Snapshot(ImageFormat),
     /// Encode nothing any more, as if wedged. Refused but under `FRAMEBRIDGE_DEBUG_ENDPOINTS=1`. Answer: `Done`.
     Stall,
+    /// A piece of the stream as a film, from the keyframe at its beginning or before it; what there is of it, and no
+    /// more than `limits::MAX_CLIP`. Answer: `Clip`.
+    Clip(ClipSpan),
+}
+
+impl EncoderRequest {
+    /// How long its answer may take.
+    pub fn timeout(&self) -> Duration {
+        match self {
+            Self::Clip(ClipSpan::Next { ms }) => REQUEST_TIMEOUT + Duration::from_millis((*ms).into()),
+            Self::SetQuality(_)
+            | Self::GetQuality
+            | Self::Pause
+            | Self::Resume
+            | Self::Snapshot(_)
+            | Self::Stall
+            | Self::Clip(ClipSpan::Last { .. }) => REQUEST_TIMEOUT,
+        }
+    }
+}
+
+/// Which piece of a stream. At most `limits::MAX_CLIP_SPAN`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClipSpan {
+    /// The last so many milliseconds before its newest picture, as far as they were kept.
+    Last {
+        /// Milliseconds.
+        ms: u32,
+    },
+    /// So many milliseconds from now on, or from the first picture of a source that has to be opened first.
+    Next {
+        /// Milliseconds.
+        ms: u32,
+    },
 }
 
 /// Image formats for snapshots.
@@ -153,6 +190,15 @@ pub enum EncoderAnswer {
         age_ms: u64,
         /// The file's bytes.
         image: Bytes,
+    },
+    /// A film.
+    Clip {
+        /// How long it lasts, in milliseconds.
+        duration_ms: u64,
+        /// Age of its last picture in milliseconds.
+        age_ms: u64,
+        /// The file's bytes: MP4, H.264, no sound.
+        mp4: Bytes,
     },
 }
 

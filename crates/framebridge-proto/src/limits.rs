@@ -8,6 +8,12 @@ pub const MAX_CONTROL_MESSAGE: usize = 1 << 20;
 /// The largest message from an encoder, in bytes: an IDR of 4K at 50 Mb/s is below 2 MiB, a PNG of a 4K frame below 16.
 pub const MAX_MEDIA_MESSAGE: usize = 16 << 20;
 
+/// The pictures of one clip, in bytes: what fits a message from an encoder, with room for the film's index.
+pub const MAX_CLIP: usize = MAX_MEDIA_MESSAGE - (1 << 20);
+
+/// The longest clip: what [`MAX_CLIP`] holds at 2 Mb/s.
+pub const MAX_CLIP_SPAN: Duration = Duration::from_secs(60);
+
 /// How long either end of a new connection waits for the other's handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -18,8 +18,8 @@ pub use rpc::{
 };
 pub use to_box::{IceServer, Refusal, RefusalKind, ToBox, Welcome};
 pub use to_studio::{
-    BoxState, Capabilities, Farewell, Heartbeat, Hello, JobKind, JobResult, LogBatch, LogLine, Rejection, StreamReport,
-    ToStudio,
+    BoxState, Capabilities, ClipSpan, Farewell, Heartbeat, Hello, JobKind, JobResult, LogBatch, LogLine, Rejection,
+    StreamReport, ToStudio,
 };
 
 /// The version of every frame in this crate. Raised only by a change that the other side can't ignore.

@@ -191,6 +191,14 @@ pub enum JobKind {
     },
     /// The box's own view of itself, as JSON.
     Diagnose,
+    /// A piece of a stream as MP4, from the keyframe at its beginning or before it.
+    Clip {
+        /// The stream.
+        stream: StreamName,
+        /// Which piece.
+        #[serde(flatten)]
+        span: ClipSpan,
+    },
     /// Of a kind that this side does not know.
     #[serde(other)]
     Unknown,
@@ -198,7 +206,18 @@ pub enum JobKind {
 
 impl JobKind {
     /// The kinds this build knows, as [`Capabilities::jobs`] lists them.
-    pub const NAMES: [&str; 2] = ["snapshot", "diagnose"];
+    pub const NAMES: [&str; 3] = ["snapshot", "diagnose", "clip"];
+}
+
+/// Which piece of a stream, in milliseconds. On the wire one field, `last_ms` or `next_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClipSpan {
+    /// The last ones, as far as the box has kept them.
+    #[serde(rename = "last_ms")]
+    Last(u32),
+    /// Those that come.
+    #[serde(rename = "next_ms")]
+    Next(u32),
 }
 
 /// Why a job is not going to be done.

@@ -1,8 +1,8 @@
 //! Frames as they are on the wire, and what is not one.
 
 use framebridge_studio_proto::{
-    Access, BoxId, BoxState, Bytes64, DecodeError, Frame as _, Heartbeat, JobId, JobKind, Refusal, RefusalKind, RpcId,
-    RpcRequest, RpcResponse, StreamReport, ToBox, ToStudio, limits,
+    Access, BoxId, BoxState, Bytes64, ClipSpan, DecodeError, Frame as _, Heartbeat, JobId, JobKind, Refusal,
+    RefusalKind, RpcId, RpcRequest, RpcResponse, StreamReport, ToBox, ToStudio, limits,
 };
 use proptest::prelude::*;
 
@@ -19,6 +19,17 @@ fn frames_of_version_one_read_and_write_the_same_for_ever() {
                     png: true,
                 },
                 deadline_ms: 20_000,
+            },
+        ),
+        (
+            r#"{"type":"offer","job":"00000000000000000000000000000007","kind":"clip","stream":"door","last_ms":5000,"deadline_ms":1}"#,
+            ToBox::Offer {
+                job,
+                kind: JobKind::Clip {
+                    stream: "door".parse().unwrap(),
+                    span: ClipSpan::Last(5000),
+                },
+                deadline_ms: 1,
             },
         ),
         (r#"{"type":"rpc_cancel","id":3}"#, ToBox::RpcCancel { id: RpcId(3) }),

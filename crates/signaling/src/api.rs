@@ -4,21 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    body::Body,
-    extract::{Path, State},
+    body::{Body, Bytes},
+    extract::{Path, Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use framebridge_ipc::RequestError;
 use framebridge_proto::{
     RefusalKind,
-    encoder::{EncoderAnswer, EncoderRequest, ImageFormat, QualityChange},
+    encoder::{ClipSpan, EncoderAnswer, EncoderRequest, ImageFormat, QualityChange},
     media::CodecParameters,
     status::Status,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     body,
@@ -250,11 +250,62 @@ pub(crate) async fn snapshot(
     let EncoderAnswer::Snapshot { image, .. } = stream.request(request).await.map_err(request_problem)? else {
         return Err(odd_answer());
     };
+    Ok(file("image/jpeg", image))
+}
+
+/// Which piece of a stream, in whole seconds; one of the two.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Piece {
+    /// The last ones, as far as they were kept.
+    #[param(minimum = 1, maximum = 60)]
+    last: Option<u32>,
+    /// Those that come.
+    #[param(minimum = 1, maximum = 60)]
+    next: Option<u32>,
+}
+
+/// A piece of the stream as MP4, from the keyframe at its beginning or before it. An idle stream is started for what comes.
+///
+/// It is what there is, and at most 15 MiB: how long it lasts its own header says.
+#[utoipa::path(
+    get, path = "/api/v1/streams/{stream}/clip.mp4", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name"), Piece),
+    responses(
+        (status = 200, description = "The film: H.264, no sound.", content_type = "video/mp4"),
+        (status = 400, description = "Neither or both are given, or it is out of range.", body = Details, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "There are no pictures to be had now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn clip(
+    State(shared): State<Arc<Shared>>,
+    Path(stream): Path<String>,
+    Query(piece): Query<Piece>,
+) -> Result<Response, Problem> {
+    let stream = shared.stream(&stream)?;
+    let ms = |seconds: u32| seconds.saturating_mul(1000);
+    let span = match (piece.last, piece.next) {
+        (Some(last), None) => ClipSpan::Last { ms: ms(last) },
+        (None, Some(next)) => ClipSpan::Next { ms: ms(next) },
+        (None, None) | (Some(_), Some(_)) => {
+            let detail = "One of `last` and `next` has to say how many seconds.";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_clip", detail));
+        }
+    };
+    let request = EncoderRequest::Clip(span);
+    let EncoderAnswer::Clip { mp4, .. } = stream.request(request).await.map_err(request_problem)? else {
+        return Err(odd_answer());
+    };
+    Ok(file("video/mp4", mp4))
+}
+
+fn file(media_type: &'static str, bytes: Bytes) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg")),
+        (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    Ok((headers, image).into_response())
+    (headers, bytes).into_response()
 }
 
 async fn view(shared: &Shared, stream: &Stream) -> StreamView {

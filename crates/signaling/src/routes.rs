@@ -40,7 +40,7 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 12] {
+fn own_routes() -> [Route; 13] {
     [
         ("/", get(page::index)),
         ("/s/{stream}", get(page::watch)),
@@ -52,6 +52,7 @@ fn own_routes() -> [Route; 12] {
         ("/api/v1/streams/{stream}/quality", put(api::put_quality)),
         ("/api/v1/streams/{stream}/keyframe", post(api::post_keyframe)),
         ("/api/v1/streams/{stream}/snapshot.jpg", get(api::snapshot)),
+        ("/api/v1/streams/{stream}/clip.mp4", get(api::clip)),
         ("/api/v1/openapi.json", get(openapi)),
         ("/metrics", get(metrics::metrics)),
     ]
@@ -93,6 +94,7 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     paths(
         page::index, page::watch, page::part,
         api::health, api::status, api::streams, api::stream, api::put_quality, api::post_keyframe, api::snapshot,
+        api::clip,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,
         whep::get_session, whep::patch, whep::delete, whep::options_session,

@@ -12,7 +12,6 @@ use framebridge_ipc::RequestError;
 use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, SourceState},
-    limits::REQUEST_TIMEOUT,
     media::CodecParameters,
 };
 use tokio::{
@@ -200,10 +199,11 @@ impl Stream {
     /// Asks the encoder and waits for its answer.
     pub(crate) async fn request(&self, request: EncoderRequest) -> Result<EncoderAnswer, RequestError> {
         let (reply, answer) = oneshot::channel();
+        let limit = request.timeout();
         if self.upstream.borrow().source.is_none() || self.asks.try_send(Ask::Request { request, reply }).is_err() {
             return Err(self.no_encoder().into());
         }
-        match timeout(REQUEST_TIMEOUT, answer).await {
+        match timeout(limit, answer).await {
             Ok(Ok(answer)) => Ok(answer?),
             Ok(Err(_link_ended)) => Err(RequestError::Closed),
             Err(_elapsed) => Err(RequestError::Timeout),

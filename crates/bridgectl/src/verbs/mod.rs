@@ -1,6 +1,7 @@
 //! One verb, one file.
 
 mod bridge;
+mod clip;
 mod config;
 mod doctor;
 mod events;
@@ -25,6 +26,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Exit> {
         Verb::Resume { process } => resume::run(process).await,
         Verb::Quality(quality) => quality::run(&quality).await,
         Verb::Snapshot(snapshot) => snapshot::run(&snapshot).await,
+        Verb::Clip(clip) => clip::run(&clip).await,
         Verb::Share(share) => share::run(share).await,
         Verb::Unshare => share::end().await,
         Verb::Jobs => jobs::run().await,

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    encoder::{Encoder, JPEG, Script},
+    encoder::{Encoder, JPEG, MP4, Script},
     site::Site,
 };
 
@@ -270,6 +270,25 @@ async fn document_and_routes_agree() {
             "{name} is referred to and not there"
         );
     }
+}
+
+#[tokio::test]
+async fn clip_is_asked_for_by_its_last_or_its_next_seconds() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.shows("/api/v1/streams/test", |stream| stream["state"] == "idle")
+        .await;
+    let clip = "/api/v1/streams/test/clip.mp4";
+    let film = site.get(&format!("{clip}?last=5")).await;
+    assert_eq!((film.status, &film.body[..]), (StatusCode::OK, MP4));
+    assert_eq!(film.header("content-type"), "video/mp4");
+    for query in ["", "?last=5&next=5"] {
+        site.get(&format!("{clip}{query}")).await.problem(400, "invalid_clip");
+    }
+    site.get(&format!("{clip}?last=-1")).await.problem(400, "bad_request");
+    site.get("/api/v1/streams/none/clip.mp4?last=5")
+        .await
+        .problem(404, "unknown_stream");
 }
 
 /// What the supervisor says of `door`.

@@ -7,7 +7,7 @@ use framebridge_daemon::Tasks;
 use framebridge_ipc::{Identity, Link, Listener, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role, StreamName,
-    encoder::{EncoderAnswer, EncoderRequest, FromEncoder, ImageFormat, Quality, SourceState, ToEncoder},
+    encoder::{ClipSpan, EncoderAnswer, EncoderRequest, FromEncoder, ImageFormat, Quality, SourceState, ToEncoder},
     media::{AccessUnit, Codec, CodecParameters},
 };
 use tokio::{
@@ -17,6 +17,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// What its snapshots are made of.
+pub(crate) const MP4: &[u8] = b"\0\0\0\x08ftyp";
+
 pub(crate) const JPEG: &[u8] = b"\xff\xd8 not much of a picture \xff\xd9";
 
 /// What happens when somebody subscribes.
@@ -189,7 +191,13 @@ fn answer(request: EncoderRequest, quality: &mut Quality) -> Result<EncoderAnswe
             })
         }
         EncoderRequest::Stall => Ok(EncoderAnswer::Done { changed: true }),
-        EncoderRequest::Snapshot(ImageFormat::Png)
+        EncoderRequest::Clip(ClipSpan::Last { ms: 5000 }) => Ok(EncoderAnswer::Clip {
+            duration_ms: 5000,
+            age_ms: 10,
+            mp4: Bytes::from_static(MP4),
+        }),
+        EncoderRequest::Clip(_)
+        | EncoderRequest::Snapshot(ImageFormat::Png)
         | EncoderRequest::GetQuality
         | EncoderRequest::Pause
         | EncoderRequest::Resume => Err(Refusal::new(RefusalKind::Failed, "not in the script")),
