@@ -23,6 +23,10 @@ const GROUP: usize = 10;
 /// A peer that stayed would keep tens of KiB: a thousand of them, tens of MiB.
 const SLACK_KIB: u64 = 8 << 10;
 
+/// Connections come and go all the time: the supervisor's probe, this test's own. A task that stayed with each viewer would
+/// make a thousand.
+const SLACK_TASKS: u64 = 10;
+
 /// Viewers with a full ICE and DTLS handshake each come and go, half with a DELETE, half without a word on HTTP: their
 /// DTLS goodbye has to do.
 fn come_and_go(url: &str, viewers: usize) {
@@ -57,15 +61,30 @@ fn thousand_viewers_that_left_leave_nothing_behind() {
     let url = system.url("/whep/test");
     come_and_go(&url, WARM_UP);
     let before = settled(&system, signaling);
+    let tasks_before = tasks(&system);
     come_and_go(&url, VIEWERS);
     let after = settled(&system, signaling);
+    let tasks_after = tasks(&system);
     assert_eq!(after.threads, before.threads);
     assert!(after.descriptors <= before.descriptors, "{before:?} became {after:?}");
     assert!(
         after.rss_kib <= before.rss_kib + SLACK_KIB,
         "{before:?} became {after:?}"
     );
+    assert!(
+        tasks_after <= tasks_before + SLACK_TASKS,
+        "{tasks_before} tasks became {tasks_after}"
+    );
     assert_eq!(system.pid("signaling").unwrap(), signaling, "signaling was restarted");
+}
+
+/// Tasks alive in signaling.
+fn tasks(system: &System) -> u64 {
+    let metrics = system.get("/metrics").unwrap().text();
+    let mut counts = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("framebridge_signaling_tasks "));
+    counts.next().unwrap().parse().unwrap()
 }
 
 /// The footprint once the last viewer is gone and the last connection closed: the same count of descriptors twice.

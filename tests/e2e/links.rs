@@ -2,18 +2,21 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{ErrorKind, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use framebridge_proto::{PROTOCOL_VERSION, Role};
-use framebridge_tests::{subscriber::Subscriber, system::System};
+use framebridge_tests::{subscriber::Subscriber, system::System, wait::PATIENCE};
 use tokio::time::Instant;
 
 /// Eight seconds of pictures: a subscriber's queue and its socket's buffer fill up many times over.
 const FRAMES: u32 = 240;
+
+/// A hello that is refused closes its connection at once: one that is open after so long was taken.
+const STAY: Duration = Duration::from_millis(300);
 
 /// A stuck subscriber that slows another shows as half the rate, or none; a busy machine as somewhat less.
 const LEAST_OF_RATE: f64 = 0.75;
@@ -49,6 +52,20 @@ async fn rate_without_a_gap(subscriber: &mut Subscriber) -> f64 {
 async fn hostile_bytes_close_one_connection_and_nothing_else() {
     let system = System::start(&[("test", "test:")]).unwrap();
     let pids = ["supervisor", "encoder-test", "signaling", "bridge"].map(|name| system.pid(name).unwrap());
+    for socket in sockets(&system.runtime_dir()) {
+        let (good, mut spoilt) = (hello(), hello());
+        spoilt[0] ^= 1;
+        assert!(
+            stays_open(&socket, &good, STAY),
+            "{} refused our hello",
+            socket.display()
+        );
+        assert!(
+            !stays_open(&socket, &spoilt, PATIENCE),
+            "{} takes any hello",
+            socket.display()
+        );
+    }
     let mut reading = Subscriber::of(&system, "test").await.unwrap();
     let mut last = reading.next().await.unwrap().sequence;
     let mut random = Random(0x5eed);
@@ -77,6 +94,20 @@ fn sockets(dir: &Path) -> Vec<PathBuf> {
         .collect();
     sockets.sort();
     sockets
+}
+
+/// Whether a connection that begins with `hello` is open still after a time.
+fn stays_open(socket: &Path, hello: &[u8], time: Duration) -> bool {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(time)).unwrap();
+    stream.write_all(hello).unwrap();
+    let mut theirs = vec![0; hello.len()];
+    stream.read_exact(&mut theirs).unwrap();
+    match stream.read(&mut [0]) {
+        Ok(0) => false,
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
 }
 
 /// One connection that says something it should not, and goes.

@@ -18,6 +18,7 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
+use tokio::runtime::Handle;
 
 use crate::{problem::Problem, shared::Shared, stream::Stream};
 
@@ -108,6 +109,9 @@ const DOWNSTREAM: [Downstream; 8] = [
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let tasks = ConstGauge::new(i64::try_from(Handle::current().metrics().num_alive_tasks()).unwrap_or(i64::MAX));
+        let help = "Tasks alive in signaling: some per connection and per stream";
+        tasks.encode(encoder.encode_descriptor("signaling_tasks", help, None, tasks.metric_type())?)?;
         let streams = self.shared.streams.values();
         let viewers = streams
             .clone()

@@ -149,6 +149,7 @@ async fn metrics_count_per_stream_and_per_process() {
             .unwrap_or_else(|| panic!("no {sample} in {text}"));
         line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
     };
+    assert!(value("framebridge_signaling_tasks ") > 0);
     for counter in [
         "frames_encoded",
         "frames_received",
