@@ -7,6 +7,7 @@ use axum::http::HeaderValue;
 use framebridge_config::{Settings, Webrtc};
 use framebridge_core::{BudgetPlan, Share};
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, notify};
+use framebridge_http::Patience;
 use framebridge_ipc::{Identity, RuntimeDir};
 use framebridge_proto::{
     Role,
@@ -26,7 +27,7 @@ use crate::{
     encoder_link::EncoderLink,
     handover::{self, Inherited},
     meter::Meter,
-    routes, server,
+    routes,
     shared::Shared,
     stream::{Stream, Streams},
     supervisor::Supervisor,
@@ -125,10 +126,10 @@ impl App {
             http_stop: http_stop.clone(),
         });
         let router = routes::router(Arc::clone(&shared), debug);
-        tasks.spawn_graceful(server::serve(
+        tasks.spawn_graceful(framebridge_http::serve(
             listener,
             router,
-            server::Patience::default(),
+            Patience::default(),
             http_stop.clone(),
         ));
         spawn_heartbeats(&tasks, dir, identity, Arc::clone(&shared));

@@ -19,7 +19,6 @@ mod own_status;
 mod page;
 mod problem;
 mod routes;
-mod server;
 mod shared;
 mod stream;
 mod supervisor;

@@ -1,11 +1,11 @@
 //! The process: open the records, serve until told to stop.
 
-use std::{fs, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use axum::serve::ListenerExt as _;
 use framebridge_config::Log;
 use framebridge_daemon::{Exit, Tasks};
+use framebridge_http::Patience;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,13 @@ use crate::{
 /// From the signal to the end: what is under way has so long, and boxes come back by themselves.
 const STOP_LIMIT: Duration = Duration::from_secs(4);
 
+/// As a box's server has it, but for the longest file over a slow line.
+const PATIENCE: Patience = Patience {
+    head: Duration::from_secs(10),
+    lifetime: Duration::from_secs(3600),
+    last_request: Duration::from_secs(2),
+};
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Serves as the arguments say.
@@ -37,7 +44,7 @@ pub(crate) fn run(serve: Serve) -> ExitCode {
 
 struct App {
     listener: TcpListener,
-    hub: std::sync::Arc<Hub>,
+    hub: Arc<Hub>,
 }
 
 impl App {
@@ -80,26 +87,10 @@ impl App {
 
     async fn run(self, tasks: Tasks) -> anyhow::Result<()> {
         let Self { listener, hub } = self;
-        tasks.spawn(std::sync::Arc::clone(&hub).keep_time());
-        tasks.spawn(nodes::run(std::sync::Arc::clone(&hub)));
-        let service = routes::router(std::sync::Arc::clone(&hub)).into_make_service_with_connect_info::<SocketAddr>();
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY");
-            }
-        });
-        let stop = hub.stop.clone();
-        let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-        let serving = async { serving.await.context("serving HTTP") };
-        let ending = async {
-            stop.cancelled().await;
-            // Answers under way get a moment; connections that idle would never end by themselves.
-            tokio::time::sleep(STOP_LIMIT / 2).await;
-        };
-        tokio::select! {
-            served = serving => served?,
-            () = ending => {}
-        }
+        tasks.spawn(Arc::clone(&hub).keep_time());
+        tasks.spawn(nodes::run(Arc::clone(&hub)));
+        let router = routes::router(Arc::clone(&hub));
+        framebridge_http::serve(listener, router, PATIENCE, hub.stop.clone()).await;
         hub.links.close();
         let parted = timeout(STOP_LIMIT, hub.links.wait()).await.is_ok();
         ensure!(parted && tasks.end(STOP_LIMIT).await, "a task did not end in time");

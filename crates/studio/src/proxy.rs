@@ -1,6 +1,6 @@
 //! A box's public address: what is asked there travels to the box's own server, and the answer back.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -13,6 +13,7 @@ use framebridge_studio_proto::{
     limits::{MAX_CHUNK, MAX_REQUEST_BODY},
 };
 use futures_util::stream;
+use tokio::time::timeout;
 
 use crate::{
     call::{Answer, Question},
@@ -27,6 +28,9 @@ const MOST_PATH: usize = 2048;
 
 /// The longest header value that is carried.
 const MOST_VALUE: usize = 4096;
+
+/// How long a request's body may take: it is some kilobytes.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `/s/<id>`: relative links need the slash.
 pub(crate) async fn root(Path(id): Path<String>) -> Response {
@@ -85,11 +89,7 @@ async fn answer(hub: &Hub, connection: SocketAddr, parts: &request::Parts, body:
         let (excuse, wait) = view.excuse();
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "box_away", excuse).retry_after(wait));
     };
-    let too_large = |_| {
-        let detail = format!("A body may have {MAX_REQUEST_BODY} bytes.");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
-    };
-    let body = to_bytes(body, MAX_REQUEST_BODY).await.map_err(too_large)?;
+    let body = whole(body).await?;
     let question = Question {
         method: parts.method.to_string(),
         path,
@@ -100,6 +100,19 @@ async fn answer(hub: &Hub, connection: SocketAddr, parts: &request::Parts, body:
     let answer = question.ask(&link).await?;
     let ice = if joins { hub.ice_servers(id) } else { Vec::new() };
     Ok(response(answer, id, ice.iter().flat_map(turn::links)))
+}
+
+/// A request's body.
+async fn whole(body: Body) -> Result<Bytes, Problem> {
+    let read = timeout(BODY_TIMEOUT, to_bytes(body, MAX_REQUEST_BODY)).await;
+    let read = read.map_err(|_late| {
+        let detail = "The request's body did not arrive in time.";
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)
+    })?;
+    read.map_err(|_| {
+        let detail = format!("A body may have {MAX_REQUEST_BODY} bytes.");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    })
 }
 
 /// The address's id, and what is asked below it, as it was written.

@@ -71,6 +71,11 @@ const OWNED: &[Owned] = &[
     },
     Owned {
         crates: &["axum*", "tower-http", "utoipa*"],
+        by: &["signaling", "studio", "framebridge-http"],
+        why: "only signaling and studio serve HTTP",
+    },
+    Owned {
+        crates: &["framebridge-http"],
         by: &["signaling", "studio"],
         why: "only signaling and studio serve HTTP",
     },

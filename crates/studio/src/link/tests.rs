@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use framebridge_http::Patience;
 use framebridge_studio_proto::{
     BoxId, BoxState, Bytes64, Capabilities, Heartbeat, JobId, PublicId, RpcResponse, StreamReport,
 };
@@ -52,9 +53,14 @@ impl Studio {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let hub = hub(dir.path());
-        let service = routes::router(Arc::clone(&hub)).into_make_service_with_connect_info::<SocketAddr>();
+        let router = routes::router(Arc::clone(&hub));
         let mut served = tokio::task::JoinSet::new();
-        served.spawn(async move { axum::serve(listener, service).await.unwrap() });
+        served.spawn(framebridge_http::serve(
+            listener,
+            router,
+            Patience::default(),
+            hub.stop.clone(),
+        ));
         Self {
             address,
             hub,

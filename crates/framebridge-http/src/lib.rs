@@ -1,11 +1,16 @@
-//! The HTTP server: accepts connections within bounds, drives each on a task of its own, ends them all.
+//! The HTTP server of `signaling` and `studio`: accepts connections within bounds, drives each on a task of its own, ends
+//! them all.
 //!
-//! axum's own server knows no header timeout and no limit, so hyper is driven here.
+//! axum's own server knows no header timeout and no limit, so hyper is driven here. What is served is the caller's.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, extract::ConnectInfo};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -32,13 +37,13 @@ const MAX_HEADERS: usize = 64;
 
 /// How long a connection may take its time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub struct Patience {
     /// For a request's head to arrive, and between two requests.
-    pub(crate) head: Duration,
+    pub head: Duration,
     /// In all; then it is closed between two requests ...
-    pub(crate) lifetime: Duration,
+    pub lifetime: Duration,
     /// ... or cut after this much more, whatever it is at. The end of the server grants as much.
-    pub(crate) last_request: Duration,
+    pub last_request: Duration,
 }
 
 impl Default for Patience {
@@ -55,8 +60,9 @@ impl Default for Patience {
 /// Pause after the system refused to accept, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` on `listener` until `stop`; returns once every connection has ended.
-pub(crate) async fn serve(listener: TcpListener, router: Router, patience: Patience, stop: CancellationToken) {
+/// Serves `router` on `listener` until `stop`; returns once every connection has ended. Requests know their peer by
+/// [`ConnectInfo`]; what a connection was upgraded to is its taker's and not ended here.
+pub async fn serve(listener: TcpListener, router: Router, patience: Patience, stop: CancellationToken) {
     let places = Places::new();
     let mut connections = JoinSet::new();
     loop {
@@ -66,7 +72,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, patience: Patie
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => match places.take(peer) {
                     Some(place) => {
-                        connections.spawn(connection(stream, router.clone(), patience, stop.clone(), place));
+                        connections.spawn(connection(stream, peer, router.clone(), patience, stop.clone(), place));
                     }
                     None => tracing::debug!("closed a connection over the limit"),
                 },
@@ -84,6 +90,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, patience: Patie
 
 async fn connection(
     stream: TcpStream,
+    peer: SocketAddr,
     router: Router,
     patience: Patience,
     stop: CancellationToken,
@@ -92,12 +99,18 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.head)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => Some(outcome),
