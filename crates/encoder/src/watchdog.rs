@@ -128,12 +128,10 @@ fn watch(stages: &Stages, limits: impl Fn() -> StageWatch) {
         for (observed, cell) in [(&mut capture, &stages.capture), (&mut encode, &stages.encode)] {
             let (stage, lasted) = observed.look(cell, passed);
             if let Some(stuck) = limits.judge(stage, lasted) {
-                tracing::error!(
-                    code = Exit::Temporary.code(),
-                    "stalled: {stuck}; ending, to be started anew"
-                );
-                last_words::leave(&RuntimeDir::resolve(), &format!("stalled: {stuck}"));
-                terminate(i32::from(Exit::Temporary.code()));
+                let code = Exit::Temporary.code();
+                tracing::error!(code, "stalled: {stuck}; ending, to be started anew");
+                last_words::leave(&RuntimeDir::resolve(), code, &format!("stalled: {stuck}"));
+                terminate(i32::from(code));
             }
         }
     }

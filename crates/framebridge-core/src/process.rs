@@ -224,7 +224,9 @@ impl Process {
     fn on_restart(&mut self) {
         match self.phase {
             Phase::Stopped | Phase::Waiting { .. } => self.start(Cause::Asked),
-            Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } => self.end(true, self.config.stop_timeout),
+            Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } => {
+                self.end(true, self.config.restart_timeout);
+            }
         }
     }
 
@@ -385,31 +387,30 @@ impl Process {
 
     /// Ends what lives because it is wanted. Repeated, only `again` changes, and `patience` may shorten.
     fn end(&mut self, again: bool, patience: Duration) {
-        let kill_at = match &mut self.phase {
+        let until = self.now + patience;
+        let told_to_end = match &mut self.phase {
             Phase::Ending {
                 why: Ending::Wanted { again: before },
                 kill_at,
             } => {
                 *before = again;
-                *kill_at = (*kill_at).min(self.now + patience);
+                *kill_at = (*kill_at).min(until);
                 return;
             }
-            // It has been told to end already, and has no more time than it had.
-            Phase::Ending { kill_at, .. } => (*kill_at).min(self.now + patience),
-            Phase::Stopped | Phase::Starting { .. } | Phase::Running | Phase::Waiting { .. } => {
-                if let Some(pid) = self.pid() {
-                    self.outputs.push_back(Output::Terminate { pid });
-                }
-                self.now + patience
-            }
+            // It has no more time than it had.
+            Phase::Ending { kill_at, .. } => Some((*kill_at).min(until)),
+            Phase::Stopped | Phase::Starting { .. } | Phase::Running | Phase::Waiting { .. } => None,
         };
         self.enter(
             Phase::Ending {
                 why: Ending::Wanted { again },
-                kill_at,
+                kill_at: told_to_end.unwrap_or(until),
             },
             Cause::Asked,
         );
+        if told_to_end.is_none() {
+            self.tell_to_end(patience);
+        }
     }
 
     /// Tries it with one thing more.
@@ -419,7 +420,7 @@ impl Process {
         self.end(true, self.config.stop_timeout);
     }
 
-    /// Ends what lives because it fails. With no time to end by itself it is not even asked.
+    /// Ends what lives because it fails.
     fn stall(&mut self, cause: Cause, patience: Duration) {
         self.enter(
             Phase::Ending {
@@ -428,6 +429,11 @@ impl Process {
             },
             cause,
         );
+        self.tell_to_end(patience);
+    }
+
+    /// With no time to end by itself it is not even asked.
+    fn tell_to_end(&mut self, patience: Duration) {
         if patience.is_zero() {
             self.kill();
         } else if let Some(pid) = self.pid() {

@@ -1,5 +1,6 @@
 //! Why a process ends, in its own words, for the supervisor to repeat: an exit code alone says little, and logs go to
-//! people. One small file per death in the runtime directory, gone once it is read.
+//! people. One small file per death in the runtime directory, gone once it is read. The exit code is in it too, since
+//! the system tells that to a process's parent only, and the supervisor is not always that.
 
 use std::{fs, process};
 
@@ -8,23 +9,42 @@ use framebridge_ipc::RuntimeDir;
 /// More than a sentence is not repeated.
 const MAX_LEN: usize = 500;
 
+/// A code of up to three digits and a space come before it.
+const MAX_FILE: usize = MAX_LEN + 4;
+
 const PREFIX: &str = "last-words-";
 
-/// Leaves `words` for whoever finds that this process has ended. Does its best: they are in the log too.
-pub fn leave(dir: &RuntimeDir, words: &str) {
+/// What a process said before it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastWords {
+    /// The exit code that it was about to end with.
+    pub code: u8,
+    /// Why, in one line.
+    pub words: String,
+}
+
+/// Leaves `words` for whoever finds that this process has ended, as it is about to do with `code`. Does its best: they are
+/// in the log too.
+pub fn leave(dir: &RuntimeDir, code: u8, words: &str) {
     let cut = words.floor_char_boundary(MAX_LEN);
     let path = dir.path().join(format!("{PREFIX}{}", process::id()));
-    if let Err(error) = fs::write(&path, words[..cut].lines().collect::<Vec<_>>().join("; ")) {
+    let line = words[..cut].lines().collect::<Vec<_>>().join("; ");
+    if let Err(error) = fs::write(&path, format!("{code} {line}")) {
         tracing::debug!(%error, "no last words were left");
     }
 }
 
 /// What the process that was `pid` left, if anything. There is nothing the second time.
-pub fn take(dir: &RuntimeDir, pid: u32) -> Option<String> {
+pub fn take(dir: &RuntimeDir, pid: u32) -> Option<LastWords> {
     let path = dir.path().join(format!("{PREFIX}{pid}"));
-    let words = fs::read(&path).ok()?;
+    let left = fs::read(&path).ok()?;
     fs::remove_file(&path).ok()?;
-    Some(String::from_utf8_lossy(&words[..words.len().min(MAX_LEN)]).into_owned()).filter(|words| !words.is_empty())
+    let left = String::from_utf8_lossy(&left[..left.len().min(MAX_FILE)]).into_owned();
+    let (code, words) = left.split_once(' ')?;
+    Some(LastWords {
+        code: code.parse().ok()?,
+        words: words.to_owned(),
+    })
 }
 
 /// Removes what nobody came to read.
@@ -46,19 +66,21 @@ mod tests {
     fn words_are_one_line_of_bounded_length_and_are_read_once() {
         let scratch = tempfile::tempdir().expect("a directory");
         let dir = RuntimeDir::at(scratch.path());
-        assert_eq!(take(&dir, process::id()), None);
+        let words = || take(&dir, process::id()).map(|last| (last.code, last.words));
+        assert_eq!(words(), None);
         leave(
             &dir,
+            78,
             "framebridge.toml:3: http.listen\nframebridge.toml:4: http.origins",
         );
         let expected = "framebridge.toml:3: http.listen; framebridge.toml:4: http.origins";
-        assert_eq!(take(&dir, process::id()).as_deref(), Some(expected));
-        assert_eq!(take(&dir, process::id()), None);
+        assert_eq!(words(), Some((78, expected.to_owned())));
+        assert_eq!(words(), None);
 
-        leave(&dir, &"ä".repeat(1_000));
-        assert_eq!(take(&dir, process::id()).map(|words| words.chars().count()), Some(250));
-        leave(&dir, "unread");
+        leave(&dir, 1, &"ä".repeat(1_000));
+        assert_eq!(words(), Some((1, "ä".repeat(250))));
+        leave(&dir, 1, "unread");
         clear(&dir);
-        assert_eq!(take(&dir, process::id()), None);
+        assert_eq!(words(), None);
     }
 }

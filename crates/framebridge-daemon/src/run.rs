@@ -51,6 +51,9 @@ where
         let dir = RuntimeDir::resolve();
         dir.create().context(Exit::Unavailable)?;
         host(async |stop, tasks| {
+            // It is no end of ours: the kernel sends it to what stands still (SIGSTOP) when its supervisor is killed, whose
+            // process group is an orphan then.
+            let _hangups = signal(SignalKind::hangup()).context("catching SIGHUP")?;
             body(Context {
                 settings,
                 args,
@@ -80,7 +83,7 @@ fn conclude(process: &str, outcome: anyhow::Result<()>) -> ExitCode {
     };
     let exit = Exit::of(&error);
     tracing::error!(code = exit.code(), "{error:#}");
-    last_words::leave(&RuntimeDir::resolve(), &format!("{error:#}"));
+    last_words::leave(&RuntimeDir::resolve(), exit.code(), &format!("{error:#}"));
     if !tracing::enabled!(tracing::Level::ERROR) {
         // Logging has not started, or is filtered: the reason must be seen all the same.
         _ = writeln!(std::io::stderr(), "[{process}] {error:#}");
@@ -136,11 +139,12 @@ fn raise_descriptor_limit() {
 fn exit_on_panic() {
     panic::set_hook(Box::new(|panic| {
         tracing::error!("panicked: {panic}");
-        last_words::leave(&RuntimeDir::resolve(), &format!("panicked: {panic}"));
+        let code = Exit::Software.code();
+        last_words::leave(&RuntimeDir::resolve(), code, &format!("panicked: {panic}"));
         #[expect(
             clippy::exit,
             reason = "a process that has panicked somewhere must not live on half: it is restarted"
         )]
-        std::process::exit(Exit::Software.code().into());
+        std::process::exit(code.into());
     }));
 }

@@ -18,6 +18,7 @@ use framebridge_proto::{
 };
 use rustix::process::Signal;
 use tokio::{
+    signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::sleep_until,
@@ -31,7 +32,7 @@ use crate::{
     lock::Lock,
     peers::{self, Answer},
     probe::{self, Target},
-    slot::{Slot, slots},
+    slot::{Meeting, Slot, slots},
     status,
     systemd::Systemd,
 };
@@ -161,6 +162,7 @@ impl App {
         let stop = self.tasks.stop().clone();
         let patience = self.stop_timeout.min(STOP_PATIENCE);
         let (mut stopping, mut pulse) = (false, notify::Pulse::new());
+        let mut hangups = signal(SignalKind::hangup()).context("catching SIGHUP")?;
         while !(stopping && self.slots.iter().all(|slot| slot.state() == State::Stopped)) {
             let timeout = self.next_timeout();
             // Every arm is cancel-safe.
@@ -177,6 +179,8 @@ impl App {
                 () = sleep_until(timeout.into()) => {
                     self.each_slot(|slot, now| slot.process.handle(Input::Timeout, now));
                 }
+                // The terminal that it was started in is closed.
+                Some(()) = hangups.recv() => stop.cancel(),
                 () = pulse.beat() => {}
             }
         }
@@ -213,14 +217,22 @@ impl App {
 
     /// Adopts what an earlier supervisor left alive, ends what nobody wants any more, starts the rest.
     fn take_over(&mut self, now: Instant) {
-        for Entry { name, mark, rung } in self.ledger.living() {
+        for Entry {
+            name,
+            mark,
+            rung,
+            known,
+        } in self.ledger.living()
+        {
             let Some(child) = Child::adopt(mark) else { continue };
             let index = self.slots.iter().position(|slot| slot.name == name).unwrap_or_else(|| {
                 self.slots.push(Slot::leftover(name, now));
                 self.slots.len() - 1
             });
             self.adopt(index, child, rung, now);
+            self.slots[index].known = known;
         }
+        self.write_down();
         last_words::clear(&self.dir);
         let patience = self.stop_timeout;
         self.each_slot(|slot, now| {
@@ -263,6 +275,15 @@ impl App {
                 None => return,
             },
         };
+        match self.slots[index].meet(peer) {
+            Meeting::First => self.write_down(),
+            Meeting::Again => {}
+            Meeting::Stranger => {
+                let why = "what reports from its process is another program".to_owned();
+                self.slots[index].process.handle(Input::Wedged { why }, now);
+                return self.settle(index, now);
+            }
+        }
         let reachable = self.slots[index].stream.is_none() || self.socket(index).exists();
         if let Some(note) = self.slots[index].report(progress, reachable, now) {
             self.tell(note);
@@ -348,19 +369,17 @@ impl App {
 
     fn on_end(&mut self, (index, pid, status): End) {
         let now = Instant::now();
+        let last = last_words::take(&self.dir, pid);
+        let status = match (status, &last) {
+            // No child of ours: only it can tell.
+            (ExitStatus::Unknown, Some(last)) => ExitStatus::Code(last.code.into()),
+            (status, _) => status,
+        };
+        let last_words = last.map(|last| last.words).filter(|words| !words.is_empty());
         let slot = &mut self.slots[index];
-        slot.child = None;
-        slot.report = None;
-        slot.process.handle(
-            Input::Exited {
-                pid,
-                exit: Exit {
-                    status,
-                    last_words: last_words::take(&self.dir, pid),
-                },
-            },
-            now,
-        );
+        slot.vacate();
+        let exit = Exit { status, last_words };
+        slot.process.handle(Input::Exited { pid, exit }, now);
         self.write_down();
         self.settle(index, now);
     }
@@ -500,6 +519,7 @@ impl App {
                 name: slot.name.clone(),
                 mark,
                 rung: slot.given_up().len(),
+                known: slot.known,
             })
         };
         self.ledger

@@ -2,9 +2,12 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
+use framebridge_ipc::Peer;
+use framebridge_proto::InstanceId;
 use serde::{Deserialize, Serialize};
 
 use crate::child::Mark;
@@ -18,12 +21,37 @@ pub(crate) struct Entry {
     pub(crate) mark: Mark,
     /// How much of what was configured it was started without.
     pub(crate) rung: usize,
+    /// Who it is, once it has said so.
+    pub(crate) known: Option<Known>,
+}
+
+/// Who a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) instance: InstanceId,
+    /// The file it runs, as device and inode: what has that name may be a newer one. `None`: we may not look.
+    binary: Option<(u64, u64)>,
+}
+
+impl Known {
+    pub(crate) fn of(peer: &Peer) -> Self {
+        Self {
+            instance: peer.instance,
+            binary: binary(peer.pid),
+        }
+    }
+}
+
+fn binary(pid: u32) -> Option<(u64, u64)> {
+    let file = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 impl Entry {
-    /// Whether the very process that was written down still lives.
+    /// Whether the very process that was written down still lives, and runs what it ran.
     fn is_alive(&self) -> bool {
-        Mark::of(self.mark.pid) == Some(self.mark)
+        let pid = self.mark.pid;
+        Mark::of(pid) == Some(self.mark) && self.known.is_none_or(|known| known.binary == binary(pid))
     }
 }
 
@@ -83,10 +111,15 @@ mod tests {
 
     fn myself() -> Entry {
         let mark = Mark::of(process::id()).expect("alive");
+        let known = Known {
+            instance: InstanceId([7; 16]),
+            binary: binary(mark.pid),
+        };
         Entry {
             name: "encoder-test".into(),
             mark,
             rung: 2,
+            known: Some(known),
         }
     }
 
@@ -103,7 +136,14 @@ mod tests {
             },
             ..alive.clone()
         };
-        ledger.write(&[alive.clone(), earlier]);
+        let another = Entry {
+            known: alive.known.map(|known| Known {
+                binary: Some((0, 0)),
+                ..known
+            }),
+            ..alive.clone()
+        };
+        ledger.write(&[alive.clone(), earlier, another]);
         assert_eq!(ledger.living(), [alive]);
         ledger.close();
         assert_eq!(ledger.living(), []);

@@ -7,12 +7,14 @@ use framebridge_core::{
     BackoffConfig, CrashLoopConfig, EscalationConfig, Heartbeats, Input, ProbeWatch, Process, ProcessConfig, Snapshot,
     State, StreamVerdict, StreamWatch, Transition,
 };
+use framebridge_ipc::Peer;
 use framebridge_proto::{Role, StreamName, encoder::SourceState, process_name, supervisor::Progress};
 
 use crate::{
     child::Child,
     journal::Note,
     ladder::{self, Overrides, Rung},
+    ledger::Known,
     probe::Target,
 };
 
@@ -29,6 +31,8 @@ pub(crate) struct Slot {
     pub(crate) stream: Option<Stream>,
     pub(crate) process: Process,
     pub(crate) child: Option<Child>,
+    /// Who lives here, by its own word.
+    pub(crate) known: Option<Known>,
     /// What it last said in this life.
     pub(crate) report: Option<Report>,
     /// For an encoder.
@@ -41,6 +45,17 @@ pub(crate) struct Slot {
     absent_since: Option<Instant>,
     /// Since when its stream has not been well, though its process runs.
     troubled_since: Option<Instant>,
+}
+
+/// Who reports from a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meeting {
+    /// One that has not reported before.
+    First,
+    /// The one that reported before.
+    Again,
+    /// Another one.
+    Stranger,
 }
 
 /// What a process last said.
@@ -66,9 +81,16 @@ pub(crate) fn slots(settings: &Settings, now: Instant, mut seed: impl FnMut() ->
             rungs: rungs.len(),
             ..policy.escalation
         };
+        // The next signaling goes on with the viewers of the one before (docs/decisions/0006).
+        let restart_timeout = if role == Role::Signaling {
+            Duration::ZERO
+        } else {
+            policy.stop_timeout
+        };
         let process = Process::new(
             ProcessConfig {
                 escalation,
+                restart_timeout,
                 ..policy.clone()
             },
             now,
@@ -126,6 +148,7 @@ impl Slot {
             stream: None,
             process,
             child: None,
+            known: None,
             report: None,
             watch: None,
             reachable: ProbeWatch::new(UNREACHABLE_REPORTS),
@@ -204,11 +227,28 @@ impl Slot {
 
     /// A new life begins: nothing that the one before said holds any more.
     pub(crate) fn occupy(&mut self, child: Child, now: Instant) {
+        self.vacate();
         self.child = Some(child);
-        self.report = None;
         self.reachable = ProbeWatch::new(UNREACHABLE_REPORTS);
         let stall_timeout = self.stream.as_ref().map(|stream| stream.stall_timeout);
         self.watch = stall_timeout.map(|timeout| StreamWatch::new(timeout, now));
+    }
+
+    /// Nobody lives here.
+    pub(crate) fn vacate(&mut self) {
+        (self.child, self.known, self.report) = (None, None, None);
+    }
+
+    /// Somebody reports from the process that lives here.
+    pub(crate) fn meet(&mut self, peer: &Peer) -> Meeting {
+        match self.known {
+            Some(known) if known.instance == peer.instance => Meeting::Again,
+            Some(_) => Meeting::Stranger,
+            None => {
+                self.known = Some(Known::of(peer));
+                Meeting::First
+            }
+        }
     }
 
     /// Takes in a report of the process that lives here. `reachable`: the socket that others find it by is there. What

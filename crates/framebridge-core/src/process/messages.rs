@@ -24,8 +24,11 @@ pub struct ProcessConfig {
     pub heartbeats: Heartbeats,
     /// So many unanswered probes in a row make it wedged.
     pub probe_failures: u32,
-    /// From SIGTERM to SIGKILL where it is restarted in good order.
+    /// From SIGTERM to SIGKILL where it is stopped in good order.
     pub stop_timeout: Duration,
+    /// Likewise where it is restarted on request. Zero: it is killed, because its next life goes on where it was, and a
+    /// goodbye would end just that.
+    pub restart_timeout: Duration,
     /// From SIGTERM to SIGKILL where it is wedged but still talks: enough to say goodbye, no more.
     pub wedged_stop_timeout: Duration,
 }
@@ -55,6 +58,7 @@ impl Default for ProcessConfig {
             },
             probe_failures: 3,
             stop_timeout: Duration::from_secs(5),
+            restart_timeout: Duration::from_secs(5),
             wedged_stop_timeout: Duration::from_secs(1),
         }
     }

@@ -219,6 +219,31 @@ fn restart_by_request_is_no_failure() {
 }
 
 #[test]
+fn process_whose_next_life_goes_on_where_it_was_is_restarted_without_a_goodbye() {
+    let mut bench = Bench::new(ProcessConfig {
+        restart_timeout: Duration::ZERO,
+        ..ProcessConfig::default()
+    });
+    bench.give(Input::Start);
+    bench.give(Input::Beat);
+    bench.give(Input::Restart);
+    assert!(bench.killed() && !bench.terminated());
+    bench.give(Input::Stop {
+        patience: Duration::from_secs(5),
+    });
+    bench.exit(0);
+    assert_eq!(bench.state(), State::Stopped);
+    bench.give(Input::Start);
+    bench.give(Input::Stop {
+        patience: Duration::from_secs(5),
+    });
+    assert!(
+        bench.terminated() && !bench.killed(),
+        "a stop is in good order all the same"
+    );
+}
+
+#[test]
 fn process_that_ignores_sigterm_is_killed_after_its_time() {
     let mut bench = Bench::running();
     let asked_at = bench.now;

@@ -42,11 +42,13 @@ async fn play(role: &str) {
     fs::write(parts.join(format!("{role}.read")), "").expect("writable");
     let dir = RuntimeDir::resolve();
     match part.split_once(' ').unwrap_or((&part, "")) {
-        ("exit", rest) => {
-            let (code, words) = rest.split_once(' ').unwrap_or((rest, ""));
-            last_words::leave(&dir, words);
-            #[expect(clippy::exit, reason = "that is its part")]
-            process::exit(code.parse().expect("a code"));
+        ("exit", rest) => exit(&dir, rest),
+        ("resign", rest) => {
+            let mut asked = signal(SignalKind::user_defined1()).expect("a handler");
+            tokio::select! {
+                () = live(role, &part, dir.clone()) => {}
+                _ = asked.recv() => exit(&dir, rest),
+            }
         }
         ("deaf", _) => {
             // Taking the signal and doing nothing is ignoring it.
@@ -55,6 +57,15 @@ async fn play(role: &str) {
         }
         _ => live(role, &part, dir).await,
     }
+}
+
+/// Ends with the code and the words that are written down.
+fn exit(dir: &RuntimeDir, how: &str) -> ! {
+    let (code, words) = how.split_once(' ').unwrap_or((how, ""));
+    let code: u8 = code.parse().expect("a code");
+    last_words::leave(dir, code, words);
+    #[expect(clippy::exit, reason = "that is its part")]
+    process::exit(code.into());
 }
 
 async fn live(role: &str, part: &str, dir: RuntimeDir) {

@@ -236,6 +236,56 @@ async fn killed_supervisors_children_go_on_and_the_next_one_adopts_them() {
 }
 
 #[tokio::test]
+async fn adopted_process_that_gives_up_for_good_is_parked_like_any_other() {
+    let mut bench = Bench::prepare("");
+    bench.set("bridge", "resign 77 the studio wants another box");
+    bench.start_supervisor();
+    let pid = bench::row(&bench.healthy().await, "bridge").pid.expect("it runs");
+    bench.kill_supervisor().await;
+    bench.start_supervisor();
+    bench.healthy().await;
+    bench::signal(pid, Signal::USR1);
+    let status = bench
+        .until("a park", |status| bench::row(status, "bridge").state == "parked")
+        .await;
+    assert_eq!(
+        bench::row(&status, "bridge").last_reason.as_deref(),
+        Some("exit code 77: the studio wants another box")
+    );
+}
+
+#[tokio::test]
+async fn program_that_took_a_childs_process_over_is_not_mistaken_for_it() {
+    let mut bench = Bench::start("");
+    let before = bench.healthy().await;
+    bench.kill_supervisor().await;
+    let ledger = bench.runtime_dir().join("processes.json");
+    let mut entries: serde_json::Value = serde_json::from_slice(&fs::read(&ledger).expect("there")).expect("JSON");
+    for entry in entries.as_array_mut().expect("a list") {
+        assert!(entry["known"]["binary"].is_array(), "{entry}");
+        entry["known"]["instance"][0] = (entry["known"]["instance"][0].as_u64().expect("a byte") ^ 1).into();
+    }
+    fs::write(&ledger, entries.to_string()).expect("writable");
+    bench.start_supervisor();
+    for role in ["signaling", "encoder-test", "bridge"] {
+        let reason = bench
+            .until(&format!("another {role}"), |status| {
+                bench::row(status, role).restarts == 1
+            })
+            .await;
+        let row = bench::row(&reason, role);
+        assert!(
+            row.last_reason
+                .as_deref()
+                .is_some_and(|reason| reason.contains("another program")),
+            "{row:?}"
+        );
+        assert_ne!(row.pid, bench::row(&before, role).pid);
+    }
+    bench.healthy().await;
+}
+
+#[tokio::test]
 async fn child_that_froze_while_nobody_watched_is_found_and_replaced() {
     let mut bench = Bench::start("");
     let pid = bench::row(&bench.healthy().await, "encoder-test").pid.expect("it runs");
