@@ -13,4 +13,5 @@ mod parked;
 mod playback;
 mod recovery;
 mod sdp;
+mod service_manager;
 mod studio;

@@ -6,9 +6,11 @@ use framebridge_proto::status::Overall;
 use framebridge_tests::{
     browser::{Browser, Page},
     http::Request,
+    process::{is_stopped, signal},
     system::System,
     wait::{self, PATIENCE},
 };
+use rustix::process::Signal;
 
 fn system_with_a_viewer() -> (System, Page) {
     watched(System::start(&[("test", "test:")]).unwrap())
@@ -106,6 +108,32 @@ fn encoder_that_lives_and_encodes_nothing_is_replaced_and_the_viewer_keeps_its_s
     assert_eq!(page.sessions().unwrap(), before);
     let events = String::from_utf8(system.bridgectl(&["events"]).unwrap().stdout).unwrap();
     assert!(events.contains("encoder wedged"), "{events}");
+}
+
+#[test]
+fn restarted_signaling_keeps_its_viewers() {
+    let (system, page) = system_with_a_viewer();
+    let (before, old) = (page.sessions().unwrap(), system.pid("signaling").unwrap());
+    let answer = system.bridgectl(&["restart", "signaling"]).unwrap();
+    assert!(answer.status.success(), "{answer:?}");
+    wait::until_true("another signaling", PATIENCE, || Ok(system.pid("signaling")? != old)).unwrap();
+    page.until_shows_later_than(SystemTime::now()).unwrap();
+    page.until_live().unwrap();
+    assert_eq!(page.sessions().unwrap(), before);
+}
+
+#[test]
+fn process_that_stands_still_while_its_supervisor_is_killed_goes_on_under_the_next() {
+    let (mut system, page) = system_with_a_viewer();
+    let (encoder, supervisor) = (system.pid("encoder-test").unwrap(), system.pid("supervisor").unwrap());
+    signal(encoder, Signal::STOP).unwrap();
+    wait::until_true("the encoder to stand still", PATIENCE, || Ok(is_stopped(encoder))).unwrap();
+    signal(supervisor, Signal::KILL).unwrap();
+    // Its process group is an orphan now, so the kernel sends it SIGHUP, and has it go on.
+    wait::until_true("the encoder to go on", PATIENCE, || Ok(!is_stopped(encoder))).unwrap();
+    system.start_supervisor().unwrap();
+    assert_eq!(system.pid("encoder-test").unwrap(), encoder);
+    page.until_shows_later_than(SystemTime::now()).unwrap();
 }
 
 #[test]

@@ -42,6 +42,11 @@ struct Extras {
 /// One system runs at a time: two would compete for the machine, and fail for no fault of theirs.
 static MACHINE: Mutex<()> = Mutex::new(());
 
+/// Waits for the machine, for what is no [`System`] but loads it like one; it is free again when the guard goes.
+pub fn alone() -> MutexGuard<'static, ()> {
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A running supervisor with all it supervises, in a runtime directory and on ports of its own.
 #[derive(Debug)]
 pub struct System {
@@ -71,15 +76,15 @@ impl System {
         Self::launch(streams, further, Extras::default())
     }
 
-    /// [`start_with`](Self::start_with), with the runtime directory on a small disk of its own, where only root may
-    /// have one: [`disk`](Self::disk) says whether.
+    /// [`start_breakable`](Self::start_breakable), with the runtime directory on a small disk of its own, where only root
+    /// may have one: [`disk`](Self::disk) says whether.
     ///
     /// # Errors
     /// It does not come up.
-    pub fn start_on_small_disk(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
+    pub fn start_to_be_broken(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
         let extras = Extras {
             small_disk: true,
-            ..Extras::default()
+            variable: Some(breakable()),
         };
         Self::launch(streams, further, extras)
     }
@@ -90,7 +95,7 @@ impl System {
     /// It does not come up.
     pub fn start_breakable(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
         let extras = Extras {
-            variable: Some(("FRAMEBRIDGE_DEBUG_ENDPOINTS", "1".into())),
+            variable: Some(breakable()),
             ..Extras::default()
         };
         Self::launch(streams, further, extras)
@@ -109,7 +114,7 @@ impl System {
     }
 
     fn launch(streams: &[(&str, &str)], further: &str, extras: Extras) -> anyhow::Result<Self> {
-        let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+        let machine = alone();
         let dir = tempfile::Builder::new().prefix("framebridge-").tempdir()?;
         let (tcp, udp) = (free_port()?, free_port()?);
         let mut config = format!("[http]\nlisten = \"127.0.0.1:{tcp}\"\n[webrtc]\nport = {udp}\n{further}\n");
@@ -338,6 +343,11 @@ impl Drop for System {
             }
         }
     }
+}
+
+/// What lets tests break processes from inside.
+fn breakable() -> (&'static str, OsString) {
+    ("FRAMEBRIDGE_DEBUG_ENDPOINTS", "1".into())
 }
 
 /// A binary of the workspace, from the folder that this very program was built into.

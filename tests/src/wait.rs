@@ -1,17 +1,26 @@
 //! Waiting for a state, with a bound.
 
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 
 /// Long enough for the slowest machine that runs the tests; a wait that ends well ends much sooner.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks: short against anything a test asserts, long against what a look costs.
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);
+
+/// Somebody has ended the program: nothing is waited for any more.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Ends every wait from now on with an error, so that whoever waits cleans up and goes.
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
 
 /// Looks until it sees something, for at most `limit`. An error of a look means "not yet"; the last one is reported
 /// when time is up.
@@ -21,6 +30,10 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
     let started = Instant::now();
     loop {
+        ensure!(
+            !INTERRUPTED.load(Ordering::Relaxed),
+            "interrupted while waiting for {what}"
+        );
         let seen = look();
         if let Ok(Some(found)) = seen {
             return Ok(found);
@@ -35,6 +48,16 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> anyhow::R
         )]
         thread::sleep(PAUSE);
     }
+}
+
+/// Lets time pass that is not waited for: its passing is what is tested.
+///
+/// # Errors
+/// The program is interrupted.
+pub fn pause(length: Duration) -> anyhow::Result<()> {
+    let until = Instant::now() + length;
+    // Longer than its own end, so that only an interruption fails.
+    until_true("a pause to end", length + PATIENCE, || Ok(Instant::now() >= until))
 }
 
 /// [`until`], for a look that only says whether.

@@ -46,7 +46,9 @@ impl Launcher {
             .args(&self.arguments)
             .args(overrides.arguments)
             .envs(overrides.environment)
-            .env("FRAMEBRIDGE_RUNTIME_DIR", &self.runtime_dir);
+            .env("FRAMEBRIDGE_RUNTIME_DIR", &self.runtime_dir)
+            // Our service manager is ours: a child's word would count for us.
+            .env_remove("NOTIFY_SOCKET");
         Child::spawn(&mut command).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     }
 

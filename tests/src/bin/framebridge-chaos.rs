@@ -4,11 +4,16 @@
 use std::{
     io::{self, Write as _},
     process::ExitCode,
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::Parser;
-use framebridge_tests::chaos::{self, report::Report};
+use framebridge_tests::{
+    chaos::{self, report::Report},
+    wait,
+};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What is shown of the log where something did not mend itself.
 const LOG_LINES: usize = 200;
@@ -26,6 +31,9 @@ struct Cli {
     /// Viewers: one is Chromium, the others are light; at least four
     #[arg(long, default_value_t = 4)]
     viewers: usize,
+    /// Only faults whose names contain this, e.g. `frozen` or `encoder-camera`
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    only: String,
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -47,9 +55,11 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
         duration: Duration::from_secs(cli.seconds),
         seed: cli.seed.unwrap_or_else(any_seed),
         viewers: cli.viewers,
+        only: cli.only.clone(),
     };
+    take_all_down_when_interrupted()?;
     say(format_args!("seed {}", options.seed));
-    let drilled = chaos::run(options, |outcome| {
+    let drilled = chaos::run(&options, |outcome| {
         let chaos::Outcome { fault, at_s, .. } = outcome;
         say(format_args!(
             "{at_s:>6.1} s  {fault}: picture back after {:?} ms, well after {:?} ms, {:?}",
@@ -71,6 +81,24 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
         ));
     }
     Ok(report.is_good())
+}
+
+/// Ctrl-C ends what is waited for, so that everything that was started is taken down on the way out.
+fn take_all_down_when_interrupted() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupts, mut terminations) =
+        runtime.block_on(async { anyhow::Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)) })?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupts.recv() => {}
+                _ = terminations.recv() => {}
+            }
+        });
+        say(format_args!("interrupted: taking everything down"));
+        wait::interrupt();
+    })?;
+    Ok(())
 }
 
 /// A seed for who names none; it is printed.

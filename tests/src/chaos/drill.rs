@@ -29,7 +29,7 @@ const SERVICE_MANAGER: Duration = Duration::from_millis(100);
 const NO_EARLIER_MS: u64 = 5;
 
 /// How a drill is run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// No new strike after this.
     pub duration: Duration,
@@ -37,6 +37,8 @@ pub struct Options {
     pub seed: u64,
     /// Viewers, one of them a browser.
     pub viewers: usize,
+    /// Only faults whose names contain this.
+    pub only: String,
 }
 
 /// What came of one strike.
@@ -70,6 +72,8 @@ pub struct Drilled {
     pub outcomes: Vec<Outcome>,
     /// Faults that can't be tried here, and why.
     pub skipped: Vec<(Fault, &'static str)>,
+    /// Why it ended before its time, if it did without anything that did not mend itself.
+    pub cut_short: Option<String>,
     /// What the processes said, where something did not mend itself.
     pub log: Option<String>,
 }
@@ -78,7 +82,7 @@ pub struct Drilled {
 ///
 /// # Errors
 /// The system, its sources or its viewers don't come up, or damage can't be done.
-pub fn run(options: Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<Drilled> {
+pub fn run(options: &Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<Drilled> {
     let stage = Stage::set()?;
     let operator = Operator::of(RuntimeDir::at(stage.system.runtime_dir()))?;
     let audience = Audience::seat(&stage.system, options.viewers)?;
@@ -92,7 +96,7 @@ pub fn run(options: Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<D
         anyhow::bail!("not well before the first strike: {trouble}");
     }
     let mut drilled = Drilled::default();
-    for strike in Plan::new(options.seed) {
+    for strike in Plan::new(options.seed, &options.only) {
         if drill.started.elapsed() >= options.duration {
             break;
         }
@@ -102,7 +106,13 @@ pub fn run(options: Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<D
             }
             continue;
         }
-        let outcome = drill.strike(strike)?;
+        let outcome = match drill.strike(strike) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                drilled.cut_short = Some(format!("{error:#}"));
+                break;
+            }
+        };
         tell(&outcome);
         let is_over = outcome.unmended.is_some();
         drilled.outcomes.push(outcome);
@@ -134,18 +144,18 @@ struct Progress {
 impl Drill {
     fn strike(&mut self, strike: Strike) -> anyhow::Result<Outcome> {
         let Strike { fault, rest, hold } = strike;
-        pause(rest);
+        wait::pause(rest)?;
         self.audience.forget_before(now_ms());
         let at_s = self.started.elapsed().as_secs_f64();
         let struck = now_ms();
         self.stage.inflict(fault)?;
         let mut repaired = struck;
         if fault.needs_repair() {
-            pause(if fault == Fault::Kill(Daemon::Supervisor) {
+            wait::pause(if fault == Fault::Kill(Daemon::Supervisor) {
                 SERVICE_MANAGER
             } else {
                 hold
-            });
+            })?;
             self.stage.repair(fault)?;
             repaired = now_ms();
         }
@@ -229,9 +239,4 @@ impl Drill {
 fn noticed(event: &Event) -> String {
     let short = event.verdict.split([':', ',']).next().unwrap_or_default();
     short.trim().to_owned()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the plan's own pauses: nothing is waited for")]
-fn pause(length: Duration) {
-    std::thread::sleep(length);
 }

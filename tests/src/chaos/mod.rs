@@ -1,7 +1,7 @@
 //! Damage done on purpose to a real system with real viewers, from a seed, and what it costs them until the system has
 //! mended itself.
 //!
-//! [`plan`] and [`trace`] decide and judge, and are pure; the rest starts, breaks and watches.
+//! [`plan`], [`targets`] and [`trace`] decide and judge, and are pure; the rest starts, breaks and watches.
 
 mod audience;
 mod drill;
@@ -9,6 +9,7 @@ mod operator;
 pub mod plan;
 pub mod report;
 mod stage;
+pub mod targets;
 pub mod trace;
 
 pub use drill::{Options, Outcome, run};

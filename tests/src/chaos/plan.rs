@@ -57,13 +57,17 @@ pub enum Fault {
     FewDescriptors(Daemon),
     /// The file of a socket is deleted while its process lives.
     DeleteSocket(Daemon),
+    /// Signaling's HTTP listener is closed, and everything else in it goes on.
+    CloseListener,
+    /// The encoder takes pictures and gives none.
+    Wedge(Stream),
 }
 
 /// Every stream, in the order of the status.
 pub const STREAMS: [Stream; 3] = [Stream::Test, Stream::Desk, Stream::Camera];
 
 /// Every fault. Each comes once before any comes again.
-const FAULTS: [Fault; 25] = [
+const FAULTS: [Fault; 27] = [
     Fault::Nothing,
     Fault::Kill(Daemon::Supervisor),
     Fault::Kill(Daemon::Signaling),
@@ -89,6 +93,8 @@ const FAULTS: [Fault; 25] = [
     Fault::DeleteSocket(Daemon::Encoder(Stream::Test)),
     Fault::DeleteSocket(Daemon::Encoder(Stream::Desk)),
     Fault::DeleteSocket(Daemon::Encoder(Stream::Camera)),
+    Fault::CloseListener,
+    Fault::Wedge(Stream::Test),
 ];
 
 /// One fault and its times.
@@ -102,18 +108,21 @@ pub struct Strike {
     pub hold: Duration,
 }
 
-/// Strikes without end: the same for the same seed.
+/// Strikes without end, the same for the same seed.
 #[derive(Debug, Clone)]
 pub struct Plan {
     random: Random,
+    faults: Vec<Fault>,
     left: Vec<Fault>,
 }
 
 impl Plan {
-    /// The plan that belongs to `seed`.
-    pub fn new(seed: u64) -> Self {
+    /// The plan that belongs to `seed`, of the faults whose names contain `only`; without such a fault it is empty.
+    pub fn new(seed: u64, only: &str) -> Self {
+        let wanted = |fault: &Fault| fault.to_string().contains(only);
         Self {
             random: Random::new(seed),
+            faults: FAULTS.into_iter().filter(wanted).collect(),
             left: Vec::new(),
         }
     }
@@ -128,7 +137,10 @@ impl Iterator for Plan {
 
     fn next(&mut self) -> Option<Strike> {
         if self.left.is_empty() {
-            self.left.extend(FAULTS);
+            self.left.clone_from(&self.faults);
+        }
+        if self.left.is_empty() {
+            return None;
         }
         let fault = self.left.swap_remove(self.random.below(self.left.len()));
         Some(Strike {
@@ -173,6 +185,8 @@ impl Fault {
             Self::KillDisplay | Self::FreezeDisplay => Some(Daemon::Encoder(Stream::Desk)),
             Self::KillCamera | Self::FreezeCamera => Some(Daemon::Encoder(Stream::Camera)),
             Self::FullDisk => Some(Daemon::Bridge),
+            Self::CloseListener => Some(Daemon::Signaling),
+            Self::Wedge(stream) => Some(Daemon::Encoder(stream)),
         }
     }
 
@@ -182,7 +196,11 @@ impl Fault {
             Self::Kill(daemon) | Self::Freeze(daemon) => daemon == Daemon::Supervisor,
             // A new life of signaling starts with the limits of the supervisor's; its HTTP, dead under a fresh
             // heartbeat, has to be noticed.
-            Self::Nothing | Self::DeleteSocket(_) | Self::FewDescriptors(Daemon::Signaling) => false,
+            Self::Nothing
+            | Self::DeleteSocket(_)
+            | Self::FewDescriptors(Daemon::Signaling)
+            | Self::CloseListener
+            | Self::Wedge(_) => false,
             Self::KillDisplay
             | Self::FreezeDisplay
             | Self::KillCamera
@@ -206,6 +224,8 @@ impl fmt::Display for Fault {
             Self::FullDisk => f.write_str("disk full, bridge killed"),
             Self::FewDescriptors(daemon) => write!(f, "{} out of descriptors", daemon.name()),
             Self::DeleteSocket(daemon) => write!(f, "{}'s socket deleted", daemon.name()),
+            Self::CloseListener => f.write_str("HTTP listener closed"),
+            Self::Wedge(stream) => write!(f, "{} wedged", Daemon::Encoder(*stream).name()),
         }
     }
 }
@@ -215,13 +235,26 @@ mod tests {
     use super::*;
 
     fn first(seed: u64, count: usize) -> Vec<Strike> {
-        Plan::new(seed).take(count).collect()
+        Plan::new(seed, "").take(count).collect()
     }
 
     #[test]
     fn same_seed_gives_the_same_plan_and_another_gives_another() {
         assert_eq!(first(7, 200), first(7, 200));
         assert_ne!(first(7, 200), first(8, 200));
+    }
+
+    #[test]
+    fn plan_of_some_faults_has_no_others() {
+        let mut names: Vec<_> = Plan::new(7, "frozen")
+            .take(100)
+            .map(|strike| strike.fault.to_string())
+            .collect();
+        assert!(names.iter().all(|name| name.ends_with("frozen")));
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 8);
+        assert_eq!(Plan::new(7, "no such fault").count(), 0);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::{
     chaos::{
         drill::{Drilled, Options, Outcome},
         plan::Fault,
+        targets::{self, Target},
     },
     sample::Sample,
 };
@@ -43,9 +44,10 @@ impl Report {
         Self { options, drilled }
     }
 
-    /// Whether everything mended itself.
+    /// Whether everything was tried, and mended itself.
     pub fn is_good(&self) -> bool {
-        !self.drilled.outcomes.iter().any(|outcome| outcome.unmended.is_some())
+        let unmended = self.drilled.outcomes.iter().any(|outcome| outcome.unmended.is_some());
+        !unmended && self.drilled.cut_short.is_none()
     }
 
     /// What the processes said, where something did not mend itself.
@@ -76,10 +78,21 @@ impl Report {
             "seed": self.options.seed,
             "viewers": self.options.viewers,
             "recovered": self.is_good(),
+            "cut_short": self.drilled.cut_short,
             "strikes": self.drilled.outcomes.iter().map(strike).collect::<Vec<_>>(),
+            "targets": targets::judge(&self.drilled.outcomes).iter().map(target).collect::<Vec<_>>(),
             "skipped": self.drilled.skipped.iter().map(skipped).collect::<Vec<_>>(),
         })
     }
+}
+
+fn target(target: &Target) -> Value {
+    let Target {
+        wanted,
+        measured,
+        reached,
+    } = target;
+    json!({ "wanted": wanted, "measured": measured, "reached": reached })
 }
 
 fn strike(outcome: &Outcome) -> Value {
@@ -144,24 +157,26 @@ impl Row<'_> {
 }
 
 impl fmt::Display for Report {
-    /// A table in Markdown, as it stands in docs/reliability.md.
+    /// Tables in Markdown, as they stand in docs/reliability.md.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<_> = std::iter::once(HEAD.map(str::to_owned))
-            .chain(self.rows().iter().map(Row::cells))
-            .collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: [usize; 9] = std::array::from_fn(width);
-        for (number, row) in rows.iter().enumerate() {
-            for (cell, width) in row.iter().zip(widths) {
-                write!(f, "| {cell:<width$} ")?;
-            }
-            writeln!(f, "|")?;
-            if number == 0 {
-                writeln!(f, "|{}", widths.map(|width| "-".repeat(width + 2) + "|").concat())?;
-            }
-        }
+        let rows = self.rows();
+        table(f, HEAD.map(str::to_owned), rows.iter().map(Row::cells))?;
+        writeln!(f)?;
+        let judged = targets::judge(&self.drilled.outcomes).into_iter();
+        let cells = judged.map(|target| {
+            let reached = match target.reached {
+                Some(true) => "yes",
+                Some(false) => "NO",
+                None => "-",
+            };
+            [target.wanted, target.measured, reached.to_owned()]
+        });
+        table(f, ["target", "measured", "reached"].map(str::to_owned), cells)?;
         for (fault, why) in &self.drilled.skipped {
             writeln!(f, "left out: {fault}: {why}")?;
+        }
+        if let Some(why) = &self.drilled.cut_short {
+            writeln!(f, "CUT SHORT: {why}")?;
         }
         for outcome in &self.drilled.outcomes {
             if let Some(trouble) = &outcome.unmended {
@@ -170,4 +185,24 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+fn table<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    head: [String; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> fmt::Result {
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    for (number, row) in rows.iter().enumerate() {
+        for (cell, width) in row.iter().zip(widths) {
+            write!(f, "| {cell:<width$} ")?;
+        }
+        writeln!(f, "|")?;
+        if number == 0 {
+            writeln!(f, "|{}", widths.map(|width| "-".repeat(width + 2) + "|").concat())?;
+        }
+    }
+    Ok(())
 }

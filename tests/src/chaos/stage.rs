@@ -56,7 +56,7 @@ impl Stage {
             .map(|(stream, source)| (stream.name(), source.as_str()))
             .collect();
         Ok(Self {
-            system: System::start_on_small_disk(&streams, FURTHER)?,
+            system: System::start_to_be_broken(&streams, FURTHER)?,
             display,
             camera,
             damage: Damage::default(),
@@ -85,6 +85,11 @@ impl Stage {
             }
             Fault::FewDescriptors(daemon) => self.limit_descriptors(self.pid(daemon)?),
             Fault::DeleteSocket(daemon) => self.delete_socket(daemon),
+            Fault::CloseListener => self.system.damage("close-http-listener"),
+            Fault::Wedge(stream) => {
+                let what = format!("stall-encoder?stream={}", stream.name());
+                self.system.damage(&what)
+            }
         }
     }
 
@@ -112,7 +117,9 @@ impl Stage {
             | Fault::FreezeDisplay
             | Fault::FreezeCamera
             | Fault::FewDescriptors(_)
-            | Fault::DeleteSocket(_) => Ok(()),
+            | Fault::DeleteSocket(_)
+            | Fault::CloseListener
+            | Fault::Wedge(_) => Ok(()),
         }
     }
 
