@@ -49,11 +49,14 @@ fn public_address_is_live_and_stays_so_whatever_dies() {
     let sessions = page.sessions().unwrap();
     assert!(sessions[0].contains(&address.id), "{sessions:?}");
 
-    // The bridge carries no media: its death costs no picture.
+    // The bridge carries no media: its death costs no picture, not one.
+    let (received, trouble) = page.reception().unwrap();
     system.kill_and_await("bridge").unwrap();
-    let rate = page.rate(5).unwrap();
+    let rate = page.rate(3).unwrap();
     assert!(rate >= 25.0, "{rate:.1} pictures a second after the bridge's death");
     address.until("ready", PATIENCE).unwrap();
+    let (later, more_trouble) = page.reception().unwrap();
+    assert_eq!(more_trouble, trouble, "in {} pictures", later - received);
     assert_eq!(page.sessions().unwrap(), sessions);
     assert_eq!(studio.address_of(&system).unwrap(), address);
 

@@ -207,6 +207,25 @@ impl Page {
         Ok(self.evaluate("probe.decoded()")?.as_u64().unwrap_or(0))
     }
 
+    /// How many pictures have come whole by the latest connection, and how often there was trouble: a picture that came
+    /// late enough to be called a freeze, or one so incomplete that a keyframe had to be asked for. Each picture of ours
+    /// refers to the one before, so without that none was missing.
+    ///
+    /// # Errors
+    /// The page does not answer, or has no connection.
+    pub fn reception(&self) -> anyhow::Result<(u64, u64)> {
+        let inbound = self.evaluate("probe.inbound()")?;
+        let count = |name: &str| {
+            inbound[name]
+                .as_u64()
+                .with_context(|| format!("no {name} in {inbound}"))
+        };
+        Ok((
+            count("framesReceived")?,
+            count("freezeCount")? + count("pliCount")? + count("firCount")?,
+        ))
+    }
+
     /// Pictures decoded per second, over some seconds.
     ///
     /// # Errors

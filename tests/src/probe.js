@@ -8,6 +8,15 @@ window.probe = {
 
   video: () => document.querySelector("video"),
 
+  // Every connection this page has made, the latest last.
+  peers: [],
+
+  // What the latest connection has received, in RTCInboundRtpStreamStats's words.
+  async inbound() {
+    const stats = await probe.peers.at(-1).getStats();
+    return [...stats.values()].find(({ type, kind }) => type === "inbound-rtp" && kind === "video");
+  },
+
   decoded: () => probe.video()?.getVideoPlaybackQuality().totalVideoFrames ?? 0,
 
   // The middle of each cell of the stamp, as a string of 0 and 1.
@@ -78,6 +87,13 @@ window.probe = {
       };
       probe.video()?.requestVideoFrameCallback(look);
     }),
+};
+
+window.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(...configuration) {
+    super(...configuration);
+    probe.peers.push(this);
+  }
 };
 
 const fetchAsItIs = window.fetch;

@@ -90,6 +90,16 @@ pub enum CloseReason {
     Stopped,
 }
 
+impl CloseReason {
+    /// Whether something went wrong: neither side wanted it.
+    pub fn is_fault(self) -> bool {
+        match self {
+            Self::Left | Self::PeerClosed | Self::Stopped => false,
+            Self::Dropped | Self::ConnectTimeout | Self::HandshakeFailed | Self::GraceExpired => true,
+        }
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,5 +1,6 @@
 // The player's page: wires the state machine (player.js) to the session (whep.js), the API and the document.
 
+import { Choices } from "./choices.js";
 import { Player } from "./player.js";
 import { Refused, WhepSession } from "./whep.js";
 
@@ -24,6 +25,7 @@ const endpoint = new URL(`../whep/${encodeURIComponent(stream)}`, location.href)
 const api = new URL(`../api/v1/streams/${encodeURIComponent(stream)}`, location.href);
 
 const player = new Player(Math.random);
+const choices = new Choices(window.sessionStorage, stream);
 const picture = $("picture");
 /** The session that is open, and a number that tells it from those before it. */
 let session = null;
@@ -76,6 +78,9 @@ async function connect() {
     if (current !== generation) return opened.close();
     session = opened;
     send({ type: "opened" });
+    choices.succeeded({ stream });
+    // Whoever comes back gets what they had asked for.
+    (choices.fps === null ? readFps() : setFps(choices.fps)).catch(() => {});
   } catch (error) {
     if (current !== generation) return;
     if (error instanceof Refused) send({ type: "refused", reason: error.message, retryAfter: error.retryAfter });
@@ -95,17 +100,66 @@ function close() {
 /** How are the session and the stream? A server that does not answer says nothing. */
 async function ask(asked, report) {
   try {
-    const [known, response] = await Promise.all([
-      asked.isKnown(),
-      fetch(api, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) }),
-    ]);
-    if (!known) return report({ type: "gone" });
+    const [known, response] = await Promise.all(
+      [`${api}/sessions/${asked.id}`, api].map((url) => fetch(url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) })),
+    );
+    if (known.status === 404) return report({ type: "gone", reason: null });
+    const { state: life, webrtc_error: error } = await known.json();
+    if (life === "closed") return report({ type: "gone", reason: error });
     if (!response.ok) return;
     const { state, reason, retry_in_ms: retryIn } = await response.json();
     report({ type: "source", state, reason, retryIn });
   } catch {
     // Unanswered: the player's patience goes on.
   }
+}
+
+async function readFps() {
+  const response = await fetch(api, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
+  if (response.ok) showFps((await response.json()).fps);
+}
+
+/** Asks for so many frames per second, and throws the server's reason if it does not want to. */
+async function setFps(fps) {
+  const response = await fetch(`${api}/quality`, {
+    method: "PUT",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ fps }),
+    signal: AbortSignal.timeout(REQUEST_TIMEOUT),
+  });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.detail);
+  showFps(answer.fps);
+}
+
+/** Shows what is in force. */
+function showFps(fps) {
+  const choice = $("fps");
+  if (![...choice.options].some(({ value }) => Number(value) === fps)) choice.add(new Option(`${fps} fps`, fps));
+  choice.value = choice.dataset.inForce = fps;
+}
+
+async function chooseFps() {
+  const choice = $("fps");
+  const fps = Number(choice.value);
+  try {
+    await setFps(fps);
+    choices.succeeded({ fps });
+    setText($("notice"), "");
+  } catch (error) {
+    choice.value = choice.dataset.inForce ?? "";
+    setText($("notice"), sentence(error.message));
+  }
+}
+
+function showLayout() {
+  document.body.dataset.layout = choices.layout;
+  $("layout").setAttribute("aria-pressed", choices.layout === "fill");
+}
+
+function toggleLayout() {
+  choices.succeeded({ layout: choices.layout === "fill" ? "fit" : "fill" });
+  showLayout();
 }
 
 async function count() {
@@ -170,6 +224,13 @@ function stir() {
 
 document.title = `${stream} · Framebridge`;
 $("name").textContent = stream;
+$("fps").addEventListener("change", chooseFps);
+$("layout").addEventListener("click", toggleLayout);
+// Leaving for the list is on purpose; a reload or a lost connection is not.
+$("leave").addEventListener("click", () => {
+  choices.forget();
+  showLayout();
+});
 $("fullscreen").addEventListener("click", toggleFullscreen);
 picture.addEventListener("dblclick", toggleFullscreen);
 for (const type of ["pointermove", "pointerdown", "keydown", "focusin"]) addEventListener(type, stir, { passive: true });
@@ -188,6 +249,13 @@ window.framebridge = Object.freeze({
   get reason() {
     return player.view(performance.now()).reason;
   },
+  /** What went wrong with the connection, until there is a picture again. */
+  get webrtcError() {
+    return player.webrtc(performance.now()).error;
+  },
+  get webrtcReconnecting() {
+    return player.webrtc(performance.now()).reconnecting;
+  },
   get session() {
     return session?.url.href ?? null;
   },
@@ -205,6 +273,7 @@ window.framebridge = Object.freeze({
 });
 
 stir();
+showLayout();
 setInterval(() => {
   count();
   send({ type: "tick" });

@@ -68,7 +68,7 @@ export class Player {
    *
    * Events: `start`, `stop`, `visible`, `hidden`, `tick`; `opened`, `refused {reason, retryAfter}`, `unreachable {reason}`
    * (the three outcomes of `connect`); `picture` (the decoder's count has grown); `transport {state}`;
-   * `source {state, reason, retryIn}`, `gone` (the outcomes of `ask`; an unanswered one is no event); `restartFailed`.
+   * `source {state, reason, retryIn}`, `gone {reason}` (the outcomes of `ask`; an unanswered one is no event); `restartFailed`.
    *
    * Actions: `connect`, `close`, `ask`, `keyframe`, `restart`.
    * @param {{type: string}} event
@@ -112,6 +112,17 @@ export class Player {
       reason: this.#trouble,
       retryAt: this.#retryAt,
     };
+  }
+
+  /**
+   * How the connection is, whatever the source: what went wrong with it last, until there is a picture again, and whether
+   * one that there was is being made anew.
+   * @param {number} now
+   */
+  webrtc(now) {
+    if (this.#isLive(now)) return { error: null, reconnecting: false };
+    const underWay = this.#phase !== "session" || this.#stage >= 2 || !this.#sawPicture;
+    return { error: this.#trouble, reconnecting: this.#everLive && this.#phase !== "off" && underWay };
   }
 
   #isLive(now) {
@@ -188,7 +199,7 @@ export class Player {
         this.#onSource(event, now);
         return [];
       case "gone":
-        this.#trouble = "The server was restarted";
+        this.#trouble = event.reason ?? "The server was restarted";
         this.#wait(now + this.#random() * TIMES.welcomeBack);
         return ["close"];
       case "restartFailed":

@@ -95,6 +95,25 @@ test("a session that the server does not know is replaced at once", () => {
   assert.deepEqual(run(it, 1000, 1000 + TIMES.welcomeBack).map(([action]) => action), ["connect"]);
 });
 
+test("what went wrong with the connection is told until there is a picture again", () => {
+  const it = livePlayer();
+  assert.deepEqual(it.webrtc(100), { error: null, reconnecting: false });
+  it.handle({ type: "gone", reason: "DTLS handshake failed" }, 2000);
+  assert.deepEqual(it.webrtc(2000), { error: "DTLS handshake failed", reconnecting: true });
+  assert.equal(it.view(2000).reason, "DTLS handshake failed");
+  run(it, 2000, 2000 + TIMES.welcomeBack);
+  it.handle({ type: "opened" }, 2300);
+  assert.deepEqual(it.webrtc(2300), { error: "DTLS handshake failed", reconnecting: true });
+  it.handle({ type: "picture" }, 2400);
+  assert.deepEqual(it.webrtc(2400), { error: null, reconnecting: false });
+});
+
+test("a source that is away is no fault of the connection", () => {
+  const it = livePlayer();
+  it.handle(DOWN, 1000);
+  assert.deepEqual(it.webrtc(20_000), { error: null, reconnecting: false });
+});
+
 test("a lost transport asks and restarts without waiting for the picture to age", () => {
   const it = livePlayer();
   assert.deepEqual(it.handle({ type: "transport", state: "failed" }, 100), ["ask", "restart"]);

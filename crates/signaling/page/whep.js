@@ -91,10 +91,9 @@ export class WhepSession {
     this.#trickle();
   }
 
-  /** Whether the server still knows the session. Throws where it does not answer. */
-  async isKnown() {
-    const response = await fetch(this.url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
-    return response.status !== 404;
+  /** What the server knows it by. */
+  get id() {
+    return this.url.pathname.split("/").pop();
   }
 
   /** Pictures decoded so far, and their size. */

@@ -216,7 +216,10 @@ fn on_event(shared: &Shared, event: Event) {
                 ViewerState::Grace => {
                     tracing::info!(%stream, %session, "viewer silent: its session is kept for a while")
                 }
-                ViewerState::Closed(reason) => tracing::info!(%stream, %session, %reason, "viewer gone"),
+                ViewerState::Closed(reason) => {
+                    tracing::info!(%stream, %session, %reason, "viewer gone");
+                    shared.ended.note(session, stream, reason);
+                }
             }
         }
     }

@@ -19,6 +19,7 @@ mod own_status;
 mod page;
 mod problem;
 mod routes;
+mod sessions;
 mod shared;
 mod stream;
 mod supervisor;

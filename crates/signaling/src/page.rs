@@ -25,9 +25,10 @@ const STYLE: &str = "text/css; charset=utf-8";
 
 const INDEX: File = ("index.html", HTML, include_str!("../page/index.html"));
 const WATCH: File = ("watch.html", HTML, include_str!("../page/watch.html"));
-const PARTS: [File; 5] = [
+const PARTS: [File; 6] = [
     ("index.js", SCRIPT, include_str!("../page/index.js")),
     ("page.js", SCRIPT, include_str!("../page/page.js")),
+    ("choices.js", SCRIPT, include_str!("../page/choices.js")),
     ("player.js", SCRIPT, include_str!("../page/player.js")),
     ("whep.js", SCRIPT, include_str!("../page/whep.js")),
     ("style.css", STYLE, include_str!("../page/style.css")),

@@ -15,6 +15,7 @@ use crate::{
     debug::Debug,
     guard, metrics, page, problem,
     problem::{Details, Problem},
+    sessions,
     shared::Shared,
     whep,
 };
@@ -40,7 +41,7 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 13] {
+fn own_routes() -> [Route; 14] {
     [
         ("/", get(page::index)),
         ("/s/{stream}", get(page::watch)),
@@ -53,6 +54,7 @@ fn own_routes() -> [Route; 13] {
         ("/api/v1/streams/{stream}/keyframe", post(api::post_keyframe)),
         ("/api/v1/streams/{stream}/snapshot.jpg", get(api::snapshot)),
         ("/api/v1/streams/{stream}/clip.mp4", get(api::clip)),
+        ("/api/v1/streams/{stream}/sessions/{session}", get(sessions::session)),
         ("/api/v1/openapi.json", get(openapi)),
         ("/metrics", get(metrics::metrics)),
     ]
@@ -94,7 +96,7 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     paths(
         page::index, page::watch, page::part,
         api::health, api::status, api::streams, api::stream, api::put_quality, api::post_keyframe, api::snapshot,
-        api::clip,
+        api::clip, sessions::session,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,
         whep::get_session, whep::patch, whep::delete, whep::options_session,

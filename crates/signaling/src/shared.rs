@@ -17,6 +17,7 @@ use framebridge_rtc::Handle;
 
 use crate::{
     problem::Problem,
+    sessions::Ended,
     stream::{Stream, Streams, Unavailable},
     supervisor::Supervisor,
 };
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     /// Web origins whose pages may play our streams; `*` is any.
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) started: Instant,
+    pub(crate) ended: Ended,
     draining: AtomicBool,
 }
 
@@ -57,6 +59,7 @@ impl Shared {
             ice_servers: ice_servers.iter().flat_map(ice_links).collect(),
             origins,
             started: Instant::now(),
+            ended: Ended::default(),
             draining: AtomicBool::new(false),
         })
     }

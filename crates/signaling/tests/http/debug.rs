@@ -1,6 +1,7 @@
 //! What breaks a process from inside, and that nobody meets it by chance.
 
 use hyper::{Method, StatusCode};
+use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::{
@@ -35,6 +36,22 @@ async fn named_viewer_is_dropped_or_all_of_them() {
     };
     assert_eq!(disconnect(&format!("?session={id}")).await, 1);
     site.get(&sessions[0]).await.problem(404, "unknown_session");
+    let api = format!("/api/v1/streams/test/sessions/{id}");
+    let ended = site.shows(&api, |session| session["state"] == "closed").await;
+    assert_eq!(
+        ended["webrtc_error"],
+        "The connection was lost: dropped without a word."
+    );
+    assert_eq!(ended["webrtc_reconnecting"], false);
+    site.get(&format!("/api/v1/streams/door/sessions/{id}"))
+        .await
+        .problem(404, "unknown_session");
+    let id = sessions[1].rsplit('/').next().unwrap();
+    let open = site.get(&format!("/api/v1/streams/test/sessions/{id}")).await.json();
+    assert_eq!(
+        (&open["state"], &open["webrtc_error"]),
+        (&"connecting".into(), &Value::Null)
+    );
     assert_eq!(site.get(&sessions[1]).await.status, StatusCode::NO_CONTENT);
     assert_eq!(disconnect("").await, 2);
     assert_eq!(site.get("/api/v1/streams/test").await.json()["viewers"], 0);

@@ -12,6 +12,7 @@ async fn page_and_its_parts_are_served_and_revalidated() {
         ("/s/test", "text/html"),
         ("/page/index.js", "text/javascript"),
         ("/page/page.js", "text/javascript"),
+        ("/page/choices.js", "text/javascript"),
         ("/page/player.js", "text/javascript"),
         ("/page/whep.js", "text/javascript"),
         ("/page/style.css", "text/css"),
