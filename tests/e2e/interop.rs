@@ -55,7 +55,7 @@ fn every_make_plays_with_either_profile_over_both_families_with_and_without_tric
 fn play(system: &System, case: Case) -> anyhow::Result<Seen> {
     let mut player = Player::start(case.make, case.address, case.profile)?;
     let offer = at(case.address, &player.offer()?);
-    let (candidates, bare): (Vec<&str>, Vec<&str>) = offer.lines().partition(|line| is_candidate(line));
+    let bare: Vec<&str> = offer.lines().filter(|line| !is_candidate(line)).collect();
     let offered = if case.trickles { lines(&bare) } else { offer.clone() };
     let joined = ask(
         system,
@@ -64,14 +64,9 @@ fn play(system: &System, case: Case) -> anyhow::Result<Seen> {
     );
     let session = joined.header("location").unwrap();
     if case.trickles {
-        let frame = ["a=ice-ufrag:", "a=ice-pwd:", "m=", "a=mid:"];
-        let frame = frame
-            .iter()
-            .flat_map(|start| bare.iter().copied().find(|line| line.starts_with(start)));
-        let fragment: Vec<&str> = frame.chain(candidates).chain(["a=end-of-candidates"]).collect();
         let patch = Request::new("PATCH", session)
             .header("if-match", joined.header("etag").unwrap())
-            .body("application/trickle-ice-sdpfrag", lines(&fragment));
+            .body("application/trickle-ice-sdpfrag", fragment(&offer));
         ask(system, patch, 204);
     }
     let seen = player.play(&at(case.address, &joined.text()), PICTURES)?;
@@ -84,6 +79,14 @@ fn ask(system: &System, request: Request<'_>, status: u16) -> Response {
     let answer = request.send(system.http()).unwrap();
     assert_eq!(answer.status, status, "{}", answer.text());
     answer
+}
+
+/// What is left of an offer's video, its last section, when only its candidates are of interest.
+fn fragment(offer: &str) -> String {
+    const PARTS: [&str; 5] = ["m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:", "a=candidate:"];
+    let video = offer.lines().skip_while(|line| !line.starts_with("m=video"));
+    let parts = video.filter(|line| PARTS.iter().any(|part| line.starts_with(part)));
+    lines(&parts.chain(["a=end-of-candidates"]).collect::<Vec<_>>())
 }
 
 fn is_candidate(line: &str) -> bool {

@@ -27,7 +27,8 @@ pub const GCM: Profile = "SRTP_AEAD_AES_128_GCM";
 /// What everybody has.
 pub const SHA1: Profile = "SRTP_AES128_CM_SHA1_80";
 
-/// A WebRTC implementation.
+/// A WebRTC implementation. All but aiortc offer to receive audio, too, as most players do: that section is refused, which
+/// aiortc can't take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Make {
     /// libwebrtc, in a browser.

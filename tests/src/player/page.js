@@ -4,7 +4,7 @@ window.player = {
 
   async offer() {
     const { peer } = player;
-    peer.addTransceiver("video", { direction: "recvonly" });
+    for (const kind of ["audio", "video"]) peer.addTransceiver(kind, { direction: "recvonly" });
     const gathered = new Promise((done) => {
       peer.onicecandidate = ({ candidate }) => candidate || done();
     });
@@ -25,7 +25,7 @@ window.player = {
   // What it saw, once that is so many pictures.
   async seen(wanted) {
     const stats = [...(await player.peer.getStats()).values()];
-    const media = stats.find(({ type }) => type === "inbound-rtp");
+    const media = stats.find(({ type, kind }) => type === "inbound-rtp" && kind === "video");
     if (!(media?.framesDecoded >= wanted)) return null;
     const { srtpCipher } = stats.find(({ type }) => type === "transport");
     return { width: media.frameWidth, height: media.frameHeight, profile: srtpCipher };

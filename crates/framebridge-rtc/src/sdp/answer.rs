@@ -46,7 +46,7 @@ impl Answer<'_> {
             let answered = if at == offer.video {
                 self.accept(section)
             } else {
-                reject(section)
+                self.reject(section)
             };
             session = session.with_media(answered);
         }
@@ -57,15 +57,8 @@ impl Answer<'_> {
         let format = &self.offer.format;
         let (payload_type, ssrc, name) = (format.payload_type, self.ssrc, self.name);
         // Port 9 and address 0.0.0.0: the candidates say where (RFC 8840).
-        let mut media = description(section, 9, vec![payload_type.to_string()]);
+        let mut media = self.describe(section, 9, vec![payload_type.to_string()]);
         let mut value = |key: &str, value: String| media.attributes.push(Attribute::new(key.to_owned(), Some(value)));
-        if let Some(mid) = &section.mid {
-            value("mid", mid.clone());
-        }
-        value("ice-ufrag", self.ice.ufrag.clone());
-        value("ice-pwd", self.ice.password.clone());
-        value("fingerprint", self.fingerprint.to_string());
-        value("setup", "passive".to_owned());
         value("rtpmap", format!("{payload_type} H264/90000"));
         if let Some(fmtp) = &format.fmtp {
             value("fmtp", format!("{payload_type} {fmtp}"));
@@ -80,44 +73,56 @@ impl Answer<'_> {
             value("candidate", candidate.to_string());
         }
         for property in ["end-of-candidates", "sendonly", "rtcp-mux", "rtcp-rsize"] {
-            media.attributes.push(Attribute::new(property.to_owned(), None));
+            media.attributes.push(flag(property));
         }
         media
     }
-}
 
-/// A section that does not play: port 0 (RFC 3264 section 6), its formats as offered.
-fn reject(section: &Section) -> MediaDescription {
-    let mut media = description(section, 0, section.formats.clone());
-    if let Some(mid) = &section.mid {
+    /// A section that does not play: port 0 (RFC 3264 section 6), its formats as offered.
+    fn reject(&self, section: &Section) -> MediaDescription {
+        let mut media = self.describe(section, 0, section.formats.clone());
+        media.attributes.push(flag("inactive"));
         media
-            .attributes
-            .push(Attribute::new("mid".to_owned(), Some(mid.clone())));
     }
-    media.attributes.push(Attribute::new("inactive".to_owned(), None));
-    media
+
+    /// What every section says, played or not. A rejected one needs no transport (RFC 8829 section 5.3.1), but GStreamer
+    /// takes no answer in which one lacks it.
+    fn describe(&self, section: &Section, port: isize, formats: Vec<String>) -> MediaDescription {
+        let transport = [
+            ("ice-ufrag", self.ice.ufrag.clone()),
+            ("ice-pwd", self.ice.password.clone()),
+            ("fingerprint", self.fingerprint.to_string()),
+            ("setup", "passive".to_owned()),
+        ];
+        let mid = section.mid.iter().map(|mid| ("mid", mid.clone()));
+        let attributes = mid.chain(transport);
+        MediaDescription {
+            media_name: MediaName {
+                media: section.media.clone(),
+                port: RangedPort {
+                    value: port,
+                    range: None,
+                },
+                protos: section.protocols.clone(),
+                formats,
+            },
+            connection_information: Some(ConnectionInformation {
+                network_type: "IN".to_owned(),
+                address_type: "IP4".to_owned(),
+                address: Some(Address {
+                    address: "0.0.0.0".to_owned(),
+                    ttl: None,
+                    range: None,
+                }),
+            }),
+            attributes: attributes
+                .map(|(key, value)| Attribute::new(key.to_owned(), Some(value)))
+                .collect(),
+            ..MediaDescription::default()
+        }
+    }
 }
 
-fn description(section: &Section, port: isize, formats: Vec<String>) -> MediaDescription {
-    MediaDescription {
-        media_name: MediaName {
-            media: section.media.clone(),
-            port: RangedPort {
-                value: port,
-                range: None,
-            },
-            protos: section.protocols.clone(),
-            formats,
-        },
-        connection_information: Some(ConnectionInformation {
-            network_type: "IN".to_owned(),
-            address_type: "IP4".to_owned(),
-            address: Some(Address {
-                address: "0.0.0.0".to_owned(),
-                ttl: None,
-                range: None,
-            }),
-        }),
-        ..MediaDescription::default()
-    }
+fn flag(key: &str) -> Attribute {
+    Attribute::new(key.to_owned(), None)
 }
