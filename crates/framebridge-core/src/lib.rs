@@ -7,6 +7,7 @@
 mod backoff;
 mod budget;
 mod crash_loop;
+mod delivery;
 mod escalation;
 mod group_queue;
 mod keyframe_gate;
@@ -23,6 +24,7 @@ pub mod studio;
 pub use backoff::{Backoff, BackoffConfig};
 pub use budget::{BudgetPlan, Share};
 pub use crash_loop::{CrashLoopConfig, CrashLoopGuard};
+pub use delivery::DeliveryWatch;
 pub use escalation::{Escalation, EscalationConfig};
 pub use group_queue::{GroupLimits, GroupQueue, Next};
 pub use keyframe_gate::KeyframeGate;

@@ -51,6 +51,45 @@ impl StallWatchdog {
     }
 }
 
+/// A stage that has to give for what it gets. It is at fault only for what came in since it last gave something, so a
+/// source that is slow, however slow, is neither an excuse nor an accusation.
+#[derive(Debug, Clone)]
+pub(crate) struct StageStall {
+    watchdog: StallWatchdog,
+    given: u64,
+    /// What it had got when it last gave, or last had no reason to.
+    got: u64,
+}
+
+impl StageStall {
+    /// One that declares a stall `timeout` after something came in and nothing has come out since.
+    pub(crate) fn new(timeout: Duration, now: Instant) -> Self {
+        Self {
+            watchdog: StallWatchdog::new(timeout, now),
+            given: 0,
+            got: 0,
+        }
+    }
+
+    /// True once per stall, when it is declared.
+    pub(crate) fn observe(&mut self, got: u64, given: u64, at_rest: bool, now: Instant) -> bool {
+        if std::mem::replace(&mut self.given, given) != given || at_rest {
+            self.got = got;
+        }
+        self.watchdog.observe(given, at_rest || got == self.got, now)
+    }
+
+    /// Whether the stall that was declared goes on.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.watchdog.is_stalled()
+    }
+
+    /// How long it has given nothing for what it got.
+    pub(crate) fn silent_for(&self, now: Instant) -> Duration {
+        self.watchdog.silent_for(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -7,7 +7,7 @@ use std::{
 
 use framebridge_proto::{encoder::SourceState, supervisor::EncoderProgress};
 
-use crate::StallWatchdog;
+use crate::{StallWatchdog, stall::StageStall};
 
 /// The encoder ends a silent source itself. Only if it has not done so this long after it should have, it is judged
 /// from outside.
@@ -92,34 +92,6 @@ impl fmt::Display for StreamVerdict {
     }
 }
 
-/// A stage that has to give for what it gets. It is at fault only for what came in since it last gave something, so a
-/// source that is slow, however slow, is neither an excuse nor an accusation.
-#[derive(Debug, Clone)]
-struct StageStall {
-    watchdog: StallWatchdog,
-    given: u64,
-    /// What it had got when it last gave.
-    got: u64,
-}
-
-impl StageStall {
-    fn new(timeout: Duration, now: Instant) -> Self {
-        Self {
-            watchdog: StallWatchdog::new(timeout, now),
-            given: 0,
-            got: 0,
-        }
-    }
-
-    /// True once per stall, when it is declared.
-    fn observe(&mut self, got: u64, given: u64, at_rest: bool, now: Instant) -> bool {
-        if std::mem::replace(&mut self.given, given) != given {
-            self.got = got;
-        }
-        self.watchdog.observe(given, at_rest || got == self.got, now)
-    }
-}
-
 /// Watches one life of an encoder: captured, encoded and delivered pictures, each of which has to grow while the stage
 /// before it does.
 #[derive(Debug, Clone)]
@@ -163,15 +135,15 @@ impl StreamWatch {
         self.delivered.observe(encoded.count, delivered.count, at_rest, now);
         let losing = progress.lost > std::mem::replace(&mut self.lost, progress.lost);
 
-        self.verdict = if self.encoded.watchdog.is_stalled() {
+        self.verdict = if self.encoded.is_stalled() {
             StreamVerdict::EncoderWedged {
-                silent: self.encoded.watchdog.silent_for(now),
+                silent: self.encoded.silent_for(now),
             }
         } else if self.captured.is_stalled() {
             StreamVerdict::SourceSilent {
                 silent: self.captured.silent_for(now),
             }
-        } else if self.delivered.watchdog.is_stalled() || (losing && !at_rest) {
+        } else if self.delivered.is_stalled() || (losing && !at_rest) {
             StreamVerdict::SubscriberSlow
         } else {
             StreamVerdict::Well(progress.state.clone())

@@ -185,8 +185,10 @@ pub struct StreamDelivery {
     pub stream: StreamName,
     /// Viewers with an open session.
     pub viewers: u32,
-    /// Frames received from the encoder.
-    pub frames_received: Counter,
+    /// Of these, viewers that are connected: frames go out to them.
+    pub live: u32,
+    /// Frames from the encoder that a decoder can show, and so meant for viewers.
+    pub frames_published: Counter,
     /// Frames sent, summed over viewers.
     pub frames_sent: Counter,
 }

@@ -479,11 +479,13 @@ impl Handle {
     pub fn publish(&self, stream: &StreamName, unit: AccessUnit) {
         let now = Instant::now();
         let stream = self.shared.stream(stream);
-        stream.counters.frames_received.fetch_add(1, Relaxed);
         // Held while the frame is handed on, so that two publishers can't change the order.
         let mut source = lock(&stream.source);
         match source.publish(&unit, now) {
-            Published::Frame(frame) => self.shared.distribute(&stream, frame),
+            Published::Frame(frame) => {
+                stream.counters.frames_published.fetch_add(1, Relaxed);
+                self.shared.distribute(&stream, frame);
+            }
             Published::Undecodable if stream.counters.viewers.load(Relaxed) > 0 => {
                 self.shared.ask_keyframe(&stream, now);
             }

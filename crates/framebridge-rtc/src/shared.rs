@@ -129,7 +129,7 @@ pub(crate) struct Stream {
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) viewers: AtomicU32,
-    pub(crate) frames_received: AtomicU64,
+    pub(crate) frames_published: AtomicU64,
     pub(crate) frames_sent: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
     pub(crate) packets_sent: AtomicU64,
@@ -173,12 +173,14 @@ impl Stream {
         may
     }
 
-    fn stats(&self) -> StreamStats {
+    /// `live`: viewers that are connected.
+    fn stats(&self, live: u32) -> StreamStats {
         let counters = &self.counters;
         StreamStats {
             stream: self.name.clone(),
             viewers: counters.viewers.load(Relaxed),
-            frames_received: counters.frames_received.load(Relaxed),
+            live,
+            frames_published: counters.frames_published.load(Relaxed),
             frames_sent: counters.frames_sent.load(Relaxed),
             bytes_sent: counters.bytes_sent.load(Relaxed),
             packets_sent: counters.packets_sent.load(Relaxed),
@@ -262,8 +264,19 @@ impl Shared {
 
     /// All streams' counters, by name.
     pub(crate) fn stats(&self) -> Vec<StreamStats> {
+        let mut live: BTreeMap<StreamName, u32> = BTreeMap::new();
+        for session in self
+            .sessions()
+            .values()
+            .filter(|session| session.state == ViewerState::Live)
+        {
+            *live.entry(session.stream.name.clone()).or_default() += 1;
+        }
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
-        streams.values().map(|stream| stream.stats()).collect()
+        streams
+            .values()
+            .map(|stream| stream.stats(live.get(&stream.name).copied().unwrap_or(0)))
+            .collect()
     }
 
     /// The open sessions.

@@ -2,15 +2,17 @@
 
 use framebridge_proto::StreamName;
 
-/// Counters of one stream since the engine started; only `viewers` ever falls.
+/// Counters of one stream since the engine started; only `viewers` and `live` ever fall.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamStats {
     /// The stream.
     pub stream: StreamName,
     /// Open sessions.
     pub viewers: u32,
-    /// Pictures published.
-    pub frames_received: u64,
+    /// Of these, viewers that are connected: pictures go out to them.
+    pub live: u32,
+    /// Pictures published that a decoder can show, and so meant for viewers.
+    pub frames_published: u64,
     /// Pictures sent, summed over viewers.
     pub frames_sent: u64,
     /// Bytes of SRTP sent, summed over viewers.

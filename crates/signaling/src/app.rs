@@ -1,6 +1,11 @@
 //! Starts the parts, runs until told to stop, ends them in order.
 
-use std::{net::SocketAddr, os::fd::AsFd as _, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    os::fd::AsFd as _,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use axum::http::HeaderValue;
@@ -267,7 +272,8 @@ fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: 
         let streams = shared.streams.values().map(|stream| StreamDelivery {
             stream: stream.name.clone(),
             viewers: stream.viewers(),
-            frames_received: stream.received.read(),
+            live: stream.live.load(Ordering::Relaxed),
+            frames_published: stream.published.read(),
             frames_sent: stream.sent.read(),
         });
         Progress::Signaling(SignalingProgress {

@@ -76,6 +76,12 @@ impl Shared {
         for stream in self.streams.values() {
             let found = stats.iter().find(|stats| stats.stream == stream.name);
             stream.set_viewers(found.map_or(0, |stats| stats.viewers));
+            stream
+                .live
+                .store(found.map_or(0, |stats| stats.live), Ordering::Relaxed);
+            stream
+                .published
+                .raise_to(found.map_or(0, |stats| stats.frames_published));
             stream.sent.raise_to(found.map_or(0, |stats| stats.frames_sent));
         }
     }

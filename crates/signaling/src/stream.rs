@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64},
+    },
     time::{Duration, Instant},
 };
 
@@ -46,6 +49,10 @@ pub(crate) struct Stream {
     asks: mpsc::Sender<Ask>,
     /// Frames received from the encoder.
     pub(crate) received: Meter,
+    /// Of these, frames that a decoder can show, and so meant for viewers.
+    pub(crate) published: Meter,
+    /// Viewers that are connected.
+    pub(crate) live: AtomicU32,
     /// Frames sent, summed over viewers.
     pub(crate) sent: Meter,
     /// Frames that the encoder has encoded, as their sequence numbers tell.
@@ -105,6 +112,8 @@ impl Stream {
             demand: watch::Sender::default(),
             asks,
             received: Meter::new(),
+            published: Meter::new(),
+            live: AtomicU32::new(0),
             sent: Meter::new(),
             encoded: Meter::new(),
             dropped: AtomicU64::new(0),

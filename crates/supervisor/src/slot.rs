@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use framebridge_config::{Settings, Slate, Stream, Supervise};
 use framebridge_core::{
-    BackoffConfig, CrashLoopConfig, EscalationConfig, Heartbeats, Input, ProbeWatch, Process, ProcessConfig, Snapshot,
-    State, StreamVerdict, StreamWatch, Transition,
+    BackoffConfig, CrashLoopConfig, DeliveryWatch, EscalationConfig, Heartbeats, Input, ProbeWatch, Process,
+    ProcessConfig, Snapshot, State, StreamVerdict, StreamWatch, Transition,
 };
 use framebridge_ipc::Peer;
 use framebridge_proto::{Role, StreamName, encoder::SourceState, process_name, supervisor::Progress};
@@ -37,6 +37,8 @@ pub(crate) struct Slot {
     pub(crate) report: Option<Report>,
     /// For an encoder.
     pub(crate) watch: Option<StreamWatch>,
+    /// For signaling.
+    delivery: DeliveryWatch,
     /// Whether others find it.
     reachable: ProbeWatch,
     /// What its encoder can do without, first what hurts least.
@@ -82,15 +84,16 @@ pub(crate) fn slots(settings: &Settings, now: Instant, mut seed: impl FnMut() ->
             ..policy.escalation
         };
         // The next signaling goes on with the viewers of the one before (docs/decisions/0006).
-        let restart_timeout = if role == Role::Signaling {
-            Duration::ZERO
+        let (restart_timeout, wedged_stop_timeout) = if role == Role::Signaling {
+            (Duration::ZERO, Duration::ZERO)
         } else {
-            policy.stop_timeout
+            (policy.stop_timeout, policy.wedged_stop_timeout)
         };
         let process = Process::new(
             ProcessConfig {
                 escalation,
                 restart_timeout,
+                wedged_stop_timeout,
                 ..policy.clone()
             },
             now,
@@ -151,6 +154,7 @@ impl Slot {
             known: None,
             report: None,
             watch: None,
+            delivery: DeliveryWatch::default(),
             reachable: ProbeWatch::new(UNREACHABLE_REPORTS),
             rungs: Vec::new(),
             absent_since: None,
@@ -231,6 +235,7 @@ impl Slot {
         self.child = Some(child);
         self.reachable = ProbeWatch::new(UNREACHABLE_REPORTS);
         let stall_timeout = self.stream.as_ref().map(|stream| stream.stall_timeout);
+        self.delivery = DeliveryWatch::default();
         self.watch = stall_timeout.map(|timeout| StreamWatch::new(timeout, now));
     }
 
@@ -273,6 +278,11 @@ impl Slot {
                 );
             }
             note = self.turn(&before, &verdict, now);
+        }
+        if let Progress::Signaling(signaling) = &progress
+            && let Some(why) = self.delivery.observe(signaling, now)
+        {
+            self.process.handle(Input::Wedged { why }, now);
         }
         self.report = Some(Report { progress, at: now });
         note

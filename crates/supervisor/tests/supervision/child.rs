@@ -15,7 +15,7 @@ use framebridge_ipc::{Identity, Listener, RuntimeDir};
 use framebridge_proto::{
     Role, StreamName,
     encoder::{FromEncoder, Quality, SourceState, ToEncoder},
-    supervisor::{BridgeProgress, Counter, EncoderProgress, Progress, SignalingProgress},
+    supervisor::{BridgeProgress, Counter, EncoderProgress, Progress, SignalingProgress, StreamDelivery},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -93,11 +93,19 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
         "signaling" => {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let http = listener.local_addr().expect("bound").to_string();
+            let stands_still = part == "still";
             let report = move || {
+                let delivery = StreamDelivery {
+                    stream: "test".parse().expect("a name"),
+                    viewers: 1,
+                    live: 1,
+                    frames_published: flowing(since.elapsed().as_secs()),
+                    frames_sent: Counter::default(),
+                };
                 Progress::Signaling(SignalingProgress {
                     http: http.clone(),
                     rtp: Counter::default(),
-                    streams: Vec::new(),
+                    streams: stands_still.then_some(delivery).into_iter().collect(),
                 })
             };
             tokio::join!(
@@ -117,12 +125,16 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
     }
 }
 
-/// What an encoder has done after `seconds` of life.
-fn encoder(stream: &StreamName, part: &str, seconds: u64) -> EncoderProgress {
-    let flowing = Counter {
+fn flowing(seconds: u64) -> Counter {
+    Counter {
         count: seconds * RATE,
         age_ms: Some(0),
-    };
+    }
+}
+
+/// What an encoder has done after `seconds` of life.
+fn encoder(stream: &StreamName, part: &str, seconds: u64) -> EncoderProgress {
+    let flowing = flowing(seconds);
     let state = match part {
         "unavailable" => SourceState::Unavailable {
             reason: "no such device".into(),

@@ -124,6 +124,21 @@ async fn signaling_whose_http_is_dead_under_a_fresh_heartbeat_is_replaced() {
 }
 
 #[tokio::test]
+async fn signaling_that_gets_pictures_and_sends_none_is_replaced() {
+    let bench = Bench::start("");
+    bench.healthy().await;
+    bench.play("signaling", "still").await;
+    bench.set("signaling", "well");
+    bench
+        .until("a verdict", |status| {
+            let reason = bench::row(status, "signaling").last_reason.as_deref();
+            reason.is_some_and(|reason| reason.starts_with("no RTP goes out"))
+        })
+        .await;
+    bench.healthy().await;
+}
+
+#[tokio::test]
 async fn encoder_that_takes_pictures_and_gives_none_is_replaced() {
     let bench = Bench::start("");
     bench.healthy().await;

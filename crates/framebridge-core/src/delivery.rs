@@ -1,0 +1,122 @@
+//! Whether signaling sends what it gets: a media plane that stands still under a fresh heartbeat and a good HTTP.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use framebridge_proto::{StreamName, supervisor::SignalingProgress};
+
+use crate::stall::StageStall;
+
+/// Beyond any time for which single viewers get nothing in good order: one whose link is congested is held back for a
+/// second and then waits for a keyframe.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Watches one life of signaling.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryWatch(BTreeMap<StreamName, StageStall>);
+
+impl DeliveryWatch {
+    /// Takes in a report. `Some` when signaling has to be started anew, and why; once per stall.
+    ///
+    /// Any RTP that goes out, to whomever, is life: a stream that is in trouble by itself is no reason to touch the others'
+    /// viewers.
+    pub fn observe(&mut self, progress: &SignalingProgress, now: Instant) -> Option<String> {
+        let mut why = None;
+        for stream in &progress.streams {
+            let watch = self
+                .0
+                .entry(stream.stream.clone())
+                .or_insert_with(|| StageStall::new(TIMEOUT, now));
+            if watch.observe(stream.frames_published.count, progress.rtp.count, stream.live == 0, now) {
+                why = Some(format!(
+                    "no RTP goes out, though pictures of `{}` come in for its viewers, for {} s",
+                    stream.stream,
+                    watch.silent_for(now).as_secs()
+                ));
+            }
+        }
+        why
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_proto::supervisor::{Counter, StreamDelivery};
+
+    use super::*;
+
+    /// Signaling with two streams that reports twice a second.
+    struct Bench {
+        watch: DeliveryWatch,
+        progress: SignalingProgress,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new(live: [u32; 2]) -> Self {
+            let stream = |(name, live): (&str, u32)| StreamDelivery {
+                stream: name.parse().expect("a name"),
+                viewers: 3,
+                live,
+                frames_published: Counter::default(),
+                frames_sent: Counter::default(),
+            };
+            Self {
+                watch: DeliveryWatch::default(),
+                progress: SignalingProgress {
+                    http: "127.0.0.1:8890".into(),
+                    rtp: Counter::default(),
+                    streams: ["desk", "door"].into_iter().zip(live).map(stream).collect(),
+                },
+                now: Instant::now(),
+            }
+        }
+
+        /// Ten seconds in which these come in and RTP goes out or not; how often it asked for a new start.
+        fn report(&mut self, flows: [bool; 2], rtp: bool) -> usize {
+            (0..20)
+                .filter(|_| {
+                    self.now += Duration::from_millis(500);
+                    for (stream, flows) in self.progress.streams.iter_mut().zip(flows) {
+                        stream.frames_published.count += 15 * u64::from(flows);
+                    }
+                    self.progress.rtp.count += 100 * u64::from(rtp);
+                    self.watch.observe(&self.progress, self.now).is_some()
+                })
+                .count()
+        }
+    }
+
+    #[test]
+    fn media_plane_that_stands_still_is_started_anew_once() {
+        let mut bench = Bench::new([2, 0]);
+        assert_eq!(bench.report([true; 2], true), 0);
+        assert_eq!(bench.report([true; 2], false), 1);
+    }
+
+    #[test]
+    fn nobody_to_send_to_and_nothing_to_send_are_no_stall() {
+        assert_eq!(Bench::new([0, 0]).report([true; 2], false), 0);
+        assert_eq!(Bench::new([2, 1]).report([false; 2], false), 0);
+        assert_eq!(
+            Bench::new([2, 0]).report([false, true], false),
+            0,
+            "what comes in has no viewers"
+        );
+    }
+
+    #[test]
+    fn viewer_who_joins_a_paused_stream_waits_without_fault() {
+        let mut bench = Bench::new([0, 0]);
+        bench.report([true; 2], false);
+        bench.progress.streams[0].live = 1;
+        assert_eq!(bench.report([false, true], false), 0);
+    }
+
+    #[test]
+    fn rtp_of_one_stream_excuses_the_other() {
+        assert_eq!(Bench::new([1, 1]).report([true; 2], true), 0);
+    }
+}
