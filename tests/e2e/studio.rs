@@ -228,7 +228,10 @@ fn order(studio: &Studio, address: &Address, body: &str) -> Value {
 #[test]
 fn operator_asks_for_a_snapshot_or_a_clip_and_gets_it() {
     let (studio, system, address) = box_at_a_studio("");
-    assert_eq!(studio.get("/api/v1/boxes").unwrap().status, 401);
+    // What is an operator's is not where boxes' pages are, and takes a token where it is.
+    let asked = Request::new("GET", "/api/v1/boxes");
+    assert_eq!(studio.send(&asked).unwrap().status, 404);
+    assert_eq!(asked.send(studio.operators()).unwrap().status, 401);
     let boxes = studio.operate(Request::new("GET", "/api/v1/boxes")).unwrap();
     assert_eq!(boxes["boxes"][0]["name"], "box");
     // A source that nobody watches is closed and has no picture: somebody watches.
@@ -241,7 +244,18 @@ fn operator_asks_for_a_snapshot_or_a_clip_and_gets_it() {
         "{snapshot}"
     );
     let result = snapshot["result"].as_str().unwrap();
-    assert_eq!(studio.get(result).unwrap().status, 401);
+    assert_eq!(
+        Request::new("GET", result).send(studio.operators()).unwrap().status,
+        401
+    );
+    let still = format!("/api/v1/boxes/{}/stills/test", address.id);
+    assert!(
+        studio
+            .fetch(Request::new("GET", &still))
+            .unwrap()
+            .body
+            .starts_with(&[0xff, 0xd8])
+    );
     let clip = order(r#"{"kind": "clip", "stream": "test", "last_ms": 1000}"#);
     assert_eq!(clip["media_type"], "video/mp4", "{clip}");
     let diagnosis = order(r#"{"kind": "diagnose"}"#);

@@ -29,6 +29,7 @@ use crate::{
 pub struct Studio {
     process: Option<Process>,
     address: SocketAddr,
+    operators: SocketAddr,
     dir: TempDir,
     operator: String,
     further: Vec<String>,
@@ -59,6 +60,7 @@ impl Studio {
         let mut studio = Self {
             process: None,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+            operators: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
             dir: tempfile::Builder::new().prefix("framebridge-studio-").tempdir()?,
             operator: String::new(),
             further: further.iter().map(|&argument| argument.to_owned()).collect(),
@@ -75,7 +77,8 @@ impl Studio {
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         let mut studio = command(binary("studio")?);
         studio
-            .args(["--listen", &self.address.to_string(), "--data"])
+            .args(["--listen", &self.address.to_string()])
+            .args(["--operators", &self.operators.to_string(), "--data"])
             .arg(self.data())
             .args(&self.further);
         self.process = Some(Process::start(&mut studio, &self.dir.path().join("log"))?);
@@ -101,6 +104,16 @@ impl Studio {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where operators reach it.
+    pub fn operators(&self) -> SocketAddr {
+        self.operators
+    }
+
+    /// An operator's token.
+    pub fn operator(&self) -> &str {
+        &self.operator
     }
 
     /// Makes a token.
@@ -176,7 +189,7 @@ impl Studio {
     /// No answer.
     pub fn fetch(&self, request: Request<'_>) -> anyhow::Result<Response> {
         let request = request.header("authorization", format!("Bearer {}", self.operator));
-        self.send(&request)
+        request.send(self.operators)
     }
 
     /// What it has logged so far.

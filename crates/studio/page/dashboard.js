@@ -1,113 +1,160 @@
-// All boxes, kept current: state, streams with a snapshot, jobs, logs.
+// All boxes, kept current: state, streams with a picture, jobs, logs. What is there is changed in place, so that nothing is
+// taken away from under the pointer.
 
 const REFRESH = 2000;
 const STILL_REFRESH = 15_000;
 const REQUEST_TIMEOUT = 8000;
+const MOST_JOBS = 10;
 const MOST_LOG_CHARACTERS = 100_000;
 
 const list = document.getElementById("boxes");
 const summary = document.getElementById("summary");
-const template = document.getElementById("box");
 /** Shown boxes by session id. */
 const shown = new Map();
 
-const api = async (path, options) => {
+async function api(path, options) {
   const response = await fetch(`/api/v1/${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT), ...options });
-  if (!response.ok) throw new Error(`${response.status}`);
-  return response.json();
-};
-
-function cell(row, content) {
-  row.insertCell().append(content);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.detail ?? `status ${response.status}`);
+  return answer;
 }
 
-function button(text, action) {
-  const element = document.createElement("button");
-  element.type = "button";
-  element.textContent = text;
-  element.addEventListener("click", action);
-  return element;
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
-function ask(id, job) {
-  api(`boxes/${id}/jobs`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(job),
-  }).catch((error) => (summary.textContent = `The job was not taken: ${error.message}`));
+/** A copy of a template, and a way to its parts. */
+function made(template) {
+  const root = document.getElementById(template).content.cloneNode(true).firstElementChild;
+  return { root, part: (selector) => root.querySelector(selector) };
+}
+
+function ago(ms) {
+  const seconds = Math.max(0, Math.round((Date.now() - ms) / 1000));
+  if (seconds < 10) return "just now";
+  if (seconds < 90) return `${seconds} s ago`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 90 ? `${minutes} min ago` : new Date(ms).toLocaleString();
+}
+
+/** What the form asks for, as the interface takes it. */
+function order({ kind, stream, seconds }) {
+  switch (kind.value) {
+    case "diagnose":
+      return { kind: "diagnose" };
+    case "snapshot":
+      return { kind: "snapshot", stream: stream.value };
+    default:
+      return { kind: "clip", stream: stream.value, [kind.value]: seconds.valueAsNumber * 1000 };
+  }
 }
 
 function place(id) {
   if (!shown.has(id)) {
-    const section = template.content.cloneNode(true).firstElementChild;
-    const part = (selector) => section.querySelector(selector);
-    part(".diagnose").addEventListener("click", () => ask(id, { kind: "diagnose" }));
-    list.append(section);
-    shown.set(id, { section, part, nextLine: 0, stills: new Map() });
+    const box = { ...made("box"), nextLine: 0, streams: new Map() };
+    const form = box.part(".order");
+    const { kind, stream } = form.elements;
+    const fit = () => {
+      form.querySelector(".span").hidden = !kind.value.endsWith("_ms");
+      form.querySelector(".of").hidden = kind.value === "diagnose";
+      stream.required = kind.value !== "diagnose";
+    };
+    kind.addEventListener("change", fit);
+    fit();
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const said = form.querySelector("output");
+      said.value = "";
+      const body = JSON.stringify(order(form.elements));
+      api(`boxes/${id}/jobs`, { method: "POST", headers: { "Content-Type": "application/json" }, body })
+        .then(() => showJobs(id, box))
+        .catch((error) => (said.value = `Not taken: ${error.message}`));
+    });
+    list.append(box.root);
+    shown.set(id, box);
   }
   return shown.get(id);
 }
 
-/** The picture of a stream, taken anew now and then. */
-function still(box, id, stream) {
-  const { stills } = box;
-  if (!stills.has(stream.name)) {
-    const image = new Image();
-    image.className = "still";
-    image.alt = "";
-    image.addEventListener("load", () => (image.hidden = false));
-    image.addEventListener("error", () => (image.hidden = true));
-    stills.set(stream.name, { image, at: -Infinity });
+function showStreams(id, box, streams) {
+  const names = streams.map(({ name }) => name);
+  for (const [name, { root }] of box.streams) {
+    if (!names.includes(name)) {
+      root.remove();
+      box.streams.delete(name);
+    }
   }
-  const entry = stills.get(stream.name);
-  if (stream.state === "live" && performance.now() - entry.at > STILL_REFRESH) {
-    entry.at = performance.now();
-    entry.image.src = `/s/${id}/api/v1/streams/${encodeURIComponent(stream.name)}/snapshot.jpg?at=${Date.now()}`;
+  for (const { name, state, verdict, viewers } of streams) {
+    if (!box.streams.has(name)) {
+      const stream = { ...made("stream"), at: -Infinity };
+      const image = stream.part("img");
+      image.addEventListener("load", () => (image.hidden = false));
+      image.addEventListener("error", () => (image.hidden = true));
+      setText(stream.part("strong"), name);
+      box.part(".streams").append(stream.root);
+      box.streams.set(name, stream);
+    }
+    const stream = box.streams.get(name);
+    setText(stream.part(".verdict"), verdict || state);
+    setText(stream.part(".viewers"), viewers === 1 ? "1 viewer" : `${viewers} viewers`);
+    if (state === "live" && performance.now() - stream.at > STILL_REFRESH) {
+      stream.at = performance.now();
+      stream.part("img").src = `/api/v1/boxes/${id}/stills/${encodeURIComponent(name)}?at=${Date.now()}`;
+    } else if (state !== "live") {
+      // An old picture would pass for a present one.
+      stream.part("img").hidden = true;
+      stream.at = -Infinity;
+    }
   }
-  return entry.image;
+  const choice = box.part("select[name=stream]");
+  // A box that is away has its streams still.
+  if (names.length > 0 && [...choice.options].map(({ value }) => value).join() !== names.join()) {
+    choice.replaceChildren(...names.map((name) => new Option(name)));
+  }
 }
 
 function showBox({ name, instance, build, session }) {
   const box = place(session.id);
-  const { section, part } = box;
-  section.dataset.state = session.state;
-  part("h2").textContent = name;
-  part(".state").textContent = session.state;
-  part(".reason").textContent = session.reason ?? session.next;
-  const seen = session.last_seen_ms ? new Date(session.last_seen_ms).toLocaleString() : "never";
-  part(".facts").textContent = [`last seen ${seen}`, `instance ${instance.slice(0, 8)}`, build].filter(Boolean).join(" · ");
+  const { root, part } = box;
+  root.dataset.state = session.state;
+  setText(part("h2"), name);
+  setText(part(".state"), session.state);
+  setText(part(".seen"), session.last_seen_ms ? `last seen ${ago(session.last_seen_ms)}` : "never seen");
+  setText(part(".reason"), session.reason ?? "");
+  setText(part(".next"), session.state === "ready" ? "" : session.next);
+  setText(part(".facts"), [`instance ${instance.slice(0, 8)}`, build].filter(Boolean).join(" · "));
   part(".address").href = session.url;
-  part(".address").textContent = session.url;
-  const streams = part(".streams");
-  streams.replaceChildren();
-  for (const stream of session.streams) {
-    const row = streams.insertRow();
-    cell(row, still(box, session.id, stream));
-    cell(row, stream.name);
-    cell(row, stream.verdict || stream.state);
-    cell(row, `${stream.viewers}`);
-    cell(row, button("Snapshot", () => ask(session.id, { kind: "snapshot", stream: stream.name })));
-  }
+  setText(part(".address"), session.url);
+  showStreams(session.id, box, session.streams);
   return box;
 }
 
-function showJobs(body, jobs) {
-  body.replaceChildren();
-  for (const job of jobs.slice(0, 10)) {
-    const row = body.insertRow();
-    cell(row, [job.kind.kind, job.kind.stream].filter(Boolean).join(" "));
-    cell(row, job.error ? `${job.state}: ${job.error}` : job.state);
-    cell(row, new Date(job.created_ms).toLocaleTimeString());
-    const link = document.createElement("a");
+async function showJobs(id, box) {
+  const { jobs } = await api(`boxes/${id}/jobs`);
+  const body = box.part(".jobs");
+  body.closest("table").hidden = jobs.length === 0;
+  const rows = jobs.slice(0, MOST_JOBS).map((job) => {
+    const row = document.createElement("tr");
+    const { kind, stream, last_ms: last, next_ms: next } = job.kind;
+    const span = last ? `last ${last / 1000} s` : next ? `next ${next / 1000} s` : "";
+    row.insertCell().append([kind, stream, span].filter(Boolean).join(" · "));
+    row.insertCell().append(job.error ? `${job.state}: ${job.error}` : job.state);
+    row.insertCell().append(ago(job.created_ms));
+    const cell = row.insertCell();
     if (job.result) {
-      link.href = job.result;
-      link.textContent = "Open";
+      const link = document.createElement("a");
+      Object.assign(link, { href: job.result, textContent: "Open", target: "_blank" });
+      cell.append(link);
     }
-    cell(row, link);
-  }
+    return row;
+  });
+  const said = (rows) => rows.map((row) => row.innerHTML).join();
+  if (said(rows) !== said([...body.rows])) body.replaceChildren(...rows);
 }
 
 async function showLog(id, box) {
+  // Only what is read is asked for; once opened it begins with all that the studio has kept.
+  if (!box.part("details").open) return;
   const { lines, next } = await api(`boxes/${id}/logs?from=${box.nextLine}`);
   // A studio that was started again counts anew.
   box.nextLine = next;
@@ -122,14 +169,17 @@ async function showLog(id, box) {
 async function refresh() {
   try {
     const { boxes } = await api("boxes");
-    summary.textContent = boxes.length ? "" : "No box has been here yet: make a token with `studio token new NAME`.";
+    setText(summary, boxes.length ? "" : "No box has been here yet: make a token with `studio token new NAME`.");
     for (const entry of boxes) {
       const box = showBox(entry);
       const { id } = entry.session;
-      await Promise.all([api(`boxes/${id}/jobs`).then(({ jobs }) => showJobs(box.part(".jobs"), jobs)), showLog(id, box)]);
+      await Promise.all([showJobs(id, box), showLog(id, box)]);
     }
+    document.body.classList.remove("stale");
   } catch (error) {
-    summary.textContent = `The studio can't be reached (${error.message}). Trying again …`;
+    // What is shown is from before, and looks it.
+    document.body.classList.add("stale");
+    setText(summary, `The studio can't be reached (${error.message}). Trying again …`);
   }
   setTimeout(refresh, REFRESH);
 }

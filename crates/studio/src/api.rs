@@ -10,7 +10,8 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use framebridge_studio_proto::{JobId, JobKind, JobResult, PublicId, StreamReport};
+use framebridge_proto::StreamName;
+use framebridge_studio_proto::{Access, ClipSpan, JobId, JobKind, JobResult, PublicId, StreamReport};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use tokio::{fs::File, io::AsyncReadExt as _};
 
 use crate::{
     auth::{self, Kind},
+    call::Question,
     hub::{Hub, Opened},
     jobs,
     problem::Problem,
@@ -26,7 +28,7 @@ use crate::{
     store::{JobRow, JobState},
 };
 
-/// How long a job may take, unless its request says otherwise.
+/// How long a job may take besides what it waits for, unless its request says otherwise.
 const DEFAULT_DEADLINE_MS: u64 = 30_000;
 
 /// The longest a job may take.
@@ -158,6 +160,42 @@ pub(crate) async fn logs(
     Ok(Json(json!({ "lines": lines, "next": next })))
 }
 
+/// The latest picture of a stream, small trouble where there is none.
+pub(crate) async fn still(
+    State(hub): State<Arc<Hub>>,
+    Path((id, stream)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let stream: StreamName = stream.parse().map_err(|_| Problem::not_found())?;
+    let link = known(&hub, &id)?.link().ok_or_else(Problem::link_lost)?;
+    let question = Question {
+        method: "GET".to_owned(),
+        path: format!("/api/v1/streams/{stream}/snapshot.jpg"),
+        headers: Vec::new(),
+        access: Access::default(),
+        body: Vec::new(),
+    };
+    let answer = question.ask(&link).await?;
+    if answer.status != StatusCode::OK.as_u16() {
+        return Err(Problem::not_found());
+    }
+    Ok(file_of("image/jpeg", answer.into_body()))
+}
+
+/// A file that a box made. The box may name any type: a browser is to save what is not known as a picture, and never to
+/// run it.
+fn file_of(media_type: &str, body: Body) -> Response {
+    let known = ["image/jpeg", "image/png", "video/mp4"];
+    let shown = known.into_iter().find(|known| *known == media_type);
+    let kind = HeaderValue::from_static(shown.unwrap_or("application/octet-stream"));
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox")),
+    ];
+    (headers, body).into_response()
+}
+
 /// What is to be done, and how long it may take.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Order {
@@ -177,10 +215,14 @@ pub(crate) async fn post_job(
         let detail = format!("`kind` has to be one of {}.", JobKind::NAMES.join(", "));
         return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid", detail));
     }
-    let deadline_ms = order
-        .deadline_ms
-        .unwrap_or(DEFAULT_DEADLINE_MS)
-        .clamp(1, LONGEST_DEADLINE_MS);
+    let usual_ms = match &order.kind {
+        JobKind::Clip {
+            span: ClipSpan::Next(ms),
+            ..
+        } => DEFAULT_DEADLINE_MS + u64::from(*ms),
+        JobKind::Clip { .. } | JobKind::Snapshot { .. } | JobKind::Diagnose | JobKind::Unknown => DEFAULT_DEADLINE_MS,
+    };
+    let deadline_ms = order.deadline_ms.unwrap_or(usual_ms).clamp(1, LONGEST_DEADLINE_MS);
     let job = JobId::from_bits(random::bits());
     if !hub.store.add_job(job, session.id, &order.kind, deadline_ms).await? {
         let detail = "So many jobs wait for this box already that another would be forgotten.";
@@ -214,17 +256,7 @@ pub(crate) async fn job_result(State(hub): State<Arc<Hub>>, Path(id): Path<Strin
                 Ok(file) => Body::from_stream(Box::pin(parts(file))),
                 Err(_not_here) => hub.nodes.file(job.id).await.ok_or_else(Problem::not_found)?,
             };
-            // The box names the type: a browser is to save what it does not know as a picture, and never to run it.
-            let shown = ["image/jpeg", "image/png", "video/mp4"]
-                .into_iter()
-                .find(|known| *known == media_type);
-            let kind = HeaderValue::from_static(shown.unwrap_or("application/octet-stream"));
-            let headers = [
-                (header::CONTENT_TYPE, kind),
-                (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-                (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox")),
-            ];
-            Ok((headers, body).into_response())
+            Ok(file_of(&media_type, body))
         }
     }
 }

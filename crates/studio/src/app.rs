@@ -1,6 +1,6 @@
 //! The process: open the records, serve until told to stop.
 
-use std::{fs, process::ExitCode, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use framebridge_config::Log;
@@ -43,7 +43,8 @@ pub(crate) fn run(serve: Serve) -> ExitCode {
 }
 
 struct App {
-    listener: TcpListener,
+    public: TcpListener,
+    operators: TcpListener,
     hub: Arc<Hub>,
 }
 
@@ -61,11 +62,8 @@ impl App {
                 Some(Turn::new(serve.turn.clone(), secret.trim()))
             }
         };
-        let listener = TcpListener::bind(serve.listen)
-            .await
-            .with_context(|| format!("listening on {}", serve.listen))
-            .context(Exit::Unavailable)?;
-        let own_url = format!("http://{}", listener.local_addr()?);
+        let (public, operators) = (listen(serve.listen).await?, listen(serve.operators).await?);
+        let own_url = format!("http://{}", public.local_addr()?);
         let public_url = serve.public_url.clone().unwrap_or(own_url);
         let nodes = Nodes::join(&serve.nats).await?;
         let hub = Hub::load(Parts {
@@ -82,18 +80,33 @@ impl App {
             stop,
         })?;
         tracing::info!("boxes and viewers are welcome at {}", hub.public_url);
-        Ok(Self { listener, hub })
+        tracing::info!("operators: http://{}", operators.local_addr()?);
+        Ok(Self { public, operators, hub })
     }
 
     async fn run(self, tasks: Tasks) -> anyhow::Result<()> {
-        let Self { listener, hub } = self;
+        let Self { public, operators, hub } = self;
         tasks.spawn(Arc::clone(&hub).keep_time());
         tasks.spawn(nodes::run(Arc::clone(&hub)));
-        let router = routes::router(Arc::clone(&hub));
-        framebridge_http::serve(listener, router, PATIENCE, hub.stop.clone()).await;
+        tokio::join!(
+            framebridge_http::serve(public, routes::public(Arc::clone(&hub)), PATIENCE, hub.stop.clone()),
+            framebridge_http::serve(
+                operators,
+                routes::operators(Arc::clone(&hub)),
+                PATIENCE,
+                hub.stop.clone()
+            ),
+        );
         hub.links.close();
         let parted = timeout(STOP_LIMIT, hub.links.wait()).await.is_ok();
         ensure!(parted && tasks.end(STOP_LIMIT).await, "a task did not end in time");
         Ok(())
     }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address}"))
+        .context(Exit::Unavailable)
 }

@@ -6,11 +6,15 @@ use std::{
     time::Duration,
 };
 
-use axum::http::StatusCode;
+use axum::{
+    body::{Body, Bytes},
+    http::StatusCode,
+};
 use framebridge_studio_proto::{
     Access, Bytes64, Header, RpcChunk, RpcId, RpcRequest, RpcResponse, ToBox,
     limits::{MAX_CHUNK, MAX_RESPONSE_BODY, RPC_IN_FLIGHT, RPC_WAITING, STUDIO_TIMEOUT},
 };
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::mpsc,
@@ -184,6 +188,15 @@ impl Question {
 }
 
 impl Answer {
+    /// The body, as it comes.
+    pub(crate) fn into_body(self) -> Body {
+        let parts = stream::unfold(self, async |mut answer| {
+            let part = answer.next().await?;
+            Some((part.map(Bytes::from), answer))
+        });
+        Body::from_stream(Box::pin(parts))
+    }
+
     /// The body's next part; `None` at its end, an error where it breaks off.
     pub(crate) async fn next(&mut self) -> Option<Result<Vec<u8>, std::io::Error>> {
         let open = self.open.as_mut()?;

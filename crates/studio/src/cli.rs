@@ -21,9 +21,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Serve {
-    /// Where to listen; port 0 lets the system pick
+    /// Where boxes and viewers come; port 0 lets the system pick
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8900")]
     pub(crate) listen: SocketAddr,
+    /// Where the operators' dashboard listens: an origin of its own, so that no box's page can reach into it
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8901")]
+    pub(crate) operators: SocketAddr,
     /// Where everything that has to last is kept
     #[arg(long, value_name = "DIR", required = true)]
     data: Option<PathBuf>,

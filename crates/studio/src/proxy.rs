@@ -12,7 +12,6 @@ use framebridge_studio_proto::{
     Bytes64, Header, PublicId, REQUEST_HEADERS, RESPONSE_HEADERS,
     limits::{MAX_CHUNK, MAX_REQUEST_BODY},
 };
-use futures_util::stream;
 use tokio::time::timeout;
 
 use crate::{
@@ -158,11 +157,7 @@ fn response(answer: Answer, id: PublicId, links: impl Iterator<Item = String>) -
         HeaderName::from_static("x-content-type-options"),
         HeaderValue::from_static("nosniff"),
     );
-    let body = stream::unfold(answer, async |mut answer| {
-        let part = answer.next().await?;
-        Some((part.map(Bytes::from), answer))
-    });
-    (status, headers, Body::from_stream(Box::pin(body))).into_response()
+    (status, headers, answer.into_body()).into_response()
 }
 
 /// Where the box's own server says something is, as seen from outside.

@@ -117,7 +117,7 @@ impl BoxSessionState {
             Self::ProviderOnline => "The picture appears here as soon as there is one.",
             Self::Degraded => "It is being mended. The picture returns by itself.",
             Self::Failed => "Somebody has to look after the box. When it is back, so is the picture, at this address.",
-            Self::Expired => "It was stopped. When it is started again, the picture is back at this address.",
+            Self::Expired => "When it is started again, the picture is back at this address.",
         }
     }
 }

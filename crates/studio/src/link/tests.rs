@@ -53,7 +53,7 @@ impl Studio {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let hub = hub(dir.path());
-        let router = routes::router(Arc::clone(&hub));
+        let router = routes::public(Arc::clone(&hub));
         let mut served = tokio::task::JoinSet::new();
         served.spawn(framebridge_http::serve(
             listener,
