@@ -10,6 +10,8 @@ mod frame;
 mod heirloom;
 pub mod ice;
 mod kept;
+#[doc(hidden)]
+pub mod measure;
 mod peer;
 mod random;
 mod sdp;

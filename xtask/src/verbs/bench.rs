@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What the media plane alone is measured with; everything else needs a browser or the whole system.
-const MEDIA_PLANE: &[&str] = &["fanout", "scale", "floor", "join"];
+const MEDIA_PLANE: &[&str] = &["fanout", "scale", "floor", "join", "instructions"];
 
 /// Ends only if it fails: the measuring program takes this process over.
 pub(crate) fn run(name: Option<&str>, arguments: &[OsString]) -> Result<(), Error> {

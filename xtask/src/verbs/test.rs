@@ -33,6 +33,10 @@ const STEPS: &[Step] = &[
     ("page", || cargo::run(Command::new("node").arg("--test").arg(PAGE))),
     // The end-to-end tests run the binaries themselves, which `cargo test` alone does not build.
     ("build", || cargo::build(Profile::Dev)),
+    // Nothing is demanded of the counts: they are in the log for whoever compares two of them.
+    ("instructions", || {
+        cargo::run(Command::new(Profile::Dev.folder().join("framebridge-bench")).arg("instructions"))
+    }),
     ("tests", || cargo::run(&mut cargo(&["test", "--workspace"]))),
 ];
 

@@ -1,8 +1,9 @@
-//! The media plane's benches: `fanout`, `scale`, `floor` and `join`, each printed for people or as JSON.
+//! The media plane's benches: `fanout`, `scale`, `floor`, `join` and `instructions`, each printed for people or as JSON.
 
 mod cpu;
 mod fanout;
 mod floor;
+mod instructions;
 mod join;
 mod scale;
 mod server;
@@ -14,7 +15,7 @@ use lexopt::{Arg, Parser, ValueExt as _};
 use serde_json::{Value, json};
 
 const USAGE: &str = "\
-usage: framebridge-bench fanout|scale|floor|join [OPTION]...
+usage: framebridge-bench fanout|scale|floor|join|instructions [OPTION]...
   --viewers N      viewers of the fan-out (200)
   --bitrate BITS   the stream's bits per second, k and M understood (2.5M)
   --seconds S      how long to measure (10)
@@ -56,12 +57,17 @@ pub fn run() -> anyhow::Result<()> {
         }
         other @ (Arg::Short(_) | Arg::Long(_)) => return Err(other.unexpected().into()),
     };
+    if name == "walk" {
+        let step = parser.value()?.string()?;
+        return instructions::walk(&step, parser.value()?.parse()?);
+    }
     let arguments = parse(&mut parser)?;
     let result = match name.as_str() {
         "fanout" => fanout::run(&arguments)?,
         "scale" => scale::run(&arguments)?,
         "floor" => floor_alone(&arguments)?,
         "join" => join::run(&arguments)?,
+        "instructions" => instructions::run()?,
         other => anyhow::bail!("there is no bench `{other}`\n{USAGE}"),
     };
     if arguments.json {
