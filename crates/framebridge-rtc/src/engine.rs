@@ -9,10 +9,11 @@ use std::{
         atomic::Ordering::{Acquire, Relaxed, Release},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use framebridge_proto::{StreamName, media::AccessUnit};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -482,7 +483,8 @@ impl Handle {
         // Held while the frame is handed on, so that two publishers can't change the order.
         let mut source = lock(&stream.source);
         match source.publish(&unit, now) {
-            Published::Frame(frame) => {
+            Published::Frame(mut frame) => {
+                frame.captured = now.checked_sub(age(unit.captured_ns)).unwrap_or(now);
                 stream.counters.frames_published.fetch_add(1, Relaxed);
                 self.shared.distribute(&stream, frame);
             }
@@ -497,4 +499,11 @@ impl Handle {
     pub fn stats(&self) -> Vec<StreamStats> {
         self.shared.stats()
     }
+}
+
+/// How long ago a stamp of the machine's monotonic clock is, which encoders share with us.
+fn age(stamp_ns: u64) -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0));
+    now.saturating_sub(Duration::from_nanos(stamp_ns))
 }

@@ -54,6 +54,8 @@ pub(crate) struct Channel {
     /// When viewers who are behind get their next helping.
     catch_up: Option<Instant>,
     rate: f32,
+    /// Packets below this number are on the wire, and their pictures counted.
+    departed: u64,
 }
 
 /// What one viewer was sent.
@@ -81,6 +83,7 @@ impl Channel {
             next_step: None,
             catch_up: None,
             rate: 0.0,
+            departed: 0,
         }
     }
 
@@ -150,6 +153,20 @@ impl Channel {
             self.step = 0;
         }
         self.is_dirty = true;
+    }
+
+    /// Counts the pictures that have gone out whole since the last call.
+    pub(crate) fn count_departed(&mut self) {
+        if self.departed == self.released {
+            return;
+        }
+        let is_new = |frame: &&Arc<Frame>| frame.end() > self.departed;
+        for frame in self.frames.iter().rev().take_while(is_new) {
+            if frame.end() <= self.released && !self.members.is_empty() {
+                self.stream.counters.capture_to_wire.add(frame.captured.elapsed());
+            }
+        }
+        self.departed = self.released;
     }
 
     /// When [`Channel::pace`] is due.

@@ -33,6 +33,8 @@ pub(crate) struct Frame {
     pub(crate) keyframe: bool,
     /// When it was published.
     pub(crate) published: Instant,
+    /// When the source gave the picture.
+    pub(crate) captured: Instant,
     payloads: Payloads,
 }
 
@@ -44,6 +46,7 @@ impl Frame {
             timestamp,
             keyframe,
             published,
+            captured: published,
             payloads,
         }
     }

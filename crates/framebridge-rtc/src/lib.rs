@@ -2,6 +2,7 @@
 
 mod batch;
 mod config;
+mod delay;
 pub mod dtls;
 mod engine;
 mod feed;
@@ -29,6 +30,7 @@ mod viewer;
 mod worker;
 
 pub use config::Config;
+pub use delay::DelayStats;
 pub use engine::{Engine, Handle, IfMatch, JoinError, Joined, PatchError, Patched, StartError};
 pub use feedback::Feedback;
 pub use heirloom::Heirlooms;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     CloseReason, Config, Event, SessionId, StreamStats, ViewerState,
+    delay::Delays,
     dtls::Identity,
     frame::Frame,
     ice::{Credentials, Path},
@@ -138,6 +139,7 @@ pub(crate) struct Counters {
     pub(crate) keyframe_requests: AtomicU64,
     pub(crate) retransmitted: AtomicU64,
     pub(crate) holds: AtomicU64,
+    pub(crate) capture_to_wire: Delays,
 }
 
 impl Stream {
@@ -189,6 +191,7 @@ impl Stream {
             keyframe_requests: counters.keyframe_requests.load(Relaxed),
             retransmitted: counters.retransmitted.load(Relaxed),
             holds: counters.holds.load(Relaxed),
+            capture_to_wire: counters.capture_to_wire.stats(),
         }
     }
 }

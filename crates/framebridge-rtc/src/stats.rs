@@ -2,8 +2,10 @@
 
 use framebridge_proto::StreamName;
 
+use crate::DelayStats;
+
 /// Counters of one stream since the engine started; only `viewers` and `live` ever fall.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StreamStats {
     /// The stream.
     pub stream: StreamName,
@@ -29,4 +31,6 @@ pub struct StreamStats {
     pub retransmitted: u64,
     /// Times a viewer was held back, because its link could not carry the stream.
     pub holds: u64,
+    /// From a picture's capture to its last packet's way to the kernel for every viewer of a worker who keeps up.
+    pub capture_to_wire: DelayStats,
 }

@@ -134,6 +134,7 @@ impl Worker {
             }
             self.send(now);
             self.batch.flush();
+            self.channels.iter_mut().flatten().for_each(Channel::count_departed);
             self.tick = self.viewers.poll_timeout().map(|due| due.max(now + TICK));
         }
         let now = Instant::now();

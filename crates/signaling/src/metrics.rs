@@ -11,11 +11,11 @@ use axum::{
     response::IntoResponse,
 };
 use framebridge_proto::status::ProcessStatus;
-use framebridge_rtc::StreamStats;
+use framebridge_rtc::{DelayStats, StreamStats};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 use tokio::runtime::Handle;
@@ -147,6 +147,17 @@ impl Collector for Scrape {
             });
             family(&mut encoder, name, help, "stream", samples)?;
         }
+        let delays = self
+            .stats
+            .iter()
+            .map(|stats| (stats.stream.as_str(), Histogram(&stats.capture_to_wire)));
+        family(
+            &mut encoder,
+            "capture_to_wire_seconds",
+            "From a picture's capture to its last packet's way out, for viewers who keep up",
+            "stream",
+            delays,
+        )?;
         let restarts = self.processes.iter().flatten();
         let restarts = restarts.map(|process| (process.name.as_str(), ConstCounter::new(process.restarts)));
         family(
@@ -156,6 +167,22 @@ impl Collector for Scrape {
             "process",
             restarts,
         )
+    }
+}
+
+/// A histogram as it was counted elsewhere.
+#[derive(Debug)]
+struct Histogram<'a>(&'a DelayStats);
+
+impl EncodeMetric for Histogram<'_> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let buckets = &self.0.buckets;
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(self.0.sum, count, buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
     }
 }
 

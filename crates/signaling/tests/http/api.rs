@@ -169,6 +169,7 @@ async fn metrics_count_per_stream_and_per_process() {
     }
     assert!(value("framebridge_frames_encoded_total{stream=\"test\"} ") > 3);
     assert_eq!(value("framebridge_frames_encoded_total{stream=\"door\"} "), 0);
+    assert!(value("framebridge_capture_to_wire_seconds_count{stream=\"test\"} ") > 0);
     assert_eq!(value("framebridge_viewers{stream=\"test\"} "), 1);
     assert_eq!(value("framebridge_encoder_up{stream=\"door\"} "), 0);
     assert_eq!(
