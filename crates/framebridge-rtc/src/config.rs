@@ -18,6 +18,8 @@ pub struct Config {
     pub workers: usize,
     /// Viewers one stream takes at once; the next one is refused.
     pub max_viewers_per_stream: u32,
+    /// Viewers of all streams together; the next one is refused.
+    pub max_viewers: usize,
     /// How long a session is kept from the moment its viewer fell silent until it is closed.
     pub disconnect_grace: Duration,
     /// How long a viewer may take from its offer to working keys.
@@ -39,6 +41,7 @@ impl Default for Config {
             candidates: Vec::new(),
             workers: 1,
             max_viewers_per_stream: 500,
+            max_viewers: 5000,
             disconnect_grace: Duration::from_secs(12),
             // Half-open joins must not pile up; ICE and DTLS over a bad mobile link need some five seconds.
             connect_timeout: Duration::from_secs(15),

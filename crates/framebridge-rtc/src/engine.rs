@@ -110,6 +110,12 @@ pub enum JoinError {
         /// The configured limit.
         limit: u32,
     },
+    /// All streams together have all the viewers that there is memory for.
+    #[error("all {limit} places for viewers are taken")]
+    OutOfPlaces {
+        /// The configured limit.
+        limit: usize,
+    },
     /// The engine was stopped.
     #[error("the media plane has stopped")]
     Stopped,
@@ -324,6 +330,10 @@ impl Handle {
         let worker = shared.next_worker();
         let order = self.order(worker).await.ok_or(JoinError::Stopped)?;
         let stream = shared.stream(stream);
+        let limit = shared.config.max_viewers;
+        if shared.sessions().len() >= limit {
+            return Err(JoinError::OutOfPlaces { limit });
+        }
         let limit = shared.config.max_viewers_per_stream;
         if !stream.reserve(limit) {
             return Err(JoinError::TooManyViewers { limit });

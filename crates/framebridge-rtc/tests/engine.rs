@@ -334,6 +334,22 @@ fn a_full_stream_refuses_and_a_place_given_back_is_taken() {
 }
 
 #[test]
+fn all_streams_together_take_no_more_than_there_is_memory_for() {
+    let world = World::new(Config {
+        max_viewers: 2,
+        ..Config::default()
+    });
+    let handle = world.engine.handle();
+    let viewer = Viewer::new(Identity::generate().unwrap(), Options::default(), Instant::now());
+    let other = "other".parse().unwrap();
+    let join = |stream| block_on(handle.join(stream, &viewer.offer()));
+    let (_first, second) = (join(&world.stream).unwrap(), join(&other).unwrap());
+    assert_eq!(join(&other), Err(JoinError::OutOfPlaces { limit: 2 }));
+    assert!(block_on(handle.leave(&second.session)));
+    assert!(join(&world.stream).is_ok());
+}
+
+#[test]
 fn viewer_that_is_dropped_silently_hears_no_goodbye() {
     let world = World::new(Config::default());
     let handle = world.engine.handle();

@@ -43,6 +43,10 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A keyframe and some tenths of a second after it.
 const MIN_HISTORY: u64 = 256 << 10;
+/// What a viewer takes at most: twice what `cargo xtask bench fanout` finds.
+const VIEWER_BYTES: u64 = 48 << 10;
+/// Viewers that there is always room for.
+const MIN_VIEWERS: u64 = 16;
 
 /// How long the media plane may take to say goodbye to its viewers.
 const ENGINE_STOP: Duration = Duration::from_secs(2);
@@ -232,8 +236,10 @@ fn on_event(shared: &Shared, event: Event) {
 
 fn engine_config(settings: &Settings) -> Config {
     let webrtc = &settings.webrtc;
+    let (history_bytes, max_viewers) = divide_memory(webrtc, settings.streams.len());
     Config {
-        history_bytes: history_bytes(webrtc, settings.streams.len()),
+        history_bytes,
+        max_viewers,
         port: webrtc.port,
         bind: webrtc.bind.clone(),
         candidates: webrtc.candidates.clone(),
@@ -244,24 +250,34 @@ fn engine_config(settings: &Settings) -> Config {
     }
 }
 
-/// What each worker may keep of each stream for retransmission and late joiners: the budget in equal parts, and no more
-/// than is of use.
-fn history_bytes(webrtc: &Webrtc, streams: usize) -> usize {
-    let share = Share {
+/// The memory budget: to each stream its history, for retransmission and late joiners, and no more than is of use;
+/// what is left to viewers. Returns a history's bytes, and how many viewers that is.
+fn divide_memory(webrtc: &Webrtc, streams: usize) -> (usize, usize) {
+    let budget = u64::from(webrtc.memory_budget_mb) << 20;
+    let history = Share {
         floor: MIN_HISTORY,
         weight: 1,
     };
-    let plan = BudgetPlan::divide(
-        u64::from(webrtc.memory_budget_mb) << 20,
-        &vec![share; streams * webrtc.workers],
-    );
+    let viewers = Share {
+        floor: MIN_VIEWERS * VIEWER_BYTES,
+        weight: 1,
+    };
+    let mut shares = vec![history; streams];
+    shares.push(viewers);
+    let plan = BudgetPlan::divide(budget, &shares);
     if plan.is_overdrawn() {
-        tracing::warn!("webrtc.memory_budget_mb is less than {streams} streams need; each gets {MIN_HISTORY} bytes");
+        tracing::warn!(
+            "webrtc.memory_budget_mb is less than {streams} streams and {MIN_VIEWERS} viewers need: it will be exceeded"
+        );
     }
-    let part = plan.parts().first().copied().unwrap_or(MIN_HISTORY);
-    usize::try_from(part)
-        .unwrap_or(usize::MAX)
-        .min(Config::default().history_bytes)
+    let useful = u64::try_from(Config::default().history_bytes).unwrap_or(u64::MAX);
+    let history = plan.parts()[0].min(useful);
+    let left = budget.saturating_sub(history * u64::try_from(streams).unwrap_or(u64::MAX));
+    let viewers = (left / VIEWER_BYTES).max(MIN_VIEWERS);
+    (
+        usize::try_from(history).unwrap_or(usize::MAX),
+        usize::try_from(viewers).unwrap_or(usize::MAX),
+    )
 }
 
 fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<Shared>) {
@@ -282,4 +298,41 @@ fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: 
             streams: streams.collect(),
         })
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histories_and_viewers_stay_within_the_budget() {
+        let mut webrtc = Settings::load(None, &[]).unwrap().webrtc;
+        for (megabytes, streams) in [(32, 0), (32, 1), (32, 20), (512, 1), (512, 64), (65_536, 3)] {
+            webrtc.memory_budget_mb = megabytes;
+            let (history, viewers) = divide_memory(&webrtc, streams);
+            assert!(
+                history * streams + viewers * usize::try_from(VIEWER_BYTES).unwrap()
+                    <= usize::try_from(megabytes).unwrap() << 20
+            );
+            assert!(viewers > 16, "{megabytes} MiB, {streams} streams: {viewers} viewers");
+        }
+    }
+
+    #[test]
+    fn the_default_budget_has_room_for_one_full_stream() {
+        let webrtc = Settings::load(None, &[]).unwrap().webrtc;
+        let limit = usize::try_from(webrtc.max_viewers_per_stream).unwrap();
+        assert!(divide_memory(&webrtc, 8).1 >= limit);
+    }
+
+    #[test]
+    fn a_budget_that_is_too_small_leaves_what_nobody_can_do_without() {
+        let mut webrtc = Settings::load(None, &[]).unwrap().webrtc;
+        webrtc.memory_budget_mb = 32;
+        let least = (
+            usize::try_from(MIN_HISTORY).unwrap(),
+            usize::try_from(MIN_VIEWERS).unwrap(),
+        );
+        assert_eq!(divide_memory(&webrtc, 1000), least);
+    }
 }

@@ -316,6 +316,12 @@ fn join_problem(error: JoinError) -> Problem {
             format!("The stream has all the viewers it takes ({limit})."),
         )
         .retry_after(FULL_RETRY),
+        JoinError::OutOfPlaces { limit } => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_viewers",
+            format!("All streams together have the {limit} viewers that webrtc.memory_budget_mb leaves room for."),
+        )
+        .retry_after(FULL_RETRY),
         JoinError::Stopped => draining(),
     }
 }
