@@ -69,6 +69,18 @@ fn exit_codes_tell_down_and_unreachable_from_healthy() {
 }
 
 #[test]
+fn exit_code_of_a_degraded_system_is_one_of_its_own() {
+    let system = System::start(&[("test", "test:"), ("gone", "file:/nowhere/gone.mp4")]).unwrap();
+    system.get("/api/v1/streams/gone/snapshot.jpg").unwrap();
+    wait::until_true("the stream that can't be watched to show", PATIENCE, || {
+        Ok(system.status()?.overall == Overall::Degraded)
+    })
+    .unwrap();
+    assert_eq!(system.bridgectl(&["status"]).unwrap().status.code(), Some(1));
+    assert_eq!(system.bridgectl(&["status", "--json"]).unwrap().status.code(), Some(1));
+}
+
+#[test]
 fn restart_by_name_gives_a_new_process_and_an_unknown_name_is_refused() {
     let system = healthy_system();
     let before = system.pid("bridge").unwrap();
@@ -115,6 +127,10 @@ fn quality_snapshot_and_clip_reach_the_encoder() {
         said.contains("640 px, 15 fps, 800000 b/s") && !said.contains("already"),
         "{said}"
     );
+    wait::until_true("a source at rest to show its new bitrate", PATIENCE, || {
+        Ok(system.get("/api/v1/streams/test")?.json()?["bitrate"] == 800_000)
+    })
+    .unwrap();
     let again = String::from_utf8(system.bridgectl(&set).unwrap().stdout).unwrap();
     assert!(again.contains("already"), "{again}");
     let refused = system.bridgectl(&["quality", "test", "--fps", "1000"]).unwrap();

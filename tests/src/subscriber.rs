@@ -53,7 +53,10 @@ impl Subscriber {
             match self.next_message().await? {
                 FromEncoder::Frame(frame) => return Ok(frame),
                 FromEncoder::Lost { frames } => bail!("{frames} frames were left out"),
-                FromEncoder::Source(_) | FromEncoder::Parameters(_) | FromEncoder::Response { .. } => {}
+                FromEncoder::Source(_)
+                | FromEncoder::Quality(_)
+                | FromEncoder::Parameters(_)
+                | FromEncoder::Response { .. } => {}
             }
         }
     }

@@ -127,6 +127,7 @@ async fn answer(service: &Service, request: EncoderRequest) -> Result<EncoderAns
 /// What there is to send next. Chosen apart from sending it, because a send must not be cancelled half-way.
 enum Outgoing {
     State,
+    Quality,
     Order(Order),
     Picture(Next<Arc<Item>>),
 }
@@ -138,6 +139,8 @@ async fn write(
 ) -> Result<(), SendError> {
     let mut state = service.state.clone();
     state.mark_changed();
+    let mut quality = service.shared.controls.watch_quality();
+    quality.mark_changed();
     let mut subscription = None;
     let mut parameters: Option<Arc<Announced>> = None;
     loop {
@@ -145,6 +148,7 @@ async fn write(
         let outgoing = tokio::select! {
             biased;
             Ok(()) = state.changed() => Outgoing::State,
+            Ok(()) = quality.changed() => Outgoing::Quality,
             Some(order) = orders.recv() => Outgoing::Order(order),
             next = next(&mut subscription) => Outgoing::Picture(next),
         };
@@ -155,6 +159,10 @@ async fn write(
                     service.shared.slate.as_ref(),
                     Instant::now(),
                 ));
+                sender.send(&message).await?;
+            }
+            Outgoing::Quality => {
+                let message = FromEncoder::Quality(*quality.borrow_and_update());
                 sender.send(&message).await?;
             }
             Outgoing::Order(Order::Subscribe) => {

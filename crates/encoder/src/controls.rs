@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use framebridge_core::KeyframeGate;
 use framebridge_proto::encoder::Quality;
+use tokio::sync::watch;
 
 /// Set by the app and its connections, looked at once per picture by the threads.
 #[derive(Debug)]
 pub(crate) struct Controls {
-    quality: Mutex<Quality>,
+    quality: watch::Sender<Quality>,
     paused: AtomicBool,
     /// Broken on purpose, for good.
     stalled: AtomicBool,
@@ -22,7 +23,7 @@ pub(crate) struct Controls {
 impl Controls {
     pub(crate) fn new(quality: Quality) -> Self {
         Self {
-            quality: Mutex::new(quality),
+            quality: watch::Sender::new(quality),
             paused: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             keyframes: Mutex::new(KeyframeGate::new()),
@@ -30,11 +31,16 @@ impl Controls {
     }
 
     pub(crate) fn quality(&self) -> Quality {
-        *lock(&self.quality)
+        *self.quality.borrow()
     }
 
     pub(crate) fn set_quality(&self, quality: Quality) {
-        *lock(&self.quality) = quality;
+        self.quality.send_replace(quality);
+    }
+
+    /// The quality in force, now and on every change.
+    pub(crate) fn watch_quality(&self) -> watch::Receiver<Quality> {
+        self.quality.subscribe()
     }
 
     /// Whether pictures are to be encoded.

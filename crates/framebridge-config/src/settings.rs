@@ -48,6 +48,8 @@ pub struct Settings {
 pub struct Http {
     /// Where signaling listens; port 0 lets the system pick.
     pub listen: SocketAddr,
+    /// Names by which this machine may be asked, besides addresses and names that only a local network knows; `*` is any.
+    pub hosts: Vec<String>,
     /// Web origins whose pages may play the streams by WHEP, e.g. `https://player.example`; `*` is any.
     pub origins: Vec<String>,
 }
@@ -284,12 +286,13 @@ pub(crate) const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
 fn http(reader: &mut Reader<'_>) -> Http {
     Http {
         listen: reader.text("http.listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 8890))),
+        hosts: reader.list("http.hosts", Vec::new()),
         origins: origins(reader, "http.origins"),
     }
 }
 
 fn origins(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
-    let origins: Vec<String> = reader.list(key, vec!["*".to_owned()]);
+    let origins: Vec<String> = reader.list(key, Vec::new());
     let is_origin = |origin: &str| {
         let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
         !authority.is_empty() && !authority.contains('/') && origin.bytes().all(|byte| byte.is_ascii_graphic())

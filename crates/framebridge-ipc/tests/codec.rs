@@ -94,12 +94,13 @@ fn protocol_1_from_an_encoder_keeps_its_bytes() {
         &FromEncoder::Frame(unit),
         b"\0\0\0\x16\0\0\0\x08\x02\x01\x02\xfb\x2c\x01\x04\x01\0\0\x01picture",
     );
-    golden(&FromEncoder::Lost { frames: 9 }, b"\0\0\0\x06\0\0\0\x02\x03\x09");
     let quality = Quality {
         bitrate: 200,
         fps: 30,
         longest_edge: 64,
     };
+    golden(&FromEncoder::Quality(quality), b"\0\0\0\x08\0\0\0\x04\x05\xc8\x1e\x40");
+    golden(&FromEncoder::Lost { frames: 9 }, b"\0\0\0\x06\0\0\0\x02\x03\x09");
     let result = Ok(EncoderAnswer::Quality {
         quality,
         changed: false,

@@ -165,6 +165,8 @@ pub enum FromEncoder {
         /// What came of it.
         result: Result<EncoderAnswer, Refusal>,
     },
+    /// What the stream is encoded with, whether or not frames come: after the first `Source`, then on every change.
+    Quality(Quality),
 }
 
 /// Answers to [`EncoderRequest`].

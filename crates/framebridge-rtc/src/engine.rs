@@ -441,6 +441,23 @@ impl Handle {
         self.end(session, CloseReason::Dropped).await
     }
 
+    /// Like [`leave`](Self::leave), without waiting. A worker that has no room for the news keeps the viewer, uncounted,
+    /// until it has not connected in time.
+    pub fn abandon(&self, session: &SessionId) {
+        let Some(ended) = self.shared.sessions().remove(session) else {
+            return;
+        };
+        ended.stream.release();
+        let mailbox = &self.shared.mailboxes[ended.worker];
+        if mailbox
+            .commands
+            .try_send(Command::End(*session, CloseReason::Left))
+            .is_ok()
+        {
+            mailbox.ring();
+        }
+    }
+
     async fn end(&self, session: &SessionId, reason: CloseReason) -> bool {
         let Some(worker) = self.worker(session) else {
             return false;

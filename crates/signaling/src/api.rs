@@ -327,7 +327,7 @@ async fn view(shared: &Shared, stream: &Stream) -> StreamView {
         width: known(|found| found.width).unwrap_or(0),
         height: known(|found| found.height).unwrap_or(0),
         fps: known(|found| found.fps).unwrap_or(stream.quality.fps),
-        bitrate: known(|found| found.bitrate).unwrap_or(stream.quality.bitrate),
+        bitrate: stream.bitrate(),
         viewers: stream.viewers(),
         frames_received: received.count,
         frames_sent: stream.sent.count(),

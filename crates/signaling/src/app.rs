@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use axum::http::HeaderValue;
 use framebridge_config::{Settings, Webrtc};
 use framebridge_core::{BudgetPlan, Share};
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, notify};
@@ -121,12 +120,7 @@ impl App {
             engine.handle(),
             Supervisor::new(dir.clone(), identity.clone()),
             &settings.webrtc.ice_servers,
-            settings
-                .http
-                .origins
-                .iter()
-                .filter_map(|origin| HeaderValue::from_str(origin).ok())
-                .collect(),
+            &settings.http,
         );
         let http_stop = CancellationToken::new();
         let debug = breakable.map(|listener| Debug {

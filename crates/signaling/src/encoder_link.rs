@@ -117,6 +117,7 @@ impl EncoderLink {
             FromEncoder::Parameters(parameters) => {
                 self.stream.update(|upstream| upstream.parameters = Some(parameters));
             }
+            FromEncoder::Quality(quality) => self.stream.set_quality(quality),
             FromEncoder::Frame(unit) => self.on_frame(unit, tally),
             FromEncoder::Lost { frames } => {
                 tracing::debug!(stream = %self.stream.name, frames, "was too slow for the encoder");

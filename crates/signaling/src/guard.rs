@@ -1,15 +1,13 @@
 //! Who may ask: what keeps a hostile web page from using its visitor's browser against us.
 //!
-//! By default we listen on loopback, where every web page that is open on this machine can send requests. Three rules:
+//! Every web page that is open on this machine, or on one of a network that we listen on, can send requests. Three rules:
 //!
-//! - **Host.** On a loopback listener the `Host` has to be an IP address or `localhost`: a page that rebinds its own
-//!   name to 127.0.0.1 still names itself there. On any other listener the operator's own names are unknown to us, and
-//!   whoever reaches the network reaches us anyway.
+//! - **Host.** It has to be an IP address, a name that no public DNS knows, or one of `http.hosts`: a page that rebinds its
+//!   own name to our address still names itself there.
 //! - **Origin.** Nothing but WHEP changes anything for a page of another origin (CSRF), and without CORS headers none
 //!   can read the API, a snapshot or the metrics.
-//! - **WHEP is open** to the origins of `http.origins`, by default to all, because players on other sites are what the
-//!   protocol is for. Browsers ask their user before a public page may reach a local address (Local Network Access);
-//!   where that is not enough, list the origins.
+//! - **WHEP is open** to pages of the origins in `http.origins`, by default of none. Our own page and players that are no
+//!   web pages need none of it.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -89,11 +87,11 @@ pub(crate) async fn share(State(shared): State<Arc<Shared>>, request: Request, n
 
 fn check(shared: &Shared, request: &Request) -> Result<(), Problem> {
     let host = host(request);
-    if shared.address.ip().is_loopback() && !host.is_some_and(is_local_name) {
+    if !host.is_some_and(|host| is_known(&shared.hosts, host)) {
         return Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "unknown_host",
-            "This server listens on loopback: ask it as localhost or by its address.",
+            "This server does not know itself by this name: ask it by its address, or list the name in http.hosts.",
         ));
     }
     let changes = !request.method().is_safe() && !request.uri().path().starts_with("/whep/");
@@ -113,13 +111,23 @@ fn host(request: &Request) -> Option<&str> {
     named.or_else(|| request.headers().get(header::HOST)?.to_str().ok())
 }
 
-fn is_local_name(host: &str) -> bool {
+/// Whether a request for `host[:port]` may be meant for us.
+fn is_known(hosts: &[String], host: &str) -> bool {
     let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        Some(v6) => v6.split_once(']').map_or(v6, |(address, _port)| address),
         None => host.split(':').next().unwrap_or_default(),
     };
     let name = name.to_ascii_lowercase();
-    name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+    // One label, or a name of RFC 6761 or RFC 6762: nobody can have those point anywhere by public DNS.
+    let is_label = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let cant_be_rebound = name.parse::<IpAddr>().is_ok()
+        || (is_label && !host.starts_with('['))
+        || name.ends_with(".localhost")
+        || name.ends_with(".local");
+    cant_be_rebound
+        || hosts
+            .iter()
+            .any(|known| known == "*" || known.eq_ignore_ascii_case(&name))
 }
 
 /// Programs send no `Origin`; browsers send it with everything that is not a plain read.
@@ -140,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_localhost_are_local_names_and_nothing_else_is() {
+    fn addresses_and_names_that_are_local_or_listed_are_known_and_nothing_else_is() {
         for good in [
             "127.0.0.1:8890",
             "127.0.0.1",
@@ -148,8 +156,11 @@ mod tests {
             "localhost:1",
             "LOCALHOST",
             "box.localhost:8890",
+            "box:8890",
+            "box.local",
+            "Live.Example:443",
         ] {
-            assert!(is_local_name(good), "{good}");
+            assert!(is_known(&["live.example".to_owned()], good), "{good}");
         }
         for bad in [
             "evil.example:8890",
@@ -158,7 +169,8 @@ mod tests {
             "",
             "[evil]",
         ] {
-            assert!(!is_local_name(bad), "{bad}");
+            assert!(!is_known(&["live.example".to_owned()], bad), "{bad}");
+            assert!(is_known(&["*".to_owned()], bad), "{bad}");
         }
     }
 

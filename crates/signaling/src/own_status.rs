@@ -51,15 +51,9 @@ pub(crate) fn build(shared: &Shared, supervisor_problem: String) -> Status {
 
 fn row(stream: &Stream) -> StreamStatus {
     let upstream = stream.upstream();
-    let (width, height, fps, bitrate, encoder) = match &upstream.parameters {
-        Some(found) => (
-            found.width,
-            found.height,
-            found.fps,
-            found.bitrate,
-            found.encoder.clone(),
-        ),
-        None => (0, 0, stream.quality.fps, stream.quality.bitrate, String::new()),
+    let (width, height, fps, encoder) = match &upstream.parameters {
+        Some(found) => (found.width, found.height, found.fps, found.encoder.clone()),
+        None => (0, 0, stream.quality.fps, String::new()),
     };
     let state = upstream.word();
     StreamStatus {
@@ -69,7 +63,7 @@ fn row(stream: &Stream) -> StreamStatus {
         width,
         height,
         fps,
-        bitrate,
+        bitrate: stream.bitrate(),
         encoder,
         viewers: stream.viewers(),
         frames_encoded: stream.encoded.count(),

@@ -109,3 +109,19 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     )
 )]
 struct Document;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Which methods each has, `tests/http/api.rs` compares.
+    #[test]
+    fn every_route_is_documented_and_every_documented_one_is_served() {
+        let routes = whep_routes().into_iter().chain(own_routes());
+        let served: BTreeSet<String> = routes.map(|(path, _)| path.to_owned()).collect();
+        let documented: BTreeSet<String> = Document::openapi().paths.paths.into_keys().collect();
+        assert_eq!(served, documented);
+    }
+}

@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::http::HeaderValue;
-use framebridge_config::IceServer;
+use framebridge_config::{Http, IceServer};
 use framebridge_proto::StreamName;
 use framebridge_rtc::Handle;
 
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) supervisor: Supervisor,
     /// `Link` headers that tell viewers of STUN and TURN servers.
     pub(crate) ice_servers: Vec<HeaderValue>,
+    /// Names that a `Host` may have, besides those that can't be rebound; `*` is any.
+    pub(crate) hosts: Vec<String>,
     /// Web origins whose pages may play our streams; `*` is any.
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) started: Instant,
@@ -49,7 +51,7 @@ impl Shared {
         engine: Handle,
         supervisor: Supervisor,
         ice_servers: &[IceServer],
-        origins: Vec<HeaderValue>,
+        http: &Http,
     ) -> Arc<Self> {
         Arc::new(Self {
             address,
@@ -57,7 +59,12 @@ impl Shared {
             engine,
             supervisor,
             ice_servers: ice_servers.iter().flat_map(ice_links).collect(),
-            origins,
+            hosts: http.hosts.clone(),
+            origins: http
+                .origins
+                .iter()
+                .filter_map(|origin| HeaderValue::from_str(origin).ok())
+                .collect(),
             started: Instant::now(),
             ended: Ended::default(),
             draining: AtomicBool::new(false),

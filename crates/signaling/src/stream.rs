@@ -14,7 +14,7 @@ use framebridge_config as config;
 use framebridge_ipc::RequestError;
 use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
-    encoder::{EncoderAnswer, EncoderRequest, SourceState},
+    encoder::{EncoderAnswer, EncoderRequest, Quality, SourceState},
     media::CodecParameters,
 };
 use tokio::{
@@ -43,7 +43,8 @@ pub(crate) struct Stream {
     pub(crate) name: StreamName,
     /// Its source as configured, credentials left out.
     pub(crate) source: String,
-    pub(crate) quality: framebridge_proto::encoder::Quality,
+    /// What it is to be encoded with, as configured.
+    pub(crate) quality: Quality,
     upstream: watch::Sender<Upstream>,
     demand: watch::Sender<Demand>,
     asks: mpsc::Sender<Ask>,
@@ -68,6 +69,8 @@ pub(crate) struct Upstream {
     pub(crate) source: Option<(SourceState, Instant)>,
     /// How the frames are encoded; kept when the encoder goes.
     pub(crate) parameters: Option<CodecParameters>,
+    /// What they are to be encoded with; kept likewise.
+    quality: Option<Quality>,
 }
 
 /// Who wants a stream's frames.
@@ -128,6 +131,16 @@ impl Stream {
     /// The link's: changes what is known of the encoder.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Upstream)) {
         self.upstream.send_modify(change);
+    }
+
+    /// The link's: this is in force now.
+    pub(crate) fn set_quality(&self, quality: Quality) {
+        self.update(|upstream| upstream.quality = Some(quality));
+    }
+
+    /// Bits per second that are aimed at.
+    pub(crate) fn bitrate(&self) -> u32 {
+        self.upstream.borrow().quality.unwrap_or(self.quality).bitrate
     }
 
     /// The link's: follows whether anybody wants frames.

@@ -67,19 +67,45 @@ pub(crate) async fn post(
     }
     let offer = body::read_text(&headers, body, SDP).await?;
     let joined = shared.engine.join(&stream.name, &offer).await.map_err(join_problem)?;
+    let unanswered = Unanswered {
+        shared: &shared,
+        joined: Some(joined),
+    };
     // Whoever joins wants frames from here on, whether or not the media plane's count has been taken over yet.
     let guest = stream.guest();
     shared.sample();
     let ready = stream.ready(PATIENCE).await;
     if let Err(unavailable) = ready {
-        shared.engine.leave(&joined.session).await;
-        shared.sample();
+        drop(unanswered);
         let known_better = shared.absence(stream).await;
         return Err(unavailable_problem(&known_better.unwrap_or(unavailable)));
     }
     drop(guest);
+    let joined = unanswered.answered().ok_or_else(internal)?;
     tracing::info!(stream = %stream.name, session = %joined.session, "viewer joined");
     created(&shared, stream, joined)
+}
+
+/// A viewer that is yet to be told that it was taken. Until then it goes with the request: a client that does not wait for
+/// the answer leaves no place taken.
+struct Unanswered<'a> {
+    shared: &'a Shared,
+    joined: Option<Joined>,
+}
+
+impl Unanswered<'_> {
+    fn answered(mut self) -> Option<Joined> {
+        self.joined.take()
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(joined) = &self.joined {
+            self.shared.engine.abandon(&joined.session);
+            self.shared.sample();
+        }
+    }
 }
 
 /// Trickles candidates (`If-Match` with the session's entity tag) or restarts ICE (`If-Match: *`).

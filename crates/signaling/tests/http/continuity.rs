@@ -1,8 +1,9 @@
 //! What viewers keep when something else ends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::{
     encoder::{Encoder, Script},
@@ -52,6 +53,30 @@ async fn post_that_waits_gets_its_session_when_the_encoder_comes_back() {
         Encoder::start(&site.dir, "test", Script::Opens).await
     });
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+}
+
+#[tokio::test]
+async fn post_that_is_abandoned_leaves_no_place_taken() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Hangs).await;
+    let mut client = TcpStream::connect(site.address).await.unwrap();
+    let head = format!(
+        "POST /whep/test HTTP/1.1\r\nhost: {}\r\ncontent-type: application/sdp\r\ncontent-length: {}\r\n\r\n",
+        site.address,
+        crate::whep::OFFER.len()
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.write_all(crate::whep::OFFER.as_bytes()).await.unwrap();
+    let viewers = async |count: u32| {
+        site.shows("/api/v1/streams/test", |stream| stream["viewers"] == count)
+            .await
+    };
+    viewers(1).await;
+    drop(client);
+    let gone = Instant::now();
+    viewers(0).await;
+    // The POST itself would have waited for longer, and the viewer's place for longer still.
+    assert!(gone.elapsed() < Duration::from_secs(2), "{:?}", gone.elapsed());
 }
 
 #[tokio::test]

@@ -35,6 +35,14 @@ async fn rebound_name_reaches_nothing() {
 }
 
 #[tokio::test]
+async fn name_that_is_listed_is_known() {
+    let site = Site::with("[http]\nhosts = [\"live.example\"]\n[streams.test]\nsource = \"test:\"\n").await;
+    let as_host = async |host| site.send(Method::GET, "/", &[("host", host)], "").await;
+    assert_eq!(as_host("live.example").await.status, StatusCode::OK);
+    as_host("evil.example").await.problem(421, "unknown_host");
+}
+
+#[tokio::test]
 async fn page_of_another_origin_changes_and_reads_nothing() {
     let site = Site::start().await;
     let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
@@ -50,6 +58,13 @@ async fn page_of_another_origin_changes_and_reads_nothing() {
         assert!(!read.headers.contains_key("access-control-allow-origin"), "{read:?}");
         assert_eq!(read.header("cross-origin-resource-policy"), "same-origin");
     }
+    let preflight = site
+        .send(Method::OPTIONS, "/whep/test", &[("origin", "https://evil.example")], "")
+        .await;
+    assert!(
+        !preflight.headers.contains_key("access-control-allow-origin"),
+        "{preflight:?}"
+    );
     site.shows("/api/v1/streams/test", |stream| stream["state"] == "idle")
         .await;
     assert_eq!(

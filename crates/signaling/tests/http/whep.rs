@@ -61,7 +61,7 @@ fn is_strong_tag(tag: &str) -> bool {
 #[tokio::test]
 async fn post_starts_an_idle_stream_and_answers_with_a_session() {
     let site = Site::with(&format!(
-        "{}[[webrtc.ice_servers]]\nurls = [\"stun:stun.example:3478\", \"turn:turn.example:3478\"]\nusername = \"me\"\ncredential = \"secret\"\n",
+        "[http]\norigins = [\"*\"]\n{}[[webrtc.ice_servers]]\nurls = [\"stun:stun.example:3478\", \"turn:turn.example:3478\"]\nusername = \"me\"\ncredential = \"secret\"\n",
         crate::site::TWO_STREAMS
     ))
     .await;
@@ -343,8 +343,8 @@ async fn session_is_known_from_join_to_leave_and_only_below_its_stream() {
 }
 
 #[tokio::test]
-async fn options_say_what_is_accepted_to_pages_of_any_origin() {
-    let site = Site::start().await;
+async fn options_say_what_is_accepted_to_pages_of_any_origin_where_any_may_play() {
+    let site = Site::with(&format!("[http]\norigins = [\"*\"]\n{}", crate::site::TWO_STREAMS)).await;
     let preflight = [
         ("origin", "https://player.example"),
         ("access-control-request-method", "POST"),
