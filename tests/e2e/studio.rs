@@ -4,6 +4,7 @@ mod nodes;
 mod outside;
 
 use std::{
+    os::unix::net::UnixStream,
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -13,7 +14,7 @@ use framebridge_tests::{
     browser::{Browser, Page},
     http::Request,
     process::{footprint, signal},
-    studio::{Address, Cable, Studio},
+    studio::{Address, Cable, Cut, Studio},
     system::System,
     wait::{self, PATIENCE},
 };
@@ -151,11 +152,18 @@ fn twelve_hundred_requests_at_eight_at_a_time_are_all_answered_and_leave_nothing
     const EACH: usize = 150;
     let (studio, system, address) = box_at_a_studio("");
     let bridge = system.pid("bridge").unwrap();
-    let paths =
-        ["/api/v1/health", "/metrics", "/api/v1/streams", "/api/v1/streams/test"].map(|path| address.path(path));
+    let shared = system.bridgectl(&["share", "--control"]).unwrap();
+    let url = String::from_utf8(shared.stdout).unwrap();
+    let address = address.other(url.lines().find(|line| line.starts_with("http")).unwrap());
+    let reads = ["/api/v1/health", "/metrics", "/api/v1/streams"].map(|path| address.path(path));
+    let quality = address.path("/api/v1/streams/test/quality");
     let ask = |worker: usize, count: usize| {
         for at in 0..count {
-            let answer = studio.get(&paths[(worker + at) % paths.len()]).unwrap();
+            let request = match reads.get((worker + at) % 4) {
+                Some(path) => Request::new("GET", path),
+                None => Request::new("PUT", &quality).body("application/json", r#"{"fps": 30}"#),
+            };
+            let answer = studio.send(&request).unwrap();
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
     };
@@ -325,31 +333,60 @@ fn steady_viewers_do_not_notice_those_who_come_and_go() {
     .unwrap();
 }
 
+/// How many lines a bridge keeps while it has no link.
+const MOST_LINES: usize = 2000;
+
 #[test]
-fn link_that_is_cut_without_a_word_is_found_and_what_was_logged_meanwhile_arrives() {
+fn link_that_is_cut_without_a_word_is_found_and_nothing_is_lost_that_is_not_counted() {
     let studio = Studio::start().unwrap();
     let cable = Cable::to(&studio).unwrap();
     let settings = studio.settings_through(&cable, "box").unwrap();
-    let system = System::start_with(&[("test", "test:")], &format!("{settings}read_idle_ms = 7000\n")).unwrap();
+    let further = format!("{settings}read_idle_ms = 7000\n[log]\nfilter = \"info,bridge=debug\"\n");
+    let system = System::start_with(&[("test", "test:")], &further).unwrap();
     let address = studio.address_of(&system).unwrap();
     address.until("ready", PATIENCE).unwrap();
+    let links = || Ok::<_, anyhow::Error>(studio.log()?.matches("a box is here").count());
 
-    cable.set_cut(true);
+    // A job's order still comes through, and its result does not.
+    cable.cut(Cut::FromBox);
+    let jobs = format!("/api/v1/boxes/{}/jobs", address.id);
+    let diagnose = Request::new("POST", &jobs).body("application/json", r#"{"kind": "diagnose"}"#);
+    let asked = studio.operate(diagnose).unwrap();
+    let id = asked["id"].as_str().unwrap();
+    let unacknowledged = || Ok(String::from_utf8(system.bridgectl(&["jobs"])?.stdout)?.contains(id));
+    wait::until_true("the job to be done", PATIENCE, unacknowledged).unwrap();
+    cable.cut(Cut::BothWays);
+    // Each is a line in the bridge's log: more than it keeps.
+    for _ in 0..MOST_LINES + 100 {
+        drop(UnixStream::connect(system.runtime_dir().join("bridge.sock")).unwrap());
+    }
     system.kill_and_await("encoder-test").unwrap();
     wait::until_true("the box to find that the link is dead", PATIENCE, || {
         Ok(system.log()?.contains("nothing came from the studio for 7 s"))
     })
     .unwrap();
-    cable.set_cut(false);
+
+    cable.cut(Cut::Nowhere);
     wait::until_true("the session to be back", PATIENCE, || {
-        let before = studio.log()?.matches("a box is here").count();
-        Ok(before >= 2 && address.session()?["state"] == "ready")
+        Ok(links()? >= 2 && address.session()?["state"] == "ready")
     })
     .unwrap();
     let logs = format!("/api/v1/boxes/{}/logs", address.id);
     wait::until_true("what was logged meanwhile", PATIENCE, || {
         let logs = studio.operate(Request::new("GET", &logs))?.to_string();
-        Ok(logs.contains("killed by signal 9") && logs.contains("nothing came from the studio"))
+        Ok(logs.contains("killed by signal 9") && logs.contains("lines were lost here"))
     })
     .unwrap();
+    let job = || studio.operate(Request::new("GET", &format!("/api/v1/jobs/{id}")));
+    wait::until_true("the result", PATIENCE, || Ok(job()?["state"] == "done")).unwrap();
+    wait::until_true("its receipt", PATIENCE, || Ok(!unacknowledged()?)).unwrap();
+
+    // It came once: what has a receipt is not sent with the next link.
+    let arrived = job().unwrap();
+    assert!(system.bridgectl(&["bridge", "reconnect"]).unwrap().status.success());
+    wait::until_true("a third link", PATIENCE, || Ok(links()? >= 3)).unwrap();
+    address.until("ready", PATIENCE).unwrap();
+    assert_eq!(job().unwrap(), arrived);
+    let all = studio.operate(Request::new("GET", &jobs)).unwrap();
+    assert_eq!(all["jobs"].as_array().unwrap().len(), 1);
 }

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     thread,
     time::Duration,
@@ -222,7 +222,19 @@ impl Studio {
 #[derive(Debug)]
 pub struct Cable {
     address: SocketAddr,
-    cut: Arc<AtomicBool>,
+    cut: Arc<AtomicU8>,
+}
+
+/// Where a cable is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Cut {
+    /// Nowhere.
+    Nowhere,
+    /// What the box sends goes nowhere.
+    FromBox,
+    /// Nor does what the studio sends.
+    BothWays,
 }
 
 impl Cable {
@@ -233,7 +245,7 @@ impl Cable {
     pub fn to(studio: &Studio) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (address, far) = (listener.local_addr()?, studio.address);
-        let cut = Arc::new(AtomicBool::new(false));
+        let cut = Arc::new(AtomicU8::new(Cut::Nowhere as u8));
         let state = Arc::clone(&cut);
         // These threads end with the test's process.
         thread::spawn(move || {
@@ -241,9 +253,9 @@ impl Cable {
                 let Ok(far) = TcpStream::connect(far) else { continue };
                 let ends = near.try_clone().and_then(|near| Ok((near, far.try_clone()?)));
                 let Ok((near_again, far_again)) = ends else { continue };
-                for (from, to) in [(near, far), (far_again, near_again)] {
+                for (from, to, by) in [(near, far, Cut::FromBox), (far_again, near_again, Cut::BothWays)] {
                     let state = Arc::clone(&state);
-                    thread::spawn(move || carry(from, to, &state));
+                    thread::spawn(move || carry(from, to, || state.load(Ordering::SeqCst) >= by as u8));
                 }
             }
         });
@@ -251,17 +263,17 @@ impl Cable {
     }
 
     /// Cuts it, or mends it: what goes through a connection that was cut once stays lost.
-    pub fn set_cut(&self, cut: bool) {
-        self.cut.store(cut, Ordering::SeqCst);
+    pub fn cut(&self, at: Cut) {
+        self.cut.store(at as u8, Ordering::SeqCst);
     }
 }
 
 /// Carries bytes until an end closes. Once cut, a connection is dead for good: both ends are kept open and get nothing.
-fn carry(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool) {
+fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: impl Fn() -> bool) {
     let mut buffer = [0; 16 * 1024];
     let mut dead = false;
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        dead |= cut.load(Ordering::SeqCst);
+        dead |= is_cut();
         if !dead && to.write_all(&buffer[..read]).is_err() {
             return;
         }
@@ -281,6 +293,13 @@ impl Drop for Studio {
 }
 
 impl Address {
+    /// Another address at the same studio, e.g. a shared one, by its URL.
+    #[must_use]
+    pub fn other(&self, url: &str) -> Self {
+        let id = url.trim().rsplit('/').next().unwrap_or_default().to_owned();
+        Self { id, ..self.clone() }
+    }
+
     /// The same address at another node of the studio.
     #[must_use]
     pub fn at(&self, studio: &Studio) -> Self {

@@ -14,8 +14,9 @@ use crate::{
     store::{SessionRow, Store, StoreError, now_ms},
 };
 
-/// Log lines kept of one box: what a person scrolls through, some 200 KB.
-const MOST_LINES: usize = 1000;
+/// Log lines kept of one box: all that it can bring after an outage, with the gap before them, and as many again. Some
+/// 800 KB.
+const MOST_LINES: usize = 2 * limits::LOG_BUFFER;
 
 /// One box.
 #[derive(Debug)]
