@@ -350,7 +350,6 @@ impl Handle {
             name: stream.name.as_str(),
         }
         .write();
-        let ufrag = local.ufrag.clone();
         let config = PeerConfig {
             local,
             remote: offer.ice.clone(),
@@ -365,7 +364,6 @@ impl Handle {
             session,
             Arc::clone(&stream),
             Peer::new(&shared.identity, config, now),
-            ufrag,
             now,
         );
         let etag = random::text(16);

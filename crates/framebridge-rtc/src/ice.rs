@@ -15,8 +15,9 @@ use crate::{
     stun::{self, Check, IceRole, Kind, Stun, Transaction},
 };
 
-/// Addresses one viewer may have: a browser offers some ten. More are ignored, so that an offer can't make us
-/// send checks all over the net.
+/// Addresses one viewer may have: a browser offers some ten. Further candidates are ignored, so that an offer can't make us
+/// send checks all over the net; a check from a further address makes room for itself, so that a viewer whose NAT moves it
+/// about for weeks is still followed.
 const MAX_PAIRS: usize = 24;
 /// The pause between two checks of one viewer (RFC 8445 section 14: Ta is at least 5 ms).
 const PACE: Duration = Duration::from_millis(20);
@@ -102,7 +103,7 @@ struct Pair {
 #[derive(Debug)]
 pub struct Agent {
     local: Credentials,
-    /// The generation before a restart: in use until the new one has a nominated pair.
+    /// The generation in use, after a restart and until the new one has a nominated pair.
     previous: Option<Credentials>,
     remote: Credentials,
     /// Index and family (IPv4 or not) of each socket.
@@ -164,6 +165,12 @@ impl Agent {
         &self.local
     }
 
+    /// The names that checks may be for: of our credentials, and of those before a restart that is under way.
+    pub(crate) fn ufrags(&self) -> impl Iterator<Item = &str> {
+        let generations = self.previous.iter().chain([&self.local]);
+        generations.map(|credentials| credentials.ufrag.as_str())
+    }
+
     /// The viewer's credentials.
     pub fn remote(&self) -> &Credentials {
         &self.remote
@@ -186,6 +193,7 @@ impl Agent {
                         remote: address,
                     },
                     priority,
+                    false,
                 );
             }
         }
@@ -194,7 +202,9 @@ impl Agent {
 
     /// Starts over with new credentials on both sides. Media stays on its path until a new one is nominated.
     pub fn restart(&mut self, local: Credentials, remote: Credentials) {
-        self.previous = Some(std::mem::replace(&mut self.local, local));
+        let before = std::mem::replace(&mut self.local, local);
+        // One that was restarted again before it had a path was never in use.
+        self.previous.get_or_insert(before);
         self.remote = remote;
         self.pairs.clear();
         self.next_check = None;
@@ -235,7 +245,7 @@ impl Agent {
         if !is_current {
             return Heard::Alive;
         }
-        let Some(at) = self.pair(path, message.priority()) else {
+        let Some(at) = self.pair(path, message.priority(), true) else {
             return Heard::Alive;
         };
         // The way back is known now, with the address the viewer sees us at.
@@ -300,15 +310,18 @@ impl Agent {
         });
     }
 
-    /// The index of the pair with `path`'s socket and remote, made if there is room.
-    fn pair(&mut self, path: Path, priority: u32) -> Option<usize> {
+    /// The index of the pair with `path`'s socket and remote, made if there is room. One that a check has come over takes the
+    /// place of the oldest that is not in use.
+    fn pair(&mut self, path: Path, priority: u32, is_checked: bool) -> Option<usize> {
         let same = |pair: &Pair| (pair.path.socket, pair.path.remote) == (path.socket, path.remote);
         if let Some(at) = self.pairs.iter().position(same) {
             self.pairs[at].priority = self.pairs[at].priority.max(priority);
             return Some(at);
         }
         if self.pairs.len() == MAX_PAIRS {
-            return None;
+            let unused = |pair: &Pair| is_checked && Some(pair.path) != self.selected;
+            let oldest = self.pairs.iter().position(unused)?;
+            self.pairs.remove(oldest);
         }
         let priority = priority.max(UNKNOWN_PRIORITY);
         self.pairs.push(Pair {

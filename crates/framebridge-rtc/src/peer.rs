@@ -162,6 +162,11 @@ impl Peer {
         })
     }
 
+    /// The names that checks may be for.
+    pub(crate) fn ufrags(&self) -> impl Iterator<Item = &str> {
+        self.ice.ufrags()
+    }
+
     /// The name of our ICE credentials in force.
     pub(crate) fn ufrag(&self) -> &str {
         &self.ice.local().ufrag

@@ -20,6 +20,10 @@ pub(crate) const HOLD: Duration = Duration::from_secs(1);
 /// The time between sender reports.
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Addresses that lead to one viewer: its candidates, and where its checks came from. One more: the first is forgotten,
+/// and known again from the next check that comes from it.
+const MAX_ADDRESSES: usize = 32;
+
 /// Where a viewer stands in its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feed {
@@ -41,7 +45,7 @@ pub(crate) struct Viewer {
     pub(crate) report: Instant,
     /// Its place in the vault, once it is live.
     pub(crate) kept: Option<Kept>,
-    /// Our ICE ufrags so far, the current one last.
+    /// What its peer answered to when last asked.
     ufrags: Vec<String>,
     /// Addresses whose packets are this viewer's.
     addresses: Vec<SocketAddr>,
@@ -51,8 +55,8 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    /// A viewer whose packets come for `ufrag`.
-    pub(crate) fn new(session: SessionId, stream: Arc<Stream>, peer: Peer, ufrag: String, now: Instant) -> Self {
+    /// A viewer that has not begun.
+    pub(crate) fn new(session: SessionId, stream: Arc<Stream>, peer: Peer, now: Instant) -> Self {
         Self {
             session,
             stream,
@@ -60,7 +64,7 @@ impl Viewer {
             feed: Feed::Waiting,
             report: now,
             kept: None,
-            ufrags: vec![ufrag],
+            ufrags: Vec::new(),
             addresses: Vec::new(),
             heavy_reports: 0,
             total_lost: 0,
@@ -123,11 +127,9 @@ impl Viewers {
             self.slots.len() - 1
         });
         self.sessions.insert(viewer.session, slot);
-        for ufrag in &viewer.ufrags {
-            self.ufrags.insert(ufrag.clone(), slot);
-        }
         self.due[slot] = Some(viewer.due());
         self.slots[slot] = Some(viewer);
+        self.refresh_ufrags(slot);
         slot
     }
 
@@ -141,9 +143,7 @@ impl Viewers {
             self.ufrags.remove(ufrag);
         }
         for address in &viewer.addresses {
-            if self.addresses.get(address) == Some(&slot) {
-                self.addresses.remove(address);
-            }
+            self.forget_address(slot, address);
         }
         Some(viewer)
     }
@@ -169,11 +169,15 @@ impl Viewers {
         self.addresses.get(address).copied()
     }
 
-    /// From now on `ufrag` leads to the viewer, too.
-    pub(crate) fn add_ufrag(&mut self, slot: Slot, ufrag: String) {
+    /// Has the ufrags that the viewer's peer answers to lead to it, and no others.
+    pub(crate) fn refresh_ufrags(&mut self, slot: Slot) {
         if let Some(viewer) = self.slots.get_mut(slot).and_then(Option::as_mut) {
-            viewer.ufrags.push(ufrag.clone());
-            self.ufrags.insert(ufrag, slot);
+            for ufrag in viewer.ufrags.drain(..) {
+                self.ufrags.remove(&ufrag);
+            }
+            viewer.ufrags.extend(viewer.peer.ufrags().map(str::to_owned));
+            let ufrags = viewer.ufrags.iter().cloned();
+            self.ufrags.extend(ufrags.map(|ufrag| (ufrag, slot)));
         }
     }
 
@@ -186,9 +190,21 @@ impl Viewers {
         }
         if let Some(viewer) = self.slots.get_mut(slot).and_then(Option::as_mut) {
             self.addresses.insert(address, slot);
-            if !viewer.addresses.contains(&address) {
-                viewer.addresses.push(address);
+            if viewer.addresses.contains(&address) {
+                return;
             }
+            viewer.addresses.push(address);
+            if viewer.addresses.len() > MAX_ADDRESSES {
+                let first = viewer.addresses.remove(0);
+                self.forget_address(slot, &first);
+            }
+        }
+    }
+
+    /// `address` does not lead to this viewer any more; it may be another's by now.
+    fn forget_address(&mut self, slot: Slot, address: &SocketAddr) {
+        if self.addresses.get(address) == Some(&slot) {
+            self.addresses.remove(address);
         }
     }
 
@@ -217,5 +233,62 @@ impl Viewers {
         (0..self.slots.len())
             .filter(|slot| self.slots[*slot].is_some())
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Input, PeerConfig, dtls::Identity, ice::Credentials};
+
+    fn viewer() -> Box<Viewer> {
+        let (identity, now) = (Identity::generate().unwrap(), Instant::now());
+        let config = PeerConfig {
+            local: Credentials::random("first"),
+            remote: Credentials::random(""),
+            sockets: Vec::new(),
+            fingerprint: identity.fingerprint().clone(),
+            ssrc: 7,
+            payload_type: 96,
+            connect_timeout: HOLD,
+            disconnect_grace: HOLD,
+        };
+        let peer = Peer::new(&identity, config, now);
+        let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));
+        Box::new(Viewer::new(SessionId::random(), stream, peer, now))
+    }
+
+    fn address(number: u16) -> SocketAddr {
+        ([127, 0, 0, 1], number).into()
+    }
+
+    #[test]
+    fn what_leads_to_a_viewer_is_bounded_and_goes_with_it() {
+        let mut viewers = Viewers::default();
+        let slot = viewers.insert(viewer());
+        for number in 1..=1000 {
+            viewers.add_address(slot, address(number), true);
+            let restart = Input::Restart(Credentials::random("again"), Credentials::random(""));
+            viewers.get_mut(slot).unwrap().peer.handle(restart, Instant::now());
+            viewers.refresh_ufrags(slot);
+        }
+        assert_eq!(viewers.addresses.len(), MAX_ADDRESSES);
+        assert_eq!(viewers.by_address(&address(1000)), Some(slot));
+        assert_eq!(viewers.ufrags.len(), 2, "the one in use, and the newest");
+        viewers.remove(slot);
+        assert!(viewers.addresses.is_empty() && viewers.ufrags.is_empty() && viewers.sessions.is_empty());
+    }
+
+    #[test]
+    fn an_address_is_whose_proof_came_last() {
+        let mut viewers = Viewers::default();
+        let (one, other) = (viewers.insert(viewer()), viewers.insert(viewer()));
+        viewers.add_address(one, address(1), false);
+        viewers.add_address(other, address(1), false);
+        assert_eq!(viewers.by_address(&address(1)), Some(one), "a claim takes nothing away");
+        viewers.add_address(other, address(1), true);
+        assert_eq!(viewers.by_address(&address(1)), Some(other));
+        viewers.remove(one);
+        assert_eq!(viewers.by_address(&address(1)), Some(other));
     }
 }

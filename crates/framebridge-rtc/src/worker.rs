@@ -110,7 +110,7 @@ impl Worker {
             state: ViewerState::Live,
         };
         self.shared.sessions().insert(session, entry);
-        let mut viewer = Viewer::new(session, stream, peer, state.local.ufrag.clone(), now);
+        let mut viewer = Viewer::new(session, stream, peer, now);
         viewer.kept = Some(kept);
         let slot = self.join(Box::new(viewer), now);
         self.viewers.add_address(slot, state.path.remote, true);
@@ -187,8 +187,8 @@ impl Worker {
                 }
                 Command::Restart(session, local, remote, candidates) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
-                        self.viewers.add_ufrag(slot, local.ufrag.clone());
                         self.handle(slot, Input::Restart(local, remote), now);
+                        self.viewers.refresh_ufrags(slot);
                         self.add_candidates(slot, &candidates, now);
                         // At once: its checks name the new credentials from here on.
                         if self.viewers.get_mut(slot).is_some_and(|viewer| viewer.kept.is_some()) {

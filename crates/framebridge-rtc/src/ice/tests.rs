@@ -159,6 +159,18 @@ fn candidates_beyond_the_limit_are_ignored() {
 }
 
 #[test]
+fn a_viewer_whose_address_keeps_changing_is_followed() {
+    let (mut agent, mut now) = (agent(), Instant::now());
+    for port in 1..=100 {
+        let check = request(&credentials("ours"), &credentials("them"), 100, true);
+        agent.handle(check, path(port), now);
+        assert_eq!(answer_checks(&mut agent, now), Heard::Selected(path(port)));
+        assert!(agent.pairs.len() <= MAX_PAIRS);
+        now += NOMINATION_STALE;
+    }
+}
+
+#[test]
 fn a_better_nomination_wins_and_a_worse_one_only_over_a_stale_path() {
     let (mut agent, now) = (agent(), Instant::now());
     let nominate = |agent: &mut Agent, port: u16, priority: u32, now: Instant| {
@@ -203,8 +215,11 @@ fn a_restart_keeps_the_path_until_the_new_generation_nominates() {
         now,
     );
     answer_checks(&mut agent, now);
+    // The first try goes nowhere.
+    agent.restart(credentials("lost"), credentials("them"));
     agent.restart(credentials("new"), credentials("them"));
     assert_eq!(agent.selected(), Some(path(1)));
+    assert_eq!(agent.ufrags().collect::<Vec<_>>(), ["ours", "new"]);
     let old = agent.handle(
         request(&credentials("ours"), &credentials("them"), 100, true),
         path(1),
