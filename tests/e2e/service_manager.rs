@@ -33,7 +33,7 @@ impl Manager {
 }
 
 #[test]
-fn every_daemon_says_that_it_is_ready_that_it_lives_and_that_it_stops() {
+fn every_daemon_says_that_it_is_ready_how_it_is_that_it_lives_and_that_it_stops() {
     for (daemon, arguments) in [
         ("supervisor", &[][..]),
         ("signaling", &[]),
@@ -60,5 +60,9 @@ fn every_daemon_says_that_it_is_ready_that_it_lives_and_that_it_stops() {
         assert!(process.wait(STOP_LIMIT).unwrap().success(), "{daemon}");
         let ready = said.iter().filter(|word| *word == "READY=1").count();
         assert_eq!(ready, 1, "{daemon}, or a child in its name: {said:?}");
+        assert!(
+            said.iter().any(|word| word.starts_with("STATUS=")),
+            "{daemon}: {said:?}"
+        );
     }
 }

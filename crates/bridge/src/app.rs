@@ -80,6 +80,7 @@ pub(crate) struct Shown(Arc<Mutex<BridgeProgress>>);
 
 impl Shown {
     fn new(state: &str) -> Self {
+        notify::status(&format!("session {state}"));
         Self(Arc::new(Mutex::new(BridgeProgress {
             state: state.to_owned(),
             reason: None,
@@ -87,6 +88,10 @@ impl Shown {
     }
 
     fn set(&self, state: &str, reason: Option<String>) {
+        notify::status(&match &reason {
+            Some(reason) => format!("session {state}: {reason}"),
+            None => format!("session {state}"),
+        });
         let state = state.to_owned();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = BridgeProgress { state, reason };
     }

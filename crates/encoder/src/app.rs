@@ -156,6 +156,7 @@ impl App {
         let mut pulse = notify::Pulse::new();
         tracing::info!(source = %self.stream.source, "ready");
         notify::ready();
+        notify::status("source idle");
         while !self.stop.is_cancelled() {
             let timeout = self.life.poll_timeout();
             // All arms are cancel-safe.
@@ -297,6 +298,8 @@ impl App {
     }
 
     fn announce(&self, state: State) {
+        let word = to_wire(&state, self.shared.slate.as_ref(), Instant::now()).as_str();
+        notify::status(&format!("source {word}"));
         match &state {
             State::Unavailable { reason, retry_at } => {
                 let retry = retry_at.saturating_duration_since(Instant::now());
@@ -306,10 +309,7 @@ impl App {
                 );
             }
             State::Idle | State::Opening | State::Live | State::Paused => {
-                tracing::info!(
-                    "source {}",
-                    to_wire(&state, self.shared.slate.as_ref(), Instant::now()).as_str()
-                );
+                tracing::info!("source {word}");
             }
         }
         self.state.send_replace(state);

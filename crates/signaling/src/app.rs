@@ -161,6 +161,7 @@ impl App {
         samples.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut pulse = notify::Pulse::new();
         notify::ready();
+        let mut told = None;
         let ended_by_itself = loop {
             // All arms are cancel-safe.
             tokio::select! {
@@ -169,7 +170,13 @@ impl App {
                     Some(event) => on_event(&self.shared, event),
                     None => break true,
                 },
-                _ = samples.tick() => self.shared.sample(),
+                _ = samples.tick() => {
+                    self.shared.sample();
+                    let viewers = self.shared.streams.values().map(|stream| stream.viewers()).sum::<u32>();
+                    if told.replace(viewers) != Some(viewers) {
+                        notify::status(&format!("{viewers} viewers"));
+                    }
+                }
                 () = pulse.beat() => {}
             }
         };

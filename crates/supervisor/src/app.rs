@@ -443,6 +443,7 @@ impl App {
             ..
         } = &note;
         tracing::info!("{process}: {what}: {verdict}; {action}");
+        notify::status(&format!("{process}: {what}: {verdict}"));
         self.journal.note(note);
     }
 

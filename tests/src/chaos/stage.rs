@@ -16,8 +16,9 @@ use crate::{
     system::System,
 };
 
-/// All pictures small: what is tried here is who comes back when, not how fast the machine encodes.
-const FURTHER: &str = "[video]\nlongest_edge = 640\nencoder = \"software\"\n";
+/// All pictures small: what is tried here is who comes back when, not how fast the machine encodes. And a drill is a crash
+/// loop all by itself, which must not park what it breaks five times a minute.
+const FURTHER: &str = "[video]\nlongest_edge = 640\nencoder = \"software\"\n[supervisor]\ncrash_loop_failures = 100\n";
 
 /// What is open stays open, and nothing more can be opened: the standard streams take up the places below.
 const NO_DESCRIPTORS: u64 = 3;
