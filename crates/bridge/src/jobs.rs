@@ -154,3 +154,61 @@ async fn put(desk: &Desk, job: JobId, media_type: &str, bytes: Bytes) -> anyhow:
     ensure!(status == StatusCode::NO_CONTENT, "the studio answered {status}");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use framebridge_proto::Role;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Uploads to a studio that answers so, one after the other; what came of it, and the requests.
+    async fn upload_to(answers: [&str; 3]) -> (anyhow::Result<JobResult>, Vec<String>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let desk = Desk {
+            dir: RuntimeDir::at(dir.path()),
+            identity: Identity::new(Role::Bridge),
+            studio: Studio::parse(&url).unwrap(),
+            token: "t".to_owned(),
+            status: None,
+        };
+        let answering = async {
+            let mut requests = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"bytes") {
+                    assert!(stream.read_buf(&mut request).await.unwrap() > 0, "it broke off");
+                }
+                requests.push(String::from_utf8(request).unwrap());
+                let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            requests
+        };
+        let bytes = Bytes::from_static(b"bytes");
+        tokio::join!(upload(&desk, JobId::from_bits(7), "image/png", &bytes), answering)
+    }
+
+    #[tokio::test]
+    async fn upload_that_fails_is_tried_twice_more_and_is_the_same_each_time() {
+        let refused = "507 Insufficient Storage";
+        let (arrived, given_up) =
+            tokio::join!(upload_to([refused, refused, "204 No Content"]), upload_to([refused; 3]));
+        let (result, requests) = arrived;
+        let media_type = "image/png".to_owned();
+        assert_eq!(result.unwrap(), JobResult::Uploaded { media_type, bytes: 5 });
+        let path = format!("PUT /box/v1/uploads/{} ", JobId::from_bits(7));
+        assert!(
+            requests.iter().all(|request| request.starts_with(&path)),
+            "{requests:?}"
+        );
+        assert!(requests.iter().all(|request| *request == requests[0]), "{requests:?}");
+        assert!(format!("{:#}", given_up.0.unwrap_err()).contains("507"));
+    }
+}

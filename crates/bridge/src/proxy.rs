@@ -318,9 +318,13 @@ async fn pass_on(id: RpcId, response: Response<Incoming>, frames: &mpsc::Sender<
     };
     let mut left = MAX_RESPONSE_BODY;
     // An answer that breaks off, dawdles or is too long is left without its end, which tells the viewer.
-    while let Ok(Some(Ok(frame))) = timeout(LOCAL_TIMEOUT, body.frame()).await.inspect_err(|_late| {
-        tracing::debug!("the box's own server dawdled");
-    }) {
+    loop {
+        let frame = match timeout(LOCAL_TIMEOUT, body.frame()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) => return tracing::debug!(%error, "an answer of the box's own server broke off"),
+            Err(_late) => return tracing::debug!("the box's own server dawdled"),
+        };
         let Ok(data) = frame.into_data() else { continue };
         let Some(rest) = left.checked_sub(data.len()) else {
             tracing::warn!("an answer over {MAX_RESPONSE_BODY} bytes was cut off");

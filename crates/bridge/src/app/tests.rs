@@ -238,6 +238,58 @@ async fn requests_reach_the_server_without_what_must_not_travel() {
     bridge.ended().await.unwrap();
 }
 
+/// Takes the next connection that is not the bridge's own probe, and begins an answer of unknown length on it.
+async fn begin_answer(server: &TcpListener) -> TcpStream {
+    loop {
+        let (mut stream, _) = timeout(PATIENCE, server.accept()).await.unwrap().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+        let probe = head.starts_with(b"GET /api/v1/health ");
+        let answer: &[u8] = if probe {
+            b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        } else {
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n4\r\none\n\r\n"
+        };
+        stream.write_all(answer).await.unwrap();
+        if !probe {
+            return stream;
+        }
+    }
+}
+
+#[tokio::test]
+async fn streamed_answer_is_passed_on_as_it_comes_and_ends_only_where_it_ends() {
+    let (studio, server) = (
+        FakeStudio::start().await,
+        TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
+    );
+    let _bridge = studio.bridge(server.local_addr().unwrap());
+    let mut session = studio.welcomed().await;
+    let part = |frame: &ToStudio| {
+        let ToStudio::RpcChunk(chunk) = frame else { return None };
+        Some((chunk.id.0, chunk.data.0.clone(), chunk.end))
+    };
+    let ask = |id| RpcRequest {
+        id: RpcId(id),
+        method: "GET".into(),
+        path: "/api/v1/streams".into(),
+        headers: vec![],
+        access: Access::default(),
+        data: Bytes64::default(),
+        end: true,
+    };
+    for (id, goes_on) in [(1, false), (2, true)] {
+        session.send(&ToBox::RpcRequest(ask(id))).await;
+        let mut stream = begin_answer(&server).await;
+        assert_eq!(session.until(part).await, (id, b"one\n".to_vec(), false));
+        if goes_on {
+            // Nobody waits for it any more: the server hears so. The one before, which broke off, never came to an end.
+            session.send(&ToBox::RpcCancel { id: RpcId(id) }).await;
+            assert_eq!(timeout(PATIENCE, stream.read(&mut [0])).await.unwrap().unwrap(), 0);
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_a_studio_may_not_ask_never_reaches_the_server_and_garbage_costs_the_link_only() {
     let (studio, server) = (FakeStudio::start().await, FakeServer::start().await);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use framebridge_http::Patience;
 use framebridge_studio_proto::{
-    BoxId, BoxState, Bytes64, Capabilities, Heartbeat, JobId, PublicId, RpcResponse, StreamReport,
+    BoxId, BoxState, Bytes64, Capabilities, Heartbeat, JobId, PublicId, RpcChunk, RpcResponse, StreamReport,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -301,6 +301,41 @@ async fn session_says_what_is_true_over_losses_farewells_and_a_new_studio() {
     let again = Studio::on(studio.dir).await;
     let kept = again.until(session, "failed").await;
     assert_eq!(kept["reason"], "the supervisor is gone");
+}
+
+#[tokio::test]
+async fn streamed_answer_reaches_its_viewer_as_it_comes_and_ends_with_it() {
+    let studio = Studio::start().await;
+    let (mut fake, session) = studio.welcomed().await;
+    fake.send(&ready()).await;
+    studio.until(session, "ready").await;
+    let mut viewer = TcpStream::connect(studio.address).await.unwrap();
+    let request = format!("GET /s/{session}/api/v1/streams HTTP/1.1\r\nhost: studio\r\n\r\n");
+    viewer.write_all(request.as_bytes()).await.unwrap();
+    let id = loop {
+        if let ToBox::RpcRequest(request) = fake.next().await {
+            break request.id;
+        }
+    };
+    fake.send(&ToStudio::RpcResponse(RpcResponse {
+        id,
+        status: 200,
+        headers: vec![("content-type".into(), "text/event-stream".into())],
+        data: Bytes64::default(),
+        end: false,
+    }))
+    .await;
+    let mut seen = Vec::new();
+    for event in ["data: one\n\n", "data: two\n\n"] {
+        let data = Bytes64(event.as_bytes().to_vec());
+        let end = false;
+        fake.send(&ToStudio::RpcChunk(RpcChunk { id, data, end })).await;
+        while !String::from_utf8_lossy(&seen).contains(event) {
+            timeout(PATIENCE, viewer.read_buf(&mut seen)).await.unwrap().unwrap();
+        }
+    }
+    drop(viewer);
+    while fake.next().await != (ToBox::RpcCancel { id }) {}
 }
 
 #[tokio::test]
