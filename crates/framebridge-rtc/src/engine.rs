@@ -442,16 +442,10 @@ impl Handle {
     /// Like [`leave`](Self::leave), without waiting. A worker that has no room for the news keeps the viewer, uncounted,
     /// until it has not connected in time.
     pub fn abandon(&self, session: &SessionId) {
-        let Some(ended) = self.shared.sessions().remove(session) else {
-            return;
-        };
-        ended.stream.release();
-        let mailbox = &self.shared.mailboxes[ended.worker];
-        if mailbox
-            .commands
-            .try_send(Command::End(*session, CloseReason::Left))
-            .is_ok()
-        {
+        let Some(worker) = self.forget(session) else { return };
+        let mailbox = &self.shared.mailboxes[worker];
+        let end = Command::End(*session, CloseReason::Left);
+        if mailbox.commands.try_send(end).is_ok() {
             mailbox.ring();
         }
     }
@@ -461,14 +455,20 @@ impl Handle {
             return false;
         };
         let order = self.order(worker).await;
-        let Some(ended) = self.shared.sessions().remove(session) else {
+        if self.forget(session).is_none() {
             return false;
-        };
-        ended.stream.release();
+        }
         if let Some(order) = order {
             order.give(Command::End(*session, reason));
         }
         true
+    }
+
+    /// Makes a session unknown and frees its place; who served it.
+    fn forget(&self, session: &SessionId) -> Option<usize> {
+        let ended = self.shared.sessions().remove(session)?;
+        ended.stream.release();
+        Some(ended.worker)
     }
 
     /// Who serves a session.
