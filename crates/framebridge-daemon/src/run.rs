@@ -91,6 +91,11 @@ fn conclude(process: &str, outcome: anyhow::Result<()>) -> ExitCode {
     exit.into()
 }
 
+/// Threads for tasks, besides the one that waits for `body`. A box's processes wait for each other most of the time, and
+/// what is slow has threads of its own (capture, encoding, media, blocking calls): a second one here would only be
+/// woken in vain, which costs a waking machine more than the work.
+const TASK_THREADS: usize = 1;
+
 /// A runtime, and signals that stop what runs in it.
 fn host<F>(body: F) -> anyhow::Result<()>
 where
@@ -99,6 +104,7 @@ where
     exit_on_panic();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(TASK_THREADS)
         .enable_all()
         .build()
         .context("starting the runtime")?;

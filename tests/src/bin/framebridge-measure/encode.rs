@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// Windows of each, taken in turns; the median counts
     #[arg(long, default_value_t = 5)]
     windows: u32,
+    /// One of 720p30, 1080p30 and 1080p60 instead of all
+    #[arg(long)]
+    only: Option<String>,
 }
 
 /// A size and rate of picture, with the bitrate that goes with it.
@@ -69,7 +72,8 @@ const FORMATS: [Format; 3] = [
 /// Starts a system per format, and the ffmpeg command beside it.
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    for format in &FORMATS {
+    let is_wanted = |format: &&Format| options.only.as_deref().is_none_or(|only| only == format.name);
+    for format in FORMATS.iter().filter(is_wanted) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ours, theirs) = runtime.block_on(compare(format, options))?;
         report.add(format!("encoder_{}", format.name), ours, "ms_per_picture");
