@@ -13,7 +13,6 @@ use std::{
 };
 
 use framebridge_proto::{StreamName, media::AccessUnit};
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
     ice::Credentials,
     random,
     sdp::{Answer, Fragment, Offer, OfferError},
-    shared::{Command, Mailbox, Session, Shared, lock},
+    shared::{Command, Mailbox, Session, Shared, lock, monotonic},
     socket,
     source::Published,
     vault::Vault,
@@ -509,7 +508,8 @@ impl Handle {
         let mut source = lock(&stream.source);
         match source.publish(&unit, now) {
             Published::Frame(mut frame) => {
-                frame.captured = now.checked_sub(age(unit.captured_ns)).unwrap_or(now);
+                let age = monotonic().saturating_sub(Duration::from_nanos(unit.captured_ns));
+                frame.captured = now.checked_sub(age).unwrap_or(now);
                 stream.counters.frames_published.fetch_add(1, Relaxed);
                 self.shared.distribute(&stream, frame);
             }
@@ -524,11 +524,4 @@ impl Handle {
     pub fn stats(&self) -> Vec<StreamStats> {
         self.shared.stats()
     }
-}
-
-/// How long ago a stamp of the machine's monotonic clock is, which encoders share with us.
-fn age(stamp_ns: u64) -> Duration {
-    let now = clock_gettime(ClockId::Monotonic);
-    let now = Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0));
-    now.saturating_sub(Duration::from_nanos(stamp_ns))
 }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use framebridge_proto::StreamName;
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    time::{ClockId, clock_gettime},
+};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -324,6 +327,12 @@ impl Shared {
             tracing::debug!(%error, "event dropped");
         }
     }
+}
+
+/// Now on the machine's monotonic clock, which encoders stamp pictures with.
+pub(crate) fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
 }
 
 /// Locks, whatever a thread that panicked left behind: every critical section here is a single step.

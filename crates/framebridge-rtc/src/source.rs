@@ -19,6 +19,8 @@ pub(crate) struct Source {
     last: Option<Last>,
     /// A picture is missing, so that nothing can be decoded before the next keyframe.
     broken: bool,
+    /// Pictures captured before it are left out, nanoseconds of the machine's monotonic clock.
+    not_before_ns: u64,
 }
 
 /// The access unit before.
@@ -42,6 +44,13 @@ pub(crate) enum Published {
 }
 
 impl Source {
+    /// Leaves out pictures captured before `stamp_ns`: an encoder starts a new subscriber with pictures from before,
+    /// and viewers taken over from an earlier process have seen these, and later ones. A browser that is shown an
+    /// earlier picture as if it were new discards it, and stands still on all that lean on it.
+    pub(crate) fn start_after(&mut self, stamp_ns: u64) {
+        self.not_before_ns = stamp_ns;
+    }
+
     /// Takes the next access unit.
     pub(crate) fn publish(&mut self, unit: &AccessUnit, now: Instant) -> Published {
         let timestamp = self.timestamp(unit);
@@ -49,7 +58,8 @@ impl Source {
             .last
             .as_ref()
             .is_some_and(|last| unit.sequence == last.sequence.wrapping_add(1));
-        self.broken = !unit.keyframe && (self.broken || !follows);
+        let is_old = unit.captured_ns < self.not_before_ns;
+        self.broken = is_old || (!unit.keyframe && (self.broken || !follows));
         self.last = Some(Last {
             sequence: unit.sequence,
             pts: unit.pts,
@@ -177,5 +187,17 @@ mod tests {
             source.publish(&unit(9, 0, 0, false), now),
             Published::Undecodable
         ));
+    }
+
+    #[test]
+    fn what_an_earlier_process_may_have_sent_is_left_out_up_to_the_next_keyframe() {
+        let (mut source, now) = (Source::default(), Instant::now());
+        source.start_after(5 * FRAME_NS);
+        for (sequence, keyframe) in [(3, true), (4, false), (5, false)] {
+            let published = source.publish(&unit(sequence, sequence * FRAME_NS, sequence * 3000, keyframe), now);
+            assert!(matches!(published, Published::Undecodable), "{sequence}");
+        }
+        let frame = frame(source.publish(&unit(6, 6 * FRAME_NS, 6 * 3000, true), now));
+        assert_eq!(frame.timestamp, ticks(6 * FRAME_NS), "no earlier than what was sent");
     }
 }

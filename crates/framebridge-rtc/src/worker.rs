@@ -20,7 +20,7 @@ use crate::{
     frame::Frame,
     ice::Path,
     kept::Kept,
-    shared::{Command, Inlet, Session, Shared, Stream},
+    shared::{Command, Inlet, Session, Shared, Stream, lock, monotonic},
     socket::Socket,
     stun::peek_ufrag,
     vault::{Place, Record, Vault},
@@ -91,6 +91,8 @@ impl Worker {
             self.forget(place);
             return;
         }
+        let stamp = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
+        lock(&stream.source).start_after(stamp);
         let kept = Kept::found(place, &record);
         let Record {
             session,
