@@ -5,6 +5,7 @@
 
 mod args;
 mod clock;
+pub mod descriptors;
 mod exit;
 mod heartbeat;
 pub mod last_words;

@@ -50,7 +50,7 @@ where
         }
         let dir = RuntimeDir::resolve();
         dir.create().context(Exit::Unavailable)?;
-        host(async |stop, tasks| {
+        host(Some(TASK_THREADS), async |stop, tasks| {
             // It is no end of ours: the kernel sends it to what stands still (SIGSTOP) when its supervisor is killed, whose
             // process group is an orphan then.
             let _hangups = signal(SignalKind::hangup()).context("catching SIGHUP")?;
@@ -73,7 +73,7 @@ pub fn run_alone<F>(process: &str, log: &Log, body: F) -> ExitCode
 where
     F: AsyncFnOnce(CancellationToken, Tasks) -> anyhow::Result<()>,
 {
-    let outcome = logging::start(process, log, None).and_then(|()| host(body));
+    let outcome = logging::start(process, log, None).and_then(|()| host(None, body));
     conclude(process, outcome)
 }
 
@@ -91,23 +91,23 @@ fn conclude(process: &str, outcome: anyhow::Result<()>) -> ExitCode {
     exit.into()
 }
 
-/// Threads for tasks, besides the one that waits for `body`. A box's processes wait for each other most of the time, and
-/// what is slow has threads of its own (capture, encoding, media, blocking calls): a second one here would only be
+/// Threads for tasks of a box's process, besides the one that waits for its body. It waits for others most of the time,
+/// and what is slow has threads of its own (capture, encoding, media, blocking calls): a second one here would only be
 /// woken in vain, which costs a waking machine more than the work.
 const TASK_THREADS: usize = 1;
 
-/// A runtime, and signals that stop what runs in it.
-fn host<F>(body: F) -> anyhow::Result<()>
+/// A runtime with that many threads for tasks (one a core unless said), and signals that stop what runs in it.
+fn host<F>(threads: Option<usize>, body: F) -> anyhow::Result<()>
 where
     F: AsyncFnOnce(CancellationToken, Tasks) -> anyhow::Result<()>,
 {
     exit_on_panic();
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(TASK_THREADS)
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        runtime.worker_threads(threads);
+    }
+    let runtime = runtime.enable_all().build().context("starting the runtime")?;
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
         let tasks = Tasks::new(stop.clone());

@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -15,9 +16,12 @@ use std::{
 };
 
 use framebridge_proto::{Role, limits::REQUEST_TIMEOUT};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+use rustix::{
+    fs::fstat,
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+        SendFlags, recvmsg, sendmsg,
+    },
 };
 use tokio::{io::Interest, net::UnixStream, time::timeout};
 
@@ -44,6 +48,24 @@ pub struct Kept {
     pub name: String,
     /// The descriptor.
     pub fd: OwnedFd,
+}
+
+/// Where a keeper has copies of what it keeps, so that they outlive it, too.
+pub trait Backup: Send + Sync + fmt::Debug {
+    /// What an earlier keeper left, by whose it is.
+    fn found(&self) -> BTreeMap<Role, Vec<Kept>>;
+
+    /// `after` is kept for `role` from now on, and not `before`.
+    fn replace(&self, role: Role, before: &[Kept], after: &[Kept]);
+}
+
+/// No copies: what is kept ends with the keeper.
+impl Backup for () {
+    fn found(&self) -> BTreeMap<Role, Vec<Kept>> {
+        BTreeMap::new()
+    }
+
+    fn replace(&self, _: Role, _: &[Kept], _: &[Kept]) {}
 }
 
 /// Why nothing was kept or given back.
@@ -90,18 +112,20 @@ pub struct Keeper {
     bound: Bound,
     identity: Identity,
     store: Mutex<BTreeMap<Role, Vec<Kept>>>,
+    backup: Box<dyn Backup>,
 }
 
 impl Keeper {
-    /// Binds the keeper's socket in `dir`.
+    /// Binds the keeper's socket in `dir`, and goes on with what `backup` has.
     ///
     /// # Errors
     /// Another keeper lives there, or the system refuses.
-    pub async fn bind(dir: &RuntimeDir, identity: &Identity) -> Result<Self, BindError> {
+    pub async fn bind(dir: &RuntimeDir, identity: &Identity, backup: Box<dyn Backup>) -> Result<Self, BindError> {
         Ok(Self {
             bound: Bound::at(&dir.path().join(SOCKET)).await?,
             identity: identity.clone(),
-            store: Mutex::default(),
+            store: Mutex::new(backup.found()),
+            backup,
         })
     }
 
@@ -125,7 +149,10 @@ impl Keeper {
 
     /// Closes what is kept for `role`, so that its peers see it is gone.
     pub fn forget(&self, role: Role) {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner).remove(&role);
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = store.remove(&role) {
+            self.backup.replace(role, &before, &[]);
+        }
     }
 
     async fn order(&self, mut stream: UnixStream) -> Result<(), KeepError> {
@@ -136,7 +163,12 @@ impl Keeper {
             let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
             match op {
                 Op::Keep => {
-                    store.insert(peer.role, given);
+                    let before = store.insert(peer.role, given).unwrap_or_default();
+                    let after = store.get(&peer.role).map_or(&[][..], Vec::as_slice);
+                    // Owners give the same ones again and again, in case the keeper is a new one.
+                    if !is_same(&before, after) {
+                        self.backup.replace(peer.role, &before, after);
+                    }
                     Vec::new()
                 }
                 Op::Take => store
@@ -193,6 +225,16 @@ async fn order(
     timeout(REQUEST_TIMEOUT, exchanged)
         .await
         .unwrap_or(Err(KeepError::Timeout))
+}
+
+/// Whether two sets have the same names for the same files.
+fn is_same(before: &[Kept], after: &[Kept]) -> bool {
+    let file = |kept: &Kept| fstat(&kept.fd).map(|stat| (stat.st_dev, stat.st_ino));
+    before.len() == after.len()
+        && before
+            .iter()
+            .zip(after)
+            .all(|(one, other)| one.name == other.name && file(one) == file(other))
 }
 
 fn duplicate(kept: &[Kept]) -> io::Result<Vec<Kept>> {

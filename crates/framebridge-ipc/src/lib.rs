@@ -17,7 +17,7 @@ mod socket;
 pub use client::{BridgeClient, EncoderClient, RequestError, SupervisorClient};
 pub use codec::{DecodeError, EncodeError, Encoded, Message, decode, encode};
 pub use handshake::{HandshakeError, Identity, Peer};
-pub use keeper::{KeepError, Keeper, Kept, MAX_KEPT, keep, kept};
+pub use keeper::{Backup, KeepError, Keeper, Kept, MAX_KEPT, keep, kept};
 pub use link::{Link, ReceiveError, Receiver, SendError, Sender};
 pub use runtime_dir::{RuntimeDir, RuntimeDirError};
 pub use socket::{BindError, ConnectError, Incoming, Listener, connect};

@@ -18,7 +18,11 @@ use tokio::{io::AsyncWriteExt as _, net::UnixStream, task::JoinSet, time::timeou
 const BOUND: Duration = Duration::from_secs(20);
 
 async fn keeper(dir: &RuntimeDir, tasks: &mut JoinSet<()>) -> Arc<Keeper> {
-    let keeper = Arc::new(Keeper::bind(dir, &Identity::new(Role::Supervisor)).await.unwrap());
+    let keeper = Arc::new(
+        Keeper::bind(dir, &Identity::new(Role::Supervisor), Box::new(()))
+            .await
+            .unwrap(),
+    );
     let serving = Arc::clone(&keeper);
     tasks.spawn(async move { serving.serve().await });
     keeper

@@ -219,14 +219,14 @@ impl Batch {
     fn is_for_segments(&mut self, at: usize, errno: Errno) -> bool {
         let remote = self.messages[at].path.remote;
         match errno {
-            // The path's MTU is below the segments' size.
-            Errno::INVAL if !self.refusing.contains(&remote) => {
+            // The path's MTU is below the segments' size: which of the two depends on the kernel.
+            Errno::INVAL | Errno::MSGSIZE if !self.refusing.contains(&remote) => {
                 self.refusing.truncate(MAX_REFUSING - 1);
                 self.refusing.push_front(remote);
                 tracing::debug!(%remote, "no segmentation offload on this path");
             }
             // The device does not compute checksums (EIO, up to Linux 6.10), or encrypts.
-            Errno::INVAL => {}
+            Errno::INVAL | Errno::MSGSIZE => {}
             Errno::IO | Errno::NOTSUP | Errno::NOPROTOOPT => {
                 if mem::take(&mut self.offload) {
                     tracing::warn!(%errno, "segmentation offload is refused: sending packet by packet from now on");

@@ -54,8 +54,9 @@ pub(crate) struct Worker {
     channels: Vec<Option<Channel>>,
     /// Which other worker's viewer an address is.
     elsewhere: HashMap<SocketAddr, usize>,
-    /// When timers are next looked through.
+    /// When timers are next looked through, and when they last were.
     tick: Option<Instant>,
+    looked: Instant,
     ask_again: Instant,
     report: Vec<u8>,
 }
@@ -77,6 +78,7 @@ impl Worker {
             channels: Vec::new(),
             elsewhere: HashMap::new(),
             tick: None,
+            looked: Instant::now(),
             ask_again: Instant::now(),
             report: Vec::new(),
         }
@@ -137,7 +139,8 @@ impl Worker {
             self.send(now);
             self.batch.flush();
             self.channels.iter_mut().flatten().for_each(Channel::count_departed);
-            self.tick = self.viewers.poll_timeout().map(|due| due.max(now + TICK));
+            // From the last look on, not from now: pictures wake this thread more often than timers are due.
+            self.tick = self.viewers.poll_timeout().map(|due| due.max(self.looked + TICK));
         }
         let now = Instant::now();
         for slot in self.viewers.slots() {
@@ -272,7 +275,10 @@ impl Worker {
             .as_ref()
             .map_or(Vec::new(), |channel| channel.members.clone())
         {
-            if let Some(viewer) = self.viewers.get_mut(*slot) {
+            // Who is held back goes on waiting for its time.
+            if let Some(viewer) = self.viewers.get_mut(*slot)
+                && matches!(viewer.feed, Feed::At(_))
+            {
                 viewer.feed = Feed::Waiting;
             }
         }
@@ -446,6 +452,7 @@ impl Worker {
     }
 
     fn look_at_timers(&mut self, now: Instant) {
+        self.looked = now;
         let mut from = 0;
         while let Some(slot) = self.viewers.next_due(from, now) {
             self.report(slot, now);

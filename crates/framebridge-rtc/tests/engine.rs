@@ -349,6 +349,26 @@ fn all_streams_together_take_no_more_than_there_is_memory_for() {
     assert!(join(&world.stream).is_ok());
 }
 
+/// Pictures wake the workers more often than their timers are due, which must not put the timers off.
+#[test]
+fn timers_come_due_while_pictures_flow() {
+    let world = World::new(Config {
+        connect_timeout: Duration::from_millis(300),
+        ..Config::default()
+    });
+    let handle = world.engine.handle();
+    let (_, seat) = world.join(Options::default(), true);
+    let mut seats = [seat];
+    watch_until(&mut seats, "pictures", have_frames(3));
+    let stranger = Viewer::new(Identity::generate().unwrap(), Options::default(), Instant::now());
+    block_on(handle.join(&world.stream, &stranger.offer())).unwrap();
+    assert_eq!(world.stats().viewers, 2);
+    watch_until(&mut seats, "a sender report a second", |seats| {
+        seats[0].viewer.reception().reports >= 3
+    });
+    assert_eq!(world.stats().viewers, 1, "who never connected holds no place");
+}
+
 #[test]
 fn viewer_that_is_dropped_silently_hears_no_goodbye() {
     let world = World::new(Config::default());

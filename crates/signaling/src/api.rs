@@ -1,6 +1,6 @@
 //! The API of operators' programs and of the page: what is, and the few things that can be changed.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -16,8 +16,10 @@ use framebridge_proto::{
     media::CodecParameters,
     status::Status,
 };
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -35,6 +37,12 @@ const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// When a request to an encoder that is not there may be worth another try.
 const ENCODER_RETRY: Duration = Duration::from_secs(1);
+
+/// When there may be memory for a further clip.
+const CLIP_RETRY: Duration = Duration::from_secs(5);
+
+/// What of a clip is handed on at once: so much of it may be in memory after its place was given back.
+const PART_BYTES: usize = 64 << 10;
 
 /// How this process is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -276,6 +284,7 @@ pub(crate) struct Piece {
         (status = 400, description = "Neither or both are given, or it is out of range.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
         (status = 409, description = "There are no pictures to be had now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 503, description = "Too many clips are being made or sent; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn clip(
@@ -293,19 +302,34 @@ pub(crate) async fn clip(
             return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_clip", detail));
         }
     };
+    let Ok(place) = Arc::clone(&shared.clips).try_acquire_owned() else {
+        let detail = "As many clips as there is memory for are being made or sent.";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_clips", detail).retry_after(CLIP_RETRY));
+    };
     let request = EncoderRequest::Clip(span);
     let EncoderAnswer::Clip { mp4, .. } = stream.request(request).await.map_err(request_problem)? else {
         return Err(odd_answer());
     };
-    Ok(file("video/mp4", mp4))
+    let length = HeaderValue::from(mp4.len());
+    let mut response = file("video/mp4", in_parts(mp4, place));
+    response.headers_mut().insert(header::CONTENT_LENGTH, length);
+    Ok(response)
 }
 
-fn file(media_type: &'static str, bytes: Bytes) -> Response {
+/// A body that lets go of its place when it has been read, or is given up.
+fn in_parts(bytes: Bytes, place: OwnedSemaphorePermit) -> Body {
+    Body::from_stream(stream::unfold((bytes, place), |(mut rest, place)| async {
+        let part = rest.split_to(rest.len().min(PART_BYTES));
+        (!part.is_empty()).then_some((Ok::<_, Infallible>(part), (rest, place)))
+    }))
+}
+
+fn file(media_type: &'static str, body: impl Into<Body>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    (headers, bytes).into_response()
+    (headers, body.into()).into_response()
 }
 
 async fn view(shared: &Shared, stream: &Stream) -> StreamView {

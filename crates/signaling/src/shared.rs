@@ -14,6 +14,7 @@ use axum::http::HeaderValue;
 use framebridge_config::{Http, IceServer};
 use framebridge_proto::StreamName;
 use framebridge_rtc::Handle;
+use tokio::sync::Semaphore;
 
 use crate::{
     problem::Problem,
@@ -24,6 +25,9 @@ use crate::{
 
 /// When a viewer of an encoder that nobody is about to start may try again: an operator has to mend it first.
 const HOPELESS_RETRY: Duration = Duration::from_secs(30);
+
+/// Each takes up to 15 MiB until who asked for it has read it.
+const MAX_CLIPS: usize = 4;
 
 /// What all HTTP handlers share.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) started: Instant,
     pub(crate) ended: Ended,
+    /// Clips that may be in memory, being made or being sent.
+    pub(crate) clips: Arc<Semaphore>,
     draining: AtomicBool,
 }
 
@@ -67,6 +73,7 @@ impl Shared {
                 .collect(),
             started: Instant::now(),
             ended: Ended::default(),
+            clips: Arc::new(Semaphore::new(MAX_CLIPS)),
             draining: AtomicBool::new(false),
         })
     }

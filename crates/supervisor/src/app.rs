@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    backup::ServiceManager,
     child::{Child, Mark},
     journal::{Journal, Note},
     launcher::Launcher,
@@ -107,7 +108,7 @@ impl App {
         let lock = Lock::take(dir.path()).context("becoming the supervisor")?;
         let identity = Identity::new(Role::Supervisor);
         let listener = Listener::bind(&dir.socket(Role::Supervisor, None), &identity).await?;
-        let keeper = Arc::new(Keeper::bind(&dir, &identity).await?);
+        let keeper = Arc::new(Keeper::bind(&dir, &identity, Box::new(ServiceManager)).await?);
         let (journal, writer) = Journal::open(dir.path());
         let launcher = Launcher::new(&dir, args.forward())?;
         let systemd = match settings.supervisor.manage {

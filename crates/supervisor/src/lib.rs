@@ -6,6 +6,7 @@
 //! go on, and the next supervisor adopts them.
 
 mod app;
+mod backup;
 mod child;
 mod cli;
 mod journal;

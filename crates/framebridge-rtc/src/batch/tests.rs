@@ -15,7 +15,7 @@ fn bound(protocol: Option<Protocol>) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// Sends without checksums: segments are refused then, with the EINVAL that a path of too small an MTU gives.
+/// Sends without checksums: segments are refused then, with an EINVAL as from older kernels on a path of too small an MTU.
 fn without_checksums(socket: UdpSocket) -> UdpSocket {
     let on: libc::c_int = 1;
     let size = libc::socklen_t::try_from(size_of_val(&on)).unwrap();
