@@ -107,16 +107,16 @@ async fn frozen_process_is_replaced_though_it_never_exits() {
     assert!(!bench::exists(pid));
 }
 
-#[tokio::test]
-async fn signaling_whose_http_is_dead_under_a_fresh_heartbeat_is_replaced() {
+/// A process plays its part badly, and well from its next life on: it is replaced, for a reason that says `verdict`.
+async fn is_replaced(role: &str, process: &str, part: &str, verdict: &str) {
     let bench = Bench::start("");
     bench.healthy().await;
-    bench.play("signaling", "mute").await;
-    bench.set("signaling", "well");
+    bench.play(role, part).await;
+    bench.set(role, "well");
     let status = bench
         .until("a verdict", |status| {
-            let reason = bench::row(status, "signaling").last_reason.as_deref();
-            reason.is_some_and(|reason| reason.contains("unanswered under a fresh heartbeat"))
+            let reason = bench::row(status, process).last_reason.as_deref();
+            reason.is_some_and(|reason| reason.contains(verdict))
         })
         .await;
     assert_ne!(status.overall, Overall::Healthy);
@@ -124,33 +124,18 @@ async fn signaling_whose_http_is_dead_under_a_fresh_heartbeat_is_replaced() {
 }
 
 #[tokio::test]
+async fn signaling_whose_http_is_dead_under_a_fresh_heartbeat_is_replaced() {
+    is_replaced("signaling", "signaling", "mute", "unanswered under a fresh heartbeat").await;
+}
+
+#[tokio::test]
 async fn signaling_that_gets_pictures_and_sends_none_is_replaced() {
-    let bench = Bench::start("");
-    bench.healthy().await;
-    bench.play("signaling", "still").await;
-    bench.set("signaling", "well");
-    bench
-        .until("a verdict", |status| {
-            let reason = bench::row(status, "signaling").last_reason.as_deref();
-            reason.is_some_and(|reason| reason.starts_with("no RTP goes out"))
-        })
-        .await;
-    bench.healthy().await;
+    is_replaced("signaling", "signaling", "still", "no RTP goes out").await;
 }
 
 #[tokio::test]
 async fn encoder_that_takes_pictures_and_gives_none_is_replaced() {
-    let bench = Bench::start("");
-    bench.healthy().await;
-    bench.play("encoder", "wedged").await;
-    bench.set("encoder", "well");
-    bench
-        .until("a verdict", |status| {
-            let reason = bench::row(status, "encoder-test").last_reason.as_deref();
-            reason.is_some_and(|reason| reason.starts_with("encoder wedged"))
-        })
-        .await;
-    bench.healthy().await;
+    is_replaced("encoder", "encoder-test", "wedged", "encoder wedged").await;
 }
 
 #[tokio::test]
