@@ -15,3 +15,4 @@ mod recovery;
 mod sdp;
 mod service_manager;
 mod studio;
+mod units;

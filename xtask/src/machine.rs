@@ -47,7 +47,7 @@ const BUILD: &[Needed] = &[
 ];
 
 /// What tests and measurements take besides: a browser, a display, what runs the page's tests without a browser, what a
-/// second WebRTC implementation runs in, an RTSP server, what a studio lives with, systemd's tools.
+/// second WebRTC implementation runs in, an RTSP server, what a studio lives with, systemd and what it needs.
 const TEST: &[Needed] = &[
     needed(
         "chromium",
@@ -78,9 +78,11 @@ const TEST: &[Needed] = &[
     needed("openssl", Sign::Program(&["openssl"])),
     // It counts instructions.
     needed("valgrind", Sign::Program(&["valgrind"])),
-    // They judge the units, and carry the supervisor's words to a stand-in for systemd.
+    // They judge the units; a container runs them under a systemd of its own, which asks polkit what is allowed.
     needed("systemd", Sign::Program(&["systemd-analyze"])),
+    needed("systemd-container", Sign::Program(&["systemd-nspawn"])),
     needed("dbus", Sign::Program(&["dbus-daemon"])),
+    needed("polkitd", Sign::Package),
 ];
 
 /// Sees to it that the workspace can be built here.

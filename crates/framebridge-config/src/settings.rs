@@ -104,6 +104,8 @@ pub struct Supervise {
     pub backoff: Duration,
     /// Longest wait before a restart.
     pub backoff_cap: Duration,
+    /// Longest wait before a restart of signaling, on which every viewer hangs; no longer than `backoff_cap`.
+    pub signaling_backoff_cap: Duration,
     /// Running this long resets the wait.
     pub healthy_after: Duration,
     /// So many failures within the window park a process.
@@ -356,6 +358,7 @@ fn supervise(reader: &mut Reader<'_>) -> Supervise {
     let mut millis = |name: &str, default, range| reader.millis(&format!("supervisor.{name}"), default, range);
     let backoff = millis("backoff_ms", Duration::from_millis(100), 10..=60_000);
     let backoff_cap = millis("backoff_cap_ms", seconds(30), 10..=3_600_000);
+    let signaling_backoff_cap = millis("signaling_backoff_cap_ms", seconds(1), 10..=3_600_000);
     let healthy_after = millis("healthy_after_ms", seconds(60), 1000..=3_600_000);
     let crash_loop_window = millis("crash_loop_window_ms", seconds(60), 1000..=3_600_000);
     let cooldown = millis("cooldown_ms", seconds(30), 100..=3_600_000);
@@ -367,6 +370,7 @@ fn supervise(reader: &mut Reader<'_>) -> Supervise {
         manage: reader.text("supervisor.manage", Manage::Spawn),
         backoff,
         backoff_cap,
+        signaling_backoff_cap: signaling_backoff_cap.min(backoff_cap),
         healthy_after,
         crash_loop_failures: reader.number("supervisor.crash_loop_failures", 5, 1..=1000),
         crash_loop_window,

@@ -11,6 +11,17 @@ pub struct EscalationConfig {
     pub climb_after: Duration,
     /// That wait doubles each time a climb fails, up to this.
     pub climb_cap: Duration,
+    /// How one thing is tried again.
+    pub climb: Climb,
+}
+
+/// How a process gets back what was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Climb {
+    /// It is ended in good order and started with one thing more.
+    ByRestart,
+    /// It lives as well without: whenever it is started next, it has everything.
+    AtTheNextStart,
 }
 
 impl Default for EscalationConfig {
@@ -20,6 +31,7 @@ impl Default for EscalationConfig {
             rungs: 0,
             climb_after: Duration::from_secs(60),
             climb_cap: Duration::from_secs(600),
+            climb: Climb::ByRestart,
         }
     }
 }
@@ -71,9 +83,12 @@ impl Escalation {
         (self.rung > 0).then(|| since + self.climb_after)
     }
 
-    /// One thing less is given up: how many now.
+    /// One thing less is given up, or nothing any more: how many now.
     pub fn climb(&mut self) -> usize {
-        self.rung = self.rung.saturating_sub(1);
+        self.rung = match self.config.climb {
+            Climb::ByRestart => self.rung.saturating_sub(1),
+            Climb::AtTheNextStart => 0,
+        };
         self.climbed = true;
         self.rung
     }

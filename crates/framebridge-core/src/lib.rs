@@ -25,7 +25,7 @@ pub use backoff::{Backoff, BackoffConfig};
 pub use budget::{BudgetPlan, Share};
 pub use crash_loop::{CrashLoopConfig, CrashLoopGuard};
 pub use delivery::DeliveryWatch;
-pub use escalation::{Escalation, EscalationConfig};
+pub use escalation::{Climb, Escalation, EscalationConfig};
 pub use group_queue::{GroupLimits, GroupQueue, Next};
 pub use keyframe_gate::KeyframeGate;
 pub use pre_roll::{PreRoll, PreRollLimits};

@@ -25,7 +25,7 @@ pub use messages::{
     Cause, Exit, ExitStatus, Heartbeats, Input, Output, ProcessConfig, Reason, Snapshot, State, Transition,
 };
 
-use crate::{Backoff, CrashLoopGuard, Escalation, ProbeWatch};
+use crate::{Backoff, Climb, CrashLoopGuard, Escalation, ProbeWatch};
 
 /// The machine. One per process that should run.
 #[derive(Debug)]
@@ -194,9 +194,15 @@ impl Process {
         self.life.as_ref().and_then(|life| life.pid)
     }
 
-    /// Counted from the start and not from the first heartbeat, so that who is started can be told.
+    /// Counted from the start and not from the first heartbeat, so that who is started can be told; or from the start to
+    /// come.
     fn climb_due(&self) -> Option<Instant> {
-        self.escalation.climb_due(self.life.as_ref()?.started_at)
+        let start = match (&self.life, &self.phase) {
+            (Some(life), _) => life.started_at,
+            (None, Phase::Waiting { until: Some(until), .. }) => *until,
+            (None, _) => return None,
+        };
+        self.escalation.climb_due(start)
     }
 }
 
@@ -417,7 +423,10 @@ impl Process {
     fn climb(&mut self) {
         let rung = self.escalation.climb();
         self.tell(Cause::Climbed { rung });
-        self.end(true, self.config.stop_timeout);
+        match self.config.escalation.climb {
+            Climb::ByRestart => self.end(true, self.config.stop_timeout),
+            Climb::AtTheNextStart => {}
+        }
     }
 
     /// Ends what lives because it fails.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use framebridge_config::Manage;
-use framebridge_core::{Exit, ExitStatus, Input, Output, State};
+use framebridge_core::{Cause, Exit, ExitStatus, Input, Output, State};
 use framebridge_daemon::{Context, Tasks, last_words, notify};
 use framebridge_ipc::{Identity, Keeper, Listener, Peer, RuntimeDir};
 use framebridge_proto::{
@@ -63,7 +63,7 @@ pub(crate) enum Event {
     /// Signaling was asked over HTTP.
     Probed { pid: u32, answered: bool },
     /// systemd has started the process of a slot, or said why not.
-    Started { index: usize, pid: Result<u32, String> },
+    Started { index: usize, child: Result<Child, String> },
 }
 
 /// A process ended: its slot, its pid, how.
@@ -256,7 +256,7 @@ impl App {
                 // Whoever asked may be gone by now.
                 _ = answer.send(self.on_request(request));
             }
-            Event::Started { index, pid } => self.on_started(index, pid),
+            Event::Started { index, child } => self.on_started(index, child),
             Event::Probed { pid, answered } => {
                 if let Some(index) = self.living(pid) {
                     let now = Instant::now();
@@ -312,13 +312,9 @@ impl App {
         Some(index)
     }
 
-    fn on_started(&mut self, index: usize, pid: Result<u32, String>) {
+    fn on_started(&mut self, index: usize, child: Result<Child, String>) {
         let now = Instant::now();
-        let found = pid.and_then(|pid| {
-            let child = Mark::of(pid).and_then(Child::adopt);
-            child.ok_or_else(|| format!("pid {pid} was gone at once"))
-        });
-        let outcome = match found {
+        let outcome = match child {
             Ok(child) => Input::Spawned {
                 pid: self.occupy(index, child, now),
             },
@@ -418,6 +414,11 @@ impl App {
                 Output::Changed(transition) => {
                     let note = self.slots[index].change(&transition, now);
                     self.tell(note);
+                    self.prepare_next_start(index, now);
+                    // What it left is perhaps what it dies of.
+                    if matches!(transition.cause, Cause::Descended { .. }) {
+                        self.keeper.forget(self.slots[index].role);
+                    }
                     if transition.to == State::Parked {
                         // Nobody will take its connections up soon: those at the other end may know.
                         self.keeper.forget(self.slots[index].role);
@@ -450,20 +451,16 @@ impl App {
 
     fn apply_spawn(&mut self, index: usize, now: Instant) {
         let slot = &mut self.slots[index];
-        let overrides = slot.overrides(now);
         if let Some(systemd) = self.systemd.clone() {
             let (role, stream, told) = (slot.role, slot.stream_name().cloned(), self.told.clone());
             self.tasks.spawn(async move {
-                let pid = systemd
-                    .start(role, stream, overrides)
-                    .await
-                    .map_err(|error| format!("{error:#}"));
+                let child = systemd.start(role, stream).await.map_err(|error| format!("{error:#}"));
                 // The loop that is gone wants nothing any more.
-                _ = told.send(Event::Started { index, pid }).await;
+                _ = told.send(Event::Started { index, child }).await;
             });
             return;
         }
-        match self.launcher.start(slot.role, slot.stream_name(), overrides) {
+        match self.launcher.start(slot.role, slot.stream_name(), slot.overrides(now)) {
             Ok(child) => {
                 let pid = self.occupy(index, child, now);
                 self.slots[index].process.handle(Input::Spawned { pid }, now);
@@ -474,6 +471,16 @@ impl App {
                 },
                 now,
             ),
+        }
+    }
+
+    /// systemd starts again what ends, sooner than we may ask for it: what a unit is to do without is written down before.
+    fn prepare_next_start(&self, index: usize, now: Instant) {
+        let slot = &self.slots[index];
+        if let (Some(systemd), Some(stream)) = (&self.systemd, slot.stream_name())
+            && let Err(error) = systemd.override_next_start(stream, &slot.overrides(now))
+        {
+            tracing::warn!(%error, "can't tell the unit of {} what to do without", slot.name);
         }
     }
 

@@ -1,10 +1,10 @@
-//! What an encoder can do without: the rungs that core's escalation goes down after a crash loop, as environment and
-//! flags for its next start. The configuration itself is not touched.
+//! What a process can do without: the rungs that core's escalation goes down after a crash loop. For an encoder they are
+//! environment and flags for its next start; the configuration itself is not touched.
 
 use std::ffi::OsString;
 
 use framebridge_config::{EncoderChoice, Slate, Source, Stream};
-use framebridge_proto::StreamName;
+use framebridge_proto::{Role, StreamName};
 
 /// Half of the default's edge: a quarter of the work.
 const LOW_EDGE: u32 = 640;
@@ -19,6 +19,8 @@ pub(crate) struct Rung {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
+    /// What is kept for its next life is forgotten: perhaps that is what it dies of.
+    Legacy,
     Software,
     LowResolution,
     Slate,
@@ -31,8 +33,20 @@ pub(crate) struct Overrides {
     pub(crate) arguments: Vec<OsString>,
 }
 
-/// What `stream` can do without, first what hurts least.
-pub(crate) fn rungs(stream: &Stream) -> Vec<Rung> {
+/// What a process can do without, first what hurts least: the encoder of `stream`, or the process of `role` that there is
+/// only one of.
+pub(crate) fn rungs(role: Role, stream: Option<&Stream>) -> Vec<Rung> {
+    match (role, stream) {
+        (Role::Encoder, Some(stream)) => rungs_of(stream),
+        (Role::Signaling, _) => vec![Rung {
+            what: "none of the viewers before",
+            change: Change::Legacy,
+        }],
+        (Role::Encoder | Role::Bridge | Role::Supervisor | Role::Operator, _) => Vec::new(),
+    }
+}
+
+fn rungs_of(stream: &Stream) -> Vec<Rung> {
     let software = Rung {
         what: "software encoding",
         change: Change::Software,
@@ -68,6 +82,8 @@ pub(crate) fn overrides(stream: &StreamName, rungs: &[Rung], slate: &Slate) -> O
     };
     for rung in rungs {
         match rung.change {
+            // The supervisor's own to do, at the moment of the descent.
+            Change::Legacy => {}
             Change::Software => overrides.environment.push((variable("encoder"), "software".into())),
             Change::LowResolution => {
                 overrides
@@ -103,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_given_up_already_is_no_rung() {
-        let names = |text| rungs(&stream(text)).iter().map(|rung| rung.what).collect::<Vec<_>>();
+        let names = |text| rungs_of(&stream(text)).iter().map(|rung| rung.what).collect::<Vec<_>>();
         let all = [
             "software encoding",
             "a lower resolution",
@@ -124,7 +140,7 @@ mod tests {
             until: std::time::Duration::from_secs(1_795_413_600),
             reason: "exit code 70: panicked, \"badly\"\n100 % dead".into(),
         };
-        let Overrides { environment, arguments } = overrides(&before.name, &rungs(&before), &slate);
+        let Overrides { environment, arguments } = overrides(&before.name, &rungs_of(&before), &slate);
         let flags: Vec<_> = arguments
             .into_iter()
             .filter_map(|flag| flag.into_string().ok())

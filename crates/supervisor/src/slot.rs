@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use framebridge_config::{Settings, Slate, Stream, Supervise};
 use framebridge_core::{
-    BackoffConfig, CrashLoopConfig, DeliveryWatch, EscalationConfig, Heartbeats, Input, ProbeWatch, Process,
+    BackoffConfig, Climb, CrashLoopConfig, DeliveryWatch, EscalationConfig, Heartbeats, Input, ProbeWatch, Process,
     ProcessConfig, Snapshot, State, StreamVerdict, StreamWatch, Transition,
 };
 use framebridge_ipc::Peer;
@@ -41,7 +41,7 @@ pub(crate) struct Slot {
     delivery: DeliveryWatch,
     /// Whether others find it.
     reachable: ProbeWatch,
-    /// What its encoder can do without, first what hurts least.
+    /// What it can do without, first what hurts least.
     rungs: Vec<Rung>,
     /// Since when it has not run, though it should.
     absent_since: Option<Instant>,
@@ -76,29 +76,9 @@ impl Report {
 
 /// The places that the settings ask for: signaling, the encoders, the bridge.
 pub(crate) fn slots(settings: &Settings, now: Instant, mut seed: impl FnMut() -> u64) -> Vec<Slot> {
-    let policy = policy(&settings.supervisor);
     let mut slot = |role, stream: Option<&Stream>| {
-        let rungs = stream.map(ladder::rungs).unwrap_or_default();
-        let escalation = EscalationConfig {
-            rungs: rungs.len(),
-            ..policy.escalation
-        };
-        // The next signaling goes on with the viewers of the one before (docs/decisions/0006).
-        let (restart_timeout, wedged_stop_timeout) = if role == Role::Signaling {
-            (Duration::ZERO, Duration::ZERO)
-        } else {
-            (policy.stop_timeout, policy.wedged_stop_timeout)
-        };
-        let process = Process::new(
-            ProcessConfig {
-                escalation,
-                restart_timeout,
-                wedged_stop_timeout,
-                ..policy.clone()
-            },
-            now,
-            seed(),
-        );
+        let rungs = ladder::rungs(role, stream);
+        let process = Process::new(policy(&settings.supervisor, role, rungs.len()), now, seed());
         let name = process_name(role, stream.map(|stream| &stream.name));
         Slot {
             stream: stream.cloned(),
@@ -112,9 +92,10 @@ pub(crate) fn slots(settings: &Settings, now: Instant, mut seed: impl FnMut() ->
     slots
 }
 
-fn policy(settings: &Supervise) -> ProcessConfig {
+/// How a process of `role` is treated that can do without `rungs` things.
+fn policy(settings: &Supervise, role: Role, rungs: usize) -> ProcessConfig {
     let defaults = ProcessConfig::default();
-    ProcessConfig {
+    let policy = ProcessConfig {
         backoff: BackoffConfig {
             base: settings.backoff,
             cap: settings.backoff_cap,
@@ -128,6 +109,7 @@ fn policy(settings: &Supervise) -> ProcessConfig {
             cooldown_cap: settings.cooldown_cap,
         },
         escalation: EscalationConfig {
+            rungs,
             climb_after: settings.healthy_after,
             ..defaults.escalation
         },
@@ -139,6 +121,24 @@ fn policy(settings: &Supervise) -> ProcessConfig {
         probe_failures: settings.probe_failures,
         stop_timeout: settings.stop_timeout,
         ..defaults
+    };
+    if role != Role::Signaling {
+        return policy;
+    }
+    // Every viewer hangs on it, and its next life goes on with them (docs/decisions/0006): it is started soon, and
+    // killed where others are told to end.
+    ProcessConfig {
+        backoff: BackoffConfig {
+            cap: settings.signaling_backoff_cap,
+            ..policy.backoff
+        },
+        escalation: EscalationConfig {
+            climb: Climb::AtTheNextStart,
+            ..policy.escalation
+        },
+        restart_timeout: Duration::ZERO,
+        wedged_stop_timeout: Duration::ZERO,
+        ..policy
     }
 }
 
@@ -196,6 +196,11 @@ impl Slot {
             Progress::Encoder(encoder) if matches!(encoder.state, SourceState::Slate { .. }) => self.rungs.len(),
             Progress::Encoder(_) | Progress::Signaling(_) | Progress::Bridge(_) => self.given_up().len(),
         }
+    }
+
+    /// systemd may have started it while no supervisor lived, as it was started before.
+    fn shows_a_slate_unasked(&self, progress: &Progress) -> bool {
+        self.rung_of(progress) > self.given_up().len()
     }
 
     /// Whether it is one that nobody wants any more.
@@ -262,6 +267,10 @@ impl Slot {
         self.process.handle(Input::Beat, now);
         if self.reachable.observe(reachable) {
             let why = "its socket is gone, so nobody can reach it".to_owned();
+            self.process.handle(Input::Wedged { why }, now);
+        }
+        if self.shows_a_slate_unasked(&progress) {
+            let why = "it shows a slate that was asked of another life".to_owned();
             self.process.handle(Input::Wedged { why }, now);
         }
         let mut note = None;

@@ -14,7 +14,10 @@ use framebridge_proto::{Role, StreamName, process_name};
 use tokio::time::{sleep, timeout};
 use zbus::{Connection, zvariant::OwnedObjectPath};
 
-use crate::ladder::Overrides;
+use crate::{
+    child::{Child, Mark},
+    ladder::Overrides,
+};
 
 /// systemd answers once a unit's job is queued; its process is there some time after.
 const START_LIMIT: Duration = Duration::from_secs(5);
@@ -64,33 +67,29 @@ impl Systemd {
         })
     }
 
-    /// Has a process running, differently from what was configured where `overrides` say so, and tells its pid.
-    pub(crate) async fn start(
-        &self,
-        role: Role,
-        stream: Option<StreamName>,
-        overrides: Overrides,
-    ) -> anyhow::Result<u32> {
+    /// Has a process running, and takes it on.
+    pub(crate) async fn start(&self, role: Role, stream: Option<StreamName>) -> anyhow::Result<Child> {
         let unit = unit(role, stream.as_ref());
-        if let Some(stream) = &stream {
-            self.override_next_start(stream, &overrides)
-                .with_context(|| format!("telling {unit} what to do without"))?;
-        }
         let started = async {
             let manager = ManagerProxy::new(&self.connection).await?;
             manager.start_unit(&unit, MODE).await?;
             let path = manager.load_unit(&unit).await?;
             let service = ServiceProxy::builder(&self.connection).path(path)?.build().await?;
             loop {
-                match service.main_pid().await? {
-                    0 => sleep(LOOK_AGAIN).await,
-                    pid => return zbus::Result::Ok(pid),
+                // 0: none yet. Until systemd has made it our user's, it is hidden from us (ProtectProc=invisible).
+                let pid = service.main_pid().await?;
+                match Mark::of(pid).and_then(Child::adopt) {
+                    Some(child) => return zbus::Result::Ok(child),
+                    None => sleep(LOOK_AGAIN).await,
                 }
             }
         };
         match timeout(START_LIMIT, started).await {
-            Ok(pid) => pid.with_context(|| format!("systemd did not start {unit}")),
-            Err(_elapsed) => bail!("{unit} had no process after {} s", START_LIMIT.as_secs()),
+            Ok(child) => child.with_context(|| format!("systemd did not start {unit}")),
+            Err(_elapsed) => bail!(
+                "{unit} had no process for {} s: `systemctl status {unit}` says why",
+                START_LIMIT.as_secs()
+            ),
         }
     }
 
@@ -106,14 +105,14 @@ impl Systemd {
         }
     }
 
-    /// Writes what the encoder's unit reads at its next start.
-    fn override_next_start(&self, stream: &StreamName, overrides: &Overrides) -> io::Result<()> {
+    /// Writes what the encoder's unit reads at its next start, which systemd may make before we ask for it.
+    pub(crate) fn override_next_start(&self, stream: &StreamName, overrides: &Overrides) -> io::Result<()> {
         let arguments: Vec<_> = overrides
             .arguments
             .iter()
             .map(|argument| argument.to_string_lossy())
             .collect();
-        let mut text = format!("FRAMEBRIDGE_ENCODER_ARGUMENTS={}\n", arguments.join(" "));
+        let mut text = format!("ENCODER_ARGUMENTS={}\n", arguments.join(" "));
         for (name, value) in &overrides.environment {
             text.push_str(&format!("{name}={value}\n"));
         }

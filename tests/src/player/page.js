@@ -28,6 +28,8 @@ window.player = {
     const media = stats.find(({ type, kind }) => type === "inbound-rtp" && kind === "video");
     if (!(media?.framesDecoded >= wanted)) return null;
     const { srtpCipher } = stats.find(({ type }) => type === "transport");
-    return { width: media.frameWidth, height: media.frameHeight, profile: srtpCipher };
+    // Chromium leaves the beginning of the name out, in some versions.
+    const profile = srtpCipher.replace(/^(?!SRTP_)/, "SRTP_");
+    return { width: media.frameWidth, height: media.frameHeight, profile };
   },
 };

@@ -28,6 +28,11 @@ impl World {
         let now = Instant::now();
         let escalation = EscalationConfig {
             rungs: usize::try_from(random.next() % 4).expect("small"),
+            climb: if random.next().is_multiple_of(2) {
+                Climb::ByRestart
+            } else {
+                Climb::AtTheNextStart
+            },
             ..EscalationConfig::default()
         };
         let process = Process::new(

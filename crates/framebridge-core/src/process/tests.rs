@@ -334,6 +334,33 @@ fn crash_loop_gives_things_up_before_it_parks_and_takes_them_back_when_well() {
 }
 
 #[test]
+fn process_that_lives_as_well_without_something_has_it_back_at_its_next_start() {
+    let escalation = EscalationConfig {
+        rungs: 1,
+        climb: Climb::AtTheNextStart,
+        ..EscalationConfig::default()
+    };
+    let mut bench = Bench::new(ProcessConfig {
+        escalation,
+        ..ProcessConfig::default()
+    });
+    bench.give(Input::Start);
+    bench.crash_until_given_up();
+    bench.wait();
+    assert!(bench.outputs.contains(&Output::Spawn { rung: 1 }));
+    bench.give(Input::Beat);
+    while bench.process.snapshot().rung == 1 {
+        assert!(!bench.terminated() && !bench.killed());
+        bench.give(Input::Beat);
+        bench.wait();
+    }
+    assert_eq!(bench.state(), State::Running, "and nobody has ended it for that");
+    bench.exit(1);
+    bench.wait();
+    assert!(bench.outputs.contains(&Output::Spawn { rung: 0 }));
+}
+
+#[test]
 fn adopted_process_that_lives_without_something_gets_it_back_when_it_was_promised() {
     let escalation = EscalationConfig {
         rungs: 2,

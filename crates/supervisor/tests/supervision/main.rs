@@ -4,10 +4,16 @@ mod bench;
 mod child;
 mod systemd;
 
-use std::{fs, time::Duration};
+use std::{
+    fs::{self, File},
+    os::fd::AsFd as _,
+    time::Duration,
+};
 
 use bench::Bench;
+use framebridge_ipc::{Identity, RuntimeDir, keep, kept};
 use framebridge_proto::{
+    Role,
     status::Overall,
     supervisor::{SupervisorAnswer, SupervisorRequest},
 };
@@ -392,6 +398,41 @@ async fn crash_loop_gives_quality_up_then_parks_and_is_resumed_by_hand() {
         .into_iter()
         .rfind(|event| event.recovery_ms.is_some());
     assert_eq!(recovered.map(|event| event.process).as_deref(), Some("encoder-test"));
+}
+
+#[tokio::test]
+async fn signaling_is_started_soon_however_often_it_dies_and_without_what_it_left_before_it_is_parked() {
+    let bench = Bench::start("[supervisor]\ncrash_loop_failures = 3\nbackoff_ms = 900\n");
+    bench.healthy().await;
+    let (dir, signaling) = (RuntimeDir::at(bench.runtime_dir()), Identity::new(Role::Signaling));
+    let left = File::open("/dev/null").expect("a file");
+    keep(&dir, &signaling, &[("viewers", left.as_fd())])
+        .await
+        .expect("kept");
+    for death in 1..=3 {
+        let pid = bench::row(&bench.healthy().await, "signaling").pid.expect("it runs");
+        let still = kept(&dir, &signaling).await.expect("an answer");
+        assert_eq!(still.len(), 1, "before death {death}");
+        bench::signal(pid, Signal::KILL);
+        bench
+            .until("another one", |status| {
+                let row = bench::row(status, "signaling");
+                row.state == "running" && row.pid != Some(pid)
+            })
+            .await;
+    }
+    let still = kept(&dir, &signaling).await.expect("an answer");
+    assert!(still.is_empty(), "{still:?}");
+    assert_eq!(bench.started_with().await, ["started with none of the viewers before"]);
+
+    let waits: Vec<f64> = bench
+        .events()
+        .await
+        .iter()
+        .filter_map(|event| event.action.strip_prefix("started again in ")?.strip_suffix(" s"))
+        .map(|seconds| seconds.parse().expect("seconds"))
+        .collect();
+    assert!(waits.len() == 3 && waits.iter().all(|wait| *wait <= 1.0), "{waits:?}");
 }
 
 #[tokio::test]
