@@ -128,10 +128,9 @@ fn outage_of_the_local_server_is_shown_and_mended_in_the_same_session() {
     watch(&address);
 }
 
-#[test]
-fn wrong_token_is_terminal_and_visible() {
-    let studio = Studio::start().unwrap();
-    let system = System::start_with(&[("test", "test:")], &studio.settings_with("fbt_wrong")).unwrap();
+/// The bridge gives up and says why, in one attempt; what is watched locally is none of the studio's business.
+#[track_caller]
+fn assert_given_up(system: &System, why: &[&str]) {
     let process = wait::until("the bridge to give up", PATIENCE, || {
         let process = system.process("bridge")?;
         Ok(Some(process).filter(|process| process.state == "parked"))
@@ -140,10 +139,26 @@ fn wrong_token_is_terminal_and_visible() {
     assert_eq!(process.restarts, 0, "{process:?}");
     let status = system.status().unwrap();
     let shown = format!("{:?} {:?}", process.last_reason, status.bridge);
-    assert!(shown.contains("token"), "{shown}");
-    // What is watched locally is none of the studio's business.
+    assert!(why.iter().all(|why| shown.contains(why)), "{shown}");
     let page = Browser::start().unwrap().open(&system.url("/s/test")).unwrap();
     page.until_live().unwrap();
+}
+
+#[test]
+fn wrong_token_is_terminal_and_visible() {
+    let studio = Studio::start().unwrap();
+    let system = System::start_with(&[("test", "test:")], &studio.settings_with("fbt_wrong")).unwrap();
+    assert_given_up(&system, &["exit code 77", "token"]);
+}
+
+#[test]
+fn another_version_is_terminal_and_both_are_named() {
+    let studio = Studio::start().unwrap();
+    let cable = Cable::from_another_version(&studio).unwrap();
+    let settings = studio.settings_through(&cable, "box").unwrap();
+    let system = System::start_with(&[("test", "test:")], &settings).unwrap();
+    let named = "this studio speaks version 1 and the box version 9: update the older one";
+    assert_given_up(&system, &["exit code 76", named]);
 }
 
 #[test]
@@ -185,6 +200,33 @@ fn twelve_hundred_requests_at_eight_at_a_time_are_all_answered_and_leave_nothing
     })
     .unwrap();
     assert_eq!(address.session().unwrap()["state"], "ready");
+}
+
+#[test]
+fn changes_are_told_to_many_who_listen_from_outside_and_hold_up_nobody_else() {
+    // More than the box answers at once.
+    const LISTENERS: usize = 12;
+    let (studio, system, address) = box_at_a_studio("");
+    let events = address.path("/api/v1/streams/test/events");
+    let mut listeners: Vec<_> = (0..LISTENERS)
+        .map(|_| Request::new("GET", &events).open(studio.address()).unwrap())
+        .collect();
+    let mut all_hear = |wanted: &str| {
+        for listener in &mut listeners {
+            assert!(listener.any(|line| line.contains(wanted)), "it ended before {wanted}");
+        }
+    };
+    all_hear(r#""state":"idle""#);
+    assert_eq!(studio.get(&address.path("/api/v1/health")).unwrap().status, 200);
+    let _page = watch(&address);
+    all_hear(r#""state":"live""#);
+    let signaling = system.pid("signaling").unwrap();
+    let before = footprint(signaling).unwrap().descriptors;
+    drop(listeners);
+    wait::until_true("the box's server to know that they have gone", PATIENCE, || {
+        Ok(footprint(signaling)?.descriptors + LISTENERS <= before)
+    })
+    .unwrap();
 }
 
 #[test]
@@ -306,18 +348,51 @@ fn receive_for(studio: &Studio, address: &Address, span: Duration) -> Reception 
     seats[0].viewer.reception().clone()
 }
 
+/// One in so many pictures that a decoder drops is no more than a busy machine does to it in one window and not in the next.
+const MEASURABLE: f64 = 0.02;
+
+/// The share of pictures that these pages' decoders drop over `span`: they came whole, and too late to be decoded.
+fn dropped_share(pages: &[Page], span: Duration) -> f64 {
+    let counts = || -> Vec<(u64, u64)> { pages.iter().map(|page| page.decoding().unwrap()).collect() };
+    let before = counts();
+    wait::pause(span).unwrap();
+    let after = counts();
+    let (mut decoded, mut dropped) = (0, 0);
+    for ((decoded_before, dropped_before), (decoded_after, dropped_after)) in before.into_iter().zip(after) {
+        decoded += decoded_after - decoded_before;
+        dropped += dropped_after - dropped_before;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a minute's pictures")]
+    let share = dropped as f64 / (decoded + dropped) as f64;
+    share
+}
+
 #[test]
 fn steady_viewers_do_not_notice_those_who_come_and_go() {
     const SPAN: Duration = Duration::from_secs(60);
+    const PAGES: usize = 2;
     let (studio, system, address) = box_at_a_studio("");
     let (studio, address) = (&studio, &address);
-    thread::scope(|scope| {
-        for _ in 0..5 {
+    let browser = Browser::start().unwrap();
+    let pages: Vec<Page> = (0..PAGES)
+        .map(|_| browser.open(&address.url("/s/test")).unwrap())
+        .collect();
+    for page in &pages {
+        page.until_live().unwrap();
+    }
+    let sessions = || -> Vec<_> { pages.iter().map(|page| page.sessions().unwrap()).collect() };
+    let before = sessions();
+    // What this machine's decoders drop by themselves.
+    let alone = dropped_share(&pages, SPAN / 6);
+    let together = thread::scope(|scope| {
+        for _ in PAGES..5 {
             scope.spawn(move || {
                 let seen = receive_for(studio, address, SPAN);
                 assert!(seen.frames >= SPAN.as_secs() * 25, "{seen:?}");
                 assert!(seen.longest_gap < Duration::from_secs(1), "{seen:?}");
             });
+        }
+        for _ in 0..5 {
             scope.spawn(move || {
                 for _ in 0..5 {
                     let seen = receive_for(studio, address, SPAN / 5);
@@ -325,7 +400,20 @@ fn steady_viewers_do_not_notice_those_who_come_and_go() {
                 }
             });
         }
+        dropped_share(&pages, SPAN)
     });
+    assert_eq!(sessions(), before, "a page had to connect again");
+    #[expect(clippy::print_stderr, reason = "for whoever compares two logs")]
+    {
+        eprintln!("decoders dropped {alone:.4} of the pictures without, {together:.4} with viewers who come and go");
+    }
+    assert!(
+        together <= alone + MEASURABLE,
+        "{together} of the pictures, {alone} without"
+    );
+    for page in pages {
+        page.close().unwrap();
+    }
     wait::until_true("nobody to watch any more", Duration::from_secs(5), || {
         let stream = system.get("/api/v1/streams/test")?.json()?;
         Ok(stream["viewers"] == 0)

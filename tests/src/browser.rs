@@ -215,15 +215,18 @@ impl Page {
     /// The page does not answer, or has no connection.
     pub fn reception(&self) -> anyhow::Result<(u64, u64)> {
         let inbound = self.evaluate("probe.inbound()")?;
-        let count = |name: &str| {
-            inbound[name]
-                .as_u64()
-                .with_context(|| format!("no {name} in {inbound}"))
-        };
-        Ok((
-            count("framesReceived")?,
-            count("freezeCount")? + count("pliCount")? + count("firCount")?,
-        ))
+        let trouble = ["freezeCount", "pliCount", "firCount"].map(|name| count(&inbound, name));
+        let trouble: anyhow::Result<Vec<u64>> = trouble.into_iter().collect();
+        Ok((count(&inbound, "framesReceived")?, trouble?.iter().sum()))
+    }
+
+    /// How many pictures have been decoded by the latest connection, and how many were dropped instead.
+    ///
+    /// # Errors
+    /// The page does not answer, or has no connection.
+    pub fn decoding(&self) -> anyhow::Result<(u64, u64)> {
+        let inbound = self.evaluate("probe.inbound()")?;
+        Ok((count(&inbound, "framesDecoded")?, count(&inbound, "framesDropped")?))
     }
 
     /// Pictures decoded per second, over some seconds.
@@ -313,6 +316,10 @@ impl Page {
     pub fn close(self) -> anyhow::Result<()> {
         self.call("Page.close", json!({})).map(drop)
     }
+}
+
+fn count(of: &Value, name: &str) -> anyhow::Result<u64> {
+    of[name].as_u64().with_context(|| format!("no {name} in {of}"))
 }
 
 fn shown(frame: &Value) -> Option<Shown> {

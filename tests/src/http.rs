@@ -1,7 +1,7 @@
 //! A plain HTTP/1.1 client: one request, one connection.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -66,6 +66,15 @@ impl<'a> Request<'a> {
         request
     }
 
+    /// Sends it and hands out what comes, line by line, for an answer without an end.
+    ///
+    /// # Errors
+    /// No connection.
+    pub fn open(&self, server: SocketAddr) -> anyhow::Result<impl Iterator<Item = String> + use<>> {
+        let stream = self.write(server)?;
+        Ok(BufReader::new(stream).lines().map_while(Result::ok))
+    }
+
     /// Sends it and reads the whole answer.
     ///
     /// # Errors
@@ -77,6 +86,14 @@ impl<'a> Request<'a> {
     }
 
     fn exchange(&self, server: SocketAddr) -> anyhow::Result<Response> {
+        let mut stream = self.write(server)?;
+        let mut answer = Vec::new();
+        // The same close can reset the connection after the answer.
+        let read = stream.read_to_end(&mut answer);
+        parse(&answer).or_else(|error| read.map_err(Into::into).and(Err(error)))
+    }
+
+    fn write(&self, server: SocketAddr) -> anyhow::Result<TcpStream> {
         let mut stream = TcpStream::connect_timeout(&server, self.timeout)?;
         stream.set_read_timeout(Some(self.timeout))?;
         let mut head = format!(
@@ -90,10 +107,7 @@ impl<'a> Request<'a> {
         stream.write_all(head.as_bytes())?;
         // A server may refuse by the head alone and close; its answer is what counts then.
         _ = stream.write_all(&self.body);
-        let mut answer = Vec::new();
-        // The same close can reset the connection after the answer.
-        let read = stream.read_to_end(&mut answer);
-        parse(&answer).or_else(|error| read.map_err(Into::into).and(Err(error)))
+        Ok(stream)
     }
 }
 

@@ -120,7 +120,9 @@ impl Machine {
         shell
             .args(["--target", &self.init.to_string()])
             .args(["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--root", "--wd"])
-            .args(["env", "--ignore-environment", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
+            .args(["env", "--ignore-environment"])
+            // As a login sets it, where it is not Framebridge's.
+            .args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "XDG_RUNTIME_DIR=/run/user/0"])
             .args(["sh", "-ec", line]);
         Ok(shell.output()?)
     }

@@ -243,6 +243,19 @@ impl Cable {
     /// # Errors
     /// The system has no port.
     pub fn to(studio: &Studio) -> anyhow::Result<Self> {
+        Self::laid(studio, |_bytes| {})
+    }
+
+    /// A cable to `studio` that makes a box of version 9 of each box that says hello through it.
+    ///
+    /// # Errors
+    /// The system has no port.
+    pub fn from_another_version(studio: &Studio) -> anyhow::Result<Self> {
+        Self::laid(studio, raise_version)
+    }
+
+    /// `alter`: what becomes of what the box sends.
+    fn laid(studio: &Studio, alter: fn(&mut [u8])) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (address, far) = (listener.local_addr()?, studio.address);
         let cut = Arc::new(AtomicU8::new(Cut::Nowhere as u8));
@@ -253,9 +266,13 @@ impl Cable {
                 let Ok(far) = TcpStream::connect(far) else { continue };
                 let ends = near.try_clone().and_then(|near| Ok((near, far.try_clone()?)));
                 let Ok((near_again, far_again)) = ends else { continue };
-                for (from, to, by) in [(near, far, Cut::FromBox), (far_again, near_again, Cut::BothWays)] {
+                let unchanged: fn(&mut [u8]) = |_bytes| {};
+                for (from, to, by, alter) in [
+                    (near, far, Cut::FromBox, alter),
+                    (far_again, near_again, Cut::BothWays, unchanged),
+                ] {
                     let state = Arc::clone(&state);
-                    thread::spawn(move || carry(from, to, || state.load(Ordering::SeqCst) >= by as u8));
+                    thread::spawn(move || carry(from, to, || state.load(Ordering::SeqCst) >= by as u8, alter));
                 }
             }
         });
@@ -269,14 +286,35 @@ impl Cable {
 }
 
 /// Carries bytes until an end closes. Once cut, a connection is dead for good: both ends are kept open and get nothing.
-fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: impl Fn() -> bool) {
+fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: impl Fn() -> bool, alter: fn(&mut [u8])) {
     let mut buffer = [0; 16 * 1024];
     let mut dead = false;
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         dead |= is_cut();
+        alter(&mut buffer[..read]);
         if !dead && to.write_all(&buffer[..read]).is_err() {
             return;
         }
+    }
+}
+
+/// Where these bytes begin with a client's text frame (RFC 6455, section 5.2) that tells version 1, it tells 9.
+fn raise_version(bytes: &mut [u8]) {
+    const TOLD: &[u8] = br#""version":1,"#;
+    let &mut [0x81, length, ..] = bytes else { return };
+    let mask_at = match length & 0x7f {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let Some((head, payload)) = bytes.split_at_mut_checked(mask_at + 4) else {
+        return;
+    };
+    let mask = |at: usize| head[mask_at + at % 4];
+    let text: Vec<u8> = payload.iter().enumerate().map(|(at, byte)| byte ^ mask(at)).collect();
+    if let Some(found) = text.windows(TOLD.len()).position(|window| window == TOLD) {
+        let digit = found + TOLD.len() - 2;
+        payload[digit] = b'9' ^ mask(digit);
     }
 }
 

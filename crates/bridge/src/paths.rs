@@ -36,9 +36,9 @@ pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access) -> Res
     let stream = match segments.as_slice() {
         [] | ["page", _] | ["api", "v1", "health" | "openapi.json"] if reads => None,
         // What is about all streams is not for an address of one.
-        ["metrics"] | ["api", "v1", "status" | "streams"] if reads => return everything(access),
+        ["metrics"] | ["api", "v1", "events" | "status" | "streams"] if reads => return everything(access),
         ["s", stream] | ["api", "v1", "streams", stream] if reads => Some(stream),
-        ["api", "v1", "streams", stream, "snapshot.jpg"] if reads => Some(stream),
+        ["api", "v1", "streams", stream, "events" | "snapshot.jpg"] if reads => Some(stream),
         ["api", "v1", "streams", stream, "sessions", _session] if reads => Some(stream),
         ["api", "v1", "streams", stream, "keyframe"] if method == "POST" => Some(stream),
         ["whep", stream] if reads || matches!(method, "POST" | "OPTIONS") => Some(stream),
@@ -91,6 +91,8 @@ mod tests {
             ("HEAD", "/api/v1/streams"),
             ("GET", "/api/v1/streams/test/snapshot.jpg?at=1"),
             ("GET", "/metrics"),
+            ("GET", "/api/v1/events"),
+            ("GET", "/api/v1/streams/test/events"),
             ("GET", "/api/v1/streams/test/sessions/0123abcd"),
             ("POST", "/whep/test"),
             ("OPTIONS", "/whep/test"),

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use framebridge_studio_proto::{
     Bytes64, Header, REQUEST_HEADERS, RESPONSE_HEADERS, RpcChunk, RpcId, RpcRequest, RpcResponse, ToStudio,
     is_hop_by_hop,
-    limits::{LOCAL_TIMEOUT, MAX_CHUNK, MAX_REQUEST_BODY, MAX_RESPONSE_BODY, RPC_IN_FLIGHT, RPC_WAITING},
+    limits::{LOCAL_TIMEOUT, MAX_CHUNK, MAX_REQUEST_BODY, MAX_RESPONSE_BODY, RPC_IN_FLIGHT, RPC_OPEN, RPC_STREAMS},
 };
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, Response, body::Incoming};
+use hyper::{Method, Request, Response, body::Incoming, header};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -48,6 +48,8 @@ struct Shared {
     target: Mutex<Option<SocketAddr>>,
     /// Requests that are asked at once.
     places: Semaphore,
+    /// Event streams that are carried at once.
+    streams: Semaphore,
 }
 
 /// Requests of one connection that have come, whole or in part.
@@ -80,6 +82,7 @@ impl Proxy {
             client,
             target: Mutex::new(None),
             places: Semaphore::new(RPC_IN_FLIGHT),
+            streams: Semaphore::new(RPC_STREAMS),
         }))
     }
 
@@ -132,7 +135,7 @@ impl Proxy {
     /// Answers one request, whatever comes of it.
     async fn answer(self, request: RpcRequest, frames: mpsc::Sender<ToStudio>) {
         let id = request.id;
-        let Ok(_place) = self.0.places.acquire().await else {
+        let Ok(place) = self.0.places.acquire().await else {
             return;
         };
         let asked = match Question::new(request) {
@@ -142,6 +145,14 @@ impl Proxy {
             Err(excuse) => return send_all(&frames, excuse.frames(id)).await,
         };
         match asked {
+            Ok(response) if is_event_stream(&response) => {
+                // It has no end: others get its place.
+                drop(place);
+                match self.0.streams.try_acquire() {
+                    Ok(_stream) => pass_on(id, response, &frames).await,
+                    Err(_full) => send_all(&frames, Excuse::busy().frames(id)).await,
+                }
+            }
             Ok(response) => pass_on(id, response, &frames).await,
             Err(why) => {
                 let detail = format!("The box's own server does not answer: {why}. It is being mended.");
@@ -160,17 +171,8 @@ impl Requests {
     /// A request came, whole or in part.
     pub(crate) fn on_request(&mut self, proxy: &Proxy, wire: &Wire, request: RpcRequest) {
         self.forget_the_ended();
-        if self.0.len() >= RPC_IN_FLIGHT + RPC_WAITING {
-            let detail = "The box has more requests in hand than it can answer.".to_owned();
-            return refuse(
-                wire,
-                request.id,
-                Excuse {
-                    status: 503,
-                    code: "busy",
-                    detail,
-                },
-            );
+        if self.0.len() >= RPC_OPEN {
+            return refuse(wire, request.id, Excuse::busy());
         }
         if let Err(excuse) = check(&request) {
             return refuse(wire, request.id, excuse);
@@ -291,6 +293,12 @@ impl Question {
     }
 }
 
+/// Server-sent events: what has no end.
+fn is_event_stream(response: &Response<Incoming>) -> bool {
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"text/event-stream"))
+}
+
 /// Sends the answer on as it comes.
 async fn pass_on(id: RpcId, response: Response<Incoming>, frames: &mpsc::Sender<ToStudio>) {
     let (head, mut body) = response.into_parts();
@@ -357,6 +365,14 @@ fn refuse(wire: &Wire, id: RpcId, excuse: Excuse) {
 }
 
 impl Excuse {
+    fn busy() -> Self {
+        Self {
+            status: 503,
+            code: "busy",
+            detail: "The box has more requests in hand than it can answer.".to_owned(),
+        }
+    }
+
     fn frames(self, id: RpcId) -> Vec<ToStudio> {
         let Self { status, code, detail } = self;
         let body = json!({ "type": "about:blank", "status": status, "code": code, "detail": detail }).to_string();

@@ -27,7 +27,7 @@ pub(crate) const MISMATCH: &str = "the answer is to another question";
 
 /// Asks the supervisor one thing.
 pub(crate) async fn supervisor(request: SupervisorRequest) -> anyhow::Result<SupervisorAnswer> {
-    let dir = RuntimeDir::resolve();
+    let dir = RuntimeDir::find();
     let mut client = SupervisorClient::connect(&dir, &Identity::new(Role::Operator))
         .await
         .context(NoSupervisor)?;
@@ -49,7 +49,7 @@ pub(crate) async fn status() -> anyhow::Result<Status> {
 
 /// Asks the encoder of `stream` one thing.
 pub(crate) async fn encoder(stream: &StreamName, request: EncoderRequest) -> anyhow::Result<EncoderAnswer> {
-    let dir = RuntimeDir::resolve();
+    let dir = RuntimeDir::find();
     let mut client = EncoderClient::connect(&dir, &Identity::new(Role::Operator), stream)
         .await
         .with_context(|| format!("the encoder of `{stream}` is not reachable"))?;
@@ -58,7 +58,7 @@ pub(crate) async fn encoder(stream: &StreamName, request: EncoderRequest) -> any
 
 /// Asks the bridge one thing.
 pub(crate) async fn bridge(request: BridgeRequest) -> anyhow::Result<BridgeAnswer> {
-    let dir = RuntimeDir::resolve();
+    let dir = RuntimeDir::find();
     let mut client = BridgeClient::connect(&dir, &Identity::new(Role::Operator))
         .await
         .context("the bridge is not reachable")?;

@@ -1,6 +1,7 @@
 //! One connection: frames and state out, subscriptions and requests in.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -14,7 +15,7 @@ use framebridge_proto::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
 };
 
 use crate::{
@@ -80,6 +81,7 @@ async fn read(
     orders: mpsc::Sender<Order>,
 ) -> Result<(), ReceiveError> {
     let mut requests = JoinSet::new();
+    let mut under_way: BTreeMap<RequestId, AbortHandle> = BTreeMap::new();
     loop {
         // Both arms are cancel-safe. A send that fails means that the writer is done, which ends all this.
         tokio::select! {
@@ -94,10 +96,17 @@ async fn read(
                 }
                 Some(ToEncoder::Request { id, request }) => {
                     let service = service.clone();
-                    requests.spawn(async move { (id, answer(&service, request).await) });
+                    let task = requests.spawn(async move { (id, answer(&service, request).await) });
+                    under_way.insert(id, task);
+                }
+                Some(ToEncoder::Cancel { id }) => {
+                    if let Some(task) = under_way.remove(&id) {
+                        task.abort();
+                    }
                 }
             },
             Some(Ok((id, result))) = requests.join_next() => {
+                under_way.remove(&id);
                 _ = orders.send(Order::Respond(id, result)).await;
             }
         }

@@ -8,6 +8,9 @@ use std::{
 
 use framebridge_proto::{Role, StreamName, socket_name};
 
+/// The directory of what the machine itself runs, as from systemd's units.
+const OF_THE_MACHINE: &str = "/run/framebridge";
+
 /// Where the sockets live: `$FRAMEBRIDGE_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/framebridge`, else `/run/framebridge`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeDir(PathBuf);
@@ -39,12 +42,24 @@ pub enum RuntimeDirError {
 impl RuntimeDir {
     /// The directory that the environment names.
     pub fn resolve() -> Self {
-        let named = |key| env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from);
         Self(
             named("FRAMEBRIDGE_RUNTIME_DIR")
                 .or_else(|| named("XDG_RUNTIME_DIR").map(|dir| dir.join("framebridge")))
-                .unwrap_or_else(|| PathBuf::from("/run/framebridge")),
+                .unwrap_or_else(|| PathBuf::from(OF_THE_MACHINE)),
         )
+    }
+
+    /// The directory in which an operator finds a supervisor: the one that the environment names; but where only a login
+    /// has chosen it and no supervisor has a socket there, the machine's.
+    pub fn find() -> Self {
+        let (resolved, of_the_machine) = (Self::resolve(), Self(OF_THE_MACHINE.into()));
+        let has_supervisor = |dir: &Self| dir.socket(Role::Supervisor, None).exists();
+        let is_named = named("FRAMEBRIDGE_RUNTIME_DIR").is_some();
+        if !is_named && !has_supervisor(&resolved) && has_supervisor(&of_the_machine) {
+            of_the_machine
+        } else {
+            resolved
+        }
     }
 
     /// A directory named by the caller.
@@ -90,4 +105,8 @@ impl RuntimeDir {
     pub fn socket(&self, role: Role, stream: Option<&StreamName>) -> PathBuf {
         self.0.join(socket_name(role, stream))
     }
+}
+
+fn named(key: &str) -> Option<PathBuf> {
+    env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

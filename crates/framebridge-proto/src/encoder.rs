@@ -28,6 +28,11 @@ pub enum ToEncoder {
         /// What is wanted.
         request: EncoderRequest,
     },
+    /// Nobody waits for this answer any more: it need not be made, and does not come.
+    Cancel {
+        /// The request's.
+        id: RequestId,
+    },
 }
 
 /// What can be asked of an encoder; each gets one [`FromEncoder::Response`].

@@ -20,6 +20,12 @@ pub const RPC_IN_FLIGHT: usize = 8;
 /// Requests that may wait at the box for one of those places; past it they are answered 503.
 pub const RPC_WAITING: usize = 64;
 
+/// Event streams that a box carries besides: they have no end, and would take those places for good.
+pub const RPC_STREAMS: usize = 32;
+
+/// Requests of one box under way at most, of every kind.
+pub const RPC_OPEN: usize = RPC_IN_FLIGHT + RPC_WAITING + RPC_STREAMS;
+
 /// How long a box waits for its own server.
 pub const LOCAL_TIMEOUT: Duration = Duration::from_secs(25);
 

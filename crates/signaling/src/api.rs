@@ -64,7 +64,7 @@ pub(crate) struct StreamList {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StreamView {
     /// Its name.
-    name: String,
+    pub(crate) name: String,
     /// Its source as configured, credentials left out.
     source: String,
     /// `idle`, `opening`, `live`, `paused`, `unavailable` or `slate`; `down` while its encoder is not there.
@@ -151,11 +151,7 @@ pub(crate) async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
 /// All streams.
 #[utoipa::path(get, path = "/api/v1/streams", tag = "api", responses((status = 200, body = StreamList)))]
 pub(crate) async fn streams(State(shared): State<Arc<Shared>>) -> Json<StreamList> {
-    shared.sample();
-    let mut streams = Vec::with_capacity(shared.streams.len());
-    for stream in shared.streams.values() {
-        streams.push(view(&shared, stream).await);
-    }
+    let streams = views(&shared).await;
     Json(StreamList { streams })
 }
 
@@ -330,6 +326,16 @@ fn file(media_type: &'static str, body: impl Into<Body>) -> Response {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     (headers, body.into()).into_response()
+}
+
+/// All streams as they are now.
+pub(crate) async fn views(shared: &Shared) -> Vec<StreamView> {
+    shared.sample();
+    let mut views = Vec::with_capacity(shared.streams.len());
+    for stream in shared.streams.values() {
+        views.push(view(shared, stream).await);
+    }
+    views
 }
 
 async fn view(shared: &Shared, stream: &Stream) -> StreamView {

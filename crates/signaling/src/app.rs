@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     debug::Debug,
     encoder_link::EncoderLink,
+    events::{self, Events},
     handover::{self, Inherited},
     meter::Meter,
     routes,
@@ -114,6 +115,7 @@ impl App {
             };
             tasks.spawn(link.run());
         }
+        let (told, news) = Events::new();
         let shared = Shared::new(
             address,
             streams,
@@ -121,7 +123,9 @@ impl App {
             Supervisor::new(dir.clone(), identity.clone()),
             &settings.webrtc.ice_servers,
             &settings.http,
+            told,
         );
+        tasks.spawn(events::tell(Arc::clone(&shared), news));
         let http_stop = CancellationToken::new();
         let debug = breakable.map(|listener| Debug {
             shared: Arc::clone(&shared),

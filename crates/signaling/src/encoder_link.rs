@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use framebridge_ipc::{ConnectError, Identity, Link, ReceiveError, RuntimeDir, SendError, Sender, connect};
@@ -16,10 +16,13 @@ use framebridge_proto::{
 use framebridge_rtc::Handle;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::sleep,
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use crate::stream::{Ask, Demand, Stream};
+
+/// How often one looks for askers who have left: what was asked for them may hold a place in the encoder for a minute.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The link's task.
 pub(crate) struct EncoderLink {
@@ -81,6 +84,8 @@ impl EncoderLink {
         let mut waiting = Waiting::new();
         let mut subscribed = false;
         let mut next_id = 0;
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What was asked of an encoder that has gone since is no longer wanted: the askers see their reply dropped.
         while self.asks.try_recv().is_ok() {}
         loop {
@@ -96,13 +101,17 @@ impl EncoderLink {
                     Ask::Request { request, reply } => {
                         let id = RequestId(next_id);
                         next_id = next_id.wrapping_add(1);
-                        // Those whose asker has given up are never answered by anybody who counts.
-                        waiting.retain(|_, reply| !reply.is_closed());
                         waiting.insert(id, reply);
                         sender.send(&ToEncoder::Request { id, request }).await?;
                     }
                 },
                 Ok(()) = demand.changed() => {}
+                _ = looks.tick(), if !waiting.is_empty() => {
+                    let left: Vec<_> = waiting.extract_if(.., |_, reply| reply.is_closed()).collect();
+                    for (id, _reply) in left {
+                        sender.send(&ToEncoder::Cancel { id }).await?;
+                    }
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ mod body;
 mod cli;
 mod debug;
 mod encoder_link;
+mod events;
 mod guard;
 mod handover;
 mod meter;

@@ -13,7 +13,7 @@ use utoipa::OpenApi;
 use crate::{
     api, debug,
     debug::Debug,
-    guard, metrics, page, problem,
+    events, guard, metrics, page, problem,
     problem::{Details, Problem},
     sessions,
     shared::Shared,
@@ -41,15 +41,17 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 14] {
+fn own_routes() -> [Route; 16] {
     [
         ("/", get(page::index)),
         ("/s/{stream}", get(page::watch)),
         ("/page/{file}", get(page::part)),
         ("/api/v1/health", get(api::health)),
         ("/api/v1/status", get(api::status)),
+        ("/api/v1/events", get(events::all)),
         ("/api/v1/streams", get(api::streams)),
         ("/api/v1/streams/{stream}", get(api::stream)),
+        ("/api/v1/streams/{stream}/events", get(events::one)),
         ("/api/v1/streams/{stream}/quality", put(api::put_quality)),
         ("/api/v1/streams/{stream}/keyframe", post(api::post_keyframe)),
         ("/api/v1/streams/{stream}/snapshot.jpg", get(api::snapshot)),
@@ -96,7 +98,7 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     paths(
         page::index, page::watch, page::part,
         api::health, api::status, api::streams, api::stream, api::put_quality, api::post_keyframe, api::snapshot,
-        api::clip, sessions::session,
+        api::clip, events::all, events::one, sessions::session,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,
         whep::get_session, whep::patch, whep::delete, whep::options_session,

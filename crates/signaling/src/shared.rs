@@ -17,6 +17,7 @@ use framebridge_rtc::Handle;
 use tokio::sync::Semaphore;
 
 use crate::{
+    events::Events,
     problem::Problem,
     sessions::Ended,
     stream::{Stream, Streams, Unavailable},
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) ended: Ended,
     /// Clips that may be in memory, being made or being sent.
     pub(crate) clips: Arc<Semaphore>,
+    pub(crate) events: Events,
     draining: AtomicBool,
 }
 
@@ -58,6 +60,7 @@ impl Shared {
         supervisor: Supervisor,
         ice_servers: &[IceServer],
         http: &Http,
+        events: Events,
     ) -> Arc<Self> {
         Arc::new(Self {
             address,
@@ -74,6 +77,7 @@ impl Shared {
             started: Instant::now(),
             ended: Ended::default(),
             clips: Arc::new(Semaphore::new(MAX_CLIPS)),
+            events,
             draining: AtomicBool::new(false),
         })
     }

@@ -12,7 +12,7 @@ use axum::{
 };
 use framebridge_studio_proto::{
     Access, Bytes64, Header, RpcChunk, RpcId, RpcRequest, RpcResponse, ToBox,
-    limits::{MAX_CHUNK, MAX_RESPONSE_BODY, RPC_IN_FLIGHT, RPC_WAITING, STUDIO_TIMEOUT},
+    limits::{MAX_CHUNK, MAX_RESPONSE_BODY, RPC_OPEN, STUDIO_TIMEOUT},
 };
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -26,9 +26,6 @@ use crate::{link::Link, problem::Problem};
 /// Parts of one answer that may wait for its viewer: the longest answer there may be, so that a viewer who reads slowly
 /// holds up nobody. One that comes in crumbs and fills this all the same is cut off.
 const MOST_PARTS: usize = MAX_RESPONSE_BODY / MAX_CHUNK + 16;
-
-/// Requests of one box under way here: what the box takes, and what it lets wait.
-const MOST_CALLS: usize = RPC_IN_FLIGHT + RPC_WAITING;
 
 /// Requests under way on one link.
 #[derive(Debug, Default)]
@@ -222,7 +219,7 @@ impl Open {
     fn take(link: &Arc<Link>) -> Result<Self, Problem> {
         let (sender, parts) = mpsc::channel(MOST_PARTS);
         let mut table = link.calls.table();
-        if table.open.len() >= MOST_CALLS {
+        if table.open.len() >= RPC_OPEN {
             let busy = "The box has more requests in hand than it can answer.";
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", busy).retry_after(Duration::from_secs(1)));
         }
@@ -342,7 +339,7 @@ mod tests {
     #[tokio::test]
     async fn lost_link_answers_all_who_wait_and_a_full_table_refuses() {
         let (link, _frames) = Link::new();
-        let waiting: Vec<_> = (0..MOST_CALLS).map(|_| Open::take(&link).unwrap()).collect();
+        let waiting: Vec<_> = (0..RPC_OPEN).map(|_| Open::take(&link).unwrap()).collect();
         let refused = question(vec![]).ask(&link).await.unwrap_err();
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
         drop(waiting);

@@ -186,7 +186,7 @@ impl Nodes {
 
     /// A record is new, or has changed.
     pub(crate) fn on_record(&self, record: Record) {
-        self.tell(|| News::Record(record));
+        self.tell(|| News::Records(vec![record]));
     }
 
     /// The bytes of a job's result, from the node that has them.

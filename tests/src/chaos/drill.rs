@@ -228,9 +228,11 @@ impl Drill {
 
     /// The journal's first word on a fault: what was noticed, and how long after.
     fn detected(&self, fault: Fault, struck: u64) -> Option<(String, u64)> {
-        let name = fault.concerns()?.name();
+        let name = fault.concerns().map(Daemon::name);
         let events = self.operator.events_since(struck.saturating_sub(NO_EARLIER_MS)).ok()?;
-        let first = events.into_iter().find(|event| event.process == name)?;
+        let first = events
+            .into_iter()
+            .find(|event| name.as_ref().is_none_or(|name| event.process == *name))?;
         Some((noticed(&first), first.unix_ms.saturating_sub(struck)))
     }
 }

@@ -61,13 +61,15 @@ pub enum Fault {
     CloseListener,
     /// The encoder takes pictures and gives none.
     Wedge(Stream),
+    /// Busy loops on every processor, four each, for a while.
+    Starve,
 }
 
 /// Every stream, in the order of the status.
 pub const STREAMS: [Stream; 3] = [Stream::Test, Stream::Desk, Stream::Camera];
 
 /// Every fault. Each comes once before any comes again.
-const FAULTS: [Fault; 27] = [
+const FAULTS: [Fault; 28] = [
     Fault::Nothing,
     Fault::Kill(Daemon::Supervisor),
     Fault::Kill(Daemon::Signaling),
@@ -95,6 +97,7 @@ const FAULTS: [Fault; 27] = [
     Fault::DeleteSocket(Daemon::Encoder(Stream::Camera)),
     Fault::CloseListener,
     Fault::Wedge(Stream::Test),
+    Fault::Starve,
 ];
 
 /// One fault and its times.
@@ -175,10 +178,10 @@ impl Daemon {
 }
 
 impl Fault {
-    /// The process of ours that it is done to, or that notices it first.
+    /// The process of ours that it is done to, or that notices it first. `None`: whatever is noticed is a false alarm.
     pub fn concerns(self) -> Option<Daemon> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Starve => None,
             Self::Kill(daemon) | Self::Freeze(daemon) | Self::FewDescriptors(daemon) | Self::DeleteSocket(daemon) => {
                 Some(daemon)
             }
@@ -206,6 +209,7 @@ impl Fault {
             | Self::KillCamera
             | Self::FreezeCamera
             | Self::FullDisk
+            | Self::Starve
             | Self::FewDescriptors(_) => true,
         }
     }
@@ -226,6 +230,7 @@ impl fmt::Display for Fault {
             Self::DeleteSocket(daemon) => write!(f, "{}'s socket deleted", daemon.name()),
             Self::CloseListener => f.write_str("HTTP listener closed"),
             Self::Wedge(stream) => write!(f, "{} wedged", Daemon::Encoder(*stream).name()),
+            Self::Starve => f.write_str("starved of processor"),
         }
     }
 }

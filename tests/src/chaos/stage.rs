@@ -1,6 +1,15 @@
 //! The system under test and the servers under its sources, and how each of them is damaged and repaired.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs, hint,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use framebridge_ipc::RuntimeDir;
@@ -42,6 +51,14 @@ struct Damage {
     frozen: Option<u32>,
     limited: Option<(u32, Rlimit)>,
     deleted: Option<PathBuf>,
+    busy: Option<Busy>,
+}
+
+/// Busy loops, until dropped.
+#[derive(Debug)]
+struct Busy {
+    over: Arc<AtomicBool>,
+    loops: Vec<JoinHandle<()>>,
 }
 
 impl Stage {
@@ -91,6 +108,10 @@ impl Stage {
                 let what = format!("stall-encoder?stream={}", stream.name());
                 self.system.damage(&what)
             }
+            Fault::Starve => {
+                self.damage.busy = Some(Busy::start()?);
+                Ok(())
+            }
         }
     }
 
@@ -104,6 +125,7 @@ impl Stage {
             // Likewise.
             _ = limit_descriptors(pid, limit);
         }
+        self.damage.busy = None;
         match fault {
             Fault::Kill(Daemon::Supervisor) => self.system.start_supervisor(),
             Fault::KillDisplay => {
@@ -120,6 +142,7 @@ impl Stage {
             | Fault::FewDescriptors(_)
             | Fault::DeleteSocket(_)
             | Fault::CloseListener
+            | Fault::Starve
             | Fault::Wedge(_) => Ok(()),
         }
     }
@@ -168,6 +191,35 @@ impl Stage {
         fs::remove_file(&path)?;
         self.damage.deleted = Some(path);
         Ok(())
+    }
+}
+
+impl Busy {
+    /// Four times as many as there are processors: each process of ours gets a fifth of one where it wants a whole.
+    fn start() -> anyhow::Result<Self> {
+        let over = Arc::new(AtomicBool::new(false));
+        let loops = (0..4 * thread::available_parallelism()?.get()).map(|_| {
+            let over = Arc::clone(&over);
+            thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    hint::spin_loop();
+                }
+            })
+        });
+        Ok(Self {
+            loops: loops.collect(),
+            over,
+        })
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        for spinning in self.loops.drain(..) {
+            // A loop does not panic.
+            _ = spinning.join();
+        }
     }
 }
 

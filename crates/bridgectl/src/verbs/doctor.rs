@@ -23,7 +23,7 @@ const X11_PORT: u16 = 6000;
 /// Looks at everything, whatever is found on the way; anything bad makes the exit code 1.
 pub(crate) async fn run(args: &framebridge_daemon::Args) -> anyhow::Result<Exit> {
     let running = ask::status().await.is_ok();
-    let mut findings = vec![runtime_dir(&RuntimeDir::resolve())];
+    let mut findings = vec![runtime_dir(&RuntimeDir::find())];
     match args.load() {
         Ok(settings) => {
             findings.push(Finding::new("configuration", Verdict::Good, "valid"));

@@ -5,11 +5,13 @@ use std::{path::Path, process::Command};
 use bytes::Bytes;
 use framebridge_ipc::RequestError;
 use framebridge_proto::{
-    RefusalKind,
+    RefusalKind, RequestId,
     encoder::{ClipSpan, EncoderAnswer, EncoderRequest, SourceState, ToEncoder},
 };
 
-use crate::harness::Encoder;
+use tokio::time::timeout;
+
+use crate::harness::{BOUND, Encoder};
 
 /// A clip, and what was said of it: how long it lasts and how old it is, in milliseconds.
 async fn clip(encoder: &Encoder, span: ClipSpan) -> (Bytes, u64, u64) {
@@ -122,6 +124,36 @@ async fn next_seconds_wake_an_idle_source_and_are_as_many_as_were_asked_for() {
     link.state(|state| *state == SourceState::Idle).await;
     let (again, kept_ms, age_ms) = clip(&encoder, ClipSpan::Last { ms: 1000 }).await;
     assert!(!again.is_empty() && kept_ms >= 1000 && age_ms > 0, "{kept_ms} {age_ms}");
+}
+
+#[tokio::test]
+async fn clip_that_is_called_off_gives_its_place_back() {
+    let encoder = Encoder::start("test:", "");
+    let mut link = encoder.subscribe().await;
+    link.frame().await;
+    let request = EncoderRequest::Clip(ClipSpan::Next { ms: 60_000 });
+    for id in [1, 2].map(RequestId) {
+        let request = request.clone();
+        link.send(ToEncoder::Request { id, request }).await;
+    }
+    let short = ClipSpan::Next { ms: 200 };
+    let full = async {
+        while !matches!(encoder.client().await.request(EncoderRequest::Clip(short)).await,
+            Err(RequestError::Refused(refusal)) if refusal.message.contains("are being made"))
+        {}
+    };
+    timeout(BOUND, full).await.expect("both places are taken");
+    link.send(ToEncoder::Cancel { id: RequestId(1) }).await;
+    let free = async {
+        while encoder
+            .client()
+            .await
+            .request(EncoderRequest::Clip(short))
+            .await
+            .is_err()
+        {}
+    };
+    timeout(BOUND, free).await.expect("one is free again");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The API, and the document that describes all of HTTP.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use framebridge_daemon::Tasks;
 use framebridge_ipc::{Identity, Link, Listener, RuntimeDir};
@@ -11,7 +11,7 @@ use framebridge_proto::{
 };
 use hyper::{Method, StatusCode};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -291,6 +291,20 @@ async fn clip_is_asked_for_by_its_last_or_its_next_seconds() {
     site.get("/api/v1/streams/none/clip.mp4?last=5")
         .await
         .problem(404, "unknown_stream");
+}
+
+#[tokio::test]
+async fn clip_is_called_off_when_nobody_waits_for_it_any_more() {
+    let site = Site::start().await;
+    let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.shows("/api/v1/streams/test", |stream| stream["state"] == "idle")
+        .await;
+    let asked = timeout(
+        Duration::from_millis(500),
+        site.get("/api/v1/streams/test/clip.mp4?next=60"),
+    );
+    assert!(asked.await.is_err(), "it takes a minute");
+    encoder.sees("it called off", |seen| seen.cancels == 1).await;
 }
 
 /// What the supervisor says of `door`.

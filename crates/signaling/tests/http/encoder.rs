@@ -43,6 +43,7 @@ pub(crate) struct Seen {
     pub(crate) subscribed: bool,
     pub(crate) subscriptions: u32,
     pub(crate) keyframes: u32,
+    pub(crate) cancels: u32,
 }
 
 #[derive(Debug)]
@@ -162,9 +163,11 @@ impl Encoder {
                     link.sender.send(&FromEncoder::Source(SourceState::Idle)).await.unwrap();
                 }
                 Ok(Some(ToEncoder::RequestKeyframe)) => self.seen.send_modify(|seen| seen.keyframes += 1),
+                Ok(Some(ToEncoder::Cancel { .. })) => self.seen.send_modify(|seen| seen.cancels += 1),
                 Ok(Some(ToEncoder::Request { id, request })) => {
-                    let result = answer(request, &mut quality);
-                    link.sender.send(&FromEncoder::Response { id, result }).await.unwrap();
+                    if let Some(result) = answer(request, &mut quality) {
+                        link.sender.send(&FromEncoder::Response { id, result }).await.unwrap();
+                    }
                 }
                 Ok(None) | Err(_) => return,
             }
@@ -172,8 +175,10 @@ impl Encoder {
     }
 }
 
-fn answer(request: EncoderRequest, quality: &mut Quality) -> Result<EncoderAnswer, Refusal> {
-    match request {
+/// `None`: it is still at it when the test is over.
+fn answer(request: EncoderRequest, quality: &mut Quality) -> Option<Result<EncoderAnswer, Refusal>> {
+    let result = match request {
+        EncoderRequest::Clip(ClipSpan::Next { .. }) => return None,
         EncoderRequest::SetQuality(change) => {
             let wanted = quality.with(change);
             let changed = std::mem::replace(quality, wanted) != wanted;
@@ -201,7 +206,8 @@ fn answer(request: EncoderRequest, quality: &mut Quality) -> Result<EncoderAnswe
         | EncoderRequest::GetQuality
         | EncoderRequest::Pause
         | EncoderRequest::Resume => Err(Refusal::new(RefusalKind::Failed, "not in the script")),
-    }
+    };
+    Some(result)
 }
 
 fn parameters(quality: Quality) -> CodecParameters {

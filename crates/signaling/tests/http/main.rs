@@ -6,6 +6,7 @@ mod api;
 mod continuity;
 mod debug;
 mod encoder;
+mod events;
 mod page;
 mod site;
 mod trust;

@@ -1,6 +1,10 @@
 //! What goes on between the nodes, as long as the process lives.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use async_nats::Event;
 use framebridge_core::studio::{BoxInput, PresenceInput, PresenceOutput};
@@ -14,7 +18,7 @@ use tokio::{
 
 use super::{
     BEAT, Mesh, NodeId, NodeRoad, Work, files,
-    wire::{NEWS, News, Note, Parting, Said},
+    wire::{NEWS, News, Note, Parting, Said, batches},
 };
 use crate::{
     call::Question,
@@ -85,7 +89,7 @@ async fn speak(hub: &Hub, mesh: &Arc<Mesh>, mut work: Work) {
 async fn tokens(hub: &Hub, mesh: &Mesh, told: &mut Vec<TokenRow>) -> Result<(), StoreError> {
     let tokens = hub.store.current_tokens().await?;
     for token in tokens.iter().filter(|token| !told.contains(token)) {
-        mesh.tell(News::Record(Record::Token(token.clone())));
+        mesh.tell(News::Records(vec![Record::Token(token.clone())]));
     }
     *told = tokens;
     Ok(())
@@ -103,10 +107,10 @@ async fn everything(hub: &Hub, mesh: &Mesh) -> Result<(), StoreError> {
     if !mesh.is_connected() {
         return Ok(());
     }
-    let records = hub.store.records().await?.into_iter().map(News::Record);
+    let records = batches(hub.store.records().await?);
     let here = hub.sessions();
     let here = here.iter().filter_map(|session| mesh.here(session));
-    for news in records.chain(here) {
+    for news in records.into_iter().chain(here) {
         mesh.publish(NEWS.to_owned(), mesh.encode(news)).await;
     }
     Ok(())
@@ -134,7 +138,7 @@ async fn on_news(hub: &Hub, mesh: &Arc<Mesh>, from: NodeId, news: News) -> Resul
     match news {
         News::Beat => {}
         News::TellMe => mesh.all.notify_one(),
-        News::Record(record) => on_record(hub, record).await?,
+        News::Records(records) => on_records(hub, records).await?,
         News::Unshared { session, share } => {
             hub.store.end_shares(session, share).await?;
         }
@@ -191,17 +195,23 @@ async fn report_by(
     Ok(())
 }
 
-async fn on_record(hub: &Hub, record: Record) -> Result<(), StoreError> {
-    hub.store.merge(record.clone()).await?;
-    match record {
-        Record::Token(_) | Record::Share(_) => {}
-        Record::Session(row) => {
-            known(hub, row).await?;
-        }
-        Record::Job(job) => {
-            if let Some(session) = hub.session(job.session) {
-                jobs::offer_next(hub, &session).await?;
+async fn on_records(hub: &Hub, records: Vec<Record>) -> Result<(), StoreError> {
+    hub.store.merge(records.clone()).await?;
+    let mut with_jobs = BTreeSet::new();
+    for record in records {
+        match record {
+            Record::Token(_) | Record::Share(_) => {}
+            Record::Session(row) => {
+                known(hub, row).await?;
             }
+            Record::Job(job) => {
+                with_jobs.insert(job.session);
+            }
+        }
+    }
+    for session in with_jobs {
+        if let Some(session) = hub.session(session) {
+            jobs::offer_next(hub, &session).await?;
         }
     }
     Ok(())
@@ -212,7 +222,7 @@ async fn known(hub: &Hub, row: SessionRow) -> Result<Option<Arc<Session>>, Store
     if let Some(session) = hub.session(row.id) {
         return Ok(Some(session));
     }
-    hub.store.merge(Record::Session(row.clone())).await?;
+    hub.store.merge(vec![Record::Session(row.clone())]).await?;
     let kept = hub.store.has_session(row.id).await?;
     Ok(kept.then(|| hub.adopt(row)))
 }

@@ -52,7 +52,7 @@ pub(super) enum News {
     /// I have just come, or missed something: say what you know.
     TellMe,
     /// Something that everybody keeps.
-    Record(Record),
+    Records(Vec<Record>),
     /// A session's share, or all of them, has ended.
     Unshared { session: PublicId, share: Option<PublicId> },
     /// This box is here, and is so.
@@ -70,6 +70,28 @@ pub(super) enum News {
     },
     /// This box has logged something.
     Lines { session: PublicId, batch: LogBatch },
+}
+
+/// What one message holds of the records, in bytes, but for a record that is larger itself (a result, at most 256 KiB).
+const BATCH: usize = 256 * 1024;
+
+/// Records, in their order, as they fit into messages: so many are few messages, and whoever hears them keeps up.
+pub(super) fn batches(records: Vec<Record>) -> Vec<News> {
+    let mut batches = Vec::new();
+    let (mut batch, mut size) = (Vec::new(), 0);
+    for record in records {
+        let length = serde_json::to_vec(&record).map_or(0, |text| text.len());
+        if size + length > BATCH && !batch.is_empty() {
+            batches.push(News::Records(std::mem::take(&mut batch)));
+            size = 0;
+        }
+        size += length;
+        batch.push(record);
+    }
+    if !batch.is_empty() {
+        batches.push(News::Records(batch));
+    }
+    batches
 }
 
 /// How a box went.
@@ -113,4 +135,35 @@ pub(super) enum Note {
 pub(super) struct Borrow {
     pub(super) job: JobId,
     pub(super) offset: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{auth::Kind, store::TokenRow};
+
+    #[test]
+    fn many_records_are_few_messages_each_small_and_in_order() {
+        let named = |number: usize| {
+            Record::Token(TokenRow {
+                name: format!("{number:06}{}", "x".repeat(number % 300)),
+                kind: Kind::Box,
+                hash: [7; 32],
+                revoked: false,
+            })
+        };
+        let all = |records: &[Record]| serde_json::to_string(records).unwrap();
+        let records: Vec<_> = (0..20_000).map(named).collect();
+        let (mut heard, messages) = (Vec::new(), batches(records.clone()));
+        assert!(messages.len() < 100, "{} messages", messages.len());
+        for message in messages {
+            assert!(serde_json::to_vec(&message).unwrap().len() < 2 * BATCH);
+            let News::Records(batch) = message else {
+                panic!("only records")
+            };
+            heard.extend(batch);
+        }
+        assert_eq!(all(&heard), all(&records));
+        assert!(batches(Vec::new()).is_empty());
+    }
 }

@@ -46,13 +46,19 @@ impl Store {
         .await
     }
 
-    /// Takes in another node's record.
-    pub(crate) async fn merge(&self, record: Record) -> Result<(), StoreError> {
-        self.aside("take in a record", move |db| match record {
-            Record::Token(token) => merge_token(db, &token),
-            Record::Session(session) => merge_session(db, &session),
-            Record::Share(share) => merge_share(db, &share),
-            Record::Job(job) => merge_job(db, &job),
+    /// Takes in another node's records, in one step.
+    pub(crate) async fn merge(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        self.aside("take in records", move |db| {
+            let step = db.unchecked_transaction()?;
+            for record in &records {
+                match record {
+                    Record::Token(token) => merge_token(db, token),
+                    Record::Session(session) => merge_session(db, session),
+                    Record::Share(share) => merge_share(db, share),
+                    Record::Job(job) => merge_job(db, job),
+                }?;
+            }
+            step.commit()
         })
         .await
     }
@@ -179,7 +185,7 @@ mod tests {
     async fn tell(from: &Store, to: &Store) {
         for record in from.records().await.unwrap() {
             let text = serde_json::to_string(&record).unwrap();
-            to.merge(serde_json::from_str(&text).unwrap()).await.unwrap();
+            to.merge(vec![serde_json::from_str(&text).unwrap()]).await.unwrap();
         }
     }
 
@@ -201,9 +207,7 @@ mod tests {
         assert_eq!(two.end_shares(session, None).await.unwrap(), 1);
         let result = JobResult::Inline { value: true.into() };
         two.end_job(job, session, Ok(result.clone())).await.unwrap();
-        for record in before {
-            two.merge(record).await.unwrap();
-        }
+        two.merge(before).await.unwrap();
         tell(&two, &one).await;
         for store in [&one, &two] {
             assert!(store.tokens().unwrap()[0].revoked);
@@ -225,9 +229,9 @@ mod tests {
         let lone = Store::open(lone.path()).unwrap();
         let mut records = one.records().await.unwrap();
         records.reverse();
-        for record in records.clone().into_iter().chain(records.into_iter().rev()) {
-            lone.merge(record).await.unwrap();
-        }
+        lone.merge(records.clone()).await.unwrap();
+        records.reverse();
+        lone.merge(records).await.unwrap();
         assert_eq!(lone.records().await.unwrap().len(), 4);
     }
 }
