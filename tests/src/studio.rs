@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -95,6 +95,15 @@ impl Studio {
         let mut process = self.process.take().ok_or_else(|| anyhow!("no studio runs"))?;
         signal(process.pid(), Signal::KILL)?;
         process.wait(PATIENCE).map(drop)
+    }
+
+    /// Its pid.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        let process = self.process.as_ref().ok_or_else(|| anyhow!("no studio runs"))?;
+        Ok(process.pid())
     }
 
     fn data(&self) -> PathBuf {
@@ -243,7 +252,15 @@ impl Cable {
     /// # Errors
     /// The system has no port.
     pub fn to(studio: &Studio) -> anyhow::Result<Self> {
-        Self::laid(studio, |_bytes| {})
+        Self::laid(studio, |_bytes| {}, |_bytes| {})
+    }
+
+    /// A cable to `studio` on which now and then a bit flips, either way.
+    ///
+    /// # Errors
+    /// The system has no port.
+    pub fn with_noise(studio: &Studio) -> anyhow::Result<Self> {
+        Self::laid(studio, flip_a_bit, flip_a_bit)
     }
 
     /// A cable to `studio` that makes a box of version 9 of each box that says hello through it.
@@ -251,11 +268,11 @@ impl Cable {
     /// # Errors
     /// The system has no port.
     pub fn from_another_version(studio: &Studio) -> anyhow::Result<Self> {
-        Self::laid(studio, raise_version)
+        Self::laid(studio, raise_version, |_bytes| {})
     }
 
-    /// `alter`: what becomes of what the box sends.
-    fn laid(studio: &Studio, alter: fn(&mut [u8])) -> anyhow::Result<Self> {
+    /// `from_box` and `to_box`: what becomes of what goes that way.
+    fn laid(studio: &Studio, from_box: fn(&mut [u8]), to_box: fn(&mut [u8])) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (address, far) = (listener.local_addr()?, studio.address);
         let cut = Arc::new(AtomicU8::new(Cut::Nowhere as u8));
@@ -266,10 +283,9 @@ impl Cable {
                 let Ok(far) = TcpStream::connect(far) else { continue };
                 let ends = near.try_clone().and_then(|near| Ok((near, far.try_clone()?)));
                 let Ok((near_again, far_again)) = ends else { continue };
-                let unchanged: fn(&mut [u8]) = |_bytes| {};
                 for (from, to, by, alter) in [
-                    (near, far, Cut::FromBox, alter),
-                    (far_again, near_again, Cut::BothWays, unchanged),
+                    (near, far, Cut::FromBox, from_box),
+                    (far_again, near_again, Cut::BothWays, to_box),
                 ] {
                     let state = Arc::clone(&state);
                     thread::spawn(move || carry(from, to, || state.load(Ordering::SeqCst) >= by as u8, alter));
@@ -295,6 +311,16 @@ fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: impl Fn() -> bool, alte
         if !dead && to.write_all(&buffer[..read]).is_err() {
             return;
         }
+    }
+}
+
+/// In one piece of eight that comes along, one bit is another: where, its length and its turn say.
+fn flip_a_bit(bytes: &mut [u8]) {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    let turn = TURN.fetch_add(1, Ordering::SeqCst);
+    if turn % 8 == 7 {
+        let at = turn * 7919 % bytes.len();
+        bytes[at] ^= 1 << (turn / 8 % 8);
     }
 }
 

@@ -6,6 +6,7 @@ mod outputs;
 mod tests;
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -55,6 +56,12 @@ const QUEUE: usize = 256;
 
 /// Orders that wait for the studio's answer at once.
 const MOST_SHARES: usize = 16;
+
+/// Offers that are remembered until they are taken or refused, which is at once.
+const MOST_OFFERS: usize = 8;
+
+/// Frames that must not be left out and wait for room: results are few, and so is what else is said of jobs.
+const MOST_OWED: usize = 64;
 
 /// What can happen.
 #[derive(Debug)]
@@ -180,6 +187,10 @@ struct App {
     /// What the studio is told at the end.
     farewell: (Farewell, String),
     offers: Vec<(JobId, JobKind)>,
+    /// What of a job there was no room for on the link.
+    owed: VecDeque<ToStudio>,
+    /// As it was read, for a diagnosis.
+    configuration: Arc<Settings>,
     job: Option<CancellationToken>,
     shares: Vec<(u32, oneshot::Sender<Result<BridgeAnswer, Refusal>>)>,
     next_share: u32,
@@ -252,6 +263,8 @@ impl App {
             welcome: None,
             farewell: (Farewell::Expired, "The box was stopped.".to_owned()),
             offers: Vec::new(),
+            owed: VecDeque::new(),
+            configuration: Arc::new(settings.clone()),
             job: None,
             shares: Vec::new(),
             next_share: 0,
@@ -342,7 +355,10 @@ impl App {
             ToBox::RpcCancel { id } => self.requests.on_cancel(id),
             ToBox::Offer { job, kind, deadline_ms } => {
                 let supported = jobs::is_supported(&kind, &self.streams);
-                self.offers.push((job, kind));
+                // One may come twice, and of those that are not taken the newest count.
+                self.offers.retain(|(offered, _)| *offered != job);
+                self.offers.truncate(MOST_OFFERS - 1);
+                self.offers.insert(0, (job, kind));
                 let deadline = Duration::from_millis(deadline_ms);
                 let offered = JobInput::Offered {
                     id: job,
@@ -372,6 +388,10 @@ impl App {
                 self.health.handle(LocalInput::SupervisorSeen, now);
                 self.health.handle(LocalInput::Streams(report::watchable(&status)), now);
                 self.status = Some(*status);
+            }
+            LocalEvent::SupervisorSilent => {
+                let why = "the supervisor does not answer, so nothing is known of the streams".to_owned();
+                self.health.handle(LocalInput::Streams(Err(why)), now);
             }
             LocalEvent::SupervisorGone => {
                 tracing::warn!("the supervisor is gone");
@@ -475,6 +495,22 @@ impl App {
         BridgeAnswer::Jobs {
             paused: self.slot.is_paused(),
             jobs: running.into_iter().chain(ended).collect(),
+        }
+    }
+
+    /// Sends a frame of a job, now or when there is room for it. With the link goes what waits: the slot tells it again.
+    fn send_surely(&mut self, frame: ToStudio) {
+        self.owed.push_back(frame);
+        self.owed.truncate(MOST_OWED);
+        self.pay();
+    }
+
+    /// Sends what waits for room, as far as there is some.
+    fn pay(&mut self) {
+        while let Some(frame) = self.owed.pop_front() {
+            if !self.send(frame.clone()) {
+                return self.owed.push_front(frame);
+            }
         }
     }
 

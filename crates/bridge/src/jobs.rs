@@ -1,22 +1,28 @@
 //! What a studio's jobs do here.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
+use framebridge_config::Settings;
 use framebridge_core::studio::JobFailure;
-use framebridge_ipc::{EncoderClient, Identity, RuntimeDir};
+use framebridge_daemon::{doctor, tail};
+use framebridge_ipc::{EncoderClient, Identity, RuntimeDir, SupervisorClient};
 use framebridge_proto::{
-    StreamName,
+    Role, StreamName,
     encoder::{self, EncoderAnswer, EncoderRequest, ImageFormat},
     status::Status,
+    supervisor::{SupervisorAnswer, SupervisorRequest},
 };
 use framebridge_studio_proto::{ClipSpan, JobId, JobKind, JobResult, UPLOAD_PATH};
 use http_body_util::Full;
 use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
-use tokio::time::{sleep, timeout};
+use serde_json::{Value, json};
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
 use crate::dial::Studio;
 
@@ -28,6 +34,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long one upload may take.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Events that a diagnosis holds: with some 300 bytes each, a quarter of what may travel in a frame.
+const LATEST_EVENTS: usize = 100;
+
+/// Lines of signaling's log that it holds.
+const LAST_LINES: usize = 50;
 
 /// What to say of an answer to another question.
 const MISMATCH: &str = "the encoder answered something else";
@@ -42,6 +54,7 @@ pub(crate) struct Desk {
     pub(crate) token: String,
     /// The box as it was when the job was offered.
     pub(crate) status: Option<Status>,
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// Whether it can be done here.
@@ -58,7 +71,7 @@ pub(crate) async fn run(desk: Desk, job: JobId, kind: JobKind) -> Result<JobResu
     let done = match kind {
         JobKind::Snapshot { stream, png } => snapshot(&desk, job, &stream, png).await,
         JobKind::Clip { stream, span } => clip(&desk, job, &stream, span).await,
-        JobKind::Diagnose => Ok(diagnosis(&desk)),
+        JobKind::Diagnose => diagnosis(&desk).await,
         JobKind::Unknown => Err(anyhow::anyhow!("there is no such job")),
     };
     done.map_err(|error| JobFailure {
@@ -67,14 +80,33 @@ pub(crate) async fn run(desk: Desk, job: JobId, kind: JobKind) -> Result<JobResu
     })
 }
 
-fn diagnosis(desk: &Desk) -> JobResult {
-    JobResult::Inline {
+/// What the box knows of itself: how it is, what has happened, what a look at the machine finds, what signaling logged.
+async fn diagnosis(desk: &Desk) -> anyhow::Result<JobResult> {
+    let events = events(desk).await;
+    let (dir, settings) = (desk.dir.clone(), Arc::clone(&desk.settings));
+    // It binds and connects, which may block.
+    let doctor = spawn_blocking(move || doctor::examine(&dir, Ok(&settings), true)).await?;
+    Ok(JobResult::Inline {
         value: json!({
             "build": desk.identity.build,
             "runtime_dir": desk.dir.path(),
             "status": desk.status,
+            "events": events.unwrap_or_else(|error| json!({ "error": format!("{error:#}") })),
+            "doctor": doctor,
+            "log": tail::last(&desk.dir, Role::Signaling.as_str(), LAST_LINES),
         }),
-    }
+    })
+}
+
+/// The latest events of the supervisor's journal.
+async fn events(desk: &Desk) -> anyhow::Result<Value> {
+    let mut supervisor = SupervisorClient::connect(&desk.dir, &desk.identity).await?;
+    let answer = supervisor.request(SupervisorRequest::Events { after: 0 }).await?;
+    let SupervisorAnswer::Events(mut events) = answer else {
+        bail!("the supervisor answered something else");
+    };
+    events.drain(..events.len().saturating_sub(LATEST_EVENTS));
+    Ok(serde_json::to_value(events)?)
 }
 
 async fn snapshot(desk: &Desk, job: JobId, stream: &StreamName, png: bool) -> anyhow::Result<JobResult> {
@@ -176,6 +208,7 @@ mod tests {
             studio: Studio::parse(&url).unwrap(),
             token: "t".to_owned(),
             status: None,
+            settings: Arc::new(Settings::load(None, &[]).unwrap()),
         };
         let answering = async {
             let mut requests = Vec::new();

@@ -1,18 +1,14 @@
 //! What goes on on this machine: the box's own server, its supervisor, and whoever started us.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::time::Duration;
 
-use framebridge_ipc::{Identity, RuntimeDir, SupervisorClient};
+use framebridge_ipc::{Identity, Life, RuntimeDir, SupervisorClient};
 use framebridge_proto::{
     Role,
     limits::RECONNECT_INTERVAL,
     process_name,
     status::Status,
     supervisor::{SupervisorAnswer, SupervisorRequest},
-};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, pidfd_open},
 };
 use tokio::{
     sync::mpsc,
@@ -34,6 +30,8 @@ pub(crate) enum LocalEvent {
     Probed(Result<(), String>),
     /// The supervisor's picture.
     Status(Box<Status>),
+    /// The supervisor does not answer, though its process may live.
+    SupervisorSilent,
     /// The supervisor's process is no more.
     SupervisorGone,
     /// The supervisor was asked to start signaling again, and what it said.
@@ -62,10 +60,11 @@ pub(crate) async fn watch_supervisor(dir: RuntimeDir, identity: Identity, events
     loop {
         if let Ok(mut client) = SupervisorClient::connect(&dir, &identity).await {
             life = Life::of(client.peer().pid);
-            let Some(living) = &life else { continue };
-            tokio::select! {
-                () = ask(&mut client, &events) => {}
-                () = living.ended() => {}
+            if let Some(living) = &life {
+                tokio::select! {
+                    () = ask(&mut client, &events) => {}
+                    () = ended(living) => {}
+                }
             }
         }
         if life.as_ref().is_some_and(Life::has_ended) {
@@ -84,11 +83,12 @@ async fn ask(client: &mut SupervisorClient, events: &mpsc::Sender<Event>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Ok(SupervisorAnswer::Status(status)) = client.request(SupervisorRequest::Status).await else {
-            return;
+        let answer = client.request(SupervisorRequest::Status).await;
+        let (event, is_over) = match answer {
+            Ok(SupervisorAnswer::Status(status)) => (LocalEvent::Status(Box::new(status)), false),
+            Ok(_) | Err(_) => (LocalEvent::SupervisorSilent, true),
         };
-        let status = Event::Local(LocalEvent::Status(Box::new(status)));
-        if events.send(status).await.is_err() {
+        if events.send(Event::Local(event)).await.is_err() || is_over {
             return;
         }
     }
@@ -108,7 +108,7 @@ pub(crate) async fn restart_signaling(dir: RuntimeDir, identity: Identity) -> Lo
 /// Waits for the end of whoever started us.
 pub(crate) async fn watch_parent(pid: u32, events: mpsc::Sender<Event>) {
     if let Some(life) = Life::of(pid) {
-        life.ended().await;
+        ended(&life).await;
     }
     // With the app gone there is nobody to tell.
     _ = events.send(Event::Local(LocalEvent::ParentGone)).await;
@@ -117,28 +117,9 @@ pub(crate) async fn watch_parent(pid: u32, events: mpsc::Sender<Event>) {
 /// How often a process is looked at: far finer than what follows from its end.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// A process that lives, told from any later one of the same pid.
-#[derive(Debug)]
-struct Life(OwnedFd);
-
-impl Life {
-    /// `None`: there is no such process (any more).
-    fn of(pid: u32) -> Option<Self> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
-        pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
-    }
-
-    /// Whether it has ended, reaped or not.
-    fn has_ended(&self) -> bool {
-        let mut descriptors = [PollFd::new(&self.0, PollFlags::IN)];
-        // A descriptor that can't be polled says nothing; the next look may.
-        poll(&mut descriptors, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Waits for its end. Cancel-safe.
-    async fn ended(&self) {
-        while !self.has_ended() {
-            sleep(LOOK).await;
-        }
+/// Waits for a process's end. Cancel-safe.
+async fn ended(life: &Life) {
+    while !life.has_ended() {
+        sleep(LOOK).await;
     }
 }

@@ -7,10 +7,15 @@ use framebridge_proto::{
     encoder::SourceState,
     status::{Status, StreamStatus},
 };
-use framebridge_studio_proto::{BoxState, Heartbeat, JobId, StreamReport, limits::MAX_STREAMS};
+use framebridge_studio_proto::{BoxState, Capabilities, Heartbeat, JobId, StreamReport, limits::MAX_STREAMS};
 
 /// What a heartbeat says.
-pub(crate) fn heartbeat(view: &LocalView, status: Option<&Status>, job: Option<JobId>) -> Heartbeat {
+pub(crate) fn heartbeat(
+    view: &LocalView,
+    status: Option<&Status>,
+    job: Option<JobId>,
+    capabilities: Capabilities,
+) -> Heartbeat {
     let state = match view.state {
         LocalState::Starting => BoxState::Starting,
         LocalState::Ready => BoxState::Ready,
@@ -31,6 +36,7 @@ pub(crate) fn heartbeat(view: &LocalView, status: Option<&Status>, job: Option<J
         reason: view.reason.clone(),
         streams: streams.filter_map(report).collect(),
         job,
+        capabilities,
     }
 }
 
@@ -147,7 +153,7 @@ mod tests {
             state: LocalState::Degraded,
             reason: Some("no HTTP".into()),
         };
-        let beat = heartbeat(&view, Some(&status(&["live"])), None);
+        let beat = heartbeat(&view, Some(&status(&["live"])), None, Capabilities::default());
         assert_eq!(
             (beat.state, beat.reason.as_deref()),
             (BoxState::Degraded, Some("no HTTP"))

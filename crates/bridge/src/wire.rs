@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use framebridge_studio_proto::{Frame as _, SESSION_PATH, ToBox, ToStudio, close, limits::MAX_FRAME};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _, stream::SplitSink};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
-        Message,
+        Error, Message,
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -27,6 +27,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the last frames and the close frame may take.
 const PARTING_TIMEOUT: Duration = Duration::from_secs(2);
+
+type Sink = SplitSink<WebSocketStream<Box<dyn Stream>>, Message>;
 
 /// One connection, from the attempt at it on.
 #[derive(Debug)]
@@ -111,30 +113,38 @@ async fn live(
     let read = async {
         loop {
             match stream.next().await {
-                None => return "the studio closed the connection".to_owned(),
-                Some(Err(error)) => return error.to_string(),
+                None => return ("the studio closed the connection".to_owned(), None),
+                Some(Err(error @ Error::Capacity(_))) => return (error.to_string(), Some(close::TOO_LONG)),
+                Some(Err(error)) => return (error.to_string(), None),
                 Some(Ok(Message::Close(frame))) => {
-                    return match frame {
+                    let why = match frame {
                         Some(CloseFrame { code, reason }) => {
                             format!("the studio closed the connection: {} ({reason})", u16::from(code))
                         }
                         None => "the studio closed the connection".to_owned(),
                     };
+                    return (why, None);
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(Message::Binary(_))) => return "the studio sent what is no frame".to_owned(),
+                Some(Ok(Message::Binary(_))) => {
+                    return ("the studio sent what is no frame".to_owned(), Some(close::MALFORMED));
+                }
                 Some(Ok(Message::Text(text))) => match ToBox::decode(&text) {
                     Ok(frame) => {
                         if event(WireEvent::Frame(frame)).await.is_err() {
-                            return "stopping".to_owned();
+                            return ("stopping".to_owned(), None);
                         }
                     }
-                    Err(error) => return format!("the studio sent {:#}", anyhow::Error::from(error)),
+                    Err(error) => {
+                        let code = error.close_code();
+                        let why = format!("the studio sent {:#}", anyhow::Error::from(error));
+                        return (why, Some(code));
+                    }
                 },
             }
         }
     };
-    let write = async {
+    let mut write = async |sink: &mut Sink| {
         // The app holds a sender for as long as it lives: being told to close is what ends this.
         while let Some(frame) = next(&mut queue, close).await {
             match timeout(WRITE_TIMEOUT, sink.send(Message::Text(frame.encode().into()))).await {
@@ -143,18 +153,28 @@ async fn live(
                 Err(_stuck) => return Some("the studio takes nothing".to_owned()),
             }
         }
-        let frame = CloseFrame {
-            code: CloseCode::from(close::NORMAL),
-            reason: "".into(),
-        };
-        // Whoever is gone already need not be told.
-        _ = timeout(PARTING_TIMEOUT, sink.send(Message::Close(Some(frame)))).await;
+        part(sink, close::NORMAL, "").await;
         None
     };
-    tokio::select! {
-        why = read => Some(why).filter(|_| !close.is_cancelled()),
-        why = write => why,
+    let (why, code) = tokio::select! {
+        ended = read => ended,
+        why = write(&mut sink) => return why,
+    };
+    if let Some(code) = code {
+        part(&mut sink, code, &why).await;
     }
+    Some(why).filter(|_| !close.is_cancelled())
+}
+
+/// Says why the connection ends. Whoever is gone already need not be told.
+async fn part(sink: &mut Sink, code: u16, why: &str) {
+    // A close frame holds 123 bytes of reason (RFC 6455, section 5.5).
+    let reason: String = why.chars().filter(char::is_ascii).take(120).collect();
+    let frame = CloseFrame {
+        code: CloseCode::from(code),
+        reason: reason.into(),
+    };
+    _ = timeout(PARTING_TIMEOUT, sink.send(Message::Close(Some(frame)))).await;
 }
 
 /// The next frame to send. Once the connection is to be closed, only those that wait already.

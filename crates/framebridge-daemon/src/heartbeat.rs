@@ -8,9 +8,12 @@ use framebridge_proto::{
 };
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::notify;
+
 /// Sends `progress()` every [`HEARTBEAT_INTERVAL`] for as long as it is polled; connects anew, for ever, when the supervisor is gone.
 ///
-/// The first heartbeat goes out as soon as the link is there. A supervisor that does not read is given up after one
+/// It says nothing while the process's work loop hangs ([`notify::Pulse`]): a heartbeat beside it would be a pulse without
+/// life. The first heartbeat goes out as soon as the link is there. A supervisor that does not read is given up after one
 /// interval, because a heartbeat that waits in a full socket says nothing.
 pub async fn heartbeats(dir: RuntimeDir, identity: Identity, mut progress: impl FnMut() -> Progress) {
     let socket = dir.socket(Role::Supervisor, None);
@@ -26,6 +29,10 @@ pub async fn heartbeats(dir: RuntimeDir, identity: Identity, mut progress: impl 
                         // Nothing is asked on this link, so whatever comes is its end. Both arms are cancel-safe.
                         _ended = link.receiver.recv() => break,
                         _ = ticks.tick() => {}
+                    }
+                    if notify::hangs() {
+                        // Its silence is what tells.
+                        continue;
                     }
                     let heartbeat = ToSupervisor::Heartbeat(Heartbeat {
                         sequence,

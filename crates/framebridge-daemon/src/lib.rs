@@ -6,12 +6,14 @@
 mod args;
 mod clock;
 pub mod descriptors;
+pub mod doctor;
 mod exit;
 mod heartbeat;
 pub mod last_words;
 mod logging;
 pub mod notify;
 mod run;
+pub mod tail;
 mod tap;
 mod tasks;
 
@@ -19,6 +21,6 @@ pub use args::Args;
 pub use clock::monotonic_ns;
 pub use exit::Exit;
 pub use heartbeat::heartbeats;
-pub use run::{Context, run, run_alone, run_tapped};
+pub use run::{Context, isolated, run, run_alone, run_tapped};
 pub use tap::{LogTap, Tapped};
 pub use tasks::Tasks;

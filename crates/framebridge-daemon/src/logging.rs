@@ -12,10 +12,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{Exit, LogTap};
+use crate::{Exit, LogTap, tail::Tail};
 
-/// Starts logging as `process`; what is logged also goes to `tap`, if there is one.
-pub(crate) fn start(process: &str, log: &Log, tap: Option<LogTap>) -> anyhow::Result<()> {
+/// Starts logging as `process`; what is logged also goes to `tap` and `tail`, where there is one.
+pub(crate) fn start(process: &str, log: &Log, tap: Option<LogTap>, tail: Option<Tail>) -> anyhow::Result<()> {
     let filter: Targets = log
         .filter
         .parse()
@@ -23,6 +23,7 @@ pub(crate) fn start(process: &str, log: &Log, tap: Option<LogTap>) -> anyhow::Re
         .context(Exit::Config)?;
     let writer = Lines {
         prefix: prefix(process, log.json),
+        tail,
     };
     let layer = fmt::layer().with_writer(writer);
     let layer = if log.json {
@@ -61,22 +62,27 @@ struct Prefix {
 /// Writes each event in one call, so that lines of several processes do not mix.
 struct Lines {
     prefix: Prefix,
+    tail: Option<Tail>,
 }
 
-struct Line<'a>(&'a Prefix);
+struct Line<'a>(&'a Lines);
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Line(&self.prefix)
+        Line(self)
     }
 }
 
 impl Write for Line<'_> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let rest = event.strip_prefix(self.0.replaces).unwrap_or(event);
-        let line = [self.0.text.as_bytes(), rest].concat();
+        let Lines { prefix, tail } = self.0;
+        let rest = event.strip_prefix(prefix.replaces).unwrap_or(event);
+        let line = [prefix.text.as_bytes(), rest].concat();
+        if let Some(tail) = tail {
+            tail.keep(&line);
+        }
         io::stderr().write_all(&line).map(|()| event.len())
     }
 

@@ -1,12 +1,27 @@
 //! Words to the service manager that started us. Without one (no `NOTIFY_SOCKET`) each says nothing to nobody.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// A tenth of the units' `WatchdogSec`.
 const PULSE: Duration = Duration::from_secs(1);
+
+/// A loop that has not come round for so long hangs: far longer than any of its turns takes.
+const HANGS: Duration = Duration::from_secs(5);
+
+/// When a work loop has come round last, if one has begun.
+static LAST_TURN: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Whether this process's work loop hangs. Without one, as before it begins, nothing does.
+pub(crate) fn hangs() -> bool {
+    let last = LAST_TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    last.is_some_and(|last| last.elapsed() > HANGS)
+}
 
 /// The process does its work now: others may count on it.
 pub fn ready() {
@@ -18,10 +33,17 @@ pub fn status(line: &str) {
     tell(&[NotifyState::Status(line)]);
 }
 
-/// The pulse of a work loop, for the service manager's watchdog: an arm of the loop's own `select!`, so that it stops
-/// when the loop hangs, and never a task beside it that would go on.
+/// The pulse of a work loop: an arm of the loop's own `select!`, so that it stops when the loop hangs, and never a task
+/// beside it that would go on. The service manager's watchdog is fed from it, and heartbeats to the supervisor end with it.
 #[derive(Debug)]
 pub struct Pulse(Interval);
+
+impl Drop for Pulse {
+    /// The loop is over, and what follows is the process's end.
+    fn drop(&mut self) {
+        LAST_TURN.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
 
 impl Pulse {
     /// One for a loop that starts now.
@@ -34,6 +56,10 @@ impl Pulse {
     /// Waits for the next beat, and passes it on. Cancel-safe.
     pub async fn beat(&mut self) {
         self.0.tick().await;
+        LAST_TURN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(Instant::now());
         tell(&[NotifyState::Watchdog]);
     }
 }

@@ -1,6 +1,15 @@
 //! From arguments to exit code, the same way in every daemon.
 
-use std::{io::Write as _, panic, process::ExitCode, time::Duration};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io::Write as _,
+    panic::{self, AssertUnwindSafe},
+    pin::pin,
+    process::ExitCode,
+    task::Poll,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use framebridge_config::{Log, Settings};
@@ -9,7 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Args, Exit, LogTap, Tasks, last_words, logging, notify};
+use crate::{Args, Exit, LogTap, Tasks, last_words, logging, notify, tail::Tail};
 
 /// How long blocking work may hold up the end once the body is done.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
@@ -44,11 +53,11 @@ where
     F: AsyncFnOnce(Context) -> anyhow::Result<()>,
 {
     let outcome = args.load().map_err(anyhow::Error::from).and_then(|settings| {
-        logging::start(process, &settings.log, tap)?;
+        let dir = RuntimeDir::resolve();
+        logging::start(process, &settings.log, tap, Some(Tail::of(&dir, process)))?;
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        let dir = RuntimeDir::resolve();
         dir.create().context(Exit::Unavailable)?;
         host(Some(TASK_THREADS), async |stop, tasks| {
             // It is no end of ours: the kernel sends it to what stands still (SIGSTOP) when its supervisor is killed, whose
@@ -73,7 +82,7 @@ pub fn run_alone<F>(process: &str, log: &Log, body: F) -> ExitCode
 where
     F: AsyncFnOnce(CancellationToken, Tasks) -> anyhow::Result<()>,
 {
-    let outcome = logging::start(process, log, None).and_then(|()| host(None, body));
+    let outcome = logging::start(process, log, None, None).and_then(|()| host(None, body));
     conclude(process, outcome)
 }
 
@@ -103,6 +112,7 @@ where
 {
     exit_on_panic();
     raise_descriptor_limit();
+    leave_no_core();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = threads {
         runtime.worker_threads(threads);
@@ -142,9 +152,50 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// A core would bring viewers' keys to a disk.
+fn leave_no_core() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "a crash may leave a core, with viewers' keys in it");
+    }
+}
+
+thread_local! {
+    /// Whether this thread is at work whose panic is its own.
+    static ISOLATED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work` that holds nothing others rely on: its panic ends it, and not the process. `Err`: what it said.
+///
+/// # Errors
+/// It panicked.
+pub async fn isolated<F: Future>(work: F) -> Result<F::Output, String> {
+    let mut work = pin!(work);
+    poll_fn(move |context| {
+        let before = ISOLATED.replace(true);
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        ISOLATED.set(before);
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => {
+                let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+                let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+                Poll::Ready(Err(words.unwrap_or_else(|| "it panicked".to_owned())))
+            }
+        }
+    })
+    .await
+}
+
 fn exit_on_panic() {
     panic::set_hook(Box::new(|panic| {
         tracing::error!("panicked: {panic}");
+        if ISOLATED.get() {
+            return;
+        }
         let code = Exit::Software.code();
         last_words::leave(&RuntimeDir::resolve(), code, &format!("panicked: {panic}"));
         #[expect(

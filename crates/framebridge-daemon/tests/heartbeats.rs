@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framebridge_daemon::{Args, Tasks, heartbeats};
+use framebridge_daemon::{Args, Tasks, heartbeats, isolated, notify};
 use framebridge_ipc::{Identity, Listener, RuntimeDir};
 use framebridge_proto::{
     Role,
@@ -55,6 +55,41 @@ async fn heartbeats_go_on_to_the_next_supervisor() {
         }
     }
     assert!(tasks.end(BOUND).await);
+}
+
+#[tokio::test]
+async fn process_whose_work_loop_hangs_falls_silent_until_it_goes_on() {
+    const PAUSE: Duration = Duration::from_millis(1500);
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = RuntimeDir::at(dir.path());
+    let path = runtime.socket(Role::Supervisor, None);
+    let listener = Listener::<ToSupervisor, FromSupervisor>::bind(&path, &Identity::new(Role::Supervisor))
+        .await
+        .unwrap();
+    let tasks = Tasks::new(CancellationToken::new());
+    let progress = || {
+        Progress::Bridge(BridgeProgress {
+            state: "disabled".into(),
+            reason: None,
+        })
+    };
+    tasks.spawn(heartbeats(runtime.clone(), Identity::new(Role::Bridge), progress));
+    let mut link = listener.accept().await.unwrap().handshake().await.unwrap();
+    let mut pulse = notify::Pulse::new();
+    pulse.beat().await;
+    let silence = async { while timeout(PAUSE, link.receiver.recv()).await.is_ok() {} };
+    timeout(BOUND, silence).await.expect("it falls silent");
+    pulse.beat().await;
+    assert!(timeout(PAUSE, link.receiver.recv()).await.is_ok(), "it speaks again");
+    drop(pulse);
+    assert!(tasks.end(BOUND).await);
+}
+
+#[tokio::test]
+async fn isolated_work_that_panics_says_what_and_ends_nobody_else() {
+    let panicked = isolated(async { "seven".parse::<u8>().expect("a number") }).await;
+    assert!(panicked.unwrap_err().starts_with("a number: "));
+    assert_eq!(isolated(async { 7 }).await, Ok(7));
 }
 
 #[test]

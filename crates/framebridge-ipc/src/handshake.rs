@@ -105,7 +105,7 @@ pub enum HandshakeError {
         ours: (u16, u16),
     },
     /// Another user's process.
-    #[error("the peer runs as uid {0}: only our own user and root may connect")]
+    #[error("the peer runs as uid {0}: only processes of one user, and root, have to do with each other")]
     ForeignUser(u32),
 }
 
@@ -114,6 +114,8 @@ pub enum HandshakeError {
 pub(crate) struct Credentials {
     pub(crate) pid: u32,
     pub(crate) uid: u32,
+    /// Whose directory the socket is in that we have connected to.
+    pub(crate) owner: Option<u32>,
 }
 
 /// Exchanges hellos over `stream`: ours goes out whatever comes in, so that both ends can name a mismatch. `expected`: whom
@@ -124,9 +126,7 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     credentials: Credentials,
     expected: Option<Role>,
 ) -> Result<Peer, HandshakeError> {
-    // Root looks at whose Framebridge it likes: where it connects, it was sent there by an operator.
-    let sent = expected.is_some() && geteuid().is_root();
-    if !sent && credentials.uid != geteuid().as_raw() && credentials.uid != 0 {
+    if !trusts(identity.role, geteuid().as_raw(), credentials) {
         return Err(HandshakeError::ForeignUser(credentials.uid));
     }
     let mut theirs = [0; HELLO_LEN];
@@ -146,6 +146,12 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         }),
         Some(_) | None => Ok(peer),
     }
+}
+
+/// Whether `own`, as `role`, has to do with whoever is at the other end: our own user and root always; and for an operator
+/// who is root whoever owns the directory that the socket is in, for nobody else could have put it there.
+fn trusts(role: Role, own: u32, Credentials { uid, owner, .. }: Credentials) -> bool {
+    uid == own || uid == 0 || (own == 0 && role == Role::Operator && owner == Some(uid))
 }
 
 /// Our hello as bytes.
@@ -196,7 +202,11 @@ fn parse(bytes: &[u8; HELLO_LEN], credentials: Credentials) -> Result<Peer, Hand
 mod tests {
     use super::*;
 
-    const CREDENTIALS: Credentials = Credentials { pid: 7, uid: 0 };
+    const CREDENTIALS: Credentials = Credentials {
+        pid: 7,
+        uid: 0,
+        owner: None,
+    };
 
     fn identity() -> Identity {
         Identity {
@@ -224,6 +234,25 @@ mod tests {
             (Role::Encoder, InstanceId([9; 16]), "x")
         );
         assert_eq!(peer.pid, 7, "the kernel's word, not the peer's");
+    }
+
+    #[test]
+    fn root_as_an_operator_trusts_who_owns_the_place_and_nobody_else_a_stranger() {
+        let peer = |uid, owner| Credentials {
+            owner,
+            uid,
+            ..CREDENTIALS
+        };
+        assert!(trusts(Role::Bridge, 7, peer(7, None)) && trusts(Role::Bridge, 7, peer(0, None)));
+        assert!(trusts(Role::Operator, 0, peer(7, Some(7))));
+        for (role, own, peer) in [
+            (Role::Operator, 0, peer(7, Some(8))),
+            (Role::Operator, 0, peer(7, None)),
+            (Role::Operator, 8, peer(7, Some(7))),
+            (Role::Signaling, 0, peer(7, Some(7))),
+        ] {
+            assert!(!trusts(role, own, peer), "{role:?} {own} {peer:?}");
+        }
     }
 
     #[test]

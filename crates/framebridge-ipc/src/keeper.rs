@@ -27,6 +27,7 @@ use tokio::{io::Interest, net::UnixStream, time::timeout};
 
 use crate::{
     handshake::{HandshakeError, Identity, exchange},
+    life::Life,
     runtime_dir::RuntimeDir,
     socket::{self, BindError, Bound},
 };
@@ -92,6 +93,14 @@ pub enum KeepError {
     /// More than [`MAX_KEPT`], or a name over 64 bytes.
     #[error("up to {MAX_KEPT} descriptors with names of up to {MAX_NAME} bytes can be kept")]
     TooMany,
+    /// There are two of a kind: it is closed without an answer.
+    #[error("what is kept for {role} belongs to pid {pid}, which lives")]
+    Owned {
+        /// Which kind.
+        role: Role,
+        /// The other one.
+        pid: u32,
+    },
     /// It took too long.
     #[error("the keeper did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
     Timeout,
@@ -111,8 +120,17 @@ enum Op {
 pub struct Keeper {
     bound: Bound,
     identity: Identity,
-    store: Mutex<BTreeMap<Role, Vec<Kept>>>,
+    store: Mutex<BTreeMap<Role, Legacy>>,
     backup: Box<dyn Backup>,
+}
+
+/// What is kept for a role.
+#[derive(Debug, Default)]
+struct Legacy {
+    kept: Vec<Kept>,
+    /// Who gave it, or took it up. As long as that process lives, it is nobody else's: two that went on with the same keys
+    /// would use them for different packets.
+    owner: Option<(u32, Life)>,
 }
 
 impl Keeper {
@@ -124,7 +142,13 @@ impl Keeper {
         Ok(Self {
             bound: Bound::at(&dir.path().join(SOCKET)).await?,
             identity: identity.clone(),
-            store: Mutex::new(backup.found()),
+            store: Mutex::new(
+                backup
+                    .found()
+                    .into_iter()
+                    .map(|(role, kept)| (role, Legacy::of(kept)))
+                    .collect(),
+            ),
             backup,
         })
     }
@@ -151,7 +175,7 @@ impl Keeper {
     pub fn forget(&self, role: Role) {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = store.remove(&role) {
-            self.backup.replace(role, &before, &[]);
+            self.backup.replace(role, &before.kept, &[]);
         }
     }
 
@@ -161,19 +185,21 @@ impl Keeper {
         let (op, given) = receive(&stream).await?;
         let answer = {
             let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+            let legacy = store.entry(peer.role).or_default();
+            if let Some(pid) = legacy.owner_besides(peer.pid) {
+                return Err(KeepError::Owned { role: peer.role, pid });
+            }
+            legacy.owner = Life::of(peer.pid).map(|life| (peer.pid, life));
             match op {
                 Op::Keep => {
-                    let before = store.insert(peer.role, given).unwrap_or_default();
-                    let after = store.get(&peer.role).map_or(&[][..], Vec::as_slice);
+                    let before = std::mem::replace(&mut legacy.kept, given);
                     // Owners give the same ones again and again, in case the keeper is a new one.
-                    if !is_same(&before, after) {
-                        self.backup.replace(peer.role, &before, after);
+                    if !is_same(&before, &legacy.kept) {
+                        self.backup.replace(peer.role, &before, &legacy.kept);
                     }
                     Vec::new()
                 }
-                Op::Take => store
-                    .get(&peer.role)
-                    .map_or_else(|| Ok(Vec::new()), |kept| duplicate(kept))?,
+                Op::Take => duplicate(&legacy.kept)?,
             }
         };
         let answer: Vec<_> = answer
@@ -181,6 +207,18 @@ impl Keeper {
             .map(|kept| (kept.name.as_str(), kept.fd.as_fd()))
             .collect();
         send(&stream, op, &answer).await
+    }
+}
+
+impl Legacy {
+    fn of(kept: Vec<Kept>) -> Self {
+        Self { kept, owner: None }
+    }
+
+    /// The process that it belongs to, if that is not `pid` and lives.
+    fn owner_besides(&self, pid: u32) -> Option<u32> {
+        let (owner, life) = self.owner.as_ref()?;
+        (*owner != pid && !life.has_ended()).then_some(*owner)
     }
 }
 

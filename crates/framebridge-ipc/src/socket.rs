@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     marker::PhantomData,
-    os::unix::fs::FileTypeExt as _,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -164,7 +164,7 @@ pub async fn connect<In: Message, Out: Message>(
         path: path.to_owned(),
         source,
     })?;
-    let credentials = credentials(&stream).map_err(|source| refused(HandshakeError::Io(source)))?;
+    let credentials = credentials_at(&stream, path).map_err(|source| refused(HandshakeError::Io(source)))?;
     let peer = exchange(&mut stream, identity, credentials, Some(expected))
         .await
         .map_err(refused)?;
@@ -292,5 +292,18 @@ pub(crate) fn credentials(stream: &UnixStream) -> io::Result<Credentials> {
     Ok(Credentials {
         pid,
         uid: found.uid.as_raw(),
+        owner: None,
+    })
+}
+
+/// Those of the process behind the socket that we have found at `path`.
+fn credentials_at(stream: &UnixStream, path: &Path) -> io::Result<Credentials> {
+    let owner = path
+        .parent()
+        .and_then(|dir| fs::metadata(dir).ok())
+        .map(|dir| dir.uid());
+    Ok(Credentials {
+        owner,
+        ..credentials(stream)?
     })
 }

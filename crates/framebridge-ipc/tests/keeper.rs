@@ -99,6 +99,47 @@ async fn garbage_is_refused_and_the_next_order_served() {
     assert!(timeout(BOUND, kept(&dir, &me)).await.unwrap().unwrap().is_empty());
 }
 
+/// Another process takes what is kept for a role, by its number, and ends; how many bytes it was answered.
+const TAKE: &str = "
+import socket, sys
+path, role = sys.argv[1], int(sys.argv[2])
+keeper = socket.socket(socket.AF_UNIX)
+keeper.connect(path)
+hello = b'FRMBRIDG' + bytes([0, 1, 0, 1, role])
+keeper.sendall(hello.ljust(68, b'\\0') + b'T\\0')
+answer = b''
+while part := keeper.recv(4096):
+    answer += part
+print(len(answer))
+";
+
+async fn taken_by_another(dir: &RuntimeDir, role: Role) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "a process that is not this one")]
+    let mut python = tokio::process::Command::new("python3");
+    let path = dir.path().join("keeper.sock");
+    let output = python.args(["-c", TAKE]).arg(path).arg((role as u8).to_string());
+    let output = timeout(BOUND, output.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_living_process_has_is_no_other_ones() {
+    const HELLO: usize = 68;
+    let root = tempfile::tempdir().unwrap();
+    let dir = RuntimeDir::at(root.path());
+    let mut tasks = JoinSet::new();
+    let _keeper = keeper(&dir, &mut tasks).await;
+    let me = Identity::new(Role::Signaling);
+    keep(&dir, &me, &[("keys", std::io::stdin().as_fd())]).await.unwrap();
+    assert_eq!(taken_by_another(&dir, Role::Signaling).await, HELLO, "hung up on");
+    assert_eq!(kept(&dir, &me).await.unwrap().len(), 1, "it is still ours");
+
+    // Whoever has taken something is its owner, and an owner that is gone owns nothing.
+    assert!(taken_by_another(&dir, Role::Bridge).await > HELLO);
+    assert!(kept(&dir, &Identity::new(Role::Bridge)).await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn no_keeper_is_said_so() {
     let root = tempfile::tempdir().unwrap();

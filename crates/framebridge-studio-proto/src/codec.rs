@@ -1,8 +1,8 @@
 //! Frames as text.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{ToBox, ToStudio, limits::MAX_FRAME};
+use crate::{ToBox, ToStudio, close, limits::MAX_FRAME};
 
 /// Why a text is no frame. Either ends the session.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,27 @@ pub enum DecodeError {
     /// It is not JSON, or not of the shape its type has.
     #[error("a malformed frame")]
     Malformed(#[source] serde_json::Error),
+}
+
+impl DecodeError {
+    /// The code of the close frame that follows.
+    pub fn close_code(&self) -> u16 {
+        match self {
+            Self::TooLong { .. } => close::TOO_LONG,
+            Self::Malformed(_) => close::MALFORMED,
+        }
+    }
+}
+
+/// The version that a hello tells, whatever else of it has changed since; `None`: it is no hello.
+pub fn hello_version(text: &str) -> Option<u16> {
+    #[derive(Deserialize)]
+    struct Told {
+        r#type: String,
+        version: u16,
+    }
+    let told: Told = serde_json::from_str(text).ok()?;
+    (told.r#type == "hello").then_some(told.version)
 }
 
 /// What travels: [`ToStudio`] or [`ToBox`].

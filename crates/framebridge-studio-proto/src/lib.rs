@@ -11,7 +11,7 @@ mod rpc;
 mod to_box;
 mod to_studio;
 
-pub use codec::{DecodeError, Frame};
+pub use codec::{DecodeError, Frame, hello_version};
 pub use ids::{BoxId, InvalidId, JobId, PublicId, RpcId};
 pub use rpc::{
     Access, Bytes64, Header, REQUEST_HEADERS, RESPONSE_HEADERS, RpcChunk, RpcRequest, RpcResponse, is_hop_by_hop,

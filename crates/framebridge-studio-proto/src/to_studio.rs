@@ -127,6 +127,9 @@ pub struct Heartbeat {
     /// The job in hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
+    /// What it can do now.
+    #[serde(default)]
+    pub capabilities: Capabilities,
 }
 
 /// How a box is, in one word. A box that can't serve never says `ready`.

@@ -1,8 +1,8 @@
 //! Frames as they are on the wire, and what is not one.
 
 use framebridge_studio_proto::{
-    Access, BoxId, BoxState, Bytes64, ClipSpan, DecodeError, Frame as _, Heartbeat, JobId, JobKind, Refusal,
-    RefusalKind, RpcId, RpcRequest, RpcResponse, StreamReport, ToBox, ToStudio, limits,
+    Access, BoxId, BoxState, Bytes64, Capabilities, ClipSpan, DecodeError, Frame as _, Heartbeat, JobId, JobKind,
+    Refusal, RefusalKind, RpcId, RpcRequest, RpcResponse, StreamReport, ToBox, ToStudio, limits,
 };
 use proptest::prelude::*;
 
@@ -62,7 +62,7 @@ fn frames_of_version_one_read_and_write_the_same_for_ever() {
     }
     let to_studio = [
         (
-            r#"{"type":"heartbeat","state":"degraded","reason":"HTTP is down","streams":[{"name":"door","state":"live","verdict":"live","viewers":2}]}"#,
+            r#"{"type":"heartbeat","state":"degraded","reason":"HTTP is down","streams":[{"name":"door","state":"live","verdict":"live","viewers":2}],"capabilities":{"streams":[],"codecs":[],"jobs":[]}}"#,
             ToStudio::Heartbeat(Heartbeat {
                 state: BoxState::Degraded,
                 reason: Some("HTTP is down".into()),
@@ -73,6 +73,7 @@ fn frames_of_version_one_read_and_write_the_same_for_ever() {
                     viewers: 2,
                 }],
                 job: None,
+                capabilities: Capabilities::default(),
             }),
         ),
         (
@@ -181,5 +182,14 @@ proptest! {
         prop_assert_eq!(ToStudio::decode(&frame.encode()).unwrap(), frame);
         let id = BoxId::from_bits(bits);
         prop_assert_eq!(id.to_string().parse(), Ok(id));
+    }
+}
+
+#[test]
+fn version_of_a_hello_is_read_whatever_else_it_says() {
+    let told = framebridge_studio_proto::hello_version;
+    assert_eq!(told(r#"{"type":"hello","version":7,"token":{"kind":"new"}}"#), Some(7));
+    for other in [r#"{"type":"heartbeat","version":7}"#, r#"{"type":"hello"}"#, "hello"] {
+        assert_eq!(told(other), None, "{other}");
     }
 }

@@ -49,10 +49,11 @@ const VIEWER_BYTES: u64 = 48 << 10;
 const MIN_VIEWERS: u64 = 16;
 
 /// How long the media plane may take to say goodbye to its viewers.
-const ENGINE_STOP: Duration = Duration::from_secs(2);
+const ENGINE_STOP: Duration = Duration::from_millis(1500);
 
-/// How long requests under way and tasks may take to end. With [`ENGINE_STOP`] it stays below the supervisor's 5 s.
-const TASKS_STOP: Duration = Duration::from_millis(2500);
+/// How long requests under way and tasks may take to end. With [`ENGINE_STOP`] and the second that blocking work may take
+/// after it, that is the 4 s after which a supervisor that is stopping kills.
+const TASKS_STOP: Duration = Duration::from_millis(1500);
 
 /// The signaling process.
 #[derive(Debug)]

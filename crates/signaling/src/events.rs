@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::stream;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, MissedTickBehavior, interval, timeout_at},
@@ -49,14 +49,17 @@ pub(crate) struct Events {
 }
 
 /// How the streams were at one moment.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Look(Vec<Picture>);
+#[derive(Debug, Default)]
+pub(crate) struct Look(Vec<Glance>);
 
-#[derive(Debug, PartialEq)]
-struct Picture {
+/// How one of them was.
+#[derive(Debug)]
+struct Glance {
     name: String,
     /// As the API shows it.
     shown: Value,
+    /// Without what is restless.
+    at_rest: Value,
 }
 
 /// One who listens.
@@ -64,9 +67,9 @@ struct Listener {
     /// To this stream; all of them without.
     only: Option<String>,
     news: watch::Receiver<Arc<Look>>,
-    first: Option<Look>,
-    /// What it was told last, without what is restless.
-    told: Value,
+    first: Option<Arc<Look>>,
+    /// What it was told last.
+    told: Option<Arc<Look>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -87,48 +90,41 @@ pub(crate) async fn tell(shared: Arc<Shared>, news: watch::Sender<Arc<Look>>) {
         looks.tick().await;
         let is_heard = shared.events.places.available_permits() < MOST_LISTENERS;
         if is_heard {
-            let look = Arc::new(Look::at(&shared).await);
-            news.send_if_modified(|before| std::mem::replace(before, Arc::clone(&look)) != look);
+            news.send_replace(Arc::new(Look::at(&shared).await));
         }
     }
 }
 
 impl Look {
     async fn at(shared: &Shared) -> Self {
-        let pictures = api::views(shared).await.into_iter().map(|view| Picture {
-            name: view.name.clone(),
-            shown: json!(view),
+        let glances = api::views(shared).await.into_iter().map(|view| {
+            let shown = json!(view);
+            let mut at_rest = shown.clone();
+            if let Some(fields) = at_rest.as_object_mut() {
+                fields.retain(|name, _| !RESTLESS.contains(&name.as_str()));
+            }
+            Glance {
+                name: view.name,
+                shown,
+                at_rest,
+            }
         });
-        Self(pictures.collect())
+        Self(glances.collect())
     }
 
     /// All of it, or of one stream.
-    fn of(&self, only: Option<&str>) -> Value {
-        let mut pictures = self.0.iter();
-        match only {
-            Some(only) => pictures
-                .find(|picture| picture.name == only)
-                .map_or(Value::Null, |picture| picture.shown.clone()),
-            None => json!({ "streams": pictures.map(|picture| &picture.shown).collect::<Vec<_>>() }),
-        }
+    fn of<'a>(&'a self, only: Option<&'a str>) -> impl Iterator<Item = &'a Glance> {
+        self.0
+            .iter()
+            .filter(move |glance| only.is_none_or(|only| glance.name == only))
     }
-}
-
-/// Without what is restless.
-fn at_rest(mut shown: Value) -> Value {
-    let calm = |stream: &mut Map<String, Value>| stream.retain(|name, _| !RESTLESS.contains(&name.as_str()));
-    match shown.get_mut("streams").and_then(Value::as_array_mut) {
-        Some(streams) => streams.iter_mut().filter_map(Value::as_object_mut).for_each(calm),
-        None => shown.as_object_mut().into_iter().for_each(calm),
-    }
-    shown
 }
 
 impl Listener {
     /// What there is to tell next; `None`: nothing any more.
     async fn next(&mut self) -> Option<String> {
         if let Some(first) = self.first.take() {
-            let told = self.news_of(&first)?;
+            let told = self.news_of(first)?;
             return Some(format!("retry: {RETRY_MS}\n{told}"));
         }
         let beat = Instant::now() + BEAT;
@@ -138,7 +134,7 @@ impl Listener {
                 Ok(Err(_ended)) => return None,
                 Ok(Ok(())) => {
                     let look = Arc::clone(&self.news.borrow_and_update());
-                    if let Some(told) = self.news_of(&look) {
+                    if let Some(told) = self.news_of(look) {
                         return Some(told);
                     }
                 }
@@ -147,12 +143,28 @@ impl Listener {
     }
 
     /// The event, if there is something new in it.
-    fn news_of(&mut self, look: &Look) -> Option<String> {
-        let shown = look.of(self.only.as_deref());
-        let at_rest = at_rest(shown.clone());
-        let event = if self.only.is_some() { "stream" } else { "streams" };
-        let is_news = std::mem::replace(&mut self.told, at_rest.clone()) != at_rest;
-        is_news.then(|| format!("event: {event}\ndata: {shown}\n\n"))
+    fn news_of(&mut self, look: Arc<Look>) -> Option<String> {
+        let only = self.only.as_deref();
+        let is_old = self.told.as_ref().is_some_and(|told| {
+            told.of(only)
+                .map(|glance| &glance.at_rest)
+                .eq(look.of(only).map(|glance| &glance.at_rest))
+        });
+        if is_old {
+            return None;
+        }
+        let event = match only {
+            Some(_) => {
+                let shown = look.of(only).next().map_or(&Value::Null, |glance| &glance.shown);
+                format!("event: stream\ndata: {shown}\n\n")
+            }
+            None => {
+                let streams: Vec<_> = look.of(None).map(|glance| &glance.shown).collect();
+                format!("event: streams\ndata: {}\n\n", json!({ "streams": streams }))
+            }
+        };
+        self.told = Some(look);
+        Some(event)
     }
 }
 
@@ -199,8 +211,8 @@ async fn listen(shared: &Shared, only: Option<String>) -> Result<Response, Probl
     let listener = Listener {
         only,
         news,
-        first: Some(Look::at(shared).await),
-        told: Value::Null,
+        first: Some(Arc::new(Look::at(shared).await)),
+        told: None,
         _place: place,
     };
     let told = stream::unfold(listener, |mut listener| async {

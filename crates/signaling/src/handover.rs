@@ -74,7 +74,12 @@ fn adopt(fd: OwnedFd, listen: SocketAddr) -> Option<TcpListener> {
 fn note(error: &KeepError) {
     match error {
         KeepError::Absent { .. } => tracing::trace!(%error, "nobody keeps descriptors"),
-        KeepError::Handshake(_) | KeepError::Io(_) | KeepError::Malformed | KeepError::TooMany | KeepError::Timeout => {
+        KeepError::Handshake(_)
+        | KeepError::Io(_)
+        | KeepError::Malformed
+        | KeepError::TooMany
+        | KeepError::Owned { .. }
+        | KeepError::Timeout => {
             tracing::warn!(%error, "the next life of this process may lose its viewers")
         }
     }

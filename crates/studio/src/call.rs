@@ -92,9 +92,9 @@ impl Calls {
         self.deliver(id, [Some(Part::Head(response)), body(data), end.then_some(Part::End)]);
     }
 
-    /// An answer's next part came.
-    pub(crate) fn on_chunk(&self, chunk: RpcChunk) {
-        self.deliver(chunk.id, [body(chunk.data.0), chunk.end.then_some(Part::End), None]);
+    /// An answer's next part came; false if nobody waits for it.
+    pub(crate) fn on_chunk(&self, chunk: RpcChunk) -> bool {
+        self.deliver(chunk.id, [body(chunk.data.0), chunk.end.then_some(Part::End), None])
     }
 
     /// Whether message number `at` of an answer is the next one. Where one was lost, the answer breaks off.
@@ -116,14 +116,15 @@ impl Calls {
         self.table().open.remove(&id);
     }
 
-    fn deliver(&self, id: RpcId, parts: [Option<Part>; 3]) {
+    fn deliver(&self, id: RpcId, parts: [Option<Part>; 3]) -> bool {
         let mut table = self.table();
-        let Some(open) = table.open.get(&id) else { return };
+        let Some(open) = table.open.get(&id) else { return false };
         let mut parts = parts.into_iter().flatten();
         let delivered = parts.try_for_each(|part| open.parts.try_send(part));
         if delivered.is_err() {
             table.open.remove(&id);
         }
+        delivered.is_ok()
     }
 
     /// The link is gone: nothing more comes.

@@ -146,6 +146,26 @@ impl Hub {
             .collect()
     }
 
+    /// Sends boxes away whose token was revoked since they came.
+    async fn revoke(&self) -> Result<(), StoreError> {
+        let linked: Vec<_> = self
+            .sessions()
+            .into_iter()
+            .filter(|session| session.link().is_some())
+            .collect();
+        if linked.is_empty() {
+            return Ok(());
+        }
+        let tokens = self.store.current_tokens().await?;
+        let is_revoked = |name: &str| tokens.iter().any(|token| token.name == name && token.revoked);
+        for session in linked.iter().filter(|session| is_revoked(&session.name)) {
+            if let Some(link) = session.link() {
+                link.revoke();
+            }
+        }
+        Ok(())
+    }
+
     /// Lets time pass for all boxes and for what is kept, as long as it is polled.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         let mut ticks = interval(TICK);
@@ -165,6 +185,9 @@ impl Hub {
                         if let Err(error) = session.tick(&self.store).await {
                             tracing::error!("{:#}", anyhow::Error::from(error));
                         }
+                    }
+                    if let Err(error) = self.revoke().await {
+                        tracing::error!("{:#}", anyhow::Error::from(error));
                     }
                 }
                 _ = tidy.tick() => {

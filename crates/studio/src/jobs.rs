@@ -13,18 +13,30 @@ use crate::{
 /// A job that no box took for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// A job that a box has begun so often has failed: it dies of it, or can't bring what comes of it.
+const MOST_ATTEMPTS: u32 = 3;
+
 /// Offers the next job, if the box would take one and there is one.
 pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), StoreError> {
     let Some(link) = session.link() else { return Ok(()) };
-    let Some(job) = hub.store.next_job(session.id).await? else {
-        return Ok(());
-    };
-    if session.take_free() {
-        link.try_send(ToBox::Offer {
-            job: job.id,
-            kind: job.kind,
-            deadline_ms: job.deadline_ms,
-        });
+    while let Some(job) = hub.store.next_job(session.id).await? {
+        if session.attempts_at(job.id) >= MOST_ATTEMPTS {
+            let error = format!("the box has begun it {MOST_ATTEMPTS} times, and it came to nothing");
+            hub.store.end_job(job.id, session.id, Err(error)).await?;
+            tell_others(hub, job.id).await?;
+            continue;
+        }
+        if session.take_free() {
+            let offer = ToBox::Offer {
+                job: job.id,
+                kind: job.kind,
+                deadline_ms: job.deadline_ms,
+            };
+            if link.send(offer).await.is_err() {
+                session.set_free();
+            }
+        }
+        break;
     }
     Ok(())
 }
@@ -41,6 +53,7 @@ pub(crate) async fn tell_others(hub: &Hub, job: JobId) -> Result<(), StoreError>
 
 /// The box does the job.
 pub(crate) async fn on_accepted(hub: &Hub, session: &Session, job: JobId) -> Result<(), StoreError> {
+    session.attempt(job);
     hub.store.move_job(job, session.id, JobState::Running).await?;
     tell_others(hub, job).await
 }
@@ -82,9 +95,13 @@ pub(crate) async fn on_failed(
     error: &str,
     retryable: bool,
 ) -> Result<ToBox, StoreError> {
-    let hint = if retryable { " (it may work another time)" } else { "" };
     let error: String = error.chars().take(500).collect();
-    hub.store.end_job(job, session.id, Err(error + hint)).await?;
+    if retryable && session.attempts_at(job) < MOST_ATTEMPTS {
+        tracing::info!(%job, error, "a job is tried again");
+        hub.store.move_job(job, session.id, JobState::Waiting).await?;
+    } else {
+        hub.store.end_job(job, session.id, Err(error)).await?;
+    }
     tell_others(hub, job).await?;
     Ok(ToBox::FailAck { job })
 }

@@ -12,8 +12,8 @@ use axum::{
 };
 use framebridge_core::studio::BoxInput;
 use framebridge_studio_proto::{
-    Access, DecodeError, Farewell, Frame as _, Hello, PublicId, Refusal, RefusalKind, RpcId, ToBox, ToStudio, VERSION,
-    Welcome, close,
+    Access, Farewell, Frame as _, Hello, PublicId, Refusal, RefusalKind, RpcId, ToBox, ToStudio, VERSION, Welcome,
+    close, hello_version,
     limits::{GREETING_TIMEOUT, HEARTBEAT_INTERVAL, MAX_FRAME, READ_IDLE},
 };
 use futures_util::{SinkExt as _, Stream, StreamExt as _};
@@ -54,6 +54,8 @@ pub(crate) struct Link {
     pub(crate) calls: Calls,
     /// Another box came with the same instance id.
     replaced: CancellationToken,
+    /// Its token is good no more.
+    revoked: CancellationToken,
 }
 
 /// How a box is reached.
@@ -101,6 +103,7 @@ impl Link {
             road,
             calls: Calls::default(),
             replaced: CancellationToken::new(),
+            revoked: CancellationToken::new(),
         }
     }
 
@@ -142,12 +145,17 @@ impl Link {
         }
     }
 
-    /// Says that nobody waits for an answer any more. With the queue full the box learns of it by its own timeout.
+    /// Says that nobody waits for an answer any more. With the queue full the box learns of it with its next part.
     pub(crate) fn cancel(&self, id: RpcId) {
         match &self.road {
             Road::Here(_) => self.try_send(ToBox::RpcCancel { id }),
             Road::Node(road) => road.cancel(id),
         }
+    }
+
+    /// The token that it came with was revoked.
+    pub(crate) fn revoke(&self) {
+        self.revoked.cancel();
     }
 
     /// Another link has taken its place: who waits for answers hears so, and a box that is connected here, too.
@@ -202,12 +210,8 @@ async fn greet(hub: &Hub, socket: &mut WebSocket) -> Result<(Arc<Session>, Hello
         let code = close::OUT_OF_ORDER;
         return Err(Parting::Broken { code, why });
     };
-    let refuse = |code, message| Err(Parting::Refused(Refusal { code, message }));
     if hello.version != VERSION {
-        let theirs = hello.version;
-        let message =
-            format!("this studio speaks version {VERSION} and the box version {theirs}: update the older one");
-        return refuse(RefusalKind::Version, message);
+        return Err(other_version(hello.version));
     }
     let unavailable = |error| {
         tracing::error!("{:#}", anyhow::Error::from(error));
@@ -218,11 +222,26 @@ async fn greet(hub: &Hub, socket: &mut WebSocket) -> Result<(Arc<Session>, Hello
             let why = "this node does not know the token, and can't ask the others just now".to_owned();
             return Err(Parting::Lost(why));
         }
-        let message = "the studio does not know this token, or it was revoked: make one with `studio token new`";
-        return refuse(RefusalKind::AuthFailed, message.to_owned());
+        return Err(unknown_token());
     };
     let session = hub.session_of(&token, hello.instance).await.map_err(unavailable)?;
     Ok((session, hello))
+}
+
+fn other_version(theirs: u16) -> Parting {
+    let message = format!("this studio speaks version {VERSION} and the box version {theirs}: update the older one");
+    Parting::Refused(Refusal {
+        code: RefusalKind::Version,
+        message,
+    })
+}
+
+fn unknown_token() -> Parting {
+    let message = "the studio does not know this token, or it was revoked: make one with `studio token new`";
+    Parting::Refused(Refusal {
+        code: RefusalKind::AuthFailed,
+        message: message.to_owned(),
+    })
 }
 
 /// The box's token that `given` is. One that was made at another node a moment ago is waited for.
@@ -287,6 +306,7 @@ async fn attend(hub: &Arc<Hub>, socket: &mut WebSocket, session: &Arc<Session>, 
             code: RefusalKind::Replaced,
             message: "another bridge has connected as this box: only one of them may run".to_owned(),
         }),
+        () = link.revoked.cancelled() => unknown_token(),
         () = hub.stop.cancelled() => Parting::Stopping,
     };
     link.calls.end();
@@ -330,13 +350,14 @@ where
                 return Err(Parting::Broken { code, why });
             }
             Some(Ok(Message::Text(text))) => {
-                return ToStudio::decode(&text).map_err(|error| {
-                    let code = match error {
-                        DecodeError::TooLong { .. } => close::TOO_LONG,
-                        DecodeError::Malformed(_) => close::MALFORMED,
-                    };
-                    let why = format!("{:#}", anyhow::Error::from(error));
-                    Parting::Broken { code, why }
+                return ToStudio::decode(&text).map_err(|error| match hello_version(&text) {
+                    // Of another version, it need not be of the shape that we know.
+                    Some(version) if version != VERSION => other_version(version),
+                    Some(_) | None => {
+                        let code = error.close_code();
+                        let why = format!("{:#}", anyhow::Error::from(error));
+                        Parting::Broken { code, why }
+                    }
                 });
             }
         }
@@ -361,7 +382,13 @@ async fn on_frame(hub: &Arc<Hub>, session: &Arc<Session>, link: &Arc<Link>, fram
             session.log(batch);
         }
         ToStudio::RpcResponse(response) => link.calls.on_response(response),
-        ToStudio::RpcChunk(chunk) => link.calls.on_chunk(chunk),
+        ToStudio::RpcChunk(chunk) => {
+            let (id, end) = (chunk.id, chunk.end);
+            // The box has not heard that nobody waits for it any more.
+            if !link.calls.on_chunk(chunk) && !end {
+                link.cancel(id);
+            }
+        }
         ToStudio::Share {
             request,
             stream,

@@ -237,10 +237,10 @@ impl Mesh {
         let (node, epoch) = self.presence(|presence| presence.holder(session.id))?;
         let view = session.view();
         (node == self.own).then(|| News::Here {
-            session: session.row(),
+            session: Box::new(session.row()),
             epoch,
             build: view.build,
-            report: view.report,
+            report: view.report.map(Box::new),
         })
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use framebridge_core::studio::{BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot};
-use framebridge_studio_proto::{BoxId, BoxState, Heartbeat, LogBatch, LogLine, PublicId, limits};
+use framebridge_studio_proto::{BoxId, BoxState, Heartbeat, JobId, LogBatch, LogLine, PublicId, limits};
 
 use crate::{
     link::Link,
@@ -17,6 +17,12 @@ use crate::{
 /// Log lines kept of one box: all that it can bring after an outage, with the gap before them, and as many again. Some
 /// 800 KB.
 const MOST_LINES: usize = 2 * limits::LOG_BUFFER;
+
+/// Jobs of which it is remembered how often they were begun: all that may wait at once.
+const MOST_ATTEMPTED: usize = 32;
+
+/// When a box was seen last is written so often, so that it is known after the studio's death.
+const SAVE: Duration = Duration::from_secs(60);
 
 /// One box.
 #[derive(Debug)]
@@ -37,6 +43,10 @@ struct Inner {
     link: Option<Arc<Link>>,
     /// Whether the box has said that it would take a job.
     free: bool,
+    /// How often it has begun each of its latest jobs, oldest first.
+    attempts: VecDeque<(JobId, u32)>,
+    /// When what the records say of it was written last.
+    saved: Instant,
     lines: VecDeque<(u64, LogLine)>,
     next_line: u64,
 }
@@ -65,6 +75,8 @@ impl Session {
                 report: None,
                 link: None,
                 free: false,
+                attempts: VecDeque::new(),
+                saved: Instant::now(),
                 lines: VecDeque::new(),
                 next_line: 0,
             }),
@@ -106,7 +118,7 @@ impl Session {
 
     /// Takes in what `link` says happened, and keeps the state if it changed; false if another link has taken its place.
     pub(crate) async fn tell(&self, store: &Store, link: &Arc<Link>, input: BoxInput) -> Result<bool, StoreError> {
-        let changed = {
+        let (changed, due) = {
             let mut inner = self.inner();
             if !inner.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
                 return Ok(false);
@@ -115,9 +127,19 @@ impl Session {
             if matches!(input, BoxInput::Lost { .. } | BoxInput::Left { .. }) {
                 (inner.link, inner.report, inner.free) = (None, None, false);
             }
-            inner.machine.handle(input, Instant::now())
+            let now = Instant::now();
+            let due = now.duration_since(inner.saved) >= SAVE;
+            if due {
+                inner.saved = now;
+            }
+            (inner.machine.handle(input, now), due)
         };
-        self.keep_if(changed, store).await?;
+        if changed {
+            self.announce();
+        }
+        if changed || due {
+            self.save(store).await?;
+        }
         Ok(true)
     }
 
@@ -138,18 +160,23 @@ impl Session {
     /// Lets time pass.
     pub(crate) async fn tick(&self, store: &Store) -> Result<(), StoreError> {
         let changed = self.inner().machine.handle(BoxInput::Timeout, Instant::now());
-        self.keep_if(changed, store).await
+        if changed {
+            self.announce();
+            self.save(store).await?;
+        }
+        Ok(())
     }
 
-    async fn keep_if(&self, changed: bool, store: &Store) -> Result<(), StoreError> {
-        if !changed {
-            return Ok(());
-        }
+    fn announce(&self) {
+        let shown = self.view().shown;
+        let state = shown.state.as_str();
+        tracing::info!(name = self.name, state, reason = shown.reason, "session");
+    }
+
+    async fn save(&self, store: &Store) -> Result<(), StoreError> {
         let View {
             shown, last_seen_ms, ..
         } = self.view();
-        let state = shown.state.as_str();
-        tracing::info!(name = self.name, state, reason = shown.reason, "session");
         store.save_state(self.id, shown.state, shown.reason, last_seen_ms).await
     }
 
@@ -165,6 +192,24 @@ impl Session {
         };
         self.inner().report = Some(heartbeat);
         BoxInput::Reported(report)
+    }
+
+    /// The box has begun this job.
+    pub(crate) fn attempt(&self, job: JobId) {
+        let mut inner = self.inner();
+        let before = inner.attempts.iter().position(|(known, _)| *known == job);
+        let (_, times) = before.and_then(|at| inner.attempts.remove(at)).unwrap_or((job, 0));
+        if inner.attempts.len() >= MOST_ATTEMPTED {
+            inner.attempts.pop_front();
+        }
+        inner.attempts.push_back((job, times + 1));
+    }
+
+    /// How often it has begun this job, as far as this studio remembers.
+    pub(crate) fn attempts_at(&self, job: JobId) -> u32 {
+        let inner = self.inner();
+        let known = inner.attempts.iter().find(|(known, _)| *known == job);
+        known.map_or(0, |(_, times)| *times)
     }
 
     /// The box would take a job.

@@ -15,6 +15,7 @@ use crate::{
     auth::{self, Kind},
     hub::Hub,
     problem::Problem,
+    random,
 };
 
 /// Takes the bytes of a job's result from the box that does it. Repeating it does no harm.
@@ -42,7 +43,8 @@ pub(crate) async fn put(
         return Err(Problem::not_found());
     }
     let whole = hub.uploads.join(id.to_string());
-    let part = hub.uploads.join(format!("{id}.part"));
+    // Its own: an attempt that was given up may still be under way.
+    let part = hub.uploads.join(format!("{id}.{:x}.part", random::bits()));
     let written = write(&part, body).await;
     let outcome = match written {
         Ok(()) => tokio::fs::rename(&part, &whole).await.map_err(disk),

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use framebridge_config::Manage;
-use framebridge_core::{Cause, Exit, ExitStatus, Input, Output, State};
-use framebridge_daemon::{Context, Tasks, last_words, notify};
+use framebridge_core::{Exit, ExitStatus, Input, Output, State};
+use framebridge_daemon::{Context, Tasks, last_words, notify, tail};
 use framebridge_ipc::{Identity, Keeper, Listener, Peer, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
@@ -87,6 +87,8 @@ pub struct App {
     events: mpsc::Receiver<Event>,
     probed: watch::Sender<Target>,
     started_at: Instant,
+    /// Told to stop: nothing is started any more.
+    stopping: bool,
     tasks: Tasks,
     /// Given up last.
     _lock: Lock,
@@ -147,6 +149,7 @@ impl App {
             events,
             probed,
             started_at: now,
+            stopping: false,
             tasks,
             _lock: lock,
         };
@@ -162,17 +165,17 @@ impl App {
         notify::ready();
         let stop = self.tasks.stop().clone();
         let patience = self.stop_timeout.min(STOP_PATIENCE);
-        let (mut stopping, mut pulse) = (false, notify::Pulse::new());
+        let mut pulse = notify::Pulse::new();
         let mut hangups = signal(SignalKind::hangup()).context("catching SIGHUP")?;
-        while !(stopping && self.slots.iter().all(|slot| slot.state() == State::Stopped)) {
+        while !(self.stopping && self.slots.iter().all(|slot| slot.state() == State::Stopped)) {
             let timeout = self.next_timeout();
             // Every arm is cancel-safe.
             tokio::select! {
-                () = stop.cancelled(), if !stopping => {
+                () = stop.cancelled(), if !self.stopping => {
                     if self.systemd.is_some() {
                         break;
                     }
-                    stopping = true;
+                    self.stopping = true;
                     self.each_slot(|slot, now| slot.process.handle(Input::Stop { patience }, now));
                 }
                 Some(end) = self.exits.join_next() => self.on_end(end.context("watching a process")?),
@@ -205,6 +208,7 @@ impl App {
             _ = fs::remove_file(self.socket(index));
         }
         last_words::clear(&self.dir);
+        tail::clear(&self.dir);
         self.ledger.close();
     }
 
@@ -302,7 +306,7 @@ impl App {
         }
         let stranger = Mark::of(peer.pid).and_then(Child::adopt)?;
         let name = &self.slots[index].name;
-        if self.slots[index].child.is_some() {
+        if self.slots[index].child.is_some() || self.stopping {
             tracing::warn!(name, pid = peer.pid, "ended a second one");
             stranger.signal(Signal::TERM);
             return None;
@@ -333,13 +337,13 @@ impl App {
                 now,
             ))),
             SupervisorRequest::Restart { process } => {
-                let index = self.named(&process)?;
+                let index = self.startable(&process)?;
                 self.slots[index].process.handle(Input::Restart, now);
                 self.settle(index, now);
                 Ok(SupervisorAnswer::Done)
             }
             SupervisorRequest::Resume { process } => {
-                let index = self.named(&process)?;
+                let index = self.startable(&process)?;
                 self.slots[index].process.handle(Input::Resume, now);
                 self.settle(index, now);
                 Ok(SupervisorAnswer::Done)
@@ -356,7 +360,11 @@ impl App {
         }
     }
 
-    fn named(&self, name: &str) -> Result<usize, Refusal> {
+    /// The slot of this name, to be started again.
+    fn startable(&self, name: &str) -> Result<usize, Refusal> {
+        if self.stopping {
+            return Err(Refusal::new(RefusalKind::Unavailable, "the supervisor is stopping"));
+        }
         self.slots.iter().position(|slot| slot.name == name).ok_or_else(|| {
             let names: Vec<_> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
             let message = format!("no process is called `{name}`: there are {}", names.join(", "));
@@ -374,7 +382,10 @@ impl App {
         };
         let last_words = last.map(|last| last.words).filter(|words| !words.is_empty());
         let slot = &mut self.slots[index];
-        slot.vacate();
+        // Another may live there by now.
+        if slot.child.as_ref().is_none_or(|child| child.mark.pid == pid) {
+            slot.vacate();
+        }
         let exit = Exit { status, last_words };
         slot.process.handle(Input::Exited { pid, exit }, now);
         self.write_down();
@@ -415,13 +426,13 @@ impl App {
                     let note = self.slots[index].change(&transition, now);
                     self.tell(note);
                     self.prepare_next_start(index, now);
-                    // What it left is perhaps what it dies of.
-                    if matches!(transition.cause, Cause::Descended { .. }) {
-                        self.keeper.forget(self.slots[index].role);
+                    let slot = &self.slots[index];
+                    let ended = matches!(transition.to, State::BackingOff | State::Parked);
+                    // Where it is parked nobody takes its connections up soon: those at the other end may know.
+                    if ended && (slot.forgets() || transition.to == State::Parked) {
+                        self.keeper.forget(slot.role);
                     }
                     if transition.to == State::Parked {
-                        // Nobody will take its connections up soon: those at the other end may know.
-                        self.keeper.forget(self.slots[index].role);
                         self.leave_alone(index);
                     }
                 }

@@ -114,8 +114,10 @@ fn millis(duration: Duration) -> u64 {
 fn read(path: &Path) -> VecDeque<Event> {
     let mut events = VecDeque::new();
     for path in [&predecessor(path), path] {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        events.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));
+        // By line, for one that was cut off may be no text.
+        let bytes = fs::read(path).unwrap_or_default();
+        let lines = bytes.split(|byte| *byte == b'\n');
+        events.extend(lines.filter_map(|line| serde_json::from_slice(line).ok()));
     }
     events.drain(..events.len().saturating_sub(REMEMBERED));
     events

@@ -26,6 +26,13 @@ enum Change {
     Slate,
 }
 
+impl Rung {
+    /// Whether without it nothing is kept for the next life.
+    pub(crate) fn is_legacy(&self) -> bool {
+        self.change == Change::Legacy
+    }
+}
+
 /// How an encoder is started differently.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Overrides {
@@ -82,7 +89,7 @@ pub(crate) fn overrides(stream: &StreamName, rungs: &[Rung], slate: &Slate) -> O
     };
     for rung in rungs {
         match rung.change {
-            // The supervisor's own to do, at the moment of the descent.
+            // Nothing that its next life could be told: what is kept is forgotten at the end of each.
             Change::Legacy => {}
             Change::Software => overrides.environment.push((variable("encoder"), "software".into())),
             Change::LowResolution => {

@@ -10,7 +10,7 @@ use framebridge_ipc::Peer;
 use framebridge_proto::InstanceId;
 use serde::{Deserialize, Serialize};
 
-use crate::child::Mark;
+use crate::{child::Mark, replace::replace};
 
 /// One living process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,11 +83,9 @@ impl Ledger {
 
     /// Writes down what lives now, in one step: whoever reads sees all of the old or all of the new.
     pub(crate) fn write(&self, entries: &[Entry]) {
-        let draft = self.0.with_extension("json.new");
         let written = serde_json::to_vec(entries)
             .map_err(io::Error::from)
-            .and_then(|text| fs::write(&draft, text))
-            .and_then(|()| fs::rename(&draft, &self.0));
+            .and_then(|text| replace(&self.0, &text));
         if let Err(error) = written {
             tracing::warn!(%error, path = %self.0.display(), "can't write down what lives");
         }

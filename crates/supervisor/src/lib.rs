@@ -16,6 +16,7 @@ mod ledger;
 mod lock;
 mod peers;
 mod probe;
+mod replace;
 mod slot;
 mod status;
 mod systemd;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -35,11 +36,28 @@ pub(crate) async fn watch(
         let Some((pid, address)) = *target.borrow() else {
             continue;
         };
-        let answered = matches!(timeout(limit, ask(reachable(address))).await, Ok(Ok(true)));
+        let answered = match timeout(limit, ask(reachable(address))).await {
+            Ok(Ok(answered)) => answered,
+            // That we can't ask says nothing of whom we would have asked.
+            Ok(Err(error)) if is_our_own(&error) => continue,
+            Ok(Err(_)) | Err(_) => false,
+        };
         if events.send(Event::Probed { pid, answered }).await.is_err() {
             return;
         }
     }
+}
+
+/// Whether it is we who lack something: descriptors, memory, a port to ask from.
+fn is_our_own(error: &io::Error) -> bool {
+    let lacking = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::NOBUFS,
+        Errno::ADDRNOTAVAIL,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| lacking.contains(&errno))
 }
 
 async fn ask(address: SocketAddr) -> io::Result<bool> {

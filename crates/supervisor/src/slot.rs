@@ -198,9 +198,20 @@ impl Slot {
         }
     }
 
-    /// systemd may have started it while no supervisor lived, as it was started before.
-    fn shows_a_slate_unasked(&self, progress: &Progress) -> bool {
-        self.rung_of(progress) > self.given_up().len()
+    /// Whether it shows a slate where it should not, or none where it should: systemd may have started it before it could be
+    /// told, or while no supervisor lived, as it was started before.
+    fn is_as_before(&self, progress: &Progress) -> bool {
+        let (Progress::Encoder(encoder), Some(stream)) = (progress, &self.stream) else {
+            return false;
+        };
+        let shows = matches!(encoder.state, SourceState::Slate { .. });
+        let should = self.given_up().len() == self.rungs.len();
+        shows != should && stream.source.slate().is_none()
+    }
+
+    /// Whether what its life leaves is not for the next.
+    pub(crate) fn forgets(&self) -> bool {
+        self.given_up().iter().any(Rung::is_legacy)
     }
 
     /// Whether it is one that nobody wants any more.
@@ -269,8 +280,8 @@ impl Slot {
             let why = "its socket is gone, so nobody can reach it".to_owned();
             self.process.handle(Input::Wedged { why }, now);
         }
-        if self.shows_a_slate_unasked(&progress) {
-            let why = "it shows a slate that was asked of another life".to_owned();
+        if self.is_as_before(&progress) {
+            let why = "it does what was asked of another life".to_owned();
             self.process.handle(Input::Wedged { why }, now);
         }
         let mut note = None;

@@ -4,7 +4,7 @@
 //! wedge, we end; what we park, we have systemd stop.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,6 +17,7 @@ use zbus::{Connection, zvariant::OwnedObjectPath};
 use crate::{
     child::{Child, Mark},
     ladder::Overrides,
+    replace::replace,
 };
 
 /// systemd answers once a unit's job is queued; its process is there some time after.
@@ -117,7 +118,7 @@ impl Systemd {
             text.push_str(&format!("{name}={value}\n"));
         }
         let name = format!("{}.environment", process_name(Role::Encoder, Some(stream)));
-        fs::write(self.runtime_dir.join(name), text)
+        replace(&self.runtime_dir.join(name), text.as_bytes())
     }
 }
 

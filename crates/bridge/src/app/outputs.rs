@@ -5,12 +5,15 @@ use framebridge_core::studio::{
     BridgeLinkEnd, BridgeLinkInput, BridgeLinkOutput, BridgeLinkState, JobFailure, JobOutput, JobRejection,
     LocalOutput, LocalState,
 };
-use framebridge_daemon::Exit;
+use framebridge_daemon::{Exit, isolated, tail};
 use framebridge_proto::{Role, limits::HEARTBEAT_INTERVAL, process_name};
 use framebridge_studio_proto::{Capabilities, Hello, Rejection, ToStudio, VERSION};
 use tokio::time::sleep;
 
 use super::*;
+
+/// Lines of signaling's log that are told with an outage.
+const LAST_LINES: usize = 5;
 
 impl App {
     /// Drains all machines. What ends the process comes back.
@@ -43,12 +46,15 @@ impl App {
             }
             BridgeLinkOutput::SendHeartbeat => {
                 let job = self.slot.running().copied();
-                let beat = report::heartbeat(self.health.view(), self.status.as_ref(), job);
+                let beat = report::heartbeat(self.health.view(), self.status.as_ref(), job, self.capabilities());
                 if self.send(ToStudio::Heartbeat(beat)) {
                     self.logs.on_heartbeat();
                 }
             }
-            BridgeLinkOutput::FlushLogs => self.flush_logs(),
+            BridgeLinkOutput::FlushLogs => {
+                self.pay();
+                self.flush_logs();
+            }
             BridgeLinkOutput::SendGoodbye => {
                 let (ending, reason) = self.farewell.clone();
                 self.send(ToStudio::Goodbye { ending, reason });
@@ -74,6 +80,7 @@ impl App {
             wire.end().await;
         }
         self.requests = Requests::default();
+        self.owed.clear();
         self.logs.on_lost();
         self.welcome = None;
         // Whoever waits for a share hears that nobody answers.
@@ -86,12 +93,22 @@ impl App {
             token: self.settings.token.clone(),
             instance: self.instance,
             build: self.identity.build.clone(),
-            capabilities: Capabilities {
-                streams: self.streams.clone(),
-                codecs: vec!["H264".to_owned()],
-                jobs: JobKind::NAMES.map(str::to_owned).to_vec(),
-            },
+            capabilities: self.capabilities(),
         })
+    }
+
+    /// What the box can do now: no jobs while an operator wants none.
+    fn capabilities(&self) -> Capabilities {
+        let jobs = if self.slot.is_paused() {
+            &[][..]
+        } else {
+            &JobKind::NAMES
+        };
+        Capabilities {
+            streams: self.streams.clone(),
+            codecs: vec!["H264".to_owned()],
+            jobs: jobs.iter().map(|&name| name.to_owned()).collect(),
+        }
     }
 
     /// Sends the lines there are, as long as there is room for them.
@@ -144,6 +161,9 @@ impl App {
                 let last_reason = News::last_reason(self.status.as_ref(), &signaling);
                 let seconds = lasted.as_secs();
                 tracing::warn!(why, seconds, last_reason, "the box's own server does not answer");
+                for line in tail::last(&self.dir, &signaling, LAST_LINES) {
+                    tracing::warn!("{signaling} logged last: {line}");
+                }
             }
             LocalOutput::RestartSignaling => {
                 tracing::warn!("asking the supervisor to restart signaling");
@@ -170,9 +190,7 @@ impl App {
                     job.cancel();
                 }
             }
-            JobOutput::Accept { id } => {
-                self.send(ToStudio::Accept { job: id });
-            }
+            JobOutput::Accept { id } => self.send_surely(ToStudio::Accept { job: id }),
             JobOutput::Reject { id, why } => {
                 self.offers.retain(|(offered, _)| *offered != id);
                 let why = match why {
@@ -180,10 +198,10 @@ impl App {
                     JobRejection::Busy => Rejection::Busy,
                     JobRejection::Unsupported => Rejection::Unsupported,
                 };
-                self.send(ToStudio::Reject { job: id, why });
+                self.send_surely(ToStudio::Reject { job: id, why });
             }
             JobOutput::Deliver { id, outcome } => {
-                self.send(match outcome {
+                self.send_surely(match outcome {
                     Ok(result) => ToStudio::Complete { job: id, result },
                     Err(JobFailure { error, retryable }) => ToStudio::Fail {
                         job: id,
@@ -192,9 +210,7 @@ impl App {
                     },
                 });
             }
-            JobOutput::ReadyForMore => {
-                self.send(ToStudio::ReadyForMore);
-            }
+            JobOutput::ReadyForMore => self.send_surely(ToStudio::ReadyForMore),
         }
     }
 
@@ -211,11 +227,19 @@ impl App {
             studio: self.studio().clone(),
             token: self.settings.token.clone(),
             status: self.status.clone(),
+            settings: Arc::clone(&self.configuration),
         };
         let (cancel, events) = (CancellationToken::new(), self.events.clone());
         self.job = Some(cancel.clone());
         self.tasks.spawn(async move {
-            if let Some(outcome) = cancel.run_until_cancelled(jobs::run(desk, id, kind)).await {
+            let work = isolated(jobs::run(desk, id, kind));
+            if let Some(outcome) = cancel.run_until_cancelled(work).await {
+                let outcome = outcome.unwrap_or_else(|panic| {
+                    Err(JobFailure {
+                        error: format!("a mistake of ours: {panic}"),
+                        retryable: false,
+                    })
+                });
                 // With the app gone there is nobody to tell.
                 _ = events.send(Event::Job(id, outcome)).await;
             }

@@ -14,6 +14,9 @@ pub struct JobSlotConfig {
     pub most_remembered: usize,
     /// No job may take longer, whatever its offer says.
     pub longest: Duration,
+    /// When a job is offered whose end the studio has acknowledged: one of its nodes has not heard of it, and will have by
+    /// then.
+    pub news_take: Duration,
 }
 
 impl Default for JobSlotConfig {
@@ -22,6 +25,7 @@ impl Default for JobSlotConfig {
             most_results: 8,
             most_remembered: 64,
             longest: Duration::from_secs(300),
+            news_take: Duration::from_secs(5),
         }
     }
 }
@@ -124,6 +128,8 @@ pub struct JobSlot<I, R> {
     running: Option<(I, Instant)>,
     results: VecDeque<(I, Result<R, JobFailure>)>,
     acknowledged: VecDeque<I>,
+    /// When to say again that another job would be taken.
+    tell_at: Option<Instant>,
     now: Instant,
     outputs: VecDeque<JobOutput<I, R>>,
 }
@@ -137,6 +143,7 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
             running: None,
             results: VecDeque::new(),
             acknowledged: VecDeque::new(),
+            tell_at: None,
             now,
             outputs: VecDeque::new(),
         }
@@ -175,6 +182,9 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
                     };
                     self.finish(id, Err(late));
                 }
+                if self.tell_at.take_if(|at| *at <= self.now).is_some() {
+                    self.tell_if_free();
+                }
             }
         }
     }
@@ -186,7 +196,8 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
 
     /// When [`JobInput::Timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.running.as_ref().map(|(_, deadline)| *deadline)
+        let deadline = self.running.as_ref().map(|(_, deadline)| *deadline);
+        deadline.into_iter().chain(self.tell_at).min()
     }
 
     /// The job in hand.
@@ -213,6 +224,7 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
             return self.outputs.push_back(JobOutput::Accept { id });
         }
         if self.acknowledged.contains(&id) {
+            self.tell_at.get_or_insert(self.now + self.config.news_take);
             return;
         }
         let refused = match () {
@@ -234,11 +246,14 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
         let Some(at) = self.results.iter().position(|(known, _)| *known == id) else {
             return;
         };
-        self.results.remove(at);
-        if self.acknowledged.len() >= self.config.most_remembered {
-            self.acknowledged.pop_front();
+        let ended = self.results.remove(at).map(|(_, outcome)| outcome);
+        // What may work another time may be offered again.
+        if !matches!(ended, Some(Err(JobFailure { retryable: true, .. }))) {
+            if self.acknowledged.len() >= self.config.most_remembered {
+                self.acknowledged.pop_front();
+            }
+            self.acknowledged.push_back(id);
         }
-        self.acknowledged.push_back(id);
         self.tell_if_free();
     }
 
@@ -345,6 +360,32 @@ mod tests {
     }
 
     #[test]
+    fn failure_that_may_work_another_time_is_tried_again_and_a_done_job_is_not() {
+        let mut now = Instant::now();
+        let mut slot = Slot::new(JobSlotConfig::default(), now);
+        for (id, retryable) in [(1, true), (2, false)] {
+            slot.handle(offer(id), now);
+            let error = "no room".to_owned();
+            let outcome = Err(JobFailure { error, retryable });
+            slot.handle(JobInput::Ended { id, outcome }, now);
+            slot.handle(JobInput::Acknowledged { id }, now);
+            drain(&mut slot);
+            slot.handle(offer(id), now);
+            assert_eq!(drain(&mut slot).contains(&JobOutput::Start { id }), retryable);
+            if retryable {
+                slot.handle(JobInput::Ended { id, outcome: Ok(id) }, now);
+                slot.handle(JobInput::Acknowledged { id }, now);
+                drain(&mut slot);
+            }
+        }
+        // Who has offered what is over has taken our readiness for it, and is told again once it must know better.
+        now = slot.poll_timeout().expect("it is said again");
+        slot.handle(JobInput::Timeout, now);
+        assert_eq!(drain(&mut slot), [JobOutput::ReadyForMore]);
+        assert_eq!(slot.poll_timeout(), None);
+    }
+
+    #[test]
     fn random_histories_do_each_job_once_and_lose_no_result() {
         for seed in 0..3_000 {
             let outcome = std::panic::catch_unwind(|| history(seed));
@@ -392,6 +433,9 @@ mod tests {
                     JobOutput::Abort { id } => assert_eq!(running, Some(id)),
                     JobOutput::Deliver { id, outcome } => {
                         running = running.filter(|running| *running != id);
+                        if matches!(outcome, Err(JobFailure { retryable: true, .. })) {
+                            started.remove(&id);
+                        }
                         owed.insert(id, outcome);
                     }
                     JobOutput::Accept { id } => assert!(running.is_none_or(|running| running == id)),

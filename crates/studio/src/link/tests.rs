@@ -191,6 +191,7 @@ fn ready() -> ToStudio {
             })
             .to_vec(),
         job: None,
+        capabilities: Capabilities::default(),
     })
 }
 
@@ -256,6 +257,13 @@ async fn what_a_box_may_not_send_ends_its_link_with_a_reason_and_nothing_else() 
         fake.send_text(text).await;
         assert_eq!(fake.ending().await, (None, code));
     }
+    // A hello of another version need not be of today's shape.
+    let mut other = studio.connect().await;
+    other
+        .send_text(r#"{"type":"hello","version":9,"token":{"of":"another kind"}}"#.into())
+        .await;
+    assert_eq!(other.ending().await, (Some(RefusalKind::Version), close::REFUSED));
+
     let (mut fake, session) = studio.welcomed().await;
     for harmless in [
         r#"{"type":"teleport","now":true}"#.to_owned(),
@@ -336,6 +344,50 @@ async fn streamed_answer_reaches_its_viewer_as_it_comes_and_ends_with_it() {
     }
     drop(viewer);
     while fake.next().await != (ToBox::RpcCancel { id }) {}
+}
+
+#[tokio::test]
+async fn job_that_may_work_another_time_is_tried_again_and_not_for_ever() {
+    let studio = Studio::start().await;
+    let (mut fake, session) = studio.welcomed().await;
+    let added = JobId::from_bits(7);
+    let kind = framebridge_studio_proto::JobKind::Diagnose;
+    assert!(studio.hub.store.add_job(added, session, &kind, 1000).await.unwrap());
+    for attempt in 1..=3 {
+        fake.send(&ToStudio::ReadyForMore).await;
+        let ToBox::Offer { job, .. } = fake.next().await else {
+            panic!("no offer, the {attempt}th time")
+        };
+        let (error, retryable) = ("no room".to_owned(), true);
+        fake.send(&ToStudio::Accept { job }).await;
+        fake.send(&ToStudio::Fail { job, error, retryable }).await;
+        assert_eq!(fake.next().await, ToBox::FailAck { job });
+    }
+    let ended = studio.hub.store.job(added).await.unwrap().unwrap();
+    assert_eq!(
+        (ended.state, ended.error.as_deref()),
+        (crate::store::JobState::Failed, Some("no room"))
+    );
+
+    // One that its box dies of each time says nothing at all.
+    let deadly = JobId::from_bits(8);
+    assert!(studio.hub.store.add_job(deadly, session, &kind, 1000).await.unwrap());
+    for _life in 1..=3 {
+        let (mut fake, _) = studio.welcomed().await;
+        fake.send(&ToStudio::ReadyForMore).await;
+        let ToBox::Offer { job, .. } = fake.next().await else {
+            panic!("no offer")
+        };
+        fake.send(&ToStudio::Accept { job }).await;
+        fake.send(&ready()).await;
+        assert_eq!(fake.next().await, ToBox::HeartbeatAck, "it was heard");
+    }
+    let (mut fake, _) = studio.welcomed().await;
+    fake.send(&ToStudio::ReadyForMore).await;
+    fake.send(&ready()).await;
+    assert_eq!(fake.next().await, ToBox::HeartbeatAck, "nothing is offered");
+    let ended = studio.hub.store.job(deadly).await.unwrap().unwrap();
+    assert!(ended.error.unwrap().contains("3 times"));
 }
 
 #[tokio::test]

@@ -30,8 +30,9 @@ use crate::{
     store::{Record, SessionRow, StoreError, TokenRow},
 };
 
-/// Questions of other nodes in hand at once; past it they are refused.
-const MOST_ASKED: usize = 1024;
+/// Questions of other nodes in hand at once, event streams, which have no end, among them; past it they are refused. The
+/// bounds of the boxes come first.
+const MOST_ASKED: usize = 8192;
 
 /// Says, hears, answers and lends, until dropped.
 pub(crate) async fn run(hub: Arc<Hub>) {
@@ -148,7 +149,7 @@ async fn on_news(hub: &Hub, mesh: &Arc<Mesh>, from: NodeId, news: News) -> Resul
             build,
             report,
         } => {
-            if let Some(session) = known(hub, session).await? {
+            if let Some(session) = known(hub, *session).await? {
                 let id = session.id;
                 let held = PresenceInput::Held {
                     node: from,
@@ -156,7 +157,7 @@ async fn on_news(hub: &Hub, mesh: &Arc<Mesh>, from: NodeId, news: News) -> Resul
                     epoch,
                 };
                 handle(hub, mesh, held).await?;
-                report_by(hub, &session, from, &build, report).await?;
+                report_by(hub, &session, from, &build, report.map(|report| *report)).await?;
             }
         }
         News::Gone { session, how, why } => {
@@ -345,6 +346,7 @@ impl<'a> Answers<'a> {
         let mesh = Arc::clone(self.mesh);
         let Some(link) = here else {
             let response = refusal(id, &Problem::link_lost());
+            tracing::debug!(asked = self.tasks.len(), "a question of another node was refused");
             // Who can't be told any more is told by its own timeout.
             _ = mesh.send(from, Note::Answer { session, response }).await;
             return;

@@ -57,10 +57,10 @@ pub(super) enum News {
     Unshared { session: PublicId, share: Option<PublicId> },
     /// This box is here, and is so.
     Here {
-        session: SessionRow,
+        session: Box<SessionRow>,
         epoch: u64,
         build: String,
-        report: Option<Heartbeat>,
+        report: Option<Box<Heartbeat>>,
     },
     /// This box is here no more.
     Gone {

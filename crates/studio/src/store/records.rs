@@ -51,12 +51,18 @@ impl Store {
         self.aside("take in records", move |db| {
             let step = db.unchecked_transaction()?;
             for record in &records {
-                match record {
+                let merged = match record {
                     Record::Token(token) => merge_token(db, token),
                     Record::Session(session) => merge_session(db, session),
                     Record::Share(share) => merge_share(db, share),
                     Record::Job(job) => merge_job(db, job),
-                }?;
+                };
+                // A statement that fails undoes itself, and not the others.
+                if let Err(error @ rusqlite::Error::SqliteFailure(_, _)) = merged {
+                    tracing::warn!(%error, "another node's record does not fit ours");
+                } else {
+                    merged?;
+                }
             }
             step.commit()
         })

@@ -67,7 +67,7 @@ impl Bench {
         }
         for role in ["encoder", "signaling", "bridge"] {
             let script = format!(
-                "#!/bin/sh\nexport FAKE_ROLE={role} FAKE_STREAM=\"$1\"\nexec {} --exact child::plays_its_part --nocapture >/dev/null\n",
+                "#!/bin/sh\nexport FAKE_ROLE={role} FAKE_STREAM=\"$1\" FAKE_FLAGS=\"$*\"\nexec {} --exact child::plays_its_part --nocapture >/dev/null\n",
                 this.display()
             );
             let path = bench.path("bin").join(role);

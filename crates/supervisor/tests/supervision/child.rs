@@ -140,6 +140,10 @@ fn encoder(stream: &StreamName, part: &str, seconds: u64) -> EncoderProgress {
             reason: "no such device".into(),
             retry_in_ms: 1_000,
         },
+        _ if env::var("FAKE_FLAGS").is_ok_and(|flags| flags.contains("slate:")) => SourceState::Slate {
+            reason: "it is told to".into(),
+            retry_in_ms: 1_000,
+        },
         _ => SourceState::Live,
     };
     EncoderProgress {

@@ -17,7 +17,8 @@ use framebridge_proto::{
     status::Overall,
     supervisor::{SupervisorAnswer, SupervisorRequest},
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use tokio::time::sleep;
 
 const ALL: [&str; 4] = ["supervisor", "signaling", "encoder-test", "bridge"];
 
@@ -391,7 +392,7 @@ async fn crash_loop_gives_quality_up_then_parks_and_is_resumed_by_hand() {
             bench::row(status, "encoder-test").state == "running"
         })
         .await;
-    assert_eq!(status.overall, Overall::Degraded, "a slate is no health");
+    assert_eq!(status.overall, Overall::Down, "a slate is no picture");
     let recovered = bench
         .events()
         .await
@@ -423,7 +424,21 @@ async fn signaling_is_started_soon_however_often_it_dies_and_without_what_it_lef
     }
     let still = kept(&dir, &signaling).await.expect("an answer");
     assert!(still.is_empty(), "{still:?}");
-    assert_eq!(bench.started_with().await, ["started with none of the viewers before"]);
+    // And so with each death from then on, as long as it is run so.
+    keep(&dir, &signaling, &[("viewers", left.as_fd())])
+        .await
+        .expect("kept");
+    let pid = bench::row(&bench.healthy().await, "signaling").pid.expect("it runs");
+    bench::signal(pid, Signal::KILL);
+    bench
+        .until("another one", |status| bench::row(status, "signaling").restarts == 4)
+        .await;
+    let still = kept(&dir, &signaling).await.expect("an answer");
+    assert!(still.is_empty(), "{still:?}");
+    assert_eq!(
+        bench.started_with().await,
+        ["started with none of the viewers before"; 2]
+    );
 
     let waits: Vec<f64> = bench
         .events()
@@ -432,7 +447,28 @@ async fn signaling_is_started_soon_however_often_it_dies_and_without_what_it_lef
         .filter_map(|event| event.action.strip_prefix("started again in ")?.strip_suffix(" s"))
         .map(|seconds| seconds.parse().expect("seconds"))
         .collect();
-    assert!(waits.len() == 3 && waits.iter().all(|wait| *wait <= 1.0), "{waits:?}");
+    assert!(waits.len() == 4 && waits.iter().all(|wait| *wait <= 1.0), "{waits:?}");
+}
+
+#[tokio::test]
+async fn what_the_supervisor_lacks_itself_is_no_fault_of_signaling() {
+    /// More than enough for three probes to fail.
+    const WHILE: Duration = Duration::from_secs(6);
+    let bench = Bench::start("");
+    let supervisor = bench::row(&bench.healthy().await, "supervisor").pid.expect("it runs");
+    let supervisor = Pid::from_raw(supervisor.try_into().expect("a pid"));
+    let limit = |current| {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        prlimit(supervisor, Resource::Nofile, Rlimit { current, maximum }).expect("limited")
+    };
+    let before = limit(Some(3));
+    sleep(WHILE).await;
+    limit(before.current);
+    let status = bench.healthy().await;
+    assert!(
+        status.processes.iter().all(|process| process.restarts == 0),
+        "{status:#?}"
+    );
 }
 
 #[tokio::test]
