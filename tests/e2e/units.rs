@@ -120,6 +120,28 @@ fn what_stands_still_is_found_by_the_supervisor_and_the_supervisor_by_systemd() 
 }
 
 #[test]
+fn configuration_that_makes_no_sense_is_named_at_once_and_nothing_tries_again() {
+    let Some((machine, page)) = watched("") else { return };
+    let session = page.sessions().unwrap();
+    let file = "/etc/framebridge/framebridge.toml";
+    machine
+        .run(&format!("cp {file} /root/good.toml; echo '[htpp]' >> {file}"))
+        .unwrap();
+    machine.bridgectl("restart bridge").unwrap();
+    let parked = wait::until("the bridge to be left alone", PATIENCE, || {
+        let process = machine.process("bridge")?;
+        Ok(Some(process).filter(|process| process.state == "parked"))
+    })
+    .unwrap();
+    let why = parked.last_reason.unwrap();
+    assert!(why.contains("exit code 78") && why.contains("htpp"), "{why}");
+    machine.run(&format!("cp /root/good.toml {file}")).unwrap();
+    machine.bridgectl("resume bridge").unwrap();
+    until_healthy(&machine);
+    assert_goes_on(&page, &session);
+}
+
+#[test]
 fn what_fails_too_often_is_run_with_less_and_then_left_alone_by_systemd_too() {
     let further = "[supervisor]\ncrash_loop_failures = 2\n[video]\nencoder = \"software\"\nlongest_edge = 640\n";
     let Some((machine, page)) = watched(further) else {

@@ -10,6 +10,7 @@ pub mod chaos;
 pub mod disk;
 pub mod display;
 pub mod http;
+pub mod internet;
 pub mod machine;
 pub mod player;
 pub mod process;

@@ -35,12 +35,20 @@ impl Service {
         program: &'static str,
         arguments: impl FnOnce(u16, &TempDir) -> anyhow::Result<Vec<String>>,
     ) -> anyhow::Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST, program, arguments)
+    }
+
+    fn start_at(
+        ip: Ipv4Addr,
+        program: &'static str,
+        arguments: impl FnOnce(u16, &TempDir) -> anyhow::Result<Vec<String>>,
+    ) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("framebridge-service-").tempdir()?;
         let port = free_port()?;
         let mut service = Self {
             program,
             arguments: arguments(port, &dir)?,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            address: SocketAddr::from((ip, port)),
             dir,
             process: None,
         };
@@ -67,7 +75,15 @@ impl Service {
     /// # Errors
     /// It does not come up.
     pub fn turn(secret: &str) -> anyhow::Result<Self> {
-        Self::start("turnserver", |port, dir| {
+        Self::turn_at(Ipv4Addr::LOCALHOST, secret)
+    }
+
+    /// A TURN server that knows this secret, and relays at this address.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn turn_at(ip: Ipv4Addr, secret: &str) -> anyhow::Result<Self> {
+        Self::start_at(ip, "turnserver", |port, dir| {
             let own = |name| dir.path().join(name).display().to_string();
             let flags = [
                 "-n",
@@ -79,8 +95,8 @@ impl Service {
                 "--verbose",
             ];
             let settings = [
-                ("listening-ip", "127.0.0.1".to_owned()),
-                ("relay-ip", "127.0.0.1".to_owned()),
+                ("listening-ip", ip.to_string()),
+                ("relay-ip", ip.to_string()),
                 ("listening-port", port.to_string()),
                 ("static-auth-secret", secret.to_owned()),
                 ("realm", "studio.test".to_owned()),

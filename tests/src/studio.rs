@@ -57,9 +57,17 @@ impl Studio {
     /// # Errors
     /// It does not come up.
     pub fn start_with(further: &[&str]) -> anyhow::Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST, further)
+    }
+
+    /// [`start_with`](Self::start_with), at this address.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_at(ip: Ipv4Addr, further: &[&str]) -> anyhow::Result<Self> {
         let mut studio = Self {
             process: None,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+            address: SocketAddr::from((ip, free_port()?)),
             operators: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
             dir: tempfile::Builder::new().prefix("framebridge-studio-").tempdir()?,
             operator: String::new(),

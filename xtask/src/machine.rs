@@ -75,6 +75,9 @@ const TEST: &[Needed] = &[
     needed("nats-server", Sign::Program(&["nats-server"])),
     needed("coturn", Sign::Program(&["turnserver"])),
     needed("stunnel4", Sign::Program(&["stunnel"])),
+    // Networks of their own, with NATs between them.
+    needed("iproute2", Sign::Program(&["ip"])),
+    needed("nftables", Sign::Program(&["nft"])),
     needed("openssl", Sign::Program(&["openssl"])),
     // It counts instructions.
     needed("valgrind", Sign::Program(&["valgrind"])),

@@ -339,6 +339,7 @@ impl App {
             ToBox::Welcome(welcome) => {
                 let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
                 tracing::info!(url = welcome.url, "viewers are welcome at the studio");
+                self.proxy.set_seen_as(welcome.seen_as);
                 self.welcome = Some(welcome);
                 self.link.handle(BridgeLinkInput::Welcomed { heartbeat }, now);
                 self.slot.handle(JobInput::Linked, now);

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use framebridge_config::Settings;
 use framebridge_core::studio::JobFailure;
-use framebridge_daemon::{doctor, tail};
+use framebridge_daemon::{doctor, isolated_now, tail};
 use framebridge_ipc::{EncoderClient, Identity, RuntimeDir, SupervisorClient};
 use framebridge_proto::{
     Role, StreamName,
@@ -85,7 +85,9 @@ async fn diagnosis(desk: &Desk) -> anyhow::Result<JobResult> {
     let events = events(desk).await;
     let (dir, settings) = (desk.dir.clone(), Arc::clone(&desk.settings));
     // It binds and connects, which may block.
-    let doctor = spawn_blocking(move || doctor::examine(&dir, Ok(&settings), true)).await?;
+    let doctor = spawn_blocking(move || isolated_now(|| doctor::examine(&dir, Ok(&settings), true)))
+        .await?
+        .map_err(anyhow::Error::msg)?;
     Ok(JobResult::Inline {
         value: json!({
             "build": desk.identity.build,

@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
+use framebridge_proto::bridge::SEEN_AS;
 use framebridge_studio_proto::{
     Bytes64, Header, REQUEST_HEADERS, RESPONSE_HEADERS, RpcChunk, RpcId, RpcRequest, RpcResponse, ToStudio,
     is_hop_by_hop,
@@ -46,6 +47,8 @@ struct Shared {
     client: Client<HttpConnector, Full<Bytes>>,
     /// Where the box's own server is, once it is known.
     target: Mutex<Option<SocketAddr>>,
+    /// As which address the studio sees the box.
+    seen_as: Mutex<Option<Ipv4Addr>>,
     /// Requests that are asked at once.
     places: Semaphore,
     /// Event streams that are carried at once.
@@ -81,6 +84,7 @@ impl Proxy {
         Self(Arc::new(Shared {
             client,
             target: Mutex::new(None),
+            seen_as: Mutex::new(None),
             places: Semaphore::new(RPC_IN_FLIGHT),
             streams: Semaphore::new(RPC_STREAMS),
         }))
@@ -89,6 +93,11 @@ impl Proxy {
     /// Where the box's own server is.
     pub(crate) fn set_target(&self, target: SocketAddr) {
         *self.0.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+    }
+
+    /// As which address the studio sees the box, from the latest welcome.
+    pub(crate) fn set_seen_as(&self, address: Option<Ipv4Addr>) {
+        *self.0.seen_as.lock().unwrap_or_else(PoisonError::into_inner) = address;
     }
 
     /// Whether the box's own server answers; if not, why.
@@ -115,6 +124,9 @@ impl Proxy {
         for (name, value) in &question.headers {
             request = request.header(name, value);
         }
+        if let Some(address) = *self.0.seen_as.lock().unwrap_or_else(PoisonError::into_inner) {
+            request = request.header(SEEN_AS, address.to_string());
+        }
         let request = request
             .body(Full::new(question.body.clone()))
             .map_err(|error| error.to_string())?;
@@ -135,8 +147,9 @@ impl Proxy {
     /// Answers one request, whatever comes of it.
     async fn answer(self, request: RpcRequest, frames: mpsc::Sender<ToStudio>) {
         let id = request.id;
-        let Ok(place) = self.0.places.acquire().await else {
-            return;
+        // Whoever has waited so long for a place is not waited for any more.
+        let Ok(Ok(place)) = timeout(LOCAL_TIMEOUT, self.0.places.acquire()).await else {
+            return send_all(&frames, Excuse::busy().frames(id)).await;
         };
         let asked = match Question::new(request) {
             Ok(question) => timeout(LOCAL_TIMEOUT, self.ask(&question))

@@ -21,6 +21,6 @@ pub use args::Args;
 pub use clock::monotonic_ns;
 pub use exit::Exit;
 pub use heartbeat::heartbeats;
-pub use run::{Context, isolated, run, run_alone, run_tapped};
+pub use run::{Context, isolated, isolated_now, run, run_alone, run_tapped};
 pub use tap::{LogTap, Tapped};
 pub use tasks::Tasks;

@@ -174,20 +174,26 @@ thread_local! {
 /// It panicked.
 pub async fn isolated<F: Future>(work: F) -> Result<F::Output, String> {
     let mut work = pin!(work);
-    poll_fn(move |context| {
-        let before = ISOLATED.replace(true);
-        let polled = panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
-        ISOLATED.set(before);
-        match polled {
-            Ok(polled) => polled.map(Ok),
-            Err(panic) => {
-                let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
-                let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
-                Poll::Ready(Err(words.unwrap_or_else(|| "it panicked".to_owned())))
-            }
-        }
+    poll_fn(move |context| match isolated_now(|| work.as_mut().poll(context)) {
+        Ok(polled) => polled.map(Ok),
+        Err(words) => Poll::Ready(Err(words)),
     })
     .await
+}
+
+/// [`isolated`], for work that is done here and now, on a thread for what blocks.
+///
+/// # Errors
+/// It panicked.
+pub fn isolated_now<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let before = ISOLATED.replace(true);
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    ISOLATED.set(before);
+    done.map_err(|panic| {
+        let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+        let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+        words.unwrap_or_else(|| "it panicked".to_owned())
+    })
 }
 
 fn exit_on_panic() {

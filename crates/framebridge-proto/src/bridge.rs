@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Refusal, RequestId, StreamName};
 
+/// The header by which a bridge tells signaling, with each request from outside, as which address the studio sees the box.
+pub const SEEN_AS: &str = "framebridge-seen-as";
+
 /// To the bridge. Variants are appended only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToBridge {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::AsFd as _,
     sync::{
         Arc,
@@ -16,7 +16,7 @@ use framebridge_proto::{StreamName, media::AccessUnit};
 use tokio::sync::mpsc;
 
 use crate::{
-    CloseReason, Config, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
+    Candidate, CloseReason, Config, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
     dtls::{DtlsError, Identity},
     heirloom::{Heirlooms, socket_name, vault_name},
     ice::Credentials,
@@ -44,6 +44,8 @@ pub struct Engine {
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
+    /// As which the viewers that join by this one see this machine, where that is no address of its own.
+    seen_as: Option<IpAddr>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -241,7 +243,7 @@ impl Engine {
             events,
         ));
         let mut engine = Self {
-            handle: Handle { shared },
+            handle: Handle { shared, seen_as: None },
             heirlooms: Heirlooms::default(),
             workers: Vec::new(),
         };
@@ -313,6 +315,26 @@ impl Drop for Engine {
 }
 
 impl Handle {
+    /// For viewers from outside, who see this machine as `address`: the one of a NAT. They are offered it, too, so that they
+    /// and their relays expect what comes from there.
+    #[must_use]
+    pub fn seen_as(&self, address: IpAddr) -> Self {
+        Self {
+            seen_as: Some(address),
+            ..self.clone()
+        }
+    }
+
+    /// What viewers are told to try.
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates = self.shared.candidates.clone();
+        let seen_as = self.seen_as.map(|ip| SocketAddr::new(ip, self.shared.port));
+        if let Some(address) = seen_as.filter(|seen| candidates.iter().all(|known| known.address.ip() != seen.ip())) {
+            candidates.push(Candidate::reflexive(address));
+        }
+        candidates
+    }
+
     /// Answers `offer` and makes its sender a viewer of `stream`. Cancel-safe.
     ///
     /// # Errors
@@ -344,7 +366,7 @@ impl Handle {
             offer: &offer,
             ice: &local,
             fingerprint: shared.identity.fingerprint(),
-            candidates: &shared.candidates,
+            candidates: &self.candidates(),
             ssrc,
             name: stream.name.as_str(),
         }
@@ -418,7 +440,7 @@ impl Handle {
                 entry.remote = remote.clone();
                 let patched = Patched::Restarted {
                     etag: entry.etag.clone(),
-                    fragment: Fragment::write(&local, entry.mid.as_deref(), &self.shared.candidates),
+                    fragment: Fragment::write(&local, entry.mid.as_deref(), &self.candidates()),
                 };
                 Ok((Command::Restart(*session, local, remote, candidates), patched))
             }

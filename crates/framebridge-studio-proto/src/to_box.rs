@@ -1,5 +1,7 @@
 //! From a studio to a box.
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{JobId, JobKind, PublicId, RpcChunk, RpcId, RpcRequest};
@@ -78,6 +80,9 @@ pub struct Welcome {
     /// What viewers are given besides the box's own.
     #[serde(default)]
     pub ice_servers: Vec<IceServer>,
+    /// As which address the studio sees the box, where that is one of IPv4: a NAT's, perhaps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_as: Option<Ipv4Addr>,
 }
 
 /// A STUN or TURN server.

@@ -8,7 +8,8 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use framebridge_rtc::{IfMatch, JoinError, Joined, PatchError, Patched, SessionId};
+use framebridge_proto::bridge::SEEN_AS;
+use framebridge_rtc::{Handle, IfMatch, JoinError, Joined, PatchError, Patched, SessionId};
 
 use crate::{
     body,
@@ -66,7 +67,10 @@ pub(crate) async fn post(
         return Err(draining());
     }
     let offer = body::read_text(&headers, body, SDP).await?;
-    let joined = shared.engine.join(&stream.name, &offer).await.map_err(join_problem)?;
+    let joined = engine(&shared, &headers)
+        .join(&stream.name, &offer)
+        .await
+        .map_err(join_problem)?;
     let unanswered = Unanswered {
         shared: &shared,
         joined: Some(joined),
@@ -140,8 +144,7 @@ pub(crate) async fn patch(
     let fragment = body::read_text(&headers, body, FRAGMENT).await?;
     let current = shared.engine.session(&session).ok_or_else(unknown_session)?.etag;
     let if_match = if_match(&headers, &current)?;
-    match shared
-        .engine
+    match engine(&shared, &headers)
         .patch(&session, &fragment, if_match)
         .await
         .map_err(patch_problem)?
@@ -271,6 +274,12 @@ fn created(shared: &Shared, stream: &Stream, joined: Joined) -> Result<Response,
         headers.append(header::LINK, link.clone());
     }
     Ok(response)
+}
+
+/// The media plane, for a viewer who may come from outside. What a stranger says there harms nobody but itself.
+fn engine(shared: &Shared, headers: &HeaderMap) -> Handle {
+    let seen_as = headers.get(SEEN_AS).and_then(|value| value.to_str().ok()?.parse().ok());
+    seen_as.map_or_else(|| shared.engine.clone(), |address| shared.engine.seen_as(address))
 }
 
 /// The session of a URL: it has to exist, and to be one of the URL's stream.

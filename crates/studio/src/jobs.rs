@@ -19,7 +19,10 @@ const MOST_ATTEMPTS: u32 = 3;
 /// Offers the next job, if the box would take one and there is one.
 pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), StoreError> {
     let Some(link) = session.link() else { return Ok(()) };
-    while let Some(job) = hub.store.next_job(session.id).await? {
+    // A box that has one in hand is not free, and that one is not judged.
+    while session.is_free()
+        && let Some(job) = hub.store.next_job(session.id).await?
+    {
         if session.attempts_at(job.id) >= MOST_ATTEMPTS {
             let error = format!("the box has begun it {MOST_ATTEMPTS} times, and it came to nothing");
             hub.store.end_job(job.id, session.id, Err(error)).await?;

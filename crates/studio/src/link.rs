@@ -1,6 +1,10 @@
 //! A box's link: the WebSocket it opened, from `hello` to the close frame.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     extract::{
@@ -181,13 +185,12 @@ pub(crate) async fn accept(
         .max_message_size(2 * MAX_FRAME)
         .on_upgrade(move |socket| {
             links.track_future(async move {
-                let peer = address.to_string();
-                serve(&hub, socket, &peer).await;
+                serve(&hub, socket, address).await;
             })
         }))
 }
 
-async fn serve(hub: &Arc<Hub>, mut socket: WebSocket, peer: &str) {
+async fn serve(hub: &Arc<Hub>, mut socket: WebSocket, peer: IpAddr) {
     let greeting = tokio::select! {
         greeting = timeout(GREETING_TIMEOUT, greet(hub, &mut socket)) => greeting.unwrap_or_else(|_late| {
             let why = "no hello came in time".to_owned();
@@ -196,10 +199,10 @@ async fn serve(hub: &Arc<Hub>, mut socket: WebSocket, peer: &str) {
         () = hub.stop.cancelled() => Err(Parting::Stopping),
     };
     let parting = match greeting {
-        Ok((session, hello)) => attend(hub, &mut socket, &session, &hello).await,
+        Ok((session, hello)) => attend(hub, &mut socket, &session, &hello, peer).await,
         Err(parting) => parting,
     };
-    tracing::debug!(peer, ?parting, "a box's link ended");
+    tracing::debug!(%peer, ?parting, "a box's link ended");
     part(socket, parting).await;
 }
 
@@ -258,7 +261,13 @@ async fn token(hub: &Hub, given: &str) -> Result<Option<TokenRow>, StoreError> {
 }
 
 /// A box's link from its welcome on.
-async fn attend(hub: &Arc<Hub>, socket: &mut WebSocket, session: &Arc<Session>, hello: &Hello) -> Parting {
+async fn attend(
+    hub: &Arc<Hub>,
+    socket: &mut WebSocket,
+    session: &Arc<Session>,
+    hello: &Hello,
+    peer: IpAddr,
+) -> Parting {
     let (link, mut queue) = Link::new();
     let welcome = ToBox::Welcome(Welcome {
         version: VERSION,
@@ -266,6 +275,11 @@ async fn attend(hub: &Arc<Hub>, socket: &mut WebSocket, session: &Arc<Session>, 
         url: hub.address(session.id),
         heartbeat_ms: u64::try_from(HEARTBEAT_INTERVAL.as_millis()).unwrap_or(u64::MAX),
         ice_servers: hub.ice_servers(session.id),
+        seen_as: match peer {
+            IpAddr::V4(address) => Some(address),
+            // There are no NATs to be told of.
+            IpAddr::V6(_) => None,
+        },
     });
     link.try_send(welcome);
     session.set_build(&hello.build);

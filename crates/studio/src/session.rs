@@ -18,6 +18,9 @@ use crate::{
 /// 800 KB.
 const MOST_LINES: usize = 2 * limits::LOG_BUFFER;
 
+/// Bytes of a log line's level: the longest is `error`.
+const MOST_LEVEL: usize = 8;
+
 /// Jobs of which it is remembered how often they were begun: all that may wait at once.
 const MOST_ATTEMPTED: usize = 32;
 
@@ -217,6 +220,11 @@ impl Session {
         self.inner().free = true;
     }
 
+    /// Whether the box has said so, and was offered nothing since.
+    pub(crate) fn is_free(&self) -> bool {
+        self.inner().free
+    }
+
     /// Takes the box's readiness for a job, if it is there.
     pub(crate) fn take_free(&self) -> bool {
         std::mem::take(&mut self.inner().free)
@@ -246,7 +254,10 @@ impl Session {
 }
 
 impl Inner {
-    fn push(&mut self, line: LogLine) {
+    fn push(&mut self, mut line: LogLine) {
+        // The box cuts them, if it is one of ours.
+        line.text.truncate(line.text.floor_char_boundary(limits::MAX_LOG_LINE));
+        line.level.truncate(line.level.floor_char_boundary(MOST_LEVEL));
         if self.lines.len() >= MOST_LINES {
             self.lines.pop_front();
         }

@@ -5,6 +5,7 @@ mod records;
 mod schema;
 
 use std::{
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -101,10 +102,15 @@ pub(crate) fn now_ms() -> u64 {
 impl Store {
     /// Opens the records of `dir`, which is made if need be.
     pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(dir).map_err(|source| StoreError::Directory {
-            path: dir.to_owned(),
-            source,
-        })?;
+        // Addresses in it are permissions.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|source| StoreError::Directory {
+                path: dir.to_owned(),
+                source,
+            })?;
         let path = dir.join("studio.sqlite");
         let opened = Connection::open(&path).and_then(|connection| {
             connection.busy_timeout(BUSY)?;

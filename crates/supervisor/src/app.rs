@@ -35,7 +35,7 @@ use crate::{
     probe::{self, Target},
     slot::{Meeting, Slot, slots},
     status,
-    systemd::Systemd,
+    systemd::{Started, Systemd},
 };
 
 /// Events that wait for the loop; a full queue holds up the link or probe that fills it.
@@ -63,7 +63,10 @@ pub(crate) enum Event {
     /// Signaling was asked over HTTP.
     Probed { pid: u32, answered: bool },
     /// systemd has started the process of a slot, or said why not.
-    Started { index: usize, child: Result<Child, String> },
+    Started {
+        index: usize,
+        outcome: Result<Started, String>,
+    },
 }
 
 /// A process ended: its slot, its pid, how.
@@ -260,7 +263,7 @@ impl App {
                 // Whoever asked may be gone by now.
                 _ = answer.send(self.on_request(request));
             }
-            Event::Started { index, child } => self.on_started(index, child),
+            Event::Started { index, outcome } => self.on_started(index, outcome),
             Event::Probed { pid, answered } => {
                 if let Some(index) = self.living(pid) {
                     let now = Instant::now();
@@ -316,16 +319,21 @@ impl App {
         Some(index)
     }
 
-    fn on_started(&mut self, index: usize, child: Result<Child, String>) {
+    fn on_started(&mut self, index: usize, outcome: Result<Started, String>) {
         let now = Instant::now();
-        let outcome = match child {
-            Ok(child) => Input::Spawned {
-                pid: self.occupy(index, child, now),
-            },
-            Err(reason) => Input::SpawnFailed { reason },
+        let (input, ended) = match outcome {
+            Ok(Started::Lives(child)) => {
+                let pid = self.occupy(index, child, now);
+                (Input::Spawned { pid }, None)
+            }
+            Ok(Started::Died { pid, status }) => (Input::Spawned { pid }, Some((index, pid, status))),
+            Err(reason) => (Input::SpawnFailed { reason }, None),
         };
-        self.slots[index].process.handle(outcome, now);
+        self.slots[index].process.handle(input, now);
         self.settle(index, now);
+        if let Some(end) = ended {
+            self.on_end(end);
+        }
     }
 
     fn on_request(&mut self, request: SupervisorRequest) -> Answer {
@@ -465,9 +473,9 @@ impl App {
         if let Some(systemd) = self.systemd.clone() {
             let (role, stream, told) = (slot.role, slot.stream_name().cloned(), self.told.clone());
             self.tasks.spawn(async move {
-                let child = systemd.start(role, stream).await.map_err(|error| format!("{error:#}"));
+                let outcome = systemd.start(role, stream).await.map_err(|error| format!("{error:#}"));
                 // The loop that is gone wants nothing any more.
-                _ = told.send(Event::Started { index, child }).await;
+                _ = told.send(Event::Started { index, outcome }).await;
             });
             return;
         }

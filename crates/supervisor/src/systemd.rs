@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use framebridge_core::ExitStatus;
 use framebridge_proto::{Role, StreamName, process_name};
 use tokio::time::{sleep, timeout};
 use zbus::{Connection, zvariant::OwnedObjectPath};
@@ -49,6 +50,29 @@ trait Manager {
 trait Service {
     #[zbus(property(emits_changed_signal = "false"), name = "MainPID")]
     fn main_pid(&self) -> zbus::Result<u32>;
+    /// The latest process, whether it lives or not.
+    #[zbus(property(emits_changed_signal = "false"), name = "ExecMainPID")]
+    fn exec_main_pid(&self) -> zbus::Result<u32>;
+    /// How that ended: one of `waitid`'s CLD_ codes; 0: it has not.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn exec_main_code(&self) -> zbus::Result<i32>;
+    /// With which exit code, or by which signal.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn exec_main_status(&self) -> zbus::Result<i32>;
+}
+
+/// What came of a start.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// It runs.
+    Lives(Child),
+    /// It ran, has ended, and systemd leaves it at that.
+    Died {
+        /// It was this one.
+        pid: u32,
+        /// How it ended.
+        status: ExitStatus,
+    },
 }
 
 /// systemd, as far as we need it.
@@ -69,24 +93,28 @@ impl Systemd {
     }
 
     /// Has a process running, and takes it on.
-    pub(crate) async fn start(&self, role: Role, stream: Option<StreamName>) -> anyhow::Result<Child> {
+    pub(crate) async fn start(&self, role: Role, stream: Option<StreamName>) -> anyhow::Result<Started> {
         let unit = unit(role, stream.as_ref());
         let started = async {
             let manager = ManagerProxy::new(&self.connection).await?;
-            manager.start_unit(&unit, MODE).await?;
             let path = manager.load_unit(&unit).await?;
             let service = ServiceProxy::builder(&self.connection).path(path)?.build().await?;
+            let before = service.exec_main_pid().await.ok();
+            manager.start_unit(&unit, MODE).await?;
             loop {
                 // 0: none yet. Until systemd has made it our user's, it is hidden from us (ProtectProc=invisible).
                 let pid = service.main_pid().await?;
-                match Mark::of(pid).and_then(Child::adopt) {
-                    Some(child) => return zbus::Result::Ok(child),
-                    None => sleep(LOOK_AGAIN).await,
+                if let Some(child) = Mark::of(pid).and_then(Child::adopt) {
+                    return zbus::Result::Ok(Started::Lives(child));
                 }
+                if let Some(died) = died(&service, before).await.filter(|_| pid == 0) {
+                    return Ok(died);
+                }
+                sleep(LOOK_AGAIN).await;
             }
         };
         match timeout(START_LIMIT, started).await {
-            Ok(child) => child.with_context(|| format!("systemd did not start {unit}")),
+            Ok(started) => started.with_context(|| format!("systemd did not start {unit}")),
             Err(_elapsed) => bail!(
                 "{unit} had no process for {} s: `systemctl status {unit}` says why",
                 START_LIMIT.as_secs()
@@ -120,6 +148,21 @@ impl Systemd {
         let name = format!("{}.environment", process_name(Role::Encoder, Some(stream)));
         replace(&self.runtime_dir.join(name), text.as_bytes())
     }
+}
+
+/// How a process later than `before` has ended with an exit that is final, so that systemd does not start another. Of any
+/// other end we see the next life.
+async fn died(service: &ServiceProxy<'_>, before: Option<u32>) -> Option<Started> {
+    /// `CLD_EXITED`
+    const EXITED: i32 = 1;
+    let pid = service.exec_main_pid().await.ok()?;
+    let (code, status) = (
+        service.exec_main_code().await.ok()?,
+        service.exec_main_status().await.ok()?,
+    );
+    let status = ExitStatus::Code(status);
+    let is_news = before.is_some_and(|before| before != pid) && code == EXITED && status.is_final();
+    is_news.then_some(Started::Died { pid, status })
 }
 
 /// The unit of a process: `framebridge-signaling.service`, `framebridge-encoder@test.service`.

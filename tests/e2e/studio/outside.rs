@@ -4,6 +4,7 @@ use std::fs;
 
 use framebridge_tests::{
     browser::Browser,
+    internet::{Internet, Place, SERVER},
     services::{Certificate, Service},
     studio::Studio,
     system::System,
@@ -23,6 +24,16 @@ const RELAY_ONLY: &str = "
         }
         setConfiguration(configuration) {
             super.setConfiguration(relayed(configuration));
+        }
+    };";
+
+/// Keeps every connection of the page.
+const KEEP_CONNECTIONS: &str = "
+    window.connections = [];
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+        constructor(configuration) {
+            super(configuration);
+            connections.push(this);
         }
     };";
 
@@ -55,6 +66,48 @@ fn viewer_who_can_reach_nothing_but_the_relay_watches_by_it() {
     // It knows whom it served by the name that the studio gave.
     let log = turn.log().unwrap();
     assert!(log.contains(&format!(":{}>", address.id)), "{log}");
+}
+
+#[test]
+fn box_and_viewer_behind_nats_of_their_own_meet_at_the_relay() {
+    let Some(internet) = Internet::build().unwrap() else {
+        #[expect(clippy::print_stderr, reason = "what is left out is said")]
+        {
+            eprintln!("left out: only root may make networks");
+        }
+        return;
+    };
+    let secret = "east wind";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, secret).unwrap();
+    let server = SERVER.parse().unwrap();
+    let (_turn, studio) = internet
+        .at(Place::Studio, || {
+            let turn = Service::turn_at(server, secret)?;
+            let url = format!("turn:{}", turn.address());
+            let path = file.path().to_str().unwrap();
+            let studio = Studio::start_at(server, &["--turn", &url, "--turn-secret-file", path])?;
+            Ok((turn, studio))
+        })
+        .unwrap();
+    let settings = studio.settings("box").unwrap();
+    let system = internet
+        .at(Place::Box, || System::start_with(&[("test", "test:")], &settings))
+        .unwrap();
+    let address = internet
+        .at(Place::Studio, || {
+            let address = studio.address_of(&system)?;
+            address.until("ready", PATIENCE)?;
+            Ok(address)
+        })
+        .unwrap();
+    let page = internet
+        .at(Place::Viewer, || {
+            Browser::start()?.open_scripted(&address.url("/s/test"), KEEP_CONNECTIONS)
+        })
+        .unwrap();
+    page.until_live().unwrap();
+    assert_eq!(page.evaluate(PATHS).unwrap(), serde_json::json!(["relay"]));
 }
 
 #[test]

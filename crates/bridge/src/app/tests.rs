@@ -86,6 +86,7 @@ impl FakeStudio {
                 url: "http://studio.example/s/1".into(),
                 heartbeat_ms: 200,
                 ice_servers: vec![],
+                seen_as: None,
             }))
             .await;
         session

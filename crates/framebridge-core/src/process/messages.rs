@@ -306,13 +306,14 @@ impl fmt::Display for State {
 impl Cause {
     /// Whether starting it again can't help: what is wrong is its configuration or its build.
     pub fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::Exited(Exit {
-                status: ExitStatus::Code(76..=78),
-                ..
-            })
-        )
+        matches!(self, Self::Exited(exit) if exit.status.is_final())
+    }
+}
+
+impl ExitStatus {
+    /// Whether it says that starting again can't help. The units say the same (`RestartPreventExitStatus`).
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Code(76..=78))
     }
 }
 

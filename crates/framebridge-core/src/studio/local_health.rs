@@ -100,6 +100,8 @@ pub struct LocalHealth {
     /// A restart was asked for and not answered.
     asking: bool,
     ask_after: Instant,
+    /// When an outage is logged next, at the earliest: one that comes and goes is not logged each time.
+    log_after: Instant,
     shown: LocalView,
     now: Instant,
     outputs: VecDeque<LocalOutput>,
@@ -129,6 +131,7 @@ impl LocalHealth {
             abandoned: false,
             asking: false,
             ask_after: now,
+            log_after: now,
             shown: LocalView {
                 state: LocalState::Starting,
                 reason: None,
@@ -191,14 +194,17 @@ impl LocalHealth {
             Some(outage) => outage.why = why,
             // The first line comes at once, the next ones after a while.
             None => {
+                if self.now >= self.log_after {
+                    self.log_after = self.now + log_every;
+                    self.outputs.push_back(LocalOutput::LogOutage {
+                        lasted: Duration::ZERO,
+                        why: why.clone(),
+                    });
+                }
                 self.outage = Some(Outage {
                     since: self.now,
-                    why: why.clone(),
-                    log_at: self.now + log_every,
-                });
-                self.outputs.push_back(LocalOutput::LogOutage {
-                    lasted: Duration::ZERO,
                     why,
+                    log_at: self.log_after,
                 });
             }
         }
@@ -227,6 +233,7 @@ impl LocalHealth {
             && now >= outage.log_at
         {
             outage.log_at = now + self.config.log_every;
+            self.log_after = outage.log_at;
             self.outputs.push_back(LocalOutput::LogOutage {
                 lasted: now.saturating_duration_since(outage.since),
                 why: outage.why.clone(),

@@ -1,6 +1,10 @@
 //! `a=candidate` (RFC 8839 section 5.1).
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 /// A UDP candidate of component 1 with an address that can be sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +13,8 @@ pub struct Candidate {
     pub address: SocketAddr,
     /// How much its owner likes it.
     pub priority: u32,
+    /// Whether it is one as which others see its owner (`srflx`), of ours; of others' it makes no difference.
+    reflexive: bool,
 }
 
 /// The line is no candidate that we could use: TCP, another component, a `.local` name, or not a candidate at all.
@@ -23,6 +29,16 @@ impl Candidate {
         Self {
             address,
             priority: (126 << 24) | (local_preference << 8) | 255,
+            reflexive: false,
+        }
+    }
+
+    /// One as which others see us: type preference 100.
+    pub(crate) fn reflexive(address: SocketAddr) -> Self {
+        Self {
+            address,
+            priority: (100 << 24) | (65_535 << 8) | 255,
+            reflexive: true,
         }
     }
 }
@@ -48,20 +64,23 @@ impl FromStr for Candidate {
         Ok(Self {
             address: SocketAddr::new(ip, port),
             priority: priority.parse().map_err(|_| UnusableCandidate)?,
+            reflexive: false,
         })
     }
 }
 
-/// Writes a host candidate; foundations tell addresses apart.
+/// Writes a host candidate, or one as which others see us, without its base (RFC 8839, section 5.1); foundations tell
+/// addresses apart.
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, priority } = self;
-        write!(
-            f,
-            "{priority} 1 udp {priority} {} {} typ host",
-            address.ip(),
-            address.port()
-        )
+        let Self { address, priority, .. } = self;
+        let (ip, port) = (address.ip(), address.port());
+        let kind = match (self.reflexive, ip) {
+            (false, _) => "host",
+            (true, IpAddr::V4(_)) => "srflx raddr 0.0.0.0 rport 9",
+            (true, IpAddr::V6(_)) => "srflx raddr :: rport 9",
+        };
+        write!(f, "{priority} 1 udp {priority} {ip} {port} typ {kind}")
     }
 }
 
@@ -78,7 +97,8 @@ mod tests {
             candidate,
             Candidate {
                 address: "192.0.2.1:5000".parse().unwrap(),
-                priority: 2122
+                priority: 2122,
+                reflexive: false,
             }
         );
         assert!("1 1 udp 5 2001:db8::1 5000 typ host".parse::<Candidate>().is_ok());
@@ -92,6 +112,17 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<Candidate>(), Err(UnusableCandidate), "{bad}");
         }
+    }
+
+    #[test]
+    fn reflexive_candidates_are_said_to_be_so_and_liked_less_than_any_host() {
+        let seen = Candidate::reflexive("203.0.113.9:8890".parse().unwrap());
+        let text = seen.to_string();
+        assert!(
+            text.ends_with("203.0.113.9 8890 typ srflx raddr 0.0.0.0 rport 9"),
+            "{text}"
+        );
+        assert!(seen.priority < Candidate::host(seen.address, usize::MAX).priority);
     }
 
     #[test]
