@@ -242,6 +242,9 @@ pub struct Cable {
     cut: Arc<AtomicU8>,
 }
 
+/// What becomes of bytes that go one way of a connection, after so many before them.
+type Alter = fn(&mut [u8], usize);
+
 /// Where a cable is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -260,7 +263,7 @@ impl Cable {
     /// # Errors
     /// The system has no port.
     pub fn to(studio: &Studio) -> anyhow::Result<Self> {
-        Self::laid(studio, |_bytes| {}, |_bytes| {})
+        Self::laid(studio, |_bytes, _before| {}, |_bytes, _before| {})
     }
 
     /// A cable to `studio` on which now and then a bit flips, either way.
@@ -276,11 +279,11 @@ impl Cable {
     /// # Errors
     /// The system has no port.
     pub fn from_another_version(studio: &Studio) -> anyhow::Result<Self> {
-        Self::laid(studio, raise_version, |_bytes| {})
+        Self::laid(studio, raise_version, |_bytes, _before| {})
     }
 
     /// `from_box` and `to_box`: what becomes of what goes that way.
-    fn laid(studio: &Studio, from_box: fn(&mut [u8]), to_box: fn(&mut [u8])) -> anyhow::Result<Self> {
+    fn laid(studio: &Studio, from_box: Alter, to_box: Alter) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (address, far) = (listener.local_addr()?, studio.address);
         let cut = Arc::new(AtomicU8::new(Cut::Nowhere as u8));
@@ -310,12 +313,13 @@ impl Cable {
 }
 
 /// Carries bytes until an end closes. Once cut, a connection is dead for good: both ends are kept open and get nothing.
-fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: impl Fn() -> bool, alter: fn(&mut [u8])) {
+fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: impl Fn() -> bool, alter: Alter) {
     let mut buffer = [0; 16 * 1024];
-    let mut dead = false;
+    let (mut dead, mut before) = (false, 0);
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         dead |= is_cut();
-        alter(&mut buffer[..read]);
+        alter(&mut buffer[..read], before);
+        before += read;
         if !dead && to.write_all(&buffer[..read]).is_err() {
             return;
         }
@@ -323,8 +327,13 @@ fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: impl Fn() -> bool, alte
 }
 
 /// In one piece of eight that comes along, one bit is another: where, its length and its turn say.
-fn flip_a_bit(bytes: &mut [u8]) {
+fn flip_a_bit(bytes: &mut [u8], before: usize) {
+    /// Bytes of a greeting: with a bit of its token hit, a box is sent away for good, and rightly so.
+    const GREETING: usize = 2048;
     static TURN: AtomicUsize = AtomicUsize::new(0);
+    if before < GREETING {
+        return;
+    }
     let turn = TURN.fetch_add(1, Ordering::SeqCst);
     if turn % 8 == 7 {
         let at = turn * 7919 % bytes.len();
@@ -333,7 +342,7 @@ fn flip_a_bit(bytes: &mut [u8]) {
 }
 
 /// Where these bytes begin with a client's text frame (RFC 6455, section 5.2) that tells version 1, it tells 9.
-fn raise_version(bytes: &mut [u8]) {
+fn raise_version(bytes: &mut [u8], _before: usize) {
     const TOLD: &[u8] = br#""version":1,"#;
     let &mut [0x81, length, ..] = bytes else { return };
     let mask_at = match length & 0x7f {
