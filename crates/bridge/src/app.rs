@@ -1,6 +1,7 @@
 //! The process: one loop that waits for one thing, lets the machines of `framebridge-core` decide, and does what they
 //! say.
 
+mod errands;
 mod outputs;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ use framebridge_config::{Settings, Studio as StudioSettings};
 use framebridge_core::{
     BackoffConfig,
     studio::{
-        BridgeLink, BridgeLinkConfig, BridgeLinkInput, JobInput, JobSlot, JobSlotConfig, LocalHealth,
+        BridgeLink, BridgeLinkConfig, BridgeLinkInput, JobFailure, JobInput, JobSlot, JobSlotConfig, LocalHealth,
         LocalHealthConfig, LocalInput,
     },
 };
@@ -29,7 +30,7 @@ use framebridge_proto::{
     supervisor::{BridgeProgress, Progress},
 };
 use framebridge_studio_proto::{
-    BoxId, Farewell, JobId, JobKind, JobResult, RefusalKind as StudioRefusal, ToBox, ToStudio, Welcome, limits,
+    BoxId, Farewell, JobId, JobKind, RefusalKind as StudioRefusal, ToBox, ToStudio, Welcome, limits,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -40,7 +41,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     control::{self, Order},
     dial::Studio,
-    identity, jobs,
+    identity,
+    jobs::{self, Made, Worker},
     local::{self, LocalEvent},
     logs::Outbox,
     proxy::{Proxy, Requests},
@@ -57,12 +59,6 @@ const QUEUE: usize = 256;
 /// Orders that wait for the studio's answer at once.
 const MOST_SHARES: usize = 16;
 
-/// Offers that are remembered until they are taken or refused, which is at once.
-const MOST_OFFERS: usize = 8;
-
-/// Frames that must not be left out and wait for room: results are few, and so is what else is said of jobs.
-const MOST_OWED: usize = 64;
-
 /// What can happen.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -71,7 +67,9 @@ pub(crate) enum Event {
     /// On this machine.
     Local(LocalEvent),
     /// A job has ended.
-    Job(JobId, Result<JobResult, framebridge_core::studio::JobFailure>),
+    Job(JobId, Result<Made, JobFailure>),
+    /// The file of a job was brought over the connection of this number, or can't be, and why.
+    Brought(u64, JobId, Result<(), String>),
     /// An operator wants something.
     Order(Order),
 }
@@ -113,6 +111,10 @@ impl Shown {
 /// # Errors
 /// Anything but the signals.
 pub async fn run(context: Context, tap: LogTap, parent_pid: Option<u32>) -> anyhow::Result<()> {
+    run_with(context, tap, parent_pid, |desk, kind| Box::pin(jobs::run(desk, kind))).await
+}
+
+async fn run_with(context: Context, tap: LogTap, parent_pid: Option<u32>, worker: Worker) -> anyhow::Result<()> {
     let Context {
         settings,
         dir,
@@ -136,7 +138,17 @@ pub async fn run(context: Context, tap: LogTap, parent_pid: Option<u32>) -> anyh
     let outcome = match &settings.studio {
         None => disabled(events, stop).await,
         Some(studio) => {
-            let mut app = App::new(&settings, studio, dir, identity, tap, shown, tasks.clone(), sender)?;
+            let mut app = App::new(
+                &settings,
+                studio,
+                dir,
+                identity,
+                tap,
+                shown,
+                tasks.clone(),
+                sender,
+                worker,
+            )?;
             app.live(events, stop).await
         }
     };
@@ -163,7 +175,7 @@ async fn disabled(mut events: mpsc::Receiver<Event>, stop: CancellationToken) ->
                 // Whoever asked may have gone.
                 _ = order.answer.send(Err(Refusal::new(RefusalKind::Unavailable, why)));
             }
-            Some(Event::Wire(..) | Event::Local(_) | Event::Job(..)) => {}
+            Some(Event::Wire(..) | Event::Local(_) | Event::Job(..) | Event::Brought(..)) => {}
         }
     }
 }
@@ -173,7 +185,7 @@ struct App {
     // What decides.
     link: BridgeLink,
     health: LocalHealth,
-    slot: JobSlot<JobId, JobResult>,
+    slot: JobSlot<JobId, Made>,
     // What it knows.
     settings: StudioSettings,
     studios: Vec<Studio>,
@@ -191,7 +203,10 @@ struct App {
     owed: VecDeque<ToStudio>,
     /// As it was read, for a diagnosis.
     configuration: Arc<Settings>,
+    worker: Worker,
     job: Option<CancellationToken>,
+    /// The job whose file is being brought over the present link.
+    bringing: Option<JobId>,
     shares: Vec<(u32, oneshot::Sender<Result<BridgeAnswer, Refusal>>)>,
     next_share: u32,
     // What it acts through.
@@ -223,6 +238,7 @@ impl App {
         shown: Shown,
         tasks: Tasks,
         events: mpsc::Sender<Event>,
+        worker: Worker,
     ) -> anyhow::Result<Self> {
         let now = Instant::now();
         let defaults = BridgeLinkConfig::default();
@@ -265,7 +281,9 @@ impl App {
             offers: Vec::new(),
             owed: VecDeque::new(),
             configuration: Arc::new(settings.clone()),
+            worker,
             job: None,
+            bringing: None,
             shares: Vec::new(),
             next_share: 0,
             proxy,
@@ -314,6 +332,7 @@ impl App {
                 Some(Event::Wire(number, event)) => self.on_wire(number, event, now),
                 Some(Event::Local(event)) => self.on_local(event, now),
                 Some(Event::Job(id, outcome)) => self.slot.handle(JobInput::Ended { id, outcome }, now),
+                Some(Event::Brought(number, id, outcome)) => self.on_brought(number, id, outcome, now),
                 Some(Event::Order(order)) => self.on_order(order, now),
             }
         }
@@ -354,25 +373,15 @@ impl App {
             ToBox::RpcRequest(request) => self.requests.on_request(&self.proxy, wire, request),
             ToBox::RpcChunk(chunk) => self.requests.on_chunk(&self.proxy, wire, chunk),
             ToBox::RpcCancel { id } => self.requests.on_cancel(id),
-            ToBox::Offer { job, kind, deadline_ms } => {
-                let supported = jobs::is_supported(&kind, &self.streams);
-                // One may come twice, and of those that are not taken the newest count.
-                self.offers.retain(|(offered, _)| *offered != job);
-                self.offers.truncate(MOST_OFFERS - 1);
-                self.offers.insert(0, (job, kind));
-                let deadline = Duration::from_millis(deadline_ms);
-                let offered = JobInput::Offered {
-                    id: job,
-                    supported,
-                    deadline,
-                };
-                self.slot.handle(offered, now);
-            }
+            ToBox::Offer { job, kind, deadline_ms } => self.on_offer(job, kind, deadline_ms, now),
             ToBox::CompleteAck { job } | ToBox::FailAck { job } => {
                 self.slot.handle(JobInput::Acknowledged { id: job }, now);
             }
-            ToBox::Shared { request, url, .. } => self.answer_share(request, BridgeAnswer::Shared { url }),
-            ToBox::Unshared { request, ended } => self.answer_share(request, BridgeAnswer::Unshared { ended }),
+            ToBox::Shared { request, url, .. } => self.answer_share(request, Ok(BridgeAnswer::Shared { url })),
+            ToBox::ShareRefused { request, why } => {
+                self.answer_share(request, Err(Refusal::new(RefusalKind::Unavailable, why)));
+            }
+            ToBox::Unshared { request, ended } => self.answer_share(request, Ok(BridgeAnswer::Unshared { ended })),
             ToBox::HeartbeatAck => self.logs.on_answer(),
             ToBox::Unknown => tracing::debug!("ignored a frame of an unknown type"),
         }
@@ -475,43 +484,10 @@ impl App {
         }
     }
 
-    fn answer_share(&mut self, request: u32, with: BridgeAnswer) {
+    fn answer_share(&mut self, request: u32, with: Result<BridgeAnswer, Refusal>) {
         if let Some(at) = self.shares.iter().position(|(asked, _)| *asked == request) {
             // Whoever asked may have gone.
-            _ = self.shares.swap_remove(at).1.send(Ok(with));
-        }
-    }
-
-    fn list_jobs(&self) -> BridgeAnswer {
-        let running = self.slot.running().map(|id| BridgeJob {
-            id: id.to_string(),
-            state: "running".to_owned(),
-            error: None,
-        });
-        let ended = self.slot.results().map(|(id, outcome)| BridgeJob {
-            id: id.to_string(),
-            state: if outcome.is_ok() { "done" } else { "failed" }.to_owned(),
-            error: outcome.as_ref().err().map(|failure| failure.error.clone()),
-        });
-        BridgeAnswer::Jobs {
-            paused: self.slot.is_paused(),
-            jobs: running.into_iter().chain(ended).collect(),
-        }
-    }
-
-    /// Sends a frame of a job, now or when there is room for it. With the link goes what waits: the slot tells it again.
-    fn send_surely(&mut self, frame: ToStudio) {
-        self.owed.push_back(frame);
-        self.owed.truncate(MOST_OWED);
-        self.pay();
-    }
-
-    /// Sends what waits for room, as far as there is some.
-    fn pay(&mut self) {
-        while let Some(frame) = self.owed.pop_front() {
-            if !self.send(frame.clone()) {
-                return self.owed.push_front(frame);
-            }
+            _ = self.shares.swap_remove(at).1.send(with);
         }
     }
 

@@ -1,11 +1,12 @@
 //! Connections to a studio: TCP, and TLS where its address says so.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::http::Uri;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream, lookup_host},
+    task::spawn_blocking,
     time::timeout,
 };
 use tokio_rustls::{
@@ -13,8 +14,15 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
-/// How long TCP and TLS may take together.
+/// How long a name's lookup, TCP and TLS may take together.
 const TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long one address of several may take: behind a name there may be one that swallows everything.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the kernel takes and has not sent yet, bytes, which it doubles. More would only hide that a connection is stuck, and
+/// keep heartbeats waiting behind an answer; it is 10 Mbit/s at a round trip of 200 ms.
+const SEND_BUFFER: u32 = 128 * 1024;
 
 /// A studio's address, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,25 +93,57 @@ impl Studio {
         format!("{scheme}://{}{}", self.authority(), self.path(path))
     }
 
+    /// Connects to the first of its addresses that takes it.
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let addresses: Vec<_> = lookup_host((self.host.as_str(), self.port)).await?.collect();
+        let limit = if addresses.len() == 1 { TIMEOUT } else { ADDRESS_TIMEOUT };
+        for address in addresses {
+            match timeout(limit, connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_late) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(last)
+    }
+
     /// Connects.
     pub(crate) async fn dial(&self) -> Result<Box<dyn Stream>, DialError> {
         let dialed = timeout(TIMEOUT, async {
-            let stream = TcpStream::connect((self.host.as_str(), self.port))
+            let stream = self
+                .connect()
                 .await
-                .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
                 .map_err(|error| DialError::Connect(self.authority(), error))?;
             if !self.secure {
                 return Ok(Box::new(stream) as Box<dyn Stream>);
             }
             let failed = |error| DialError::Tls(self.authority(), error);
             let name = ServerName::try_from(self.host.clone()).map_err(|error| failed(io::Error::other(error)))?;
-            let stream = tls()?.connect(name, stream).await.map_err(failed)?;
+            // It reads the machine's files.
+            let tls = spawn_blocking(tls)
+                .await
+                .map_err(|error| failed(io::Error::other(error)))??;
+            let stream = tls.connect(name, stream).await.map_err(failed)?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         });
         dialed
             .await
             .unwrap_or_else(|_late| Err(DialError::Timeout(self.authority())))
     }
+}
+
+/// Connects to one address.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// TLS with the certificate authorities that this machine trusts: an operator's own is one of them once installed.

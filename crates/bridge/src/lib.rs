@@ -16,6 +16,7 @@ mod logs;
 mod paths;
 mod proxy;
 mod report;
+mod upload;
 mod wire;
 
 pub use app::{log_tap, run};

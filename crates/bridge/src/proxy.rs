@@ -133,7 +133,8 @@ impl Proxy {
         self.0.client.request(request).await.map_err(|error| reason(&error))
     }
 
-    /// Asks, and a GET that failed before its answer once more.
+    /// Asks, and a GET that failed before its answer once more. What has not left, because a kept connection had been closed
+    /// meanwhile, the client sends on another: the server has not seen it.
     async fn ask(&self, question: &Question) -> Result<Response<Incoming>, String> {
         match self.once(question).await {
             Err(why) if question.method == Method::GET => {
@@ -232,7 +233,7 @@ impl Requests {
     fn start(&mut self, proxy: &Proxy, wire: &Wire, request: RpcRequest) {
         let cancel = wire.over.child_token();
         self.0.insert(request.id, Pending::Asked(cancel.clone()));
-        let answer = proxy.clone().answer(request, wire.frames.clone());
+        let answer = proxy.clone().answer(request, wire.answers.clone());
         wire.tasks.spawn(async move {
             let answered = cancel.run_until_cancelled(answer).await;
             // Marks it as ended, for the table.
@@ -371,7 +372,7 @@ async fn send_all(frames: &mpsc::Sender<ToStudio>, all: Vec<ToStudio>) {
 }
 
 fn refuse(wire: &Wire, id: RpcId, excuse: Excuse) {
-    let (frames, cancel) = (wire.frames.clone(), wire.over.clone());
+    let (frames, cancel) = (wire.answers.clone(), wire.over.clone());
     wire.tasks.spawn(async move {
         cancel.run_until_cancelled(send_all(&frames, excuse.frames(id))).await;
     });

@@ -19,8 +19,15 @@ use crate::{
     dial::{Stream, Studio},
 };
 
-/// Frames that may wait for the studio. Past it whoever sends waits.
+/// Frames that may wait for the studio: how the box is, and what it does.
 const QUEUE: usize = 256;
+
+/// Frames of answers that may wait besides, and let all others go first. Past it whoever sends waits. With some 44 KB each
+/// they are a third of a megabyte.
+const ANSWERS: usize = 8;
+
+/// With fewer frames waiting, there is room for what can wait itself.
+const EASE: usize = 2;
 
 /// A frame that takes longer to leave is stuck in a dead connection.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +43,8 @@ pub(crate) struct Wire {
     /// Which one: events of those before it come late.
     pub(crate) number: u64,
     pub(crate) frames: mpsc::Sender<ToStudio>,
+    /// For answers, whose bytes may be many: a heartbeat does not wait for them.
+    pub(crate) answers: mpsc::Sender<ToStudio>,
     /// Tasks that end with the connection: requests under way.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the connection is over for whoever works for it.
@@ -58,13 +67,19 @@ pub(crate) enum WireEvent {
 }
 
 impl Wire {
+    /// Whether hardly anything waits to leave first.
+    pub(crate) fn is_at_ease(&self) -> bool {
+        self.frames.max_capacity() - self.frames.capacity() < EASE
+    }
+
     /// Begins to connect. What happens comes as events.
     pub(crate) fn open(number: u64, studio: Studio, events: mpsc::Sender<Event>) -> Self {
         let (frames, queue) = mpsc::channel(QUEUE);
+        let (answers, answered) = mpsc::channel(ANSWERS);
         let (tasks, close) = (TaskTracker::new(), CancellationToken::new());
         let closing = close.clone();
         let living = tasks.spawn(async move {
-            if let Some(why) = live(number, &studio, queue, &events, &closing).await {
+            if let Some(why) = live(number, &studio, Queues(queue, answered), &events, &closing).await {
                 // An app that is gone does not care.
                 _ = events.send(Event::Wire(number, WireEvent::Lost(why))).await;
             }
@@ -72,6 +87,7 @@ impl Wire {
         Self {
             number,
             frames,
+            answers,
             tasks,
             over: CancellationToken::new(),
             close,
@@ -95,7 +111,7 @@ impl Wire {
 async fn live(
     number: u64,
     studio: &Studio,
-    mut queue: mpsc::Receiver<ToStudio>,
+    mut queues: Queues,
     events: &mpsc::Sender<Event>,
     close: &CancellationToken,
 ) -> Option<String> {
@@ -115,6 +131,7 @@ async fn live(
             match stream.next().await {
                 None => return ("the studio closed the connection".to_owned(), None),
                 Some(Err(error @ Error::Capacity(_))) => return (error.to_string(), Some(close::TOO_LONG)),
+                Some(Err(error @ Error::Utf8(_))) => return (error.to_string(), Some(close::MALFORMED)),
                 Some(Err(error)) => return (error.to_string(), None),
                 Some(Ok(Message::Close(frame))) => {
                     let why = match frame {
@@ -146,7 +163,7 @@ async fn live(
     };
     let mut write = async |sink: &mut Sink| {
         // The app holds a sender for as long as it lives: being told to close is what ends this.
-        while let Some(frame) = next(&mut queue, close).await {
+        while let Some(frame) = queues.next(close).await {
             match timeout(WRITE_TIMEOUT, sink.send(Message::Text(frame.encode().into()))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Some(error.to_string()),
@@ -168,22 +185,27 @@ async fn live(
 
 /// Says why the connection ends. Whoever is gone already need not be told.
 async fn part(sink: &mut Sink, code: u16, why: &str) {
-    // A close frame holds 123 bytes of reason (RFC 6455, section 5.5).
-    let reason: String = why.chars().filter(char::is_ascii).take(120).collect();
     let frame = CloseFrame {
         code: CloseCode::from(code),
-        reason: reason.into(),
+        reason: close::reason(why).to_owned().into(),
     };
     _ = timeout(PARTING_TIMEOUT, sink.send(Message::Close(Some(frame)))).await;
 }
 
-/// The next frame to send. Once the connection is to be closed, only those that wait already.
-async fn next(queue: &mut mpsc::Receiver<ToStudio>, close: &CancellationToken) -> Option<ToStudio> {
-    // Both arms are cancel-safe.
-    tokio::select! {
-        biased;
-        () = close.cancelled() => queue.try_recv().ok(),
-        frame = queue.recv() => frame,
+/// What waits to leave: what goes first, and answers.
+struct Queues(mpsc::Receiver<ToStudio>, mpsc::Receiver<ToStudio>);
+
+impl Queues {
+    /// The next frame to send. Once the connection is to be closed, only those that go first and wait already.
+    async fn next(&mut self, close: &CancellationToken) -> Option<ToStudio> {
+        let Self(first, answers) = self;
+        // All arms are cancel-safe.
+        tokio::select! {
+            biased;
+            () = close.cancelled() => first.try_recv().ok(),
+            frame = first.recv() => frame,
+            frame = answers.recv() => frame,
+        }
     }
 }
 

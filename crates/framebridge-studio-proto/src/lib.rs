@@ -45,4 +45,9 @@ pub mod close {
     pub const REFUSED: u16 = 4000;
     /// Nothing came for too long.
     pub const IDLE: u16 = 4001;
+
+    /// As much of a reason as a close frame holds: 123 bytes (RFC 6455, section 5.5).
+    pub fn reason(why: &str) -> &str {
+        &why[..why.floor_char_boundary(123)]
+    }
 }

@@ -52,7 +52,14 @@ pub enum ToBox {
         /// The whole address.
         url: String,
     },
-    /// The answer to `unshare`, or a `share` that was not carried out.
+    /// The other answer to `share`: it was not carried out.
+    ShareRefused {
+        /// The request's number.
+        request: u32,
+        /// Why, for a person.
+        why: String,
+    },
+    /// The answer to `unshare`.
     Unshared {
         /// The request's number.
         request: u32,

@@ -155,8 +155,10 @@ async function showJobs(id, box) {
 async function showLog(id, box) {
   // Only what is read is asked for; once opened it begins with all that the studio has kept.
   if (!box.part("details").open) return;
-  const { lines, next } = await api(`boxes/${id}/logs?from=${box.nextLine}`);
+  const ask = (from) => api(`boxes/${id}/logs?from=${from}`);
+  let { lines, next } = await ask(box.nextLine);
   // A studio that was started again counts anew.
+  if (next < box.nextLine) ({ lines, next } = await ask(0));
   box.nextLine = next;
   if (lines.length === 0) return;
   const log = box.part(".log");
@@ -170,11 +172,14 @@ async function refresh() {
   try {
     const { boxes } = await api("boxes");
     setText(summary, boxes.length ? "" : "No box has been here yet: make a token with `studio token new NAME`.");
-    for (const entry of boxes) {
+    const parts = boxes.flatMap((entry) => {
       const box = showBox(entry);
       const { id } = entry.session;
-      await Promise.all([showJobs(id, box), showLog(id, box)]);
-    }
+      return [showJobs(id, box), showLog(id, box)];
+    });
+    // What one box lacks is no reason to leave the others as they were.
+    const failed = (await Promise.allSettled(parts)).find(({ status }) => status === "rejected");
+    if (failed) throw failed.reason;
     document.body.classList.remove("stale");
   } catch (error) {
     // What is shown is from before, and looks it.

@@ -10,6 +10,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use framebridge_core::studio::BoxSessionState;
 use framebridge_proto::StreamName;
 use framebridge_studio_proto::{Access, ClipSpan, JobId, JobKind, JobResult, PublicId, StreamReport};
 use futures_util::{Stream, stream};
@@ -68,6 +69,10 @@ pub(crate) async fn session(State(hub): State<Arc<Hub>>, Path(id): Path<String>)
     let mut view = view(&hub, id, &session);
     if let Some(only) = access.stream {
         view.streams.retain(|stream| stream.name == only);
+        // The reason names other streams.
+        if view.state == BoxSessionState::ProviderOnline.as_str() {
+            view.reason = view.streams.first().map(|stream| stream.verdict.clone());
+        }
     }
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(view)))
 }
@@ -254,11 +259,16 @@ pub(crate) async fn job_result(State(hub): State<Arc<Hub>>, Path(id): Path<Strin
         Some(JobResult::Uploaded { media_type, .. }) => {
             let body = match File::open(hub.uploads.join(job.id.to_string())).await {
                 Ok(file) => Body::from_stream(Box::pin(parts(file))),
-                Err(_not_here) => hub.nodes.file(job.id).await.ok_or_else(Problem::not_found)?,
+                Err(_not_here) => hub.nodes.file(job.id).await.ok_or_else(thrown_away)?,
             };
             Ok(file_of(&media_type, body))
         }
     }
+}
+
+fn thrown_away() -> Problem {
+    let detail = "The file is not kept any more: `studio --keep-days` and `--keep-mb` say how much is.";
+    Problem::new(StatusCode::GONE, "thrown_away", detail)
 }
 
 /// A file's bytes, part by part.

@@ -9,7 +9,10 @@ use std::{
 
 use framebridge_core::studio::BoxSessionConfig;
 use framebridge_studio_proto::{Access, BoxId, IceServer, PublicId};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::Semaphore,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -39,6 +42,7 @@ pub(crate) struct Hub {
     pub(crate) public_url: String,
     pub(crate) uploads: PathBuf,
     pub(crate) keep: Keep,
+    pub(crate) uploading: Semaphore,
     /// Boxes' links end with these two: told to, and waited for.
     pub(crate) stop: CancellationToken,
     pub(crate) links: TaskTracker,
@@ -86,17 +90,22 @@ impl Hub {
             public_url: parts.public_url,
             uploads: parts.uploads,
             keep: parts.keep,
+            uploading: Semaphore::new(uploads::MOST_AT_ONCE),
             stop: parts.stop,
             links: TaskTracker::new(),
             sessions: Mutex::new(sessions),
         }))
     }
 
-    /// The session of this box, a new one if it never had one.
-    pub(crate) async fn session_of(&self, token: &TokenRow, instance: BoxId) -> Result<Arc<Session>, StoreError> {
+    /// The session of this box, a new one if it never had one; none if too many boxes have come with this token.
+    pub(crate) async fn session_of(
+        &self,
+        token: &TokenRow,
+        instance: BoxId,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
         let fresh = auth::session(token, instance);
         let row = self.store.session_of(token.name.clone(), instance, fresh).await?;
-        Ok(self.adopt(row))
+        Ok(row.map(|row| self.adopt(row)))
     }
 
     /// The session that is kept so.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use framebridge_core::studio::{JobFate, JobRejection, JobTurn};
 use framebridge_studio_proto::{JobId, JobResult, Rejection, ToBox, limits::MAX_INLINE_RESULT};
 
 use crate::{
@@ -13,33 +14,27 @@ use crate::{
 /// A job that no box took for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// A job that a box has begun so often has failed: it dies of it, or can't bring what comes of it.
-const MOST_ATTEMPTS: u32 = 3;
-
 /// Offers the next job, if the box would take one and there is one.
 pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), StoreError> {
     let Some(link) = session.link() else { return Ok(()) };
-    // A box that has one in hand is not free, and that one is not judged.
-    while session.is_free()
-        && let Some(job) = hub.store.next_job(session.id).await?
-    {
-        if session.attempts_at(job.id) >= MOST_ATTEMPTS {
-            let error = format!("the box has begun it {MOST_ATTEMPTS} times, and it came to nothing");
-            hub.store.end_job(job.id, session.id, Err(error)).await?;
-            tell_others(hub, job.id).await?;
-            continue;
-        }
-        if session.take_free() {
-            let offer = ToBox::Offer {
-                job: job.id,
-                kind: job.kind,
-                deadline_ms: job.deadline_ms,
-            };
-            if link.send(offer).await.is_err() {
-                session.set_free();
+    while let Some(job) = hub.store.next_job(session.id).await? {
+        match session.dispatch(|dispatch| dispatch.turn(&job.id)) {
+            JobTurn::Wait => break,
+            JobTurn::Offer => {
+                let offer = ToBox::Offer {
+                    job: job.id,
+                    kind: job.kind,
+                    deadline_ms: job.deadline_ms,
+                };
+                // A link that is gone takes its offer along.
+                _ = link.send(offer).await;
+                break;
+            }
+            JobTurn::GiveUp { begun } => {
+                let error = format!("the box has begun it {begun} times, and it came to nothing");
+                end(hub, session, job.id, Err(error)).await?;
             }
         }
-        break;
     }
     Ok(())
 }
@@ -54,26 +49,37 @@ pub(crate) async fn tell_others(hub: &Hub, job: JobId) -> Result<(), StoreError>
     Ok(())
 }
 
+async fn end(hub: &Hub, session: &Session, job: JobId, outcome: Result<JobResult, String>) -> Result<(), StoreError> {
+    hub.store.end_job(job, session.id, outcome).await?;
+    tell_others(hub, job).await
+}
+
+async fn set(hub: &Hub, session: &Session, job: JobId, to: JobState, why: Option<String>) -> Result<(), StoreError> {
+    hub.store.move_job(job, session.id, to, why).await?;
+    tell_others(hub, job).await
+}
+
 /// The box does the job.
 pub(crate) async fn on_accepted(hub: &Hub, session: &Session, job: JobId) -> Result<(), StoreError> {
-    session.attempt(job);
-    hub.store.move_job(job, session.id, JobState::Running).await?;
-    tell_others(hub, job).await
+    session.dispatch(|dispatch| dispatch.on_accepted(job));
+    set(hub, session, job, JobState::Running, None).await
 }
 
 /// The box does not do the job.
 pub(crate) async fn on_rejected(hub: &Hub, session: &Session, job: JobId, why: Rejection) -> Result<(), StoreError> {
-    match why {
-        // It says when it would take one again.
-        Rejection::Paused | Rejection::Busy => {
-            hub.store.move_job(job, session.id, JobState::Waiting).await?;
-            tell_others(hub, job).await
-        }
-        Rejection::Unsupported => {
-            let error = "the box can't do this, or has no such stream".to_owned();
-            hub.store.end_job(job, session.id, Err(error)).await?;
-            tell_others(hub, job).await?;
-            on_free(hub, session).await
+    let (why, said) = match why {
+        Rejection::Paused => (JobRejection::Paused, "the box's operator wants no jobs just now"),
+        Rejection::Busy => (JobRejection::Busy, "the box is busy"),
+        Rejection::Unsupported => (
+            JobRejection::Unsupported,
+            "the box can't do this, or has no such stream",
+        ),
+    };
+    match session.dispatch(|dispatch| dispatch.on_rejected(&job, why)) {
+        JobFate::Waits => set(hub, session, job, JobState::Waiting, Some(said.to_owned())).await,
+        JobFate::Ended => {
+            end(hub, session, job, Err(said.to_owned())).await?;
+            offer_next(hub, session).await
         }
     }
 }
@@ -85,8 +91,8 @@ pub(crate) async fn on_completed(
     job: JobId,
     result: JobResult,
 ) -> Result<ToBox, StoreError> {
-    hub.store.end_job(job, session.id, check(hub, job, result)).await?;
-    tell_others(hub, job).await?;
+    session.dispatch(|dispatch| dispatch.on_completed(&job));
+    end(hub, session, job, check(hub, job, result)).await?;
     Ok(ToBox::CompleteAck { job })
 }
 
@@ -99,19 +105,19 @@ pub(crate) async fn on_failed(
     retryable: bool,
 ) -> Result<ToBox, StoreError> {
     let error: String = error.chars().take(500).collect();
-    if retryable && session.attempts_at(job) < MOST_ATTEMPTS {
-        tracing::info!(%job, error, "a job is tried again");
-        hub.store.move_job(job, session.id, JobState::Waiting).await?;
-    } else {
-        hub.store.end_job(job, session.id, Err(error)).await?;
+    match session.dispatch(|dispatch| dispatch.on_failed(&job, retryable)) {
+        JobFate::Waits => {
+            tracing::info!(%job, error, "a job is tried again");
+            set(hub, session, job, JobState::Waiting, Some(error)).await?;
+        }
+        JobFate::Ended => end(hub, session, job, Err(error)).await?,
     }
-    tell_others(hub, job).await?;
     Ok(ToBox::FailAck { job })
 }
 
 /// The box would take another job.
 pub(crate) async fn on_free(hub: &Hub, session: &Session) -> Result<(), StoreError> {
-    session.set_free();
+    session.dispatch(framebridge_core::studio::JobDispatch::on_ready);
     offer_next(hub, session).await
 }
 

@@ -25,6 +25,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
+use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -36,7 +37,7 @@ use crate::{
     problem::Problem,
     random,
     session::Session,
-    store::{Record, ShareRow, StoreError, TokenRow, now_ms},
+    store::{MOST_SESSIONS, MOST_SHARES, Record, ShareRow, StoreError, TokenRow, now_ms},
 };
 
 /// Frames that may wait for the box. Past it whoever sends waits, and a request that can't be sent in its time fails.
@@ -228,13 +229,22 @@ async fn greet(hub: &Hub, socket: &mut WebSocket) -> Result<(Arc<Session>, Hello
         return Err(unknown_token());
     };
     let session = hub.session_of(&token, hello.instance).await.map_err(unavailable)?;
-    Ok((session, hello))
+    Ok((session.ok_or_else(too_many_boxes)?, hello))
 }
 
 fn other_version(theirs: u16) -> Parting {
     let message = format!("this studio speaks version {VERSION} and the box version {theirs}: update the older one");
     Parting::Refused(Refusal {
         code: RefusalKind::Version,
+        message,
+    })
+}
+
+fn too_many_boxes() -> Parting {
+    let message =
+        format!("{MOST_SESSIONS} boxes have come with this token already: make one for each with `studio token new`");
+    Parting::Refused(Refusal {
+        code: RefusalKind::Fatal,
         message,
     })
 }
@@ -348,6 +358,17 @@ fn unrecorded(error: StoreError) -> Parting {
     Parting::Lost("the studio can't write its records".to_owned())
 }
 
+/// What an error of the WebSocket means.
+fn transport(error: axum::Error) -> Parting {
+    let why = error.to_string();
+    let code = match error.into_inner().downcast_ref() {
+        Some(tungstenite::Error::Capacity(_)) => close::TOO_LONG,
+        Some(tungstenite::Error::Utf8(_)) => close::MALFORMED,
+        Some(_) | None => return Parting::Lost(why),
+    };
+    Parting::Broken { code, why }
+}
+
 /// Reads the next frame; what is no frame ends the link.
 async fn next<S>(stream: &mut S) -> Result<ToStudio, Parting>
 where
@@ -356,7 +377,7 @@ where
     loop {
         match stream.next().await {
             None | Some(Ok(Message::Close(_))) => return Err(Parting::Lost("it was closed".to_owned())),
-            Some(Err(error)) => return Err(Parting::Lost(error.to_string())),
+            Some(Err(error)) => return Err(transport(error)),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Binary(_))) => {
                 let why = "frames are text".to_owned();
@@ -458,7 +479,10 @@ async fn share(
         access,
         expires_ms: expires_s.map(|seconds| now_ms() + seconds.min(LONGEST_SHARE_S) * 1000),
     };
-    hub.store.add_share(row.clone()).await.map_err(unrecorded)?;
+    if !hub.store.add_share(row.clone()).await.map_err(unrecorded)? {
+        let why = format!("{MOST_SHARES} addresses of this box are shared already: end them with `bridgectl unshare`");
+        return Ok(ToBox::ShareRefused { request, why });
+    }
     hub.nodes.on_record(Record::Share(row));
     Ok(ToBox::Shared {
         request,
@@ -482,11 +506,9 @@ async fn part(mut socket: WebSocket, parting: Parting) {
         Parting::Left => (close::NORMAL, "goodbye".to_owned()),
         Parting::Stopping => (close::NORMAL, "the studio is being restarted".to_owned()),
     };
-    // A close frame holds 123 bytes of reason (RFC 6455, section 5.5).
-    let reason: String = reason.chars().filter(char::is_ascii).take(120).collect();
     let frame = CloseFrame {
         code,
-        reason: reason.into(),
+        reason: close::reason(&reason).into(),
     };
     // Whoever is gone already need not be told.
     _ = timeout(WRITE_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_core::studio::{BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot};
+use framebridge_core::studio::{
+    BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot, JobDispatch, JobDispatchConfig,
+};
 use framebridge_studio_proto::{BoxId, BoxState, Heartbeat, JobId, LogBatch, LogLine, PublicId, limits};
 
 use crate::{
@@ -20,9 +22,6 @@ const MOST_LINES: usize = 2 * limits::LOG_BUFFER;
 
 /// Bytes of a log line's level: the longest is `error`.
 const MOST_LEVEL: usize = 8;
-
-/// Jobs of which it is remembered how often they were begun: all that may wait at once.
-const MOST_ATTEMPTED: usize = 32;
 
 /// When a box was seen last is written so often, so that it is known after the studio's death.
 const SAVE: Duration = Duration::from_secs(60);
@@ -44,10 +43,7 @@ struct Inner {
     build: String,
     report: Option<Heartbeat>,
     link: Option<Arc<Link>>,
-    /// Whether the box has said that it would take a job.
-    free: bool,
-    /// How often it has begun each of its latest jobs, oldest first.
-    attempts: VecDeque<(JobId, u32)>,
+    dispatch: JobDispatch<JobId>,
     /// When what the records say of it was written last.
     saved: Instant,
     lines: VecDeque<(u64, LogLine)>,
@@ -77,8 +73,7 @@ impl Session {
                 build: String::new(),
                 report: None,
                 link: None,
-                free: false,
-                attempts: VecDeque::new(),
+                dispatch: JobDispatch::new(JobDispatchConfig::default()),
                 saved: Instant::now(),
                 lines: VecDeque::new(),
                 next_line: 0,
@@ -110,7 +105,7 @@ impl Session {
     pub(crate) fn welcome(&self, link: Arc<Link>) -> Option<Arc<Link>> {
         let mut inner = self.inner();
         inner.report = None;
-        inner.free = false;
+        inner.dispatch.on_link();
         inner.link.replace(link)
     }
 
@@ -128,7 +123,8 @@ impl Session {
             }
             inner.last_seen_ms = Some(now_ms());
             if matches!(input, BoxInput::Lost { .. } | BoxInput::Left { .. }) {
-                (inner.link, inner.report, inner.free) = (None, None, false);
+                (inner.link, inner.report) = (None, None);
+                inner.dispatch.on_link();
             }
             let now = Instant::now();
             let due = now.duration_since(inner.saved) >= SAVE;
@@ -197,37 +193,9 @@ impl Session {
         BoxInput::Reported(report)
     }
 
-    /// The box has begun this job.
-    pub(crate) fn attempt(&self, job: JobId) {
-        let mut inner = self.inner();
-        let before = inner.attempts.iter().position(|(known, _)| *known == job);
-        let (_, times) = before.and_then(|at| inner.attempts.remove(at)).unwrap_or((job, 0));
-        if inner.attempts.len() >= MOST_ATTEMPTED {
-            inner.attempts.pop_front();
-        }
-        inner.attempts.push_back((job, times + 1));
-    }
-
-    /// How often it has begun this job, as far as this studio remembers.
-    pub(crate) fn attempts_at(&self, job: JobId) -> u32 {
-        let inner = self.inner();
-        let known = inner.attempts.iter().find(|(known, _)| *known == job);
-        known.map_or(0, |(_, times)| *times)
-    }
-
-    /// The box would take a job.
-    pub(crate) fn set_free(&self) {
-        self.inner().free = true;
-    }
-
-    /// Whether the box has said so, and was offered nothing since.
-    pub(crate) fn is_free(&self) -> bool {
-        self.inner().free
-    }
-
-    /// Takes the box's readiness for a job, if it is there.
-    pub(crate) fn take_free(&self) -> bool {
-        std::mem::take(&mut self.inner().free)
+    /// Lets the machine decide what becomes of the box's jobs.
+    pub(crate) fn dispatch<T>(&self, decide: impl FnOnce(&mut JobDispatch<JobId>) -> T) -> T {
+        decide(&mut self.inner().dispatch)
     }
 
     /// Keeps lines that the box has logged.

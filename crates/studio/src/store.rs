@@ -22,6 +22,12 @@ pub(crate) use records::Record;
 
 use crate::auth::Kind;
 
+/// Boxes that may come with one token: a fleet may share one, and an instance id that is new each time is a fault.
+pub(crate) const MOST_SESSIONS: u32 = 256;
+
+/// Shared addresses of one box that may be good at once.
+pub(crate) const MOST_SHARES: u32 = 256;
+
 /// A token maker on the command line and the studio share the file.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -193,22 +199,24 @@ impl Store {
         .await
     }
 
-    /// The session of this box: the one it had, or a new one with id `fresh`.
+    /// The session of this box: the one it had, or a new one with id `fresh`; none if too many have come with its token.
     pub(crate) async fn session_of(
         &self,
         token: String,
         instance: BoxId,
         fresh: PublicId,
-    ) -> Result<SessionRow, StoreError> {
+    ) -> Result<Option<SessionRow>, StoreError> {
         self.aside("find a box's session", move |db| {
             db.execute(
-                "INSERT OR IGNORE INTO sessions (id, token, instance, state, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR IGNORE INTO sessions (id, token, instance, state, created_ms) SELECT ?1, ?2, ?3, ?4, ?5
+                 WHERE (SELECT count(*) FROM sessions WHERE token = ?2) < ?6",
                 params![
                     fresh.to_string(),
                     token,
                     instance.to_string(),
                     BoxSessionState::Expired.as_str(),
-                    signed(now_ms())
+                    signed(now_ms()),
+                    MOST_SESSIONS
                 ],
             )?;
             db.query_row(
@@ -216,6 +224,7 @@ impl Store {
                 params![token, instance.to_string()],
                 session_row,
             )
+            .optional()
         })
         .await
     }
@@ -237,19 +246,23 @@ impl Store {
         .await
     }
 
-    pub(crate) async fn add_share(&self, share: ShareRow) -> Result<(), StoreError> {
+    /// Keeps a new share; false if too many are good already.
+    pub(crate) async fn add_share(&self, share: ShareRow) -> Result<bool, StoreError> {
         self.aside("add a share", move |db| {
-            db.execute(
-                "INSERT INTO shares (id, session, stream, control, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+            let added = db.execute(
+                "INSERT INTO shares (id, session, stream, control, expires_ms) SELECT ?1, ?2, ?3, ?4, ?5
+                 WHERE (SELECT count(*) FROM shares WHERE session = ?2 AND (expires_ms IS NULL OR expires_ms > ?6)) < ?7",
                 params![
                     share.id.to_string(),
                     share.session.to_string(),
                     share.access.stream.map(String::from),
                     share.access.control,
-                    share.expires_ms.map(signed)
+                    share.expires_ms.map(signed),
+                    signed(now_ms()),
+                    MOST_SHARES
                 ],
-            )
-            .map(drop)
+            )?;
+            Ok(added > 0)
         })
         .await
     }
@@ -364,11 +377,19 @@ mod tests {
         ));
         let session = async |instance, fresh| {
             let (instance, fresh) = (BoxId::from_bits(instance), PublicId::from_bits(fresh));
-            store.session_of("door".into(), instance, fresh).await.unwrap().id
+            store
+                .session_of("door".into(), instance, fresh)
+                .await
+                .unwrap()
+                .map(|row| row.id)
         };
-        let first = session(1, 100).await;
-        assert_eq!(first, session(1, 101).await);
-        assert_ne!(first, session(2, 102).await);
+        let first = session(1, 100).await.unwrap();
+        assert_eq!(session(1, 101).await, Some(first));
+        for more in 2..=u128::from(MOST_SESSIONS) {
+            assert_eq!(session(more, 100 + more).await, Some(PublicId::from_bits(100 + more)));
+        }
+        assert_eq!(session(9999, 9999).await, None, "too many with one token");
+        assert_eq!(session(1, 101).await, Some(first), "those there are stay");
         let why = Some("over".to_owned());
         store
             .save_state(first, BoxSessionState::Failed, why.clone(), Some(5))
@@ -392,6 +413,7 @@ mod tests {
             .session_of("door".into(), BoxId::from_bits(1), PublicId::from_bits(1))
             .await
             .unwrap()
+            .unwrap()
             .id;
         let share = |id, expires_ms| ShareRow {
             id: PublicId::from_bits(id),
@@ -407,7 +429,7 @@ mod tests {
             share(3, Some(now_ms() + 60_000)),
             share(4, Some(now_ms() - 1)),
         ] {
-            store.add_share(row).await.unwrap();
+            assert!(store.add_share(row).await.unwrap());
         }
         let found = async |id| store.share(PublicId::from_bits(id)).await.unwrap();
         assert_eq!(found(2).await.unwrap().access, share(2, None).access);
@@ -418,5 +440,9 @@ mod tests {
         );
         assert!(found(2).await.is_none() && found(3).await.is_some());
         assert_eq!(store.end_shares(session, None).await.unwrap(), 1);
+        for at in 0..=u128::from(MOST_SHARES) {
+            let added = store.add_share(share(100 + at, None)).await.unwrap();
+            assert_eq!(added, at < u128::from(MOST_SHARES));
+        }
     }
 }

@@ -1,6 +1,11 @@
 //! The bytes of jobs' results: files that are taken whole or not at all, and thrown away in time.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     body::Body,
@@ -9,7 +14,7 @@ use axum::{
 };
 use framebridge_studio_proto::{JobId, limits::MAX_UPLOAD};
 use futures_util::StreamExt as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use crate::{
     auth::{self, Kind},
@@ -17,6 +22,18 @@ use crate::{
     problem::Problem,
     random,
 };
+
+/// Uploads that are taken at once.
+pub(crate) const MOST_AT_ONCE: usize = 16;
+
+/// Nothing has come for so long: whoever uploads is gone.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How the name of a file ends that is not whole yet.
+const PART: &str = ".part";
+
+/// A file that has not been written to for so long is nobody's.
+const ABANDONED: Duration = Duration::from_secs(600);
 
 /// Takes the bytes of a job's result from the box that does it. Repeating it does no harm.
 pub(crate) async fn put(
@@ -42,9 +59,13 @@ pub(crate) async fn put(
     if owner.as_ref() != Some(&token.name) {
         return Err(Problem::not_found());
     }
+    let _place = hub.uploading.try_acquire().map_err(|_full| {
+        let detail = "So many uploads are under way that this one has to wait.";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(Duration::from_secs(1))
+    })?;
     let whole = hub.uploads.join(id.to_string());
     // Its own: an attempt that was given up may still be under way.
-    let part = hub.uploads.join(format!("{id}.{:x}.part", random::bits()));
+    let part = hub.uploads.join(format!("{id}.{:x}{PART}", random::bits()));
     let written = write(&part, body).await;
     let outcome = match written {
         Ok(()) => tokio::fs::rename(&part, &whole).await.map_err(disk),
@@ -54,16 +75,21 @@ pub(crate) async fn put(
         // It may never have been made.
         _ = tokio::fs::remove_file(&part).await;
     }
-    outcome.map(|()| StatusCode::NO_CONTENT)
+    outcome?;
+    tidy(&hub).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn write(path: &PathBuf, body: Body) -> Result<(), Problem> {
     let mut file = tokio::fs::File::create(path).await.map_err(disk)?;
     let mut chunks = body.into_data_stream();
     let mut left = MAX_UPLOAD;
-    while let Some(chunk) = chunks.next().await {
-        let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "broken_off", "The upload broke off.");
-        let chunk = chunk.map_err(broken)?;
+    loop {
+        let broken = || Problem::new(StatusCode::REQUEST_TIMEOUT, "broken_off", "The upload broke off.");
+        let Some(chunk) = timeout(IDLE, chunks.next()).await.map_err(|_idle| broken())? else {
+            break;
+        };
+        let chunk = chunk.map_err(|_| broken())?;
         left = left.checked_sub(chunk.len() as u64).ok_or_else(|| {
             let detail = format!("An upload may have {MAX_UPLOAD} bytes.");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
@@ -93,16 +119,18 @@ pub(crate) async fn tidy(hub: &Arc<Hub>) {
             files.push((about.modified()?, about.len(), entry.path()));
         }
         for path in surplus(files, SystemTime::now(), keep) {
-            fs::remove_file(path)?;
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!("{} can't be thrown away: {error}", path.display());
+            }
         }
         Ok::<_, io::Error>(())
     });
     if let Ok(Err(error)) = done.await {
-        tracing::warn!("old uploads can't be thrown away: {error}");
+        tracing::warn!("the uploads can't be listed: {error}");
     }
 }
 
-/// What to throw away.
+/// What to throw away. Files that are being written are left alone.
 fn surplus(
     mut files: Vec<(SystemTime, u64, PathBuf)>,
     now: SystemTime,
@@ -111,16 +139,19 @@ fn surplus(
     files.sort_by_key(|(written, ..)| std::cmp::Reverse(*written));
     let mut kept = 0_u64;
     files.into_iter().filter_map(move |(written, size, path)| {
+        let age = now.duration_since(written).unwrap_or_default();
         kept = kept.saturating_add(size);
-        let old = now.duration_since(written).is_ok_and(|age| age > keep.age);
-        (old || kept > keep.bytes).then_some(path)
+        let is_surplus = if path.to_string_lossy().ends_with(PART) {
+            age > ABANDONED
+        } else {
+            age > keep.age || kept > keep.bytes
+        };
+        is_surplus.then_some(path)
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::hub::Keep;
 
@@ -133,12 +164,14 @@ mod tests {
             file(5, 40, "a"),
             file(20, 40, "c"),
             file(99, 1, "old"),
+            file(98, 1, "written.1.part"),
+            file(601, 1, "given up.2.part"),
         ];
         let keep = Keep {
             age: Duration::from_secs(50),
             bytes: 100,
         };
         let gone: Vec<_> = surplus(files, now, keep).collect();
-        assert_eq!(gone, [PathBuf::from("c"), PathBuf::from("old")]);
+        assert_eq!(gone, ["c", "old", "given up.2.part"].map(PathBuf::from));
     }
 }

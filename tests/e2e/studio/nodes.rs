@@ -10,7 +10,7 @@ use framebridge_tests::{
     wait::{self, PATIENCE},
 };
 
-use super::{order, receive_for, watch};
+use super::{jobs::order, receive_for, watch};
 
 const GLANCE: Duration = Duration::from_secs(2);
 

@@ -11,7 +11,7 @@ use framebridge_tests::{
     wait::PATIENCE,
 };
 
-use super::{order, watch};
+use super::{jobs::order, watch};
 
 /// Has every connection of the page go by a relay or not at all, and keeps them.
 const RELAY_ONLY: &str = "

@@ -2,12 +2,11 @@
 
 use anyhow::anyhow;
 use framebridge_core::studio::{
-    BridgeLinkEnd, BridgeLinkInput, BridgeLinkOutput, BridgeLinkState, JobFailure, JobOutput, JobRejection,
-    LocalOutput, LocalState,
+    BridgeLinkEnd, BridgeLinkInput, BridgeLinkOutput, BridgeLinkState, LocalOutput, LocalState,
 };
-use framebridge_daemon::{Exit, isolated, tail};
+use framebridge_daemon::{Exit, tail};
 use framebridge_proto::{Role, limits::HEARTBEAT_INTERVAL, process_name};
-use framebridge_studio_proto::{Capabilities, Hello, Rejection, ToStudio, VERSION};
+use framebridge_studio_proto::{Capabilities, Hello, ToStudio, VERSION};
 use tokio::time::sleep;
 
 use super::*;
@@ -70,7 +69,7 @@ impl App {
     }
 
     /// Nodes of a studio are tried in turn.
-    fn studio(&self) -> &Studio {
+    pub(super) fn studio(&self) -> &Studio {
         &self.studios[self.turn % self.studios.len()]
     }
 
@@ -81,6 +80,7 @@ impl App {
         }
         self.requests = Requests::default();
         self.owed.clear();
+        self.bringing = None;
         self.logs.on_lost();
         self.welcome = None;
         // Whoever waits for a share hears that nobody answers.
@@ -111,9 +111,9 @@ impl App {
         }
     }
 
-    /// Sends the lines there are, as long as there is room for them.
+    /// Sends the lines there are, a little at a time: heartbeats queue behind them.
     fn flush_logs(&mut self) {
-        while self.wire.as_ref().is_some_and(|wire| wire.frames.capacity() > 1) {
+        while self.wire.as_ref().is_some_and(Wire::is_at_ease) {
             let Some(batch) = self.logs.next() else { return };
             self.send(ToStudio::LogBatch(batch));
         }
@@ -180,70 +180,6 @@ impl App {
                 self.link.handle(BridgeLinkInput::Stop, Instant::now());
             }
         }
-    }
-
-    fn apply_job(&mut self, output: JobOutput<JobId, JobResult>) {
-        match output {
-            JobOutput::Start { id } => self.start_job(id),
-            JobOutput::Abort { .. } => {
-                if let Some(job) = self.job.take() {
-                    job.cancel();
-                }
-            }
-            JobOutput::Accept { id } => self.send_surely(ToStudio::Accept { job: id }),
-            JobOutput::Reject { id, why } => {
-                self.offers.retain(|(offered, _)| *offered != id);
-                let why = match why {
-                    JobRejection::Paused => Rejection::Paused,
-                    JobRejection::Busy => Rejection::Busy,
-                    JobRejection::Unsupported => Rejection::Unsupported,
-                };
-                self.send_surely(ToStudio::Reject { job: id, why });
-            }
-            JobOutput::Deliver { id, outcome } => {
-                self.send_surely(match outcome {
-                    Ok(result) => ToStudio::Complete { job: id, result },
-                    Err(JobFailure { error, retryable }) => ToStudio::Fail {
-                        job: id,
-                        error,
-                        retryable,
-                    },
-                });
-            }
-            JobOutput::ReadyForMore => self.send_surely(ToStudio::ReadyForMore),
-        }
-    }
-
-    fn start_job(&mut self, id: JobId) {
-        let Some(at) = self.offers.iter().position(|(offered, _)| *offered == id) else {
-            return;
-        };
-        let (_, kind) = self.offers.swap_remove(at);
-        self.offers.clear();
-        tracing::info!(job = %id, ?kind, "a job");
-        let desk = jobs::Desk {
-            dir: self.dir.clone(),
-            identity: self.identity.clone(),
-            studio: self.studio().clone(),
-            token: self.settings.token.clone(),
-            status: self.status.clone(),
-            settings: Arc::clone(&self.configuration),
-        };
-        let (cancel, events) = (CancellationToken::new(), self.events.clone());
-        self.job = Some(cancel.clone());
-        self.tasks.spawn(async move {
-            let work = isolated(jobs::run(desk, id, kind));
-            if let Some(outcome) = cancel.run_until_cancelled(work).await {
-                let outcome = outcome.unwrap_or_else(|panic| {
-                    Err(JobFailure {
-                        error: format!("a mistake of ours: {panic}"),
-                        retryable: false,
-                    })
-                });
-                // With the app gone there is nobody to tell.
-                _ = events.send(Event::Job(id, outcome)).await;
-            }
-        });
     }
 
     /// The end of the process: what it ends with.

@@ -1,12 +1,15 @@
 //! The whole bridge between a scripted studio and a scripted server of the box.
 
+mod errands;
+mod requests;
+
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use framebridge_config::Input;
 use framebridge_daemon::{Args, Exit};
 use framebridge_ipc::BridgeClient;
 use framebridge_studio_proto::{
-    Access, BoxState, Bytes64, Frame as _, PublicId, Refusal as Sent, Rejection, RpcId, RpcRequest,
+    Access, BoxState, Bytes64, Frame as _, JobResult, PublicId, Refusal as Sent, Rejection, RpcId, RpcRequest,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
@@ -43,6 +46,11 @@ impl FakeStudio {
 
     /// A bridge that is to come here, for a box whose server is at `server`.
     fn bridge(&self, server: SocketAddr) -> Bridge {
+        self.bridge_with(server, |desk, kind| Box::pin(jobs::run(desk, kind)))
+    }
+
+    /// A bridge whose jobs are done so.
+    fn bridge_with(&self, server: SocketAddr, worker: Worker) -> Bridge {
         let url = format!("http://{}", self.listener.local_addr().unwrap());
         let text = format!(
             "[http]\nlisten = \"{server}\"\n[studio]\nurl = {url:?}\ntoken = \"t\"\nbackoff_ms = 50\nbackoff_cap_ms = 100\n"
@@ -63,7 +71,7 @@ impl FakeStudio {
             tasks: Tasks::new(stop.clone()),
         };
         let mut running = JoinSet::new();
-        running.spawn(run(context, log_tap(), None));
+        running.spawn(run_with(context, log_tap(), None, worker));
         Bridge { running, stop, dir }
     }
 
@@ -75,6 +83,21 @@ impl FakeStudio {
             panic!("no hello")
         };
         (session, hello)
+    }
+
+    /// Takes a job's file, says what it answers, and what the request was; without an answer it hangs up.
+    async fn upload(&self, answer: Option<&str>) -> String {
+        let (mut stream, _) = timeout(PATIENCE, self.listener.accept()).await.unwrap().unwrap();
+        let mut request = Vec::new();
+        // As long as what the test's jobs make.
+        while !String::from_utf8_lossy(&request).contains("\r\n\r\nfile ") || request.ends_with(b" ") {
+            assert!(stream.read_buf(&mut request).await.unwrap() > 0, "it broke off");
+        }
+        if let Some(answer) = answer {
+            let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        String::from_utf8(request).unwrap()
     }
 
     async fn welcomed(&self) -> Session {
@@ -169,6 +192,17 @@ impl Bridge {
     }
 }
 
+/// A request's head, and whether it is the bridge's own probe.
+async fn read_head(stream: &mut TcpStream) -> (String, bool) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+    let head = String::from_utf8(head).unwrap();
+    let is_probe = head.starts_with("GET /api/v1/health ");
+    (head, is_probe)
+}
+
+const NOTHING: &[u8] = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// A server of a box that answers everything with what it was asked, and remembers that.
 struct FakeServer {
     address: SocketAddr,
@@ -185,9 +219,7 @@ impl FakeServer {
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
-                let head = String::from_utf8(head).unwrap();
+                let (head, _) = read_head(&mut stream).await;
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\nconnection: close\r\nlocation: /x\r\ncontent-length: {}\r\n\r\n{head}",
                     head.len()
@@ -216,149 +248,6 @@ impl FakeServer {
 }
 
 #[tokio::test]
-async fn requests_reach_the_server_without_what_must_not_travel() {
-    let (studio, server) = (FakeStudio::start().await, FakeServer::start().await);
-    let bridge = studio.bridge(server.address);
-    let mut session = studio.welcomed().await;
-    let (status, echo) = session.ask(1, "GET", "/api/v1/streams?x=1").await;
-    assert_eq!(status, 200);
-    assert!(echo.starts_with("GET /api/v1/streams?x=1 HTTP/1.1"), "{echo}");
-    assert!(echo.contains("accept: */*") && !echo.contains("secret"), "{echo}");
-    bridge.stop.cancel();
-    let goodbye = session.until(|frame| {
-        matches!(
-            frame,
-            ToStudio::Goodbye {
-                ending: Farewell::Expired,
-                ..
-            }
-        )
-        .then_some(())
-    });
-    goodbye.await;
-    bridge.ended().await.unwrap();
-}
-
-/// Takes the next connection that is not the bridge's own probe, and begins an answer of unknown length on it.
-async fn begin_answer(server: &TcpListener) -> TcpStream {
-    loop {
-        let (mut stream, _) = timeout(PATIENCE, server.accept()).await.unwrap().unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
-        let probe = head.starts_with(b"GET /api/v1/health ");
-        let answer: &[u8] = if probe {
-            b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-        } else {
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n4\r\none\n\r\n"
-        };
-        stream.write_all(answer).await.unwrap();
-        if !probe {
-            return stream;
-        }
-    }
-}
-
-#[tokio::test]
-async fn streamed_answer_is_passed_on_as_it_comes_and_ends_only_where_it_ends() {
-    let (studio, server) = (
-        FakeStudio::start().await,
-        TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
-    );
-    let _bridge = studio.bridge(server.local_addr().unwrap());
-    let mut session = studio.welcomed().await;
-    let part = |frame: &ToStudio| {
-        let ToStudio::RpcChunk(chunk) = frame else { return None };
-        Some((chunk.id.0, chunk.data.0.clone(), chunk.end))
-    };
-    let ask = |id| RpcRequest {
-        id: RpcId(id),
-        method: "GET".into(),
-        path: "/api/v1/streams".into(),
-        headers: vec![],
-        access: Access::default(),
-        data: Bytes64::default(),
-        end: true,
-    };
-    for (id, goes_on) in [(1, false), (2, true)] {
-        session.send(&ToBox::RpcRequest(ask(id))).await;
-        let mut stream = begin_answer(&server).await;
-        assert_eq!(session.until(part).await, (id, b"one\n".to_vec(), false));
-        if goes_on {
-            // Nobody waits for it any more: the server hears so. The one before, which broke off, never came to an end.
-            session.send(&ToBox::RpcCancel { id: RpcId(id) }).await;
-            assert_eq!(timeout(PATIENCE, stream.read(&mut [0])).await.unwrap().unwrap(), 0);
-        }
-    }
-}
-
-#[tokio::test]
-async fn what_a_studio_may_not_ask_never_reaches_the_server_and_garbage_costs_the_link_only() {
-    let (studio, server) = (FakeStudio::start().await, FakeServer::start().await);
-    let _bridge = studio.bridge(server.address);
-    let mut session = studio.welcomed().await;
-    let asked = [
-        ("GET", "/api/v1/config", 404),
-        ("GET", "/page/../metrics", 404),
-        ("POST", "/api/v1/debug/stall-encoder", 404),
-        ("GET", "/x\r\nhost: evil", 404),
-        ("GET", "http://127.0.0.1:1/", 404),
-        ("PUT", "/api/v1/streams/test/quality", 403),
-    ];
-    for (id, (method, path, expected)) in (1..).zip(asked) {
-        assert_eq!(session.ask(id, method, path).await.0, expected, "{method} {path}");
-    }
-    session.send_text(r#"{"type":"teleport"}"#.into()).await;
-    session.send(&ToBox::RpcCancel { id: RpcId(99) }).await;
-    let unknown = JobId::from_bits(1);
-    session
-        .offer(
-            unknown,
-            JobKind::Snapshot {
-                stream: "none".parse().unwrap(),
-                png: false,
-            },
-        )
-        .await;
-    let rejected = |frame: &ToStudio| {
-        matches!(frame, ToStudio::Reject { job, why: Rejection::Unsupported } if *job == unknown).then_some(())
-    };
-    session.until(rejected).await;
-    for garbage in [
-        "nonsense".to_owned(),
-        "{}".to_owned(),
-        format!("\"{}\"", "x".repeat(limits::MAX_FRAME)),
-    ] {
-        session.send_text(garbage).await;
-        session = studio.welcomed().await;
-    }
-    assert_eq!(session.ask(100, "GET", "/metrics").await.0, 200);
-    assert_eq!(server.asked(), ["GET /metrics HTTP/1.1"]);
-}
-
-#[tokio::test]
-async fn box_without_a_server_never_says_ready_and_its_viewers_are_told() {
-    let studio = FakeStudio::start().await;
-    let nobody = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
-    let _bridge = studio.bridge(nobody);
-    let mut session = studio.welcomed().await;
-    let (status, problem) = session.ask(1, "GET", "/metrics").await;
-    assert!(
-        status == 502 && problem.contains("box_server_down"),
-        "{status} {problem}"
-    );
-    for _ in 0..3 {
-        let state = |frame: &ToStudio| {
-            if let ToStudio::Heartbeat(beat) = frame {
-                Some(beat.state)
-            } else {
-                None
-            }
-        };
-        assert_eq!(session.until(state).await, BoxState::Starting);
-    }
-}
-
-#[tokio::test]
 async fn refusals_end_it_with_codes_that_nothing_restarts() {
     for (code, exit) in [
         (StudioRefusal::AuthFailed, Exit::Refused),
@@ -373,34 +262,6 @@ async fn refusals_end_it_with_codes_that_nothing_restarts() {
         let error = bridge.ended().await.unwrap_err();
         assert_eq!(Exit::of(&error), exit);
         assert!(format!("{error:#}").contains("because"), "{error:#}");
-    }
-}
-
-#[tokio::test]
-async fn result_outlives_the_link_and_arrives_until_it_is_acknowledged() {
-    let (studio, server) = (FakeStudio::start().await, FakeServer::start().await);
-    let _bridge = studio.bridge(server.address);
-    let job = JobId::from_bits(7);
-    let mut session = studio.welcomed().await;
-    let completed =
-        |frame: &ToStudio| matches!(frame, ToStudio::Complete { job: done, .. } if *done == job).then_some(());
-    session.offer(job, JobKind::Diagnose).await;
-    session.until(completed).await;
-    drop(session);
-    let mut session = studio.welcomed().await;
-    session.until(completed).await;
-    session.send(&ToBox::CompleteAck { job }).await;
-    session
-        .until(|frame| matches!(frame, ToStudio::ReadyForMore).then_some(()))
-        .await;
-    drop(session);
-    let mut session = studio.welcomed().await;
-    loop {
-        let frame = session.next().await;
-        assert!(completed(&frame).is_none(), "delivered again after it was acknowledged");
-        if frame == ToStudio::ReadyForMore {
-            break;
-        }
     }
 }
 

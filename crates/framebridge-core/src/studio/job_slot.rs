@@ -1,4 +1,4 @@
-//! A box's one slot for jobs, and the results it keeps until the studio has them.
+//! A box's one slot for jobs: from the offer until the studio has what came of it.
 
 use std::{
     collections::VecDeque,
@@ -8,12 +8,12 @@ use std::{
 /// Bounds of a [`JobSlot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobSlotConfig {
-    /// Results kept unacknowledged; with so many, offers are refused as busy.
-    pub most_results: usize,
     /// Ids of acknowledged jobs that are remembered, so that a late offer of one is not done twice.
     pub most_remembered: usize,
-    /// No job may take longer, whatever its offer says.
+    /// No job may take longer, whatever its offer says. To bring what came of it takes what it takes.
     pub longest: Duration,
+    /// After a failure that may not be one another time, the next job is asked for so much later.
+    pub retry_pause: Duration,
     /// When a job is offered whose end the studio has acknowledged: one of its nodes has not heard of it, and will have by
     /// then.
     pub news_take: Duration,
@@ -22,9 +22,9 @@ pub struct JobSlotConfig {
 impl Default for JobSlotConfig {
     fn default() -> Self {
         Self {
-            most_results: 8,
             most_remembered: 64,
             longest: Duration::from_secs(300),
+            retry_pause: Duration::from_secs(2),
             news_take: Duration::from_secs(5),
         }
     }
@@ -35,7 +35,7 @@ impl Default for JobSlotConfig {
 pub enum JobRejection {
     /// The operator wants none now.
     Paused,
-    /// There is one in hand, or too many results wait.
+    /// There is one in hand, or the result of one; or this one has ended long ago, and whoever offers it has not heard so.
     Busy,
     /// It can't be done here.
     Unsupported,
@@ -68,6 +68,13 @@ pub enum JobInput<I, R> {
         id: I,
         /// What came of it.
         outcome: Result<R, JobFailure>,
+    },
+    /// What came of a job can't be brought to the studio, by a link that works: another time is not better.
+    Undeliverable {
+        /// Which job's.
+        id: I,
+        /// Why, for a person.
+        why: String,
     },
     /// The studio has a result.
     Acknowledged {
@@ -126,7 +133,8 @@ pub struct JobSlot<I, R> {
     config: JobSlotConfig,
     paused: bool,
     running: Option<(I, Instant)>,
-    results: VecDeque<(I, Result<R, JobFailure>)>,
+    /// What came of the last one, until it is acknowledged.
+    result: Option<(I, Result<R, JobFailure>)>,
     acknowledged: VecDeque<I>,
     /// When to say again that another job would be taken.
     tell_at: Option<Instant>,
@@ -141,7 +149,7 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
             config,
             paused: false,
             running: None,
-            results: VecDeque::new(),
+            result: None,
             acknowledged: VecDeque::new(),
             tell_at: None,
             now,
@@ -163,6 +171,7 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
                     self.finish(id, outcome);
                 }
             }
+            JobInput::Undeliverable { id, why } => self.on_undeliverable(id, why),
             JobInput::Acknowledged { id } => self.on_acknowledged(id),
             JobInput::Linked => self.on_linked(),
             JobInput::Pause => self.paused = true,
@@ -210,22 +219,22 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
         self.paused
     }
 
-    /// Results that the studio has not acknowledged, oldest first.
-    pub fn results(&self) -> impl Iterator<Item = (&I, &Result<R, JobFailure>)> {
-        self.results.iter().map(|(id, outcome)| (id, outcome))
+    /// What came of the last job, while the studio has not acknowledged it.
+    pub fn result(&self) -> Option<&(I, Result<R, JobFailure>)> {
+        self.result.as_ref()
     }
 
     fn on_offered(&mut self, id: I, supported: bool, deadline: Duration) {
-        if let Some((_, outcome)) = self.results.iter().find(|(known, _)| *known == id) {
-            let outcome = outcome.clone();
-            return self.outputs.push_back(JobOutput::Deliver { id, outcome });
+        if self.result.as_ref().is_some_and(|(known, _)| *known == id) {
+            return self.deliver();
         }
         if self.running() == Some(&id) {
             return self.outputs.push_back(JobOutput::Accept { id });
         }
         if self.acknowledged.contains(&id) {
             self.tell_at.get_or_insert(self.now + self.config.news_take);
-            return;
+            let why = JobRejection::Busy;
+            return self.outputs.push_back(JobOutput::Reject { id, why });
         }
         let refused = match () {
             () if self.paused => Some(JobRejection::Paused),
@@ -243,36 +252,50 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
     }
 
     fn on_acknowledged(&mut self, id: I) {
-        let Some(at) = self.results.iter().position(|(known, _)| *known == id) else {
+        let Some((_, outcome)) = self.result.take_if(|(known, _)| *known == id) else {
             return;
         };
-        let ended = self.results.remove(at).map(|(_, outcome)| outcome);
-        // What may work another time may be offered again.
-        if !matches!(ended, Some(Err(JobFailure { retryable: true, .. }))) {
-            if self.acknowledged.len() >= self.config.most_remembered {
-                self.acknowledged.pop_front();
-            }
-            self.acknowledged.push_back(id);
+        if matches!(outcome, Err(JobFailure { retryable: true, .. })) {
+            // It may be offered again, and not at once.
+            self.tell_at = Some(self.now + self.config.retry_pause);
+            return;
         }
+        if self.acknowledged.len() >= self.config.most_remembered {
+            self.acknowledged.pop_front();
+        }
+        self.acknowledged.push_back(id);
         self.tell_if_free();
     }
 
-    fn on_linked(&mut self) {
-        for (id, outcome) in &self.results {
-            let (id, outcome) = (id.clone(), outcome.clone());
-            self.outputs.push_back(JobOutput::Deliver { id, outcome });
+    fn on_undeliverable(&mut self, id: I, error: String) {
+        if let Some((known, outcome)) = &mut self.result
+            && *known == id
+        {
+            let retryable = false;
+            *outcome = Err(JobFailure { error, retryable });
+            self.deliver();
         }
+    }
+
+    fn on_linked(&mut self) {
+        self.deliver();
         self.tell_if_free();
     }
 
     fn finish(&mut self, id: I, outcome: Result<R, JobFailure>) {
         self.running = None;
-        self.results.push_back((id.clone(), outcome.clone()));
-        self.outputs.push_back(JobOutput::Deliver { id, outcome });
+        self.result = Some((id, outcome));
+        self.deliver();
+    }
+
+    fn deliver(&mut self) {
+        if let Some((id, outcome)) = self.result.clone() {
+            self.outputs.push_back(JobOutput::Deliver { id, outcome });
+        }
     }
 
     fn is_free(&self) -> bool {
-        self.running.is_none() && self.results.len() < self.config.most_results
+        self.running.is_none() && self.result.is_none()
     }
 
     fn tell_if_free(&mut self) {
@@ -316,13 +339,14 @@ mod tests {
         let delivery = JobOutput::Deliver { id: 1, outcome: Ok(11) };
         assert_eq!(drain(&mut slot), std::slice::from_ref(&delivery));
         slot.handle(JobInput::Linked, now);
-        assert_eq!(drain(&mut slot), [delivery.clone(), JobOutput::ReadyForMore]);
+        assert_eq!(drain(&mut slot), std::slice::from_ref(&delivery));
         slot.handle(offer(1), now);
         assert_eq!(drain(&mut slot), [delivery]);
         slot.handle(JobInput::Acknowledged { id: 1 }, now);
         assert_eq!(drain(&mut slot), [JobOutput::ReadyForMore]);
         slot.handle(offer(1), now);
-        assert_eq!(drain(&mut slot), []);
+        let why = JobRejection::Busy;
+        assert_eq!(drain(&mut slot), [JobOutput::Reject { id: 1, why }]);
     }
 
     #[test]
@@ -353,10 +377,36 @@ mod tests {
         drain(&mut slot);
         slot.handle(JobInput::Timeout, slot.poll_timeout().unwrap());
         assert_eq!(drain(&mut slot)[0], JobOutput::Abort { id: 1 });
+        slot.handle(JobInput::Acknowledged { id: 1 }, now);
         slot.handle(offer(2), now);
         assert!(drain(&mut slot).contains(&JobOutput::Start { id: 2 }));
         slot.handle(JobInput::Ended { id: 1, outcome: Ok(1) }, now);
         assert_eq!(slot.running(), Some(&2));
+    }
+
+    #[test]
+    fn result_that_cannot_be_brought_becomes_a_failure_and_is_not_made_again() {
+        let now = Instant::now();
+        let mut slot = Slot::new(JobSlotConfig::default(), now);
+        slot.handle(offer(1), now);
+        slot.handle(JobInput::Ended { id: 1, outcome: Ok(11) }, now);
+        drain(&mut slot);
+        let why = "there is no room".to_owned();
+        let undeliverable = JobInput::Undeliverable {
+            id: 1,
+            why: why.clone(),
+        };
+        slot.handle(undeliverable.clone(), now);
+        let failure = JobFailure {
+            error: why,
+            retryable: false,
+        };
+        let outcome = Err(failure);
+        assert_eq!(drain(&mut slot), [JobOutput::Deliver { id: 1, outcome }]);
+        slot.handle(JobInput::Acknowledged { id: 1 }, now);
+        assert_eq!(drain(&mut slot), [JobOutput::ReadyForMore]);
+        slot.handle(undeliverable, now);
+        assert_eq!(drain(&mut slot), [], "it has been acknowledged");
     }
 
     #[test]
@@ -369,7 +419,8 @@ mod tests {
             let outcome = Err(JobFailure { error, retryable });
             slot.handle(JobInput::Ended { id, outcome }, now);
             slot.handle(JobInput::Acknowledged { id }, now);
-            drain(&mut slot);
+            let asks_at_once = drain(&mut slot).contains(&JobOutput::ReadyForMore);
+            assert_eq!(asks_at_once, !retryable, "what failed may need a moment");
             slot.handle(offer(id), now);
             assert_eq!(drain(&mut slot).contains(&JobOutput::Start { id }), retryable);
             if retryable {
@@ -396,8 +447,7 @@ mod tests {
     fn history(seed: u64) {
         let mut random = Random::new(seed);
         let mut now = Instant::now();
-        let config = JobSlotConfig::default();
-        let mut slot = Slot::new(config, now);
+        let mut slot = Slot::new(JobSlotConfig::default(), now);
         let mut started = BTreeSet::new();
         let mut running: Option<u64> = None;
         let mut owed = BTreeMap::new();
@@ -405,7 +455,7 @@ mod tests {
         for _ in 0..200 {
             now += Duration::from_millis(random.next() % 5_000);
             let some_id = random.next() % (next + 1);
-            let input = match random.next() % 10 {
+            let input = match random.next() % 11 {
                 0 | 1 => {
                     next += 1;
                     offer(next)
@@ -421,6 +471,10 @@ mod tests {
                 }
                 7 => JobInput::Pause,
                 8 => JobInput::Resume,
+                9 => JobInput::Undeliverable {
+                    id: some_id,
+                    why: String::new(),
+                },
                 _ => JobInput::Timeout,
             };
             slot.handle(input, now);
@@ -444,8 +498,7 @@ mod tests {
                 }
             }
             assert_eq!(slot.running().copied(), running);
-            assert!(owed.len() <= config.most_results);
-            let kept: BTreeMap<_, _> = slot.results().map(|(id, outcome)| (*id, outcome.clone())).collect();
+            let kept: BTreeMap<_, _> = slot.result().cloned().into_iter().collect();
             assert_eq!(kept, owed, "a result was lost, or kept too long");
         }
     }

@@ -14,7 +14,16 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Message as Text, protocol::CloseFrame as Closed},
+    tungstenite::{
+        Message as Text,
+        protocol::{
+            CloseFrame as Closed,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
 };
 
 use super::*;
@@ -87,9 +96,13 @@ impl Studio {
 
     /// Status and body of an answer.
     async fn get(&self, path: &str) -> (u16, String) {
+        self.ask("GET", path).await
+    }
+
+    async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
             self.address
         );
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -217,6 +230,35 @@ async fn strangers_and_other_versions_are_sent_away_for_good() {
 }
 
 #[tokio::test]
+async fn who_comes_too_often_has_to_wait() {
+    let studio = Studio::start().await;
+    let (mut fake, session) = studio.welcomed().await;
+    let mut statuses = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let stream = TcpStream::connect(studio.address).await.unwrap();
+        let url = format!("ws://{}{}", studio.address, framebridge_studio_proto::SESSION_PATH);
+        if let Err(tungstenite::Error::Http(answer)) = client_async(url, stream).await {
+            assert!(answer.headers().contains_key("retry-after"), "{answer:?}");
+            statuses.insert(answer.status().as_u16());
+        }
+    }
+    assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [429], "sessions");
+    // Who is here already stays, and viewers that join are counted by themselves: nobody serves them here.
+    fake.send(&ready()).await;
+    studio.until(session, "ready").await;
+    fake.0.close(None).await.unwrap();
+    studio.until(session, "degraded").await;
+    let joins = async || studio.ask("POST", &format!("/s/{session}/whep/one")).await.0;
+    assert_eq!(joins().await, 503);
+    let mut joined = 1;
+    while joins().await != 429 {
+        joined += 1;
+        assert!(joined < 1000, "there is no limit");
+    }
+    assert_eq!(studio.get(&format!("/s/{session}/api/v1/streams")).await.0, 503);
+}
+
+#[tokio::test]
 async fn second_box_with_the_same_instance_replaces_the_first() {
     let studio = Studio::start().await;
     let (mut first, session) = studio.welcomed().await;
@@ -251,12 +293,18 @@ async fn what_a_box_may_not_send_ends_its_link_with_a_reason_and_nothing_else() 
         (r#"{"type":"heartbeat","state":"splendid"}"#.into(), close::MALFORMED),
         (r#"{"type":"accept","job":"../../etc"}"#.into(), close::MALFORMED),
         (format!(r#"{{"type":"{}"}}"#, "x".repeat(MAX_FRAME)), close::TOO_LONG),
+        // Too long to be read at all.
+        ("x".repeat(3 * MAX_FRAME), close::TOO_LONG),
     ];
     for (text, code) in after_welcome {
         let (mut fake, _) = studio.welcomed().await;
         fake.send_text(text).await;
         assert_eq!(fake.ending().await, (None, code));
     }
+    let (mut fake, _) = studio.welcomed().await;
+    let no_text = Frame::message(vec![0xff, 0xfe], OpCode::Data(Data::Text), true);
+    fake.0.send(Text::Frame(no_text)).await.unwrap();
+    assert_eq!(fake.ending().await, (None, close::MALFORMED));
     // A hello of another version need not be of today's shape.
     let mut other = studio.connect().await;
     other
@@ -368,6 +416,23 @@ async fn job_that_may_work_another_time_is_tried_again_and_not_for_ever() {
         (ended.state, ended.error.as_deref()),
         (crate::store::JobState::Failed, Some("no room"))
     );
+
+    // One that has to wait says why.
+    let waiting = JobId::from_bits(9);
+    assert!(studio.hub.store.add_job(waiting, session, &kind, 1000).await.unwrap());
+    fake.send(&ToStudio::ReadyForMore).await;
+    let ToBox::Offer { job, .. } = fake.next().await else {
+        panic!("no offer")
+    };
+    let why = framebridge_studio_proto::Rejection::Paused;
+    fake.send(&ToStudio::Reject { job, why }).await;
+    fake.send(&ready()).await;
+    assert_eq!(fake.next().await, ToBox::HeartbeatAck, "it was heard");
+    let row = studio.hub.store.job(waiting).await.unwrap().unwrap();
+    assert_eq!(row.state, crate::store::JobState::Waiting);
+    assert!(row.error.unwrap().contains("operator wants no jobs"));
+    let outcome = Err("the test has no use for it".to_owned());
+    studio.hub.store.end_job(waiting, session, outcome).await.unwrap();
 
     // One that its box dies of each time says nothing at all.
     let deadly = JobId::from_bits(8);

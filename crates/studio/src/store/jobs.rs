@@ -34,6 +34,7 @@ pub(crate) struct JobRow {
     pub(crate) deadline_ms: u64,
     pub(crate) state: JobState,
     pub(crate) result: Option<JobResult>,
+    /// What went wrong the last time, or why it waits.
     pub(crate) error: Option<String>,
     pub(crate) created_ms: u64,
     pub(crate) ended_ms: Option<u64>,
@@ -112,12 +113,18 @@ impl Store {
         .await
     }
 
-    /// Moves a job of this session that has not ended; false if there is none.
-    pub(crate) async fn move_job(&self, job: JobId, session: PublicId, to: JobState) -> Result<bool, StoreError> {
+    /// Moves a job of this session that has not ended, and says why; false if there is none.
+    pub(crate) async fn move_job(
+        &self,
+        job: JobId,
+        session: PublicId,
+        to: JobState,
+        why: Option<String>,
+    ) -> Result<bool, StoreError> {
         self.aside("move a job", move |db| {
             let moved = db.execute(
-                "UPDATE jobs SET state = ?3 WHERE id = ?1 AND session = ?2 AND ended_ms IS NULL",
-                params![job.to_string(), session.to_string(), to.as_str()],
+                "UPDATE jobs SET state = ?3, error = ?4 WHERE id = ?1 AND session = ?2 AND ended_ms IS NULL",
+                params![job.to_string(), session.to_string(), to.as_str(), why],
             )?;
             Ok(moved > 0)
         })
@@ -209,13 +216,14 @@ mod tests {
             .session_of("door".into(), BoxId::from_bits(1), PublicId::from_bits(1))
             .await
             .unwrap()
+            .unwrap()
             .id;
         let [first, second] = [1, 2].map(JobId::from_bits);
         for job in [first, second] {
             assert!(store.add_job(job, session, &JobKind::Diagnose, 1000).await.unwrap());
         }
         assert_eq!(store.next_job(session).await.unwrap().unwrap().id, first);
-        assert!(store.move_job(second, session, JobState::Running).await.unwrap());
+        assert!(store.move_job(second, session, JobState::Running, None).await.unwrap());
         assert_eq!(store.next_job(session).await.unwrap().unwrap().id, second);
         let inline = JobResult::Inline {
             value: serde_json::json!({"ok": true}),
@@ -225,7 +233,7 @@ mod tests {
         let row = store.job(second).await.unwrap().unwrap();
         assert_eq!((row.state, row.result, row.error), (JobState::Done, Some(inline), None));
         let stranger = PublicId::from_bits(9);
-        assert!(!store.move_job(first, stranger, JobState::Running).await.unwrap());
+        assert!(!store.move_job(first, stranger, JobState::Running, None).await.unwrap());
         store.tidy(u64::MAX / 4, 0).await.unwrap();
         assert_eq!(store.job(first).await.unwrap().unwrap().state, JobState::Failed);
         for more in 0..64 {

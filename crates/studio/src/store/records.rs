@@ -174,7 +174,12 @@ mod tests {
         let [one, two] = dirs.each_ref().map(|dir| Store::open(dir.path()).unwrap());
         one.add_token("door", Kind::Box, &[7; 32]).unwrap();
         let id = PublicId::from_bits(1);
-        let session = one.session_of("door".into(), BoxId::from_bits(1), id).await.unwrap().id;
+        let session = one
+            .session_of("door".into(), BoxId::from_bits(1), id)
+            .await
+            .unwrap()
+            .unwrap()
+            .id;
         let share = ShareRow {
             id: PublicId::from_bits(2),
             session,

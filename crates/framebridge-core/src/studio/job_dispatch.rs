@@ -1,0 +1,450 @@
+//! When a studio offers a box its next job, and whether one that came to nothing is offered again.
+
+use std::collections::VecDeque;
+
+use super::JobRejection;
+
+/// Bounds of a [`JobDispatch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobDispatchConfig {
+    /// A job that a box has begun so often has failed: it dies of it, or nothing comes of it.
+    pub most_attempts: u32,
+    /// Jobs of which it is remembered how often they were begun: all that may wait at once.
+    pub most_remembered: usize,
+}
+
+impl Default for JobDispatchConfig {
+    fn default() -> Self {
+        Self {
+            most_attempts: 3,
+            most_remembered: 32,
+        }
+    }
+}
+
+/// What to do with the job whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobTurn {
+    /// Offer it now.
+    Offer,
+    /// Keep it: the box would not take one now.
+    Wait,
+    /// It has been begun too often: it has failed.
+    GiveUp {
+        /// So often.
+        begun: u32,
+    },
+}
+
+/// What becomes of a job that the box has not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobFate {
+    /// It waits for its next turn.
+    Waits,
+    /// It has failed.
+    Ended,
+}
+
+/// Whether the box would take a job, as far as it has said.
+#[derive(Debug)]
+enum Readiness<I> {
+    /// It has not said so.
+    Silent,
+    /// It has.
+    Ready,
+    /// It was offered this one, and what it says before its answer is older than the offer.
+    Offered(I),
+}
+
+/// The machine, over ids `I`: one for each box.
+#[derive(Debug)]
+pub struct JobDispatch<I> {
+    config: JobDispatchConfig,
+    readiness: Readiness<I>,
+    /// How often each of the latest jobs was begun, oldest first.
+    begun: VecDeque<(I, u32)>,
+}
+
+impl<I: Clone + PartialEq> JobDispatch<I> {
+    /// For a box that has no link yet.
+    pub fn new(config: JobDispatchConfig) -> Self {
+        Self {
+            config,
+            readiness: Readiness::Silent,
+            begun: VecDeque::new(),
+        }
+    }
+
+    /// The box has a new link, or none any more: what it said on the one before counts no more.
+    pub fn on_link(&mut self) {
+        self.readiness = Readiness::Silent;
+    }
+
+    /// The box would take a job.
+    pub fn on_ready(&mut self) {
+        match self.readiness {
+            Readiness::Silent => self.readiness = Readiness::Ready,
+            Readiness::Ready | Readiness::Offered(_) => {}
+        }
+    }
+
+    /// It is this job's turn. A box that has one in hand is not ready, and that one is not judged.
+    pub fn turn(&mut self, id: &I) -> JobTurn {
+        if !matches!(self.readiness, Readiness::Ready) {
+            return JobTurn::Wait;
+        }
+        let begun = self.times(id);
+        if begun >= self.config.most_attempts {
+            self.forget(id);
+            return JobTurn::GiveUp { begun };
+        }
+        self.readiness = Readiness::Offered(id.clone());
+        JobTurn::Offer
+    }
+
+    /// The box has begun this job.
+    pub fn on_accepted(&mut self, id: I) {
+        self.on_answer(&id);
+        let times = self.times(&id) + 1;
+        self.forget(&id);
+        if self.begun.len() >= self.config.most_remembered {
+            self.begun.pop_front();
+        }
+        self.begun.push_back((id, times));
+    }
+
+    /// The box does not do this job, and says why.
+    pub fn on_rejected(&mut self, id: &I, why: JobRejection) -> JobFate {
+        self.on_answer(id);
+        match why {
+            // It says when it would take one again.
+            JobRejection::Paused | JobRejection::Busy => JobFate::Waits,
+            JobRejection::Unsupported => {
+                self.on_ready();
+                self.forget(id);
+                JobFate::Ended
+            }
+        }
+    }
+
+    /// The box has tried this job in vain.
+    pub fn on_failed(&mut self, id: &I, retryable: bool) -> JobFate {
+        self.on_answer(id);
+        if retryable && self.times(id) < self.config.most_attempts {
+            return JobFate::Waits;
+        }
+        self.forget(id);
+        JobFate::Ended
+    }
+
+    /// The box has done this job.
+    pub fn on_completed(&mut self, id: &I) {
+        self.on_answer(id);
+        self.forget(id);
+    }
+
+    fn on_answer(&mut self, id: &I) {
+        if matches!(&self.readiness, Readiness::Offered(offered) if offered == id) {
+            self.readiness = Readiness::Silent;
+        }
+    }
+
+    fn times(&self, id: &I) -> u32 {
+        let known = self.begun.iter().find(|(known, _)| known == id);
+        known.map_or(0, |(_, times)| *times)
+    }
+
+    fn forget(&mut self, id: &I) {
+        self.begun.retain(|(known, _)| known != id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+    use crate::{
+        random::Random,
+        studio::{JobFailure, JobInput, JobOutput, JobSlot, JobSlotConfig},
+    };
+
+    #[test]
+    fn job_that_is_begun_in_vain_is_given_up() {
+        let mut dispatch = JobDispatch::new(JobDispatchConfig::default());
+        assert_eq!(dispatch.turn(&1), JobTurn::Wait);
+        for left in (0..3).rev() {
+            dispatch.on_ready();
+            assert_eq!(dispatch.turn(&1), JobTurn::Offer);
+            assert_eq!(dispatch.turn(&1), JobTurn::Wait, "one at a time");
+            dispatch.on_accepted(1);
+            // The box dies of it.
+            dispatch.on_link();
+            assert_eq!(dispatch.times(&1), 3 - left);
+        }
+        dispatch.on_ready();
+        assert_eq!(dispatch.turn(&1), JobTurn::GiveUp { begun: 3 });
+        assert_eq!(dispatch.turn(&2), JobTurn::Offer);
+    }
+
+    #[test]
+    fn failure_for_good_and_what_cannot_be_done_end_at_once() {
+        let mut dispatch = JobDispatch::new(JobDispatchConfig::default());
+        dispatch.on_accepted(1);
+        assert_eq!(dispatch.on_failed(&1, true), JobFate::Waits);
+        assert_eq!(dispatch.on_failed(&1, false), JobFate::Ended);
+        assert_eq!(dispatch.on_rejected(&2, JobRejection::Unsupported), JobFate::Ended);
+        for why in [JobRejection::Paused, JobRejection::Busy] {
+            assert_eq!(dispatch.on_rejected(&2, why), JobFate::Waits);
+        }
+        assert!(dispatch.begun.is_empty());
+    }
+
+    /// What travels between the two ends.
+    #[derive(Debug, Clone)]
+    enum Frame {
+        Offer(u64),
+        Ack(u64),
+        Tell(JobOutput<u64, u64>),
+    }
+
+    /// A studio's records and its machine, a box and its machine, and a link between them.
+    struct World {
+        now: Instant,
+        dispatch: JobDispatch<u64>,
+        /// How far each job is: begun so often by this life of the box or of one before, and ended so or not at all.
+        jobs: BTreeMap<u64, Option<Result<u64, String>>>,
+        /// Begun and not ended, as the studio knows: those go first.
+        begun: BTreeSet<u64>,
+        slot: JobSlot<u64, u64>,
+        running: Option<u64>,
+        /// How often the studio heard that each was begun.
+        starts: BTreeMap<u64, u32>,
+        linked: bool,
+        to_box: VecDeque<Frame>,
+        to_studio: VecDeque<Frame>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self {
+                now,
+                dispatch: JobDispatch::new(JobDispatchConfig::default()),
+                jobs: BTreeMap::new(),
+                begun: BTreeSet::new(),
+                slot: JobSlot::new(JobSlotConfig::default(), now),
+                running: None,
+                starts: BTreeMap::new(),
+                linked: false,
+                to_box: VecDeque::new(),
+                to_studio: VecDeque::new(),
+            }
+        }
+
+        fn open(&self) -> impl Iterator<Item = u64> {
+            let open = self.jobs.iter().filter(|(_, end)| end.is_none());
+            open.map(|(id, _)| *id)
+        }
+
+        /// As the studio's shell does it.
+        fn offer_next(&mut self) {
+            while self.linked
+                && let Some(id) = self.begun.first().copied().or_else(|| self.open().next())
+            {
+                match self.dispatch.turn(&id) {
+                    JobTurn::Wait => return,
+                    JobTurn::Offer => return self.to_box.push_back(Frame::Offer(id)),
+                    JobTurn::GiveUp { .. } => self.end(id, Err("begun too often".to_owned())),
+                }
+            }
+        }
+
+        fn end(&mut self, id: u64, outcome: Result<u64, String>) {
+            self.begun.remove(&id);
+            if let Some(end @ None) = self.jobs.get_mut(&id) {
+                *end = Some(outcome);
+            }
+        }
+
+        fn at_the_studio(&mut self, told: JobOutput<u64, u64>) {
+            match told {
+                JobOutput::Accept { id } => {
+                    self.dispatch.on_accepted(id);
+                    *self.starts.entry(id).or_default() += 1;
+                    if self.jobs[&id].is_none() {
+                        self.begun.insert(id);
+                    }
+                }
+                JobOutput::Reject { id, why } => {
+                    self.begun.remove(&id);
+                    if self.dispatch.on_rejected(&id, why) == JobFate::Ended {
+                        self.end(id, Err("not here".to_owned()));
+                    }
+                }
+                JobOutput::Deliver { id, outcome } => {
+                    match outcome {
+                        Ok(result) => {
+                            self.dispatch.on_completed(&id);
+                            self.end(id, Ok(result));
+                        }
+                        Err(JobFailure { error, retryable }) => {
+                            if self.dispatch.on_failed(&id, retryable) == JobFate::Ended {
+                                self.end(id, Err(error));
+                            } else {
+                                self.begun.remove(&id);
+                            }
+                        }
+                    }
+                    self.to_box.push_back(Frame::Ack(id));
+                }
+                JobOutput::ReadyForMore => self.dispatch.on_ready(),
+                JobOutput::Start { .. } | JobOutput::Abort { .. } => unreachable!("these stay at the box"),
+            }
+            self.offer_next();
+        }
+
+        fn at_the_box(&mut self, input: JobInput<u64, u64>) {
+            self.slot.handle(input, self.now);
+            while let Some(output) = self.slot.poll_output() {
+                match output {
+                    JobOutput::Start { id } => {
+                        assert!(self.running.replace(id).is_none(), "two at once");
+                    }
+                    JobOutput::Abort { .. } => self.running = None,
+                    told @ (JobOutput::Accept { .. }
+                    | JobOutput::Reject { .. }
+                    | JobOutput::Deliver { .. }
+                    | JobOutput::ReadyForMore) => {
+                        // What is left out is said again once there is a link.
+                        if self.linked {
+                            self.to_studio.push_back(Frame::Tell(told));
+                        }
+                    }
+                }
+            }
+        }
+
+        fn cut(&mut self) {
+            self.linked = false;
+            self.to_box.clear();
+            self.to_studio.clear();
+            self.dispatch.on_link();
+        }
+
+        fn link(&mut self) {
+            self.cut();
+            self.linked = true;
+            self.at_the_box(JobInput::Linked);
+        }
+
+        /// The oldest frame under way arrives, of one way or the other.
+        fn arrive(&mut self, at_the_box: bool) -> bool {
+            let frame = if at_the_box {
+                self.to_box.pop_front()
+            } else {
+                self.to_studio.pop_front()
+            };
+            match frame {
+                None => return false,
+                Some(Frame::Offer(id)) => self.at_the_box(JobInput::Offered {
+                    id,
+                    supported: id % 7 != 0,
+                    deadline: Duration::from_secs(20),
+                }),
+                Some(Frame::Ack(id)) => self.at_the_box(JobInput::Acknowledged { id }),
+                Some(Frame::Tell(told)) => self.at_the_studio(told),
+            }
+            true
+        }
+
+        fn work(&mut self, outcome: impl FnOnce(u64) -> Result<u64, JobFailure>) {
+            if let Some(id) = self.running.take() {
+                self.at_the_box(JobInput::Ended {
+                    id,
+                    outcome: outcome(id),
+                });
+            }
+        }
+
+        fn fault(&mut self, random: &mut Random) {
+            match random.below(12) {
+                0 => self.cut(),
+                1 => {
+                    // The box's bridge dies: what it had in hand is lost.
+                    self.cut();
+                    self.running = None;
+                    self.slot = JobSlot::new(JobSlotConfig::default(), self.now);
+                }
+                2 => self.at_the_box(JobInput::Pause),
+                3 => self.at_the_box(JobInput::Resume),
+                4 => {
+                    let retryable = random.below(2) == 0;
+                    let error = "in vain".to_owned();
+                    self.work(|_| Err(JobFailure { error, retryable }));
+                }
+                5 => {
+                    let id = random.next() % (self.jobs.len() as u64 + 1);
+                    let why = "no way".to_owned();
+                    self.at_the_box(JobInput::Undeliverable { id, why });
+                }
+                _ => {}
+            }
+        }
+
+        fn step(&mut self, random: &mut Random) {
+            self.now += Duration::from_millis(random.next() % 3_000);
+            if !self.linked {
+                self.link();
+            }
+            self.at_the_box(JobInput::Timeout);
+            let at_the_box = random.below(2) == 0;
+            if !self.arrive(at_the_box) && !self.arrive(!at_the_box) {
+                self.work(Ok);
+            }
+        }
+    }
+
+    #[test]
+    fn every_job_ends_once_whatever_happens_to_the_box_and_the_link() {
+        for seed in 0..2_000 {
+            let outcome = std::panic::catch_unwind(|| history(seed));
+            assert!(outcome.is_ok(), "seed of the failing history: {seed}");
+        }
+    }
+
+    fn history(seed: u64) {
+        let mut random = Random::new(seed);
+        let mut world = World::new();
+        for at in 0..400 {
+            if at % 20 == 0 {
+                world.jobs.insert(world.jobs.len() as u64, None);
+                world.offer_next();
+            }
+            world.fault(&mut random);
+            let before = world.jobs.clone();
+            world.step(&mut random);
+            for (id, end) in before.iter().filter(|(_, end)| end.is_some()) {
+                assert_eq!(&world.jobs[id], end, "{id} ended twice");
+            }
+        }
+        // From here on nothing goes wrong, and nothing may be left.
+        world.at_the_box(JobInput::Resume);
+        for _ in 0..1_000 {
+            world.step(&mut random);
+        }
+        assert_eq!(world.open().collect::<Vec<_>>(), [] as [u64; 0], "left for ever");
+        let most = JobDispatchConfig::default().most_attempts;
+        for (id, starts) in &world.starts {
+            assert!(*starts <= most, "{id} was begun {starts} times");
+        }
+        for (id, end) in &world.jobs {
+            if let Some(Ok(result)) = end {
+                assert_eq!(result, id);
+            }
+        }
+    }
+}
