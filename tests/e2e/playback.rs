@@ -3,6 +3,7 @@
 use framebridge_proto::status::Overall;
 use framebridge_tests::{
     browser::{Browser, Page},
+    camera::Camera,
     display::{self, Display},
     system::System,
     wait::{self, PATIENCE},
@@ -54,6 +55,33 @@ fn assert_stamp_is_fresh_and_advances(page: &Page) {
         ages[ages.len() / 2] < OLDEST_MS,
         "pictures are old when shown, ms: {ages:?}"
     );
+}
+
+#[test]
+fn camera_with_a_long_group_is_joined_in_its_middle() {
+    let camera = Camera::with_group(300).unwrap();
+    let url = camera.url();
+    let system = System::start(&[("first", &url), ("second", &url)]).unwrap();
+    // The camera's first client has its picture from the first keyframe on. The second waits for the next.
+    let _first = watch(&system, "first");
+    let _second = watch(&system, "second");
+    for process in ["encoder-first", "encoder-second"] {
+        let process = system.process(process).unwrap();
+        assert_eq!(process.restarts, 0, "{process:?}");
+    }
+}
+
+#[test]
+fn picture_that_the_browser_pauses_goes_on() {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    let page = watch(&system, "test");
+    page.evaluate("document.querySelector('video').pause()").unwrap();
+    wait::until_true("the picture to go on", PATIENCE, || {
+        Ok(page.evaluate("!document.querySelector('video').paused")? == true)
+    })
+    .unwrap();
+    page.until_shows_later_than(std::time::SystemTime::now()).unwrap();
+    assert_eq!(page.state().unwrap(), "live");
 }
 
 #[test]

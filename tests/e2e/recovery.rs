@@ -6,7 +6,7 @@ use framebridge_proto::status::Overall;
 use framebridge_tests::{
     browser::{Browser, Page},
     http::Request,
-    process::{is_stopped, signal},
+    process::{is_stopped, signal, stop_thread},
     system::System,
     wait::{self, PATIENCE},
 };
@@ -49,6 +49,27 @@ fn killed_encoder_comes_back_and_the_viewer_keeps_its_session() {
     assert_eq!(page.sessions().unwrap(), before);
     assert_eq!(Request::new("GET", &before[0]).send(system.http()).unwrap().status, 204);
     assert_healthy_again(&system, "encoder-test");
+}
+
+#[test]
+fn media_worker_that_hangs_beside_another_is_found_and_all_viewers_keep_their_sessions() {
+    let (system, page) = watched(System::start_with(&[("test", "test:")], "[webrtc]\nworkers = 2\n").unwrap());
+    let other = Browser::start().unwrap().open(&system.url("/s/test")).unwrap();
+    other.until_live().unwrap();
+    let before = [page.sessions().unwrap(), other.sessions().unwrap()];
+    let _stopped = stop_thread(system.pid("signaling").unwrap(), "rtc-1").unwrap();
+    let signaling = wait::until("the worker's standstill to be found", PATIENCE, || {
+        let signaling = system.process("signaling")?;
+        Ok(Some(signaling).filter(|signaling| signaling.restarts == 1))
+    })
+    .unwrap();
+    let reason = signaling.last_reason.unwrap_or_default();
+    assert!(reason.contains("media worker 1 has not come round"), "{reason}");
+    for page in [&page, &other] {
+        page.until_shows_later_than(SystemTime::now()).unwrap();
+        page.until_live().unwrap();
+    }
+    assert_eq!([page.sessions().unwrap(), other.sessions().unwrap()], before);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-"""A network camera: a moving picture over RTSP, on the port of 127.0.0.1 that the first argument names."""
+"""A network camera: a moving picture over RTSP, on the port of 127.0.0.1 that the first argument names, with a keyframe in so
+many pictures as the second says."""
 
 import sys
 
@@ -10,12 +11,12 @@ from gi.repository import GLib, Gst, GstRtspServer
 
 PICTURE = (
     "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=30/1 "
-    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 bitrate=1000 ! rtph264pay name=pay0 pt=96 )"
+    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={group} bitrate=1000 ! rtph264pay name=pay0 pt=96 )"
 )
 
 Gst.init(None)
 server = GstRtspServer.RTSPServer(address="127.0.0.1", service=sys.argv[1])
-factory = GstRtspServer.RTSPMediaFactory(shared=True, launch=PICTURE)
+factory = GstRtspServer.RTSPMediaFactory(shared=True, launch=PICTURE.format(group=sys.argv[2]))
 server.get_mount_points().add_factory("/live", factory)
 if not server.attach(None):
     sys.exit("the port is taken")

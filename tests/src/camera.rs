@@ -1,22 +1,14 @@
 //! A network camera: a real RTSP server, GStreamer's, that can be killed and started again.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::Stdio,
-};
+use anyhow::Context as _;
 
-use anyhow::{anyhow, ensure};
-
-use crate::{
-    process::{Process, command},
-    python,
-    system::free_port,
-};
+use crate::{process::Process, python, system::free_port};
 
 /// An RTSP server with a moving picture, 640 × 360 at 30 a second.
 #[derive(Debug)]
 pub struct Camera {
     port: u16,
+    group: u32,
     server: Process,
 }
 
@@ -26,11 +18,17 @@ impl Camera {
     /// # Errors
     /// GStreamer's RTSP server is not installed or does not start.
     pub fn start() -> anyhow::Result<Self> {
+        Self::with_group(30)
+    }
+
+    /// [`start`](Self::start), with a keyframe in so many pictures.
+    ///
+    /// # Errors
+    /// GStreamer's RTSP server is not installed or does not start.
+    pub fn with_group(group: u32) -> anyhow::Result<Self> {
         let port = free_port()?;
-        Ok(Self {
-            port,
-            server: serve(port)?,
-        })
+        let server = serve(port, group)?;
+        Ok(Self { port, group, server })
     }
 
     /// Starts it again on the same address, in place of the one there was.
@@ -38,7 +36,7 @@ impl Camera {
     /// # Errors
     /// It does not start.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.server = serve(self.port)?;
+        self.server = serve(self.port, self.group)?;
         Ok(())
     }
 
@@ -53,18 +51,8 @@ impl Camera {
     }
 }
 
-fn serve(port: u16) -> anyhow::Result<Process> {
-    let mut python = command(python::DEBIAN);
-    python.args(["-c", include_str!("camera.py"), &port.to_string()]);
-    python.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut server = Process::start_as_is(&mut python)?;
-    let said = server.child().stdout.take();
-    let said = said.ok_or_else(|| anyhow!("the camera has no stdout"))?;
-    let mut line = String::new();
-    BufReader::new(said).read_line(&mut line)?;
-    ensure!(
-        line == "ready\n",
-        "GStreamer's RTSP server did not start: are python3-gi and gir1.2-gst-rtsp-server-1.0 installed?"
-    );
-    Ok(server)
+fn serve(port: u16, group: u32) -> anyhow::Result<Process> {
+    let arguments = [port.to_string(), group.to_string()];
+    python::run_until_dropped(include_str!("camera.py"), &arguments)
+        .context("GStreamer's RTSP server did not start: are python3-gi and gir1.2-gst-rtsp-server-1.0 installed?")
 }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::wait;
+use crate::{python, wait};
 
 /// A command for a program that a test starts.
 #[expect(
@@ -152,6 +152,21 @@ pub fn footprint(pid: u32) -> anyhow::Result<Footprint> {
         threads: field("Threads:")?,
         cpu: cpu(pid)?,
     })
+}
+
+/// Stops one thread of a process, by its name, until what is given back is dropped; the others go on.
+///
+/// # Errors
+/// There is no such thread, or the system does not allow it.
+pub fn stop_thread(pid: u32, name: &str) -> anyhow::Result<Process> {
+    for task in fs::read_dir(proc(pid, "task"))? {
+        let task = task?;
+        if fs::read_to_string(task.path().join("comm"))?.trim_end() == name {
+            let thread = task.file_name().to_string_lossy().into_owned();
+            return python::run_until_dropped(include_str!("thread_stop.py"), &[thread]);
+        }
+    }
+    Err(anyhow!("{pid} has no thread called {name}"))
 }
 
 /// Whether a process is there and stopped, as by SIGSTOP.

@@ -3,12 +3,14 @@
 use std::{
     env,
     fs::{self, File},
+    io::{BufRead as _, BufReader},
     path::PathBuf,
+    process::Stdio,
 };
 
 use anyhow::{Context as _, ensure};
 
-use crate::process::command;
+use crate::process::{Process, command};
 
 /// Debian's own: the one that its packages install GStreamer's bindings for.
 pub const DEBIAN: &str = "/usr/bin/python3";
@@ -34,6 +36,23 @@ pub fn with_packages(packages: &[&str]) -> anyhow::Result<PathBuf> {
         File::create(complete)?;
     }
     Ok(fs::canonicalize(folder)?.join("bin/python"))
+}
+
+/// Starts a script of Debian's Python, and waits until it says that it is ready. It ends when this is dropped.
+///
+/// # Errors
+/// It does not start, or ends without a word.
+pub(crate) fn run_until_dropped(script: &str, arguments: &[String]) -> anyhow::Result<Process> {
+    let mut python = command(DEBIAN);
+    python.args(["-c", script]).args(arguments);
+    python.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut process = Process::start_as_is(&mut python)?;
+    let said = process.child().stdout.take();
+    let said = said.context("a script without stdout")?;
+    let mut line = String::new();
+    BufReader::new(said).read_line(&mut line)?;
+    ensure!(line == "ready\n", "the script did not get ready");
+    Ok(process)
 }
 
 fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {

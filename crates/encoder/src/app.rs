@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use framebridge_capture::NETWORK_OPEN_LIMIT;
+use framebridge_capture::{NETWORK_OPEN_LIMIT, PICTURE_LIMIT};
 use framebridge_config::{Source, Stream};
 use framebridge_core::{
     SourceLife, StageWatch,
@@ -374,6 +374,7 @@ fn limits(stream: &Stream, controls: &Arc<Controls>) -> impl Fn() -> StageWatch 
         let two_pictures = Duration::from_secs(2) / controls.quality().fps;
         StageWatch {
             opening: opening.max(stall) + margin,
+            joining: PICTURE_LIMIT.max(stall) + margin,
             reading: stall + two_pictures + margin,
             encoding: stall * 2,
         }

@@ -15,7 +15,7 @@ use framebridge_capture::{
     Cadence, Choice, Codec, EncodeError, EncodedPicture, Encoder, EncoderConfig, Interrupt, Picture, Source,
     SourceConfig, SourceError, choose, fit,
 };
-use framebridge_config::{EncoderChoice, Slate, Stream};
+use framebridge_config::{EncoderChoice, Slate, Source as Location, Stream};
 use framebridge_core::Stage;
 use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
 use tokio::sync::{Semaphore, mpsc};
@@ -166,17 +166,24 @@ impl Life {
     /// Hands pictures over until the source ends, or (`Ok`) has to be opened for another frame rate.
     fn read(&self, source: &mut Source, opened_fps: u32, sender: &SyncSender<Handed>) -> Result<(), PipelineError> {
         let stage = &self.shared.stages.capture;
+        let joins_in_the_middle = matches!(self.stream.source, Location::Rtsp { .. });
         let mut fps = opened_fps;
         let mut cadence = Cadence::new(fps);
-        let mut announced = false;
+        let (mut fruitful, mut announced) = (false, false);
         let mut left_out = LeftOut::default();
         loop {
-            stage.enter(Stage::Reading);
+            stage.enter(if joins_in_the_middle && !fruitful {
+                Stage::Joining
+            } else {
+                Stage::Reading
+            });
             let undue = source.read()?;
             stage.enter(Stage::Resting);
             let picture = Arc::new(source.present(undue)?);
             self.shared.progress.captured.add();
-            if !announced {
+            fruitful = true;
+            // While encoders are being tried out, what none takes is no fault.
+            if !announced && lock(&self.shared.choice).is_some() {
                 announced = true;
                 _ = self.events.blocking_send(Event::Picture);
             }
@@ -219,6 +226,9 @@ impl Life {
                 break Err(error.into());
             }
         };
+        // A driver may hang in it.
+        stage.enter(Stage::Closing);
+        drop(step);
         stage.enter(Stage::Resting);
         outcome
     }

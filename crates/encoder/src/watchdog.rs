@@ -31,9 +31,10 @@ pub(crate) struct StageCell {
 /// Room for [`STAGES`]; costs eight nanoseconds of resolution.
 const STAGE_BITS: u32 = 3;
 
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     Stage::Resting,
     Stage::Opening,
+    Stage::Joining,
     Stage::Reading,
     Stage::Closing,
     Stage::Probing,

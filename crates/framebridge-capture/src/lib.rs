@@ -37,7 +37,7 @@ pub use image::{ImageError, image};
 pub use interrupt::Interrupt;
 pub use picture::{Picture, monotonic_ns};
 pub use scale::{ScaleError, Scaler, fit};
-pub use source::{Config as SourceConfig, NETWORK_OPEN_LIMIT, Source, SourceError, Undue};
+pub use source::{Config as SourceConfig, NETWORK_OPEN_LIMIT, PICTURE_LIMIT, Source, SourceError, Undue};
 pub use x11::DisplayError;
 
 /// Ends the process at once with `code`, without the exit handlers that might wait for what is stuck.

@@ -17,7 +17,7 @@ pub const NETWORK_OPEN_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long an opened source may deliver data without a picture in it. Longer than the longest usual group of
 /// pictures of a network camera, because the first group is joined in the middle.
-const PICTURE_LIMIT: Duration = Duration::from_secs(12);
+pub const PICTURE_LIMIT: Duration = Duration::from_secs(12);
 
 /// A timestamp further back than this is not the time its picture was taken.
 const MAX_DELAY: Duration = Duration::from_secs(1);

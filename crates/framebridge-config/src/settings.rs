@@ -54,6 +54,9 @@ pub struct Http {
     pub origins: Vec<String>,
 }
 
+/// Media workers: each has the supervisor keep three descriptors for it, of 64 in all.
+const MOST_WORKERS: u8 = 20;
+
 /// `[webrtc]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webrtc {
@@ -316,7 +319,7 @@ fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
             vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
         ),
         candidates: reader.list("webrtc.candidates", Vec::new()),
-        workers: usize::from(reader.number("webrtc.workers", 1_u8, 1..=64)),
+        workers: usize::from(reader.number("webrtc.workers", 1_u8, 1..=MOST_WORKERS)),
         max_viewers_per_stream: reader.number("webrtc.max_viewers_per_stream", 1000, 1..=100_000),
         memory_budget_mb: reader.number("webrtc.memory_budget_mb", 512, 32..=65_536),
         disconnect_grace: reader.millis("webrtc.disconnect_grace_ms", Duration::from_secs(12), 1000..=600_000),
@@ -358,7 +361,8 @@ fn supervise(reader: &mut Reader<'_>) -> Supervise {
     let mut millis = |name: &str, default, range| reader.millis(&format!("supervisor.{name}"), default, range);
     let backoff = millis("backoff_ms", Duration::from_millis(100), 10..=60_000);
     let backoff_cap = millis("backoff_cap_ms", seconds(30), 10..=3_600_000);
-    let signaling_backoff_cap = millis("signaling_backoff_cap_ms", seconds(1), 10..=3_600_000);
+    let longest = u32::try_from(backoff_cap.as_millis()).unwrap_or(u32::MAX);
+    let signaling_backoff_cap = millis("signaling_backoff_cap_ms", seconds(1).min(backoff_cap), 10..=longest);
     let healthy_after = millis("healthy_after_ms", seconds(60), 1000..=3_600_000);
     let crash_loop_window = millis("crash_loop_window_ms", seconds(60), 1000..=3_600_000);
     let cooldown = millis("cooldown_ms", seconds(30), 100..=3_600_000);
@@ -370,7 +374,7 @@ fn supervise(reader: &mut Reader<'_>) -> Supervise {
         manage: reader.text("supervisor.manage", Manage::Spawn),
         backoff,
         backoff_cap,
-        signaling_backoff_cap: signaling_backoff_cap.min(backoff_cap),
+        signaling_backoff_cap,
         healthy_after,
         crash_loop_failures: reader.number("supervisor.crash_loop_failures", 5, 1..=1000),
         crash_loop_window,

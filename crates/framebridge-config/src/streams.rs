@@ -42,6 +42,9 @@ pub enum EncoderChoice {
     V4l2m2m,
 }
 
+/// Streams of one box: each has its encoder report to the supervisor, which serves 64 processes and operators at once.
+const MOST_STREAMS: usize = 48;
+
 /// The streams of the file, then those of `--stream`, which wins; with neither, the built-in `test`.
 pub(crate) fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> {
     let video = stream_defaults(reader);
@@ -80,6 +83,13 @@ pub(crate) fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> 
     for (name, source) in sources {
         reader.given(origin, format!("streams.{name}.source"), &source);
         streams.insert(name.clone(), stream(reader, name, source, &video));
+    }
+    if streams.len() > MOST_STREAMS {
+        let message = format!(
+            "{} streams are more than the {MOST_STREAMS} that one box has",
+            streams.len()
+        );
+        reader.problem("streams", message);
     }
     streams.into_values().collect()
 }

@@ -15,29 +15,46 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Watches one life of signaling.
 #[derive(Debug, Clone, Default)]
-pub struct DeliveryWatch(BTreeMap<StreamName, StageStall>);
+pub struct DeliveryWatch(BTreeMap<StreamName, Watch>);
+
+/// What is watched of one stream.
+#[derive(Debug, Clone)]
+struct Watch {
+    /// Whether anything goes out, to whomever.
+    any: StageStall,
+    /// Whether its own pictures do.
+    own: StageStall,
+}
 
 impl DeliveryWatch {
     /// Takes in a report. `Some` when signaling has to be started anew, and why; once per stall.
     ///
     /// Any RTP that goes out, to whomever, is life: a stream that is in trouble by itself is no reason to touch the others'
-    /// viewers.
+    /// viewers. It is named: [`starved_for`](Self::starved_for).
     pub fn observe(&mut self, progress: &SignalingProgress, now: Instant) -> Option<String> {
         let mut why = None;
         for stream in &progress.streams {
-            let watch = self
-                .0
-                .entry(stream.stream.clone())
-                .or_insert_with(|| StageStall::new(TIMEOUT, now));
-            if watch.observe(stream.frames_published.count, progress.rtp.count, stream.live == 0, now) {
+            let Watch { any, own } = self.0.entry(stream.stream.clone()).or_insert_with(|| Watch {
+                any: StageStall::new(TIMEOUT, now),
+                own: StageStall::new(TIMEOUT, now),
+            });
+            let (published, nobody) = (stream.frames_published.count, stream.live == 0);
+            own.observe(published, stream.frames_sent.count, nobody, now);
+            if any.observe(published, progress.rtp.count, nobody, now) {
                 why = Some(format!(
                     "no RTP goes out, though pictures of `{}` come in for its viewers, for {} s",
                     stream.stream,
-                    watch.silent_for(now).as_secs()
+                    any.silent_for(now).as_secs()
                 ));
             }
         }
         why
+    }
+
+    /// For how long the viewers of `stream` have been sent none of its pictures that came in, if that is a fault by now.
+    pub fn starved_for(&self, stream: &StreamName, now: Instant) -> Option<Duration> {
+        let own = &self.0.get(stream)?.own;
+        own.is_stalled().then(|| own.silent_for(now))
     }
 }
 
@@ -116,7 +133,17 @@ mod tests {
     }
 
     #[test]
-    fn rtp_of_one_stream_excuses_the_other() {
-        assert_eq!(Bench::new([1, 1]).report([true; 2], true), 0);
+    fn rtp_of_one_stream_excuses_the_other_which_is_named_all_the_same() {
+        let mut bench = Bench::new([1, 1]);
+        bench.progress.streams[0].frames_sent.count += 1;
+        assert_eq!(bench.report([true; 2], true), 0);
+        let starved = |bench: &Bench, at: usize| {
+            let stream = &bench.progress.streams[at].stream;
+            bench.watch.starved_for(stream, bench.now).is_some()
+        };
+        assert!(starved(&bench, 0) && starved(&bench, 1));
+        bench.progress.streams[1].frames_sent.count += 1;
+        bench.report([true, false], true);
+        assert!(starved(&bench, 0) && !starved(&bench, 1));
     }
 }

@@ -42,6 +42,7 @@ pub struct Escalation {
     config: EscalationConfig,
     rung: usize,
     climb_after: Duration,
+    /// What was climbed to has not been well for long yet.
     climbed: bool,
 }
 
@@ -93,8 +94,14 @@ impl Escalation {
         self.rung
     }
 
+    /// Whether it is on trial: a failure now says all there is to know of what was climbed to.
+    pub fn is_on_trial(&self) -> bool {
+        self.climbed
+    }
+
     /// It has been well for long; with nothing given up, the next climb need not wait longer than the first.
     pub fn recovered(&mut self) {
+        self.climbed = false;
         if self.rung == 0 {
             *self = Self::new(self.config);
         }
@@ -109,21 +116,35 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stays_on_the_ladder_whatever_happens(rungs in 0_usize..6, moves in prop::collection::vec(0..4, 0..100)) {
-            let mut ladder = Escalation::new(EscalationConfig { rungs, ..EscalationConfig::default() });
+        fn stays_on_the_ladder_whatever_happens(
+            rungs in 0_usize..6,
+            by_restart in any::<bool>(),
+            waits in (1_u64..2_000, 1_u64..2_000),
+            moves in prop::collection::vec((0..4, 0_usize..9), 0..100),
+        ) {
+            let climb = if by_restart { Climb::ByRestart } else { Climb::AtTheNextStart };
+            let (climb_after, climb_cap) = (Duration::from_secs(waits.0), Duration::from_secs(waits.1));
+            let mut ladder = Escalation::new(EscalationConfig { rungs, climb_after, climb_cap, climb });
             let now = Instant::now();
-            for step in moves {
+            for (step, rung) in moves {
                 let before = ladder.rung();
                 match step {
-                    3 => ladder.resume_at(before + 1),
+                    3 => ladder.resume_at(rung),
                     0 => prop_assert_eq!(ladder.descend(), (before < rungs).then_some(before + 1)),
-                    1 => prop_assert_eq!(ladder.climb(), before.saturating_sub(1)),
-                    _ => ladder.recovered(),
+                    1 => {
+                        let up = if by_restart { before.saturating_sub(1) } else { 0 };
+                        prop_assert_eq!(ladder.climb(), up);
+                        prop_assert!(ladder.is_on_trial());
+                    }
+                    _ => {
+                        ladder.recovered();
+                        prop_assert!(!ladder.is_on_trial());
+                    }
                 }
                 prop_assert!(ladder.rung() <= rungs);
                 let due = ladder.climb_due(now);
                 prop_assert_eq!(due.is_some(), ladder.rung() > 0);
-                prop_assert!(due.is_none_or(|at| at <= now + Duration::from_secs(600)));
+                prop_assert!(due.is_none_or(|at| at <= now + climb_cap));
             }
         }
     }

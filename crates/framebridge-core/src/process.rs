@@ -339,9 +339,11 @@ impl Process {
             self.guard.recovered();
             self.escalation.recovered();
         }
-        let Some(parked_until) = self.guard.failed(self.now) else {
+        let parked_until = self.guard.failed(self.now);
+        // What was given up was tried again in vain: once tells as much as a crash loop.
+        if parked_until.is_none() && !self.escalation.is_on_trial() {
             return self.back_off(cause);
-        };
+        }
         // Delays that went on growing would keep the next crash loop below the guard's rate for ever.
         self.backoff.reset();
         match self.escalation.descend() {
@@ -356,7 +358,7 @@ impl Process {
             None => {
                 let parked = Phase::Waiting {
                     parked: true,
-                    until: Some(parked_until),
+                    until: parked_until.or(Some(self.now)),
                 };
                 self.enter(parked, Cause::CrashLoop { last: Box::new(cause) });
             }

@@ -9,9 +9,11 @@ pub enum Stage {
     Resting,
     /// Opening the source.
     Opening,
-    /// Waiting for the source's next data.
+    /// Waiting for a network source's first picture: what comes in the middle of a group can't be decoded.
+    Joining,
+    /// Waiting for the source's next picture.
     Reading,
-    /// Closing the source.
+    /// Closing the source, or the encoder.
     Closing,
     /// Trying the encoders out.
     Probing,
@@ -24,6 +26,8 @@ pub enum Stage {
 pub struct StageWatch {
     /// For opening: network sources have their own, shorter deadlines, cameras take seconds to start.
     pub opening: Duration,
+    /// For joining: the longest group of a camera, and a little.
+    pub joining: Duration,
     /// For reading: what is configured as a stall, plus the time until a slow source's next picture.
     pub reading: Duration,
     /// For encoding one picture.
@@ -48,6 +52,7 @@ impl StageWatch {
         let limit = match stage {
             Stage::Resting => return None,
             Stage::Opening | Stage::Closing => self.opening,
+            Stage::Joining => self.joining,
             Stage::Reading => self.reading,
             Stage::Probing => PROBING,
             Stage::Encoding => self.encoding,
@@ -66,8 +71,9 @@ fn describe(stage: Stage) -> &'static str {
     match stage {
         Stage::Resting => "at rest",
         Stage::Opening => "the source has been opening",
+        Stage::Joining => "the source has been open without a first picture",
         Stage::Reading => "the source has given nothing",
-        Stage::Closing => "the source has been closing",
+        Stage::Closing => "the source or the encoder has been closing",
         Stage::Probing => "the encoders have been under test",
         Stage::Encoding => "the encoder has been busy with one picture",
     }
@@ -79,6 +85,7 @@ mod tests {
 
     const WATCH: StageWatch = StageWatch {
         opening: Duration::from_secs(5),
+        joining: Duration::from_secs(14),
         reading: Duration::from_secs(2),
         encoding: Duration::from_secs(3),
     };
@@ -87,6 +94,7 @@ mod tests {
     fn each_stage_has_its_own_patience() {
         for (stage, limit) in [
             (Stage::Opening, 5),
+            (Stage::Joining, 14),
             (Stage::Reading, 2),
             (Stage::Closing, 5),
             (Stage::Probing, 15),

@@ -13,6 +13,9 @@ use crate::{StallWatchdog, stall::StageStall};
 /// from outside.
 const SOURCE_GRACE: Duration = Duration::from_secs(3);
 
+/// Opening a source ends within its encoder's own limits, one way or the other. Beyond them all it is judged from outside.
+const OPENING_LIMIT: Duration = Duration::from_secs(40);
+
 /// Which stage of a stream stands still, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamVerdict {
@@ -20,6 +23,11 @@ pub enum StreamVerdict {
     Well(SourceState),
     /// The source is open and gives nothing.
     SourceSilent {
+        /// For so long.
+        silent: Duration,
+    },
+    /// The source is being opened, and that does not end.
+    NeverOpen {
         /// For so long.
         silent: Duration,
     },
@@ -40,6 +48,7 @@ impl StreamVerdict {
             Self::Well(SourceState::Slate { .. }) => Some("parked on a slate"),
             Self::Well(SourceState::Idle | SourceState::Opening | SourceState::Live | SourceState::Paused) => None,
             Self::SourceSilent { .. } => Some("source silent"),
+            Self::NeverOpen { .. } => Some("source never open"),
             Self::EncoderWedged { .. } => Some("encoder wedged"),
             Self::SubscriberSlow => Some("subscriber slow"),
         }
@@ -54,7 +63,7 @@ impl StreamVerdict {
                 "nothing to do"
             }
             Self::SourceSilent { .. } => "its encoder opens it again, and is itself started again if it does not",
-            Self::EncoderWedged { .. } => "it is being started again",
+            Self::NeverOpen { .. } | Self::EncoderWedged { .. } => "it is being started again",
             Self::SubscriberSlow => "it is skipped to the next keyframe",
         }
     }
@@ -80,6 +89,9 @@ impl fmt::Display for StreamVerdict {
                     silent.as_secs()
                 )
             }
+            Self::NeverOpen { silent } => {
+                write!(f, "its source has been opening for {} s", silent.as_secs())
+            }
             Self::EncoderWedged { silent } => {
                 write!(
                     f,
@@ -99,6 +111,7 @@ pub struct StreamWatch {
     captured: StallWatchdog,
     /// The same counter, with the encoder's own remedy waited for.
     abandoned: StallWatchdog,
+    opening: StallWatchdog,
     encoded: StageStall,
     delivered: StageStall,
     lost: u64,
@@ -111,6 +124,7 @@ impl StreamWatch {
         Self {
             captured: StallWatchdog::new(stall_timeout, now),
             abandoned: StallWatchdog::new(stall_timeout + SOURCE_GRACE, now),
+            opening: StallWatchdog::new(OPENING_LIMIT, now),
             encoded: StageStall::new(stall_timeout, now),
             delivered: StageStall::new(stall_timeout, now),
             lost: 0,
@@ -132,12 +146,18 @@ impl StreamWatch {
         self.captured.observe(captured.count, at_rest, now);
         let abandoned = self.abandoned.observe(captured.count, at_rest, now);
         let wedged = self.encoded.observe(captured.count, encoded.count, at_rest, now);
+        let opens = matches!(progress.state, SourceState::Opening);
+        let never_open = self.opening.observe(0, !opens || progress.subscribers == 0, now);
         self.delivered.observe(encoded.count, delivered.count, at_rest, now);
         let losing = progress.lost > std::mem::replace(&mut self.lost, progress.lost);
 
         self.verdict = if self.encoded.is_stalled() {
             StreamVerdict::EncoderWedged {
                 silent: self.encoded.silent_for(now),
+            }
+        } else if self.opening.is_stalled() {
+            StreamVerdict::NeverOpen {
+                silent: self.opening.silent_for(now),
             }
         } else if self.captured.is_stalled() {
             StreamVerdict::SourceSilent {
@@ -148,7 +168,7 @@ impl StreamWatch {
         } else {
             StreamVerdict::Well(progress.state.clone())
         };
-        abandoned || wedged
+        abandoned || wedged || never_open
     }
 
     /// What the last report showed.
@@ -293,17 +313,22 @@ mod tests {
             reason: "no such device".into(),
             retry_in_ms: 100,
         };
-        for state in [
-            SourceState::Idle,
-            SourceState::Opening,
-            SourceState::Paused,
-            unavailable,
-        ] {
+        for state in [SourceState::Idle, SourceState::Paused, unavailable] {
             let mut bench = Bench::new(state.clone(), 1);
             assert_eq!(bench.report(600, [false; 3]), 0);
             assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(state));
         }
         assert_eq!(Bench::new(SourceState::Live, 0).report(600, [false; 3]), 0);
+    }
+
+    #[test]
+    fn opening_that_does_not_end_is_ended_once_and_where_nobody_waits_it_may_last() {
+        let mut bench = Bench::new(SourceState::Opening, 1);
+        assert_eq!(bench.report(39, [false; 3]), 0);
+        assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(SourceState::Opening));
+        assert_eq!(bench.report(60, [false; 3]), 1);
+        assert_eq!(bench.watch.verdict().fault(), Some("source never open"));
+        assert_eq!(Bench::new(SourceState::Opening, 0).report(600, [false; 3]), 0);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::{fs, process};
 
 use framebridge_ipc::RuntimeDir;
 
+use crate::log_writer;
+
 /// More than a sentence is not repeated.
 const MAX_LEN: usize = 500;
 
@@ -23,8 +25,8 @@ pub struct LastWords {
     pub words: String,
 }
 
-/// Leaves `words` for whoever finds that this process has ended, as it is about to do with `code`. Does its best: they are
-/// in the log too.
+/// Leaves `words` for whoever finds that this process has ended, as it is about to do with `code`, and has what was logged
+/// written. Does its best: they are in the log too.
 pub fn leave(dir: &RuntimeDir, code: u8, words: &str) {
     let cut = words.floor_char_boundary(MAX_LEN);
     let path = dir.path().join(format!("{PREFIX}{}", process::id()));
@@ -32,6 +34,7 @@ pub fn leave(dir: &RuntimeDir, code: u8, words: &str) {
     if let Err(error) = fs::write(&path, format!("{code} {line}")) {
         tracing::debug!(%error, "no last words were left");
     }
+    log_writer::finish();
 }
 
 /// What the process that was `pid` left, if anything. There is nothing the second time.

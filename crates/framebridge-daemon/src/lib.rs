@@ -10,6 +10,7 @@ pub mod doctor;
 mod exit;
 mod heartbeat;
 pub mod last_words;
+mod log_writer;
 mod logging;
 pub mod notify;
 mod run;

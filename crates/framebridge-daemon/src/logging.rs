@@ -12,7 +12,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{Exit, LogTap, tail::Tail};
+use crate::{Exit, LogTap, log_writer, tail::Tail};
 
 /// Starts logging as `process`; what is logged also goes to `tap` and `tail`, where there is one.
 pub(crate) fn start(process: &str, log: &Log, tap: Option<LogTap>, tail: Option<Tail>) -> anyhow::Result<()> {
@@ -21,10 +21,10 @@ pub(crate) fn start(process: &str, log: &Log, tap: Option<LogTap>, tail: Option<
         .parse()
         .with_context(|| format!("log.filter: `{}`", log.filter))
         .context(Exit::Config)?;
-    let writer = Lines {
-        prefix: prefix(process, log.json),
-        tail,
-    };
+    let prefix = prefix(process, log.json);
+    let (says_lost, json) = (prefix.clone(), log.json);
+    log_writer::start(move |lost| says_lost.line_of(json, lost)).context("starting the thread that writes the log")?;
+    let writer = Lines { prefix, tail };
     let layer = fmt::layer().with_writer(writer);
     let layer = if log.json {
         layer.json().flatten_event(true).boxed()
@@ -59,7 +59,21 @@ struct Prefix {
     replaces: &'static [u8],
 }
 
-/// Writes each event in one call, so that lines of several processes do not mix.
+impl Prefix {
+    /// The line that says that so many were left out.
+    fn line_of(&self, json: bool, lost: u64) -> Vec<u8> {
+        let says = format!("{lost} lines were left out here: nobody took them");
+        let Self { text, .. } = self;
+        if json {
+            format!("{text}\"level\":\"WARN\",\"message\":\"{says}\"}}\n")
+        } else {
+            format!("{text}({says})\n")
+        }
+        .into_bytes()
+    }
+}
+
+/// Hands each event over as one line, so that lines of several processes do not mix.
 struct Lines {
     prefix: Prefix,
     tail: Option<Tail>,
@@ -83,11 +97,12 @@ impl Write for Line<'_> {
         if let Some(tail) = tail {
             tail.keep(&line);
         }
-        io::stderr().write_all(&line).map(|()| event.len())
+        log_writer::send(line);
+        Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 
@@ -105,5 +120,11 @@ mod tests {
         ]
         .concat();
         assert_eq!(line, br#"{"process":"encoder-test","level":"INFO"}"#);
+        let lost = String::from_utf8(json.line_of(true, 7)).expect("text");
+        assert!(
+            lost.starts_with(r#"{"process":"encoder-test","level":"WARN","message":"7 lines"#)
+                && lost.ends_with("\"}\n"),
+            "{lost}"
+        );
     }
 }

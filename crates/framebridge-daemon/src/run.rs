@@ -18,7 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Args, Exit, LogTap, Tasks, last_words, logging, notify, tail::Tail};
+use crate::{Args, Exit, LogTap, Tasks, last_words, log_writer, logging, notify, tail::Tail};
 
 /// How long blocking work may hold up the end once the body is done.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
@@ -88,6 +88,7 @@ where
 
 fn conclude(process: &str, outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else {
+        log_writer::finish();
         return Exit::Ok.into();
     };
     let exit = Exit::of(&error);

@@ -542,6 +542,11 @@ impl Handle {
         }
     }
 
+    /// How often each worker thread has come round. All are woken, so that one whose number is the same a moment later hangs.
+    pub fn turns(&self) -> Vec<u64> {
+        self.shared.mailboxes.iter().map(Mailbox::turns).collect()
+    }
+
     /// Counters of every stream seen so far, by name.
     pub fn stats(&self) -> Vec<StreamStats> {
         self.shared.stats()

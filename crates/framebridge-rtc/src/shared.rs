@@ -57,6 +57,8 @@ pub(crate) struct Mailbox {
     pub(crate) commands: mpsc::Sender<Command>,
     frames: mpsc::Sender<(Arc<Stream>, Arc<Frame>)>,
     bell: Bell,
+    /// How often the worker has come round.
+    turns: AtomicU64,
 }
 
 /// The receiving end of a [`Mailbox`].
@@ -77,6 +79,7 @@ impl Mailbox {
                 commands,
                 frames,
                 bell: bell.clone(),
+                turns: AtomicU64::new(0),
             },
             Inlet {
                 commands: commands_in,
@@ -89,6 +92,18 @@ impl Mailbox {
     /// Wakes the worker.
     pub(crate) fn ring(&self) {
         self.bell.ring();
+    }
+
+    /// The worker has come round.
+    pub(crate) fn count_turn(&self) {
+        self.turns.fetch_add(1, Relaxed);
+    }
+
+    /// How often the worker has come round; it is woken to do so again.
+    pub(crate) fn turns(&self) -> u64 {
+        let turns = self.turns.load(Relaxed);
+        self.ring();
+        turns
     }
 }
 

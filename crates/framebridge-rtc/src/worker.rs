@@ -141,6 +141,7 @@ impl Worker {
             self.channels.iter_mut().flatten().for_each(Channel::count_departed);
             // From the last look on, not from now: pictures wake this thread more often than timers are due.
             self.tick = self.viewers.poll_timeout().map(|due| due.max(self.looked + TICK));
+            self.shared.mailboxes[self.number].count_turn();
         }
         let now = Instant::now();
         for slot in self.viewers.slots() {

@@ -151,6 +151,22 @@ fn have_frames(frames: u64) -> impl Fn(&[Seat]) -> bool {
 }
 
 #[test]
+fn workers_with_nothing_to_do_come_round_when_they_are_looked_at() {
+    let world = World::new(Config {
+        workers: 3,
+        ..Config::default()
+    });
+    let media = world.engine.handle();
+    let first = media.turns();
+    assert_eq!(first.len(), 3);
+    let deadline = Instant::now() + PATIENCE;
+    while media.turns().iter().zip(&first).any(|(now, first)| now == first) {
+        assert!(Instant::now() < deadline, "{first:?} {:?}", media.turns());
+        thread::yield_now();
+    }
+}
+
+#[test]
 fn both_profiles_play_over_both_families() {
     for workers in [1, 3] {
         let world = World::new(Config {

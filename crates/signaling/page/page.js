@@ -166,7 +166,7 @@ async function count() {
   const counted = session;
   if (!counted) return;
   const { frames, width, height } = await counted.decoded().catch(() => ({ frames: 0 }));
-  if (counted !== session || frames <= decodedHere) return;
+  if (counted !== session || frames <= decodedHere || !plays()) return;
   decodedHere = frames;
   lastFrameAt = Date.now();
   size = width ? `${width}×${height}` : "";
@@ -174,6 +174,19 @@ async function count() {
   counts.push([now, frames]);
   while (now - counts[0][0] > RATE_WINDOW) counts.shift();
   send({ type: "picture" });
+}
+
+/**
+ * Whether what is decoded is shown, too. A browser may pause the element by itself, as an iPhone does that leaves full screen:
+ * it is told to go on, and where it wants a touch first, so does the page.
+ */
+function plays() {
+  if (!picture.paused || document.hidden) return true;
+  picture
+    .play()
+    .then(() => setText($("notice"), ""))
+    .catch(() => setText($("notice"), "Touch the page to let the picture go on."));
+  return false;
 }
 
 function rate() {
@@ -233,6 +246,8 @@ $("leave").addEventListener("click", () => {
 });
 $("fullscreen").addEventListener("click", toggleFullscreen);
 picture.addEventListener("dblclick", toggleFullscreen);
+picture.addEventListener("pause", plays);
+addEventListener("pointerup", plays);
 for (const type of ["pointermove", "pointerdown", "keydown", "focusin"]) addEventListener(type, stir, { passive: true });
 addEventListener("keydown", (event) => {
   if (event.key === "f" && !event.ctrlKey && !event.metaKey && !event.altKey) toggleFullscreen();

@@ -4,13 +4,13 @@ use std::{
     net::SocketAddr,
     os::fd::AsFd as _,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
 use framebridge_config::{Settings, Webrtc};
-use framebridge_core::{BudgetPlan, Share};
-use framebridge_daemon::{Context, Exit, Tasks, heartbeats, notify};
+use framebridge_core::{BudgetPlan, Share, TurnWatch};
+use framebridge_daemon::{Context, Exit, Tasks, heartbeats, last_words, notify};
 use framebridge_http::Patience;
 use framebridge_ipc::{Identity, RuntimeDir};
 use framebridge_proto::{
@@ -58,6 +58,7 @@ const TASKS_STOP: Duration = Duration::from_millis(1500);
 /// The signaling process.
 #[derive(Debug)]
 pub struct App {
+    dir: RuntimeDir,
     stop: CancellationToken,
     tasks: Tasks,
     /// Ends the HTTP server, which outlives the media plane by a little to say why.
@@ -140,9 +141,10 @@ impl App {
             Patience::default(),
             http_stop.clone(),
         ));
-        spawn_heartbeats(&tasks, dir, identity, Arc::clone(&shared));
+        spawn_heartbeats(&tasks, dir.clone(), identity, Arc::clone(&shared));
         tracing::info!(http = %format!("http://{address}/"), udp = engine.local_port(), "serving viewers");
         Ok(Self {
+            dir,
             stop,
             tasks,
             http_stop,
@@ -167,6 +169,8 @@ impl App {
         let mut pulse = notify::Pulse::new();
         notify::ready();
         let mut told = None;
+        let media = self.engine.handle();
+        let mut turns = TurnWatch::new(media.turns().len(), SAMPLE_INTERVAL, Instant::now());
         let ended_by_itself = loop {
             // All arms are cancel-safe.
             tokio::select! {
@@ -176,6 +180,9 @@ impl App {
                     None => break true,
                 },
                 _ = samples.tick() => {
+                    if let Some((worker, hangs)) = turns.observe(&media.turns(), Instant::now()) {
+                        die(&self.dir, &format!("media worker {worker} has not come round for {} s", hangs.as_secs()));
+                    }
                     self.shared.sample();
                     let viewers = self.shared.streams.values().map(|stream| stream.viewers()).sum::<u32>();
                     if told.replace(viewers) != Some(viewers) {
@@ -207,6 +214,15 @@ impl App {
             tracing::warn!("some tasks did not end in time");
         }
     }
+}
+
+/// Ends the process where it stands: a thread that hangs can't be waited for, and the next life goes on with the viewers.
+fn die(dir: &RuntimeDir, why: &str) -> ! {
+    let code = Exit::Temporary.code();
+    tracing::error!(code, "{why}; ending, to be started anew");
+    last_words::leave(dir, code, why);
+    #[expect(clippy::exit, reason = "the way out that waits for no thread")]
+    std::process::exit(i32::from(code))
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use framebridge_config::Manage;
-use framebridge_core::{Exit, ExitStatus, Input, Output, State};
+use framebridge_core::{Exit, ExitStatus, HopEnd, Input, Output, State};
 use framebridge_daemon::{Context, Tasks, last_words, notify, tail};
 use framebridge_ipc::{Identity, Keeper, Listener, Peer, RuntimeDir};
 use framebridge_proto::{
@@ -292,11 +292,34 @@ impl App {
                 return self.settle(index, now);
             }
         }
-        let reachable = self.slots[index].stream.is_none() || self.socket(index).exists();
+        // Where the directory is gone, a new life has no place for its socket either.
+        let reachable = self.slots[index].stream.is_none() || self.socket(index).exists() || !self.dir.path().is_dir();
         if let Some(note) = self.slots[index].report(progress, reachable, now) {
             self.tell(note);
         }
         self.settle(index, now);
+        if self.slots[index].role == Role::Signaling {
+            self.judge_hops(index, now);
+        }
+    }
+
+    /// Looks whether what the encoders give arrives, by what signaling last said.
+    fn judge_hops(&mut self, signaling: usize, now: Instant) {
+        for delivery in self.slots[signaling].deliveries().to_vec() {
+            let of_stream = |slot: &Slot| slot.stream_name() == Some(&delivery.stream);
+            let Some(encoder) = self.slots.iter().position(of_stream) else {
+                continue;
+            };
+            let Some((end, why)) = self.slots[encoder].judge_hop(&delivery, now) else {
+                continue;
+            };
+            let index = match end {
+                HopEnd::Encoder => encoder,
+                HopEnd::Signaling => signaling,
+            };
+            self.slots[index].process.handle(Input::Wedged { why }, now);
+            self.settle(index, now);
+        }
     }
 
     /// A process that we did not start reports: one that an earlier supervisor had no time to write down. It gets the

@@ -4,11 +4,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use framebridge_config::{Settings, Slate, Stream, Supervise};
 use framebridge_core::{
-    BackoffConfig, Climb, CrashLoopConfig, DeliveryWatch, EscalationConfig, Heartbeats, Input, ProbeWatch, Process,
-    ProcessConfig, Snapshot, State, StreamVerdict, StreamWatch, Transition,
+    BackoffConfig, Climb, CrashLoopConfig, DeliveryWatch, EscalationConfig, Heartbeats, HopEnd, HopWatch, Input,
+    ProbeWatch, Process, ProcessConfig, Snapshot, State, StreamVerdict, StreamWatch, Transition,
 };
 use framebridge_ipc::Peer;
-use framebridge_proto::{Role, StreamName, encoder::SourceState, process_name, supervisor::Progress};
+use framebridge_proto::{
+    Role, StreamName,
+    encoder::SourceState,
+    process_name,
+    supervisor::{Progress, StreamDelivery},
+};
 
 use crate::{
     child::Child,
@@ -37,8 +42,10 @@ pub(crate) struct Slot {
     pub(crate) report: Option<Report>,
     /// For an encoder.
     pub(crate) watch: Option<StreamWatch>,
+    /// For an encoder: whether signaling gets what it gives.
+    pub(crate) hop: Option<HopWatch>,
     /// For signaling.
-    delivery: DeliveryWatch,
+    pub(crate) delivery: DeliveryWatch,
     /// Whether others find it.
     reachable: ProbeWatch,
     /// What it can do without, first what hurts least.
@@ -82,6 +89,7 @@ pub(crate) fn slots(settings: &Settings, now: Instant, mut seed: impl FnMut() ->
         let name = process_name(role, stream.map(|stream| &stream.name));
         Slot {
             stream: stream.cloned(),
+            hop: stream.map(|stream| HopWatch::new(stream.stall_timeout, now)),
             rungs,
             ..Slot::new(name, role, process)
         }
@@ -154,6 +162,7 @@ impl Slot {
             known: None,
             report: None,
             watch: None,
+            hop: None,
             delivery: DeliveryWatch::default(),
             reachable: ProbeWatch::new(UNREACHABLE_REPORTS),
             rungs: Vec::new(),
@@ -233,6 +242,14 @@ impl Slot {
         self.role == role && self.stream_name() == stream
     }
 
+    /// What signaling last said of each stream.
+    pub(crate) fn deliveries(&self) -> &[StreamDelivery] {
+        match self.report.as_ref().map(|report| &report.progress) {
+            Some(Progress::Signaling(signaling)) => &signaling.streams,
+            Some(Progress::Encoder(_) | Progress::Bridge(_)) | None => &[],
+        }
+    }
+
     /// Where its HTTP can be asked, for signaling once it said so.
     pub(crate) fn probe_target(&self) -> Target {
         let Progress::Signaling(signaling) = &self.report.as_ref()?.progress else {
@@ -306,6 +323,21 @@ impl Slot {
         }
         self.report = Some(Report { progress, at: now });
         note
+    }
+
+    /// Takes in what signaling says of this encoder's stream. Which end of the way between them has to be started anew, if one
+    /// has, and why.
+    pub(crate) fn judge_hop(&mut self, delivery: &StreamDelivery, now: Instant) -> Option<(HopEnd, String)> {
+        let runs = self.state() == State::Running;
+        let verdict = self.watch.as_ref().filter(|_| runs).map(StreamWatch::verdict);
+        let hop = self.hop.as_mut()?;
+        let end = hop.observe(delivery, verdict, now)?;
+        let seconds = hop.broken_for(now).unwrap_or_default().as_secs();
+        let stream = &delivery.stream;
+        Some((
+            end,
+            format!("pictures of `{stream}` have not reached signaling for {seconds} s"),
+        ))
     }
 
     /// What there is to tell of a stream whose verdict was `before` and is `verdict` now.

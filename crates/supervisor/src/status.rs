@@ -75,8 +75,9 @@ impl<'a> Picture<'a> {
             Progress::Signaling(_) | Progress::Bridge(_) => None,
         });
         let delivery = signaling
-            .and_then(signaling_progress)
-            .and_then(|progress| progress.streams.iter().find(|delivery| delivery.stream == stream.name));
+            .map_or(&[][..], Slot::deliveries)
+            .iter()
+            .find(|delivery| delivery.stream == stream.name);
         Some(Self {
             slot,
             stream,
@@ -146,9 +147,28 @@ impl<'a> Picture<'a> {
             StreamVerdict::Well(SourceState::Unavailable { .. } | SourceState::Slate { .. }) => Condition::Dark,
             StreamVerdict::Well(_) => Condition::Well,
             StreamVerdict::SourceSilent { .. }
+            | StreamVerdict::NeverOpen { .. }
             | StreamVerdict::EncoderWedged { .. }
             | StreamVerdict::SubscriberSlow => Condition::Faulty,
         };
+        let broken = self.slot.hop.as_ref().filter(|_| self.delivery.is_some());
+        if let Some(broken) = broken.and_then(|hop| hop.broken_for(now)) {
+            let sentence = format!(
+                "its pictures have not reached signaling for {} s ({verdict}); its encoder and signaling are started again in turn",
+                broken.as_secs()
+            );
+            return (Condition::Faulty, sentence);
+        }
+        let starved = self
+            .signaling
+            .and_then(|slot| slot.delivery.starved_for(&self.stream.name, now));
+        if let (Condition::Well, Some(starved)) = (condition, starved) {
+            let sentence = format!(
+                "signaling gets its pictures and has sent its viewers none for {} s ({verdict}); a keyframe is asked for again and again",
+                starved.as_secs()
+            );
+            return (Condition::Faulty, sentence);
+        }
         match (condition, self.slot.given_up().last()) {
             (Condition::Well, None) => (condition, verdict.to_string()),
             (Condition::Well, Some(rung)) => {

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     io::Write as _,
-    os::unix::fs::PermissionsExt as _,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -15,7 +15,11 @@ use framebridge_proto::{
     status::{Overall, ProcessStatus, Status},
     supervisor::{Event, SupervisorAnswer, SupervisorRequest},
 };
-use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
+use rustix::{
+    fs::OFlags,
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, Signal, getpgid, kill_process, kill_process_group},
+};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
@@ -32,6 +36,8 @@ pub(crate) struct Bench {
     scratch: TempDir,
     supervisor: Option<Child>,
     piped: bool,
+    /// A pipe that is full, for what is printed.
+    stuffed: Option<(OwnedFd, OwnedFd)>,
     /// The system's D-Bus, if it has one.
     bus: Option<String>,
 }
@@ -59,6 +65,7 @@ impl Bench {
             scratch,
             supervisor: None,
             piped: false,
+            stuffed: None,
             bus: None,
         };
         let this = env::current_exe().expect("this test");
@@ -119,8 +126,22 @@ impl Bench {
         command
     }
 
+    /// The same, going to a pipe that is full and that nobody reads.
+    pub(crate) fn start_unread() -> Self {
+        let (end, full) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).expect("a pipe");
+        while rustix::io::write(&full, &[b'x'; 4096]).is_ok() {}
+        rustix::fs::fcntl_setfl(&full, OFlags::empty()).expect("it blocks");
+        let mut bench = Self::prepare("");
+        bench.stuffed = Some((end, full));
+        bench.start_supervisor();
+        bench
+    }
+
     pub(crate) fn start_supervisor(&mut self) {
         let mut command = self.supervisor();
+        if let Some((_, full)) = &self.stuffed {
+            command.stderr(full.try_clone().expect("a descriptor"));
+        }
         if self.piped {
             command.stderr(Stdio::piped());
         }

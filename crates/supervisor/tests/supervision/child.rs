@@ -93,19 +93,23 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
         "signaling" => {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let http = listener.local_addr().expect("bound").to_string();
-            let stands_still = part == "still";
+            let published = match part {
+                "still" => Some(flowing as fn(u64) -> Counter),
+                "severed" => Some((|_| Counter::default()) as _),
+                _ => None,
+            };
             let report = move || {
-                let delivery = StreamDelivery {
+                let delivery = published.map(|published| StreamDelivery {
                     stream: "test".parse().expect("a name"),
                     viewers: 1,
                     live: 1,
-                    frames_published: flowing(since.elapsed().as_secs()),
+                    frames_published: published(since.elapsed().as_secs()),
                     frames_sent: Counter::default(),
-                };
+                });
                 Progress::Signaling(SignalingProgress {
                     http: http.clone(),
                     rtp: Counter::default(),
-                    streams: stands_still.then_some(delivery).into_iter().collect(),
+                    streams: delivery.into_iter().collect(),
                 })
             };
             tokio::join!(

@@ -141,6 +141,30 @@ async fn signaling_that_gets_pictures_and_sends_none_is_replaced() {
 }
 
 #[tokio::test]
+async fn hop_that_hangs_between_two_that_look_well_has_both_ends_replaced() {
+    let bench = Bench::start("");
+    bench.healthy().await;
+    bench.play("signaling", "severed").await;
+    bench.set("signaling", "well");
+    let lost = "pictures of `test` have not reached signaling";
+    for name in ["encoder-test", "signaling"] {
+        let status = bench
+            .until(&format!("{name}'s turn"), |status| {
+                let reason = bench::row(status, name).last_reason.as_deref();
+                reason.is_some_and(|reason| reason.contains(lost))
+            })
+            .await;
+        assert_ne!(status.overall, Overall::Healthy);
+    }
+    let status = bench.healthy().await;
+    assert_eq!(
+        bench::row(&status, "encoder-test").restarts,
+        1,
+        "each end is blamed once"
+    );
+}
+
+#[tokio::test]
 async fn encoder_that_takes_pictures_and_gives_none_is_replaced() {
     is_replaced("encoder", "encoder-test", "wedged", "encoder wedged").await;
 }
@@ -489,6 +513,22 @@ async fn what_does_not_exist_is_refused_with_what_does() {
     }
     let stream = "tset".parse().expect("a name");
     bench.ask(SupervisorRequest::Why { stream }).await.expect_err("unknown");
+}
+
+#[tokio::test]
+async fn log_that_nobody_reads_holds_up_nothing() {
+    let mut bench = Bench::start_unread();
+    for restarts in 1..=3 {
+        let pid = bench::row(&bench.healthy().await, "encoder-test").pid.expect("it runs");
+        bench::signal(pid, Signal::STOP);
+        bench
+            .until("a replacement", |status| {
+                bench::row(status, "encoder-test").restarts == restarts
+            })
+            .await;
+    }
+    bench.healthy().await;
+    assert!(bench.stop().await < Duration::from_secs(5));
 }
 
 #[tokio::test]

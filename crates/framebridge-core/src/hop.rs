@@ -1,0 +1,210 @@
+//! Whether a stream's pictures get from its encoder to signaling while somebody watches: a hop that hangs between two
+//! processes that both look well.
+
+use std::time::{Duration, Instant};
+
+use framebridge_proto::{encoder::SourceState, supervisor::StreamDelivery};
+
+use crate::{StallWatchdog, StreamVerdict};
+
+/// Beyond the time in which a source has to give a picture: a subscription, a keyframe and two reports.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// Between two starts after each end has had one: doubles, up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Between two starts at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Which end of the hop is started anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HopEnd {
+    /// Its death costs the stream's viewers a moment.
+    Encoder,
+    /// Its death costs all viewers a moment.
+    Signaling,
+}
+
+impl HopEnd {
+    fn other(self) -> Self {
+        match self {
+            Self::Encoder => Self::Signaling,
+            Self::Signaling => Self::Encoder,
+        }
+    }
+}
+
+/// Watches the hop of one stream, over all lives of its two ends. Where nothing arrives its ends are started anew in turn: the
+/// likelier one, then the other, then each again ever more seldom, until something arrives.
+#[derive(Debug, Clone)]
+pub struct HopWatch {
+    patience: Duration,
+    watch: StallWatchdog,
+    arrived: u64,
+    /// The end that was started anew last, when, and how many starts that were.
+    started: Option<(HopEnd, Instant, u32)>,
+}
+
+impl HopWatch {
+    /// Watches from now on. `stall_timeout`: so long without a picture is a stall of the source.
+    pub fn new(stall_timeout: Duration, now: Instant) -> Self {
+        let patience = stall_timeout + GRACE;
+        Self {
+            patience,
+            watch: StallWatchdog::new(patience, now),
+            arrived: 0,
+            started: None,
+        }
+    }
+
+    /// Takes in a report of signaling's. `encoder`: what is known of the encoder, while it runs. `Some` when an end has to be
+    /// started anew.
+    pub fn observe(
+        &mut self,
+        delivery: &StreamDelivery,
+        encoder: Option<&StreamVerdict>,
+        now: Instant,
+    ) -> Option<HopEnd> {
+        let arrived = delivery.frames_published.count;
+        if std::mem::replace(&mut self.arrived, arrived) < arrived {
+            self.started = None;
+        }
+        let (gives, likelier) = match encoder {
+            // Idle with viewers: it was not told of them.
+            Some(StreamVerdict::Well(SourceState::Live | SourceState::Idle | SourceState::Slate { .. })) => {
+                (true, HopEnd::Encoder)
+            }
+            Some(StreamVerdict::SubscriberSlow) => (true, HopEnd::Signaling),
+            // What stands still before the hop is judged where it stands.
+            Some(
+                StreamVerdict::Well(SourceState::Opening | SourceState::Paused | SourceState::Unavailable { .. })
+                | StreamVerdict::SourceSilent { .. }
+                | StreamVerdict::NeverOpen { .. }
+                | StreamVerdict::EncoderWedged { .. },
+            )
+            | None => (false, HopEnd::Encoder),
+        };
+        self.watch.observe(arrived, delivery.live == 0 || !gives, now);
+        if !self.watch.is_stalled() {
+            return None;
+        }
+        let (end, starts) = match self.started {
+            None => (likelier, 0),
+            Some((last, at, starts)) => {
+                let pause = match starts {
+                    1 => self.patience,
+                    more => (PAUSE * 2_u32.saturating_pow(more - 2)).min(LONGEST_PAUSE),
+                };
+                if now.saturating_duration_since(at) < pause {
+                    return None;
+                }
+                (last.other(), starts)
+            }
+        };
+        self.started = Some((end, now, starts.saturating_add(1).min(16)));
+        Some(end)
+    }
+
+    /// For how long nothing has arrived that should have, if that is a fault by now.
+    pub fn broken_for(&self, now: Instant) -> Option<Duration> {
+        self.watch.is_stalled().then(|| self.watch.silent_for(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_proto::supervisor::Counter;
+
+    use super::*;
+
+    /// A stream with a viewer, reported on twice a second.
+    struct Bench {
+        watch: HopWatch,
+        delivery: StreamDelivery,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self {
+                watch: HopWatch::new(Duration::from_secs(2), now),
+                delivery: StreamDelivery {
+                    stream: "test".parse().expect("a name"),
+                    viewers: 1,
+                    live: 1,
+                    frames_published: Counter::default(),
+                    frames_sent: Counter::default(),
+                },
+                now,
+            }
+        }
+
+        /// So many seconds in which pictures arrive or not; whom they asked to start anew.
+        fn pass(&mut self, seconds: u32, arrives: bool, encoder: Option<&StreamVerdict>) -> Vec<HopEnd> {
+            (0..seconds * 2)
+                .filter_map(|_| {
+                    self.now += Duration::from_millis(500);
+                    self.delivery.frames_published.count += 15 * u64::from(arrives);
+                    self.watch.observe(&self.delivery, encoder, self.now)
+                })
+                .collect()
+        }
+    }
+
+    const LIVE: StreamVerdict = StreamVerdict::Well(SourceState::Live);
+
+    #[test]
+    fn hop_that_hangs_has_its_ends_started_anew_in_turn_and_ever_more_seldom() {
+        use HopEnd::{Encoder, Signaling};
+        let mut bench = Bench::new();
+        assert_eq!(bench.pass(60, true, Some(&LIVE)), []);
+        assert_eq!(bench.pass(8, false, Some(&LIVE)), [Encoder]);
+        assert!(bench.watch.broken_for(bench.now).is_some());
+        // Its next life is no better, and neither is signaling's, which counts from nought.
+        assert_eq!(bench.pass(8, false, Some(&LIVE)), [Signaling]);
+        bench.delivery.frames_published.count = 0;
+        assert_eq!(bench.pass(20, false, Some(&LIVE)), []);
+        assert!(bench.watch.broken_for(bench.now).is_some(), "it is still said");
+        let hour = bench.pass(3600, false, Some(&LIVE));
+        assert!((12..=16).contains(&hour.len()), "{hour:?}");
+        assert!(hour.windows(2).all(|two| two[0] != two[1]), "{hour:?}");
+        assert_eq!(bench.pass(1, true, Some(&LIVE)), []);
+        assert_eq!(bench.watch.broken_for(bench.now), None);
+        assert_eq!(bench.pass(8, false, Some(&LIVE)), [Encoder], "armed again");
+    }
+
+    #[test]
+    fn signaling_that_does_not_take_what_it_is_sent_is_blamed_first() {
+        assert_eq!(
+            Bench::new().pass(8, false, Some(&StreamVerdict::SubscriberSlow)),
+            [HopEnd::Signaling]
+        );
+    }
+
+    #[test]
+    fn encoder_that_was_not_told_of_viewers_is_found() {
+        let idle = StreamVerdict::Well(SourceState::Idle);
+        assert_eq!(Bench::new().pass(8, false, Some(&idle)), [HopEnd::Encoder]);
+    }
+
+    #[test]
+    fn where_nothing_can_arrive_or_nobody_watches_nothing_is_wrong() {
+        let silent = StreamVerdict::SourceSilent {
+            silent: Duration::from_secs(9),
+        };
+        let unavailable = StreamVerdict::Well(SourceState::Unavailable {
+            reason: "no such device".into(),
+            retry_in_ms: 1,
+        });
+        for encoder in [None, Some(&silent), Some(&unavailable)] {
+            assert_eq!(Bench::new().pass(60, false, encoder), []);
+        }
+        let mut nobody = Bench::new();
+        nobody.delivery.live = 0;
+        assert_eq!(nobody.pass(60, false, Some(&LIVE)), []);
+        // Who joins after that waits without fault.
+        nobody.delivery.live = 1;
+        assert_eq!(nobody.pass(5, false, Some(&LIVE)), []);
+    }
+}

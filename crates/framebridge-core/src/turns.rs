@@ -1,0 +1,80 @@
+//! Whether threads that are woken again and again come round.
+
+use std::time::{Duration, Instant};
+
+use crate::StallWatchdog;
+
+/// Far longer than any turn takes.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Watches threads by the number of turns that each has done. Only time in which it is looked counts, so a process that was
+/// stopped as a whole and goes on has no thread that hangs.
+#[derive(Debug, Clone)]
+pub struct TurnWatch {
+    threads: Vec<StallWatchdog>,
+    /// No two looks count for more.
+    longest_look: Duration,
+    looked: Instant,
+    /// Time as far as it counts.
+    clock: Instant,
+}
+
+impl TurnWatch {
+    /// Watches so many threads, each of which is woken at least once between two looks. `interval`: how often one looks.
+    pub fn new(threads: usize, interval: Duration, now: Instant) -> Self {
+        Self {
+            threads: vec![StallWatchdog::new(TIMEOUT, now); threads],
+            longest_look: interval * 2,
+            looked: now,
+            clock: now,
+        }
+    }
+
+    /// Takes in a look: the turns of each thread. A thread that hangs, by its place, and for how long it does.
+    pub fn observe(&mut self, turns: &[u64], now: Instant) -> Option<(usize, Duration)> {
+        let passed = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
+        self.clock += passed.min(self.longest_look);
+        let clock = self.clock;
+        let hangs = self
+            .threads
+            .iter_mut()
+            .zip(turns)
+            .map(|(thread, turns)| thread.observe(*turns, false, clock).then(|| thread.silent_for(clock)));
+        // All are looked at, whichever hangs.
+        hangs
+            .enumerate()
+            .filter_map(|(place, hangs)| Some((place, hangs?)))
+            .last()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn one_that_hangs_among_others_is_found_once() {
+        let mut now = Instant::now();
+        let mut watch = TurnWatch::new(3, LOOK, now);
+        let found: Vec<_> = (0..20)
+            .filter_map(|turn: u64| {
+                now += LOOK;
+                watch.observe(&[turn, turn.min(3), turn], now)
+            })
+            .collect();
+        assert_eq!(found, [(1, TIMEOUT)]);
+    }
+
+    #[test]
+    fn process_that_was_stopped_as_a_whole_has_no_thread_that_hangs() {
+        let mut now = Instant::now();
+        let mut watch = TurnWatch::new(1, LOOK, now);
+        for turn in 0..20 {
+            now += Duration::from_secs(600);
+            // The same number twice: the threads were stopped before they could come round.
+            assert_eq!(watch.observe(&[turn / 2], now), None);
+        }
+    }
+}
