@@ -53,7 +53,7 @@ fn killed_encoder_comes_back_and_the_viewer_keeps_its_session() {
 
 #[test]
 fn media_worker_that_hangs_beside_another_is_found_and_all_viewers_keep_their_sessions() {
-    let (system, page) = watched(System::start_with(&[("test", "test:")], "[webrtc]\nworkers = 2\n").unwrap());
+    let (system, page) = watched(System::start_with(&[("test", "test:")], "workers = 2").unwrap());
     let other = Browser::start().unwrap().open(&system.url("/s/test")).unwrap();
     other.until_live().unwrap();
     let before = [page.sessions().unwrap(), other.sessions().unwrap()];

@@ -186,7 +186,9 @@ fn box_whose_token_is_revoked_is_sent_away() {
     let (studio, system, address) = box_at_a_studio("");
     studio.token(&["revoke", "box"]).unwrap();
     assert_given_up(&system, &["exit code 77", "revoked"]);
-    assert_ne!(address.session().unwrap()["state"], "ready");
+    let session = address.session().unwrap();
+    assert_eq!(session["state"], "failed", "{session}");
+    assert!(session["reason"].to_string().contains("revoked"), "{session}");
 }
 
 #[test]

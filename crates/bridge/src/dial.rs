@@ -97,8 +97,10 @@ impl Studio {
     async fn connect(&self) -> io::Result<TcpStream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         let addresses: Vec<_> = lookup_host((self.host.as_str(), self.port)).await?.collect();
-        let limit = if addresses.len() == 1 { TIMEOUT } else { ADDRESS_TIMEOUT };
-        for address in addresses {
+        let others = addresses.len().saturating_sub(1);
+        for (at, address) in addresses.into_iter().enumerate() {
+            // The last one has all the time that is left.
+            let limit = if at < others { ADDRESS_TIMEOUT } else { TIMEOUT };
             match timeout(limit, connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => last = error,

@@ -24,11 +24,17 @@ use tokio::time::{sleep, timeout};
 
 use crate::dial::Studio;
 
-/// Attempts at one upload on one link: the first, and two more.
+/// Attempts in a row: the first, and two more.
 const ATTEMPTS: u32 = 3;
 
-/// Pause before an upload is tried again.
+/// Pause between two of them.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause before the next ones: what is made is not thrown away for a studio that has no room just now.
+const REST: Duration = Duration::from_secs(30);
+
+/// What is prepared for a connection beyond what the kernel takes, bytes.
+const PREPARED: usize = 64 * 1024;
 
 /// Nothing has moved for so long: the attempt hangs. What is on its way in the kernel's buffers is not seen to move, and
 /// those hold less than a slow uplink carries in this time.
@@ -64,28 +70,41 @@ enum Failed {
     Broken(anyhow::Error),
 }
 
-/// Brings a file, however long it takes as long as it moves.
-///
-/// # Errors
-/// Why it can't be brought, for a person.
-pub(crate) async fn bring(to: &Destination, file: &File) -> Result<(), String> {
-    bring_within(STALL, to, file).await
+/// How patiently a file is brought.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    stall: Duration,
+    rest: Duration,
 }
 
-async fn bring_within(stall: Duration, to: &Destination, file: &File) -> Result<(), String> {
-    let mut attempt = 1;
-    loop {
+/// Brings a file, however long it takes as long as it moves, and however often it fails as long as it may work another time.
+///
+/// # Errors
+/// Why it can't be brought at all, for a person.
+pub(crate) async fn bring(to: &Destination, file: &File) -> Result<(), String> {
+    let (stall, rest) = (STALL, REST);
+    bring_with(Patience { stall, rest }, to, file).await
+}
+
+async fn bring_with(Patience { stall, rest }: Patience, to: &Destination, file: &File) -> Result<(), String> {
+    for attempt in 1.. {
         let failed = match put(to, file, stall).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => break,
             Err(failed) => failed,
         };
-        if attempt == ATTEMPTS || failed.is_final() {
-            return Err(format!("uploading the result: {:#}", anyhow::Error::from(failed)));
+        let is_final = failed.is_final();
+        let why = format!("uploading the result: {:#}", anyhow::Error::from(failed));
+        if is_final {
+            return Err(why);
         }
-        tracing::debug!(job = %to.job, attempt, "uploading: {failed:#}");
-        attempt += 1;
-        sleep(PAUSE).await;
+        if attempt % ATTEMPTS == 0 {
+            tracing::warn!(job = %to.job, attempt, why, "a job's result is kept, and brought later");
+            sleep(rest).await;
+        } else {
+            sleep(PAUSE).await;
+        }
     }
+    Ok(())
 }
 
 impl Failed {
@@ -123,16 +142,18 @@ async fn put(to: &Destination, file: &File, stall: Duration) -> Result<(), Faile
         }
     };
     match status {
-        StatusCode::NO_CONTENT => Ok(()),
-        // The studio waits for no such job (any more); what becomes of one that is `complete` is for it to say.
-        StatusCode::NOT_FOUND => Ok(()),
+        // Gone: the job has ended there, and what becomes of one that is `complete` is for the studio to say.
+        StatusCode::NO_CONTENT | StatusCode::GONE => Ok(()),
         status => Err(Failed::Answered(status)),
     }
 }
 
 async fn exchange(to: &Destination, media_type: &str, body: Moving) -> anyhow::Result<StatusCode> {
     let stream = to.studio.dial().await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(PREPARED)
+        .handshake(TokioIo::new(stream))
+        .await?;
     let request = Request::put(to.studio.path(&format!("{UPLOAD_PATH}{}", to.job)))
         .header(header::HOST, to.studio.authority())
         .header(header::AUTHORIZATION, format!("Bearer {}", to.token))
@@ -191,19 +212,31 @@ mod tests {
 
     use super::*;
 
-    /// Uploads to a studio that answers so, one after the other; what came of it, and the requests.
-    async fn upload_to<const N: usize>(answers: [&str; N]) -> (Result<(), String>, Vec<String>) {
+    /// A studio's upload interface, and the way to it.
+    async fn studio() -> (TcpListener, Destination) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let to = Destination {
+        let destination = Destination {
             studio: Studio::parse(&url).unwrap(),
             token: "t".to_owned(),
             job: JobId::from_bits(7),
         };
+        (listener, destination)
+    }
+
+    const LITTLE: Patience = Patience {
+        stall: Duration::from_millis(200),
+        rest: Duration::from_millis(200),
+    };
+
+    /// Uploads to a studio that answers so, one after the other; what came of it, and the requests.
+    async fn upload_to<const N: usize>(answers: [&str; N]) -> (Result<(), String>, Vec<String>) {
+        let (listener, to) = studio().await;
         let answering = async {
             let mut requests = Vec::new();
             for answer in answers {
-                let (mut stream, _) = listener.accept().await.unwrap();
+                let accepted = timeout(Duration::from_secs(20), listener.accept());
+                let (mut stream, _) = accepted.await.unwrap().unwrap();
                 let mut request = Vec::new();
                 while !request.ends_with(b"bytes") {
                     assert!(stream.read_buf(&mut request).await.unwrap() > 0, "it broke off");
@@ -218,15 +251,14 @@ mod tests {
             media_type: "image/png",
             bytes: Bytes::from_static(b"bytes"),
         };
-        tokio::join!(bring(&to, &file), answering)
+        tokio::join!(bring_with(LITTLE, &to, &file), answering)
     }
 
     #[tokio::test]
-    async fn upload_that_fails_is_tried_twice_more_and_is_the_same_each_time() {
-        let refused = "507 Insufficient Storage";
-        let (arrived, given_up) =
-            tokio::join!(upload_to([refused, refused, "204 No Content"]), upload_to([refused; 3]));
-        let (result, requests) = arrived;
+    async fn upload_that_fails_is_tried_again_and_is_the_same_each_time() {
+        let full = "507 Insufficient Storage";
+        let busy = "503 Service Unavailable";
+        let (result, requests) = upload_to([full, full, full, busy, "204 No Content"]).await;
         assert_eq!(result, Ok(()));
         let path = format!("PUT /box/v1/uploads/{} ", JobId::from_bits(7));
         assert!(
@@ -235,33 +267,27 @@ mod tests {
         );
         assert!(requests[0].contains("content-length: 5\r\n"), "{requests:?}");
         assert!(requests.iter().all(|request| *request == requests[0]), "{requests:?}");
-        assert!(given_up.0.unwrap_err().contains("507"));
     }
 
     #[tokio::test]
     async fn what_would_be_the_same_another_time_is_not_tried_again() {
-        let (too_large, _) = upload_to(["413 Content Too Large"]).await;
-        assert!(too_large.unwrap_err().contains("413"));
-        let (nobody_waits, _) = upload_to(["404 Not Found"]).await;
-        assert_eq!(nobody_waits, Ok(()));
+        for refusal in ["413 Content Too Large", "404 Not Found"] {
+            let (refused, _) = upload_to([refusal]).await;
+            assert!(refused.unwrap_err().contains(&refusal[..3]));
+        }
+        let (has_ended, _) = upload_to(["410 Gone"]).await;
+        assert_eq!(has_ended, Ok(()));
     }
 
     #[tokio::test]
     async fn attempt_that_moves_nothing_is_given_up() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let to = Destination {
-            studio: Studio::parse(&url).unwrap(),
-            token: "t".to_owned(),
-            job: JobId::from_bits(7),
-        };
+        let (_listener, to) = studio().await;
         let file = File {
             media_type: "video/mp4",
             bytes: vec![0; 4 << 20].into(),
         };
         // It takes connections, as its kernel does, and reads nothing.
-        let failed = bring_within(Duration::from_millis(200), &to, &file).await.unwrap_err();
-        assert!(failed.contains("nothing has moved for 200ms"), "{failed}");
-        drop(listener);
+        let failed = put(&to, &file, LITTLE.stall).await.unwrap_err();
+        assert!(matches!(failed, Failed::Stalled(_)), "{failed}");
     }
 }

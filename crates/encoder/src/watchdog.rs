@@ -126,10 +126,13 @@ fn watch(stages: &Stages, limits: impl Fn() -> StageWatch) {
         let passed = now - before;
         before = now;
         let limits = limits();
-        for (observed, cell) in [(&mut capture, &stages.capture), (&mut encode, &stages.encode)] {
+        for (observed, cell, exit) in [
+            (&mut capture, &stages.capture, Exit::Source),
+            (&mut encode, &stages.encode, Exit::Temporary),
+        ] {
             let (stage, lasted) = observed.look(cell, passed);
             if let Some(stuck) = limits.judge(stage, lasted) {
-                let code = Exit::Temporary.code();
+                let code = exit.code();
                 tracing::error!(code, "stalled: {stuck}; ending, to be started anew");
                 last_words::leave(&RuntimeDir::resolve(), code, &format!("stalled: {stuck}"));
                 terminate(i32::from(code));

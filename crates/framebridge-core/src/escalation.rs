@@ -42,6 +42,8 @@ pub struct Escalation {
     config: EscalationConfig,
     rung: usize,
     climb_after: Duration,
+    /// From which rung it fell to the last one, if it did not go down step by step.
+    fell_from: Option<usize>,
     /// What was climbed to has not been well for long yet.
     climbed: bool,
 }
@@ -53,6 +55,7 @@ impl Escalation {
             config,
             rung: 0,
             climb_after: config.climb_after.min(config.climb_cap),
+            fell_from: None,
             climbed: false,
         }
     }
@@ -65,14 +68,31 @@ impl Escalation {
     /// So much is given up already, as far as there is so much to give up.
     pub fn resume_at(&mut self, rung: usize) {
         self.rung = rung.min(self.config.rungs);
+        self.fell_from = None;
     }
 
     /// One thing more is given up: how many now. `None`: there is nothing left.
     pub fn descend(&mut self) -> Option<usize> {
+        self.go_down(self.rung + 1)
+    }
+
+    /// Everything is given up, because nothing less would help: how many now. `None`: there is nothing left. The next climb
+    /// leads back to where it was.
+    pub fn fall(&mut self) -> Option<usize> {
+        let from = self.rung;
+        let rung = self.go_down(self.config.rungs);
+        if rung.is_some() {
+            self.fell_from = Some(from);
+        }
+        rung
+    }
+
+    fn go_down(&mut self, rung: usize) -> Option<usize> {
         if self.rung == self.config.rungs {
             return None;
         }
-        self.rung += 1;
+        self.rung = rung;
+        self.fell_from = None;
         if std::mem::take(&mut self.climbed) {
             self.climb_after = self.climb_after.saturating_mul(2).min(self.config.climb_cap);
         }
@@ -87,7 +107,7 @@ impl Escalation {
     /// One thing less is given up, or nothing any more: how many now.
     pub fn climb(&mut self) -> usize {
         self.rung = match self.config.climb {
-            Climb::ByRestart => self.rung.saturating_sub(1),
+            Climb::ByRestart => self.fell_from.take().unwrap_or(self.rung.saturating_sub(1)),
             Climb::AtTheNextStart => 0,
         };
         self.climbed = true;
@@ -120,7 +140,7 @@ mod tests {
             rungs in 0_usize..6,
             by_restart in any::<bool>(),
             waits in (1_u64..2_000, 1_u64..2_000),
-            moves in prop::collection::vec((0..4, 0_usize..9), 0..100),
+            moves in prop::collection::vec((0..5, 0_usize..9), 0..100),
         ) {
             let climb = if by_restart { Climb::ByRestart } else { Climb::AtTheNextStart };
             let (climb_after, climb_cap) = (Duration::from_secs(waits.0), Duration::from_secs(waits.1));
@@ -130,10 +150,12 @@ mod tests {
                 let before = ladder.rung();
                 match step {
                     3 => ladder.resume_at(rung),
+                    4 => prop_assert_eq!(ladder.fall(), (before < rungs).then_some(rungs)),
                     0 => prop_assert_eq!(ladder.descend(), (before < rungs).then_some(before + 1)),
                     1 => {
-                        let up = if by_restart { before.saturating_sub(1) } else { 0 };
-                        prop_assert_eq!(ladder.climb(), up);
+                        let up = ladder.climb();
+                        prop_assert!(up < before || before == 0);
+                        prop_assert!(by_restart || up == 0);
                         prop_assert!(ladder.is_on_trial());
                     }
                     _ => {
@@ -147,6 +169,19 @@ mod tests {
                 prop_assert!(due.is_none_or(|at| at <= now + climb_cap));
             }
         }
+    }
+
+    #[test]
+    fn a_fall_gives_up_everything_and_is_undone_at_once() {
+        let mut ladder = Escalation::new(EscalationConfig {
+            rungs: 3,
+            ..EscalationConfig::default()
+        });
+        assert_eq!(ladder.descend(), Some(1));
+        assert_eq!((ladder.fall(), ladder.fall()), (Some(3), None));
+        assert_eq!(ladder.climb(), 1);
+        assert_eq!((ladder.descend(), ladder.descend()), (Some(2), Some(3)));
+        assert_eq!(ladder.climb(), 2, "step by step, as it came");
     }
 
     #[test]

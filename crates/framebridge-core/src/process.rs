@@ -346,7 +346,12 @@ impl Process {
         }
         // Delays that went on growing would keep the next crash loop below the guard's rate for ever.
         self.backoff.reset();
-        match self.escalation.descend() {
+        let rung = if cause.is_of_the_source() {
+            self.escalation.fall()
+        } else {
+            self.escalation.descend()
+        };
+        match rung {
             Some(rung) => {
                 // What is tried next is something else, with no park behind it.
                 self.guard.recovered();

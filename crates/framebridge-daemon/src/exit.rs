@@ -21,6 +21,9 @@ pub enum Exit {
     /// A mistake of ours: a panic.
     #[error("internal error")]
     Software = 70,
+    /// What it takes its pictures from hangs.
+    #[error("the source hangs")]
+    Source = 74,
     /// Wedged, or lost something that a new start brings back.
     #[error("temporary failure")]
     Temporary = 75,

@@ -44,8 +44,8 @@ pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often gathered log lines are sent.
 pub const LOG_FLUSH: Duration = Duration::from_secs(1);
 
-/// Log lines in one batch.
-pub const MAX_LOG_BATCH: usize = 200;
+/// Log lines in one batch: with each at its longest and in need of escapes, they are a frame.
+pub const MAX_LOG_BATCH: usize = 100;
 
 /// The longest log line that is sent, bytes; what is beyond is cut.
 pub const MAX_LOG_LINE: usize = 1024;
@@ -56,8 +56,8 @@ pub const LOG_BUFFER: usize = 2000;
 /// Streams that a box may report.
 pub const MAX_STREAMS: usize = 64;
 
-/// The largest upload of a job's bytes.
-pub const MAX_UPLOAD: u64 = 256 * 1024 * 1024;
+/// The largest upload of a job's bytes: twice the longest clip.
+pub const MAX_UPLOAD: u64 = 32 * 1024 * 1024;
 
 /// The largest result that travels in a frame, bytes of JSON.
 pub const MAX_INLINE_RESULT: usize = 128 * 1024;

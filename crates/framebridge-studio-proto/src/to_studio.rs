@@ -229,7 +229,7 @@ pub enum ClipSpan {
 pub enum Rejection {
     /// Its operator wants none now.
     Paused,
-    /// It has one in hand, or too many results that nobody acknowledged.
+    /// It has one in hand, or what came of one that nobody has acknowledged yet.
     Busy,
     /// It does not know how, or has no such stream.
     Unsupported,

@@ -113,7 +113,7 @@ function showStreams(id, box, streams) {
   }
 }
 
-function showBox({ name, instance, build, session }) {
+function showBox({ name, instance, build, session, takes_jobs: takesJobs }) {
   const box = place(session.id);
   const { root, part } = box;
   root.dataset.state = session.state;
@@ -122,7 +122,7 @@ function showBox({ name, instance, build, session }) {
   setText(part(".seen"), session.last_seen_ms ? `last seen ${ago(session.last_seen_ms)}` : "never seen");
   setText(part(".reason"), session.reason ?? "");
   setText(part(".next"), session.state === "ready" ? "" : session.next);
-  setText(part(".facts"), [`instance ${instance.slice(0, 8)}`, build].filter(Boolean).join(" · "));
+  setText(part(".facts"), [`instance ${instance.slice(0, 8)}`, build, takesJobs ? "" : "paused: takes no jobs"].filter(Boolean).join(" · "));
   part(".address").href = session.url;
   setText(part(".address"), session.url);
   showStreams(session.id, box, session.streams);
@@ -177,9 +177,9 @@ async function refresh() {
       const { id } = entry.session;
       return [showJobs(id, box), showLog(id, box)];
     });
-    // What one box lacks is no reason to leave the others as they were.
-    const failed = (await Promise.allSettled(parts)).find(({ status }) => status === "rejected");
-    if (failed) throw failed.reason;
+    // What one box lacks is no reason to leave the others as they were; with all of them it is the studio.
+    const failed = (await Promise.allSettled(parts)).filter(({ status }) => status === "rejected");
+    if (failed.length > 0 && failed.length === parts.length) throw failed[0].reason;
     document.body.classList.remove("stale");
   } catch (error) {
     // What is shown is from before, and looks it.

@@ -1,6 +1,6 @@
 //! What programs and the pages ask: how a session is; for operators, all boxes, their logs and their jobs.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc};
 
 use axum::{
     Json,
@@ -27,6 +27,7 @@ use crate::{
     random,
     session::Session,
     store::{JobRow, JobState},
+    uploads,
 };
 
 /// How long a job may take besides what it waits for, unless its request says otherwise.
@@ -141,6 +142,8 @@ pub(crate) async fn boxes(State(hub): State<Arc<Hub>>) -> Json<Value> {
                 "name": session.name,
                 "instance": session.instance,
                 "build": session.view().build,
+                "job": session.view().report.as_ref().and_then(|report| report.job),
+                "takes_jobs": session.view().report.is_none_or(|report| !report.capabilities.jobs.is_empty()),
                 "session": view(&hub, session.id, session),
             })
         })
@@ -259,7 +262,10 @@ pub(crate) async fn job_result(State(hub): State<Arc<Hub>>, Path(id): Path<Strin
         Some(JobResult::Uploaded { media_type, .. }) => {
             let body = match File::open(hub.uploads.join(job.id.to_string())).await {
                 Ok(file) => Body::from_stream(Box::pin(parts(file))),
-                Err(_not_here) => hub.nodes.file(job.id).await.ok_or_else(thrown_away)?,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    hub.nodes.file(job.id).await.ok_or_else(thrown_away)?
+                }
+                Err(error) => return Err(uploads::disk(error)),
             };
             Ok(file_of(&media_type, body))
         }
@@ -267,7 +273,7 @@ pub(crate) async fn job_result(State(hub): State<Arc<Hub>>, Path(id): Path<Strin
 }
 
 fn thrown_away() -> Problem {
-    let detail = "The file is not kept any more: `studio --keep-days` and `--keep-mb` say how much is.";
+    let detail = "The file is not here any more: `studio --keep-days` and `--keep-mb` say how much is kept.";
     Problem::new(StatusCode::GONE, "thrown_away", detail)
 }
 

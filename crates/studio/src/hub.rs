@@ -105,7 +105,13 @@ impl Hub {
     ) -> Result<Option<Arc<Session>>, StoreError> {
         let fresh = auth::session(token, instance);
         let row = self.store.session_of(token.name.clone(), instance, fresh).await?;
-        Ok(row.map(|row| self.adopt(row)))
+        Ok(row.map(|(row, forgotten)| {
+            if let Some(forgotten) = forgotten {
+                let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+                sessions.remove(&forgotten);
+            }
+            self.adopt(row)
+        }))
     }
 
     /// The session that is kept so.

@@ -14,11 +14,16 @@ use crate::{
 /// A job that no box took for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// One that a box has begun is waited for so long: it keeps what came of it over any outage of the link.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// Offers the next job, if the box would take one and there is one.
 pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), StoreError> {
-    let Some(link) = session.link() else { return Ok(()) };
     while let Some(job) = hub.store.next_job(session.id).await? {
-        match session.dispatch(|dispatch| dispatch.turn(&job.id)) {
+        let Some((link, turn)) = session.turn(&job.id) else {
+            break;
+        };
+        match turn {
             JobTurn::Wait => break,
             JobTurn::Offer => {
                 let offer = ToBox::Offer {
@@ -50,7 +55,9 @@ pub(crate) async fn tell_others(hub: &Hub, job: JobId) -> Result<(), StoreError>
 }
 
 async fn end(hub: &Hub, session: &Session, job: JobId, outcome: Result<JobResult, String>) -> Result<(), StoreError> {
-    hub.store.end_job(job, session.id, outcome).await?;
+    hub.store
+        .end_job(job, session.id, outcome, hub.nodes.are_there())
+        .await?;
     tell_others(hub, job).await
 }
 
@@ -92,6 +99,7 @@ pub(crate) async fn on_completed(
     result: JobResult,
 ) -> Result<ToBox, StoreError> {
     session.dispatch(|dispatch| dispatch.on_completed(&job));
+    tracing::info!(name = session.name, %job, "a job is done");
     end(hub, session, job, check(hub, job, result)).await?;
     Ok(ToBox::CompleteAck { job })
 }
@@ -138,7 +146,11 @@ fn check(hub: &Hub, job: JobId, result: JobResult) -> Result<JobResult, String> 
 /// Gives up on what nobody took, and forgets what is old.
 pub(crate) async fn tidy(hub: &Hub) {
     let before = |span: Duration| now_ms().saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
-    if let Err(error) = hub.store.tidy(before(PATIENCE), before(hub.keep.age)).await {
+    if let Err(error) = hub
+        .store
+        .tidy(before(PATIENCE), before(LONGEST), before(hub.keep.age))
+        .await
+    {
         tracing::error!("{:#}", anyhow::Error::from(error));
     }
 }

@@ -242,7 +242,7 @@ fn other_version(theirs: u16) -> Parting {
 
 fn too_many_boxes() -> Parting {
     let message =
-        format!("{MOST_SESSIONS} boxes have come with this token already: make one for each with `studio token new`");
+        format!("{MOST_SESSIONS} boxes are here with this token already: make one for each with `studio token new`");
     Parting::Refused(Refusal {
         code: RefusalKind::Fatal,
         message,
@@ -334,14 +334,23 @@ async fn attend(
         () = hub.stop.cancelled() => Parting::Stopping,
     };
     link.calls.end();
-    let why = match &parting {
-        Parting::Lost(why) | Parting::Broken { why, .. } => why.clone(),
-        Parting::Refused(refusal) => refusal.message.clone(),
-        Parting::Left => "it left".to_owned(),
-        Parting::Stopping => "the studio is being restarted".to_owned(),
+    let lost = |why: &str| BoxInput::Lost { why: why.to_owned() };
+    let input = match &parting {
+        Parting::Lost(why) | Parting::Broken { why, .. } => lost(why),
+        // It will not come back by itself.
+        Parting::Refused(Refusal {
+            code: RefusalKind::AuthFailed,
+            ..
+        }) => BoxInput::Left {
+            broken: true,
+            why: "The studio's operator has revoked the box's token.".to_owned(),
+        },
+        Parting::Refused(refusal) => lost(&refusal.message),
+        Parting::Left => lost("it left"),
+        Parting::Stopping => lost("the studio is being restarted"),
     };
     // The last word may be that the records can't be written, which has been logged by then.
-    _ = told(hub, session, &link, BoxInput::Lost { why }).await;
+    _ = told(hub, session, &link, input).await;
     parting
 }
 

@@ -8,6 +8,7 @@ use std::{
 
 use framebridge_core::studio::{
     BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot, JobDispatch, JobDispatchConfig,
+    JobTurn,
 };
 use framebridge_studio_proto::{BoxId, BoxState, Heartbeat, JobId, LogBatch, LogLine, PublicId, limits};
 
@@ -191,6 +192,13 @@ impl Session {
         };
         self.inner().report = Some(heartbeat);
         BoxInput::Reported(report)
+    }
+
+    /// It is this job's turn, on the link there is, if any: what is to become of it.
+    pub(crate) fn turn(&self, job: &JobId) -> Option<(Arc<Link>, JobTurn)> {
+        let mut inner = self.inner();
+        let link = inner.link.clone()?;
+        Some((link, inner.dispatch.turn(job)))
     }
 
     /// Lets the machine decide what becomes of the box's jobs.

@@ -22,7 +22,8 @@ pub(crate) use records::Record;
 
 use crate::auth::Kind;
 
-/// Boxes that may come with one token: a fleet may share one, and an instance id that is new each time is a fault.
+/// Boxes that are known with one token: a fleet may share one. Past it the one that has been away longest is forgotten, for
+/// where a box's instance id is new each time there is no end of them.
 pub(crate) const MOST_SESSIONS: u32 = 256;
 
 /// Shared addresses of one box that may be good at once.
@@ -199,14 +200,17 @@ impl Store {
         .await
     }
 
-    /// The session of this box: the one it had, or a new one with id `fresh`; none if too many have come with its token.
+    /// The session of this box: the one it had, or a new one with id `fresh`, and the session that was forgotten for it. None if
+    /// there are too many with its token that are not away.
     pub(crate) async fn session_of(
         &self,
         token: String,
         instance: BoxId,
         fresh: PublicId,
-    ) -> Result<Option<SessionRow>, StoreError> {
+    ) -> Result<Option<(SessionRow, Option<PublicId>)>, StoreError> {
         self.aside("find a box's session", move |db| {
+            let step = db.unchecked_transaction()?;
+            let forgotten = make_room(db, &token, instance)?;
             db.execute(
                 "INSERT OR IGNORE INTO sessions (id, token, instance, state, created_ms) SELECT ?1, ?2, ?3, ?4, ?5
                  WHERE (SELECT count(*) FROM sessions WHERE token = ?2) < ?6",
@@ -225,6 +229,7 @@ impl Store {
                 session_row,
             )
             .optional()
+            .and_then(|row| step.commit().map(|()| row.map(|row| (row, forgotten))))
         })
         .await
     }
@@ -295,6 +300,31 @@ impl Store {
             .await?;
         Ok(u32::try_from(ended).unwrap_or(u32::MAX))
     }
+}
+
+/// Forgets the session that has been away longest, if there are too many with this token for a new one.
+fn make_room(db: &Connection, token: &str, instance: BoxId) -> rusqlite::Result<Option<PublicId>> {
+    let forgotten = db
+        .query_row(
+            "SELECT id FROM sessions WHERE token = ?1 AND state IN (?4, ?5)
+             AND (SELECT count(*) FROM sessions WHERE token = ?1) >= ?3
+             AND NOT EXISTS (SELECT 1 FROM sessions WHERE token = ?1 AND instance = ?2)
+             ORDER BY coalesce(last_seen_ms, created_ms), id LIMIT 1",
+            params![
+                token,
+                instance.to_string(),
+                MOST_SESSIONS,
+                BoxSessionState::Failed.as_str(),
+                BoxSessionState::Expired.as_str()
+            ],
+            |row| id(row, 0),
+        )
+        .optional()?;
+    if let Some(forgotten) = forgotten {
+        // Its shares and jobs go with it.
+        db.execute("DELETE FROM sessions WHERE id = ?1", [PublicId::to_string(&forgotten)])?;
+    }
+    Ok(forgotten)
 }
 
 fn read_tokens(db: &Connection) -> rusqlite::Result<Vec<TokenRow>> {
@@ -381,15 +411,32 @@ mod tests {
                 .session_of("door".into(), instance, fresh)
                 .await
                 .unwrap()
-                .map(|row| row.id)
+                .map(|(row, forgotten)| (row.id, forgotten))
         };
-        let first = session(1, 100).await.unwrap();
-        assert_eq!(session(1, 101).await, Some(first));
+        let (first, _) = session(1, 100).await.unwrap();
+        assert_eq!(session(1, 101).await, Some((first, None)));
+        let ready = async |id| {
+            store
+                .save_state(id, BoxSessionState::Ready, None, Some(now_ms()))
+                .await
+                .unwrap()
+        };
+        ready(first).await;
         for more in 2..=u128::from(MOST_SESSIONS) {
-            assert_eq!(session(more, 100 + more).await, Some(PublicId::from_bits(100 + more)));
+            let id = PublicId::from_bits(100 + more);
+            assert_eq!(session(more, 100 + more).await, Some((id, None)));
         }
-        assert_eq!(session(9999, 9999).await, None, "too many with one token");
-        assert_eq!(session(1, 101).await, Some(first), "those there are stay");
+        let away = PublicId::from_bits(102);
+        assert_eq!(
+            session(9999, 9999).await,
+            Some((PublicId::from_bits(9999), Some(away))),
+            "the one that is away longest makes room"
+        );
+        assert_eq!(session(1, 101).await, Some((first, None)), "those that are there stay");
+        for row in store.sessions().unwrap() {
+            ready(row.id).await;
+        }
+        assert_eq!(session(9998, 9998).await, None, "all are there");
         let why = Some("over".to_owned());
         store
             .save_state(first, BoxSessionState::Failed, why.clone(), Some(5))
@@ -414,6 +461,7 @@ mod tests {
             .await
             .unwrap()
             .unwrap()
+            .0
             .id;
         let share = |id, expires_ms| ShareRow {
             id: PublicId::from_bits(id),

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
 };
 use framebridge_studio_proto::{JobId, limits::MAX_UPLOAD};
 use futures_util::StreamExt as _;
@@ -52,12 +52,20 @@ pub(crate) async fn put(
         )
     })?;
     let id: JobId = job.parse().map_err(|_| Problem::not_found())?;
-    let job = hub.store.job(id).await?.filter(|job| job.ended_ms.is_none());
-    let owner = job
-        .and_then(|job| hub.session(job.session))
-        .map(|session| session.name.clone());
+    let job = hub.store.job(id).await?.ok_or_else(Problem::not_found)?;
+    let owner = hub.session(job.session).map(|session| session.name.clone());
     if owner.as_ref() != Some(&token.name) {
         return Err(Problem::not_found());
+    }
+    if job.ended_ms.is_some() {
+        let detail = "The job has ended: nobody waits for what came of it.";
+        return Err(Problem::new(StatusCode::GONE, "job_ended", detail));
+    }
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > MAX_UPLOAD) {
+        return Err(too_large());
     }
     let _place = hub.uploading.try_acquire().map_err(|_full| {
         let detail = "So many uploads are under way that this one has to wait.";
@@ -90,21 +98,23 @@ async fn write(path: &PathBuf, body: Body) -> Result<(), Problem> {
             break;
         };
         let chunk = chunk.map_err(|_| broken())?;
-        left = left.checked_sub(chunk.len() as u64).ok_or_else(|| {
-            let detail = format!("An upload may have {MAX_UPLOAD} bytes.");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
-        })?;
+        left = left.checked_sub(chunk.len() as u64).ok_or_else(too_large)?;
         file.write_all(&chunk).await.map_err(disk)?;
     }
     file.sync_all().await.map_err(disk)
 }
 
-fn disk(error: io::Error) -> Problem {
-    tracing::error!("an upload can't be written: {error}");
+fn too_large() -> Problem {
+    let detail = format!("An upload may have {MAX_UPLOAD} bytes.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+}
+
+pub(crate) fn disk(error: io::Error) -> Problem {
+    tracing::error!("an upload can't be written or read: {error}");
     Problem::new(
         StatusCode::INSUFFICIENT_STORAGE,
         "storage",
-        "The studio can't write the upload just now.",
+        "The studio can't write or read the upload just now.",
     )
 }
 
@@ -130,7 +140,7 @@ pub(crate) async fn tidy(hub: &Arc<Hub>) {
     }
 }
 
-/// What to throw away. Files that are being written are left alone.
+/// What to throw away. Files that are being written are left alone, and so is the newest, whose job is about to end.
 fn surplus(
     mut files: Vec<(SystemTime, u64, PathBuf)>,
     now: SystemTime,
@@ -140,11 +150,12 @@ fn surplus(
     let mut kept = 0_u64;
     files.into_iter().filter_map(move |(written, size, path)| {
         let age = now.duration_since(written).unwrap_or_default();
-        kept = kept.saturating_add(size);
         let is_surplus = if path.to_string_lossy().ends_with(PART) {
             age > ABANDONED
         } else {
-            age > keep.age || kept > keep.bytes
+            let is_newest = kept == 0;
+            kept = kept.saturating_add(size);
+            age > keep.age || (kept > keep.bytes && !is_newest)
         };
         is_surplus.then_some(path)
     })
@@ -173,5 +184,7 @@ mod tests {
         };
         let gone: Vec<_> = surplus(files, now, keep).collect();
         assert_eq!(gone, ["c", "old", "given up.2.part"].map(PathBuf::from));
+        let large = vec![file(5, 400, "large"), file(6, 1, "other")];
+        assert_eq!(surplus(large, now, keep).collect::<Vec<_>>(), [PathBuf::from("other")]);
     }
 }

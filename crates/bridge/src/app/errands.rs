@@ -157,6 +157,10 @@ impl App {
 
     /// Sends a frame of a job, now or when there is room for it. With the link goes what waits: the slot tells it again.
     fn send_surely(&mut self, frame: ToStudio) {
+        if self.welcome.is_none() {
+            // Nothing goes before the greeting; the slot says it again after it.
+            return;
+        }
         self.owed.push_back(frame);
         self.owed.truncate(MOST_OWED);
         self.pay();

@@ -308,6 +308,11 @@ impl Cause {
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Exited(exit) if exit.status.is_final())
     }
+
+    /// Whether what it takes its pictures from is at fault: to encode them with less would help nothing.
+    pub fn is_of_the_source(&self) -> bool {
+        matches!(self, Self::Exited(exit) if exit.status == ExitStatus::Code(74))
+    }
 }
 
 impl ExitStatus {

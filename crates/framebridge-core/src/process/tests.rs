@@ -75,9 +75,13 @@ impl Bench {
 
     /// Fails right after each start until something else than a short wait follows.
     fn crash_until_given_up(&mut self) -> usize {
+        self.end_until_given_up(1)
+    }
+
+    fn end_until_given_up(&mut self, code: i32) -> usize {
         (1..)
             .find(|_| {
-                self.exit(1);
+                self.exit(code);
                 let waits = self.state() == State::BackingOff && self.process.guard.recent_failures(self.now) > 0;
                 if waits {
                     assert_eq!(self.wait(), Reason::BackoffOver);
@@ -331,6 +335,37 @@ fn crash_loop_gives_things_up_before_it_parks_and_takes_them_back_when_well() {
     assert_eq!(bench.now - well_since, Duration::from_secs(60));
     bench.exit(0);
     assert!(bench.outputs.contains(&Output::Spawn { rung: 1 }));
+}
+
+#[test]
+fn source_that_hangs_leads_to_the_last_rung_at_once_and_a_climb_in_vain_back_to_it() {
+    let escalation = EscalationConfig {
+        rungs: 3,
+        ..EscalationConfig::default()
+    };
+    let mut bench = Bench::new(ProcessConfig {
+        escalation,
+        ..ProcessConfig::default()
+    });
+    bench.give(Input::Start);
+    assert_eq!(bench.end_until_given_up(74), 5);
+    for (rung, wait) in [(0, 60), (0, 120)] {
+        assert_eq!(bench.process.snapshot().rung, 3);
+        bench.wait();
+        bench.give(Input::Beat);
+        let well_since = bench.now;
+        while bench.state() == State::Running {
+            bench.give(Input::Beat);
+            bench.wait();
+        }
+        assert_eq!(bench.now - well_since, Duration::from_secs(wait));
+        bench.exit(0);
+        assert!(bench.outputs.contains(&Output::Spawn { rung }), "with everything");
+        bench.give(Input::Beat);
+        // Once is enough.
+        bench.exit(74);
+        assert_eq!(bench.state(), State::BackingOff);
+    }
 }
 
 #[test]

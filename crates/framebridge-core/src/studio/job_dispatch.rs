@@ -371,7 +371,7 @@ mod tests {
         }
 
         fn fault(&mut self, random: &mut Random) {
-            match random.below(12) {
+            match random.below(24) {
                 0 => self.cut(),
                 1 => {
                     // The box's bridge dies: what it had in hand is lost.
@@ -386,6 +386,13 @@ mod tests {
                     let error = "in vain".to_owned();
                     self.work(|_| Err(JobFailure { error, retryable }));
                 }
+                6 => {
+                    // The studio is started again: its records last, its machine does not.
+                    self.cut();
+                    self.dispatch = JobDispatch::new(JobDispatchConfig::default());
+                    self.starts.clear();
+                }
+                7 => self.work(Ok),
                 5 => {
                     let id = random.next() % (self.jobs.len() as u64 + 1);
                     let why = "no way".to_owned();
@@ -397,7 +404,7 @@ mod tests {
 
         fn step(&mut self, random: &mut Random) {
             self.now += Duration::from_millis(random.next() % 3_000);
-            if !self.linked {
+            if !self.linked && random.below(3) == 0 {
                 self.link();
             }
             self.at_the_box(JobInput::Timeout);

@@ -1,5 +1,7 @@
 //! Boxes that behave, and boxes that do not, on a real WebSocket.
 
+mod jobs;
+
 use std::path::Path;
 
 use framebridge_http::Patience;
@@ -100,12 +102,16 @@ impl Studio {
     }
 
     async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        self.send(method, path, "content-length: 0\r\n", b"").await
+    }
+
+    async fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{headers}\r\n",
             self.address
         );
-        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(&[request.as_bytes(), body].concat()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -392,67 +398,6 @@ async fn streamed_answer_reaches_its_viewer_as_it_comes_and_ends_with_it() {
     }
     drop(viewer);
     while fake.next().await != (ToBox::RpcCancel { id }) {}
-}
-
-#[tokio::test]
-async fn job_that_may_work_another_time_is_tried_again_and_not_for_ever() {
-    let studio = Studio::start().await;
-    let (mut fake, session) = studio.welcomed().await;
-    let added = JobId::from_bits(7);
-    let kind = framebridge_studio_proto::JobKind::Diagnose;
-    assert!(studio.hub.store.add_job(added, session, &kind, 1000).await.unwrap());
-    for attempt in 1..=3 {
-        fake.send(&ToStudio::ReadyForMore).await;
-        let ToBox::Offer { job, .. } = fake.next().await else {
-            panic!("no offer, the {attempt}th time")
-        };
-        let (error, retryable) = ("no room".to_owned(), true);
-        fake.send(&ToStudio::Accept { job }).await;
-        fake.send(&ToStudio::Fail { job, error, retryable }).await;
-        assert_eq!(fake.next().await, ToBox::FailAck { job });
-    }
-    let ended = studio.hub.store.job(added).await.unwrap().unwrap();
-    assert_eq!(
-        (ended.state, ended.error.as_deref()),
-        (crate::store::JobState::Failed, Some("no room"))
-    );
-
-    // One that has to wait says why.
-    let waiting = JobId::from_bits(9);
-    assert!(studio.hub.store.add_job(waiting, session, &kind, 1000).await.unwrap());
-    fake.send(&ToStudio::ReadyForMore).await;
-    let ToBox::Offer { job, .. } = fake.next().await else {
-        panic!("no offer")
-    };
-    let why = framebridge_studio_proto::Rejection::Paused;
-    fake.send(&ToStudio::Reject { job, why }).await;
-    fake.send(&ready()).await;
-    assert_eq!(fake.next().await, ToBox::HeartbeatAck, "it was heard");
-    let row = studio.hub.store.job(waiting).await.unwrap().unwrap();
-    assert_eq!(row.state, crate::store::JobState::Waiting);
-    assert!(row.error.unwrap().contains("operator wants no jobs"));
-    let outcome = Err("the test has no use for it".to_owned());
-    studio.hub.store.end_job(waiting, session, outcome).await.unwrap();
-
-    // One that its box dies of each time says nothing at all.
-    let deadly = JobId::from_bits(8);
-    assert!(studio.hub.store.add_job(deadly, session, &kind, 1000).await.unwrap());
-    for _life in 1..=3 {
-        let (mut fake, _) = studio.welcomed().await;
-        fake.send(&ToStudio::ReadyForMore).await;
-        let ToBox::Offer { job, .. } = fake.next().await else {
-            panic!("no offer")
-        };
-        fake.send(&ToStudio::Accept { job }).await;
-        fake.send(&ready()).await;
-        assert_eq!(fake.next().await, ToBox::HeartbeatAck, "it was heard");
-    }
-    let (mut fake, _) = studio.welcomed().await;
-    fake.send(&ToStudio::ReadyForMore).await;
-    fake.send(&ready()).await;
-    assert_eq!(fake.next().await, ToBox::HeartbeatAck, "nothing is offered");
-    let ended = studio.hub.store.job(deadly).await.unwrap().unwrap();
-    assert!(ended.error.unwrap().contains("3 times"));
 }
 
 #[tokio::test]

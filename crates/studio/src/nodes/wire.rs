@@ -72,7 +72,7 @@ pub(super) enum News {
     Lines { session: PublicId, batch: LogBatch },
 }
 
-/// What one message holds of the records, in bytes, but for a record that is larger itself (a result, at most 256 KiB).
+/// What one message holds of the records, in bytes, but for a record that is larger itself (a result, at most 128 KiB).
 const BATCH: usize = 256 * 1024;
 
 /// Records, in their order, as they fit into messages: so many are few messages, and whoever hears them keeps up.

@@ -11,6 +11,9 @@ pub(super) const COLUMNS: &str = "id, session, kind, deadline_ms, state, result,
 /// Jobs of one session that may wait at once; past it a new one is refused.
 const MOST_WAITING: i64 = 32;
 
+/// With so many jobs of a session in the records, no other node's is adopted.
+const MOST_ADOPTED: i64 = 1024;
+
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -131,18 +134,34 @@ impl Store {
         .await
     }
 
-    /// Ends a job of this session, once: what comes later changes nothing.
+    /// Ends a job of this session, once: what comes later changes nothing. `adopts`: one that is not known is another node's, which
+    /// has not been heard of it, and what came of it is kept all the same.
     pub(crate) async fn end_job(
         &self,
         job: JobId,
         session: PublicId,
         outcome: Result<JobResult, String>,
+        adopts: bool,
     ) -> Result<(), StoreError> {
         let (state, result, error) = match outcome {
             Ok(result) => (JobState::Done, Some(json(&result)), None),
             Err(error) => (JobState::Failed, None, Some(error)),
         };
         self.aside("end a job", move |db| {
+            if adopts {
+                db.execute(
+                    "INSERT OR IGNORE INTO jobs (id, session, kind, deadline_ms, state, created_ms)
+                     SELECT ?1, ?2, ?3, 0, 'running', ?4
+                     WHERE (SELECT count(*) FROM jobs WHERE session = ?2) < ?5",
+                    params![
+                        job.to_string(),
+                        session.to_string(),
+                        json(&JobKind::Unknown),
+                        signed(now_ms()),
+                        MOST_ADOPTED
+                    ],
+                )?;
+            }
             db.execute(
                 "UPDATE jobs SET state = ?3, result = ?4, error = ?5, ended_ms = ?6
                  WHERE id = ?1 AND session = ?2 AND ended_ms IS NULL",
@@ -160,14 +179,24 @@ impl Store {
         .await
     }
 
-    /// Fails what has waited for a box since before `since_ms`, and forgets jobs and shares that ended before `forget_ms`.
-    pub(crate) async fn tidy(&self, since_ms: u64, forget_ms: u64) -> Result<(), StoreError> {
+    /// Fails what has waited for a box since before `waiting_ms`, and what one began and that was asked for before
+    /// `running_ms`; forgets jobs and shares that ended before `forget_ms`.
+    pub(crate) async fn tidy(&self, waiting_ms: u64, running_ms: u64, forget_ms: u64) -> Result<(), StoreError> {
         self.aside("tidy the jobs", move |db| {
-            db.execute(
-                "UPDATE jobs SET state = 'failed', error = 'no box took it in time', ended_ms = ?2
-                 WHERE ended_ms IS NULL AND created_ms < ?1",
-                params![signed(since_ms), signed(now_ms())],
-            )?;
+            for (state, before_ms, error) in [
+                (JobState::Waiting, waiting_ms, "the box did not take it in time"),
+                (
+                    JobState::Running,
+                    running_ms,
+                    "the box began it and has not been heard of it since",
+                ),
+            ] {
+                db.execute(
+                    "UPDATE jobs SET state = 'failed', error = ?3, ended_ms = ?4
+                     WHERE ended_ms IS NULL AND state = ?1 AND created_ms < ?2",
+                    params![state.as_str(), signed(before_ms), error, signed(now_ms())],
+                )?;
+            }
             db.execute("DELETE FROM shares WHERE expires_ms < ?1", [signed(forget_ms)])?;
             db.execute("DELETE FROM jobs WHERE ended_ms < ?1", [signed(forget_ms)])
                 .map(drop)
@@ -217,6 +246,7 @@ mod tests {
             .await
             .unwrap()
             .unwrap()
+            .0
             .id;
         let [first, second] = [1, 2].map(JobId::from_bits);
         for job in [first, second] {
@@ -228,14 +258,33 @@ mod tests {
         let inline = JobResult::Inline {
             value: serde_json::json!({"ok": true}),
         };
-        store.end_job(second, session, Ok(inline.clone())).await.unwrap();
-        store.end_job(second, session, Err("late".into())).await.unwrap();
+        let stranger = JobId::from_bits(77);
+        for (adopts, known) in [(false, false), (true, true)] {
+            store
+                .end_job(stranger, session, Ok(inline.clone()), adopts)
+                .await
+                .unwrap();
+            let row = store.job(stranger).await.unwrap();
+            assert_eq!(row.is_some_and(|row| row.state == JobState::Done), known);
+        }
+        store.end_job(second, session, Ok(inline.clone()), false).await.unwrap();
+        store.end_job(second, session, Err("late".into()), true).await.unwrap();
         let row = store.job(second).await.unwrap().unwrap();
         assert_eq!((row.state, row.result, row.error), (JobState::Done, Some(inline), None));
         let stranger = PublicId::from_bits(9);
         assert!(!store.move_job(first, stranger, JobState::Running, None).await.unwrap());
-        store.tidy(u64::MAX / 4, 0).await.unwrap();
-        assert_eq!(store.job(first).await.unwrap().unwrap().state, JobState::Failed);
+        let third = JobId::from_bits(3);
+        assert!(store.add_job(third, session, &JobKind::Diagnose, 1000).await.unwrap());
+        store.move_job(third, session, JobState::Running, None).await.unwrap();
+        let late = u64::MAX / 4;
+        let state = async |job| store.job(job).await.unwrap().unwrap().state;
+        store.tidy(late, 0, 0).await.unwrap();
+        assert_eq!(
+            (state(first).await, state(third).await),
+            (JobState::Failed, JobState::Running)
+        );
+        store.tidy(late, late, 0).await.unwrap();
+        assert_eq!(state(third).await, JobState::Failed);
         for more in 0..64 {
             let added = store
                 .add_job(JobId::from_bits(100 + more), session, &JobKind::Diagnose, 1)

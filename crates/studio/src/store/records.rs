@@ -179,6 +179,7 @@ mod tests {
             .await
             .unwrap()
             .unwrap()
+            .0
             .id;
         let share = ShareRow {
             id: PublicId::from_bits(2),
@@ -217,7 +218,7 @@ mod tests {
         assert!(two.revoke_token("door").unwrap());
         assert_eq!(two.end_shares(session, None).await.unwrap(), 1);
         let result = JobResult::Inline { value: true.into() };
-        two.end_job(job, session, Ok(result.clone())).await.unwrap();
+        two.end_job(job, session, Ok(result.clone()), false).await.unwrap();
         two.merge(before).await.unwrap();
         tell(&two, &one).await;
         for store in [&one, &two] {
