@@ -3,6 +3,7 @@
 use framebridge_core::studio::{JobOutput, JobRejection};
 use framebridge_daemon::isolated;
 use framebridge_studio_proto::{JobResult, Rejection};
+use serde_json::json;
 
 use super::*;
 use crate::upload::{self, Destination, File};
@@ -66,7 +67,7 @@ impl App {
         };
         let (_, kind) = self.offers.swap_remove(at);
         self.offers.clear();
-        tracing::info!(job = %id, ?kind, "a job");
+        tracing::info!(job = %id, kind = %json!(kind), "a job");
         let desk = jobs::Desk {
             dir: self.dir.clone(),
             identity: self.identity.clone(),
