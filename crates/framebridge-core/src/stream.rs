@@ -13,7 +13,8 @@ use crate::{StallWatchdog, stall::StageStall};
 /// from outside.
 const SOURCE_GRACE: Duration = Duration::from_secs(3);
 
-/// Opening a source ends within its encoder's own limits, one way or the other. Beyond them all it is judged from outside.
+/// Opening a source and waiting for its first picture end within the encoder's own limits, one way or the other: some 12 s and 14 s,
+/// or the stall timeout where that is longer. Beyond them all it is judged from outside.
 const OPENING_LIMIT: Duration = Duration::from_secs(40);
 
 /// Which stage of a stream stands still, if any.
@@ -124,7 +125,7 @@ impl StreamWatch {
         Self {
             captured: StallWatchdog::new(stall_timeout, now),
             abandoned: StallWatchdog::new(stall_timeout + SOURCE_GRACE, now),
-            opening: StallWatchdog::new(OPENING_LIMIT, now),
+            opening: StallWatchdog::new(OPENING_LIMIT.max(stall_timeout * 3), now),
             encoded: StageStall::new(stall_timeout, now),
             delivered: StageStall::new(stall_timeout, now),
             lost: 0,

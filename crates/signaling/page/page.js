@@ -10,6 +10,8 @@ const REQUEST_TIMEOUT = 2000;
 const RATE_WINDOW = 2000;
 /** The pointer at rest for so long hides the controls. */
 const REST = 2500;
+/** Where the browser plays nothing by itself. */
+const TOUCH = "Touch the page to let the picture go on.";
 
 const TITLES = Object.freeze({
   connecting: "Connecting",
@@ -182,10 +184,11 @@ async function count() {
  */
 function plays() {
   if (!picture.paused || document.hidden) return true;
+  const notice = $("notice");
   picture
     .play()
-    .then(() => setText($("notice"), ""))
-    .catch(() => setText($("notice"), "Touch the page to let the picture go on."));
+    .then(() => notice.textContent === TOUCH && setText(notice, ""))
+    .catch(({ name }) => name === "NotAllowedError" && setText(notice, TOUCH));
   return false;
 }
 

@@ -106,7 +106,7 @@ impl Hub {
         let fresh = auth::session(token, instance);
         let row = self.store.session_of(token.name.clone(), instance, fresh).await?;
         Ok(row.map(|(row, forgotten)| {
-            if let Some(forgotten) = forgotten {
+            for forgotten in forgotten {
                 let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
                 sessions.remove(&forgotten);
             }

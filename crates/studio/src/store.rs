@@ -200,14 +200,14 @@ impl Store {
         .await
     }
 
-    /// The session of this box: the one it had, or a new one with id `fresh`, and the session that was forgotten for it. None if
+    /// The session of this box: the one it had, or a new one with id `fresh`, and the sessions that were forgotten for it. None if
     /// there are too many with its token that are not away.
     pub(crate) async fn session_of(
         &self,
         token: String,
         instance: BoxId,
         fresh: PublicId,
-    ) -> Result<Option<(SessionRow, Option<PublicId>)>, StoreError> {
+    ) -> Result<Option<(SessionRow, Vec<PublicId>)>, StoreError> {
         self.aside("find a box's session", move |db| {
             let step = db.unchecked_transaction()?;
             let forgotten = make_room(db, &token, instance)?;
@@ -229,7 +229,8 @@ impl Store {
                 session_row,
             )
             .optional()
-            .and_then(|row| step.commit().map(|()| row.map(|row| (row, forgotten))))
+            // Without a row nothing is forgotten either.
+            .and_then(|row| row.map(|row| step.commit().map(|()| (row, forgotten))).transpose())
         })
         .await
     }
@@ -302,29 +303,30 @@ impl Store {
     }
 }
 
-/// Forgets the session that has been away longest, if there are too many with this token for a new one.
-fn make_room(db: &Connection, token: &str, instance: BoxId) -> rusqlite::Result<Option<PublicId>> {
-    let forgotten = db
-        .query_row(
-            "SELECT id FROM sessions WHERE token = ?1 AND state IN (?4, ?5)
-             AND (SELECT count(*) FROM sessions WHERE token = ?1) >= ?3
-             AND NOT EXISTS (SELECT 1 FROM sessions WHERE token = ?1 AND instance = ?2)
-             ORDER BY coalesce(last_seen_ms, created_ms), id LIMIT 1",
-            params![
-                token,
-                instance.to_string(),
-                MOST_SESSIONS,
-                BoxSessionState::Failed.as_str(),
-                BoxSessionState::Expired.as_str()
-            ],
-            |row| id(row, 0),
-        )
-        .optional()?;
-    if let Some(forgotten) = forgotten {
+/// Forgets the sessions that have been away longest, as many as are too many with this token for a new one.
+fn make_room(db: &Connection, token: &str, instance: BoxId) -> rusqlite::Result<Vec<PublicId>> {
+    let mut surplus = db.prepare_cached(
+        "SELECT id FROM sessions WHERE token = ?1 AND state IN (?4, ?5)
+         AND NOT EXISTS (SELECT 1 FROM sessions WHERE token = ?1 AND instance = ?2)
+         ORDER BY coalesce(last_seen_ms, created_ms), id
+         LIMIT max(0, (SELECT count(*) FROM sessions WHERE token = ?1) - ?3 + 1)",
+    )?;
+    let surplus = surplus.query_map(
+        params![
+            token,
+            instance.to_string(),
+            MOST_SESSIONS,
+            BoxSessionState::Failed.as_str(),
+            BoxSessionState::Expired.as_str()
+        ],
+        |row| id::<PublicId>(row, 0),
+    )?;
+    let surplus: Vec<PublicId> = surplus.collect::<Result<_, _>>()?;
+    for forgotten in &surplus {
         // Its shares and jobs go with it.
-        db.execute("DELETE FROM sessions WHERE id = ?1", [PublicId::to_string(&forgotten)])?;
+        db.execute("DELETE FROM sessions WHERE id = ?1", [forgotten.to_string()])?;
     }
-    Ok(forgotten)
+    Ok(surplus)
 }
 
 fn read_tokens(db: &Connection) -> rusqlite::Result<Vec<TokenRow>> {
@@ -414,7 +416,7 @@ mod tests {
                 .map(|(row, forgotten)| (row.id, forgotten))
         };
         let (first, _) = session(1, 100).await.unwrap();
-        assert_eq!(session(1, 101).await, Some((first, None)));
+        assert_eq!(session(1, 101).await, Some((first, vec![])));
         let ready = async |id| {
             store
                 .save_state(id, BoxSessionState::Ready, None, Some(now_ms()))
@@ -424,15 +426,19 @@ mod tests {
         ready(first).await;
         for more in 2..=u128::from(MOST_SESSIONS) {
             let id = PublicId::from_bits(100 + more);
-            assert_eq!(session(more, 100 + more).await, Some((id, None)));
+            assert_eq!(session(more, 100 + more).await, Some((id, vec![])));
         }
         let away = PublicId::from_bits(102);
         assert_eq!(
             session(9999, 9999).await,
-            Some((PublicId::from_bits(9999), Some(away))),
+            Some((PublicId::from_bits(9999), vec![away])),
             "the one that is away longest makes room"
         );
-        assert_eq!(session(1, 101).await, Some((first, None)), "those that are there stay");
+        assert_eq!(
+            session(1, 101).await,
+            Some((first, vec![])),
+            "those that are there stay"
+        );
         for row in store.sessions().unwrap() {
             ready(row.id).await;
         }

@@ -52,7 +52,15 @@ pub(crate) async fn put(
         )
     })?;
     let id: JobId = job.parse().map_err(|_| Problem::not_found())?;
-    let job = hub.store.job(id).await?.ok_or_else(Problem::not_found)?;
+    let Some(job) = hub.store.job(id).await? else {
+        // Another node's, it may be, of which this one has not heard yet.
+        return Err(if hub.nodes.are_there() {
+            let detail = "This node of the studio does not know the job (yet).";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unknown_job", detail).retry_after(Duration::from_secs(5))
+        } else {
+            Problem::not_found()
+        });
+    };
     let owner = hub.session(job.session).map(|session| session.name.clone());
     if owner.as_ref() != Some(&token.name) {
         return Err(Problem::not_found());

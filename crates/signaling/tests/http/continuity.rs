@@ -3,7 +3,11 @@
 use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{
     encoder::{Encoder, Script},
@@ -59,13 +63,7 @@ async fn post_that_waits_gets_its_session_when_the_encoder_comes_back() {
 async fn post_that_is_abandoned_leaves_no_place_taken() {
     let site = Site::start().await;
     let _encoder = Encoder::start(&site.dir, "test", Script::Hangs).await;
-    let mut client = TcpStream::connect(site.address).await.unwrap();
-    let head = format!(
-        "POST /whep/test HTTP/1.1\r\nhost: {}\r\ncontent-type: application/sdp\r\ncontent-length: {}\r\n\r\n",
-        site.address,
-        crate::whep::OFFER.len()
-    );
-    client.write_all(head.as_bytes()).await.unwrap();
+    let mut client = begin_to_join(&site).await;
     client.write_all(crate::whep::OFFER.as_bytes()).await.unwrap();
     let viewers = async |count: u32| {
         site.shows("/api/v1/streams/test", |stream| stream["viewers"] == count)
@@ -77,6 +75,48 @@ async fn post_that_is_abandoned_leaves_no_place_taken() {
     viewers(0).await;
     // The POST itself would have waited for longer, and the viewer's place for longer still.
     assert!(gone.elapsed() < Duration::from_secs(2), "{:?}", gone.elapsed());
+}
+
+/// A viewer who has announced an offer and has not sent it yet.
+async fn begin_to_join(site: &Site) -> TcpStream {
+    let mut client = TcpStream::connect(site.address).await.unwrap();
+    let head = format!(
+        "POST /whep/test HTTP/1.1\r\nhost: {}\r\ncontent-type: application/sdp\r\ncontent-length: {}\r\n\r\n",
+        site.address,
+        crate::whep::OFFER.len()
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn viewer_who_comes_while_it_drains_is_told_when_to_come_again() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    // Their requests are taken up before the end, and decided upon after it has begun.
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(begin_to_join(&site).await);
+    }
+    assert_eq!(site.get("/api/v1/health").await.status, StatusCode::OK);
+    let started = Instant::now();
+    site.terminate();
+    let closed = async { while TcpStream::connect(site.address).await.is_ok() {} };
+    timeout(Duration::from_secs(5), closed)
+        .await
+        .expect("nobody new is let in");
+    for mut client in clients {
+        client.write_all(crate::whep::OFFER.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        let head = answer.to_ascii_lowercase();
+        assert!(
+            head.starts_with("http/1.1 503 ") && head.contains("\r\nretry-after: ") && head.contains("draining"),
+            "{answer}"
+        );
+    }
+    site.ended().await;
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
 }
 
 #[tokio::test]
