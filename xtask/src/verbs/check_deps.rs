@@ -65,9 +65,14 @@ const OWNED: &[Owned] = &[
         why: "only the studio has other nodes",
     },
     Owned {
-        crates: &["tokio-tungstenite", "tokio-rustls"],
+        crates: &["tokio-rustls"],
         by: &["bridge"],
         why: "only the bridge connects out",
+    },
+    Owned {
+        crates: &["tokio-tungstenite"],
+        by: &["bridge", "studio"],
+        why: "only a box's session is a WebSocket, and these are its ends",
     },
     Owned {
         crates: &["axum*", "tower-http", "utoipa*"],
