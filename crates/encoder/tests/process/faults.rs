@@ -103,13 +103,13 @@ async fn a_source_that_is_missing_is_unavailable_until_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_fifo_that_nobody_writes_to_ends_the_process_with_75_and_a_reason() {
+async fn a_fifo_that_nobody_writes_to_ends_the_process_with_74_and_a_reason() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("fifo");
     make_fifo(&path);
     let mut encoder = Encoder::start(&format!("file:{}", path.display()), "");
     let _subscriber = encoder.subscribe().await;
-    assert_eq!(encoder.ended().await.code(), Some(75));
+    assert_eq!(encoder.ended().await.code(), Some(74));
     assert!(
         encoder.log().contains("the source has been opening for"),
         "{}",
@@ -118,7 +118,7 @@ async fn a_fifo_that_nobody_writes_to_ends_the_process_with_75_and_a_reason() {
 }
 
 #[tokio::test]
-async fn a_fifo_plays_while_it_is_fed_and_ends_the_process_with_75_when_it_no_longer_is() {
+async fn a_fifo_plays_while_it_is_fed_and_ends_the_process_with_74_when_it_no_longer_is() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("fifo");
     make_fifo(&path);
@@ -133,7 +133,7 @@ async fn a_fifo_plays_while_it_is_fed_and_ends_the_process_with_75_when_it_no_lo
         subscriber.frame().await;
     }
     let _open_and_silent = feeding.join().unwrap();
-    assert_eq!(encoder.ended().await.code(), Some(75));
+    assert_eq!(encoder.ended().await.code(), Some(74));
     assert!(
         encoder.log().contains("the source has given nothing for"),
         "{}",
@@ -170,7 +170,7 @@ async fn a_part_of_a_desktop_is_captured_at_its_size_and_one_beyond_it_is_refuse
 }
 
 #[tokio::test]
-async fn a_display_server_that_is_stopped_ends_the_process_with_75_and_a_reason() {
+async fn a_display_server_that_is_stopped_ends_the_process_with_74_and_a_reason() {
     let server = XServer::start(None);
     let mut encoder = Encoder::start(&format!("x11:{}", server.display), "");
     let mut subscriber = encoder.subscribe().await;
@@ -180,7 +180,7 @@ async fn a_display_server_that_is_stopped_ends_the_process_with_75_and_a_reason(
     server.signal(Signal::STOP);
     let status = encoder.ended().await;
     server.signal(Signal::CONT);
-    assert_eq!(status.code(), Some(75), "{}", encoder.log());
+    assert_eq!(status.code(), Some(74), "{}", encoder.log());
     assert!(
         encoder.log().contains("the source has given nothing for"),
         "{}",
