@@ -1,7 +1,7 @@
 //! The process: one loop that waits for one thing, lets the machines of `framebridge-core` decide, and does what they
 //! say.
 
-mod errands;
+mod jobs;
 mod outputs;
 #[cfg(test)]
 mod tests;
@@ -42,7 +42,7 @@ use crate::{
     control::{self, Order},
     dial::Studio,
     identity,
-    jobs::{self, Made, Worker},
+    jobs::{Made, Worker},
     local::{self, LocalEvent},
     logs::Outbox,
     proxy::{Proxy, Requests},
@@ -111,7 +111,10 @@ impl Shown {
 /// # Errors
 /// Anything but the signals.
 pub async fn run(context: Context, tap: LogTap, parent_pid: Option<u32>) -> anyhow::Result<()> {
-    run_with(context, tap, parent_pid, |desk, kind| Box::pin(jobs::run(desk, kind))).await
+    run_with(context, tap, parent_pid, |desk, kind| {
+        Box::pin(crate::jobs::run(desk, kind))
+    })
+    .await
 }
 
 async fn run_with(context: Context, tap: LogTap, parent_pid: Option<u32>, worker: Worker) -> anyhow::Result<()> {

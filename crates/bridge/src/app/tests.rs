@@ -1,6 +1,6 @@
 //! The whole bridge between a scripted studio and a scripted server of the box.
 
-mod errands;
+mod jobs;
 mod requests;
 
 use std::{collections::BTreeMap, net::SocketAddr};
@@ -46,7 +46,7 @@ impl FakeStudio {
 
     /// A bridge that is to come here, for a box whose server is at `server`.
     fn bridge(&self, server: SocketAddr) -> Bridge {
-        self.bridge_with(server, |desk, kind| Box::pin(jobs::run(desk, kind)))
+        self.bridge_with(server, |desk, kind| Box::pin(crate::jobs::run(desk, kind)))
     }
 
     /// A bridge whose jobs are done so.

@@ -78,6 +78,35 @@ impl Bench {
         self.end_until_given_up(1)
     }
 
+    /// One that is started, with so much to give up.
+    fn with_rungs(rungs: usize) -> Self {
+        let escalation = EscalationConfig {
+            rungs,
+            ..EscalationConfig::default()
+        };
+        let mut bench = Self::new(ProcessConfig {
+            escalation,
+            ..ProcessConfig::default()
+        });
+        bench.give(Input::Start);
+        bench
+    }
+
+    /// Lives well from its next start on until it is told to end for more, and ends. How long that was.
+    fn live_until_it_climbs(&mut self) -> Duration {
+        self.wait();
+        self.give(Input::Beat);
+        let since = self.now;
+        while self.state() == State::Running {
+            self.give(Input::Beat);
+            self.wait();
+        }
+        let lived = self.now - since;
+        self.exit(0);
+        lived
+    }
+
+    /// Fails likewise, with this code.
     fn end_until_given_up(&mut self, code: i32) -> usize {
         (1..)
             .find(|_| {
@@ -304,15 +333,7 @@ fn adopted_process_runs_and_is_watched_like_any_other() {
 
 #[test]
 fn crash_loop_gives_things_up_before_it_parks_and_takes_them_back_when_well() {
-    let escalation = EscalationConfig {
-        rungs: 2,
-        ..EscalationConfig::default()
-    };
-    let mut bench = Bench::new(ProcessConfig {
-        escalation,
-        ..ProcessConfig::default()
-    });
-    bench.give(Input::Start);
+    let mut bench = Bench::with_rungs(2);
     for rung in [1, 2] {
         bench.crash_until_given_up();
         assert_eq!(
@@ -325,42 +346,18 @@ fn crash_loop_gives_things_up_before_it_parks_and_takes_them_back_when_well() {
     bench.crash_until_given_up();
     assert_eq!(bench.state(), State::Parked);
 
-    bench.wait();
-    bench.give(Input::Beat);
-    let well_since = bench.now;
-    while bench.state() == State::Running {
-        bench.give(Input::Beat);
-        bench.wait();
-    }
-    assert_eq!(bench.now - well_since, Duration::from_secs(60));
-    bench.exit(0);
+    assert_eq!(bench.live_until_it_climbs(), Duration::from_secs(60));
     assert!(bench.outputs.contains(&Output::Spawn { rung: 1 }));
 }
 
 #[test]
 fn source_that_hangs_leads_to_the_last_rung_at_once_and_a_climb_in_vain_back_to_it() {
-    let escalation = EscalationConfig {
-        rungs: 3,
-        ..EscalationConfig::default()
-    };
-    let mut bench = Bench::new(ProcessConfig {
-        escalation,
-        ..ProcessConfig::default()
-    });
-    bench.give(Input::Start);
+    let mut bench = Bench::with_rungs(3);
     assert_eq!(bench.end_until_given_up(74), 5);
-    for (rung, wait) in [(0, 60), (0, 120)] {
+    for wait in [60, 120] {
         assert_eq!(bench.process.snapshot().rung, 3);
-        bench.wait();
-        bench.give(Input::Beat);
-        let well_since = bench.now;
-        while bench.state() == State::Running {
-            bench.give(Input::Beat);
-            bench.wait();
-        }
-        assert_eq!(bench.now - well_since, Duration::from_secs(wait));
-        bench.exit(0);
-        assert!(bench.outputs.contains(&Output::Spawn { rung }), "with everything");
+        assert_eq!(bench.live_until_it_climbs(), Duration::from_secs(wait));
+        assert!(bench.outputs.contains(&Output::Spawn { rung: 0 }), "with everything");
         bench.give(Input::Beat);
         // Once is enough.
         bench.exit(74);

@@ -6,7 +6,10 @@ use framebridge_studio_proto::{JobResult, Rejection};
 use serde_json::json;
 
 use super::*;
-use crate::upload::{self, Destination, File};
+use crate::{
+    jobs::{Desk, is_supported},
+    upload::{self, Destination, File},
+};
 
 /// Offers that are remembered until they are taken or refused, which is at once.
 const MOST_OFFERS: usize = 8;
@@ -16,7 +19,7 @@ const MOST_OWED: usize = 64;
 
 impl App {
     pub(super) fn on_offer(&mut self, job: JobId, kind: JobKind, deadline_ms: u64, now: Instant) {
-        let supported = jobs::is_supported(&kind, &self.streams);
+        let supported = is_supported(&kind, &self.streams);
         // One may come twice, and of those that are not taken the newest count.
         self.offers.retain(|(offered, _)| *offered != job);
         self.offers.truncate(MOST_OFFERS - 1);
@@ -68,7 +71,7 @@ impl App {
         let (_, kind) = self.offers.swap_remove(at);
         self.offers.clear();
         tracing::info!(job = %id, kind = %json!(kind), "a job");
-        let desk = jobs::Desk {
+        let desk = Desk {
             dir: self.dir.clone(),
             identity: self.identity.clone(),
             status: self.status.clone(),
