@@ -73,6 +73,35 @@ fn media_worker_that_hangs_beside_another_is_found_and_all_viewers_keep_their_se
 }
 
 #[test]
+fn restart_of_ice_that_finds_no_server_is_taken_back_and_may_be_tried_again() {
+    let (_system, page) = system_with_a_viewer();
+    let outcome = page.evaluate(
+        "(async () => {
+            const { WhepSession } = await import('/page/whep.js');
+            const session = await WhepSession.open(new URL('/whep/test', location), { onStream() {}, onTransport() {} });
+            const restarts = () => session.restart().then(() => 'restarted', (error) => error.message);
+            const plays = async () => {
+                const { frames } = await session.decoded();
+                for (let look = 0; look < 100; look++) {
+                    await new Promise((done) => setTimeout(done, 100));
+                    if ((await session.decoded()).frames > frames + 30) return 'plays';
+                }
+                return 'stands still';
+            };
+            const seen = [await plays()];
+            const fetchAsItIs = window.fetch;
+            window.fetch = () => Promise.reject(new Error('no server'));
+            seen.push(await restarts(), await plays());
+            window.fetch = fetchAsItIs;
+            seen.push(await restarts(), await plays());
+            session.close();
+            return seen.join();
+        })()",
+    );
+    assert_eq!(outcome.unwrap(), "plays,no server,plays,restarted,plays");
+}
+
+#[test]
 fn killed_signaling_comes_back_and_the_viewer_keeps_its_session() {
     let (system, page) = system_with_a_viewer();
     let before = page.sessions().unwrap();

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::StallWatchdog;
 
-/// Far longer than any turn takes.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Far longer than any turn takes, and half of what a viewer waits for a picture before it gives its session up.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Watches threads by the number of turns that each has done. Only time in which it is looked counts, so a process that was
 /// stopped as a whole and goes on has no thread that hangs.

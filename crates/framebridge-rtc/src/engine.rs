@@ -13,7 +13,7 @@ use std::{
 };
 
 use framebridge_proto::{StreamName, media::AccessUnit};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Candidate, CloseReason, Config, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
@@ -22,7 +22,7 @@ use crate::{
     ice::Credentials,
     random,
     sdp::{Answer, Fragment, Offer, OfferError},
-    shared::{Command, Mailbox, Session, Shared, lock, monotonic},
+    shared::{Command, IceRestart, Mailbox, Session, Shared, lock, monotonic},
     socket,
     source::Published,
     vault::Vault,
@@ -401,15 +401,22 @@ impl Handle {
         Ok(Joined { session, etag, answer })
     }
 
-    /// Adds trickled candidates or, if the fragment has new credentials, restarts ICE.
+    /// Adds trickled candidates or, if the fragment has new credentials, restarts ICE. When this returns, the new generation
+    /// outlives the process as the session does: a viewer that was told of it would be lost to a process that knows only
+    /// the old one.
     ///
     /// # Errors
     /// See [`PatchError`].
     pub async fn patch(&self, session: &SessionId, fragment: &str, if_match: IfMatch) -> Result<Patched, PatchError> {
         let worker = self.worker(session).ok_or(PatchError::UnknownSession)?;
         let order = self.order(worker).await.ok_or(PatchError::UnknownSession)?;
-        let (command, patched) = self.plan_patch(session, fragment, &if_match)?;
+        let (taken, is_taken) = oneshot::channel();
+        let (command, patched) = self.plan_patch(session, fragment, &if_match, taken)?;
+        let restarts = matches!(command, Command::Restart(..));
         order.give(command);
+        if restarts {
+            is_taken.await.map_err(|_| PatchError::UnknownSession)?;
+        }
         Ok(patched)
     }
 
@@ -419,6 +426,7 @@ impl Handle {
         session: &SessionId,
         fragment: &str,
         if_match: &IfMatch,
+        taken: oneshot::Sender<()>,
     ) -> Result<(Command, Patched), PatchError> {
         let mut sessions = self.shared.sessions();
         let entry = sessions.get_mut(session).ok_or(PatchError::UnknownSession)?;
@@ -442,7 +450,13 @@ impl Handle {
                     etag: entry.etag.clone(),
                     fragment: Fragment::write(&local, entry.mid.as_deref(), &self.candidates()),
                 };
-                Ok((Command::Restart(*session, local, remote, candidates), patched))
+                let restart = IceRestart {
+                    local,
+                    remote,
+                    candidates,
+                    taken,
+                };
+                Ok((Command::Restart(*session, Box::new(restart)), patched))
             }
             _ => Ok((Command::Candidates(*session, candidates), Patched::Trickled)),
         }

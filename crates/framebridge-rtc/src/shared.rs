@@ -16,7 +16,7 @@ use rustix::{
     event::{EventfdFlags, eventfd},
     time::{ClockId, clock_gettime},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     CloseReason, Config, Event, SessionId, StreamStats, ViewerState,
@@ -44,12 +44,21 @@ pub(crate) enum Command {
     Join(Box<Viewer>, Vec<Candidate>),
     /// A viewer has further candidates.
     Candidates(SessionId, Vec<Candidate>),
-    /// A viewer restarts ICE: our new credentials, and its.
-    Restart(SessionId, Credentials, Credentials, Vec<Candidate>),
+    /// A viewer restarts ICE.
+    Restart(SessionId, Box<IceRestart>),
     /// End a viewer's session.
     End(SessionId, CloseReason),
     /// A datagram of your viewer's came to another worker.
     Forwarded(Path, Vec<u8>),
+}
+
+/// A viewer's new ICE generation.
+pub(crate) struct IceRestart {
+    pub(crate) local: Credentials,
+    pub(crate) remote: Credentials,
+    pub(crate) candidates: Vec<Candidate>,
+    /// Told once the worker knows it, and the vault, so that it outlives this process.
+    pub(crate) taken: oneshot::Sender<()>,
 }
 
 /// How to reach a worker.

@@ -20,7 +20,7 @@ use crate::{
     frame::Frame,
     ice::Path,
     kept::Kept,
-    shared::{Command, Inlet, Session, Shared, Stream, lock, monotonic},
+    shared::{Command, IceRestart, Inlet, Session, Shared, Stream, lock, monotonic},
     socket::Socket,
     stun::peek_ufrag,
     vault::{Place, Record, Vault},
@@ -191,15 +191,9 @@ impl Worker {
                         self.add_candidates(slot, &candidates, now);
                     }
                 }
-                Command::Restart(session, local, remote, candidates) => {
+                Command::Restart(session, restart) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
-                        self.handle(slot, Input::Restart(local, remote), now);
-                        self.viewers.refresh_ufrags(slot);
-                        self.add_candidates(slot, &candidates, now);
-                        // At once: its checks name the new credentials from here on.
-                        if self.viewers.get_mut(slot).is_some_and(|viewer| viewer.kept.is_some()) {
-                            self.keep(slot);
-                        }
+                        self.restart(slot, *restart, now);
                     }
                 }
                 Command::End(session, reason) => {
@@ -212,6 +206,18 @@ impl Worker {
         }
         // More may be waiting: do not sleep.
         self.shared.mailboxes[self.number].ring();
+    }
+
+    fn restart(&mut self, slot: Slot, restart: IceRestart, now: Instant) {
+        self.handle(slot, Input::Restart(restart.local, restart.remote), now);
+        self.viewers.refresh_ufrags(slot);
+        self.add_candidates(slot, &restart.candidates, now);
+        // At once: its checks name the new credentials from here on.
+        if self.viewers.get_mut(slot).is_some_and(|viewer| viewer.kept.is_some()) {
+            self.keep(slot);
+        }
+        // Nobody waits for it if the request was dropped.
+        _ = restart.taken.send(());
     }
 
     fn join(&mut self, viewer: Box<Viewer>, now: Instant) -> Slot {

@@ -62,7 +62,10 @@ function act(action) {
       fetch(`${api}/keyframe`, { method: "POST", signal: AbortSignal.timeout(REQUEST_TIMEOUT) }).catch(() => {});
       break;
     case "restart":
-      session.restart().catch(() => report({ type: "restartFailed" }));
+      session.restart().catch((error) => {
+        const isFinal = error instanceof Refused && error.status < 500;
+        report({ type: isFinal ? "restartRefused" : "restartFailed" });
+      });
       break;
   }
 }

@@ -68,7 +68,8 @@ export class Player {
    *
    * Events: `start`, `stop`, `visible`, `hidden`, `tick`; `opened`, `refused {reason, retryAfter}`, `unreachable {reason}`
    * (the three outcomes of `connect`); `picture` (the decoder's count has grown); `transport {state}`;
-   * `source {state, reason, retryIn}`, `gone {reason}` (the outcomes of `ask`; an unanswered one is no event); `restartFailed`.
+   * `source {state, reason, retryIn}`, `gone {reason}` (the outcomes of `ask`; an unanswered one is no event); `restartRefused`
+   * (for good), `restartFailed` (not now, as when the server is just being started again).
    *
    * Actions: `connect`, `close`, `ask`, `keyframe`, `restart`.
    * @param {{type: string}} event
@@ -202,8 +203,12 @@ export class Player {
         this.#trouble = event.reason ?? "The server was restarted";
         this.#wait(now + this.#random() * TIMES.welcomeBack);
         return ["close"];
-      case "restartFailed":
+      case "restartRefused":
         return this.#reconnect(now);
+      case "restartFailed":
+        // Nothing has changed, so it may be tried again.
+        this.#stage = 1;
+        return [];
       default:
         throw new Error(`unknown event ${event.type}`);
     }

@@ -118,7 +118,15 @@ test("a lost transport asks and restarts without waiting for the picture to age"
   const it = livePlayer();
   assert.deepEqual(it.handle({ type: "transport", state: "failed" }, 100), ["ask", "restart"]);
   assert.deepEqual(it.handle({ type: "transport", state: "failed" }, 200), []);
-  assert.deepEqual(it.handle({ type: "restartFailed" }, 300), ["close"]);
+  assert.deepEqual(it.handle({ type: "restartRefused" }, 300), ["close"]);
+});
+
+test("a restart that finds no server is tried again until the session is given up", () => {
+  const it = livePlayer();
+  assert.deepEqual(but(run(it, 0, TIMES.restart), "ask", "keyframe"), [["restart", TIMES.restart]]);
+  assert.deepEqual(it.handle({ type: "restartFailed" }, TIMES.restart), []);
+  const rest = but(run(it, TIMES.restart, TIMES.reconnect), "ask");
+  assert.deepEqual(rest.map(([action]) => action), ["restart", "close"]);
 });
 
 test("a refusal is shown with its reason and Retry-After is obeyed", () => {

@@ -12,8 +12,9 @@ const GATHERING_TIMEOUT = 300;
 
 /** The server said no: `message` is its reason, `retryAfter` what it asks for in milliseconds, if it does. */
 export class Refused extends Error {
-  constructor(message, retryAfter) {
+  constructor(message, status, retryAfter) {
     super(message);
+    this.status = status;
     this.retryAfter = retryAfter;
   }
 }
@@ -78,17 +79,33 @@ export class WhepSession {
     this.#trickle();
   }
 
-  /** Restarts ICE in this session: new credentials and candidates both ways, the same keys and media. */
+  /**
+   * Restarts ICE in this session: new credentials and candidates both ways, the same keys and media. One that fails is
+   * taken back, and the session goes on as it was.
+   * @throws {Refused} the server said no
+   * @throws {Error} no answer came, or one that makes no sense
+   */
   async restart() {
     this.#candidates = [];
     await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart: true }));
+    try {
+      await this.#restart();
+    } catch (error) {
+      this.#candidates = [];
+      if (!this.#closed) await this.#pc.setLocalDescription({ type: "rollback" });
+      throw error;
+    }
+    this.#trickle();
+  }
+
+  async #restart() {
     await this.#gathered();
     const response = await this.#patch("*", this.#candidates.splice(0));
     if (response.status !== 200) throw await refusal(response);
+    const answer = withIce(this.#answer, await response.text());
+    await this.#pc.setRemoteDescription({ type: "answer", sdp: answer });
     this.#etag = response.headers.get("ETag");
-    this.#answer = withIce(this.#answer, await response.text());
-    await this.#pc.setRemoteDescription({ type: "answer", sdp: this.#answer });
-    this.#trickle();
+    this.#answer = answer;
   }
 
   /** What the server knows it by. */
@@ -157,6 +174,7 @@ async function refusal(response) {
   const problem = await response.json().catch(() => ({}));
   return new Refused(
     problem.detail ?? `The server answered ${response.status} ${response.statusText}`.trim(),
+    response.status,
     Number.isFinite(retryAfter) ? retryAfter * 1000 : null,
   );
 }

@@ -40,6 +40,8 @@ use crate::{
 
 /// How often the media plane's counts are taken over, whatever happens.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the media workers are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A keyframe and some tenths of a second after it.
 const MIN_HISTORY: u64 = 256 << 10;
@@ -170,7 +172,9 @@ impl App {
         notify::ready();
         let mut told = None;
         let media = self.engine.handle();
-        let mut turns = TurnWatch::new(media.turns().len(), SAMPLE_INTERVAL, Instant::now());
+        let mut turns = TurnWatch::new(media.turns().len(), LOOK_INTERVAL, Instant::now());
+        let mut looks = interval(LOOK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let ended_by_itself = loop {
             // All arms are cancel-safe.
             tokio::select! {
@@ -179,10 +183,12 @@ impl App {
                     Some(event) => on_event(&self.shared, event),
                     None => break true,
                 },
-                _ = samples.tick() => {
+                _ = looks.tick() => {
                     if let Some((worker, hangs)) = turns.observe(&media.turns(), Instant::now()) {
                         die(&self.dir, &format!("media worker {worker} has not come round for {} s", hangs.as_secs()));
                     }
+                }
+                _ = samples.tick() => {
                     self.shared.sample();
                     let viewers = self.shared.streams.values().map(|stream| stream.viewers()).sum::<u32>();
                     if told.replace(viewers) != Some(viewers) {
