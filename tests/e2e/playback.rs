@@ -76,10 +76,7 @@ fn picture_that_the_browser_pauses_goes_on() {
     let system = System::start(&[("test", "test:")]).unwrap();
     let page = watch(&system, "test");
     page.evaluate("document.querySelector('video').pause()").unwrap();
-    wait::until_true("the picture to go on", PATIENCE, || {
-        Ok(page.evaluate("!document.querySelector('video').paused")? == true)
-    })
-    .unwrap();
+    page.until_holds("!document.querySelector('video').paused").unwrap();
     page.until_shows_later_than(std::time::SystemTime::now()).unwrap();
     assert_eq!(page.state().unwrap(), "live");
 }

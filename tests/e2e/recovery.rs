@@ -6,7 +6,8 @@ use framebridge_proto::status::Overall;
 use framebridge_tests::{
     browser::{Browser, Page},
     http::Request,
-    process::{is_stopped, signal, stop_thread},
+    internet::{Internet, Place},
+    process::{command, is_stopped, signal, stop_thread},
     system::System,
     wait::{self, PATIENCE},
 };
@@ -99,6 +100,46 @@ fn restart_of_ice_that_finds_no_server_is_taken_back_and_may_be_tried_again() {
         })()",
     );
     assert_eq!(outcome.unwrap(), "plays,no server,plays,restarted,plays");
+}
+
+#[test]
+fn firewall_that_refuses_what_is_sent_is_named_and_no_process_is_started_anew_for_it() {
+    let Some(internet) = Internet::build().unwrap() else {
+        #[expect(clippy::print_stderr, reason = "what is left out is said")]
+        {
+            eprintln!("left out: only root may make networks");
+        }
+        return;
+    };
+    let there = |rules: &str| {
+        let done = internet.at(Place::Box, || Ok(command("nft").arg(rules).status()?));
+        assert!(done.unwrap().success(), "{rules}");
+    };
+    let (system, page) = internet
+        .at(Place::Box, || Ok(watched(System::start(&[("test", "test:")])?)))
+        .unwrap();
+    let signaling = system.pid("signaling").unwrap();
+    there(&format!(
+        "add table inet wall; add chain inet wall leaving {{ type filter hook output priority 0; }};
+         add rule inet wall leaving udp sport {} drop",
+        system.udp_port()
+    ));
+    wait::until_true("the refusal to be named", PATIENCE, || {
+        Ok(system.stream("test")?.verdict.contains("Operation not permitted"))
+    })
+    .unwrap();
+    assert_eq!(system.status().unwrap().overall, Overall::Degraded);
+    there("delete table inet wall");
+    page.until_shows_later_than(SystemTime::now()).unwrap();
+    wait::until_true("all to be well", PATIENCE, || {
+        Ok(system.status()?.overall == Overall::Healthy)
+    })
+    .unwrap();
+    assert_eq!(system.pid("signaling").unwrap(), signaling);
+    let events = String::from_utf8(system.bridgectl(&["events"]).unwrap().stdout).unwrap();
+    for said in ["well -> refused", "refused -> well"] {
+        assert!(events.contains(said), "{events}");
+    }
 }
 
 #[test]

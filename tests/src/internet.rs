@@ -1,6 +1,10 @@
 //! An internet of one's own: a studio in the middle, a box and a viewer each behind a NAT.
 
-use std::{fs::File, os::fd::AsFd as _};
+use std::{
+    fs::File,
+    os::fd::AsFd as _,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use anyhow::{Context as _, ensure};
 use rustix::{
@@ -66,6 +70,9 @@ pub enum Place {
     Viewer,
 }
 
+/// How many there were.
+static BUILT: AtomicU32 = AtomicU32::new(0);
+
 /// The networks; they go when this is dropped.
 #[derive(Debug)]
 pub struct Internet {
@@ -82,7 +89,7 @@ impl Internet {
             return Ok(None);
         }
         let internet = Self {
-            name: format!("framebridge-{}", std::process::id()),
+            name: format!("framebridge-{}-{}", std::process::id(), BUILT.fetch_add(1, Relaxed)),
         };
         let output = command("sh").args(["-ec", BUILD, "build", &internet.name]).output()?;
         let said = String::from_utf8_lossy(&output.stderr);

@@ -52,6 +52,7 @@ pub fn alone() -> MutexGuard<'static, ()> {
 pub struct System {
     supervisor: Option<Process>,
     http: SocketAddr,
+    udp: u16,
     /// Under the runtime directory, where that has one of its own. Unmounted before the directory goes.
     disk: Option<Disk>,
     variable: Option<(&'static str, OsString)>,
@@ -125,6 +126,7 @@ impl System {
         let mut system = Self {
             supervisor: None,
             http,
+            udp,
             disk: None,
             variable: extras.variable,
             dir,
@@ -182,6 +184,11 @@ impl System {
     /// Where HTTP answers.
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// The UDP port that media leaves from.
+    pub fn udp_port(&self) -> u16 {
+        self.udp
     }
 
     /// The address of a page.

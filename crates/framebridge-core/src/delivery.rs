@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::{StreamName, supervisor::SignalingProgress};
+use framebridge_proto::{
+    StreamName,
+    supervisor::{Datagrams, SignalingProgress},
+};
 
 use crate::stall::StageStall;
 
@@ -13,9 +16,17 @@ use crate::stall::StageStall;
 /// second and then waits for a keyframe.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// So long without one datagram that the system takes, and it is said that it takes none.
+const REFUSED: Duration = Duration::from_secs(3);
+
 /// Watches one life of signaling.
 #[derive(Debug, Clone, Default)]
-pub struct DeliveryWatch(BTreeMap<StreamName, Watch>);
+pub struct DeliveryWatch {
+    streams: BTreeMap<StreamName, Watch>,
+    /// Whether the system takes what is sent.
+    wire: Option<StageStall>,
+    refusal: String,
+}
 
 /// What is watched of one stream.
 #[derive(Debug, Clone)]
@@ -32,9 +43,20 @@ impl DeliveryWatch {
     /// Any RTP that goes out, to whomever, is life: a stream that is in trouble by itself is no reason to touch the others'
     /// viewers. It is named: [`starved_for`](Self::starved_for).
     pub fn observe(&mut self, progress: &SignalingProgress, now: Instant) -> Option<String> {
+        let Datagrams {
+            taken,
+            refused,
+            refusal,
+        } = &progress.datagrams;
+        if let Some(refusal) = refusal {
+            self.refusal.clone_from(refusal);
+        }
+        self.wire
+            .get_or_insert_with(|| StageStall::new(REFUSED, now))
+            .observe(taken + refused, *taken, false, now);
         let mut why = None;
         for stream in &progress.streams {
-            let Watch { any, own } = self.0.entry(stream.stream.clone()).or_insert_with(|| Watch {
+            let Watch { any, own } = self.streams.entry(stream.stream.clone()).or_insert_with(|| Watch {
                 any: StageStall::new(TIMEOUT, now),
                 own: StageStall::new(TIMEOUT, now),
             });
@@ -53,8 +75,15 @@ impl DeliveryWatch {
 
     /// For how long the viewers of `stream` have been sent none of its pictures that came in, if that is a fault by now.
     pub fn starved_for(&self, stream: &StreamName, now: Instant) -> Option<Duration> {
-        let own = &self.0.get(stream)?.own;
+        let own = &self.streams.get(stream)?.own;
         own.is_stalled().then(|| own.silent_for(now))
+    }
+
+    /// For how long the system has taken nothing that was sent, if that is a fault by now, and why it did not. No process of
+    /// ours can mend it.
+    pub fn refused_for(&self, now: Instant) -> Option<(Duration, &str)> {
+        let wire = self.wire.as_ref().filter(|wire| wire.is_stalled())?;
+        Some((wire.silent_for(now), &self.refusal))
     }
 }
 
@@ -85,6 +114,7 @@ mod tests {
                 progress: SignalingProgress {
                     http: "127.0.0.1:8890".into(),
                     rtp: Counter::default(),
+                    datagrams: Datagrams::default(),
                     streams: ["desk", "door"].into_iter().zip(live).map(stream).collect(),
                 },
                 now: Instant::now(),
@@ -145,5 +175,29 @@ mod tests {
         bench.progress.streams[1].frames_sent.count += 1;
         bench.report([true, false], true);
         assert!(starved(&bench, 0) && !starved(&bench, 1));
+    }
+
+    #[test]
+    fn system_that_takes_nothing_is_named_until_it_takes_something_and_nothing_is_started_anew() {
+        let mut bench = Bench::new([1, 0]);
+        let send = |bench: &mut Bench, taken, refused| {
+            let datagrams = &mut bench.progress.datagrams;
+            datagrams.taken += taken;
+            datagrams.refused += refused;
+            datagrams.refusal = (datagrams.refused > 0).then(|| "no route".into());
+            assert_eq!(bench.report([true; 2], true), 0);
+            bench
+                .watch
+                .refused_for(bench.now)
+                .map(|(refused, why)| (refused.as_secs(), why.to_owned()))
+        };
+        assert_eq!(send(&mut bench, 0, 0), None, "nothing to send");
+        assert_eq!(send(&mut bench, 9, 0), None);
+        // Some went: to one viewer there is a way.
+        assert_eq!(send(&mut bench, 1, 9), None);
+        let (refused, why) = send(&mut bench, 0, 1).unwrap();
+        assert!((9..=10).contains(&refused) && why == "no route", "{refused} s, {why}");
+        assert!(send(&mut bench, 0, 0).is_some(), "it is not known to be over");
+        assert_eq!(send(&mut bench, 1, 0), None);
     }
 }

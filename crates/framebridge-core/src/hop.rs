@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use framebridge_proto::{encoder::SourceState, supervisor::StreamDelivery};
 
-use crate::{StallWatchdog, StreamVerdict};
+use crate::{StallWatchdog, StreamVerdict, looked_time::LookedTime};
 
 /// Beyond the time in which a source has to give a picture: a subscription, a keyframe and two reports.
 const GRACE: Duration = Duration::from_secs(4);
+
+/// Two reports of signaling's are never so far apart in good order.
+const LONGEST_REPORT: Duration = Duration::from_secs(2);
 
 /// Between two starts after each end has had one: doubles, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(30);
@@ -39,8 +42,13 @@ impl HopEnd {
 #[derive(Debug, Clone)]
 pub struct HopWatch {
     patience: Duration,
+    clock: LookedTime,
     watch: StallWatchdog,
     arrived: u64,
+    /// Whether somebody waits for pictures.
+    is_watched: bool,
+    /// Since when nothing has arrived, once that is a fault, and until something does.
+    broken_since: Option<Instant>,
     /// The end that was started anew last, when, and how many starts that were.
     started: Option<(HopEnd, Instant, u32)>,
 }
@@ -51,8 +59,11 @@ impl HopWatch {
         let patience = stall_timeout + GRACE;
         Self {
             patience,
+            clock: LookedTime::new(LONGEST_REPORT, now),
             watch: StallWatchdog::new(patience, now),
             arrived: 0,
+            is_watched: false,
+            broken_since: None,
             started: None,
         }
     }
@@ -65,10 +76,13 @@ impl HopWatch {
         encoder: Option<&StreamVerdict>,
         now: Instant,
     ) -> Option<HopEnd> {
+        let now = self.clock.look(now);
         let arrived = delivery.frames_published.count;
         if std::mem::replace(&mut self.arrived, arrived) < arrived {
             self.started = None;
+            self.broken_since = None;
         }
+        self.is_watched = delivery.live > 0;
         let (gives, likelier) = match encoder {
             // Idle with viewers: it was not told of them.
             Some(StreamVerdict::Well(SourceState::Live | SourceState::Idle | SourceState::Slate { .. })) => {
@@ -84,10 +98,12 @@ impl HopWatch {
             )
             | None => (false, HopEnd::Encoder),
         };
-        self.watch.observe(arrived, delivery.live == 0 || !gives, now);
+        self.watch.observe(arrived, !self.is_watched || !gives, now);
         if !self.watch.is_stalled() {
             return None;
         }
+        let silent = self.watch.silent_for(now);
+        self.broken_since.get_or_insert(now.checked_sub(silent).unwrap_or(now));
         let (end, starts) = match self.started {
             None => (likelier, 0),
             Some((last, at, starts)) => {
@@ -105,9 +121,11 @@ impl HopWatch {
         Some(end)
     }
 
-    /// For how long nothing has arrived that should have, if that is a fault by now.
-    pub fn broken_for(&self, now: Instant) -> Option<Duration> {
-        self.watch.is_stalled().then(|| self.watch.silent_for(now))
+    /// For how long nothing has arrived at the last report that should have, if that is a fault by then. It is until something
+    /// arrives, also while the ends that were started anew get their time, as long as somebody waits for it.
+    pub fn broken_for(&self) -> Option<Duration> {
+        let since = self.broken_since.filter(|_| self.is_watched)?;
+        Some(self.clock.time().saturating_duration_since(since))
     }
 }
 
@@ -160,18 +178,31 @@ mod tests {
         let mut bench = Bench::new();
         assert_eq!(bench.pass(60, true, Some(&LIVE)), []);
         assert_eq!(bench.pass(8, false, Some(&LIVE)), [Encoder]);
-        assert!(bench.watch.broken_for(bench.now).is_some());
+        assert_eq!(bench.watch.broken_for(), Some(Duration::from_secs(8)));
+        // It is said, too, while the encoder's next life gets its time.
+        assert_eq!(bench.pass(2, false, None), []);
+        assert_eq!(bench.pass(3, false, Some(&LIVE)), []);
+        assert_eq!(bench.watch.broken_for(), Some(Duration::from_secs(13)));
         // Its next life is no better, and neither is signaling's, which counts from nought.
         assert_eq!(bench.pass(8, false, Some(&LIVE)), [Signaling]);
         bench.delivery.frames_published.count = 0;
         assert_eq!(bench.pass(20, false, Some(&LIVE)), []);
-        assert!(bench.watch.broken_for(bench.now).is_some(), "it is still said");
+        assert!(bench.watch.broken_for().is_some(), "it is still said");
         let hour = bench.pass(3600, false, Some(&LIVE));
         assert!((12..=16).contains(&hour.len()), "{hour:?}");
         assert!(hour.windows(2).all(|two| two[0] != two[1]), "{hour:?}");
         assert_eq!(bench.pass(1, true, Some(&LIVE)), []);
-        assert_eq!(bench.watch.broken_for(bench.now), None);
+        assert_eq!(bench.watch.broken_for(), None);
         assert_eq!(bench.pass(8, false, Some(&LIVE)), [Encoder], "armed again");
+    }
+
+    #[test]
+    fn time_in_which_nobody_looked_is_no_silence() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.pass(10, true, Some(&LIVE)), []);
+        // All of the machine stood still.
+        bench.now += Duration::from_secs(600);
+        assert_eq!(bench.pass(3, false, Some(&LIVE)), []);
     }
 
     #[test]

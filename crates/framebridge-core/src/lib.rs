@@ -12,6 +12,7 @@ mod escalation;
 mod group_queue;
 mod hop;
 mod keyframe_gate;
+mod looked_time;
 mod pre_roll;
 mod probe;
 mod process;

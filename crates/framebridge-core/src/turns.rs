@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::StallWatchdog;
+use crate::{StallWatchdog, looked_time::LookedTime};
 
 /// Far longer than any turn takes, and half of what a viewer waits for a picture before it gives its session up.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -12,11 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub struct TurnWatch {
     threads: Vec<StallWatchdog>,
-    /// No two looks count for more.
-    longest_look: Duration,
-    looked: Instant,
-    /// Time as far as it counts.
-    clock: Instant,
+    clock: LookedTime,
 }
 
 impl TurnWatch {
@@ -24,17 +20,13 @@ impl TurnWatch {
     pub fn new(threads: usize, interval: Duration, now: Instant) -> Self {
         Self {
             threads: vec![StallWatchdog::new(TIMEOUT, now); threads],
-            longest_look: interval * 2,
-            looked: now,
-            clock: now,
+            clock: LookedTime::new(interval * 2, now),
         }
     }
 
     /// Takes in a look: the turns of each thread. A thread that hangs, by its place, and for how long it does.
     pub fn observe(&mut self, turns: &[u64], now: Instant) -> Option<(usize, Duration)> {
-        let passed = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
-        self.clock += passed.min(self.longest_look);
-        let clock = self.clock;
+        let clock = self.clock.look(now);
         let hangs = self
             .threads
             .iter_mut()

@@ -174,8 +174,21 @@ pub struct SignalingProgress {
     pub http: String,
     /// RTP packets sent, all viewers together.
     pub rtp: Counter,
+    /// What the system did with what was sent.
+    pub datagrams: Datagrams,
     /// By stream.
     pub streams: Vec<StreamDelivery>,
+}
+
+/// What the system did with datagrams of all kinds, to all viewers together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Datagrams {
+    /// Taken, to be sent.
+    pub taken: u64,
+    /// Not taken.
+    pub refused: u64,
+    /// Why the last of these was not taken, e.g. `Operation not permitted (os error 1)`.
+    pub refusal: Option<String>,
 }
 
 /// What signaling has done for one stream.

@@ -71,7 +71,29 @@ pub(crate) struct Batch {
     /// Where it did not.
     refusing: VecDeque<SocketAddr>,
     headers: Vec<Header>,
-    dropped: u64,
+    outcome: Outcome,
+}
+
+/// What the system did with datagrams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Taken, to be sent.
+    pub(crate) taken: u64,
+    /// Refused, or there was no room for them.
+    pub(crate) refused: u64,
+    /// Why the last of these was not taken.
+    pub(crate) refusal: Option<Errno>,
+}
+
+impl Outcome {
+    /// What was done first, then what was done after it.
+    pub(crate) fn and_then(self, after: Self) -> Self {
+        Self {
+            taken: self.taken + after.taken,
+            refused: self.refused + after.refused,
+            refusal: after.refusal.or(self.refusal),
+        }
+    }
 }
 
 // SAFETY: the raw pointers inside `headers` are rewritten before every use and never read otherwise.
@@ -96,7 +118,7 @@ impl Batch {
             offload: true,
             refusing: VecDeque::new(),
             headers: Vec::with_capacity(SEND_MESSAGES),
-            dropped: 0,
+            outcome: Outcome::default(),
         }
     }
 
@@ -152,9 +174,9 @@ impl Batch {
         self.start();
     }
 
-    /// Datagrams that the system refused or had no room for, since the last call.
-    pub(crate) fn take_dropped(&mut self) -> u64 {
-        mem::take(&mut self.dropped)
+    /// What the system did with datagrams since the last call.
+    pub(crate) fn take_outcome(&mut self) -> Outcome {
+        mem::take(&mut self.outcome)
     }
 
     /// Sends everything.
@@ -185,6 +207,7 @@ impl Batch {
         while next < to {
             match self.sendmmsg(socket, next, to.min(next + SEND_MESSAGES)) {
                 Ok(sent) => {
+                    self.outcome.taken += self.datagrams(next..next + sent);
                     next += sent;
                     waited = false;
                 }
@@ -195,14 +218,14 @@ impl Batch {
                     waited = poll(&mut writable, Some(&FULL_PATIENCE)).is_ok();
                 }
                 Err(Errno::AGAIN) => {
-                    self.drop_messages(next..to);
+                    self.give_up(next..to, Errno::AGAIN);
                     return to;
                 }
                 Err(errno) if self.messages[next].segments > 1 && self.is_for_segments(next, errno) => {
                     to += self.take_apart(next);
                 }
-                Err(_) => {
-                    self.drop_messages(next..next + 1);
+                Err(errno) => {
+                    self.give_up(next..next + 1, errno);
                     next += 1;
                 }
             }
@@ -210,9 +233,16 @@ impl Batch {
         to
     }
 
-    fn drop_messages(&mut self, messages: Range<usize>) {
-        let datagrams = self.messages[messages].iter().map(|message| message.segments as u64);
-        self.dropped += datagrams.sum::<u64>();
+    fn give_up(&mut self, messages: Range<usize>, errno: Errno) {
+        self.outcome.refused += self.datagrams(messages);
+        self.outcome.refusal = Some(errno);
+    }
+
+    fn datagrams(&self, messages: Range<usize>) -> u64 {
+        self.messages[messages]
+            .iter()
+            .map(|message| message.segments as u64)
+            .sum()
     }
 
     /// Whether a message with segments may have been refused because of them; if so, that is remembered.

@@ -16,7 +16,8 @@ use framebridge_proto::{StreamName, media::AccessUnit};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Candidate, CloseReason, Config, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
+    Candidate, CloseReason, Config, DatagramStats, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats,
+    ViewerState,
     dtls::{DtlsError, Identity},
     heirloom::{Heirlooms, socket_name, vault_name},
     ice::Credentials,
@@ -564,5 +565,10 @@ impl Handle {
     /// Counters of every stream seen so far, by name.
     pub fn stats(&self) -> Vec<StreamStats> {
         self.shared.stats()
+    }
+
+    /// What the system did with all datagrams, as of some milliseconds ago.
+    pub fn datagrams(&self) -> DatagramStats {
+        self.shared.datagrams()
     }
 }

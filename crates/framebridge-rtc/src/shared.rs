@@ -19,7 +19,8 @@ use rustix::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    CloseReason, Config, Event, SessionId, StreamStats, ViewerState,
+    CloseReason, Config, DatagramStats, Event, SessionId, StreamStats, ViewerState,
+    batch::Outcome,
     delay::Delays,
     dtls::Identity,
     frame::Frame,
@@ -253,6 +254,8 @@ pub(crate) struct Shared {
     next_worker: AtomicUsize,
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
     sessions: Mutex<HashMap<SessionId, Session>>,
+    /// What the system did with all workers' datagrams.
+    datagrams: Mutex<Outcome>,
     /// Full: the event is dropped. A keyframe is asked for again while it is missing, and a session's state can be
     /// read at any time.
     events: mpsc::Sender<Event>,
@@ -277,6 +280,7 @@ impl Shared {
             next_worker: AtomicUsize::new(0),
             streams: RwLock::default(),
             sessions: Mutex::default(),
+            datagrams: Mutex::default(),
             events,
         }
     }
@@ -307,6 +311,26 @@ impl Shared {
             .values()
             .map(|stream| stream.stats(live.get(&stream.name).copied().unwrap_or(0)))
             .collect()
+    }
+
+    /// Adds what the system did with a worker's datagrams.
+    pub(crate) fn count(&self, outcome: Outcome) {
+        let mut datagrams = lock(&self.datagrams);
+        *datagrams = datagrams.and_then(outcome);
+    }
+
+    /// What the system did with all datagrams.
+    pub(crate) fn datagrams(&self) -> DatagramStats {
+        let Outcome {
+            taken,
+            refused,
+            refusal,
+        } = *lock(&self.datagrams);
+        DatagramStats {
+            taken,
+            refused,
+            refusal: refusal.map(|errno| errno.to_string()),
+        }
     }
 
     /// The open sessions.

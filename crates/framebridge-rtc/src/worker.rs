@@ -470,10 +470,7 @@ impl Worker {
             self.ask_again = now + ASK_AGAIN;
             self.ask_for_those_who_wait(now);
         }
-        let dropped = self.batch.take_dropped();
-        if dropped > 0 {
-            tracing::debug!(dropped, "the system did not take all datagrams");
-        }
+        self.shared.count(self.batch.take_outcome());
     }
 
     /// Sends a viewer its sender report, if it is due.

@@ -12,7 +12,7 @@ use framebridge_proto::{
     Role, StreamName,
     encoder::SourceState,
     process_name,
-    supervisor::{Progress, StreamDelivery},
+    supervisor::{Progress, SignalingProgress, StreamDelivery},
 };
 
 use crate::{
@@ -316,13 +316,40 @@ impl Slot {
             }
             note = self.turn(&before, &verdict, now);
         }
-        if let Progress::Signaling(signaling) = &progress
-            && let Some(why) = self.delivery.observe(signaling, now)
-        {
-            self.process.handle(Input::Wedged { why }, now);
+        if let Progress::Signaling(signaling) = &progress {
+            note = self.judge_delivery(signaling, now);
         }
         self.report = Some(Report { progress, at: now });
         note
+    }
+
+    /// Takes in what signaling says of what it sends. What there is to tell, if the system takes nothing of it any more, or
+    /// takes it again.
+    fn judge_delivery(&mut self, progress: &SignalingProgress, now: Instant) -> Option<Note> {
+        let before = self.delivery.refused_for(now).map(|(refused, _)| refused);
+        if let Some(why) = self.delivery.observe(progress, now) {
+            self.process.handle(Input::Wedged { why }, now);
+        }
+        let (what, verdict, action) = match (before, self.delivery.refused_for(now)) {
+            (None, Some((_, why))) => (
+                "sending: well -> refused",
+                format!("this machine refuses all that is sent to viewers: {why}"),
+                "look for a firewall or a missing route",
+            ),
+            (Some(_), None) => (
+                "sending: refused -> well",
+                "it takes it again".to_owned(),
+                "nothing to do",
+            ),
+            (None, None) | (Some(_), Some(_)) => return None,
+        };
+        Some(Note {
+            process: self.name.clone(),
+            what: what.to_owned(),
+            verdict,
+            action: action.to_owned(),
+            recovery: before,
+        })
     }
 
     /// Takes in what signaling says of this encoder's stream. Which end of the way between them has to be started anew, if one
@@ -332,7 +359,7 @@ impl Slot {
         let verdict = self.watch.as_ref().filter(|_| runs).map(StreamWatch::verdict);
         let hop = self.hop.as_mut()?;
         let end = hop.observe(delivery, verdict, now)?;
-        let seconds = hop.broken_for(now).unwrap_or_default().as_secs();
+        let seconds = hop.broken_for().unwrap_or_default().as_secs();
         let stream = &delivery.stream;
         Some((
             end,

@@ -152,10 +152,20 @@ impl<'a> Picture<'a> {
             | StreamVerdict::SubscriberSlow => Condition::Faulty,
         };
         let broken = self.slot.hop.as_ref().filter(|_| self.delivery.is_some());
-        if let Some(broken) = broken.and_then(|hop| hop.broken_for(now)) {
+        if let Some(broken) = broken.and_then(|hop| hop.broken_for()) {
             let sentence = format!(
                 "its pictures have not reached signaling for {} s ({verdict}); its encoder and signaling are started again in turn",
                 broken.as_secs()
+            );
+            return (Condition::Faulty, sentence);
+        }
+        let refused = self.signaling.and_then(|slot| slot.delivery.refused_for(now));
+        let is_watched = self.delivery.is_some_and(|delivery| delivery.viewers > 0);
+        if let Some((refused, why)) = refused.filter(|_| is_watched) {
+            let sentence = format!(
+                "this machine has refused all that signaling sends to viewers for {} s: {why} ({verdict}); no restart mends that, so look \
+                 for a firewall or a missing route",
+                refused.as_secs()
             );
             return (Condition::Faulty, sentence);
         }

@@ -56,7 +56,14 @@ fn send(batch: &mut Batch, receivers: &[(usize, &UdpSocket)]) -> Vec<usize> {
             assert_eq!(datagram[..received], vec![number; len], "whole, and in order");
         }
     }
-    assert_eq!(batch.take_dropped(), 0);
+    let taken = (receivers.len() * FRAME.len()) as u64;
+    assert_eq!(
+        batch.take_outcome(),
+        Outcome {
+            taken,
+            ..Outcome::default()
+        }
+    );
     messages
 }
 
@@ -67,6 +74,22 @@ fn a_path_that_refuses_segments_loses_nothing_and_is_remembered_alone() {
     let viewers = [(0, &one), (1, &other)];
     assert_eq!(send(&mut batch, &viewers), [1, 1], "not known yet");
     assert_eq!(send(&mut batch, &viewers), [FRAME.len(), 1]);
+}
+
+#[test]
+fn what_the_system_refuses_is_counted_with_its_reason() {
+    let mut batch = batch([bound(None).unwrap()]);
+    let nowhere = Path {
+        socket: 0,
+        source: None,
+        remote: "[2001:db8::1]:9".parse().unwrap(),
+    };
+    batch.push(&nowhere, &[0; 100]);
+    batch.flush();
+    let outcome = batch.take_outcome();
+    assert_eq!((outcome.taken, outcome.refused), (0, 1));
+    assert!(outcome.refusal.is_some());
+    assert_eq!(batch.take_outcome(), Outcome::default());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use framebridge_ipc::{Identity, Listener, RuntimeDir};
 use framebridge_proto::{
     Role, StreamName,
     encoder::{FromEncoder, Quality, SourceState, ToEncoder},
-    supervisor::{BridgeProgress, Counter, EncoderProgress, Progress, SignalingProgress, StreamDelivery},
+    supervisor::{BridgeProgress, Counter, Datagrams, EncoderProgress, Progress, SignalingProgress, StreamDelivery},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -109,6 +109,7 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
                 Progress::Signaling(SignalingProgress {
                     http: http.clone(),
                     rtp: Counter::default(),
+                    datagrams: Datagrams::default(),
                     streams: delivery.into_iter().collect(),
                 })
             };

@@ -1,0 +1,35 @@
+//! Time as far as somebody looked.
+
+use std::time::{Duration, Instant};
+
+/// A clock that moves from one look to the next, and for no two looks further than they are apart in good order. Whoever was
+/// held up, or stopped together with what it watches, can't tell what happened meanwhile: that time does not count.
+#[derive(Debug, Clone)]
+pub(crate) struct LookedTime {
+    longest: Duration,
+    looked: Instant,
+    time: Instant,
+}
+
+impl LookedTime {
+    /// Starts at `now`. `longest`: more than two looks are ever apart in good order.
+    pub(crate) fn new(longest: Duration, now: Instant) -> Self {
+        Self {
+            longest,
+            looked: now,
+            time: now,
+        }
+    }
+
+    /// Somebody looks; the time that counts.
+    pub(crate) fn look(&mut self, now: Instant) -> Instant {
+        let passed = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
+        self.time += passed.min(self.longest);
+        self.time
+    }
+
+    /// The time at the last look.
+    pub(crate) fn time(&self) -> Instant {
+        self.time
+    }
+}
