@@ -2,6 +2,7 @@
 
 mod jobs;
 mod nodes;
+mod operators;
 mod outside;
 
 use std::{

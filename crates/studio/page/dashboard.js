@@ -13,7 +13,8 @@ const summary = document.getElementById("summary");
 const shown = new Map();
 
 async function api(path, options) {
-  const response = await fetch(`/api/v1/${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT), ...options });
+  // Not relative: with the password in this page's own address, no browser would ask.
+  const response = await fetch(`${location.origin}/api/v1/${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT), ...options });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.detail ?? `status ${response.status}`);
   return answer;
