@@ -4,10 +4,11 @@ use std::fs;
 
 use framebridge_proto::{status::Overall, supervisor::Event};
 use framebridge_tests::{
-    process::command,
+    process::{command, signal},
     system::{System, binary},
     wait::{self, PATIENCE},
 };
+use rustix::process::Signal;
 
 fn healthy_system() -> System {
     let system = System::start(&[("test", "test:")]).unwrap();
@@ -115,6 +116,36 @@ fn fault_is_in_the_events_and_why_says_that_it_is_over() {
     let before = system.pid("encoder-test").unwrap();
     assert!(system.bridgectl(&["resume", "encoder-test"]).unwrap().status.success());
     assert_eq!(system.pid("encoder-test").unwrap(), before, "what runs is left alone");
+}
+
+#[test]
+fn events_that_are_followed_go_on_over_the_supervisors_death_and_come_once() {
+    let mut system = healthy_system();
+    let said = system.scratch().join("events");
+    let mut follower = system
+        .start_bridgectl(&["events", "--follow", "--json"], &said)
+        .unwrap();
+    let until_told = |what: &str| {
+        wait::until_true(&format!("`{what}` to be told"), PATIENCE, || {
+            Ok(fs::read_to_string(&said)?.contains(what))
+        })
+        .unwrap();
+    };
+    system.kill_and_await("encoder-test").unwrap();
+    until_told("killed by signal 9");
+    signal(system.pid("supervisor").unwrap(), Signal::KILL).unwrap();
+    system.start_supervisor().unwrap();
+    until_told("adopted");
+    assert!(system.bridgectl(&["restart", "bridge"]).unwrap().status.success());
+    until_told("running -> stopping");
+    signal(follower.pid(), Signal::INT).unwrap();
+    assert!(follower.wait(PATIENCE).unwrap().success());
+    let told = fs::read_to_string(&said).unwrap();
+    let numbers: Vec<u64> = told
+        .lines()
+        .map(|line| serde_json::from_str::<Event>(line).unwrap().sequence)
+        .collect();
+    assert!(numbers.windows(2).all(|two| two[0] < two[1]), "{told}");
 }
 
 #[test]

@@ -224,6 +224,15 @@ impl System {
         Ok(bridgectl.args(arguments).envs(self.environment()).output()?)
     }
 
+    /// Starts a `bridgectl` that goes on by itself; what it says goes to the file `log`.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn start_bridgectl(&self, arguments: &[&str], log: &Path) -> anyhow::Result<Process> {
+        let mut bridgectl = command(binary("bridgectl")?);
+        Process::start(bridgectl.args(arguments).envs(self.environment()), log)
+    }
+
     /// The whole picture, as `bridgectl status --json` gives it to scripts.
     ///
     /// # Errors
