@@ -92,14 +92,14 @@ fn restart_of_ice_that_finds_no_server_is_taken_back_and_may_be_tried_again() {
             const seen = [await plays()];
             const fetchAsItIs = window.fetch;
             window.fetch = () => Promise.reject(new Error('no server'));
-            seen.push(await restarts(), await plays());
+            seen.push(await restarts(), probe.peers.at(-1).signalingState, await plays());
             window.fetch = fetchAsItIs;
             seen.push(await restarts(), await plays());
             session.close();
             return seen.join();
         })()",
     );
-    assert_eq!(outcome.unwrap(), "plays,no server,plays,restarted,plays");
+    assert_eq!(outcome.unwrap(), "plays,no server,stable,plays,restarted,plays");
 }
 
 #[test]

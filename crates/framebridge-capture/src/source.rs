@@ -199,8 +199,9 @@ impl Source {
     }
 
     fn feed(&mut self) -> Result<(), SourceError> {
-        if self.last_picture.elapsed() > PICTURE_LIMIT {
-            return Err(SourceError::NoPicture { limit: PICTURE_LIMIT });
+        let limit = PICTURE_LIMIT.max(self.silence_limit);
+        if self.last_picture.elapsed() > limit {
+            return Err(SourceError::NoPicture { limit });
         }
         if self.recipe.network {
             self.interrupt.arm(self.silence_limit);

@@ -16,16 +16,50 @@ use crate::stall::StageStall;
 /// second and then waits for a keyframe.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So long without one datagram that the system takes, and it is said that it takes none.
+/// So long without one datagram that the system takes, while pictures go to viewers, and it is said that it takes none.
 const REFUSED: Duration = Duration::from_secs(3);
+
+/// So long without one that it refuses, and it is no longer said: whoever could not be reached is gone. Longer than a page
+/// waits between two attempts.
+const FORGIVEN: Duration = Duration::from_secs(20);
 
 /// Watches one life of signaling.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryWatch {
     streams: BTreeMap<StreamName, Watch>,
-    /// Whether the system takes what is sent.
-    wire: Option<StageStall>,
+    wire: Option<Wire>,
+}
+
+/// Whether the system takes what is sent.
+#[derive(Debug, Clone)]
+struct Wire {
+    stall: StageStall,
+    refused: u64,
+    refused_at: Instant,
     refusal: String,
+}
+
+impl Wire {
+    fn new(now: Instant) -> Self {
+        Self {
+            stall: StageStall::new(REFUSED, now),
+            refused: 0,
+            refused_at: now,
+            refusal: String::new(),
+        }
+    }
+
+    /// `carries`: pictures go to somebody. A single viewer to whom there is no way is no fault of this machine's.
+    fn observe(&mut self, datagrams: &Datagrams, carries: bool, now: Instant) {
+        if std::mem::replace(&mut self.refused, datagrams.refused) != datagrams.refused {
+            self.refused_at = now;
+            self.refusal = datagrams.refusal.clone().unwrap_or_default();
+        }
+        let forgiven = now.saturating_duration_since(self.refused_at) >= FORGIVEN;
+        let at_rest = forgiven || !(carries || self.stall.is_stalled());
+        let tried = datagrams.taken + datagrams.refused;
+        self.stall.observe(tried, datagrams.taken, at_rest, now);
+    }
 }
 
 /// What is watched of one stream.
@@ -43,17 +77,10 @@ impl DeliveryWatch {
     /// Any RTP that goes out, to whomever, is life: a stream that is in trouble by itself is no reason to touch the others'
     /// viewers. It is named: [`starved_for`](Self::starved_for).
     pub fn observe(&mut self, progress: &SignalingProgress, now: Instant) -> Option<String> {
-        let Datagrams {
-            taken,
-            refused,
-            refusal,
-        } = &progress.datagrams;
-        if let Some(refusal) = refusal {
-            self.refusal.clone_from(refusal);
-        }
+        let carries = progress.streams.iter().any(|stream| stream.live > 0);
         self.wire
-            .get_or_insert_with(|| StageStall::new(REFUSED, now))
-            .observe(taken + refused, *taken, false, now);
+            .get_or_insert_with(|| Wire::new(now))
+            .observe(&progress.datagrams, carries, now);
         let mut why = None;
         for stream in &progress.streams {
             let Watch { any, own } = self.streams.entry(stream.stream.clone()).or_insert_with(|| Watch {
@@ -82,8 +109,8 @@ impl DeliveryWatch {
     /// For how long the system has taken nothing that was sent, if that is a fault by now, and why it did not. No process of
     /// ours can mend it.
     pub fn refused_for(&self, now: Instant) -> Option<(Duration, &str)> {
-        let wire = self.wire.as_ref().filter(|wire| wire.is_stalled())?;
-        Some((wire.silent_for(now), &self.refusal))
+        let wire = self.wire.as_ref().filter(|wire| wire.stall.is_stalled())?;
+        Some((wire.stall.silent_for(now), &wire.refusal))
     }
 }
 
@@ -197,7 +224,14 @@ mod tests {
         assert_eq!(send(&mut bench, 1, 9), None);
         let (refused, why) = send(&mut bench, 0, 1).unwrap();
         assert!((9..=10).contains(&refused) && why == "no route", "{refused} s, {why}");
-        assert!(send(&mut bench, 0, 0).is_some(), "it is not known to be over");
+        // Its viewers have gone and try again.
+        bench.progress.streams[0].live = 0;
+        assert!(send(&mut bench, 0, 1).is_some(), "it is not known to be over");
         assert_eq!(send(&mut bench, 1, 0), None);
+        assert_eq!(send(&mut bench, 0, 1), None, "a way to one who is not there yet");
+        bench.progress.streams[0].live = 1;
+        assert!(send(&mut bench, 0, 1).is_some());
+        assert!(send(&mut bench, 0, 0).is_some());
+        assert_eq!(send(&mut bench, 0, 0), None, "nothing is refused any more");
     }
 }

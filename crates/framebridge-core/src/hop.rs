@@ -45,8 +45,6 @@ pub struct HopWatch {
     clock: LookedTime,
     watch: StallWatchdog,
     arrived: u64,
-    /// Whether somebody waits for pictures.
-    is_watched: bool,
     /// Since when nothing has arrived, once that is a fault, and until something does.
     broken_since: Option<Instant>,
     /// The end that was started anew last, when, and how many starts that were.
@@ -62,7 +60,6 @@ impl HopWatch {
             clock: LookedTime::new(LONGEST_REPORT, now),
             watch: StallWatchdog::new(patience, now),
             arrived: 0,
-            is_watched: false,
             broken_since: None,
             started: None,
         }
@@ -78,11 +75,14 @@ impl HopWatch {
     ) -> Option<HopEnd> {
         let now = self.clock.look(now);
         let arrived = delivery.frames_published.count;
+        let nobody_waits = delivery.live == 0;
         if std::mem::replace(&mut self.arrived, arrived) < arrived {
             self.started = None;
             self.broken_since = None;
         }
-        self.is_watched = delivery.live > 0;
+        if nobody_waits {
+            self.broken_since = None;
+        }
         let (gives, likelier) = match encoder {
             // Idle with viewers: it was not told of them.
             Some(StreamVerdict::Well(SourceState::Live | SourceState::Idle | SourceState::Slate { .. })) => {
@@ -91,14 +91,18 @@ impl HopWatch {
             Some(StreamVerdict::SubscriberSlow) => (true, HopEnd::Signaling),
             // What stands still before the hop is judged where it stands.
             Some(
-                StreamVerdict::Well(SourceState::Opening | SourceState::Paused | SourceState::Unavailable { .. })
+                StreamVerdict::Well(SourceState::Paused | SourceState::Unavailable { .. })
                 | StreamVerdict::SourceSilent { .. }
                 | StreamVerdict::NeverOpen { .. }
                 | StreamVerdict::EncoderWedged { .. },
-            )
-            | None => (false, HopEnd::Encoder),
+            ) => {
+                self.broken_since = None;
+                (false, HopEnd::Encoder)
+            }
+            // On the way to its next life, which is to show whether it helped.
+            Some(StreamVerdict::Well(SourceState::Opening)) | None => (false, HopEnd::Encoder),
         };
-        self.watch.observe(arrived, !self.is_watched || !gives, now);
+        self.watch.observe(arrived, nobody_waits || !gives, now);
         if !self.watch.is_stalled() {
             return None;
         }
@@ -124,8 +128,7 @@ impl HopWatch {
     /// For how long nothing has arrived at the last report that should have, if that is a fault by then. It is until something
     /// arrives, also while the ends that were started anew get their time, as long as somebody waits for it.
     pub fn broken_for(&self) -> Option<Duration> {
-        let since = self.broken_since.filter(|_| self.is_watched)?;
-        Some(self.clock.time().saturating_duration_since(since))
+        Some(self.clock.time().saturating_duration_since(self.broken_since?))
     }
 }
 
@@ -183,6 +186,14 @@ mod tests {
         assert_eq!(bench.pass(2, false, None), []);
         assert_eq!(bench.pass(3, false, Some(&LIVE)), []);
         assert_eq!(bench.watch.broken_for(), Some(Duration::from_secs(13)));
+        // A source that is away meanwhile is the fault that is to be named.
+        let mut away = bench.watch.clone();
+        away.observe(
+            &bench.delivery,
+            Some(&StreamVerdict::Well(SourceState::Paused)),
+            bench.now,
+        );
+        assert_eq!(away.broken_for(), None);
         // Its next life is no better, and neither is signaling's, which counts from nought.
         assert_eq!(bench.pass(8, false, Some(&LIVE)), [Signaling]);
         bench.delivery.frames_published.count = 0;

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use framebridge_config::ConfigError;
+
 /// Why a daemon ended, as its exit code says it. Attach one to an error with `.context(Exit::Config)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[repr(u8)]
@@ -41,8 +43,11 @@ pub enum Exit {
 impl Exit {
     /// The code that `error` carries, or that its kind implies.
     pub fn of(error: &anyhow::Error) -> Self {
-        if error.chain().any(|cause| cause.is::<framebridge_config::ConfigError>()) {
-            return Self::Config;
+        match error.chain().find_map(|cause| cause.downcast_ref()) {
+            Some(ConfigError::Syntax(_) | ConfigError::Invalid(_)) => return Self::Config,
+            // The system could not read it just now.
+            Some(ConfigError::Read { .. }) => return Self::Failure,
+            None => {}
         }
         error.downcast_ref::<Self>().copied().unwrap_or(Self::Failure)
     }

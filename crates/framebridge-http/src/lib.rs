@@ -70,7 +70,7 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, st
             () = stop.cancelled() => break,
             // Both arms are cancel-safe.
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => match places.take(peer) {
+                Ok((stream, peer)) => match places.take(peer, stream.local_addr().ok()) {
                     Some(place) => {
                         connections.spawn(connection(stream, peer, router.clone(), patience, stop.clone(), place));
                     }
@@ -144,10 +144,11 @@ impl Places {
     }
 
     /// A place for a connection from `peer`, if there is one left.
-    fn take(&self, peer: SocketAddr) -> Option<OwnedSemaphorePermit> {
+    fn take(&self, peer: SocketAddr, here: Option<SocketAddr>) -> Option<OwnedSemaphorePermit> {
         let anyone = Arc::clone(&self.anyone).try_acquire_owned().ok();
         anyone.or_else(|| {
-            let is_local = peer.ip().to_canonical().is_loopback();
+            // From an address of this machine to itself it is local, too.
+            let is_local = peer.ip().to_canonical().is_loopback() || here.is_some_and(|here| here.ip() == peer.ip());
             is_local
                 .then(|| Arc::clone(&self.local).try_acquire_owned().ok())
                 .flatten()
@@ -220,8 +221,12 @@ mod tests {
     fn this_machine_gets_a_place_when_others_have_taken_theirs() {
         let places = Places::new();
         let stranger = SocketAddr::from(([192, 0, 2, 1], 1));
-        let taken: Vec<_> = std::iter::from_fn(|| places.take(stranger)).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| places.take(stranger, None)).collect();
         assert_eq!(taken.len(), MAX_CONNECTIONS - LOCAL_CONNECTIONS);
-        assert!(places.take(SocketAddr::from(([127, 0, 0, 1], 1))).is_some());
+        assert!(places.take(SocketAddr::from(([127, 0, 0, 1], 1)), None).is_some());
+        assert!(
+            places.take(stranger, Some(stranger)).is_some(),
+            "this machine, by its own address"
+        );
     }
 }

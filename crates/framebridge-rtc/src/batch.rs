@@ -85,17 +85,6 @@ pub(crate) struct Outcome {
     pub(crate) refusal: Option<Errno>,
 }
 
-impl Outcome {
-    /// What was done first, then what was done after it.
-    pub(crate) fn and_then(self, after: Self) -> Self {
-        Self {
-            taken: self.taken + after.taken,
-            refused: self.refused + after.refused,
-            refusal: after.refusal.or(self.refusal),
-        }
-    }
-}
-
 // SAFETY: the raw pointers inside `headers` are rewritten before every use and never read otherwise.
 unsafe impl Send for Batch {}
 

@@ -12,12 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::{StreamName, media::AccessUnit};
+use framebridge_proto::{StreamName, media::AccessUnit, supervisor::Datagrams};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Candidate, CloseReason, Config, DatagramStats, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats,
-    ViewerState,
+    Candidate, CloseReason, Config, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
     dtls::{DtlsError, Identity},
     heirloom::{Heirlooms, socket_name, vault_name},
     ice::Credentials,
@@ -404,7 +403,8 @@ impl Handle {
 
     /// Adds trickled candidates or, if the fragment has new credentials, restarts ICE. When this returns, the new generation
     /// outlives the process as the session does: a viewer that was told of it would be lost to a process that knows only
-    /// the old one.
+    /// the old one. Whoever stops waiting is taken not to have been told. A worker that hangs is waited for: see
+    /// [`turns`](Self::turns).
     ///
     /// # Errors
     /// See [`PatchError`].
@@ -513,7 +513,7 @@ impl Handle {
     }
 
     /// A place for a command in a worker's mailbox; `None` if the engine has stopped. Whoever waits for it may be dropped
-    /// meanwhile, so nothing is noted before it is there, and nothing is waited for after.
+    /// meanwhile, so nothing is noted before it is there.
     async fn order(&self, worker: usize) -> Option<Order<'_>> {
         let mailbox = &self.shared.mailboxes[worker];
         let place = mailbox.commands.reserve().await.ok()?;
@@ -567,8 +567,8 @@ impl Handle {
         self.shared.stats()
     }
 
-    /// What the system did with all datagrams, as of some milliseconds ago.
-    pub fn datagrams(&self) -> DatagramStats {
+    /// What the system did with all datagrams since the engine started.
+    pub fn datagrams(&self) -> Datagrams {
         self.shared.datagrams()
     }
 }

@@ -37,6 +37,6 @@ pub use heirloom::Heirlooms;
 pub use peer::{Input, Output, Peer, PeerConfig};
 pub use sdp::Candidate;
 pub use session::{CloseReason, Event, InvalidSessionId, SessionId, SessionInfo, ViewerState};
-pub use stats::{DatagramStats, StreamStats};
+pub use stats::StreamStats;
 pub use track::TrackState;
 pub use transmit::{Keys, TransmitState};

@@ -6,12 +6,12 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use framebridge_proto::StreamName;
+use framebridge_proto::{StreamName, supervisor::Datagrams};
 use rustix::{
     event::{EventfdFlags, eventfd},
     time::{ClockId, clock_gettime},
@@ -19,7 +19,7 @@ use rustix::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    CloseReason, Config, DatagramStats, Event, SessionId, StreamStats, ViewerState,
+    CloseReason, Config, Event, SessionId, StreamStats, ViewerState,
     batch::Outcome,
     delay::Delays,
     dtls::Identity,
@@ -241,6 +241,15 @@ impl std::fmt::Debug for Stream {
     }
 }
 
+/// The sum of all [`Outcome`]s.
+#[derive(Default)]
+struct Outcomes {
+    taken: AtomicU64,
+    refused: AtomicU64,
+    /// The number of the last refusal's error; 0: there was none.
+    refusal: AtomicI32,
+}
+
 /// The engine's shared part.
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -255,7 +264,7 @@ pub(crate) struct Shared {
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
     sessions: Mutex<HashMap<SessionId, Session>>,
     /// What the system did with all workers' datagrams.
-    datagrams: Mutex<Outcome>,
+    datagrams: Outcomes,
     /// Full: the event is dropped. A keyframe is asked for again while it is missing, and a session's state can be
     /// read at any time.
     events: mpsc::Sender<Event>,
@@ -280,7 +289,7 @@ impl Shared {
             next_worker: AtomicUsize::new(0),
             streams: RwLock::default(),
             sessions: Mutex::default(),
-            datagrams: Mutex::default(),
+            datagrams: Outcomes::default(),
             events,
         }
     }
@@ -315,21 +324,30 @@ impl Shared {
 
     /// Adds what the system did with a worker's datagrams.
     pub(crate) fn count(&self, outcome: Outcome) {
-        let mut datagrams = lock(&self.datagrams);
-        *datagrams = datagrams.and_then(outcome);
-    }
-
-    /// What the system did with all datagrams.
-    pub(crate) fn datagrams(&self) -> DatagramStats {
-        let Outcome {
+        let Outcomes {
             taken,
             refused,
             refusal,
-        } = *lock(&self.datagrams);
-        DatagramStats {
+        } = &self.datagrams;
+        taken.fetch_add(outcome.taken, Relaxed);
+        refused.fetch_add(outcome.refused, Relaxed);
+        if let Some(errno) = outcome.refusal {
+            refusal.store(errno.raw_os_error(), Relaxed);
+        }
+    }
+
+    /// What the system did with all datagrams.
+    pub(crate) fn datagrams(&self) -> Datagrams {
+        let Outcomes {
             taken,
             refused,
-            refusal: refusal.map(|errno| errno.to_string()),
+            refusal,
+        } = &self.datagrams;
+        let refusal = Some(refusal.load(Relaxed)).filter(|errno| *errno != 0);
+        Datagrams {
+            taken: taken.load(Relaxed),
+            refused: refused.load(Relaxed),
+            refusal: refusal.map(|errno| io::Error::from_raw_os_error(errno).to_string()),
         }
     }
 

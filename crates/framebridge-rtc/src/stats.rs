@@ -34,14 +34,3 @@ pub struct StreamStats {
     /// From a picture's capture to its last packet's way to the kernel for every viewer of a worker who keeps up.
     pub capture_to_wire: DelayStats,
 }
-
-/// What the system did with datagrams of all kinds, to all viewers together, since the engine started.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DatagramStats {
-    /// Taken, to be sent.
-    pub taken: u64,
-    /// Refused, as by a firewall or for want of a route, or there was no room for them.
-    pub refused: u64,
-    /// Why the last of these was not taken, e.g. `Operation not permitted (os error 1)`.
-    pub refusal: Option<String>,
-}

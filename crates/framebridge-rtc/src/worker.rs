@@ -138,6 +138,7 @@ impl Worker {
             }
             self.send(now);
             self.batch.flush();
+            self.shared.count(self.batch.take_outcome());
             self.channels.iter_mut().flatten().for_each(Channel::count_departed);
             // From the last look on, not from now: pictures wake this thread more often than timers are due.
             self.tick = self.viewers.poll_timeout().map(|due| due.max(self.looked + TICK));
@@ -209,6 +210,10 @@ impl Worker {
     }
 
     fn restart(&mut self, slot: Slot, restart: IceRestart, now: Instant) {
+        // Nobody waits for it any more, so the viewer does not hear of it and stays with what it has.
+        if restart.taken.is_closed() {
+            return;
+        }
         self.handle(slot, Input::Restart(restart.local, restart.remote), now);
         self.viewers.refresh_ufrags(slot);
         self.add_candidates(slot, &restart.candidates, now);
@@ -216,7 +221,7 @@ impl Worker {
         if self.viewers.get_mut(slot).is_some_and(|viewer| viewer.kept.is_some()) {
             self.keep(slot);
         }
-        // Nobody waits for it if the request was dropped.
+        // Fails where the request was dropped this moment.
         _ = restart.taken.send(());
     }
 
@@ -470,7 +475,6 @@ impl Worker {
             self.ask_again = now + ASK_AGAIN;
             self.ask_for_those_who_wait(now);
         }
-        self.shared.count(self.batch.take_outcome());
     }
 
     /// Sends a viewer its sender report, if it is due.

@@ -63,7 +63,8 @@ function act(action) {
       break;
     case "restart":
       session.restart().catch((error) => {
-        const isFinal = error instanceof Refused && error.status < 500;
+        // Whatever else was answered, the session is there still.
+        const isFinal = error instanceof Refused && error.status === 404;
         report({ type: isFinal ? "restartRefused" : "restartFailed" });
       });
       break;

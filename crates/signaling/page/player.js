@@ -53,9 +53,11 @@ export class Player {
   #trouble = null;
   // Of the session that is open:
   #sawPicture = false;
+  #pictureAt = 0;
   #progressAt = 0;
   #stage = 0;
   #askedAt = -Infinity;
+  #restartAt = -Infinity;
   #excuse = null;
 
   /** @param {() => number} random uniform in [0, 1), for jitter. */
@@ -127,7 +129,7 @@ export class Player {
   }
 
   #isLive(now) {
-    return this.#phase === "session" && this.#sawPicture && now - this.#progressAt < TIMES.keyframe;
+    return this.#phase === "session" && this.#sawPicture && now - this.#pictureAt < TIMES.keyframe;
   }
 
   #connect() {
@@ -192,6 +194,7 @@ export class Player {
         this.#sawPicture = this.#everLive = true;
         this.#attempts = 0;
         this.#excuse = this.#trouble = null;
+        this.#pictureAt = now;
         this.#renewPatience(now);
         return [];
       case "transport":
@@ -208,6 +211,7 @@ export class Player {
       case "restartFailed":
         // Nothing has changed, so it may be tried again.
         this.#stage = 1;
+        this.#restartAt = now + TIMES.askAgain;
         return [];
       default:
         throw new Error(`unknown event ${event.type}`);
@@ -226,7 +230,7 @@ export class Player {
     // A live source with a reason is one that the server itself gets no frames from.
     const words = reason ?? EXCUSES[state];
     if (words) {
-      this.#excuse = { reason: words, retryAt: retryIn === null ? null : now + retryIn };
+      this.#excuse = { reason: words, retryAt: retryIn === null ? null : now + retryIn, heardAt: now };
     } else if (this.#excuse) {
       this.#excuse = null;
       this.#renewPatience(now);
@@ -234,6 +238,11 @@ export class Player {
   }
 
   #escalate(now) {
+    if (this.#excuse && now - this.#excuse.heardAt >= TIMES.reconnect) {
+      // Nobody vouches for the session any more.
+      this.#excuse = null;
+      this.#renewPatience(now);
+    }
     const silence = (now - this.#progressAt) / (this.#sawPicture ? 1 : FIRST_PICTURE_PATIENCE);
     const actions = [];
     const pause = this.#excuse ? TIMES.askExcused : TIMES.askAgain;
@@ -246,7 +255,7 @@ export class Player {
       this.#trouble = "No picture arrives";
       return this.#reconnect(now);
     }
-    if (silence >= TIMES.restart && this.#stage < 2) {
+    if (silence >= TIMES.restart && this.#stage < 2 && now >= this.#restartAt) {
       this.#stage = 2;
       this.#trouble = "The picture stopped";
       actions.push("restart");

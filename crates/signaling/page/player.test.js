@@ -31,6 +31,17 @@ function run(it, from, to) {
   return done;
 }
 
+/** Like `run`, but what is asked of the server is answered at once. */
+function runAnswered(it, from, to, answer) {
+  const done = [];
+  for (let now = from; now < to; now += 50) {
+    const doing = run(it, now, now + 50);
+    if (doing.some(([action]) => action === "ask")) it.handle(answer, now + 50);
+    done.push(...doing);
+  }
+  return done;
+}
+
 const but = (done, ...names) => done.filter(([action]) => !names.includes(action));
 
 test("an open session without a decoded picture is not live", () => {
@@ -64,20 +75,29 @@ test("while the server vouches for the session it is kept, however long the sour
   const it = livePlayer();
   run(it, 0, TIMES.ask);
   it.handle(DOWN, TIMES.ask);
-  assert.deepEqual(but(run(it, TIMES.ask, 300_000), "ask"), []);
+  assert.deepEqual(but(runAnswered(it, TIMES.ask, 300_000, DOWN), "ask"), []);
   const { state, reason } = it.view(300_000);
   assert.equal(state, "unavailable");
   assert.match(reason, /restarted/);
 
   it.handle(LIVE, 300_000);
+  assert.notEqual(it.view(300_000).state, "live", "not before a picture is there");
   it.handle({ type: "picture" }, 300_100);
   assert.equal(it.view(300_100).state, "live");
 });
 
+test("a server that has gone silent vouches for nothing", () => {
+  const it = livePlayer();
+  it.handle(DOWN, TIMES.ask);
+  const done = but(run(it, TIMES.ask, TIMES.ask + 2 * TIMES.reconnect), "ask");
+  assert.deepEqual(done.map(([action]) => action), ["keyframe", "restart", "close"]);
+});
+
 test("a live source whose frames do not reach the server is no fault of the session", () => {
   const it = livePlayer();
-  it.handle({ type: "source", state: "live", reason: "No frame has come for 1.2 s.", retryIn: null }, 1200);
-  assert.deepEqual(but(run(it, 1200, 20_000), "ask"), []);
+  const starved = { type: "source", state: "live", reason: "No frame has come for 1.2 s.", retryIn: null };
+  it.handle(starved, 1200);
+  assert.deepEqual(but(runAnswered(it, 1200, 20_000, starved), "ask"), []);
   assert.match(it.view(20_000).reason, /No frame/);
 });
 

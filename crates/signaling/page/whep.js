@@ -26,6 +26,8 @@ export class WhepSession {
   /** Candidates not sent yet. */
   #candidates = [];
   #sending = false;
+  /** The restart under way. */
+  #restarting = null;
   #closed = false;
 
   /** The session's URL; what DELETE ends. */
@@ -85,14 +87,20 @@ export class WhepSession {
    * @throws {Refused} the server said no
    * @throws {Error} no answer came, or one that makes no sense
    */
-  async restart() {
+  restart() {
+    // One at a time: a second is the first.
+    this.#restarting ??= this.#tryRestart().finally(() => (this.#restarting = null));
+    return this.#restarting;
+  }
+
+  async #tryRestart() {
     this.#candidates = [];
     await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart: true }));
     try {
       await this.#restart();
     } catch (error) {
       this.#candidates = [];
-      if (!this.#closed) await this.#pc.setLocalDescription({ type: "rollback" });
+      if (this.#pc.signalingState === "have-local-offer") await this.#pc.setLocalDescription({ type: "rollback" });
       throw error;
     }
     this.#trickle();

@@ -15,7 +15,7 @@ use framebridge_http::Patience;
 use framebridge_ipc::{Identity, RuntimeDir};
 use framebridge_proto::{
     Role,
-    supervisor::{Datagrams, Progress, SignalingProgress, StreamDelivery},
+    supervisor::{Progress, SignalingProgress, StreamDelivery},
 };
 use framebridge_rtc::{Config, Engine, Event, ViewerState};
 use tokio::{
@@ -320,15 +320,10 @@ fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: 
             frames_published: stream.published.read(),
             frames_sent: stream.sent.read(),
         });
-        let datagrams = shared.engine.datagrams();
         Progress::Signaling(SignalingProgress {
             http: shared.address.to_string(),
             rtp: packets.read(),
-            datagrams: Datagrams {
-                taken: datagrams.taken,
-                refused: datagrams.refused,
-                refusal: datagrams.refusal,
-            },
+            datagrams: shared.engine.datagrams(),
             streams: streams.collect(),
         })
     }));

@@ -52,8 +52,8 @@ pub(crate) struct Slot {
     rungs: Vec<Rung>,
     /// Since when it has not run, though it should.
     absent_since: Option<Instant>,
-    /// Since when its stream has not been well, though its process runs.
-    troubled_since: Option<Instant>,
+    /// What is wrong with its stream, as was told last, and since when it has not been well.
+    trouble: Option<(&'static str, Instant)>,
 }
 
 /// Who reports from a process.
@@ -167,7 +167,7 @@ impl Slot {
             reachable: ProbeWatch::new(UNREACHABLE_REPORTS),
             rungs: Vec::new(),
             absent_since: None,
-            troubled_since: None,
+            trouble: None,
         }
     }
 
@@ -303,7 +303,6 @@ impl Slot {
         }
         let mut note = None;
         if let (Progress::Encoder(encoder), Some(watch)) = (&progress, &mut self.watch) {
-            let before = watch.verdict().clone();
             let wedged = watch.observe(encoder, now);
             let verdict = watch.verdict().clone();
             if wedged {
@@ -314,7 +313,7 @@ impl Slot {
                     now,
                 );
             }
-            note = self.turn(&before, &verdict, now);
+            note = self.turn(&verdict, now);
         }
         if let Progress::Signaling(signaling) = &progress {
             note = self.judge_delivery(signaling, now);
@@ -367,29 +366,27 @@ impl Slot {
         ))
     }
 
-    /// What there is to tell of a stream whose verdict was `before` and is `verdict` now.
-    fn turn(&mut self, before: &StreamVerdict, verdict: &StreamVerdict, now: Instant) -> Option<Note> {
-        if before.fault() == verdict.fault() {
+    /// What there is to tell of a stream that is as `verdict` says. A source that is being opened again is not well for that:
+    /// it stays what it was until it shows.
+    fn turn(&mut self, verdict: &StreamVerdict, now: Instant) -> Option<Note> {
+        let (before, fault) = (self.trouble(), verdict.fault());
+        if before == fault || *verdict == StreamVerdict::Well(SourceState::Opening) {
             return None;
         }
-        let recovery = match verdict.fault() {
-            Some(_) => {
-                self.troubled_since.get_or_insert(now);
-                None
-            }
-            None => self
-                .troubled_since
-                .take()
-                .map(|since| now.saturating_duration_since(since)),
-        };
-        let name = |verdict: &StreamVerdict| verdict.fault().unwrap_or("well");
+        let since = self.trouble.map_or(now, |(_, since)| since);
+        self.trouble = fault.map(|fault| (fault, since));
         Some(Note {
             process: self.name.clone(),
-            what: format!("stream {} -> {}", name(before), name(verdict)),
+            what: format!("stream {} -> {}", before.unwrap_or("well"), fault.unwrap_or("well")),
             verdict: verdict.to_string(),
             action: verdict.remedy().to_owned(),
-            recovery,
+            recovery: fault.is_none().then(|| now.saturating_duration_since(since)),
         })
+    }
+
+    /// What is wrong with its stream, if its source is not known to have come back since.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        self.trouble.map(|(fault, _)| fault)
     }
 
     /// What there is to tell of a change of the process's state.

@@ -143,6 +143,9 @@ impl<'a> Picture<'a> {
             return (Condition::Faulty, "not heard of yet".into());
         };
         let verdict = watch.verdict();
+        if let (StreamVerdict::Well(SourceState::Opening), Some(fault)) = (verdict, self.slot.trouble()) {
+            return (Condition::Dark, format!("{fault}: {verdict} again"));
+        }
         let condition = match verdict {
             StreamVerdict::Well(SourceState::Unavailable { .. } | SourceState::Slate { .. }) => Condition::Dark,
             StreamVerdict::Well(_) => Condition::Well,
@@ -160,8 +163,7 @@ impl<'a> Picture<'a> {
             return (Condition::Faulty, sentence);
         }
         let refused = self.signaling.and_then(|slot| slot.delivery.refused_for(now));
-        let is_watched = self.delivery.is_some_and(|delivery| delivery.viewers > 0);
-        if let Some((refused, why)) = refused.filter(|_| is_watched) {
+        if let Some((refused, why)) = refused {
             let sentence = format!(
                 "this machine has refused all that signaling sends to viewers for {} s: {why} ({verdict}); no restart mends that, so look \
                  for a firewall or a missing route",

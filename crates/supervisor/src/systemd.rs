@@ -6,6 +6,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use anyhow::{Context as _, bail};
 use framebridge_core::ExitStatus;
 use framebridge_proto::{Role, StreamName, process_name};
 use tokio::time::{sleep, timeout};
-use zbus::{Connection, zvariant::OwnedObjectPath};
+use zbus::{Connection, fdo::PeerProxy, zvariant::OwnedObjectPath};
 
 use crate::{
     child::{Child, Mark},
@@ -78,7 +79,7 @@ pub(crate) enum Started {
 /// systemd, as far as we need it.
 #[derive(Debug, Clone)]
 pub(crate) struct Systemd {
-    connection: Connection,
+    connection: Arc<Mutex<Connection>>,
     runtime_dir: PathBuf,
 }
 
@@ -87,18 +88,36 @@ impl Systemd {
     pub(crate) async fn connect(runtime_dir: &Path) -> anyhow::Result<Self> {
         let connection = Connection::system().await.context("connecting to the system's D-Bus")?;
         Ok(Self {
-            connection,
+            connection: Arc::new(Mutex::new(connection)),
             runtime_dir: runtime_dir.to_owned(),
         })
+    }
+
+    /// A connection to the bus: another one, if the bus was started again since the last.
+    async fn connection(&self) -> zbus::Result<Connection> {
+        let lock = || self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = lock().clone();
+        let answered = PeerProxy::new(&connection, "org.freedesktop.DBus", "/org/freedesktop/DBus")
+            .await?
+            .ping()
+            .await;
+        let Err(error) = answered else {
+            return Ok(connection);
+        };
+        tracing::warn!(%error, "the system's D-Bus does not answer on this connection: connecting again");
+        let fresh = Connection::system().await?;
+        lock().clone_from(&fresh);
+        Ok(fresh)
     }
 
     /// Has a process running, and takes it on.
     pub(crate) async fn start(&self, role: Role, stream: Option<StreamName>) -> anyhow::Result<Started> {
         let unit = unit(role, stream.as_ref());
         let started = async {
-            let manager = ManagerProxy::new(&self.connection).await?;
+            let connection = self.connection().await?;
+            let manager = ManagerProxy::new(&connection).await?;
             let path = manager.load_unit(&unit).await?;
-            let service = ServiceProxy::builder(&self.connection).path(path)?.build().await?;
+            let service = ServiceProxy::builder(&connection).path(path)?.build().await?;
             let before = service.exec_main_pid().await.ok();
             manager.start_unit(&unit, MODE).await?;
             loop {
@@ -125,7 +144,10 @@ impl Systemd {
     /// Has systemd leave a process alone.
     pub(crate) async fn stop(&self, role: Role, stream: Option<StreamName>) -> anyhow::Result<()> {
         let unit = unit(role, stream.as_ref());
-        let stopped = async { ManagerProxy::new(&self.connection).await?.stop_unit(&unit, MODE).await };
+        let stopped = async {
+            let connection = self.connection().await?;
+            ManagerProxy::new(&connection).await?.stop_unit(&unit, MODE).await
+        };
         match timeout(START_LIMIT, stopped).await {
             Ok(stopped) => stopped
                 .map(drop)

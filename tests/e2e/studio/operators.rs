@@ -129,7 +129,7 @@ fn shared_address_opens_what_it_was_shared_for_until_it_expires_or_is_taken_back
     let status = |of: &Address, path: &str| studio.get(&of.path(path)).map(|answer| answer.status);
 
     let one = share(&system, &address, &["other"]);
-    let short = share(&system, &address, &["--expires", "3s"]);
+    let short = share(&system, &address, &["--expires", "10s"]);
     assert_eq!(status(&short, "/").unwrap(), 200);
     // The one stream, and not even that there are others.
     assert_eq!(status(&one, "/api/v1/streams/other").unwrap(), 200);

@@ -131,28 +131,48 @@ fn spawn(bench: &Path, unit: &str) -> Option<Child> {
 struct Stage {
     bench: Bench,
     units: Shared,
-    _connection: Connection,
-    _bus: Child,
+    address: String,
+    bus: Option<(Child, Connection)>,
 }
 
 impl Stage {
     async fn set() -> Self {
         let mut bench = Bench::prepare(CONFIG);
+        let address = format!("unix:path={}", bench.directory().join("bus").display());
+        bench.on_bus(address.clone());
+        let mut stage = Self {
+            bench,
+            units: Shared::default(),
+            address,
+            bus: None,
+        };
+        stage.start_bus().await;
+        stage.bench.start_supervisor();
+        stage
+    }
+
+    /// Starts the bus, or another one after its end: it knows nobody of before.
+    async fn start_bus(&mut self) {
+        if let Some((mut bus, _connection)) = self.bus.take() {
+            bus.kill().await.unwrap();
+        }
+        // The file of the one before is in the way of the next.
+        _ = std::fs::remove_file(self.bench.directory().join("bus"));
         #[expect(clippy::disallowed_methods, reason = "tests start what they test against")]
         let mut bus = Command::new("dbus-daemon")
-            .args(["--session", "--nofork", "--nopidfile", "--print-address"])
+            .args(["--session", "--nofork", "--nopidfile", "--print-address", "--address"])
+            .arg(&self.address)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("dbus-daemon, from the package dbus");
         let mut address = BufReader::new(bus.stdout.take().unwrap()).lines();
-        let address = address.next_line().await.unwrap().unwrap();
-        let units = Shared::default();
+        address.next_line().await.unwrap().unwrap();
         let manager = Manager {
-            units: Arc::clone(&units),
-            bench: bench.directory().to_owned(),
+            units: Arc::clone(&self.units),
+            bench: self.bench.directory().to_owned(),
         };
-        let connection = connection::Builder::address(address.as_str())
+        let connection = connection::Builder::address(self.address.as_str())
             .unwrap()
             .name("org.freedesktop.systemd1")
             .unwrap()
@@ -161,14 +181,7 @@ impl Stage {
             .build()
             .await
             .unwrap();
-        bench.on_bus(address);
-        bench.start_supervisor();
-        Self {
-            bench,
-            units,
-            _connection: connection,
-            _bus: bus,
-        }
+        self.bus = Some((bus, connection));
     }
 
     fn pid(&self, unit: &str) -> Option<u32> {
@@ -206,8 +219,8 @@ async fn systemd_starts_and_restarts_what_the_supervisor_judges() {
 }
 
 #[tokio::test]
-async fn parked_process_is_not_started_by_systemd_either() {
-    let stage = Stage::set().await;
+async fn parked_process_is_not_started_by_systemd_either_and_comes_back_over_a_bus_that_was_started_again() {
+    let mut stage = Stage::set().await;
     stage.bench.healthy().await;
     stage
         .bench
@@ -222,6 +235,7 @@ async fn parked_process_is_not_started_by_systemd_either() {
     })
     .await;
 
+    stage.start_bus().await;
     stage.bench.set("bridge", "well");
     let process = "bridge".to_owned();
     stage
