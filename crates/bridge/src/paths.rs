@@ -36,7 +36,8 @@ pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access) -> Res
     let stream = match segments.as_slice() {
         [] | ["page", _] | ["api", "v1", "health" | "openapi.json"] if reads => None,
         // What is about all streams is not for an address of one.
-        ["metrics"] | ["api", "v1", "events" | "status" | "streams"] if reads => return everything(access),
+        // The system's status is for nobody outside: it has the box's own address, which outlives every share.
+        ["metrics"] | ["api", "v1", "events" | "streams"] if reads => return everything(access),
         ["s", stream] | ["api", "v1", "streams", stream] if reads => Some(stream),
         ["api", "v1", "streams", stream, "events" | "snapshot.jpg"] if reads => Some(stream),
         ["api", "v1", "streams", stream, "sessions", _session] if reads => Some(stream),
@@ -114,6 +115,7 @@ mod tests {
             ("GET", "/api/v1/debug/disconnect-webrtc"),
             ("POST", "/api/v1/debug/stall-encoder"),
             ("GET", "/api/v1/config"),
+            ("GET", "/api/v1/status"),
             ("GET", "/page/../api/v1/config"),
             ("GET", "/page/%2e%2e/api"),
             ("GET", "/page/..%2fapi"),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use framebridge_studio_proto::IceServer;
 use ring::hmac;
 
@@ -29,10 +29,12 @@ impl Turn {
         }
     }
 
-    /// Credentials for somebody who watches `whom`.
+    /// Credentials for somebody who watches `whom`, an address that is a permission: the user name, which travels in the clear
+    /// and which the relay logs, has only a hash of it.
     pub(crate) fn server(&self, whom: &str, now: SystemTime) -> IceServer {
         let until = now.duration_since(UNIX_EPOCH).unwrap_or_default() + LIFETIME;
-        let username = format!("{}:{whom}", until.as_secs());
+        let whom = hmac::sign(&self.key, whom.as_bytes());
+        let username = format!("{}:{}", until.as_secs(), HEXLOWER.encode(&whom.as_ref()[..8]));
         let credential = BASE64.encode(hmac::sign(&self.key, username.as_bytes()).as_ref());
         IceServer {
             urls: self.urls.clone(),
@@ -72,14 +74,17 @@ mod tests {
 
     #[test]
     fn credentials_are_what_coturn_computes() {
-        // echo -n 1700043200:box | openssl dgst -sha1 -hmac secret -binary | base64
+        // echo -n box | openssl dgst -sha1 -hmac secret: its first 16 digits are the user, then
+        // echo -n 1700043200:1ba7b2c73f5da978 | openssl dgst -sha1 -hmac secret -binary | base64
         let turn = Turn::new(vec!["turn:t:3478".into()], "secret");
         let server = turn.server("box", UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-        assert_eq!(server.username.as_deref(), Some("1700043200:box"));
-        assert_eq!(server.credential.as_deref(), Some("ArdFOBauXRbZNObnMwKZ1LlKce8="));
+        assert_eq!(server.username.as_deref(), Some("1700043200:1ba7b2c73f5da978"));
+        assert_eq!(server.credential.as_deref(), Some("/WQqE/LiFfhznHQzrTNQWZ9bR5A="));
         let link = links(&server).next().unwrap();
         assert!(
-            link.starts_with("<turn:t:3478>; rel=\"ice-server\"; username=\"1700043200:box\"; credential=\""),
+            link.starts_with(
+                "<turn:t:3478>; rel=\"ice-server\"; username=\"1700043200:1ba7b2c73f5da978\"; credential=\""
+            ),
             "{link}"
         );
     }

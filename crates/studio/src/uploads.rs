@@ -133,7 +133,8 @@ pub(crate) async fn tidy(hub: &Arc<Hub>) {
         let mut files = Vec::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            let about = entry.metadata()?;
+            // One that is whole by now has another name.
+            let Ok(about) = entry.metadata() else { continue };
             files.push((about.modified()?, about.len(), entry.path()));
         }
         for path in surplus(files, SystemTime::now(), keep) {

@@ -131,6 +131,8 @@ fn shared_address_opens_what_it_was_shared_for_until_it_expires_or_is_taken_back
     let one = share(&system, &address, &["other"]);
     let short = share(&system, &address, &["--expires", "10s"]);
     assert_eq!(status(&short, "/").unwrap(), 200);
+    // Nobody is told the address that outlives a share.
+    assert_eq!(status(&short, "/api/v1/status").unwrap(), 404);
     // The one stream, and not even that there are others.
     assert_eq!(status(&one, "/api/v1/streams/other").unwrap(), 200);
     for path in ["/api/v1/streams/test", "/s/test", "/whep/test", "/api/v1/streams"] {

@@ -63,9 +63,9 @@ fn viewer_who_can_reach_nothing_but_the_relay_watches_by_it() {
         .unwrap();
     page.until_live().unwrap();
     assert_eq!(page.evaluate(PATHS).unwrap(), serde_json::json!(["relay"]));
-    // It knows whom it served by the name that the studio gave.
+    // The address is a permission, so the relay is not told it.
     let log = turn.log().unwrap();
-    assert!(log.contains(&format!(":{}>", address.id)), "{log}");
+    assert!(log.contains("username=<1") && !log.contains(&address.id), "{log}");
 }
 
 #[test]
