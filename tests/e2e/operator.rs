@@ -134,6 +134,8 @@ fn events_that_are_followed_go_on_over_the_supervisors_death_and_come_once() {
     system.kill_and_await("encoder-test").unwrap();
     until_told("killed by signal 9");
     signal(system.pid("supervisor").unwrap(), Signal::KILL).unwrap();
+    // The next one is refused while it lives.
+    wait::until_true("the supervisor to be gone", PATIENCE, || Ok(system.status().is_err())).unwrap();
     system.start_supervisor().unwrap();
     until_told("adopted");
     assert!(system.bridgectl(&["restart", "bridge"]).unwrap().status.success());

@@ -141,6 +141,8 @@ fn flowing(seconds: u64) -> Counter {
 fn encoder(stream: &StreamName, part: &str, seconds: u64) -> EncoderProgress {
     let flowing = flowing(seconds);
     let state = match part {
+        // It is tried again each other second.
+        "unavailable" if seconds % 2 == 1 => SourceState::Opening,
         "unavailable" => SourceState::Unavailable {
             reason: "no such device".into(),
             retry_in_ms: 1_000,

@@ -186,7 +186,7 @@ async fn sockets_that_somebody_deletes_come_back() {
 }
 
 #[tokio::test]
-async fn unavailable_source_is_shown_and_nobody_is_restarted_for_it() {
+async fn unavailable_source_is_shown_also_while_it_is_tried_and_nobody_is_restarted_for_it() {
     let bench = Bench::start("");
     bench.healthy().await;
     bench.play("encoder", "unavailable").await;
@@ -198,13 +198,17 @@ async fn unavailable_source_is_shown_and_nobody_is_restarted_for_it() {
         "{}",
         status.streams[0].verdict
     );
-    assert_eq!(status.overall, Overall::Down);
     let restarts = bench::row(&status, "encoder-test").restarts;
     bench
         .for_a_while(Duration::from_secs(4), |status| {
-            bench::row(status, "encoder-test").restarts == restarts
+            status.overall == Overall::Down
+                && status.streams[0].verdict.contains("source unavailable")
+                && bench::row(status, "encoder-test").restarts == restarts
         })
         .await;
+    let events = bench.events().await;
+    let turns = events.iter().filter(|event| event.what.starts_with("stream "));
+    assert_eq!(turns.count(), 1, "{events:?}");
 }
 
 #[tokio::test]
