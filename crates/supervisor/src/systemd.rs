@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use framebridge_core::ExitStatus;
 use framebridge_proto::{Role, StreamName, process_name};
 use tokio::time::{sleep, timeout};
-use zbus::{Connection, fdo::PeerProxy, zvariant::OwnedObjectPath};
+use zbus::{Connection, fdo::DBusProxy, zvariant::OwnedObjectPath};
 
 use crate::{
     child::{Child, Mark},
@@ -97,10 +97,7 @@ impl Systemd {
     async fn connection(&self) -> zbus::Result<Connection> {
         let lock = || self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = lock().clone();
-        let answered = PeerProxy::new(&connection, "org.freedesktop.DBus", "/org/freedesktop/DBus")
-            .await?
-            .ping()
-            .await;
+        let answered = DBusProxy::new(&connection).await?.get_id().await;
         let Err(error) = answered else {
             return Ok(connection);
         };
