@@ -76,39 +76,39 @@ fn media_worker_that_hangs_beside_another_is_found_and_all_viewers_keep_their_se
 #[test]
 fn restart_of_ice_that_finds_no_server_is_taken_back_and_may_be_tried_again() {
     let (_system, page) = system_with_a_viewer();
-    let outcome = page.evaluate(
-        "(async () => {
-            const { WhepSession } = await import('/page/whep.js');
-            const session = await WhepSession.open(new URL('/whep/test', location), { onStream() {}, onTransport() {} });
-            const restarts = () => session.restart().then(() => 'restarted', (error) => error.message);
-            const plays = async () => {
-                const { frames } = await session.decoded();
-                for (let look = 0; look < 100; look++) {
-                    await new Promise((done) => setTimeout(done, 100));
-                    if ((await session.decoded()).frames > frames + 30) return 'plays';
-                }
-                return 'stands still';
-            };
-            const seen = [await plays()];
-            const fetchAsItIs = window.fetch;
-            window.fetch = () => Promise.reject(new Error('no server'));
-            seen.push(await restarts(), probe.peers.at(-1).signalingState, await plays());
-            window.fetch = fetchAsItIs;
-            seen.push(await restarts(), await plays());
-            session.close();
-            return seen.join();
-        })()",
+    let open = "(async () => {
+        const { WhepSession } = await import('/page/whep.js');
+        window.session = await WhepSession.open(new URL('/whep/test', location), { onStream() {}, onTransport() {} });
+    })()";
+    page.evaluate(open).unwrap();
+    let restart = || {
+        page.evaluate("session.restart().then(() => 'restarted', (error) => error.message)")
+            .unwrap()
+    };
+    let until_it_plays = || {
+        page.evaluate("session.decoded().then(({ frames }) => (window.before = frames))")
+            .unwrap();
+        page.until_holds("(await session.decoded()).frames > before + 30")
+            .unwrap();
+    };
+    until_it_plays();
+    page.evaluate("window.fetchAsItIs = fetch; window.fetch = () => Promise.reject(new Error('no server')); 0")
+        .unwrap();
+    assert_eq!(restart(), "no server");
+    assert_eq!(
+        page.evaluate("probe.peers.at(-1).signalingState").unwrap(),
+        "stable",
+        "it is taken back"
     );
-    assert_eq!(outcome.unwrap(), "plays,no server,stable,plays,restarted,plays");
+    until_it_plays();
+    page.evaluate("window.fetch = fetchAsItIs; 0").unwrap();
+    assert_eq!(restart(), "restarted");
+    until_it_plays();
 }
 
 #[test]
 fn firewall_that_refuses_what_is_sent_is_named_and_no_process_is_started_anew_for_it() {
     let Some(internet) = Internet::build().unwrap() else {
-        #[expect(clippy::print_stderr, reason = "what is left out is said")]
-        {
-            eprintln!("left out: only root may make networks");
-        }
         return;
     };
     let there = |rules: &str| {

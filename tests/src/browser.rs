@@ -162,13 +162,13 @@ impl Page {
         Ok(outcome["result"]["value"].take())
     }
 
-    /// Waits until a JavaScript expression is true, or an element that is there.
+    /// Waits until a JavaScript expression, which may `await`, is true, or an element that is there.
     ///
     /// # Errors
     /// It does not get there.
     pub fn until_holds(&self, expression: &str) -> anyhow::Result<()> {
         wait::until_true(expression, PATIENCE, || {
-            Ok(self.evaluate(&format!("Boolean({expression})"))? == true)
+            Ok(self.evaluate(&format!("(async () => Boolean({expression}))()"))? == true)
         })
     }
 

@@ -11,11 +11,11 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use framebridge_proto::status::{ProcessStatus, Status};
-use rustix::process::{Signal, geteuid};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
-    process::{Process, command, signal},
+    process::{Process, command, may_make, signal},
     system::{alone, binary, free_port},
     wait::{self, PATIENCE},
 };
@@ -60,7 +60,7 @@ impl Machine {
     /// # Errors
     /// It does not come up.
     pub fn boot(further: &str) -> anyhow::Result<Option<Self>> {
-        if !geteuid().is_root() {
+        if !may_make("a machine") {
             return Ok(None);
         }
         let guard = alone();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 
 use crate::{python, wait};
 
@@ -79,6 +79,18 @@ impl Drop for Process {
             _ = self.child.wait();
         }
     }
+}
+
+/// Whether the tests may make something that only root may; where not, it is said what is left out.
+pub(crate) fn may_make(what: &str) -> bool {
+    let is_root = geteuid().is_root();
+    if !is_root {
+        #[expect(clippy::print_stderr, reason = "what is left out is said")]
+        {
+            eprintln!("left out: only root may make {what}");
+        }
+    }
+    is_root
 }
 
 /// Sends a signal.

@@ -21,6 +21,7 @@ pub mod source_life;
 mod stage_watch;
 mod stall;
 mod stream;
+mod stream_trouble;
 pub mod studio;
 mod turns;
 
@@ -42,4 +43,5 @@ pub use source_life::SourceLife;
 pub use stage_watch::{Stage, StageWatch, Stuck};
 pub use stall::StallWatchdog;
 pub use stream::{StreamVerdict, StreamWatch};
+pub use stream_trouble::{StreamTrouble, StreamTurn};
 pub use turns::TurnWatch;

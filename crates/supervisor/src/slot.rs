@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use framebridge_config::{Settings, Slate, Stream, Supervise};
 use framebridge_core::{
     BackoffConfig, Climb, CrashLoopConfig, DeliveryWatch, EscalationConfig, Heartbeats, HopEnd, HopWatch, Input,
-    ProbeWatch, Process, ProcessConfig, Snapshot, State, StreamVerdict, StreamWatch, Transition,
+    ProbeWatch, Process, ProcessConfig, Snapshot, State, StreamTrouble, StreamTurn, StreamVerdict, StreamWatch,
+    Transition,
 };
 use framebridge_ipc::Peer;
 use framebridge_proto::{
@@ -52,8 +53,8 @@ pub(crate) struct Slot {
     rungs: Vec<Rung>,
     /// Since when it has not run, though it should.
     absent_since: Option<Instant>,
-    /// What is wrong with its stream, as was told last, and since when it has not been well.
-    trouble: Option<(&'static str, Instant)>,
+    /// For an encoder: what is wrong with its stream.
+    pub(crate) trouble: StreamTrouble,
 }
 
 /// Who reports from a process.
@@ -167,7 +168,7 @@ impl Slot {
             reachable: ProbeWatch::new(UNREACHABLE_REPORTS),
             rungs: Vec::new(),
             absent_since: None,
-            trouble: None,
+            trouble: StreamTrouble::default(),
         }
     }
 
@@ -313,7 +314,10 @@ impl Slot {
                     now,
                 );
             }
-            note = self.turn(&verdict, now);
+            note = self
+                .trouble
+                .observe(&verdict, now)
+                .map(|turn| self.tell(turn, &verdict));
         }
         if let Progress::Signaling(signaling) = &progress {
             note = self.judge_delivery(signaling, now);
@@ -366,27 +370,16 @@ impl Slot {
         ))
     }
 
-    /// What there is to tell of a stream that is as `verdict` says. A source that is being opened again is not well for that:
-    /// it stays what it was until it shows.
-    fn turn(&mut self, verdict: &StreamVerdict, now: Instant) -> Option<Note> {
-        let (before, fault) = (self.trouble(), verdict.fault());
-        if before == fault || *verdict == StreamVerdict::Well(SourceState::Opening) {
-            return None;
-        }
-        let since = self.trouble.map_or(now, |(_, since)| since);
-        self.trouble = fault.map(|fault| (fault, since));
-        Some(Note {
+    /// What there is to tell of a stream's turn, which `verdict` brought.
+    fn tell(&self, turn: StreamTurn, verdict: &StreamVerdict) -> Note {
+        let [from, to] = [turn.from, turn.to].map(|fault| fault.unwrap_or("well"));
+        Note {
             process: self.name.clone(),
-            what: format!("stream {} -> {}", before.unwrap_or("well"), fault.unwrap_or("well")),
+            what: format!("stream {from} -> {to}"),
             verdict: verdict.to_string(),
             action: verdict.remedy().to_owned(),
-            recovery: fault.is_none().then(|| now.saturating_duration_since(since)),
-        })
-    }
-
-    /// What is wrong with its stream, if its source is not known to have come back since.
-    pub(crate) fn trouble(&self) -> Option<&'static str> {
-        self.trouble.map(|(fault, _)| fault)
+            recovery: turn.recovery,
+        }
     }
 
     /// What there is to tell of a change of the process's state.

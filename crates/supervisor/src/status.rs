@@ -143,7 +143,7 @@ impl<'a> Picture<'a> {
             return (Condition::Faulty, "not heard of yet".into());
         };
         let verdict = watch.verdict();
-        if let (StreamVerdict::Well(SourceState::Opening), Some(fault)) = (verdict, self.slot.trouble()) {
+        if let (StreamVerdict::Well(SourceState::Opening), Some(fault)) = (verdict, self.slot.trouble.fault()) {
             return (Condition::Dark, format!("{fault}: {verdict} again"));
         }
         let condition = match verdict {
