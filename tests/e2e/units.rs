@@ -70,7 +70,11 @@ fn installed_units_come_up_at_once_and_tell_systemd_how_it_goes() {
         .run("journalctl --no-pager --output=cat --unit='framebridge-*' | grep -E 'WARN|ERROR' || true")
         .unwrap();
     assert_eq!(warnings, "");
-    assert!(machine.bridgectl("why test").unwrap().contains("live"));
+    // The page can show a picture before the heartbeat that says so has reached the supervisor.
+    wait::until_true("`why` to say that the stream is live", PATIENCE, || {
+        Ok(machine.bridgectl("why test")?.contains("live"))
+    })
+    .unwrap();
 }
 
 #[test]
