@@ -35,8 +35,13 @@ impl Profile {
 pub(crate) fn target_dir() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => dir.into(),
-        None => env::home_dir().unwrap_or_default().join(".cache/framebridge/target"),
+        None => cache_dir().join("target"),
     }
+}
+
+/// What this machine keeps between two runs and two checkouts.
+pub(crate) fn cache_dir() -> PathBuf {
+    env::home_dir().unwrap_or_default().join(".cache/framebridge")
 }
 
 /// A cargo command on this workspace.

@@ -13,7 +13,7 @@ cargo xtask <command>
   run-all [--config PATH] [--release] [--stream NAME=SOURCE]...
                       build everything and run it until Ctrl-C
   build [--release]   build every binary
-  test                format, lints, dependency arrows, unit, integration and browser tests
+  test                format, lints, dependency arrows, audit, documents, unit, integration and browser tests
   audit               licences, bans, sources and advisories (cargo-deny)
   check deps          prove that the dependency arrows are as docs/architecture.md draws them
   bench [NAME] [...]  measure; without a name, what docs/benchmarks.md opens with

@@ -16,7 +16,7 @@ use crate::{
     srtp::{MasterKey, Profile, RTP_HEADER, Sender},
 };
 
-/// What a [`Track`] must remember to go on elsewhere.
+/// What a track must remember to go on elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrackState {
     /// The synchronisation source.

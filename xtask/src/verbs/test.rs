@@ -6,11 +6,14 @@ use crate::{
     cargo::{self, Profile, cargo},
     error::Error,
     machine,
-    verbs::check_deps,
+    verbs::{audit, check_deps},
 };
 
 /// The viewer page's own tests.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/signaling/page/");
+
+/// A link that leads nowhere is an error. Bare addresses stay: clap shows the same comments as help.
+const RUSTDOC: &str = "-D warnings -A rustdoc::bare-urls";
 
 /// A name, and what is done under it.
 type Step = (&'static str, fn() -> Result<(), Error>);
@@ -20,6 +23,7 @@ const STEPS: &[Step] = &[
     ("format", || cargo::run(&mut cargo(&["fmt", "--all", "--check"]))),
     ("machine", machine::ready_to_test),
     ("dependencies", check_deps::run),
+    ("audit", audit::run),
     ("lints", || {
         cargo::run(&mut cargo(&[
             "clippy",
@@ -29,6 +33,9 @@ const STEPS: &[Step] = &[
             "-D",
             "warnings",
         ]))
+    }),
+    ("documents", || {
+        cargo::run(cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", RUSTDOC))
     }),
     ("page", || cargo::run(Command::new("node").arg("--test").arg(PAGE))),
     // The end-to-end tests run the binaries themselves, which `cargo test` alone does not build.

@@ -135,7 +135,7 @@ pub enum Input {
         /// What the watch saw.
         why: String,
     },
-    /// The time that [`Process::poll_timeout`] named has come.
+    /// The time that `poll_timeout` named has come.
     Timeout,
 }
 
