@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use framebridge_proto::{status::Overall, supervisor::Event};
+use framebridge_proto::{status::Overall, supervisor::JournalEntry};
 use framebridge_tests::{
     process::{command, signal},
     system::{System, binary},
@@ -97,15 +97,15 @@ fn fault_is_in_the_events_and_why_says_that_it_is_over() {
     let system = healthy_system();
     system.kill_and_await("encoder-test").unwrap();
     let said = |arguments: &[&str]| String::from_utf8(system.bridgectl(arguments).unwrap().stdout).unwrap();
-    let back = said(&["events", "--json"])
+    let back = said(&["journal", "--json"])
         .lines()
-        .map(|line| serde_json::from_str::<Event>(line).unwrap())
+        .map(|line| serde_json::from_str::<JournalEntry>(line).unwrap())
         .find(|event| event.process == "encoder-test" && event.recovery_ms.is_some());
-    assert!(back.is_some(), "no event ends the fault:\n{}", said(&["events"]));
+    assert!(back.is_some(), "no event ends the fault:\n{}", said(&["journal"]));
     assert!(
-        said(&["events"]).contains("killed by signal 9"),
+        said(&["journal"]).contains("killed by signal 9"),
         "{}",
-        said(&["events"])
+        said(&["journal"])
     );
 
     let why = || system.bridgectl(&["why", "test"]);
@@ -123,7 +123,7 @@ fn events_that_are_followed_go_on_over_the_supervisors_death_and_come_once() {
     let mut system = healthy_system();
     let said = system.scratch().join("events");
     let mut follower = system
-        .start_bridgectl(&["events", "--follow", "--json"], &said)
+        .start_bridgectl(&["journal", "--follow", "--json"], &said)
         .unwrap();
     let until_told = |what: &str| {
         wait::until_true(&format!("`{what}` to be told"), PATIENCE, || {
@@ -145,7 +145,7 @@ fn events_that_are_followed_go_on_over_the_supervisors_death_and_come_once() {
     let told = fs::read_to_string(&said).unwrap();
     let numbers: Vec<u64> = told
         .lines()
-        .map(|line| serde_json::from_str::<Event>(line).unwrap().sequence)
+        .map(|line| serde_json::from_str::<JournalEntry>(line).unwrap().sequence)
         .collect();
     assert!(numbers.windows(2).all(|two| two[0] < two[1]), "{told}");
 }

@@ -136,7 +136,7 @@ fn firewall_that_refuses_what_is_sent_is_named_and_no_process_is_started_anew_fo
     })
     .unwrap();
     assert_eq!(system.pid("signaling").unwrap(), signaling);
-    let events = String::from_utf8(system.bridgectl(&["events"]).unwrap().stdout).unwrap();
+    let events = String::from_utf8(system.bridgectl(&["journal"]).unwrap().stdout).unwrap();
     for said in ["well -> refused", "refused -> well"] {
         assert!(events.contains(said), "{events}");
     }
@@ -233,7 +233,7 @@ fn encoder_that_lives_and_encodes_nothing_is_replaced_and_the_viewer_keeps_its_s
     page.until_shows_later_than(SystemTime::now()).unwrap();
     page.until_live().unwrap();
     assert_eq!(page.sessions().unwrap(), before);
-    let events = String::from_utf8(system.bridgectl(&["events"]).unwrap().stdout).unwrap();
+    let events = String::from_utf8(system.bridgectl(&["journal"]).unwrap().stdout).unwrap();
     assert!(events.contains("encoder wedged"), "{events}");
 }
 

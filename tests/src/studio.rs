@@ -326,18 +326,18 @@ fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: impl Fn() -> bool, alte
     }
 }
 
-/// In one piece of eight that comes along, one bit is another: where, its length and its turn say.
+/// In one piece of eight that comes along, one bit is another: where, its length and its number say.
 fn flip_a_bit(bytes: &mut [u8], before: usize) {
     /// Bytes of a greeting: with a bit of its token hit, a box is sent away for good, and rightly so.
     const GREETING: usize = 2048;
-    static TURN: AtomicUsize = AtomicUsize::new(0);
+    static PIECES: AtomicUsize = AtomicUsize::new(0);
     if before < GREETING {
         return;
     }
-    let turn = TURN.fetch_add(1, Ordering::SeqCst);
-    if turn % 8 == 7 {
-        let at = turn * 7919 % bytes.len();
-        bytes[at] ^= 1 << (turn / 8 % 8);
+    let piece = PIECES.fetch_add(1, Ordering::SeqCst);
+    if piece % 8 == 7 {
+        let at = piece * 7919 % bytes.len();
+        bytes[at] ^= 1 << (piece / 8 % 8);
     }
 }
 

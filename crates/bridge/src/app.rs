@@ -47,7 +47,7 @@ use crate::{
     logs::Outbox,
     proxy::{Proxy, Requests},
     report::{self, News},
-    wire::{Wire, WireEvent},
+    websocket::{Wire, WireEvent},
 };
 
 /// Tasks here hold nothing that takes long to give back.
@@ -219,7 +219,7 @@ struct App {
     /// Connections begun so far.
     wires: u64,
     /// Whose turn it is among the studio's nodes.
-    turn: usize,
+    node_index: usize,
     refusal: Option<StudioRefusal>,
     logs: Outbox,
     shown: Shown,
@@ -293,7 +293,7 @@ impl App {
             requests: Requests::default(),
             wire: None,
             wires: 0,
-            turn: 0,
+            node_index: 0,
             refusal: None,
             logs: Outbox::new(tap),
             shown,

@@ -125,8 +125,8 @@ fn report(mut known: Value, mut events: Vec<Value>, mut log: Vec<Value>) -> anyh
 /// The latest events of the supervisor's journal.
 async fn events(desk: &Desk) -> anyhow::Result<Vec<Value>> {
     let mut supervisor = SupervisorClient::connect(&desk.dir, &desk.identity).await?;
-    let answer = supervisor.request(SupervisorRequest::Events { after: 0 }).await?;
-    let SupervisorAnswer::Events(mut events) = answer else {
+    let answer = supervisor.request(SupervisorRequest::Journal { after: 0 }).await?;
+    let SupervisorAnswer::Journal(mut events) = answer else {
         bail!("the supervisor answered something else");
     };
     events.drain(..events.len().saturating_sub(LATEST_EVENTS));

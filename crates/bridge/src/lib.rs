@@ -17,7 +17,7 @@ mod paths;
 mod proxy;
 mod report;
 mod upload;
-mod wire;
+mod websocket;
 
 pub use app::{log_tap, run};
 pub use cli::Cli;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framebridge_ipc::{Identity, Life, RuntimeDir, SupervisorClient};
+use framebridge_ipc::{Identity, PidFd, RuntimeDir, SupervisorClient};
 use framebridge_proto::{
     Role,
     limits::RECONNECT_INTERVAL,
@@ -56,10 +56,10 @@ pub(crate) async fn watch_server(proxy: Proxy, events: mpsc::Sender<Event>) {
 /// Asks the supervisor now and then, and notices its end, as long as it is polled. Whether it lives is for its process to
 /// say: one that does not answer is not gone.
 pub(crate) async fn watch_supervisor(dir: RuntimeDir, identity: Identity, events: mpsc::Sender<Event>) {
-    let mut life: Option<Life> = None;
+    let mut life: Option<PidFd> = None;
     loop {
         if let Ok(mut client) = SupervisorClient::connect(&dir, &identity).await {
-            life = Life::of(client.peer().pid);
+            life = PidFd::of(client.peer().pid);
             if let Some(living) = &life {
                 tokio::select! {
                     () = ask(&mut client, &events) => {}
@@ -67,7 +67,7 @@ pub(crate) async fn watch_supervisor(dir: RuntimeDir, identity: Identity, events
                 }
             }
         }
-        if life.as_ref().is_some_and(Life::has_ended) {
+        if life.as_ref().is_some_and(PidFd::has_ended) {
             life = None;
             if events.send(Event::Local(LocalEvent::SupervisorGone)).await.is_err() {
                 return;
@@ -107,7 +107,7 @@ pub(crate) async fn restart_signaling(dir: RuntimeDir, identity: Identity) -> Lo
 
 /// Waits for the end of whoever started us.
 pub(crate) async fn watch_parent(pid: u32, events: mpsc::Sender<Event>) {
-    if let Some(life) = Life::of(pid) {
+    if let Some(life) = PidFd::of(pid) {
         ended(&life).await;
     }
     // With the app gone there is nobody to tell.
@@ -118,7 +118,7 @@ pub(crate) async fn watch_parent(pid: u32, events: mpsc::Sender<Event>) {
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Waits for a process's end. Cancel-safe.
-async fn ended(life: &Life) {
+async fn ended(life: &PidFd) {
     while !life.has_ended() {
         sleep(LOOK).await;
     }

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     paths::{self, Denied},
-    wire::Wire,
+    websocket::Wire,
 };
 
 /// Idle connections to the box's own server that are kept.
@@ -40,10 +40,10 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// Asks the box's own server. Clones share all of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Proxy(Arc<Shared>);
+pub(crate) struct Proxy(Arc<ProxyState>);
 
 #[derive(Debug)]
-struct Shared {
+struct ProxyState {
     client: Client<HttpConnector, Full<Bytes>>,
     /// Where the box's own server is, once it is known.
     target: Mutex<Option<SocketAddr>>,
@@ -81,7 +81,7 @@ impl Proxy {
             .pool_idle_timeout(IDLE)
             .pool_timer(hyper_util::rt::TokioTimer::new())
             .build_http();
-        Self(Arc::new(Shared {
+        Self(Arc::new(ProxyState {
             client,
             target: Mutex::new(None),
             seen_as: Mutex::new(None),

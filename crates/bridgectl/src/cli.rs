@@ -27,7 +27,8 @@ pub(crate) enum Verb {
     /// Every process and every stream at a glance
     Status(Status),
     /// What happened: faults, what was done about them, how long it took
-    Events(Events),
+    #[command(visible_alias = "events")]
+    Journal(Journal),
     /// How a stream is, and if not well, why, in one sentence
     Why {
         /// The stream
@@ -76,7 +77,7 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Events {
+pub(crate) struct Journal {
     /// Stay, and show further ones as they happen
     #[arg(long)]
     pub(crate) follow: bool,

@@ -30,7 +30,7 @@ use crate::{
     clip::MAX_CLIPS,
     connection::{Service, serve, to_wire},
     controls::Controls,
-    pipeline::{Event, Pipeline, Shared},
+    pipeline::{EncoderState, Event, Pipeline},
     progress::Progress,
     quality_file::QualityFile,
     snapshot::Latest,
@@ -66,7 +66,7 @@ pub struct App {
     listener: Listener<ToEncoder, FromEncoder>,
     stop: CancellationToken,
     tasks: Tasks,
-    shared: Arc<Shared>,
+    shared: Arc<EncoderState>,
     quality_file: QualityFile,
     life: SourceLife,
     state: watch::Sender<State>,
@@ -105,7 +105,7 @@ impl App {
         let stages = Arc::new(Stages::new());
         let (latest, choice) = (Latest::new(), Mutex::new(None));
         let slate = stream.source.slate().cloned();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(EncoderState {
             controls,
             progress,
             broadcast,

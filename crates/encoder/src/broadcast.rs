@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use framebridge_capture::{EncodedPicture, monotonic_ns};
+use framebridge_capture::{EncodedFrame, monotonic_ns};
 use framebridge_core::{GroupLimits, GroupQueue, Next, PreRoll, PreRollLimits};
 use framebridge_ipc::{EncodeError, Encoded, encode};
 use framebridge_proto::{
@@ -50,7 +50,7 @@ struct State {
     /// The pictures since the last keyframe, that included, while they are few.
     group: Vec<Arc<Item>>,
     /// What was encoded lately, all of one size.
-    pre_roll: PreRoll<EncodedPicture>,
+    pre_roll: PreRoll<EncodedFrame>,
     parameters: Option<Arc<Announced>>,
     sequence: u64,
     last_pts: u64,
@@ -59,7 +59,7 @@ struct State {
 /// One picture, and it as a message.
 #[derive(Debug)]
 pub(crate) struct Item {
-    pub(crate) picture: EncodedPicture,
+    pub(crate) picture: EncodedFrame,
     pub(crate) frame: Encoded,
     /// How to read it. The same `Arc` as that of the picture before, as long as nothing changes.
     pub(crate) parameters: Arc<Announced>,
@@ -157,7 +157,7 @@ impl Broadcast {
     ///
     /// # Errors
     /// The picture is too large for its channel; nobody gets it.
-    pub(crate) fn publish(&self, mut picture: EncodedPicture, parameters: &CodecParameters) -> Result<(), EncodeError> {
+    pub(crate) fn publish(&self, mut picture: EncodedFrame, parameters: &CodecParameters) -> Result<(), EncodeError> {
         let mut state = lock(&self.state);
         let announced = state.announce(parameters, picture.keyframe)?;
         // A source that was opened anew may begin a little earlier than the old one ended.
@@ -196,7 +196,7 @@ impl Broadcast {
     }
 
     /// The last `span` of what was encoded, as far as it was kept, and the pictures' size.
-    pub(crate) fn last(&self, span: Duration) -> Option<((u32, u32), Vec<EncodedPicture>)> {
+    pub(crate) fn last(&self, span: Duration) -> Option<((u32, u32), Vec<EncodedFrame>)> {
         let state = lock(&self.state);
         let pictures = state.pre_roll.last(span, MAX_CLIP);
         Some((state.parameters.as_ref()?.size(), pictures))
@@ -233,7 +233,7 @@ impl State {
     }
 
     /// Keeps a picture for clips; true if a keyframe is worth asking for.
-    fn remember(&mut self, picture: &EncodedPicture) -> bool {
+    fn remember(&mut self, picture: &EncodedFrame) -> bool {
         let (bytes, keyframe) = (picture.payload.len(), picture.keyframe);
         let at = Duration::from_nanos(picture.captured_ns);
         self.pre_roll.push(copied(picture), bytes, keyframe, at)
@@ -241,8 +241,8 @@ impl State {
 }
 
 /// A picture to keep, with bytes of its own: a hardware encoder has few buffers, and gets none back that is kept.
-pub(crate) fn copied(picture: &EncodedPicture) -> EncodedPicture {
-    EncodedPicture {
+pub(crate) fn copied(picture: &EncodedFrame) -> EncodedFrame {
+    EncodedFrame {
         payload: Bytes::copy_from_slice(&picture.payload),
         ..*picture
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framebridge_capture::{EncodedPicture, monotonic_ns};
+use framebridge_capture::{EncodedFrame, monotonic_ns};
 use framebridge_core::{Next, source_life::State};
 use framebridge_proto::{
     Refusal, RefusalKind,
@@ -15,21 +15,21 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{broadcast::copied, pipeline::Shared, snapshot::PATIENCE};
+use crate::{broadcast::copied, pipeline::EncoderState, snapshot::PATIENCE};
 
 /// Clips that may be made at once: each takes up to four times `MAX_CLIP` of memory, for its pictures, the film, and the
 /// answer that carries it.
 pub(crate) const MAX_CLIPS: usize = 2;
 
 /// Pictures that follow each other, and their size.
-type Footage = ((u32, u32), Vec<EncodedPicture>);
+type Footage = ((u32, u32), Vec<EncodedFrame>);
 
 /// A film of `span`. For one of what comes, a source that is closed is opened, as a subscriber would.
 ///
 /// # Errors
 /// The span is out of range, there are no pictures, too many clips are being made, or FFmpeg can't write it.
 pub(crate) async fn clip(
-    shared: &Shared,
+    shared: &EncoderState,
     state: watch::Receiver<State>,
     span: ClipSpan,
 ) -> Result<EncoderAnswer, Refusal> {
@@ -81,7 +81,7 @@ fn nothing(span: ClipSpan, state: &State) -> String {
 
 /// What comes for `length` from now on, or from the first picture of a source that was closed. Ends early when the pictures
 /// change their size, weigh too much, or come no more.
-async fn record(shared: &Shared, mut state: watch::Receiver<State>, length: Duration) -> Option<Footage> {
+async fn record(shared: &EncoderState, mut state: watch::Receiver<State>, length: Duration) -> Option<Footage> {
     let mut subscription = shared.broadcast.subscribe();
     let asked = monotonic_ns();
     let mut until = Instant::now() + PATIENCE;

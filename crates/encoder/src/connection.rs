@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     broadcast::{Announced, Item, Subscription},
     clip::clip,
-    pipeline::Shared,
+    pipeline::EncoderState,
     snapshot::snapshot,
 };
 
@@ -41,7 +41,7 @@ pub(crate) struct Command {
 /// What every connection needs of the process.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<EncoderState>,
     pub(crate) state: watch::Receiver<State>,
     pub(crate) commands: mpsc::Sender<Command>,
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use framebridge_capture::{
-    Cadence, Choice, Codec, EncodeError, EncodedPicture, Encoder, EncoderConfig, Interrupt, Picture, Source,
+    Cadence, Choice, Codec, EncodeError, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Source,
     SourceConfig, SourceError, choose, fit,
 };
 use framebridge_config::{EncoderChoice, Slate, Source as Location, Stream};
@@ -34,7 +34,7 @@ const HANDOFF: usize = 2;
 
 /// What the threads of all of a process's pipelines share with the rest of it.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct EncoderState {
     pub(crate) controls: Arc<Controls>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) broadcast: Arc<Broadcast>,
@@ -82,7 +82,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn start(stream: &Stream, shared: &Arc<Shared>, events: mpsc::Sender<Event>) -> io::Result<Self> {
+    pub(crate) fn start(stream: &Stream, shared: &Arc<EncoderState>, events: mpsc::Sender<Event>) -> io::Result<Self> {
         let interrupt = Interrupt::new();
         let life = Life {
             stream: stream.clone(),
@@ -104,7 +104,7 @@ impl Pipeline {
 
 struct Life {
     stream: Stream,
-    shared: Arc<Shared>,
+    shared: Arc<EncoderState>,
     interrupt: Interrupt,
     events: mpsc::Sender<Event>,
 }
@@ -254,13 +254,13 @@ impl LeftOut {
 
 /// The encoder in use, opened anew whenever what comes in or is asked for changes.
 struct EncodeStep<'a> {
-    shared: &'a Shared,
+    shared: &'a EncoderState,
     choice: Choice,
     encoder: Option<Encoder>,
 }
 
 impl<'a> EncodeStep<'a> {
-    fn new(shared: &'a Shared, wanted: EncoderChoice) -> Self {
+    fn new(shared: &'a EncoderState, wanted: EncoderChoice) -> Self {
         let known = lock(&shared.choice).clone();
         let choice = known.unwrap_or_else(|| adopt(shared, choose(wanted)));
         Self {
@@ -305,7 +305,7 @@ impl<'a> EncodeStep<'a> {
         picture: &Picture,
         config: EncoderConfig,
         keyframe: bool,
-    ) -> Result<Option<EncodedPicture>, EncodeError> {
+    ) -> Result<Option<EncodedFrame>, EncodeError> {
         let mut encoder = match self.encoder.take() {
             Some(encoder) if (encoder.config().size, encoder.config().fps) == (config.size, config.fps) => encoder,
             Some(_) | None => self.open(config)?,
@@ -335,7 +335,7 @@ impl<'a> EncodeStep<'a> {
         Ok(encoder)
     }
 
-    fn publish(&self, encoded: EncodedPicture, config: EncoderConfig) {
+    fn publish(&self, encoded: EncodedFrame, config: EncoderConfig) {
         self.shared.progress.encoded.add();
         if encoded.keyframe {
             // Before it is sent: who asks from now on may have come too late for it.
@@ -358,7 +358,7 @@ impl<'a> EncodeStep<'a> {
 }
 
 /// Makes `choice` that of the process, for its further pipelines too.
-fn adopt(shared: &Shared, choice: Choice) -> Choice {
+fn adopt(shared: &EncoderState, choice: Choice) -> Choice {
     tracing::info!(encoder = %choice.codec, "encoding with {}", choice.reason);
     *lock(&shared.choice) = Some(choice.clone());
     choice

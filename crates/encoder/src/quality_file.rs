@@ -23,7 +23,7 @@ pub(crate) struct QualityFile {
 
 /// What is in it.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct Saved {
     /// What was configured when it was set: a changed configuration counts for more than what was set before it.
     configured: Quality,
     set: Quality,
@@ -89,7 +89,7 @@ impl QualityFile {
             path: self.path.clone(),
             source,
         };
-        let text = serde_json::to_string(&Kept {
+        let text = serde_json::to_string(&Saved {
             configured: self.configured,
             set,
         })
@@ -113,13 +113,13 @@ impl QualityFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(QualityFileError::Read { path: path(), source }),
         };
-        let kept: Kept =
+        let saved: Saved =
             serde_json::from_slice(&text).map_err(|source| QualityFileError::Damaged { path: path(), source })?;
         let Quality {
             bitrate,
             fps,
             longest_edge,
-        } = kept.set;
+        } = saved.set;
         let all = QualityChange {
             bitrate: Some(bitrate),
             fps: Some(fps),
@@ -132,7 +132,7 @@ impl QualityFile {
                 value,
             });
         }
-        Ok(Some(kept.set).filter(|_| kept.configured == self.configured))
+        Ok(Some(saved.set).filter(|_| saved.configured == self.configured))
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
     fn a_damaged_file_is_as_good_as_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("encoder-cam.quality.json");
-        let absurd = serde_json::to_string(&Kept {
+        let absurd = serde_json::to_string(&Saved {
             configured: CONFIGURED,
             set: Quality { fps: 0, ..SET },
         })

@@ -10,7 +10,7 @@ use framebridge_proto::{
 };
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
-use crate::pipeline::Shared;
+use crate::pipeline::EncoderState;
 
 /// How long a closed source may take to give a picture; below `limits::REQUEST_TIMEOUT`, so that the refusal arrives.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
@@ -38,7 +38,7 @@ impl Latest {
 /// # Errors
 /// No picture comes, or it can't be made an image.
 pub(crate) async fn snapshot(
-    shared: &Shared,
+    shared: &EncoderState,
     mut state: watch::Receiver<State>,
     format: ImageFormat,
 ) -> Result<EncoderAnswer, Refusal> {

@@ -14,7 +14,7 @@ use ffmpeg_next::{
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use crate::{EncodedPicture, FfmpegError, annexb, encode::CLOCK_RATE, ffi};
+use crate::{EncodedFrame, FfmpegError, annexb, encode::CLOCK_RATE, ffi};
 
 /// Bytes of an index of no pictures, and of each picture in it at most: an entry in each of the tables for sizes, times,
 /// chunks and keyframes.
@@ -48,7 +48,7 @@ pub enum ClipError {
 ///
 /// # Errors
 /// They begin with no keyframe, FFmpeg can't write them, or there is no memory.
-pub fn clip(size: (u32, u32), pictures: &[EncodedPicture]) -> Result<Clip, ClipError> {
+pub fn clip(size: (u32, u32), pictures: &[EncodedFrame]) -> Result<Clip, ClipError> {
     let first = pictures.first().filter(|first| first.keyframe);
     let first = first.ok_or(ClipError::NoKeyframe)?;
     crate::init();
@@ -67,9 +67,9 @@ pub fn clip(size: (u32, u32), pictures: &[EncodedPicture]) -> Result<Clip, ClipE
 }
 
 /// When each picture is shown, from the first one on, and for how long; the last one for as long as the one before it.
-fn times(pictures: &[EncodedPicture]) -> Vec<(i64, i64)> {
+fn times(pictures: &[EncodedFrame]) -> Vec<(i64, i64)> {
     let start = pictures.first().map_or(0, |first| first.pts);
-    let at = |picture: &EncodedPicture| i64::try_from(picture.pts.saturating_sub(start)).unwrap_or(i64::MAX);
+    let at = |picture: &EncodedFrame| i64::try_from(picture.pts.saturating_sub(start)).unwrap_or(i64::MAX);
     let mut lasts = 0;
     let mut times: Vec<(i64, i64)> = pictures
         .windows(2)
@@ -86,7 +86,7 @@ fn write(
     file: File,
     size: (u32, u32),
     heads: &[u8],
-    pictures: &[EncodedPicture],
+    pictures: &[EncodedFrame],
     times: &[(i64, i64)],
 ) -> Result<(), Error> {
     let mut output = format::output_to_stream(StreamIo::from_write_seek(file)?, None, Some("mp4"))?;

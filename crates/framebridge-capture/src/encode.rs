@@ -16,7 +16,7 @@ use crate::{
 pub use choice::{Choice, choose, probe};
 pub use codec::Codec;
 
-/// The clock of [`EncodedPicture::pts`]: RTP's for video, RFC 6184 section 8.2.1.
+/// The clock of [`EncodedFrame::pts`]: RTP's for video, RFC 6184 section 8.2.1.
 pub(crate) const CLOCK_RATE: i32 = 90_000;
 
 /// An IDR comes by itself this often, for those who can't ask. Viewers ask, so it is rare: an IDR costs several
@@ -61,7 +61,7 @@ struct InFlight {
 
 /// One picture as it left the encoder: an access unit.
 #[derive(Debug, Clone)]
-pub struct EncodedPicture {
+pub struct EncodedFrame {
     /// Annex B bytes, not copied out of FFmpeg's buffer.
     pub payload: Bytes,
     /// Whether it is an IDR with SPS and PPS before it.
@@ -175,7 +175,7 @@ impl Encoder {
     ///
     /// # Errors
     /// It could not be scaled, or the encoder failed and is of no further use.
-    pub fn encode(&mut self, picture: &Picture, keyframe: bool) -> Result<Option<EncodedPicture>, EncodeError> {
+    pub fn encode(&mut self, picture: &Picture, keyframe: bool) -> Result<Option<EncodedFrame>, EncodeError> {
         let mut frame = self
             .scaler
             .convert(picture, self.codec.pixel_format(), self.config.size)?;
@@ -224,7 +224,7 @@ impl Encoder {
         Ok(())
     }
 
-    fn receive(&mut self) -> Result<Option<EncodedPicture>, EncodeError> {
+    fn receive(&mut self) -> Result<Option<EncodedFrame>, EncodeError> {
         let codec = self.codec;
         let mut packet = Packet::empty();
         match self.encoder.receive_packet(&mut packet) {
@@ -244,7 +244,7 @@ impl Encoder {
         if keyframe && !annexb::is_self_contained(&payload) {
             return Err(EncodeError::NotSelfContained { codec });
         }
-        Ok(Some(EncodedPicture {
+        Ok(Some(EncodedFrame {
             payload,
             keyframe,
             pts: entry.pts,

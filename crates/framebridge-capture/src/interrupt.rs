@@ -12,10 +12,10 @@ use std::{
 /// network code; a display server, a FIFO and most drivers never look at it, which is why the process that embeds
 /// this crate keeps a watchdog too. Clones are the same interrupt.
 #[derive(Debug, Clone)]
-pub struct Interrupt(Arc<Shared>);
+pub struct Interrupt(Arc<InterruptState>);
 
 #[derive(Debug)]
-struct Shared {
+struct InterruptState {
     epoch: Instant,
     /// Nanoseconds after `epoch`; [`NO_DEADLINE`] while none is set.
     deadline: AtomicU64,
@@ -29,7 +29,7 @@ const NO_DEADLINE: u64 = u64::MAX;
 impl Interrupt {
     /// One that has not been stopped and has no deadline.
     pub fn new() -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(InterruptState {
             epoch: Instant::now(),
             deadline: AtomicU64::new(NO_DEADLINE),
             stopped: AtomicBool::new(false),

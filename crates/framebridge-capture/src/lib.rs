@@ -31,7 +31,7 @@ use std::sync::Once;
 pub use annexb::nal_types;
 pub use cadence::Cadence;
 pub use clip::{Clip, ClipError, clip};
-pub use encode::{Choice, Codec, Config as EncoderConfig, EncodeError, EncodedPicture, Encoder, choose, probe};
+pub use encode::{Choice, Codec, Config as EncoderConfig, EncodeError, EncodedFrame, Encoder, choose, probe};
 pub use error::FfmpegError;
 pub use image::{ImageError, image};
 pub use interrupt::Interrupt;

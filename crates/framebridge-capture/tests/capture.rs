@@ -10,7 +10,7 @@ use std::{
 
 use ffmpeg_next::{codec, decoder, frame};
 use framebridge_capture::{
-    Codec, EncodedPicture, Encoder, EncoderConfig, Interrupt, Picture, Source, SourceConfig, SourceError, choose, fit,
+    Codec, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Source, SourceConfig, SourceError, choose, fit,
     image, nal_types,
 };
 use framebridge_config::EncoderChoice;
@@ -51,7 +51,7 @@ fn refusal(url: &str) -> String {
     text
 }
 
-fn encode(source: &mut Source, encoder: &mut Encoder, pictures: usize) -> Vec<EncodedPicture> {
+fn encode(source: &mut Source, encoder: &mut Encoder, pictures: usize) -> Vec<EncodedFrame> {
     (0..pictures)
         .map(|_| {
             encoder
@@ -70,7 +70,7 @@ impl Decoder {
         Self(codec::Context::new_with_codec(codec).decoder().video().unwrap())
     }
 
-    fn decode(&mut self, unit: &EncodedPicture) -> frame::Video {
+    fn decode(&mut self, unit: &EncodedFrame) -> frame::Video {
         let mut packet = ffmpeg_next::Packet::copy(&unit.payload);
         packet.set_pts(i64::try_from(unit.pts).ok());
         self.0.send_packet(&packet).unwrap();
@@ -200,7 +200,7 @@ fn the_bitrate_is_kept_and_can_be_changed_while_it_runs() {
         },
     )
     .unwrap();
-    let bits_per_second = |units: &[EncodedPicture]| {
+    let bits_per_second = |units: &[EncodedFrame]| {
         units.iter().map(|unit| unit.payload.len()).sum::<usize>() as f64 * 8.0 * 30.0 / units.len() as f64
     };
     let at_first = bits_per_second(&encode(&mut source, &mut encoder, 150)[30..]);

@@ -1,18 +1,18 @@
 //! What Framebridge decides, as plain state machines: facts and the current time in, actions out.
 //!
 //! Nothing here has a clock, a socket, a task, a log or randomness other than a seed's, so that a year of crashes is a
-//! test that runs in a millisecond. Whoever acts reads the clock once per turn and passes it in; a clock that steps
+//! test that runs in a millisecond. Whoever acts reads the clock once per round and passes it in; a clock that steps
 //! back is read as one that stands still.
 
 mod backoff;
 mod budget;
 mod crash_loop;
-mod delivery;
-mod escalation;
+mod degradation;
+mod egress;
 mod group_queue;
-mod hop;
+mod ingest;
 mod keyframe_gate;
-mod looked_time;
+mod observed_time;
 mod pre_roll;
 mod probe;
 mod process;
@@ -23,15 +23,15 @@ mod stall;
 mod stream;
 mod stream_trouble;
 pub mod studio;
-mod turns;
+mod threads;
 
 pub use backoff::{Backoff, BackoffConfig};
 pub use budget::{BudgetPlan, Share};
 pub use crash_loop::{CrashLoopConfig, CrashLoopGuard};
-pub use delivery::DeliveryWatch;
-pub use escalation::{Climb, Escalation, EscalationConfig};
+pub use degradation::{Degradation, DegradationConfig, Recovery};
+pub use egress::EgressWatch;
 pub use group_queue::{GroupLimits, GroupQueue, Next};
-pub use hop::{HopEnd, HopWatch};
+pub use ingest::{IngestEnd, IngestWatch};
 pub use keyframe_gate::KeyframeGate;
 pub use pre_roll::{PreRoll, PreRollLimits};
 pub use probe::ProbeWatch;
@@ -43,5 +43,5 @@ pub use source_life::SourceLife;
 pub use stage_watch::{Stage, StageWatch, Stuck};
 pub use stall::StallWatchdog;
 pub use stream::{StreamVerdict, StreamWatch};
-pub use stream_trouble::{StreamTrouble, StreamTurn};
-pub use turns::TurnWatch;
+pub use stream_trouble::{StreamChange, StreamTrouble};
+pub use threads::ThreadWatch;

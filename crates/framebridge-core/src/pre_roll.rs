@@ -16,14 +16,14 @@ pub struct PreRollLimits {
 #[derive(Debug)]
 pub struct PreRoll<T> {
     limits: PreRollLimits,
-    kept: VecDeque<Kept<T>>,
+    kept: VecDeque<Entry<T>>,
     bytes: usize,
     /// Bytes since the last keyframe, that included.
     group: usize,
 }
 
 #[derive(Debug)]
-struct Kept<T> {
+struct Entry<T> {
     item: T,
     bytes: usize,
     keyframe: bool,
@@ -49,7 +49,7 @@ impl<T: Clone> PreRoll<T> {
         }
         self.group = if keyframe { bytes } else { self.group + bytes };
         self.bytes += bytes;
-        self.kept.push_back(Kept {
+        self.kept.push_back(Entry {
             item,
             bytes,
             keyframe,

@@ -25,7 +25,7 @@ pub use messages::{
     Cause, Exit, ExitStatus, Heartbeats, Input, Output, ProcessConfig, Reason, Snapshot, State, Transition,
 };
 
-use crate::{Backoff, Climb, CrashLoopGuard, Escalation, ProbeWatch};
+use crate::{Backoff, CrashLoopGuard, Degradation, ProbeWatch, Recovery};
 
 /// The machine. One per process that should run.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Process {
     config: ProcessConfig,
     backoff: Backoff,
     guard: CrashLoopGuard,
-    escalation: Escalation,
+    degradation: Degradation,
     phase: Phase,
     /// Since when it is in this state.
     since: Instant,
@@ -86,7 +86,7 @@ impl Process {
         Self {
             backoff: Backoff::new(config.backoff, seed),
             guard: CrashLoopGuard::new(config.crash_loop),
-            escalation: Escalation::new(config.escalation),
+            degradation: Degradation::new(config.degradation),
             config,
             phase: Phase::Stopped,
             since: now,
@@ -106,7 +106,7 @@ impl Process {
             Input::Stop { patience } => self.on_stop(patience),
             Input::Restart => self.on_restart(),
             Input::Resume => self.on_resume(),
-            Input::Adopt { pid, started_at, rung } => self.on_adopt(pid, started_at, rung),
+            Input::Adopt { pid, started_at, step } => self.on_adopt(pid, started_at, step),
             Input::Spawned { pid } => self.on_spawned(pid),
             Input::SpawnFailed { reason } => self.on_gone(Cause::SpawnFailed(reason)),
             Input::Exited { pid, exit } => {
@@ -137,8 +137,8 @@ impl Process {
             Phase::Starting { deadline } => Some((*deadline, Reason::StartOverdue)),
             Phase::Running => {
                 let beat = self.life.as_ref().map(|life| (life.beat_due, Reason::HeartbeatDue));
-                let climb = self.climb_due().map(|at| (at, Reason::ClimbDue));
-                beat.into_iter().chain(climb).min_by_key(|(at, _)| *at)
+                let recovery = self.recovery_due().map(|at| (at, Reason::RecoveryDue));
+                beat.into_iter().chain(recovery).min_by_key(|(at, _)| *at)
             }
             Phase::Ending { kill_at, .. } => Some((*kill_at, Reason::KillDue)),
             Phase::Waiting {
@@ -167,8 +167,8 @@ impl Process {
             last_end: self.last_end.clone(),
             heartbeat_at: self.life.as_ref().and_then(|life| life.heartbeat_at),
             next_try_at,
-            rung: self.escalation.rung(),
-            climb_at: self.climb_due(),
+            step: self.degradation.step(),
+            recover_at: self.recovery_due(),
         }
     }
 
@@ -196,13 +196,13 @@ impl Process {
 
     /// Counted from the start and not from the first heartbeat, so that who is started can be told; or from the start to
     /// come.
-    fn climb_due(&self) -> Option<Instant> {
+    fn recovery_due(&self) -> Option<Instant> {
         let start = match (&self.life, &self.phase) {
             (Some(life), _) => life.started_at,
             (None, Phase::Waiting { until: Some(until), .. }) => *until,
             (None, _) => return None,
         };
-        self.escalation.climb_due(start)
+        self.degradation.recovery_due(start)
     }
 }
 
@@ -239,14 +239,14 @@ impl Process {
     fn on_resume(&mut self) {
         match self.phase {
             Phase::Waiting { .. } => self.start(Cause::Asked),
-            Phase::Running if self.escalation.rung() > 0 => self.climb(),
+            Phase::Running if self.degradation.step() > 0 => self.recover(),
             Phase::Stopped | Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } => {}
         }
     }
 
-    fn on_adopt(&mut self, pid: u32, started_at: Instant, rung: usize) {
+    fn on_adopt(&mut self, pid: u32, started_at: Instant, step: usize) {
         if self.life.is_none() {
-            self.escalation.resume_at(rung);
+            self.degradation.resume_at(step);
             let life = Life::new(&self.config, Some(pid), self.now);
             self.life = Some(Life { started_at, ..life });
             self.starts += 1;
@@ -301,7 +301,7 @@ impl Process {
                 }
                 self.judge_silence();
             }
-            Reason::ClimbDue => self.climb(),
+            Reason::RecoveryDue => self.recover(),
             Reason::KillDue => self.kill(),
             Reason::BackoffOver | Reason::ParkOver => self.start(Cause::Waited),
         }
@@ -337,26 +337,26 @@ impl Process {
         }
         if life.healthy_for(self.now) >= self.config.backoff.reset_after {
             self.guard.recovered();
-            self.escalation.recovered();
+            self.degradation.proven();
         }
         let parked_until = self.guard.failed(self.now);
         // What was given up was tried again in vain: once tells as much as a crash loop.
-        if parked_until.is_none() && !self.escalation.is_on_trial() {
+        if parked_until.is_none() && !self.degradation.is_on_trial() {
             return self.back_off(cause);
         }
         // Delays that went on growing would keep the next crash loop below the guard's rate for ever.
         self.backoff.reset();
-        let rung = if cause.is_of_the_source() {
-            self.escalation.fall()
+        let step = if cause.is_of_the_source() {
+            self.degradation.degrade_fully()
         } else {
-            self.escalation.descend()
+            self.degradation.degrade()
         };
-        match rung {
-            Some(rung) => {
+        match step {
+            Some(step) => {
                 // What is tried next is something else, with no park behind it.
                 self.guard.recovered();
                 self.back_off(Cause::Descended {
-                    rung,
+                    step,
                     last: Box::new(cause),
                 });
             }
@@ -394,7 +394,7 @@ impl Process {
             cause,
         );
         self.outputs.push_back(Output::Spawn {
-            rung: self.escalation.rung(),
+            step: self.degradation.step(),
         });
     }
 
@@ -427,12 +427,12 @@ impl Process {
     }
 
     /// Tries it with one thing more.
-    fn climb(&mut self) {
-        let rung = self.escalation.climb();
-        self.tell(Cause::Climbed { rung });
-        match self.config.escalation.climb {
-            Climb::ByRestart => self.end(true, self.config.stop_timeout),
-            Climb::AtTheNextStart => {}
+    fn recover(&mut self) {
+        let step = self.degradation.recover();
+        self.tell(Cause::Recovering { step });
+        match self.config.degradation.recovery {
+            Recovery::ByRestart => self.end(true, self.config.stop_timeout),
+            Recovery::AtTheNextStart => {}
         }
     }
 

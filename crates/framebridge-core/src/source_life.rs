@@ -451,12 +451,12 @@ mod tests {
                 }
             }
             world.on(UNWANTED);
-            let mut turns = 0;
+            let mut rounds = 0;
             while let Some((due, _)) = world.life.poll_timeout() {
                 let wait = due.saturating_duration_since(world.now);
                 if world.pass(wait).contains(&Output::Open) { world.on(ended()); }
-                turns += 1;
-                prop_assert!(turns < 100);
+                rounds += 1;
+                prop_assert!(rounds < 100);
             }
             prop_assert_eq!(world.life.state(), State::Idle);
         }

@@ -13,7 +13,7 @@ pub struct StreamTrouble(Option<(&'static str, Instant)>);
 
 /// A stream fell ill, got well, or has another fault than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamTurn {
+pub struct StreamChange {
     /// The fault it had; `None`: it was well.
     pub from: Option<&'static str>,
     /// The fault it has; `None`: it is well.
@@ -24,7 +24,7 @@ pub struct StreamTurn {
 
 impl StreamTrouble {
     /// Takes in a verdict; what there is to tell.
-    pub fn observe(&mut self, verdict: &StreamVerdict, now: Instant) -> Option<StreamTurn> {
+    pub fn observe(&mut self, verdict: &StreamVerdict, now: Instant) -> Option<StreamChange> {
         let (from, to) = (self.fault(), verdict.fault());
         if from == to || *verdict == StreamVerdict::Well(SourceState::Opening) {
             return None;
@@ -32,7 +32,7 @@ impl StreamTrouble {
         let since = self.0.map_or(now, |(_, since)| since);
         self.0 = to.map(|fault| (fault, since));
         let recovery = to.is_none().then(|| now.saturating_duration_since(since));
-        Some(StreamTurn { from, to, recovery })
+        Some(StreamChange { from, to, recovery })
     }
 
     /// What is wrong, as far as is known.
@@ -61,7 +61,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(trouble.observe(&OPENING, at(0)), None, "the first time");
         assert_eq!(trouble.observe(&LIVE, at(1)), None);
-        let ill = StreamTurn {
+        let ill = StreamChange {
             from: None,
             to: Some("source unavailable"),
             recovery: None,
@@ -72,13 +72,13 @@ mod tests {
             assert_eq!(trouble.observe(&unavailable(), at(4 + 2 * round)), None);
             assert_eq!(trouble.fault(), Some("source unavailable"));
         }
-        let other = StreamTurn {
+        let other = StreamChange {
             from: Some("source unavailable"),
             to: Some("source silent"),
             recovery: None,
         };
         assert_eq!(trouble.observe(&SILENT, at(30)), Some(other));
-        let well = StreamTurn {
+        let well = StreamChange {
             from: Some("source silent"),
             to: None,
             recovery: Some(Duration::from_secs(38)),

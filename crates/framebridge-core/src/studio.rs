@@ -17,7 +17,7 @@ pub use box_session::{BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSess
 pub use bridge_link::{
     BridgeLink, BridgeLinkConfig, BridgeLinkEnd, BridgeLinkInput, BridgeLinkOutput, BridgeLinkState,
 };
-pub use job_dispatch::{JobDispatch, JobDispatchConfig, JobFate, JobTurn};
+pub use job_dispatch::{JobDecision, JobDispatch, JobDispatchConfig, JobFate};
 pub use job_slot::{JobFailure, JobInput, JobOutput, JobRejection, JobSlot, JobSlotConfig};
 pub use local_health::{LocalHealth, LocalHealthConfig, LocalInput, LocalOutput, LocalState, LocalView};
 pub use presence::{Presence, PresenceConfig, PresenceInput, PresenceOutput};

@@ -11,15 +11,15 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 /// A tenth of the units' `WatchdogSec`.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// A loop that has not come round for so long hangs: far longer than any of its turns takes.
+/// A loop that has not come round for so long hangs: far longer than any of its rounds takes.
 const HANGS: Duration = Duration::from_secs(5);
 
 /// When a work loop has come round last, if one has begun.
-static LAST_TURN: Mutex<Option<Instant>> = Mutex::new(None);
+static LAST_ROUND: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Whether this process's work loop hangs. Without one, as before it begins, nothing does.
 pub(crate) fn hangs() -> bool {
-    let last = LAST_TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let last = LAST_ROUND.lock().unwrap_or_else(PoisonError::into_inner);
     last.is_some_and(|last| last.elapsed() > HANGS)
 }
 
@@ -41,7 +41,7 @@ pub struct Pulse(Interval);
 impl Drop for Pulse {
     /// The loop is over, and what follows is the process's end.
     fn drop(&mut self) {
-        LAST_TURN.lock().unwrap_or_else(PoisonError::into_inner).take();
+        LAST_ROUND.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -56,7 +56,7 @@ impl Pulse {
     /// Waits for the next beat, and passes it on. Cancel-safe.
     pub async fn beat(&mut self) {
         self.0.tick().await;
-        LAST_TURN
+        LAST_ROUND
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .replace(Instant::now());

@@ -16,12 +16,12 @@ use tracing_subscriber::{Layer, layer::Context};
 /// Keeps the latest lines; the oldest go when it is full, and are counted. Clones share them.
 #[derive(Debug, Clone)]
 pub struct LogTap {
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<Buffer>>,
     capacity: usize,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Buffer {
     lines: VecDeque<Tapped>,
     lost: u64,
 }

@@ -8,18 +8,18 @@
 
 mod client;
 mod codec;
+mod fd_store;
 mod handshake;
-mod keeper;
-mod life;
 mod link;
+mod pidfd;
 mod runtime_dir;
 mod socket;
 
 pub use client::{BridgeClient, EncoderClient, RequestError, SupervisorClient};
 pub use codec::{DecodeError, EncodeError, Encoded, Message, decode, encode};
+pub use fd_store::{BackingStore, FdStore, FdStoreError, MAX_STORED, StoredFd, fetch_fds, store_fds};
 pub use handshake::{HandshakeError, Identity, Peer};
-pub use keeper::{Backup, KeepError, Keeper, Kept, MAX_KEPT, keep, kept};
-pub use life::Life;
 pub use link::{Link, ReceiveError, Receiver, SendError, Sender};
+pub use pidfd::PidFd;
 pub use runtime_dir::{RuntimeDir, RuntimeDirError};
 pub use socket::{BindError, ConnectError, Incoming, Listener, connect};

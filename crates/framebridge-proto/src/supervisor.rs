@@ -36,8 +36,8 @@ pub enum SupervisorRequest {
         /// A process by its name, as `status` shows it.
         process: String,
     },
-    /// What happened, oldest first. Since 1. Answer: `Events`.
-    Events {
+    /// What happened, oldest first. Since 1. Answer: `Journal`.
+    Journal {
         /// Only what has a greater sequence number; 0 for all there is.
         after: u64,
     },
@@ -74,14 +74,14 @@ pub enum SupervisorAnswer {
     /// The whole picture.
     Status(Status),
     /// What happened, oldest first, as much as is remembered. Since 1.
-    Events(Vec<Event>),
+    Journal(Vec<JournalEntry>),
     /// How a stream is. Since 1.
     Why(Why),
 }
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
+pub struct JournalEntry {
     /// Counts from 1, and goes on counting after a restart of the supervisor.
     pub sequence: u64,
     /// When, in milliseconds since the Unix epoch.
@@ -177,7 +177,7 @@ pub struct SignalingProgress {
     /// What the system did with what was sent.
     pub datagrams: Datagrams,
     /// By stream.
-    pub streams: Vec<StreamDelivery>,
+    pub streams: Vec<StreamFlow>,
 }
 
 /// What the system did with datagrams of all kinds, to all viewers together.
@@ -193,7 +193,7 @@ pub struct Datagrams {
 
 /// What signaling has done for one stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StreamDelivery {
+pub struct StreamFlow {
     /// The stream.
     pub stream: StreamName,
     /// Viewers with an open session.

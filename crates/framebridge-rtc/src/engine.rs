@@ -18,32 +18,32 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     Candidate, CloseReason, Config, Event, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
     dtls::{DtlsError, Identity},
-    heirloom::{Heirlooms, socket_name, vault_name},
+    handover::viewer_file::ViewerFile,
+    handover::{Handover, socket_name, viewer_file_name},
     ice::Credentials,
+    packetizer::Published,
     random,
     sdp::{Answer, Fragment, Offer, OfferError},
-    shared::{Command, IceRestart, Mailbox, Session, Shared, lock, monotonic},
+    shared::{Command, EngineState, IceRestart, Mailbox, Session, lock, monotonic},
     socket,
-    source::Published,
-    vault::Vault,
     viewer::Viewer,
     worker::{Worker, ufrag_prefix},
 };
 
-/// Events waiting for the engine's owner; see `Shared::events` about a full queue.
+/// Events waiting for the engine's owner; see `EngineState::events` about a full queue.
 const EVENTS: usize = 1024;
 
 /// The media plane: worker threads, sockets and viewers. Dropping it stops it.
 pub struct Engine {
     handle: Handle,
-    heirlooms: Heirlooms,
+    handover: Handover,
     workers: Vec<JoinHandle<()>>,
 }
 
 /// A cheap, shareable way to use an [`Engine`].
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
     /// As which the viewers that join by this one see this machine, where that is no address of its own.
     seen_as: Option<IpAddr>,
 }
@@ -197,7 +197,7 @@ impl Engine {
     /// # Errors
     /// See [`StartError`].
     pub fn start(config: Config) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
-        Self::take_over(config, Heirlooms::default(), |_| true)
+        Self::restore(config, Handover::default(), |_| true)
     }
 
     /// Starts where an earlier engine was killed: on its sockets, with its viewers, as far as they were kept and their
@@ -205,9 +205,9 @@ impl Engine {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn take_over(
+    pub fn restore(
         config: Config,
-        mut inherited: Heirlooms,
+        mut restored: Handover,
         served: impl Fn(&StreamName) -> bool,
     ) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
         if !(1..=Config::MAX_WORKERS).contains(&config.workers) {
@@ -215,7 +215,7 @@ impl Engine {
                 workers: config.workers,
             });
         }
-        let sockets = socket::bind(&config, &mut inherited)?;
+        let sockets = socket::bind(&config, &mut restored)?;
         let first = sockets
             .first()
             .filter(|sockets| !sockets.is_empty())
@@ -235,7 +235,7 @@ impl Engine {
             mailboxes.push(mailbox);
             inlets.push(inlet);
         }
-        let shared = Arc::new(Shared::new(
+        let shared = Arc::new(EngineState::new(
             config,
             identity,
             (port, families, candidates),
@@ -244,25 +244,25 @@ impl Engine {
         ));
         let mut engine = Self {
             handle: Handle { shared, seen_as: None },
-            heirlooms: Heirlooms::default(),
+            handover: Handover::default(),
             workers: Vec::new(),
         };
         for (number, (sockets, inlet)) in sockets.into_iter().zip(inlets).enumerate() {
             for socket in &sockets {
                 let name = socket_name(number, socket.local().ip());
                 engine
-                    .heirlooms
+                    .handover
                     .add(name, socket.as_fd())
                     .map_err(StartError::Handover)?;
             }
-            let inherited = inherited.take(&vault_name(number));
-            let (vault, kept) = Vault::inherit(inherited).map_err(StartError::Handover)?;
+            let earlier = restored.take(&viewer_file_name(number));
+            let (viewer_file, records) = ViewerFile::restore(earlier).map_err(StartError::Handover)?;
             engine
-                .heirlooms
-                .add(vault_name(number), vault.file())
+                .handover
+                .add(viewer_file_name(number), viewer_file.file())
                 .map_err(StartError::Handover)?;
-            let mut worker = Worker::new(number, Arc::clone(&engine.handle.shared), sockets, vault, inlet);
-            for (place, record) in kept {
+            let mut worker = Worker::new(number, Arc::clone(&engine.handle.shared), sockets, viewer_file, inlet);
+            for (place, record) in records {
                 match record.stream.parse() {
                     Ok(stream) if served(&stream) => worker.restore(place, record, &stream, Instant::now()),
                     Ok(_) | Err(_) => worker.forget(place),
@@ -277,8 +277,8 @@ impl Engine {
     }
 
     /// What the next engine needs in order to go on if this one is killed.
-    pub fn heirlooms(&self) -> &Heirlooms {
-        &self.heirlooms
+    pub fn handover(&self) -> &Handover {
+        &self.handover
     }
 
     /// The UDP port in use.
@@ -404,7 +404,7 @@ impl Handle {
     /// Adds trickled candidates or, if the fragment has new credentials, restarts ICE. When this returns, the new generation
     /// outlives the process as the session does: a viewer that was told of it would be lost to a process that knows only
     /// the old one. Whoever stops waiting is taken not to have been told. A worker that hangs is waited for: see
-    /// [`turns`](Self::turns).
+    /// [`rounds`](Self::rounds).
     ///
     /// # Errors
     /// See [`PatchError`].
@@ -542,8 +542,8 @@ impl Handle {
         let now = Instant::now();
         let stream = self.shared.stream(stream);
         // Held while the frame is handed on, so that two publishers can't change the order.
-        let mut source = lock(&stream.source);
-        match source.publish(&unit, now) {
+        let mut packetizer = lock(&stream.packetizer);
+        match packetizer.publish(&unit, now) {
             Published::Frame(mut frame) => {
                 let age = monotonic().saturating_sub(Duration::from_nanos(unit.captured_ns));
                 frame.captured = now.checked_sub(age).unwrap_or(now);
@@ -558,8 +558,8 @@ impl Handle {
     }
 
     /// How often each worker thread has come round. All are woken, so that one whose number is the same a moment later hangs.
-    pub fn turns(&self) -> Vec<u64> {
-        self.shared.mailboxes.iter().map(Mailbox::turns).collect()
+    pub fn rounds(&self) -> Vec<u64> {
+        self.shared.mailboxes.iter().map(Mailbox::rounds).collect()
     }
 
     /// Counters of every stream seen so far, by name.

@@ -1,31 +1,29 @@
 //! The media plane: takes each encoded picture once and sends it to every WebRTC viewer.
 
 mod batch;
+mod channel;
 mod config;
 mod delay;
 pub mod dtls;
 mod engine;
-mod feed;
 mod feedback;
 mod frame;
-mod heirloom;
-pub mod ice;
-mod kept;
+mod handover;
 #[doc(hidden)]
-pub mod measure;
+pub mod hot_path;
+pub mod ice;
+mod packetizer;
 mod peer;
 mod random;
 mod sdp;
 mod session;
 mod shared;
 mod socket;
-mod source;
 pub mod srtp;
 mod stats;
 pub mod stun;
 mod track;
 mod transmit;
-mod vault;
 mod viewer;
 mod worker;
 
@@ -33,7 +31,7 @@ pub use config::Config;
 pub use delay::DelayStats;
 pub use engine::{Engine, Handle, IfMatch, JoinError, Joined, PatchError, Patched, StartError};
 pub use feedback::Feedback;
-pub use heirloom::Heirlooms;
+pub use handover::Handover;
 pub use peer::{Input, Output, Peer, PeerConfig};
 pub use sdp::Candidate;
 pub use session::{CloseReason, Event, InvalidSessionId, SessionId, SessionInfo, ViewerState};

@@ -25,8 +25,8 @@ use crate::{
     dtls::Identity,
     frame::Frame,
     ice::{Credentials, Path},
+    packetizer::Packetizer,
     sdp::Candidate,
-    source::Source,
     viewer::Viewer,
 };
 
@@ -58,7 +58,7 @@ pub(crate) struct IceRestart {
     pub(crate) local: Credentials,
     pub(crate) remote: Credentials,
     pub(crate) candidates: Vec<Candidate>,
-    /// Told once the worker knows it, and the vault, so that it outlives this process.
+    /// Told once the worker knows it, and the viewer file, so that it outlives this process.
     pub(crate) taken: oneshot::Sender<()>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Mailbox {
     frames: mpsc::Sender<(Arc<Stream>, Arc<Frame>)>,
     bell: Bell,
     /// How often the worker has come round.
-    turns: AtomicU64,
+    rounds: AtomicU64,
 }
 
 /// The receiving end of a [`Mailbox`].
@@ -89,7 +89,7 @@ impl Mailbox {
                 commands,
                 frames,
                 bell: bell.clone(),
-                turns: AtomicU64::new(0),
+                rounds: AtomicU64::new(0),
             },
             Inlet {
                 commands: commands_in,
@@ -105,15 +105,15 @@ impl Mailbox {
     }
 
     /// The worker has come round.
-    pub(crate) fn count_turn(&self) {
-        self.turns.fetch_add(1, Relaxed);
+    pub(crate) fn count_round(&self) {
+        self.rounds.fetch_add(1, Relaxed);
     }
 
     /// How often the worker has come round; it is woken to do so again.
-    pub(crate) fn turns(&self) -> u64 {
-        let turns = self.turns.load(Relaxed);
+    pub(crate) fn rounds(&self) -> u64 {
+        let rounds = self.rounds.load(Relaxed);
         self.ring();
-        turns
+        rounds
     }
 }
 
@@ -147,7 +147,7 @@ pub(crate) struct Stream {
     /// Its place in the workers' tables.
     pub(crate) number: usize,
     /// Locked once per published picture, by who publishes.
-    pub(crate) source: Mutex<Source>,
+    pub(crate) packetizer: Mutex<Packetizer>,
     /// What was done for it.
     pub(crate) counters: Counters,
     /// When a keyframe was last asked for.
@@ -176,7 +176,7 @@ impl Stream {
         Self {
             name,
             number,
-            source: Mutex::default(),
+            packetizer: Mutex::default(),
             counters: Counters::default(),
             asked: Mutex::default(),
         }
@@ -251,7 +251,7 @@ struct Outcomes {
 }
 
 /// The engine's shared part.
-pub(crate) struct Shared {
+pub(crate) struct EngineState {
     pub(crate) config: Config,
     pub(crate) identity: Identity,
     pub(crate) port: u16,
@@ -270,7 +270,7 @@ pub(crate) struct Shared {
     events: mpsc::Sender<Event>,
 }
 
-impl Shared {
+impl EngineState {
     pub(crate) fn new(
         config: Config,
         identity: Identity,

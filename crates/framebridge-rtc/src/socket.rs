@@ -12,7 +12,7 @@ use socket2::{Domain, Socket as RawSocket, Type};
 
 use crate::{
     Config, StartError, batch,
-    heirloom::{Heirlooms, socket_name},
+    handover::{Handover, socket_name},
     sdp::Candidate,
 };
 
@@ -57,7 +57,7 @@ impl AsFd for Socket {
 
 /// Binds every worker's sockets to one port; the same order for all. One that was inherited, and is bound as it should
 /// be, is taken over.
-pub(crate) fn bind(config: &Config, inherited: &mut Heirlooms) -> Result<Vec<Vec<Socket>>, StartError> {
+pub(crate) fn bind(config: &Config, restored: &mut Handover) -> Result<Vec<Vec<Socket>>, StartError> {
     let mut port = config.port;
     let shared = config.workers > 1;
     let mut workers = Vec::with_capacity(config.workers);
@@ -65,10 +65,10 @@ pub(crate) fn bind(config: &Config, inherited: &mut Heirlooms) -> Result<Vec<Vec
         let mut sockets = Vec::with_capacity(config.bind.len());
         for ip in &config.bind {
             let address = SocketAddr::new(*ip, port);
-            let taken_over = inherited
+            let restored_socket = restored
                 .take(&socket_name(worker, *ip))
                 .and_then(|fd| adopt(fd, address));
-            match taken_over.map_or_else(|| open(address, shared), Ok) {
+            match restored_socket.map_or_else(|| open(address, shared), Ok) {
                 Ok(socket) => {
                     port = socket.local.port();
                     sockets.push(socket);

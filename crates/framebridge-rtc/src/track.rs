@@ -8,7 +8,7 @@
 //! what is sent again is the same packet with the same header, hence the same bytes. [`Track::jump`] is the only
 //! place that changes the mapping: it gives the next packet the index `next`, which is above every index used so
 //! far, and [`Track::repeat`] refuses packets of an earlier mapping. A restored track starts at an index that the
-//! process before had promised not to use (see [`vault`](crate::vault)).
+//! process before had promised not to use (see [`viewer_file`](crate::handover::viewer_file)).
 
 use crate::{
     frame::Frame,

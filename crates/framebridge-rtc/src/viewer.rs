@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Peer, SessionId, kept::Kept, shared::Stream};
+use crate::{Peer, SessionId, handover::reservation::Reservation, shared::Stream};
 
 /// A share of lost packets, in 1/256, that says a viewer's link can't carry the stream.
 const HEAVY_LOSS: u8 = 64;
@@ -43,8 +43,8 @@ pub(crate) struct Viewer {
     pub(crate) feed: Feed,
     /// When the next sender report is due.
     pub(crate) report: Instant,
-    /// Its place in the vault, once it is live.
-    pub(crate) kept: Option<Kept>,
+    /// Its place in the viewer file, once it is live.
+    pub(crate) reservation: Option<Reservation>,
     /// What its peer answered to when last asked.
     ufrags: Vec<String>,
     /// Addresses whose packets are this viewer's.
@@ -63,7 +63,7 @@ impl Viewer {
             peer,
             feed: Feed::Waiting,
             report: now,
-            kept: None,
+            reservation: None,
             ufrags: Vec::new(),
             addresses: Vec::new(),
             heavy_reports: 0,

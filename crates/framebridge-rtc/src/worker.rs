@@ -16,21 +16,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::{
     CloseReason, Event, Feedback, Input, Output, Peer, ViewerState,
     batch::{Batch, Inbox},
-    feed::{CATCH_UP, Channel, Sent},
+    channel::{CATCH_UP, Channel, Sent},
     frame::Frame,
+    handover::reservation::Reservation,
+    handover::viewer_file::{Place, Record, ViewerFile},
     ice::Path,
-    kept::Kept,
-    shared::{Command, IceRestart, Inlet, Session, Shared, Stream, lock, monotonic},
+    shared::{Command, EngineState, IceRestart, Inlet, Session, Stream, lock, monotonic},
     socket::Socket,
     stun::peek_ufrag,
-    vault::{Place, Record, Vault},
     viewer::{Feed, HOLD, REPORT_INTERVAL, Slot, Viewer, Viewers},
 };
 
 /// Rounds of reading one socket before the other duties get their turn.
 const READ_ROUNDS: usize = 8;
 /// Commands taken before the other duties get their turn.
-const COMMANDS_PER_TURN: usize = 64;
+const COMMANDS_PER_ROUND: usize = 64;
 /// The timers' resolution: all viewers' timers are looked through at most this often.
 const TICK: Duration = Duration::from_millis(50);
 /// How often viewers without a picture ask for a keyframe again: the encoder may have died on the first request.
@@ -41,7 +41,7 @@ const MAX_ELSEWHERE: usize = 4096;
 /// A worker.
 pub(crate) struct Worker {
     number: usize,
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
     sockets: Arc<[Socket]>,
     /// Sockets that have something to read.
     readable: Vec<usize>,
@@ -49,7 +49,7 @@ pub(crate) struct Worker {
     inbox: Inbox,
     batch: Batch,
     viewers: Viewers,
-    vault: Vault,
+    viewer_file: ViewerFile,
     /// By stream number.
     channels: Vec<Option<Channel>>,
     /// Which other worker's viewer an address is.
@@ -63,7 +63,13 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker with no viewers.
-    pub(crate) fn new(number: usize, shared: Arc<Shared>, sockets: Vec<Socket>, vault: Vault, inlet: Inlet) -> Self {
+    pub(crate) fn new(
+        number: usize,
+        shared: Arc<EngineState>,
+        sockets: Vec<Socket>,
+        viewer_file: ViewerFile,
+        inlet: Inlet,
+    ) -> Self {
         let sockets: Arc<[Socket]> = sockets.into();
         Self {
             number,
@@ -74,7 +80,7 @@ impl Worker {
             sockets,
             readable: Vec::new(),
             viewers: Viewers::default(),
-            vault,
+            viewer_file,
             channels: Vec::new(),
             elsewhere: HashMap::new(),
             tick: None,
@@ -94,8 +100,8 @@ impl Worker {
             return;
         }
         let stamp = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
-        lock(&stream.source).start_after(stamp);
-        let kept = Kept::found(place, &record);
+        lock(&stream.packetizer).start_after(stamp);
+        let reservation = Reservation::of(place, &record);
         let Record {
             session,
             etag,
@@ -115,14 +121,14 @@ impl Worker {
         };
         self.shared.sessions().insert(session, entry);
         let mut viewer = Viewer::new(session, stream, peer, now);
-        viewer.kept = Some(kept);
+        viewer.reservation = Some(reservation);
         let slot = self.join(Box::new(viewer), now);
         self.viewers.add_address(slot, state.path.remote, true);
     }
 
     /// Forgets a viewer that an earlier process kept.
     pub(crate) fn forget(&mut self, place: Place) {
-        self.vault.wipe(place);
+        self.viewer_file.wipe(place);
     }
 
     /// Works until the engine is stopped.
@@ -142,7 +148,7 @@ impl Worker {
             self.channels.iter_mut().flatten().for_each(Channel::count_departed);
             // From the last look on, not from now: pictures wake this thread more often than timers are due.
             self.tick = self.viewers.poll_timeout().map(|due| due.max(self.looked + TICK));
-            self.shared.mailboxes[self.number].count_turn();
+            self.shared.mailboxes[self.number].count_round();
         }
         let now = Instant::now();
         for slot in self.viewers.slots() {
@@ -178,7 +184,7 @@ impl Worker {
     }
 
     fn take_commands(&mut self, now: Instant) {
-        for _ in 0..COMMANDS_PER_TURN {
+        for _ in 0..COMMANDS_PER_ROUND {
             let Ok(command) = self.inlet.commands.try_recv() else {
                 return;
             };
@@ -218,7 +224,11 @@ impl Worker {
         self.viewers.refresh_ufrags(slot);
         self.add_candidates(slot, &restart.candidates, now);
         // At once: its checks name the new credentials from here on.
-        if self.viewers.get_mut(slot).is_some_and(|viewer| viewer.kept.is_some()) {
+        if self
+            .viewers
+            .get_mut(slot)
+            .is_some_and(|viewer| viewer.reservation.is_some())
+        {
             self.keep(slot);
         }
         // Fails where the request was dropped this moment.
@@ -233,7 +243,7 @@ impl Worker {
         slot
     }
 
-    /// Has the vault know a viewer as it is now.
+    /// Has the viewer file know a viewer as it is now.
     fn keep(&mut self, slot: Slot) {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
@@ -242,17 +252,17 @@ impl Worker {
         let Some(entry) = sessions.get(&viewer.session) else {
             return;
         };
-        let kept = Kept::keep(
-            &mut self.vault,
-            viewer.kept.as_ref(),
+        let reservation = Reservation::store(
+            &mut self.viewer_file,
+            viewer.reservation.as_ref(),
             (viewer.session, entry),
             &viewer.peer,
         );
         // What can't be written anew must not stay as it was.
-        if let (None, Some(before)) = (&kept, &viewer.kept) {
-            self.vault.wipe(before.place);
+        if let (None, Some(before)) = (&reservation, &viewer.reservation) {
+            self.viewer_file.wipe(before.place);
         }
-        viewer.kept = kept;
+        viewer.reservation = reservation;
     }
 
     fn add_candidates(&mut self, slot: Slot, candidates: &[crate::Candidate], now: Instant) {
@@ -402,8 +412,8 @@ impl Worker {
             }
             ViewerState::Closed(_) => {
                 channel.members.retain(|member| *member != slot);
-                if let Some(kept) = self.viewers.remove(slot).and_then(|viewer| viewer.kept) {
-                    self.vault.wipe(kept.place);
+                if let Some(reservation) = self.viewers.remove(slot).and_then(|viewer| viewer.reservation) {
+                    self.viewer_file.wipe(reservation.place);
                 }
                 // One that was asked to leave has given its place back already.
                 if self.shared.sessions().remove(&session).is_some() {
@@ -494,17 +504,17 @@ impl Worker {
             return;
         };
         if viewer
-            .kept
+            .reservation
             .as_mut()
-            .is_none_or(|kept| kept.covers(&self.vault, track, 0))
+            .is_none_or(|reservation| reservation.covers(&self.viewer_file, track, 0))
         {
             track.report(ntp_now(), timestamp, viewer.stream.name.as_str(), &mut self.report);
             self.batch.push(&path, &self.report);
         }
         if viewer
-            .kept
+            .reservation
             .as_ref()
-            .is_some_and(|kept| kept.is_outdated(&path, &viewer.peer))
+            .is_some_and(|reservation| reservation.is_outdated(&path, &viewer.peer))
         {
             self.keep(slot);
         }
@@ -539,10 +549,10 @@ impl Worker {
                     let Some((track, path)) = viewer.peer.media() else {
                         continue;
                     };
-                    let mut kept = viewer.kept.as_mut();
-                    if kept
+                    let mut reservation = viewer.reservation.as_mut();
+                    if reservation
                         .as_mut()
-                        .is_some_and(|kept| !kept.covers(&self.vault, track, CATCH_UP))
+                        .is_some_and(|reservation| !reservation.covers(&self.viewer_file, track, CATCH_UP))
                     {
                         continue;
                     }

@@ -157,11 +157,11 @@ fn workers_with_nothing_to_do_come_round_when_they_are_looked_at() {
         ..Config::default()
     });
     let media = world.engine.handle();
-    let first = media.turns();
+    let first = media.rounds();
     assert_eq!(first.len(), 3);
     let deadline = Instant::now() + PATIENCE;
-    while media.turns().iter().zip(&first).any(|(now, first)| now == first) {
-        assert!(Instant::now() < deadline, "{first:?} {:?}", media.turns());
+    while media.rounds().iter().zip(&first).any(|(now, first)| now == first) {
+        assert!(Instant::now() < deadline, "{first:?} {:?}", media.rounds());
         thread::yield_now();
     }
 }

@@ -10,7 +10,7 @@ use framebridge_proto::{
     encoder::{FromEncoder, ToEncoder},
 };
 use framebridge_rtc::{
-    measure::{Outlet, Packetised},
+    hot_path::{PacketWriter, Packetised},
     srtp::Profile,
 };
 use framebridge_testkit::Pictures;
@@ -31,14 +31,14 @@ fn pictures() -> Pictures {
 
 fn packets(criterion: &mut Criterion) {
     let picture = pictures().next(false, 0).payload;
-    let packets = Outlet::new(Packetised::of(&picture), Profile::AeadAes128Gcm).packets();
+    let packets = PacketWriter::new(Packetised::of(&picture), Profile::AeadAes128Gcm).packets();
     let mut group = criterion.benchmark_group("picture");
     group.throughput(Throughput::Elements(packets));
     group.bench_function("packetise", |bench| bench.iter(|| Packetised::of(&picture)));
     for profile in [Profile::AeadAes128Gcm, Profile::Aes128CmSha1] {
-        let mut outlet = Outlet::new(Packetised::of(&picture), profile);
+        let mut writer = PacketWriter::new(Packetised::of(&picture), profile);
         group.bench_function(format!("rewrite and encrypt, {profile:?}"), |bench| {
-            bench.iter(|| outlet.write().len());
+            bench.iter(|| writer.write().len());
         });
     }
     group.finish();

@@ -23,11 +23,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    app_state::AppState,
     body,
     meter::millis,
     own_status,
     problem::{Details, Problem},
-    shared::Shared,
     stream::Stream,
     whep::unavailable_problem,
 };
@@ -128,7 +128,7 @@ pub(crate) struct QualityView {
 
 /// Whether this process answers, and whether it takes viewers. Never depends on another process.
 #[utoipa::path(get, path = "/api/v1/health", tag = "api", responses((status = 200, body = Health)))]
-pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Json<Health> {
+pub(crate) async fn health(State(shared): State<Arc<AppState>>) -> Json<Health> {
     Json(Health {
         live: true,
         ready: !shared.is_draining(),
@@ -143,14 +143,14 @@ pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Json<Health> {
     get, path = "/api/v1/status", tag = "api",
     responses((status = 200, description = "overall, http, processes, streams, bridge", body = Object))
 )]
-pub(crate) async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
+pub(crate) async fn status(State(shared): State<Arc<AppState>>) -> Json<Status> {
     let answer = shared.supervisor.status().await;
     Json(answer.unwrap_or_else(|reason| own_status::build(&shared, reason)))
 }
 
 /// All streams.
 #[utoipa::path(get, path = "/api/v1/streams", tag = "api", responses((status = 200, body = StreamList)))]
-pub(crate) async fn streams(State(shared): State<Arc<Shared>>) -> Json<StreamList> {
+pub(crate) async fn streams(State(shared): State<Arc<AppState>>) -> Json<StreamList> {
     let streams = views(&shared).await;
     Json(StreamList { streams })
 }
@@ -165,7 +165,7 @@ pub(crate) async fn streams(State(shared): State<Arc<Shared>>) -> Json<StreamLis
     )
 )]
 pub(crate) async fn stream(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path(stream): Path<String>,
 ) -> Result<Json<StreamView>, Problem> {
     let stream = shared.stream(&stream)?;
@@ -188,7 +188,7 @@ pub(crate) async fn stream(
     )
 )]
 pub(crate) async fn put_quality(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path(stream): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -219,7 +219,7 @@ pub(crate) async fn put_quality(
     )
 )]
 pub(crate) async fn post_keyframe(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path(stream): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let stream = shared.stream(&stream)?;
@@ -241,7 +241,7 @@ pub(crate) async fn post_keyframe(
     )
 )]
 pub(crate) async fn snapshot(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path(stream): Path<String>,
 ) -> Result<Response, Problem> {
     let stream = shared.stream(&stream)?;
@@ -284,7 +284,7 @@ pub(crate) struct Piece {
     )
 )]
 pub(crate) async fn clip(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path(stream): Path<String>,
     Query(piece): Query<Piece>,
 ) -> Result<Response, Problem> {
@@ -329,7 +329,7 @@ fn file(media_type: &'static str, body: impl Into<Body>) -> Response {
 }
 
 /// All streams as they are now.
-pub(crate) async fn views(shared: &Shared) -> Vec<StreamView> {
+pub(crate) async fn views(shared: &AppState) -> Vec<StreamView> {
     shared.sample();
     let mut views = Vec::with_capacity(shared.streams.len());
     for stream in shared.streams.values() {
@@ -338,7 +338,7 @@ pub(crate) async fn views(shared: &Shared) -> Vec<StreamView> {
     views
 }
 
-async fn view(shared: &Shared, stream: &Stream) -> StreamView {
+async fn view(shared: &AppState, stream: &Stream) -> StreamView {
     let absence = shared.absence(stream).await;
     let upstream = stream.upstream();
     let received = stream.received.read();

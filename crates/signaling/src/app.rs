@@ -9,13 +9,13 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use framebridge_config::{Settings, Webrtc};
-use framebridge_core::{BudgetPlan, Share, TurnWatch};
+use framebridge_core::{BudgetPlan, Share, ThreadWatch};
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, last_words, notify};
 use framebridge_http::Patience;
 use framebridge_ipc::{Identity, RuntimeDir};
 use framebridge_proto::{
     Role,
-    supervisor::{Progress, SignalingProgress, StreamDelivery},
+    supervisor::{Progress, SignalingProgress, StreamFlow},
 };
 use framebridge_rtc::{Config, Engine, Event, ViewerState};
 use tokio::{
@@ -27,13 +27,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    app_state::AppState,
     debug::Debug,
     encoder_link::EncoderLink,
     events::{self, Events},
-    handover::{self, Inherited},
+    handover::{self, Restored},
     meter::Meter,
     routes,
-    shared::Shared,
     stream::{Stream, Streams},
     supervisor::Supervisor,
 };
@@ -67,7 +67,7 @@ pub struct App {
     http_stop: CancellationToken,
     engine: Engine,
     events: mpsc::Receiver<Event>,
-    shared: Arc<Shared>,
+    shared: Arc<AppState>,
 }
 
 impl App {
@@ -85,18 +85,18 @@ impl App {
         } = context;
         let identity = Identity::new(Role::Signaling);
         let listen = settings.http.listen;
-        let Inherited { listener, media } = handover::take_up(&dir, &identity, listen).await;
+        let Restored { listener, media } = handover::restore(&dir, &identity, listen).await;
         let listener = match listener {
             Some(listener) => listener,
             None => bind(listen).await?,
         };
         let address = listener.local_addr().context("reading the HTTP address")?;
-        let (engine, events) = Engine::take_over(engine_config(&settings), media, |name| {
+        let (engine, events) = Engine::restore(engine_config(&settings), media, |name| {
             settings.streams.iter().any(|stream| stream.name == *name)
         })
         .context("webrtc.port: starting the media plane")
         .context(Exit::Unavailable)?;
-        let heirlooms = engine.heirlooms().try_clone().context("sharing the media sockets")?;
+        let handover = engine.handover().try_clone().context("sharing the media sockets")?;
         let share = || {
             listener
                 .as_fd()
@@ -104,7 +104,7 @@ impl App {
                 .context("sharing the HTTP listener")
         };
         let (http, breakable) = (share()?, settings.debug_endpoints.then(share).transpose()?);
-        tasks.spawn(handover::hand_on(dir.clone(), identity.clone(), http, heirlooms));
+        tasks.spawn(handover::hand_over(dir.clone(), identity.clone(), http, handover));
 
         let mut streams = Streams::new();
         for configured in &settings.streams {
@@ -120,7 +120,7 @@ impl App {
             tasks.spawn(link.run());
         }
         let (told, news) = Events::new();
-        let shared = Shared::new(
+        let shared = AppState::new(
             address,
             streams,
             engine.handle(),
@@ -172,7 +172,7 @@ impl App {
         notify::ready();
         let mut told = None;
         let media = self.engine.handle();
-        let mut turns = TurnWatch::new(media.turns().len(), LOOK_INTERVAL, Instant::now());
+        let mut threads = ThreadWatch::new(media.rounds().len(), LOOK_INTERVAL, Instant::now());
         let mut looks = interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let ended_by_itself = loop {
@@ -184,7 +184,7 @@ impl App {
                     None => break true,
                 },
                 _ = looks.tick() => {
-                    if let Some((worker, hangs)) = turns.observe(&media.turns(), Instant::now()) {
+                    if let Some((worker, hangs)) = threads.observe(&media.rounds(), Instant::now()) {
                         die(&self.dir, &format!("media worker {worker} has not come round for {} s", hangs.as_secs()));
                     }
                 }
@@ -238,7 +238,7 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .context(Exit::Unavailable)
 }
 
-fn on_event(shared: &Shared, event: Event) {
+fn on_event(shared: &AppState, event: Event) {
     match event {
         Event::KeyframeWanted { stream } => {
             if let Some(stream) = shared.streams.get(&stream) {
@@ -308,12 +308,12 @@ fn divide_memory(webrtc: &Webrtc, streams: usize) -> (usize, usize) {
     )
 }
 
-fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<Shared>) {
+fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<AppState>) {
     let packets = Meter::new();
     tasks.spawn(heartbeats(dir, identity, move || {
         shared.sample();
         packets.raise_to(shared.engine.stats().iter().map(|stats| stats.packets_sent).sum());
-        let streams = shared.streams.values().map(|stream| StreamDelivery {
+        let streams = shared.streams.values().map(|stream| StreamFlow {
             stream: stream.name.clone(),
             viewers: stream.viewers(),
             live: stream.live.load(Ordering::Relaxed),

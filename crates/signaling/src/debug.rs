@@ -15,12 +15,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{api::request_problem, problem::Problem, shared::Shared, whep::unknown_session};
+use crate::{api::request_problem, app_state::AppState, problem::Problem, whep::unknown_session};
 
 /// What there is to break.
 #[derive(Debug)]
 pub(crate) struct Debug {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<AppState>,
     /// The HTTP listener: the same socket, whoever else keeps it.
     pub(crate) listener: OwnedFd,
     /// Ends the HTTP server.
@@ -38,7 +38,7 @@ struct Whose {
 }
 
 /// The routes, all of them `POST`.
-pub(crate) fn router(debug: Debug) -> Router<Arc<Shared>> {
+pub(crate) fn router(debug: Debug) -> Router<Arc<AppState>> {
     Router::new()
         .route("/api/v1/debug/disconnect-webrtc", post(disconnect_webrtc))
         .route("/api/v1/debug/stall-encoder", post(stall_encoder))

@@ -19,8 +19,8 @@ use tokio::{
 
 use crate::{
     api,
+    app_state::AppState,
     problem::{Details, Problem},
-    shared::Shared,
 };
 
 /// How often the task looks.
@@ -83,7 +83,7 @@ impl Events {
 }
 
 /// Looks, and tells who listens. With its end all events end.
-pub(crate) async fn tell(shared: Arc<Shared>, news: watch::Sender<Arc<Look>>) {
+pub(crate) async fn tell(shared: Arc<AppState>, news: watch::Sender<Arc<Look>>) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -96,7 +96,7 @@ pub(crate) async fn tell(shared: Arc<Shared>, news: watch::Sender<Arc<Look>>) {
 }
 
 impl Look {
-    async fn at(shared: &Shared) -> Self {
+    async fn at(shared: &AppState) -> Self {
         let glances = api::views(shared).await.into_iter().map(|view| {
             let shown = json!(view);
             let mut at_rest = shown.clone();
@@ -179,7 +179,7 @@ impl Listener {
         (status = 503, description = "Too many listen; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+pub(crate) async fn all(State(shared): State<Arc<AppState>>) -> Result<Response, Problem> {
     listen(&shared, None).await
 }
 
@@ -193,12 +193,12 @@ pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Result<Response, P
         (status = 503, description = "Too many listen; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn one(State(shared): State<Arc<Shared>>, Path(stream): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn one(State(shared): State<Arc<AppState>>, Path(stream): Path<String>) -> Result<Response, Problem> {
     let stream = shared.stream(&stream)?;
     listen(&shared, Some(stream.name.to_string())).await
 }
 
-async fn listen(shared: &Shared, only: Option<String>) -> Result<Response, Problem> {
+async fn listen(shared: &AppState, only: Option<String>) -> Result<Response, Problem> {
     let Ok(place) = Arc::clone(&shared.events.places).try_acquire_owned() else {
         let detail = format!("{MOST_LISTENERS} listen already.");
         return Err(

@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{problem::Problem, shared::Shared, whep};
+use crate::{app_state::AppState, problem::Problem, whep};
 
 /// What a page may load: its own modules and styles, our API, and pictures made by either.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -34,7 +34,7 @@ const EXPOSED_HEADERS: &str = "Accept-Patch, ETag, Link, Location, Retry-After";
 const PREFLIGHT_AGE: &str = "7200";
 
 /// Refuses a `Host` that only a rebound name can have, and other origins' changes; adds the headers every answer has.
-pub(crate) async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(crate) async fn admit(State(shared): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let mut response = match check(&shared, &request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
@@ -53,7 +53,7 @@ pub(crate) async fn admit(State(shared): State<Arc<Shared>>, request: Request, n
 }
 
 /// Adds the CORS headers to WHEP's answers.
-pub(crate) async fn share(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(crate) async fn share(State(shared): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let preflight = request.method() == Method::OPTIONS;
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = next.run(request).await;
@@ -85,7 +85,7 @@ pub(crate) async fn share(State(shared): State<Arc<Shared>>, request: Request, n
     response
 }
 
-fn check(shared: &Shared, request: &Request) -> Result<(), Problem> {
+fn check(shared: &AppState, request: &Request) -> Result<(), Problem> {
     let host = host(request);
     if !host.is_some_and(|host| is_known(&shared.hosts, host)) {
         return Err(Problem::new(

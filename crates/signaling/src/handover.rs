@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use framebridge_ipc::{Identity, KeepError, RuntimeDir, keep, kept};
-use framebridge_rtc::Heirlooms;
+use framebridge_ipc::{FdStoreError, Identity, RuntimeDir, fetch_fds, store_fds};
+use framebridge_rtc::Handover;
 use tokio::{net::TcpListener, time::sleep};
 
 /// The HTTP listener's name among what is kept; all others are the media plane's.
@@ -18,44 +18,44 @@ const HTTP: &str = "http";
 
 /// How often the supervisor is given everything anew: one that has just started knows nothing of what the one before it
 /// kept.
-const KEEP_INTERVAL: Duration = Duration::from_secs(2);
+const STORE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Connections that wait to be accepted, as tokio has it.
 const BACKLOG: i32 = 1024;
 
 /// What the life before left.
 #[derive(Debug, Default)]
-pub(crate) struct Inherited {
+pub(crate) struct Restored {
     /// The HTTP listener, if it listens where it should.
     pub(crate) listener: Option<TcpListener>,
     /// The media plane's part.
-    pub(crate) media: Heirlooms,
+    pub(crate) media: Handover,
 }
 
 /// Takes up what the life before left, if there was one and a supervisor kept it.
-pub(crate) async fn take_up(dir: &RuntimeDir, identity: &Identity, listen: SocketAddr) -> Inherited {
-    let (http, media) = match kept(dir, identity).await {
+pub(crate) async fn restore(dir: &RuntimeDir, identity: &Identity, listen: SocketAddr) -> Restored {
+    let (http, media) = match fetch_fds(dir, identity).await {
         Ok(kept) => kept.into_iter().partition::<Vec<_>, _>(|kept| kept.name == HTTP),
         Err(error) => {
             note(&error);
-            return Inherited::default();
+            return Restored::default();
         }
     };
-    Inherited {
+    Restored {
         listener: http.into_iter().find_map(|kept| adopt(kept.fd, listen)),
         media: media.into_iter().map(|kept| (kept.name, kept.fd)).collect(),
     }
 }
 
 /// Has the supervisor keep what the next life needs, for as long as it is polled.
-pub(crate) async fn hand_on(dir: RuntimeDir, identity: Identity, listener: OwnedFd, media: Heirlooms) {
+pub(crate) async fn hand_over(dir: RuntimeDir, identity: Identity, listener: OwnedFd, media: Handover) {
     loop {
         let http = std::iter::once((HTTP, listener.as_fd()));
         let all: Vec<_> = http.chain(media.iter()).collect();
-        if let Err(error) = keep(&dir, &identity, &all).await {
+        if let Err(error) = store_fds(&dir, &identity, &all).await {
             note(&error);
         }
-        sleep(KEEP_INTERVAL).await;
+        sleep(STORE_INTERVAL).await;
     }
 }
 
@@ -71,15 +71,15 @@ fn adopt(fd: OwnedFd, listen: SocketAddr) -> Option<TcpListener> {
 }
 
 /// Without a supervisor there is nobody to keep anything, and nothing wrong.
-fn note(error: &KeepError) {
+fn note(error: &FdStoreError) {
     match error {
-        KeepError::Absent { .. } => tracing::trace!(%error, "nobody keeps descriptors"),
-        KeepError::Handshake(_)
-        | KeepError::Io(_)
-        | KeepError::Malformed
-        | KeepError::TooMany
-        | KeepError::Owned { .. }
-        | KeepError::Timeout => {
+        FdStoreError::Absent { .. } => tracing::trace!(%error, "nobody keeps descriptors"),
+        FdStoreError::Handshake(_)
+        | FdStoreError::Io(_)
+        | FdStoreError::Malformed
+        | FdStoreError::TooMany
+        | FdStoreError::Owned { .. }
+        | FdStoreError::Timeout => {
             tracing::warn!(%error, "the next life of this process may lose its viewers")
         }
     }

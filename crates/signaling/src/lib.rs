@@ -7,6 +7,7 @@
 
 mod api;
 mod app;
+mod app_state;
 mod body;
 mod cli;
 mod debug;
@@ -21,7 +22,6 @@ mod page;
 mod problem;
 mod routes;
 mod sessions;
-mod shared;
 mod stream;
 mod supervisor;
 mod whep;

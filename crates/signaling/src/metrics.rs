@@ -20,7 +20,7 @@ use prometheus_client::{
 };
 use tokio::runtime::Handle;
 
-use crate::{problem::Problem, shared::Shared, stream::Stream};
+use crate::{app_state::AppState, problem::Problem, stream::Stream};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -29,7 +29,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
     get, path = "/metrics", tag = "api",
     responses((status = 200, description = "OpenMetrics text.", content_type = "application/openmetrics-text"))
 )]
-pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn metrics(State(shared): State<Arc<AppState>>) -> Result<impl IntoResponse, Problem> {
     let processes = shared.supervisor.status().await.map(|status| status.processes);
     shared.sample();
     let mut registry = Registry::with_prefix("framebridge");
@@ -52,7 +52,7 @@ pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<impl In
 /// What one scrape shows.
 #[derive(Debug)]
 struct Scrape {
-    shared: Arc<Shared>,
+    shared: Arc<AppState>,
     stats: Vec<StreamStats>,
     /// `None` while the supervisor can't be reached.
     processes: Option<Vec<ProcessStatus>>,

@@ -7,10 +7,10 @@ use framebridge_proto::{
     status::{BridgeStatus, Overall, ProcessStatus, Status, StreamStatus},
 };
 
-use crate::{shared::Shared, stream::Stream};
+use crate::{app_state::AppState, stream::Stream};
 
 /// Our own view. Nobody restarts what dies now, so it is degraded at best.
-pub(crate) fn build(shared: &Shared, supervisor_problem: String) -> Status {
+pub(crate) fn build(shared: &AppState, supervisor_problem: String) -> Status {
     shared.sample();
     let streams: Vec<StreamStatus> = shared.streams.values().map(|stream| row(stream)).collect();
     let any_up = shared.streams.values().any(|stream| stream.trouble().is_none());

@@ -12,8 +12,8 @@ use axum::{
 };
 
 use crate::{
+    app_state::AppState,
     problem::{Details, Problem},
-    shared::Shared,
 };
 
 /// A file of `page/`: its name, its type, its text.
@@ -50,7 +50,7 @@ pub(crate) async fn index(headers: HeaderMap) -> Response {
     )
 )]
 pub(crate) async fn watch(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path(stream): Path<String>,
     headers: HeaderMap,
 ) -> Response {

@@ -11,17 +11,17 @@ use axum::{
 use utoipa::OpenApi;
 
 use crate::{
-    api, debug,
+    api,
+    app_state::AppState,
+    debug,
     debug::Debug,
     events, guard, metrics, page, problem,
     problem::{Details, Problem},
-    sessions,
-    shared::Shared,
-    whep,
+    sessions, whep,
 };
 
 /// A path and its methods.
-type Route = (&'static str, MethodRouter<Arc<Shared>>);
+type Route = (&'static str, MethodRouter<Arc<AppState>>);
 
 /// The routes that any web page may use.
 fn whep_routes() -> [Route; 2] {
@@ -63,8 +63,8 @@ fn own_routes() -> [Route; 16] {
 }
 
 /// The whole service.
-pub(crate) fn router(shared: Arc<Shared>, debug: Option<Debug>) -> Router {
-    let add = |router: Router<Arc<Shared>>, (path, methods): Route| router.route(path, methods);
+pub(crate) fn router(shared: Arc<AppState>, debug: Option<Debug>) -> Router {
+    let add = |router: Router<Arc<AppState>>, (path, methods): Route| router.route(path, methods);
     let whep = whep_routes().into_iter().fold(Router::new(), add);
     let own = own_routes().into_iter().fold(Router::new(), add);
     let debug = debug.map(debug::router).unwrap_or_default();

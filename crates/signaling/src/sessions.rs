@@ -15,8 +15,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    app_state::AppState,
     problem::{Details, Problem},
-    shared::Shared,
     whep::unknown_session,
 };
 
@@ -70,7 +70,7 @@ impl Ended {
     )
 )]
 pub(crate) async fn session(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path((stream, session)): Path<(String, String)>,
 ) -> Result<Json<SessionView>, Problem> {
     let wanted = &shared.stream(&stream)?.name;

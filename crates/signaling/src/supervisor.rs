@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Supervisor {
     dir: RuntimeDir,
     identity: Identity,
-    turn: Semaphore,
+    permit: Semaphore,
     last: Mutex<Option<(Instant, Answer)>>,
 }
 
@@ -35,14 +35,14 @@ impl Supervisor {
         Self {
             dir,
             identity,
-            turn: Semaphore::new(1),
+            permit: Semaphore::new(1),
             last: Mutex::new(None),
         }
     }
 
     /// The whole picture, at most [`FRESH`] old, or one sentence that says why it can't be had.
     pub(crate) async fn status(&self) -> Answer {
-        let Ok(_turn) = self.turn.acquire().await else {
+        let Ok(_permit) = self.permit.acquire().await else {
             return Err("signaling is stopping".to_owned());
         };
         if let Some(answer) = self.remembered() {

@@ -12,9 +12,9 @@ use framebridge_proto::bridge::SEEN_AS;
 use framebridge_rtc::{Handle, IfMatch, JoinError, Joined, PatchError, Patched, SessionId};
 
 use crate::{
+    app_state::AppState,
     body,
     problem::{Details, Problem},
-    shared::Shared,
     stream::{Stream, Unavailable},
 };
 
@@ -57,7 +57,7 @@ const DRAIN_RETRY: Duration = Duration::from_secs(1);
     )
 )]
 pub(crate) async fn post(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path(stream): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -93,7 +93,7 @@ pub(crate) async fn post(
 /// A viewer that is yet to be told that it was taken. Until then it goes with the request: a client that does not wait for
 /// the answer leaves no place taken.
 struct Unanswered<'a> {
-    shared: &'a Shared,
+    shared: &'a AppState,
     joined: Option<Joined>,
 }
 
@@ -135,7 +135,7 @@ impl Drop for Unanswered<'_> {
     )
 )]
 pub(crate) async fn patch(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path((stream, session)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
@@ -173,7 +173,7 @@ pub(crate) async fn patch(
     )
 )]
 pub(crate) async fn delete(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path((stream, session)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let session = known_session(&shared, &stream, &session)?;
@@ -196,7 +196,7 @@ pub(crate) async fn delete(
     )
 )]
 pub(crate) async fn get_endpoint(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path(stream): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
     shared.stream(&stream)?;
@@ -217,7 +217,7 @@ pub(crate) async fn get_endpoint(
     )
 )]
 pub(crate) async fn get_session(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AppState>>,
     Path((stream, session)): Path<(String, String)>,
 ) -> Result<impl IntoResponse, Problem> {
     let session = known_session(&shared, &stream, &session)?;
@@ -258,7 +258,7 @@ pub(crate) async fn options_session() -> impl IntoResponse {
 /// Methods that a page of another origin may use.
 pub(crate) const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE];
 
-fn created(shared: &Shared, stream: &Stream, joined: Joined) -> Result<Response, Problem> {
+fn created(shared: &AppState, stream: &Stream, joined: Joined) -> Result<Response, Problem> {
     let location = format!("/whep/{}/{}", stream.name, joined.session);
     let mut response = (StatusCode::CREATED, joined.answer).into_response();
     let headers = response.headers_mut();
@@ -277,13 +277,13 @@ fn created(shared: &Shared, stream: &Stream, joined: Joined) -> Result<Response,
 }
 
 /// The media plane, for a viewer who may come from outside. What a stranger says there harms nobody but itself.
-fn engine(shared: &Shared, headers: &HeaderMap) -> Handle {
+fn engine(shared: &AppState, headers: &HeaderMap) -> Handle {
     let seen_as = headers.get(SEEN_AS).and_then(|value| value.to_str().ok()?.parse().ok());
     seen_as.map_or_else(|| shared.engine.clone(), |address| shared.engine.seen_as(address))
 }
 
 /// The session of a URL: it has to exist, and to be one of the URL's stream.
-fn known_session(shared: &Shared, stream: &str, session: &str) -> Result<SessionId, Problem> {
+fn known_session(shared: &AppState, stream: &str, session: &str) -> Result<SessionId, Problem> {
     let stream = shared.stream(stream)?;
     let session: SessionId = session.parse().map_err(|_| unknown_session())?;
     let info = shared.engine.session(&session).ok_or_else(unknown_session)?;

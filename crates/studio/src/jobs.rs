@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framebridge_core::studio::{JobFate, JobRejection, JobTurn};
+use framebridge_core::studio::{JobDecision, JobFate, JobRejection};
 use framebridge_studio_proto::{JobId, JobResult, Rejection, ToBox, limits::MAX_INLINE_RESULT};
 
 use crate::{
@@ -20,12 +20,12 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Offers the next job, if the box would take one and there is one.
 pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), StoreError> {
     while let Some(job) = hub.store.next_job(session.id).await? {
-        let Some((link, turn)) = session.turn(&job.id) else {
+        let Some((link, decision)) = session.decide(&job.id) else {
             break;
         };
-        match turn {
-            JobTurn::Wait => break,
-            JobTurn::Offer => {
+        match decision {
+            JobDecision::Wait => break,
+            JobDecision::Offer => {
                 let offer = ToBox::Offer {
                     job: job.id,
                     kind: job.kind,
@@ -35,7 +35,7 @@ pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), Store
                 _ = link.send(offer).await;
                 break;
             }
-            JobTurn::GiveUp { begun } => {
+            JobDecision::GiveUp { begun } => {
                 let error = format!("the box has begun it {begun} times, and it came to nothing");
                 end(hub, session, job.id, Err(error)).await?;
             }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use framebridge_core::studio::{
-    BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot, JobDispatch, JobDispatchConfig,
-    JobTurn,
+    BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot, JobDecision, JobDispatch,
+    JobDispatchConfig,
 };
 use framebridge_studio_proto::{BoxId, BoxState, Heartbeat, JobId, LogBatch, LogLine, PublicId, limits};
 
@@ -195,10 +195,10 @@ impl Session {
     }
 
     /// It is this job's turn, on the link there is, if any: what is to become of it.
-    pub(crate) fn turn(&self, job: &JobId) -> Option<(Arc<Link>, JobTurn)> {
+    pub(crate) fn decide(&self, job: &JobId) -> Option<(Arc<Link>, JobDecision)> {
         let mut inner = self.inner();
         let link = inner.link.clone()?;
-        Some((link, inner.dispatch.turn(job)))
+        Some((link, inner.dispatch.decide(job)))
     }
 
     /// Lets the machine decide what becomes of the box's jobs.

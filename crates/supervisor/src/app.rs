@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use framebridge_config::Manage;
-use framebridge_core::{Exit, ExitStatus, HopEnd, Input, Output, State};
+use framebridge_core::{Exit, ExitStatus, IngestEnd, Input, Output, State};
 use framebridge_daemon::{Context, Tasks, last_words, notify, tail};
-use framebridge_ipc::{Identity, Keeper, Listener, Peer, RuntimeDir};
+use framebridge_ipc::{FdStore, Identity, Listener, Peer, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
     supervisor::{Progress, SupervisorAnswer, SupervisorRequest},
@@ -25,7 +25,6 @@ use tokio::{
 };
 
 use crate::{
-    backup::ServiceManager,
     child::{Child, Mark},
     journal::{Journal, Note},
     launcher::Launcher,
@@ -36,6 +35,7 @@ use crate::{
     slot::{Meeting, Slot, slots},
     status,
     systemd::{Started, Systemd},
+    systemd_fd_store::SystemdFdStore,
 };
 
 /// Events that wait for the loop; a full queue holds up the link or probe that fills it.
@@ -81,7 +81,7 @@ pub struct App {
     systemd: Option<Systemd>,
     ledger: Ledger,
     journal: Journal,
-    keeper: Arc<Keeper>,
+    fd_store: Arc<FdStore>,
     stop_timeout: Duration,
     dir: RuntimeDir,
     exits: JoinSet<End>,
@@ -113,7 +113,7 @@ impl App {
         let lock = Lock::take(dir.path()).context("becoming the supervisor")?;
         let identity = Identity::new(Role::Supervisor);
         let listener = Listener::bind(&dir.socket(Role::Supervisor, None), &identity).await?;
-        let keeper = Arc::new(Keeper::bind(&dir, &identity, Box::new(ServiceManager)).await?);
+        let fd_store = Arc::new(FdStore::bind(&dir, &identity, Box::new(SystemdFdStore)).await?);
         let (journal, writer) = Journal::open(dir.path());
         let launcher = Launcher::new(&dir, args.forward())?;
         let systemd = match settings.supervisor.manage {
@@ -127,7 +127,7 @@ impl App {
         let (told, events) = mpsc::channel(QUEUE);
         let (probed, target) = watch::channel(None);
         let rules = &settings.supervisor;
-        let kept = Arc::clone(&keeper);
+        let kept = Arc::clone(&fd_store);
         tasks.spawn(async move { kept.serve().await });
         tasks.spawn_graceful(writer.run());
         tasks.spawn(probe::watch(
@@ -144,7 +144,7 @@ impl App {
             systemd,
             ledger: Ledger::of(dir.path()),
             journal,
-            keeper,
+            fd_store,
             stop_timeout: rules.stop_timeout,
             dir,
             exits: JoinSet::new(),
@@ -156,7 +156,7 @@ impl App {
             tasks,
             _lock: lock,
         };
-        app.take_over(now);
+        app.adopt_all(now);
         Ok(app)
     }
 
@@ -224,11 +224,11 @@ impl App {
     }
 
     /// Adopts what an earlier supervisor left alive, ends what nobody wants any more, starts the rest.
-    fn take_over(&mut self, now: Instant) {
+    fn adopt_all(&mut self, now: Instant) {
         for Entry {
             name,
             mark,
-            rung,
+            step,
             known,
         } in self.ledger.living()
         {
@@ -237,7 +237,7 @@ impl App {
                 self.slots.push(Slot::leftover(name, now));
                 self.slots.len() - 1
             });
-            self.adopt(index, child, rung, now);
+            self.adopt(index, child, step, now);
             self.slots[index].known = known;
         }
         self.write_down();
@@ -305,17 +305,17 @@ impl App {
 
     /// Looks whether what the encoders give arrives, by what signaling last said.
     fn judge_hops(&mut self, signaling: usize, now: Instant) {
-        for delivery in self.slots[signaling].deliveries().to_vec() {
-            let of_stream = |slot: &Slot| slot.stream_name() == Some(&delivery.stream);
+        for flow in self.slots[signaling].flows().to_vec() {
+            let of_stream = |slot: &Slot| slot.stream_name() == Some(&flow.stream);
             let Some(encoder) = self.slots.iter().position(of_stream) else {
                 continue;
             };
-            let Some((end, why)) = self.slots[encoder].judge_hop(&delivery, now) else {
+            let Some((end, why)) = self.slots[encoder].judge_ingest(&flow, now) else {
                 continue;
             };
             let index = match end {
-                HopEnd::Encoder => encoder,
-                HopEnd::Signaling => signaling,
+                IngestEnd::Encoder => encoder,
+                IngestEnd::Signaling => signaling,
             };
             self.slots[index].process.handle(Input::Wedged { why }, now);
             self.settle(index, now);
@@ -337,8 +337,8 @@ impl App {
             stranger.signal(Signal::TERM);
             return None;
         }
-        let rung = self.slots[index].rung_of(progress);
-        self.adopt(index, stranger, rung, now);
+        let step = self.slots[index].step_of(progress);
+        self.adopt(index, stranger, step, now);
         Some(index)
     }
 
@@ -379,7 +379,7 @@ impl App {
                 self.settle(index, now);
                 Ok(SupervisorAnswer::Done)
             }
-            SupervisorRequest::Events { after } => Ok(SupervisorAnswer::Events(self.journal.after(after))),
+            SupervisorRequest::Journal { after } => Ok(SupervisorAnswer::Journal(self.journal.after(after))),
             SupervisorRequest::Why { stream } => status::why(&self.slots, &stream, now)
                 .map(SupervisorAnswer::Why)
                 .ok_or_else(|| {
@@ -461,7 +461,7 @@ impl App {
                     let ended = matches!(transition.to, State::BackingOff | State::Parked);
                     // Where it is parked nobody takes its connections up soon: those at the other end may know.
                     if ended && (slot.forgets() || transition.to == State::Parked) {
-                        self.keeper.forget(slot.role);
+                        self.fd_store.forget(slot.role);
                     }
                     if transition.to == State::Parked {
                         self.leave_alone(index);
@@ -545,10 +545,10 @@ impl App {
         }
     }
 
-    /// `rung`: how much it was started without.
-    fn adopt(&mut self, index: usize, child: Child, rung: usize, now: Instant) {
+    /// `step`: how much it was started without.
+    fn adopt(&mut self, index: usize, child: Child, step: usize, now: Instant) {
         let (started_at, pid) = (child.mark.started_at(now), child.mark.pid);
-        let adopt = Input::Adopt { pid, started_at, rung };
+        let adopt = Input::Adopt { pid, started_at, step };
         self.slots[index].process.handle(adopt, now);
         self.occupy(index, child, now);
         self.settle(index, now);
@@ -569,7 +569,7 @@ impl App {
             Some(Entry {
                 name: slot.name.clone(),
                 mark,
-                rung: slot.given_up().len(),
+                step: slot.given_up().len(),
                 known: slot.known,
             })
         };
@@ -581,9 +581,9 @@ impl App {
 /// Seeds for the slots, from the random bits that this life was given.
 fn seeds(identity: &Identity) -> impl FnMut() -> u64 {
     let bits = u128::from_be_bytes(identity.instance.0);
-    let mut turn = 0;
+    let mut round = 0;
     move || {
-        turn += 1;
-        u64::try_from(bits.rotate_left(turn * 7) & u128::from(u64::MAX)).unwrap_or_default()
+        round += 1;
+        u64::try_from(bits.rotate_left(round * 7) & u128::from(u64::MAX)).unwrap_or_default()
     }
 }

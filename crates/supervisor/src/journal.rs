@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use framebridge_proto::supervisor::Event;
+use framebridge_proto::supervisor::JournalEntry;
 use tokio::{
     fs::{File, OpenOptions},
     io::AsyncWriteExt as _,
@@ -26,9 +26,9 @@ const QUEUE: usize = 256;
 /// The events that are remembered.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    events: VecDeque<Event>,
+    events: VecDeque<JournalEntry>,
     next: u64,
-    file: Option<mpsc::Sender<Event>>,
+    file: Option<mpsc::Sender<JournalEntry>>,
 }
 
 /// What happened, before it has its number and its time.
@@ -47,7 +47,7 @@ impl Journal {
     /// run; it ends when the journal is closed.
     pub(crate) fn open(runtime_dir: &Path) -> (Self, Writer) {
         let dir = env::var_os("STATE_DIRECTORY").map_or_else(|| runtime_dir.to_owned(), PathBuf::from);
-        let path = dir.join("events.jsonl");
+        let path = dir.join("journal.jsonl");
         let events = read(&path);
         let next = events.back().map_or(1, |last| last.sequence + 1);
         let (file, lines) = mpsc::channel(QUEUE);
@@ -64,7 +64,7 @@ impl Journal {
     /// Adds what happened just now.
     pub(crate) fn note(&mut self, note: Note) {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let event = Event {
+        let event = JournalEntry {
             sequence: self.next,
             unix_ms: millis(since_epoch),
             process: note.process,
@@ -96,7 +96,7 @@ impl Journal {
     }
 
     /// What came after `sequence`, oldest first.
-    pub(crate) fn after(&self, sequence: u64) -> Vec<Event> {
+    pub(crate) fn after(&self, sequence: u64) -> Vec<JournalEntry> {
         self.events
             .iter()
             .filter(|event| event.sequence > sequence)
@@ -111,7 +111,7 @@ fn millis(duration: Duration) -> u64 {
 
 /// The last events of the file and its predecessor. Lines that make no sense, like one cut off by a crash, are left
 /// out.
-fn read(path: &Path) -> VecDeque<Event> {
+fn read(path: &Path) -> VecDeque<JournalEntry> {
     let mut events = VecDeque::new();
     for path in [&predecessor(path), path] {
         // By line, for one that was cut off may be no text.
@@ -131,7 +131,7 @@ fn predecessor(path: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Writer {
     path: PathBuf,
-    lines: mpsc::Receiver<Event>,
+    lines: mpsc::Receiver<JournalEntry>,
 }
 
 impl Writer {
@@ -150,7 +150,7 @@ impl Writer {
         }
     }
 
-    async fn append(&self, event: &Event) -> io::Result<()> {
+    async fn append(&self, event: &JournalEntry) -> io::Result<()> {
         let line = serde_json::to_string(event)?;
         let mut file = self.open().await?;
         if file.metadata().await?.len() >= ROTATE_AT {
@@ -194,7 +194,7 @@ mod tests {
         journal.note(note("stalled -> backing-off"));
         drop(journal);
         writer.run().await;
-        let path = dir.path().join("events.jsonl");
+        let path = dir.path().join("journal.jsonl");
         fs::write(&path, fs::read_to_string(&path).expect("written") + "\n{\"sequence\":9").expect("cut off");
 
         let (mut journal, writer) = Journal::open(dir.path());
@@ -229,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn disk_that_refuses_costs_only_the_files_copy() {
         let dir = tempfile::tempdir().expect("a directory");
-        fs::create_dir(dir.path().join("events.jsonl")).expect("in the way");
+        fs::create_dir(dir.path().join("journal.jsonl")).expect("in the way");
         let (mut journal, writer) = Journal::open(dir.path());
         journal.note(note("running -> stalled"));
         assert_eq!(journal.after(0).len(), 1);

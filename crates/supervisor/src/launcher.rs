@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::{Role, StreamName};
 
-use crate::{child::Child, ladder::Overrides};
+use crate::{child::Child, degradation::Overrides};
 
 /// Names another directory of binaries than the supervisor's own.
 const BIN_DIR: &str = "FRAMEBRIDGE_BIN_DIR";

@@ -20,7 +20,7 @@ pub(crate) struct Entry {
     #[serde(flatten)]
     pub(crate) mark: Mark,
     /// How much of what was configured it was started without.
-    pub(crate) rung: usize,
+    pub(crate) step: usize,
     /// Who it is, once it has said so.
     pub(crate) known: Option<Known>,
 }
@@ -116,7 +116,7 @@ mod tests {
         Entry {
             name: "encoder-test".into(),
             mark,
-            rung: 2,
+            step: 2,
             known: Some(known),
         }
     }

@@ -6,11 +6,10 @@
 //! go on, and the next supervisor adopts them.
 
 mod app;
-mod backup;
 mod child;
 mod cli;
+mod degradation;
 mod journal;
-mod ladder;
 mod launcher;
 mod ledger;
 mod lock;
@@ -20,6 +19,7 @@ mod replace;
 mod slot;
 mod status;
 mod systemd;
+mod systemd_fd_store;
 
 pub use app::App;
 pub use cli::Cli;

@@ -4,22 +4,22 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use framebridge_config::{Settings, Slate, Stream, Supervise};
 use framebridge_core::{
-    BackoffConfig, Climb, CrashLoopConfig, DeliveryWatch, EscalationConfig, Heartbeats, HopEnd, HopWatch, Input,
-    ProbeWatch, Process, ProcessConfig, Snapshot, State, StreamTrouble, StreamTurn, StreamVerdict, StreamWatch,
-    Transition,
+    BackoffConfig, CrashLoopConfig, DegradationConfig, EgressWatch, Heartbeats, IngestEnd, IngestWatch, Input,
+    ProbeWatch, Process, ProcessConfig, Recovery, Snapshot, State, StreamChange, StreamTrouble, StreamVerdict,
+    StreamWatch, Transition,
 };
 use framebridge_ipc::Peer;
 use framebridge_proto::{
     Role, StreamName,
     encoder::SourceState,
     process_name,
-    supervisor::{Progress, SignalingProgress, StreamDelivery},
+    supervisor::{Progress, SignalingProgress, StreamFlow},
 };
 
 use crate::{
     child::Child,
+    degradation::{self, Overrides, Step},
     journal::Note,
-    ladder::{self, Overrides, Rung},
     ledger::Known,
     probe::Target,
 };
@@ -44,13 +44,13 @@ pub(crate) struct Slot {
     /// For an encoder.
     pub(crate) watch: Option<StreamWatch>,
     /// For an encoder: whether signaling gets what it gives.
-    pub(crate) hop: Option<HopWatch>,
+    pub(crate) ingest: Option<IngestWatch>,
     /// For signaling.
-    pub(crate) delivery: DeliveryWatch,
+    pub(crate) egress: EgressWatch,
     /// Whether others find it.
     reachable: ProbeWatch,
     /// What it can do without, first what hurts least.
-    rungs: Vec<Rung>,
+    steps: Vec<Step>,
     /// Since when it has not run, though it should.
     absent_since: Option<Instant>,
     /// For an encoder: what is wrong with its stream.
@@ -85,13 +85,13 @@ impl Report {
 /// The places that the settings ask for: signaling, the encoders, the bridge.
 pub(crate) fn slots(settings: &Settings, now: Instant, mut seed: impl FnMut() -> u64) -> Vec<Slot> {
     let mut slot = |role, stream: Option<&Stream>| {
-        let rungs = ladder::rungs(role, stream);
-        let process = Process::new(policy(&settings.supervisor, role, rungs.len()), now, seed());
+        let steps = degradation::steps(role, stream);
+        let process = Process::new(policy(&settings.supervisor, role, steps.len()), now, seed());
         let name = process_name(role, stream.map(|stream| &stream.name));
         Slot {
             stream: stream.cloned(),
-            hop: stream.map(|stream| HopWatch::new(stream.stall_timeout, now)),
-            rungs,
+            ingest: stream.map(|stream| IngestWatch::new(stream.stall_timeout, now)),
+            steps,
             ..Slot::new(name, role, process)
         }
     };
@@ -101,8 +101,8 @@ pub(crate) fn slots(settings: &Settings, now: Instant, mut seed: impl FnMut() ->
     slots
 }
 
-/// How a process of `role` is treated that can do without `rungs` things.
-fn policy(settings: &Supervise, role: Role, rungs: usize) -> ProcessConfig {
+/// How a process of `role` is treated that can do without `steps` things.
+fn policy(settings: &Supervise, role: Role, steps: usize) -> ProcessConfig {
     let defaults = ProcessConfig::default();
     let policy = ProcessConfig {
         backoff: BackoffConfig {
@@ -117,10 +117,10 @@ fn policy(settings: &Supervise, role: Role, rungs: usize) -> ProcessConfig {
             cooldown: settings.cooldown,
             cooldown_cap: settings.cooldown_cap,
         },
-        escalation: EscalationConfig {
-            rungs,
-            climb_after: settings.healthy_after,
-            ..defaults.escalation
+        degradation: DegradationConfig {
+            steps,
+            recover_after: settings.healthy_after,
+            ..defaults.degradation
         },
         heartbeats: Heartbeats {
             missed: settings.missed_heartbeats,
@@ -141,9 +141,9 @@ fn policy(settings: &Supervise, role: Role, rungs: usize) -> ProcessConfig {
             cap: settings.signaling_backoff_cap,
             ..policy.backoff
         },
-        escalation: EscalationConfig {
-            climb: Climb::AtTheNextStart,
-            ..policy.escalation
+        degradation: DegradationConfig {
+            recovery: Recovery::AtTheNextStart,
+            ..policy.degradation
         },
         restart_timeout: Duration::ZERO,
         wedged_stop_timeout: Duration::ZERO,
@@ -163,10 +163,10 @@ impl Slot {
             known: None,
             report: None,
             watch: None,
-            hop: None,
-            delivery: DeliveryWatch::default(),
+            ingest: None,
+            egress: EgressWatch::default(),
             reachable: ProbeWatch::new(UNREACHABLE_REPORTS),
-            rungs: Vec::new(),
+            steps: Vec::new(),
             absent_since: None,
             trouble: StreamTrouble::default(),
         }
@@ -178,8 +178,8 @@ impl Slot {
     }
 
     /// What is given up now, first what hurts least.
-    pub(crate) fn given_up(&self) -> &[Rung] {
-        &self.rungs[..self.process.snapshot().rung.min(self.rungs.len())]
+    pub(crate) fn given_up(&self) -> &[Step] {
+        &self.steps[..self.process.snapshot().step.min(self.steps.len())]
     }
 
     /// How a process that is started `now` has to be told to do without what is given up.
@@ -187,8 +187,10 @@ impl Slot {
         let Some(stream) = self.stream_name() else {
             return Overrides::default();
         };
-        let Snapshot { last_end, climb_at, .. } = self.process.snapshot();
-        let left = climb_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        let Snapshot {
+            last_end, recover_at, ..
+        } = self.process.snapshot();
+        let left = recover_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
         let slate = Slate {
             until: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + left,
             reason: match last_end {
@@ -196,14 +198,14 @@ impl Slot {
                 None => "Its encoder failed too often".to_owned(),
             },
         };
-        ladder::overrides(stream, self.given_up(), &slate)
+        degradation::overrides(stream, self.given_up(), &slate)
     }
 
     /// How much a process with this report was started without, as far as can be told: systemd may have started it, as it
     /// was started last.
-    pub(crate) fn rung_of(&self, progress: &Progress) -> usize {
+    pub(crate) fn step_of(&self, progress: &Progress) -> usize {
         match progress {
-            Progress::Encoder(encoder) if matches!(encoder.state, SourceState::Slate { .. }) => self.rungs.len(),
+            Progress::Encoder(encoder) if matches!(encoder.state, SourceState::Slate { .. }) => self.steps.len(),
             Progress::Encoder(_) | Progress::Signaling(_) | Progress::Bridge(_) => self.given_up().len(),
         }
     }
@@ -215,13 +217,13 @@ impl Slot {
             return false;
         };
         let shows = matches!(encoder.state, SourceState::Slate { .. });
-        let should = self.given_up().len() == self.rungs.len();
+        let should = self.given_up().len() == self.steps.len();
         shows != should && stream.source.slate().is_none()
     }
 
     /// Whether what its life leaves is not for the next.
     pub(crate) fn forgets(&self) -> bool {
-        self.given_up().iter().any(Rung::is_legacy)
+        self.given_up().iter().any(Step::drops_handover)
     }
 
     /// Whether it is one that nobody wants any more.
@@ -244,7 +246,7 @@ impl Slot {
     }
 
     /// What signaling last said of each stream.
-    pub(crate) fn deliveries(&self) -> &[StreamDelivery] {
+    pub(crate) fn flows(&self) -> &[StreamFlow] {
         match self.report.as_ref().map(|report| &report.progress) {
             Some(Progress::Signaling(signaling)) => &signaling.streams,
             Some(Progress::Encoder(_) | Progress::Bridge(_)) | None => &[],
@@ -269,7 +271,7 @@ impl Slot {
         self.child = Some(child);
         self.reachable = ProbeWatch::new(UNREACHABLE_REPORTS);
         let stall_timeout = self.stream.as_ref().map(|stream| stream.stall_timeout);
-        self.delivery = DeliveryWatch::default();
+        self.egress = EgressWatch::default();
         self.watch = stall_timeout.map(|timeout| StreamWatch::new(timeout, now));
     }
 
@@ -317,10 +319,10 @@ impl Slot {
             note = self
                 .trouble
                 .observe(&verdict, now)
-                .map(|turn| self.tell(turn, &verdict));
+                .map(|change| self.tell(change, &verdict));
         }
         if let Progress::Signaling(signaling) = &progress {
-            note = self.judge_delivery(signaling, now);
+            note = self.judge_egress(signaling, now);
         }
         self.report = Some(Report { progress, at: now });
         note
@@ -328,12 +330,12 @@ impl Slot {
 
     /// Takes in what signaling says of what it sends. What there is to tell, if the system takes nothing of it any more, or
     /// takes it again.
-    fn judge_delivery(&mut self, progress: &SignalingProgress, now: Instant) -> Option<Note> {
-        let before = self.delivery.refused_for(now).map(|(refused, _)| refused);
-        if let Some(why) = self.delivery.observe(progress, now) {
+    fn judge_egress(&mut self, progress: &SignalingProgress, now: Instant) -> Option<Note> {
+        let before = self.egress.refused_for(now).map(|(refused, _)| refused);
+        if let Some(why) = self.egress.observe(progress, now) {
             self.process.handle(Input::Wedged { why }, now);
         }
-        let (what, verdict, action) = match (before, self.delivery.refused_for(now)) {
+        let (what, verdict, action) = match (before, self.egress.refused_for(now)) {
             (None, Some((_, why))) => (
                 "sending: well -> refused",
                 format!("this machine refuses all that is sent to viewers: {why}"),
@@ -357,28 +359,28 @@ impl Slot {
 
     /// Takes in what signaling says of this encoder's stream. Which end of the way between them has to be started anew, if one
     /// has, and why.
-    pub(crate) fn judge_hop(&mut self, delivery: &StreamDelivery, now: Instant) -> Option<(HopEnd, String)> {
+    pub(crate) fn judge_ingest(&mut self, flow: &StreamFlow, now: Instant) -> Option<(IngestEnd, String)> {
         let runs = self.state() == State::Running;
         let verdict = self.watch.as_ref().filter(|_| runs).map(StreamWatch::verdict);
-        let hop = self.hop.as_mut()?;
-        let end = hop.observe(delivery, verdict, now)?;
-        let seconds = hop.broken_for().unwrap_or_default().as_secs();
-        let stream = &delivery.stream;
+        let ingest = self.ingest.as_mut()?;
+        let end = ingest.observe(flow, verdict, now)?;
+        let seconds = ingest.broken_for().unwrap_or_default().as_secs();
+        let stream = &flow.stream;
         Some((
             end,
             format!("pictures of `{stream}` have not reached signaling for {seconds} s"),
         ))
     }
 
-    /// What there is to tell of a stream's turn, which `verdict` brought.
-    fn tell(&self, turn: StreamTurn, verdict: &StreamVerdict) -> Note {
-        let [from, to] = [turn.from, turn.to].map(|fault| fault.unwrap_or("well"));
+    /// What there is to tell of a change of a stream, which `verdict` brought.
+    fn tell(&self, change: StreamChange, verdict: &StreamVerdict) -> Note {
+        let [from, to] = [change.from, change.to].map(|fault| fault.unwrap_or("well"));
         Note {
             process: self.name.clone(),
             what: format!("stream {from} -> {to}"),
             verdict: verdict.to_string(),
             action: verdict.remedy().to_owned(),
-            recovery: turn.recovery,
+            recovery: change.recovery,
         }
     }
 
@@ -415,7 +417,7 @@ impl Slot {
         match (state, wait) {
             (State::Running | State::Stopped, _) => "nothing to do".into(),
             (State::Starting, _) => match self.given_up().last() {
-                Some(rung) => format!("started with {}", rung.what),
+                Some(step) => format!("started with {}", step.what),
                 None => "started".into(),
             },
             (State::Stalled, _) => "ended, to be started again".into(),

@@ -7,7 +7,7 @@ use framebridge_proto::{
     Role, StreamName,
     encoder::SourceState,
     status::{BridgeStatus, Overall, ProcessStatus, Status, StreamStatus},
-    supervisor::{BridgeProgress, EncoderProgress, Progress, SignalingProgress, StreamDelivery, Why},
+    supervisor::{BridgeProgress, EncoderProgress, Progress, SignalingProgress, StreamFlow, Why},
 };
 
 use crate::slot::{Report, Slot};
@@ -63,7 +63,7 @@ struct Picture<'a> {
     slot: &'a Slot,
     stream: &'a framebridge_config::Stream,
     encoder: Option<(&'a EncoderProgress, &'a Report)>,
-    delivery: Option<&'a StreamDelivery>,
+    flow: Option<&'a StreamFlow>,
     signaling: Option<&'a Slot>,
 }
 
@@ -74,15 +74,15 @@ impl<'a> Picture<'a> {
             Progress::Encoder(encoder) => Some((encoder, report)),
             Progress::Signaling(_) | Progress::Bridge(_) => None,
         });
-        let delivery = signaling
-            .map_or(&[][..], Slot::deliveries)
+        let flow = signaling
+            .map_or(&[][..], Slot::flows)
             .iter()
-            .find(|delivery| delivery.stream == stream.name);
+            .find(|flow| flow.stream == stream.name);
         Some(Self {
             slot,
             stream,
             encoder,
-            delivery,
+            flow,
             signaling,
         })
     }
@@ -103,9 +103,9 @@ impl<'a> Picture<'a> {
             fps: quality.fps,
             bitrate: quality.bitrate,
             encoder: encoder.map_or_else(String::new, encoder_in_use),
-            viewers: self.delivery.map_or(0, |delivery| delivery.viewers),
+            viewers: self.flow.map_or(0, |flow| flow.viewers),
             frames_encoded: encoder.map_or(0, |encoder| encoder.encoded.count),
-            frames_sent: self.delivery.map_or(0, |delivery| delivery.frames_sent.count),
+            frames_sent: self.flow.map_or(0, |flow| flow.frames_sent.count),
             last_frame_age_ms,
             verdict,
             retry_in_ms: self.retry_in_ms(now),
@@ -154,15 +154,15 @@ impl<'a> Picture<'a> {
             | StreamVerdict::EncoderWedged { .. }
             | StreamVerdict::SubscriberSlow => Condition::Faulty,
         };
-        let broken = self.slot.hop.as_ref().filter(|_| self.delivery.is_some());
-        if let Some(broken) = broken.and_then(|hop| hop.broken_for()) {
+        let broken = self.slot.ingest.as_ref().filter(|_| self.flow.is_some());
+        if let Some(broken) = broken.and_then(|ingest| ingest.broken_for()) {
             let sentence = format!(
                 "its pictures have not reached signaling for {} s ({verdict}); its encoder and signaling are started again in turn",
                 broken.as_secs()
             );
             return (Condition::Faulty, sentence);
         }
-        let refused = self.signaling.and_then(|slot| slot.delivery.refused_for(now));
+        let refused = self.signaling.and_then(|slot| slot.egress.refused_for(now));
         if let Some((refused, why)) = refused {
             let sentence = format!(
                 "this machine has refused all that signaling sends to viewers for {} s: {why} ({verdict}); no restart mends that, so look \
@@ -173,7 +173,7 @@ impl<'a> Picture<'a> {
         }
         let starved = self
             .signaling
-            .and_then(|slot| slot.delivery.starved_for(&self.stream.name, now));
+            .and_then(|slot| slot.egress.starved_for(&self.stream.name, now));
         if let (Condition::Well, Some(starved)) = (condition, starved) {
             let sentence = format!(
                 "signaling gets its pictures and has sent its viewers none for {} s ({verdict}); a keyframe is asked for again and again",
@@ -183,14 +183,14 @@ impl<'a> Picture<'a> {
         }
         match (condition, self.slot.given_up().last()) {
             (Condition::Well, None) => (condition, verdict.to_string()),
-            (Condition::Well, Some(rung)) => {
+            (Condition::Well, Some(step)) => {
                 let why = self
                     .slot
                     .process
                     .snapshot()
                     .last_end
                     .map_or_else(String::new, |cause| format!(" ({cause})"));
-                let sentence = format!("{verdict}, with {}, since its encoder failed too often{why}", rung.what);
+                let sentence = format!("{verdict}, with {}, since its encoder failed too often{why}", step.what);
                 (
                     Condition::Faulty,
                     format!("{sentence}; more is tried after a healthy while"),

@@ -18,7 +18,7 @@ use zbus::{Connection, fdo::DBusProxy, zvariant::OwnedObjectPath};
 
 use crate::{
     child::{Child, Mark},
-    ladder::Overrides,
+    degradation::Overrides,
     replace::replace,
 };
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use framebridge_ipc::RuntimeDir;
-use framebridge_proto::supervisor::Event;
+use framebridge_proto::supervisor::JournalEntry;
 
 use crate::{
     chaos::{
@@ -238,7 +238,7 @@ impl Drill {
 }
 
 /// What noticed it: the verdict without its particulars.
-fn noticed(event: &Event) -> String {
+fn noticed(event: &JournalEntry) -> String {
     let short = event.verdict.split([':', ',']).next().unwrap_or_default();
     short.trim().to_owned()
 }

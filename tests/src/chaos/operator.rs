@@ -7,7 +7,7 @@ use framebridge_ipc::{Identity, RuntimeDir, SupervisorClient};
 use framebridge_proto::{
     Role,
     status::{Overall, Status},
-    supervisor::{Event, SupervisorAnswer, SupervisorRequest},
+    supervisor::{JournalEntry, SupervisorAnswer, SupervisorRequest},
 };
 use tokio::{runtime::Runtime, time::timeout};
 
@@ -56,16 +56,16 @@ impl Operator {
     fn status(&self) -> anyhow::Result<Status> {
         match self.ask(SupervisorRequest::Status)? {
             SupervisorAnswer::Status(status) => Ok(status),
-            SupervisorAnswer::Done | SupervisorAnswer::Events(_) | SupervisorAnswer::Why(_) => {
+            SupervisorAnswer::Done | SupervisorAnswer::Journal(_) | SupervisorAnswer::Why(_) => {
                 bail!("the answer is no status")
             }
         }
     }
 
     /// What has happened since `time`, oldest first.
-    pub(super) fn events_since(&self, time: u64) -> anyhow::Result<Vec<Event>> {
-        match self.ask(SupervisorRequest::Events { after: 0 })? {
-            SupervisorAnswer::Events(mut events) => {
+    pub(super) fn events_since(&self, time: u64) -> anyhow::Result<Vec<JournalEntry>> {
+        match self.ask(SupervisorRequest::Journal { after: 0 })? {
+            SupervisorAnswer::Journal(mut events) => {
                 events.retain(|event| event.unix_ms >= time);
                 Ok(events)
             }

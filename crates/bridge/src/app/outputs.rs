@@ -70,7 +70,7 @@ impl App {
 
     /// Nodes of a studio are tried in turn.
     pub(super) fn studio(&self) -> &Studio {
-        &self.studios[self.turn % self.studios.len()]
+        &self.studios[self.node_index % self.studios.len()]
     }
 
     /// Ends the connection there is, and every task that lives with it.
@@ -122,7 +122,7 @@ impl App {
     async fn on_link_changed(&mut self, state: &BridgeLinkState) {
         if let BridgeLinkState::Waiting { why, attempts } = state {
             self.hang_up().await;
-            self.turn += 1;
+            self.node_index += 1;
             tracing::warn!(why, attempts, "no session with the studio");
         }
         self.show();

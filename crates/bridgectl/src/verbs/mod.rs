@@ -4,8 +4,8 @@ mod bridge;
 mod clip;
 mod config;
 mod doctor;
-mod events;
 mod jobs;
+mod journal;
 mod quality;
 mod restart;
 mod resume;
@@ -20,7 +20,7 @@ use crate::{cli::Verb, exit::Exit};
 pub(crate) async fn run(verb: Verb) -> anyhow::Result<Exit> {
     match verb {
         Verb::Status(status) => status::run(&status).await,
-        Verb::Events(events) => events::run(&events).await,
+        Verb::Journal(asked) => journal::run(&asked).await,
         Verb::Why { stream } => why::run(stream).await,
         Verb::Restart { process } => restart::run(process).await,
         Verb::Resume { process } => resume::run(process).await,

@@ -7,7 +7,7 @@ use std::{
 
 use framebridge_proto::limits::HEARTBEAT_INTERVAL;
 
-use crate::{BackoffConfig, CrashLoopConfig, EscalationConfig};
+use crate::{BackoffConfig, CrashLoopConfig, DegradationConfig};
 
 /// How one kind of process is treated.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +17,7 @@ pub struct ProcessConfig {
     /// When restarts stop for a while.
     pub crash_loop: CrashLoopConfig,
     /// What can be given up before they stop.
-    pub escalation: EscalationConfig,
+    pub degradation: DegradationConfig,
     /// From the start to the first heartbeat.
     pub start_timeout: Duration,
     /// What is expected of heartbeats.
@@ -49,7 +49,7 @@ impl Default for ProcessConfig {
         Self {
             backoff: BackoffConfig::default(),
             crash_loop: CrashLoopConfig::default(),
-            escalation: EscalationConfig::default(),
+            degradation: DegradationConfig::default(),
             start_timeout: Duration::from_secs(10),
             heartbeats: Heartbeats {
                 interval: HEARTBEAT_INTERVAL,
@@ -104,7 +104,7 @@ pub enum Input {
         /// When it was started, by its start time.
         started_at: Instant,
         /// How much it was started without, 0 for nothing.
-        rung: usize,
+        step: usize,
     },
     /// [`Output::Spawn`] was carried out.
     Spawned {
@@ -145,7 +145,7 @@ pub enum Output {
     /// Start it; the answer is [`Input::Spawned`] or [`Input::SpawnFailed`].
     Spawn {
         /// How much of what was configured is given up, 0 for nothing.
-        rung: usize,
+        step: usize,
     },
     /// Ask its process group to end.
     Terminate {
@@ -209,14 +209,14 @@ pub enum Cause {
     /// It failed too often, and is tried with less.
     Descended {
         /// How much is given up now.
-        rung: usize,
+        step: usize,
         /// How it ended the last time.
         last: Box<Cause>,
     },
     /// It has been well with less, and is tried with more.
-    Climbed {
+    Recovering {
         /// How much is given up now.
-        rung: usize,
+        step: usize,
     },
 }
 
@@ -248,7 +248,7 @@ pub enum Reason {
     /// The next heartbeat is due then.
     HeartbeatDue,
     /// It has been well for long enough to be tried with more.
-    ClimbDue,
+    RecoveryDue,
     /// It had its time to end by itself.
     KillDue,
     /// The wait before the next start is over.
@@ -277,9 +277,9 @@ pub struct Snapshot {
     /// When it is tried again, while it waits; `None` in a park that only a command ends.
     pub next_try_at: Option<Instant>,
     /// How much of what was configured is given up, 0 for nothing.
-    pub rung: usize,
+    pub step: usize,
     /// While it lives without something: when it is tried with more, if it is well until then.
-    pub climb_at: Option<Instant>,
+    pub recover_at: Option<Instant>,
 }
 
 impl State {
@@ -337,7 +337,7 @@ impl fmt::Display for Cause {
             Self::Waited => f.write_str("its wait is over"),
             Self::CrashLoop { last } => write!(f, "failed too often: {last}"),
             Self::Descended { last, .. } => write!(f, "failed too often, so it is tried with less: {last}"),
-            Self::Climbed { .. } => f.write_str("has been well with less, so it is tried with more"),
+            Self::Recovering { .. } => f.write_str("has been well with less, so it is tried with more"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Thousands of random histories against what must hold after every step. A failure prints its seed.
 
 use super::*;
-use crate::{EscalationConfig, random::Random};
+use crate::{DegradationConfig, random::Random};
 
 const HISTORIES: u64 = 4_000;
 const STEPS: usize = 300;
@@ -26,18 +26,18 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let now = Instant::now();
-        let escalation = EscalationConfig {
-            rungs: usize::try_from(random.next() % 4).expect("small"),
-            climb: if random.next().is_multiple_of(2) {
-                Climb::ByRestart
+        let degradation = DegradationConfig {
+            steps: usize::try_from(random.next() % 4).expect("small"),
+            recovery: if random.next().is_multiple_of(2) {
+                Recovery::ByRestart
             } else {
-                Climb::AtTheNextStart
+                Recovery::AtTheNextStart
             },
-            ..EscalationConfig::default()
+            ..DegradationConfig::default()
         };
         let process = Process::new(
             ProcessConfig {
-                escalation,
+                degradation,
                 ..ProcessConfig::default()
             },
             now,
@@ -132,11 +132,11 @@ impl World {
     fn adopt(&mut self) -> Input {
         let free = self.living.is_none() && !self.spawning;
         let pid = if free { self.spawn() } else { u32::MAX };
-        let rung = usize::try_from(self.random.next() % 5).expect("small");
+        let step = usize::try_from(self.random.next() % 5).expect("small");
         Input::Adopt {
             pid,
             started_at: self.now,
-            rung,
+            step,
         }
     }
 

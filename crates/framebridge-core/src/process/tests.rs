@@ -1,7 +1,7 @@
 use framebridge_proto::limits::HEARTBEAT_INTERVAL;
 
 use super::*;
-use crate::EscalationConfig;
+use crate::DegradationConfig;
 
 /// A process with its time and everything it asked for.
 struct Bench {
@@ -79,13 +79,13 @@ impl Bench {
     }
 
     /// One that is started, with so much to give up.
-    fn with_rungs(rungs: usize) -> Self {
-        let escalation = EscalationConfig {
-            rungs,
-            ..EscalationConfig::default()
+    fn with_steps(steps: usize) -> Self {
+        let degradation = DegradationConfig {
+            steps,
+            ..DegradationConfig::default()
         };
         let mut bench = Self::new(ProcessConfig {
-            escalation,
+            degradation,
             ..ProcessConfig::default()
         });
         bench.give(Input::Start);
@@ -93,7 +93,7 @@ impl Bench {
     }
 
     /// Lives well from its next start on until it is told to end for more, and ends. How long that was.
-    fn live_until_it_climbs(&mut self) -> Duration {
+    fn live_until_it_recovers(&mut self) -> Duration {
         self.wait();
         self.give(Input::Beat);
         let since = self.now;
@@ -313,7 +313,7 @@ fn adopted_process_runs_and_is_watched_like_any_other() {
     bench.give(Input::Adopt {
         pid: 42,
         started_at: bench.now,
-        rung: 0,
+        step: 0,
     });
     assert_eq!(
         (bench.state(), bench.process.snapshot().pid),
@@ -333,31 +333,31 @@ fn adopted_process_runs_and_is_watched_like_any_other() {
 
 #[test]
 fn crash_loop_gives_things_up_before_it_parks_and_takes_them_back_when_well() {
-    let mut bench = Bench::with_rungs(2);
-    for rung in [1, 2] {
+    let mut bench = Bench::with_steps(2);
+    for step in [1, 2] {
         bench.crash_until_given_up();
         assert_eq!(
-            (bench.state(), bench.process.snapshot().rung),
-            (State::BackingOff, rung)
+            (bench.state(), bench.process.snapshot().step),
+            (State::BackingOff, step)
         );
         bench.wait();
-        assert!(bench.outputs.contains(&Output::Spawn { rung }));
+        assert!(bench.outputs.contains(&Output::Spawn { step }));
     }
     bench.crash_until_given_up();
     assert_eq!(bench.state(), State::Parked);
 
-    assert_eq!(bench.live_until_it_climbs(), Duration::from_secs(60));
-    assert!(bench.outputs.contains(&Output::Spawn { rung: 1 }));
+    assert_eq!(bench.live_until_it_recovers(), Duration::from_secs(60));
+    assert!(bench.outputs.contains(&Output::Spawn { step: 1 }));
 }
 
 #[test]
-fn source_that_hangs_leads_to_the_last_rung_at_once_and_a_climb_in_vain_back_to_it() {
-    let mut bench = Bench::with_rungs(3);
+fn source_that_hangs_leads_to_the_last_step_at_once_and_a_recovery_in_vain_back_to_it() {
+    let mut bench = Bench::with_steps(3);
     assert_eq!(bench.end_until_given_up(74), 5);
     for wait in [60, 120] {
-        assert_eq!(bench.process.snapshot().rung, 3);
-        assert_eq!(bench.live_until_it_climbs(), Duration::from_secs(wait));
-        assert!(bench.outputs.contains(&Output::Spawn { rung: 0 }), "with everything");
+        assert_eq!(bench.process.snapshot().step, 3);
+        assert_eq!(bench.live_until_it_recovers(), Duration::from_secs(wait));
+        assert!(bench.outputs.contains(&Output::Spawn { step: 0 }), "with everything");
         bench.give(Input::Beat);
         // Once is enough.
         bench.exit(74);
@@ -367,21 +367,21 @@ fn source_that_hangs_leads_to_the_last_rung_at_once_and_a_climb_in_vain_back_to_
 
 #[test]
 fn process_that_lives_as_well_without_something_has_it_back_at_its_next_start() {
-    let escalation = EscalationConfig {
-        rungs: 1,
-        climb: Climb::AtTheNextStart,
-        ..EscalationConfig::default()
+    let degradation = DegradationConfig {
+        steps: 1,
+        recovery: Recovery::AtTheNextStart,
+        ..DegradationConfig::default()
     };
     let mut bench = Bench::new(ProcessConfig {
-        escalation,
+        degradation,
         ..ProcessConfig::default()
     });
     bench.give(Input::Start);
     bench.crash_until_given_up();
     bench.wait();
-    assert!(bench.outputs.contains(&Output::Spawn { rung: 1 }));
+    assert!(bench.outputs.contains(&Output::Spawn { step: 1 }));
     bench.give(Input::Beat);
-    while bench.process.snapshot().rung == 1 {
+    while bench.process.snapshot().step == 1 {
         assert!(!bench.terminated() && !bench.killed());
         bench.give(Input::Beat);
         bench.wait();
@@ -389,17 +389,17 @@ fn process_that_lives_as_well_without_something_has_it_back_at_its_next_start() 
     assert_eq!(bench.state(), State::Running, "and nobody has ended it for that");
     bench.exit(1);
     bench.wait();
-    assert!(bench.outputs.contains(&Output::Spawn { rung: 0 }));
+    assert!(bench.outputs.contains(&Output::Spawn { step: 0 }));
 }
 
 #[test]
 fn adopted_process_that_lives_without_something_gets_it_back_when_it_was_promised() {
-    let escalation = EscalationConfig {
-        rungs: 2,
-        ..EscalationConfig::default()
+    let degradation = DegradationConfig {
+        steps: 2,
+        ..DegradationConfig::default()
     };
     let mut bench = Bench::new(ProcessConfig {
-        escalation,
+        degradation,
         ..ProcessConfig::default()
     });
     let started_at = bench.now;
@@ -407,28 +407,28 @@ fn adopted_process_that_lives_without_something_gets_it_back_when_it_was_promise
     bench.give(Input::Adopt {
         pid: 42,
         started_at,
-        rung: 2,
+        step: 2,
     });
     let mut asked = Bench::new(bench.process.config.clone());
     asked.give(Input::Adopt {
         pid: 41,
         started_at,
-        rung: 2,
+        step: 2,
     });
     asked.give(Input::Resume);
     assert_eq!(
-        (asked.state(), asked.process.snapshot().rung),
+        (asked.state(), asked.process.snapshot().step),
         (State::Stopping, 1),
         "or as soon as somebody asks for it"
     );
-    let promised = bench.process.snapshot().climb_at;
+    let promised = bench.process.snapshot().recover_at;
     assert_eq!(promised, Some(started_at + Duration::from_secs(60)));
     while bench.state() == State::Running {
         bench.give(Input::Beat);
         bench.wait();
     }
     assert_eq!(
-        (Some(bench.now), bench.process.snapshot().rung),
+        (Some(bench.now), bench.process.snapshot().step),
         (promised, 1),
         "and no earlier"
     );

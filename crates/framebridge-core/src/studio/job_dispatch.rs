@@ -24,7 +24,7 @@ impl Default for JobDispatchConfig {
 
 /// What to do with the job whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobTurn {
+pub enum JobDecision {
     /// Offer it now.
     Offer,
     /// Keep it: the box would not take one now.
@@ -89,17 +89,17 @@ impl<I: Clone + PartialEq> JobDispatch<I> {
     }
 
     /// It is this job's turn. A box that has one in hand is not ready, and that one is not judged.
-    pub fn turn(&mut self, id: &I) -> JobTurn {
+    pub fn decide(&mut self, id: &I) -> JobDecision {
         if !matches!(self.readiness, Readiness::Ready) {
-            return JobTurn::Wait;
+            return JobDecision::Wait;
         }
         let begun = self.times(id);
         if begun >= self.config.most_attempts {
             self.forget(id);
-            return JobTurn::GiveUp { begun };
+            return JobDecision::GiveUp { begun };
         }
         self.readiness = Readiness::Offered(id.clone());
-        JobTurn::Offer
+        JobDecision::Offer
     }
 
     /// The box has begun this job.
@@ -175,19 +175,19 @@ mod tests {
     #[test]
     fn job_that_is_begun_in_vain_is_given_up() {
         let mut dispatch = JobDispatch::new(JobDispatchConfig::default());
-        assert_eq!(dispatch.turn(&1), JobTurn::Wait);
+        assert_eq!(dispatch.decide(&1), JobDecision::Wait);
         for left in (0..3).rev() {
             dispatch.on_ready();
-            assert_eq!(dispatch.turn(&1), JobTurn::Offer);
-            assert_eq!(dispatch.turn(&1), JobTurn::Wait, "one at a time");
+            assert_eq!(dispatch.decide(&1), JobDecision::Offer);
+            assert_eq!(dispatch.decide(&1), JobDecision::Wait, "one at a time");
             dispatch.on_accepted(1);
             // The box dies of it.
             dispatch.on_link();
             assert_eq!(dispatch.times(&1), 3 - left);
         }
         dispatch.on_ready();
-        assert_eq!(dispatch.turn(&1), JobTurn::GiveUp { begun: 3 });
-        assert_eq!(dispatch.turn(&2), JobTurn::Offer);
+        assert_eq!(dispatch.decide(&1), JobDecision::GiveUp { begun: 3 });
+        assert_eq!(dispatch.decide(&2), JobDecision::Offer);
     }
 
     #[test]
@@ -255,10 +255,10 @@ mod tests {
             while self.linked
                 && let Some(id) = self.begun.first().copied().or_else(|| self.open().next())
             {
-                match self.dispatch.turn(&id) {
-                    JobTurn::Wait => return,
-                    JobTurn::Offer => return self.to_box.push_back(Frame::Offer(id)),
-                    JobTurn::GiveUp { .. } => self.end(id, Err("begun too often".to_owned())),
+                match self.dispatch.decide(&id) {
+                    JobDecision::Wait => return,
+                    JobDecision::Offer => return self.to_box.push_back(Frame::Offer(id)),
+                    JobDecision::GiveUp { .. } => self.end(id, Err("begun too often".to_owned())),
                 }
             }
         }

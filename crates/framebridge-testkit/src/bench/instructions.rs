@@ -4,7 +4,7 @@ use std::{hint::black_box, process::Command};
 
 use anyhow::Context as _;
 use framebridge_rtc::{
-    measure::{Outlet, Packetised},
+    hot_path::{PacketWriter, Packetised},
     srtp::Profile,
 };
 use serde_json::{Map, Value, json};
@@ -26,7 +26,7 @@ pub(super) fn run() -> anyhow::Result<Value> {
     result.insert("bench".to_owned(), json!("instructions"));
     for step in STEPS {
         let (short, long) = (count(step, ROUNDS)?, count(step, 2 * ROUNDS)?);
-        let packets = Outlet::new(Packetised::of(&picture()), Profile::AeadAes128Gcm).packets() * ROUNDS;
+        let packets = PacketWriter::new(Packetised::of(&picture()), Profile::AeadAes128Gcm).packets() * ROUNDS;
         let instructions = per(long.saturating_sub(short).into(), packets);
         result.insert(format!("{step}_instructions_per_packet"), json!(instructions));
     }
@@ -47,9 +47,9 @@ pub(super) fn walk(step: &str, rounds: u64) -> anyhow::Result<()> {
         "encrypt_sha1" => Profile::Aes128CmSha1,
         other => anyhow::bail!("there is no step `{other}`"),
     };
-    let mut outlet = Outlet::new(Packetised::of(&picture), profile);
+    let mut writer = PacketWriter::new(Packetised::of(&picture), profile);
     for _ in 0..rounds {
-        black_box(outlet.write());
+        black_box(writer.write());
     }
     Ok(())
 }

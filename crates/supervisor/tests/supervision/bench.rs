@@ -13,7 +13,7 @@ use framebridge_ipc::{Identity, RequestError, RuntimeDir, SupervisorClient};
 use framebridge_proto::{
     Role,
     status::{Overall, ProcessStatus, Status},
-    supervisor::{Event, SupervisorAnswer, SupervisorRequest},
+    supervisor::{JournalEntry, SupervisorAnswer, SupervisorRequest},
 };
 use rustix::{
     fs::OFlags,
@@ -218,9 +218,9 @@ impl Bench {
         status
     }
 
-    pub(crate) async fn events(&self) -> Vec<Event> {
-        let answer = self.ask(SupervisorRequest::Events { after: 0 }).await.expect("events");
-        let SupervisorAnswer::Events(events) = answer else {
+    pub(crate) async fn events(&self) -> Vec<JournalEntry> {
+        let answer = self.ask(SupervisorRequest::Journal { after: 0 }).await.expect("events");
+        let SupervisorAnswer::Journal(events) = answer else {
             panic!("another answer: {answer:?}")
         };
         events

@@ -15,7 +15,7 @@ use framebridge_ipc::{Identity, Listener, RuntimeDir};
 use framebridge_proto::{
     Role, StreamName,
     encoder::{FromEncoder, Quality, SourceState, ToEncoder},
-    supervisor::{BridgeProgress, Counter, Datagrams, EncoderProgress, Progress, SignalingProgress, StreamDelivery},
+    supervisor::{BridgeProgress, Counter, Datagrams, EncoderProgress, Progress, SignalingProgress, StreamFlow},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -99,7 +99,7 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
                 _ => None,
             };
             let report = move || {
-                let delivery = published.map(|published| StreamDelivery {
+                let flow = published.map(|published| StreamFlow {
                     stream: "test".parse().expect("a name"),
                     viewers: 1,
                     live: 1,
@@ -110,7 +110,7 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
                     http: http.clone(),
                     rtp: Counter::default(),
                     datagrams: Datagrams::default(),
-                    streams: delivery.into_iter().collect(),
+                    streams: flow.into_iter().collect(),
                 })
             };
             tokio::join!(

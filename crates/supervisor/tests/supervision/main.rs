@@ -11,7 +11,7 @@ use std::{
 };
 
 use bench::Bench;
-use framebridge_ipc::{Identity, RuntimeDir, keep, kept};
+use framebridge_ipc::{Identity, RuntimeDir, fetch_fds, store_fds};
 use framebridge_proto::{
     Role,
     status::Overall,
@@ -141,7 +141,7 @@ async fn signaling_that_gets_pictures_and_sends_none_is_replaced() {
 }
 
 #[tokio::test]
-async fn hop_that_hangs_between_two_that_look_well_has_both_ends_replaced() {
+async fn ingest_that_hangs_between_two_that_look_well_has_both_ends_replaced() {
     let bench = Bench::start("");
     bench.healthy().await;
     bench.play("signaling", "severed").await;
@@ -207,8 +207,8 @@ async fn unavailable_source_is_shown_also_while_it_is_tried_and_nobody_is_restar
         })
         .await;
     let events = bench.events().await;
-    let turns = events.iter().filter(|event| event.what.starts_with("stream "));
-    assert_eq!(turns.count(), 1, "{events:?}");
+    let changes = events.iter().filter(|event| event.what.starts_with("stream "));
+    assert_eq!(changes.count(), 1, "{events:?}");
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn stop_leaves_nothing_behind_even_of_a_process_that_ignores_it() {
         .expect("there")
         .map(|file| file.expect("there").file_name())
         .collect();
-    assert_eq!(files, ["events.jsonl"]);
+    assert_eq!(files, ["journal.jsonl"]);
 }
 
 #[tokio::test]
@@ -387,14 +387,14 @@ async fn crash_loop_gives_quality_up_then_parks_and_is_resumed_by_hand() {
     assert_eq!(status.overall, Overall::Down);
 
     let what = bench.started_with().await;
-    let rungs = [
+    let steps = [
         "software encoding",
         "a lower resolution",
         "a slate instead of the source",
     ];
-    let order: Vec<_> = rungs
+    let order: Vec<_> = steps
         .iter()
-        .map(|rung| what.iter().position(|action| action.ends_with(rung)))
+        .map(|step| what.iter().position(|action| action.ends_with(step)))
         .collect();
     assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{what:?}");
 
@@ -434,12 +434,12 @@ async fn signaling_is_started_soon_however_often_it_dies_and_without_what_it_lef
     bench.healthy().await;
     let (dir, signaling) = (RuntimeDir::at(bench.runtime_dir()), Identity::new(Role::Signaling));
     let left = File::open("/dev/null").expect("a file");
-    keep(&dir, &signaling, &[("viewers", left.as_fd())])
+    store_fds(&dir, &signaling, &[("viewers", left.as_fd())])
         .await
         .expect("kept");
     for death in 1..=3 {
         let pid = bench::row(&bench.healthy().await, "signaling").pid.expect("it runs");
-        let still = kept(&dir, &signaling).await.expect("an answer");
+        let still = fetch_fds(&dir, &signaling).await.expect("an answer");
         assert_eq!(still.len(), 1, "before death {death}");
         bench::signal(pid, Signal::KILL);
         bench
@@ -449,10 +449,10 @@ async fn signaling_is_started_soon_however_often_it_dies_and_without_what_it_lef
             })
             .await;
     }
-    let still = kept(&dir, &signaling).await.expect("an answer");
+    let still = fetch_fds(&dir, &signaling).await.expect("an answer");
     assert!(still.is_empty(), "{still:?}");
     // And so with each death from then on, as long as it is run so.
-    keep(&dir, &signaling, &[("viewers", left.as_fd())])
+    store_fds(&dir, &signaling, &[("viewers", left.as_fd())])
         .await
         .expect("kept");
     let pid = bench::row(&bench.healthy().await, "signaling").pid.expect("it runs");
@@ -460,7 +460,7 @@ async fn signaling_is_started_soon_however_often_it_dies_and_without_what_it_lef
     bench
         .until("another one", |status| bench::row(status, "signaling").restarts == 4)
         .await;
-    let still = kept(&dir, &signaling).await.expect("an answer");
+    let still = fetch_fds(&dir, &signaling).await.expect("an answer");
     assert!(still.is_empty(), "{still:?}");
     assert_eq!(
         bench.started_with().await,

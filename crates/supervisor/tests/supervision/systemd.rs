@@ -31,17 +31,17 @@ struct Units {
     tasks: JoinSet<()>,
 }
 
-type Shared = Arc<Mutex<Units>>;
+type SharedUnits = Arc<Mutex<Units>>;
 
 /// Starts units as systemd does with `Restart=always`: again whenever they end, unless told to stop.
 struct Manager {
-    units: Shared,
+    units: SharedUnits,
     bench: PathBuf,
 }
 
 struct Service {
     unit: String,
-    units: Shared,
+    units: SharedUnits,
 }
 
 #[interface(name = "org.freedesktop.systemd1.Service")]
@@ -89,7 +89,7 @@ impl Manager {
     }
 }
 
-async fn keep_running(mut child: Child, bench: PathBuf, unit: String, units: Shared) {
+async fn keep_running(mut child: Child, bench: PathBuf, unit: String, units: SharedUnits) {
     loop {
         child.wait().await.unwrap();
         let mut known = units.lock().unwrap();
@@ -130,7 +130,7 @@ fn spawn(bench: &Path, unit: &str) -> Option<Child> {
 /// A bus of its own with the stand-in on it, and a supervisor that is told of it.
 struct Stage {
     bench: Bench,
-    units: Shared,
+    units: SharedUnits,
     address: String,
     bus: Option<(Child, Connection)>,
 }
@@ -142,7 +142,7 @@ impl Stage {
         bench.on_bus(address.clone());
         let mut stage = Self {
             bench,
-            units: Shared::default(),
+            units: SharedUnits::default(),
             address,
             bus: None,
         };

@@ -1,4 +1,4 @@
-//! What a process can do without: the rungs that core's escalation goes down after a crash loop. For an encoder they are
+//! What a process can do without: the steps that core's degradation goes down after a crash loop. For an encoder they are
 //! environment and flags for its next start; the configuration itself is not touched.
 
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ const LOW_EDGE: u32 = 640;
 
 /// One thing given up, on top of those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rung {
+pub(crate) struct Step {
     /// What is shown instead of what was asked for.
     pub(crate) what: &'static str,
     change: Change,
@@ -20,16 +20,16 @@ pub(crate) struct Rung {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
     /// What is kept for its next life is forgotten: perhaps that is what it dies of.
-    Legacy,
+    NoHandover,
     Software,
     LowResolution,
     Slate,
 }
 
-impl Rung {
+impl Step {
     /// Whether without it nothing is kept for the next life.
-    pub(crate) fn is_legacy(&self) -> bool {
-        self.change == Change::Legacy
+    pub(crate) fn drops_handover(&self) -> bool {
+        self.change == Change::NoHandover
     }
 }
 
@@ -42,44 +42,44 @@ pub(crate) struct Overrides {
 
 /// What a process can do without, first what hurts least: the encoder of `stream`, or the process of `role` that there is
 /// only one of.
-pub(crate) fn rungs(role: Role, stream: Option<&Stream>) -> Vec<Rung> {
+pub(crate) fn steps(role: Role, stream: Option<&Stream>) -> Vec<Step> {
     match (role, stream) {
-        (Role::Encoder, Some(stream)) => rungs_of(stream),
-        (Role::Signaling, _) => vec![Rung {
+        (Role::Encoder, Some(stream)) => steps_of(stream),
+        (Role::Signaling, _) => vec![Step {
             what: "none of the viewers before",
-            change: Change::Legacy,
+            change: Change::NoHandover,
         }],
         (Role::Encoder | Role::Bridge | Role::Supervisor | Role::Operator, _) => Vec::new(),
     }
 }
 
-fn rungs_of(stream: &Stream) -> Vec<Rung> {
-    let software = Rung {
+fn steps_of(stream: &Stream) -> Vec<Step> {
+    let software = Step {
         what: "software encoding",
         change: Change::Software,
     };
-    let low = Rung {
+    let low = Step {
         what: "a lower resolution",
         change: Change::LowResolution,
     };
-    let slate = Rung {
+    let slate = Step {
         what: "a slate instead of the source",
         change: Change::Slate,
     };
-    let mut rungs = Vec::new();
+    let mut steps = Vec::new();
     if stream.encoder != EncoderChoice::Software {
-        rungs.push(software);
+        steps.push(software);
     }
     if stream.quality.longest_edge > LOW_EDGE {
-        rungs.push(low);
+        steps.push(low);
     }
-    rungs.push(slate);
-    rungs
+    steps.push(slate);
+    steps
 }
 
-/// What the encoder of `stream` has to be told for all of `rungs` to hold; `slate` is what it says where it has to show
+/// What the encoder of `stream` has to be told for all of `steps` to hold; `slate` is what it says where it has to show
 /// one.
-pub(crate) fn overrides(stream: &StreamName, rungs: &[Rung], slate: &Slate) -> Overrides {
+pub(crate) fn overrides(stream: &StreamName, steps: &[Step], slate: &Slate) -> Overrides {
     let mut overrides = Overrides::default();
     // As `framebridge-config` spells a key of a stream.
     let variable = |key: &str| {
@@ -87,10 +87,10 @@ pub(crate) fn overrides(stream: &StreamName, rungs: &[Rung], slate: &Slate) -> O
             .to_uppercase()
             .replace('-', "_")
     };
-    for rung in rungs {
-        match rung.change {
+    for step in steps {
+        match step.change {
             // Nothing that its next life could be told: what is kept is forgotten at the end of each.
-            Change::Legacy => {}
+            Change::NoHandover => {}
             Change::Software => overrides.environment.push((variable("encoder"), "software".into())),
             Change::LowResolution => {
                 overrides
@@ -125,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_up_already_is_no_rung() {
-        let names = |text| rungs_of(&stream(text)).iter().map(|rung| rung.what).collect::<Vec<_>>();
+    fn what_is_given_up_already_is_no_step() {
+        let names = |text| steps_of(&stream(text)).iter().map(|step| step.what).collect::<Vec<_>>();
         let all = [
             "software encoding",
             "a lower resolution",
@@ -147,7 +147,7 @@ mod tests {
             until: std::time::Duration::from_secs(1_795_413_600),
             reason: "exit code 70: panicked, \"badly\"\n100 % dead".into(),
         };
-        let Overrides { environment, arguments } = overrides(&before.name, &rungs_of(&before), &slate);
+        let Overrides { environment, arguments } = overrides(&before.name, &steps_of(&before), &slate);
         let flags: Vec<_> = arguments
             .into_iter()
             .filter_map(|flag| flag.into_string().ok())

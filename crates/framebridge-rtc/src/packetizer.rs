@@ -14,7 +14,7 @@ const MAX_SKEW: Duration = Duration::from_secs(1);
 
 /// Turns access units into frames. One life of an encoder follows another without a seam.
 #[derive(Debug, Default)]
-pub(crate) struct Source {
+pub(crate) struct Packetizer {
     next_packet: u64,
     last: Option<Last>,
     /// A picture is missing, so that nothing can be decoded before the next keyframe.
@@ -43,7 +43,7 @@ pub(crate) enum Published {
     Empty,
 }
 
-impl Source {
+impl Packetizer {
     /// Leaves out pictures captured before `stamp_ns`: an encoder starts a new subscriber with pictures from before,
     /// and viewers taken over from an earlier process have seen these, and later ones. A browser that is shown an
     /// earlier picture as if it were new discards it, and stands still on all that lean on it.
@@ -126,12 +126,12 @@ mod tests {
 
     #[test]
     fn an_encoders_restart_leaves_no_seam() {
-        let (mut source, now) = (Source::default(), Instant::now());
+        let (mut packetizer, now) = (Packetizer::default(), Instant::now());
         let mut at = 7_000_000_000;
         let mut last: Option<Frame> = None;
         for life in 0..3 {
             for n in 0..5 {
-                let frame = frame(source.publish(&unit(n, at, n * 3000, n == 0), now));
+                let frame = frame(packetizer.publish(&unit(n, at, n * 3000, n == 0), now));
                 if let Some(last) = &last {
                     assert_eq!(frame.first, last.end());
                     let step = frame.timestamp - last.timestamp;
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn time_never_stands_still_or_goes_back() {
-        let (mut source, now) = (Source::default(), Instant::now());
+        let (mut packetizer, now) = (Packetizer::default(), Instant::now());
         let mut last = 0;
         for (captured, pts) in [
             (5, 0),
@@ -158,7 +158,7 @@ mod tests {
             (u64::MAX, 0),
             (u64::MAX, 1),
         ] {
-            let timestamp = frame(source.publish(&unit(0, captured, pts, true), now)).timestamp;
+            let timestamp = frame(packetizer.publish(&unit(0, captured, pts, true), now)).timestamp;
             assert!(timestamp > last || last == 0);
             last = timestamp;
         }
@@ -166,38 +166,38 @@ mod tests {
 
     #[test]
     fn after_a_gap_only_a_keyframe_goes_on() {
-        let (mut source, now) = (Source::default(), Instant::now());
-        frame(source.publish(&unit(0, 0, 0, true), now));
+        let (mut packetizer, now) = (Packetizer::default(), Instant::now());
+        frame(packetizer.publish(&unit(0, 0, 0, true), now));
         assert!(matches!(
-            source.publish(&unit(2, FRAME_NS, 3000, false), now),
+            packetizer.publish(&unit(2, FRAME_NS, 3000, false), now),
             Published::Undecodable
         ));
         assert!(matches!(
-            source.publish(&unit(3, FRAME_NS, 3000, false), now),
+            packetizer.publish(&unit(3, FRAME_NS, 3000, false), now),
             Published::Undecodable
         ));
-        frame(source.publish(&unit(4, FRAME_NS, 3000, true), now));
-        frame(source.publish(&unit(5, FRAME_NS, 3000, false), now));
+        frame(packetizer.publish(&unit(4, FRAME_NS, 3000, true), now));
+        frame(packetizer.publish(&unit(5, FRAME_NS, 3000, false), now));
     }
 
     #[test]
     fn a_stream_starts_with_a_keyframe() {
-        let (mut source, now) = (Source::default(), Instant::now());
+        let (mut packetizer, now) = (Packetizer::default(), Instant::now());
         assert!(matches!(
-            source.publish(&unit(9, 0, 0, false), now),
+            packetizer.publish(&unit(9, 0, 0, false), now),
             Published::Undecodable
         ));
     }
 
     #[test]
     fn what_an_earlier_process_may_have_sent_is_left_out_up_to_the_next_keyframe() {
-        let (mut source, now) = (Source::default(), Instant::now());
-        source.start_after(5 * FRAME_NS);
+        let (mut packetizer, now) = (Packetizer::default(), Instant::now());
+        packetizer.start_after(5 * FRAME_NS);
         for (sequence, keyframe) in [(3, true), (4, false), (5, false)] {
-            let published = source.publish(&unit(sequence, sequence * FRAME_NS, sequence * 3000, keyframe), now);
+            let published = packetizer.publish(&unit(sequence, sequence * FRAME_NS, sequence * 3000, keyframe), now);
             assert!(matches!(published, Published::Undecodable), "{sequence}");
         }
-        let frame = frame(source.publish(&unit(6, 6 * FRAME_NS, 6 * 3000, true), now));
+        let frame = frame(packetizer.publish(&unit(6, 6 * FRAME_NS, 6 * 3000, true), now));
         assert_eq!(frame.timestamp, ticks(6 * FRAME_NS), "no earlier than what was sent");
     }
 }

@@ -1,4 +1,4 @@
-//! `bridgectl events [--follow] [--json]`
+//! `bridgectl journal [--follow] [--json]`
 
 use std::{
     io::{self, Write as _},
@@ -6,14 +6,14 @@ use std::{
 };
 
 use anyhow::bail;
-use framebridge_proto::supervisor::{Event, SupervisorAnswer, SupervisorRequest};
+use framebridge_proto::supervisor::{JournalEntry, SupervisorAnswer, SupervisorRequest};
 
 use crate::{ask, cli, clock, exit::Exit, stop};
 
 /// A fault takes a second to be noticed; sooner than this nobody would see a difference.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-pub(crate) async fn run(asked: &cli::Events) -> anyhow::Result<Exit> {
+pub(crate) async fn run(asked: &cli::Journal) -> anyhow::Result<Exit> {
     let mut seen = print(asked, 0).await?;
     if asked.follow {
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -30,9 +30,9 @@ pub(crate) async fn run(asked: &cli::Events) -> anyhow::Result<Exit> {
 }
 
 /// Prints what happened after event number `after`; the number of the last one.
-async fn print(asked: &cli::Events, after: u64) -> anyhow::Result<u64> {
-    let answer = ask::supervisor(SupervisorRequest::Events { after }).await?;
-    let SupervisorAnswer::Events(events) = answer else {
+async fn print(asked: &cli::Journal, after: u64) -> anyhow::Result<u64> {
+    let answer = ask::supervisor(SupervisorRequest::Journal { after }).await?;
+    let SupervisorAnswer::Journal(events) = answer else {
         bail!(ask::MISMATCH)
     };
     let mut out = io::stdout().lock();
@@ -49,8 +49,8 @@ async fn print(asked: &cli::Events, after: u64) -> anyhow::Result<u64> {
 }
 
 /// `2026-11-23 06:40:08.123 encoder-test  running -> stalled: 3 heartbeats missed; killed (back after 0.4 s)`
-fn render(event: &Event) -> String {
-    let Event {
+fn render(event: &JournalEntry) -> String {
+    let JournalEntry {
         unix_ms,
         process,
         what,
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn event_is_one_line_that_says_when_who_what_and_why() {
-        let event = Event {
+        let event = JournalEntry {
             sequence: 7,
             unix_ms: 1_795_416_008_123,
             process: "encoder-test".into(),

@@ -25,7 +25,7 @@ const FORGIVEN: Duration = Duration::from_secs(20);
 
 /// Watches one life of signaling.
 #[derive(Debug, Clone, Default)]
-pub struct DeliveryWatch {
+pub struct EgressWatch {
     streams: BTreeMap<StreamName, Watch>,
     wire: Option<Wire>,
 }
@@ -71,7 +71,7 @@ struct Watch {
     own: StageStall,
 }
 
-impl DeliveryWatch {
+impl EgressWatch {
     /// Takes in a report. `Some` when signaling has to be started anew, and why; once per stall.
     ///
     /// Any RTP that goes out, to whomever, is life: a stream that is in trouble by itself is no reason to touch the others'
@@ -116,20 +116,20 @@ impl DeliveryWatch {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_proto::supervisor::{Counter, StreamDelivery};
+    use framebridge_proto::supervisor::{Counter, StreamFlow};
 
     use super::*;
 
     /// Signaling with two streams that reports twice a second.
     struct Bench {
-        watch: DeliveryWatch,
+        watch: EgressWatch,
         progress: SignalingProgress,
         now: Instant,
     }
 
     impl Bench {
         fn new(live: [u32; 2]) -> Self {
-            let stream = |(name, live): (&str, u32)| StreamDelivery {
+            let stream = |(name, live): (&str, u32)| StreamFlow {
                 stream: name.parse().expect("a name"),
                 viewers: 3,
                 live,
@@ -137,7 +137,7 @@ mod tests {
                 frames_sent: Counter::default(),
             };
             Self {
-                watch: DeliveryWatch::default(),
+                watch: EgressWatch::default(),
                 progress: SignalingProgress {
                     http: "127.0.0.1:8890".into(),
                     rtp: Counter::default(),

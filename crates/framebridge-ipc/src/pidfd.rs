@@ -9,9 +9,9 @@ use rustix::{
 
 /// A process that lived when this was made.
 #[derive(Debug)]
-pub struct Life(OwnedFd);
+pub struct PidFd(OwnedFd);
 
-impl Life {
+impl PidFd {
     /// `None`: there is no such process (any more), or none that we can see.
     pub fn of(pid: u32) -> Option<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;

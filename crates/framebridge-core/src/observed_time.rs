@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 /// A clock that moves from one look to the next, and for no two looks further than they are apart in good order. Whoever was
 /// held up, or stopped together with what it watches, can't tell what happened meanwhile: that time does not count.
 #[derive(Debug, Clone)]
-pub(crate) struct LookedTime {
+pub(crate) struct ObservedTime {
     longest: Duration,
     looked: Instant,
     time: Instant,
 }
 
-impl LookedTime {
+impl ObservedTime {
     /// Starts at `now`. `longest`: more than two looks are ever apart in good order.
     pub(crate) fn new(longest: Duration, now: Instant) -> Self {
         Self {

@@ -2,36 +2,36 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{StallWatchdog, looked_time::LookedTime};
+use crate::{StallWatchdog, observed_time::ObservedTime};
 
-/// Far longer than any turn takes, and half of what a viewer waits for a picture before it gives its session up.
+/// Far longer than any round takes, and half of what a viewer waits for a picture before it gives its session up.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Watches threads by the number of turns that each has done. Only time in which it is looked counts, so a process that was
+/// Watches threads by the number of rounds that each has done. Only time in which it is looked counts, so a process that was
 /// stopped as a whole and goes on has no thread that hangs.
 #[derive(Debug, Clone)]
-pub struct TurnWatch {
+pub struct ThreadWatch {
     threads: Vec<StallWatchdog>,
-    clock: LookedTime,
+    clock: ObservedTime,
 }
 
-impl TurnWatch {
+impl ThreadWatch {
     /// Watches so many threads, each of which is woken at least once between two looks. `interval`: how often one looks.
     pub fn new(threads: usize, interval: Duration, now: Instant) -> Self {
         Self {
             threads: vec![StallWatchdog::new(TIMEOUT, now); threads],
-            clock: LookedTime::new(interval * 2, now),
+            clock: ObservedTime::new(interval * 2, now),
         }
     }
 
-    /// Takes in a look: the turns of each thread. A thread that hangs, by its place, and for how long it does.
-    pub fn observe(&mut self, turns: &[u64], now: Instant) -> Option<(usize, Duration)> {
+    /// Takes in a look: the rounds of each thread. A thread that hangs, by its place, and for how long it does.
+    pub fn observe(&mut self, rounds: &[u64], now: Instant) -> Option<(usize, Duration)> {
         let clock = self.clock.look(now);
         let hangs = self
             .threads
             .iter_mut()
-            .zip(turns)
-            .map(|(thread, turns)| thread.observe(*turns, false, clock).then(|| thread.silent_for(clock)));
+            .zip(rounds)
+            .map(|(thread, rounds)| thread.observe(*rounds, false, clock).then(|| thread.silent_for(clock)));
         // All are looked at, whichever hangs.
         hangs
             .enumerate()
@@ -49,11 +49,11 @@ mod tests {
     #[test]
     fn one_that_hangs_among_others_is_found_once() {
         let mut now = Instant::now();
-        let mut watch = TurnWatch::new(3, LOOK, now);
+        let mut watch = ThreadWatch::new(3, LOOK, now);
         let found: Vec<_> = (0..20)
-            .filter_map(|turn: u64| {
+            .filter_map(|round: u64| {
                 now += LOOK;
-                watch.observe(&[turn, turn.min(3), turn], now)
+                watch.observe(&[round, round.min(3), round], now)
             })
             .collect();
         assert_eq!(found, [(1, TIMEOUT)]);
@@ -62,11 +62,11 @@ mod tests {
     #[test]
     fn process_that_was_stopped_as_a_whole_has_no_thread_that_hangs() {
         let mut now = Instant::now();
-        let mut watch = TurnWatch::new(1, LOOK, now);
-        for turn in 0..20 {
+        let mut watch = ThreadWatch::new(1, LOOK, now);
+        for round in 0..20 {
             now += Duration::from_secs(600);
             // The same number twice: the threads were stopped before they could come round.
-            assert_eq!(watch.observe(&[turn / 2], now), None);
+            assert_eq!(watch.observe(&[round / 2], now), None);
         }
     }
 }

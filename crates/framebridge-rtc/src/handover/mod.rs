@@ -1,5 +1,8 @@
 //! What outlives this process in the hands of another: its sockets, so that viewers' packets have somewhere to go, and
-//! its vaults, so that the next process knows the viewers.
+//! its viewer files, so that the next process knows the viewers.
+
+pub(crate) mod reservation;
+pub(crate) mod viewer_file;
 
 use std::{
     io,
@@ -9,9 +12,9 @@ use std::{
 
 /// Descriptors by name. The names are the engine's own; whoever keeps them need not understand them.
 #[derive(Debug, Default)]
-pub struct Heirlooms(Vec<(String, OwnedFd)>);
+pub struct Handover(Vec<(String, OwnedFd)>);
 
-impl Heirlooms {
+impl Handover {
     /// For another process to keep.
     pub fn iter(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
         self.0.iter().map(|(name, fd)| (name.as_str(), fd.as_fd()))
@@ -37,7 +40,7 @@ impl Heirlooms {
     }
 }
 
-impl FromIterator<(String, OwnedFd)> for Heirlooms {
+impl FromIterator<(String, OwnedFd)> for Handover {
     fn from_iter<I: IntoIterator<Item = (String, OwnedFd)>>(kept: I) -> Self {
         Self(kept.into_iter().collect())
     }
@@ -48,7 +51,7 @@ pub(crate) fn socket_name(worker: usize, ip: IpAddr) -> String {
     format!("udp-{worker}-{ip}")
 }
 
-/// A worker's vault.
-pub(crate) fn vault_name(worker: usize) -> String {
+/// A worker's viewer file.
+pub(crate) fn viewer_file_name(worker: usize) -> String {
     format!("viewers-{worker}")
 }

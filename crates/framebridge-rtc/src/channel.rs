@@ -10,8 +10,8 @@ use crate::{
     batch::Batch,
     frame::Frame,
     ice::Path,
+    packetizer::CLOCK_HZ,
     shared::Stream,
-    source::CLOCK_HZ,
     track::Track,
     viewer::{Feed, Slot},
 };

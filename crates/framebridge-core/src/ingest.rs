@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use framebridge_proto::{encoder::SourceState, supervisor::StreamDelivery};
+use framebridge_proto::{encoder::SourceState, supervisor::StreamFlow};
 
-use crate::{StallWatchdog, StreamVerdict, looked_time::LookedTime};
+use crate::{StallWatchdog, StreamVerdict, observed_time::ObservedTime};
 
 /// Beyond the time in which a source has to give a picture: a subscription, a keyframe and two reports.
 const GRACE: Duration = Duration::from_secs(4);
@@ -21,14 +21,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Which end of the hop is started anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HopEnd {
+pub enum IngestEnd {
     /// Its death costs the stream's viewers a moment.
     Encoder,
     /// Its death costs all viewers a moment.
     Signaling,
 }
 
-impl HopEnd {
+impl IngestEnd {
     fn other(self) -> Self {
         match self {
             Self::Encoder => Self::Signaling,
@@ -40,24 +40,24 @@ impl HopEnd {
 /// Watches the hop of one stream, over all lives of its two ends. Where nothing arrives its ends are started anew in turn: the
 /// likelier one, then the other, then each again ever more seldom, until something arrives.
 #[derive(Debug, Clone)]
-pub struct HopWatch {
+pub struct IngestWatch {
     patience: Duration,
-    clock: LookedTime,
+    clock: ObservedTime,
     watch: StallWatchdog,
     arrived: u64,
     /// Since when nothing has arrived, once that is a fault, and until something does.
     broken_since: Option<Instant>,
     /// The end that was started anew last, when, and how many starts that were.
-    started: Option<(HopEnd, Instant, u32)>,
+    started: Option<(IngestEnd, Instant, u32)>,
 }
 
-impl HopWatch {
+impl IngestWatch {
     /// Watches from now on. `stall_timeout`: so long without a picture is a stall of the source.
     pub fn new(stall_timeout: Duration, now: Instant) -> Self {
         let patience = stall_timeout + GRACE;
         Self {
             patience,
-            clock: LookedTime::new(LONGEST_REPORT, now),
+            clock: ObservedTime::new(LONGEST_REPORT, now),
             watch: StallWatchdog::new(patience, now),
             arrived: 0,
             broken_since: None,
@@ -67,15 +67,10 @@ impl HopWatch {
 
     /// Takes in a report of signaling's. `encoder`: what is known of the encoder, while it runs. `Some` when an end has to be
     /// started anew.
-    pub fn observe(
-        &mut self,
-        delivery: &StreamDelivery,
-        encoder: Option<&StreamVerdict>,
-        now: Instant,
-    ) -> Option<HopEnd> {
+    pub fn observe(&mut self, flow: &StreamFlow, encoder: Option<&StreamVerdict>, now: Instant) -> Option<IngestEnd> {
         let now = self.clock.look(now);
-        let arrived = delivery.frames_published.count;
-        let nobody_waits = delivery.live == 0;
+        let arrived = flow.frames_published.count;
+        let nobody_waits = flow.live == 0;
         if std::mem::replace(&mut self.arrived, arrived) < arrived {
             self.started = None;
             self.broken_since = None;
@@ -86,9 +81,9 @@ impl HopWatch {
         let (gives, likelier) = match encoder {
             // Idle with viewers: it was not told of them.
             Some(StreamVerdict::Well(SourceState::Live | SourceState::Idle | SourceState::Slate { .. })) => {
-                (true, HopEnd::Encoder)
+                (true, IngestEnd::Encoder)
             }
-            Some(StreamVerdict::SubscriberSlow) => (true, HopEnd::Signaling),
+            Some(StreamVerdict::SubscriberSlow) => (true, IngestEnd::Signaling),
             // What stands still before the hop is judged where it stands.
             Some(
                 StreamVerdict::Well(SourceState::Paused | SourceState::Unavailable { .. })
@@ -97,10 +92,10 @@ impl HopWatch {
                 | StreamVerdict::EncoderWedged { .. },
             ) => {
                 self.broken_since = None;
-                (false, HopEnd::Encoder)
+                (false, IngestEnd::Encoder)
             }
             // On the way to its next life, which is to show whether it helped.
-            Some(StreamVerdict::Well(SourceState::Opening)) | None => (false, HopEnd::Encoder),
+            Some(StreamVerdict::Well(SourceState::Opening)) | None => (false, IngestEnd::Encoder),
         };
         self.watch.observe(arrived, nobody_waits || !gives, now);
         if !self.watch.is_stalled() {
@@ -140,8 +135,8 @@ mod tests {
 
     /// A stream with a viewer, reported on twice a second.
     struct Bench {
-        watch: HopWatch,
-        delivery: StreamDelivery,
+        watch: IngestWatch,
+        flow: StreamFlow,
         now: Instant,
     }
 
@@ -149,8 +144,8 @@ mod tests {
         fn new() -> Self {
             let now = Instant::now();
             Self {
-                watch: HopWatch::new(Duration::from_secs(2), now),
-                delivery: StreamDelivery {
+                watch: IngestWatch::new(Duration::from_secs(2), now),
+                flow: StreamFlow {
                     stream: "test".parse().expect("a name"),
                     viewers: 1,
                     live: 1,
@@ -162,12 +157,12 @@ mod tests {
         }
 
         /// So many seconds in which pictures arrive or not; whom they asked to start anew.
-        fn pass(&mut self, seconds: u32, arrives: bool, encoder: Option<&StreamVerdict>) -> Vec<HopEnd> {
+        fn pass(&mut self, seconds: u32, arrives: bool, encoder: Option<&StreamVerdict>) -> Vec<IngestEnd> {
             (0..seconds * 2)
                 .filter_map(|_| {
                     self.now += Duration::from_millis(500);
-                    self.delivery.frames_published.count += 15 * u64::from(arrives);
-                    self.watch.observe(&self.delivery, encoder, self.now)
+                    self.flow.frames_published.count += 15 * u64::from(arrives);
+                    self.watch.observe(&self.flow, encoder, self.now)
                 })
                 .collect()
         }
@@ -176,8 +171,8 @@ mod tests {
     const LIVE: StreamVerdict = StreamVerdict::Well(SourceState::Live);
 
     #[test]
-    fn hop_that_hangs_has_its_ends_started_anew_in_turn_and_ever_more_seldom() {
-        use HopEnd::{Encoder, Signaling};
+    fn ingest_that_hangs_has_its_ends_started_anew_in_turn_and_ever_more_seldom() {
+        use IngestEnd::{Encoder, Signaling};
         let mut bench = Bench::new();
         assert_eq!(bench.pass(60, true, Some(&LIVE)), []);
         assert_eq!(bench.pass(8, false, Some(&LIVE)), [Encoder]);
@@ -188,15 +183,11 @@ mod tests {
         assert_eq!(bench.watch.broken_for(), Some(Duration::from_secs(13)));
         // A source that is away meanwhile is the fault that is to be named.
         let mut away = bench.watch.clone();
-        away.observe(
-            &bench.delivery,
-            Some(&StreamVerdict::Well(SourceState::Paused)),
-            bench.now,
-        );
+        away.observe(&bench.flow, Some(&StreamVerdict::Well(SourceState::Paused)), bench.now);
         assert_eq!(away.broken_for(), None);
         // Its next life is no better, and neither is signaling's, which counts from nought.
         assert_eq!(bench.pass(8, false, Some(&LIVE)), [Signaling]);
-        bench.delivery.frames_published.count = 0;
+        bench.flow.frames_published.count = 0;
         assert_eq!(bench.pass(20, false, Some(&LIVE)), []);
         assert!(bench.watch.broken_for().is_some(), "it is still said");
         let hour = bench.pass(3600, false, Some(&LIVE));
@@ -220,14 +211,14 @@ mod tests {
     fn signaling_that_does_not_take_what_it_is_sent_is_blamed_first() {
         assert_eq!(
             Bench::new().pass(8, false, Some(&StreamVerdict::SubscriberSlow)),
-            [HopEnd::Signaling]
+            [IngestEnd::Signaling]
         );
     }
 
     #[test]
     fn encoder_that_was_not_told_of_viewers_is_found() {
         let idle = StreamVerdict::Well(SourceState::Idle);
-        assert_eq!(Bench::new().pass(8, false, Some(&idle)), [HopEnd::Encoder]);
+        assert_eq!(Bench::new().pass(8, false, Some(&idle)), [IngestEnd::Encoder]);
     }
 
     #[test]
@@ -243,10 +234,10 @@ mod tests {
             assert_eq!(Bench::new().pass(60, false, encoder), []);
         }
         let mut nobody = Bench::new();
-        nobody.delivery.live = 0;
+        nobody.flow.live = 0;
         assert_eq!(nobody.pass(60, false, Some(&LIVE)), []);
         // Who joins after that waits without fault.
-        nobody.delivery.live = 1;
+        nobody.flow.live = 1;
         assert_eq!(nobody.pass(5, false, Some(&LIVE)), []);
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, os::fd::AsFd as _};
 
 use framebridge_daemon::descriptors;
-use framebridge_ipc::{Backup, Kept};
+use framebridge_ipc::{BackingStore, StoredFd};
 use framebridge_proto::Role;
 
 /// Stands between a role and the name its owner gave.
@@ -11,26 +11,26 @@ const BETWEEN: char = '/';
 
 /// The service manager that started us, if one did.
 #[derive(Debug)]
-pub(crate) struct ServiceManager;
+pub(crate) struct SystemdFdStore;
 
-impl Backup for ServiceManager {
-    fn found(&self) -> BTreeMap<Role, Vec<Kept>> {
-        let mut found: BTreeMap<Role, Vec<Kept>> = BTreeMap::new();
+impl BackingStore for SystemdFdStore {
+    fn load(&self) -> BTreeMap<Role, Vec<StoredFd>> {
+        let mut found: BTreeMap<Role, Vec<StoredFd>> = BTreeMap::new();
         for (stored, fd) in descriptors::take_stored() {
             match parse(&stored) {
-                Some((role, name)) => found.entry(role).or_default().push(Kept { name, fd }),
+                Some((role, name)) => found.entry(role).or_default().push(StoredFd { name, fd }),
                 None => tracing::warn!(name = stored, "the service manager kept something that is not ours"),
             }
         }
         found
     }
 
-    fn replace(&self, role: Role, before: &[Kept], after: &[Kept]) {
-        for kept in before {
-            descriptors::discard(&stored_name(role, &kept.name));
+    fn replace(&self, role: Role, before: &[StoredFd], after: &[StoredFd]) {
+        for stored in before {
+            descriptors::discard(&stored_name(role, &stored.name));
         }
-        for kept in after {
-            descriptors::store(&stored_name(role, &kept.name), kept.fd.as_fd());
+        for stored in after {
+            descriptors::store(&stored_name(role, &stored.name), stored.fd.as_fd());
         }
     }
 }

@@ -32,7 +32,7 @@ const MAX_CLIPS: usize = 4;
 
 /// What all HTTP handlers share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct AppState {
     /// Where HTTP listens.
     pub(crate) address: SocketAddr,
     pub(crate) streams: Streams,
@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     draining: AtomicBool,
 }
 
-impl Shared {
+impl AppState {
     pub(crate) fn new(
         address: SocketAddr,
         streams: Streams,

@@ -9,7 +9,7 @@
 //!
 //! What must never happen is that the next process protects other bytes under an index that this one has used (see
 //! [`track`](crate::track)). So a place holds the first index that this process promises *not* to use, and the promise
-//! is renewed ahead of sending ([`Vault::reserve`], one small write in some [`STRIDE`] packets). The next process starts
+//! is renewed ahead of sending ([`ViewerFile::reserve`], one small write in some [`STRIDE`] packets). The next process starts
 //! there. `kill -9` can't undo a write that has returned, and a write within a page is not torn by it; a place that is
 //! damaged all the same fails its digest and is passed over.
 
@@ -45,7 +45,7 @@ pub(crate) const RTCP_STRIDE: u32 = 64;
 /// The version of a record's layout. Another version is passed over.
 const LAYOUT: u8 = 1;
 
-/// A place in a [`Vault`].
+/// A place in a [`ViewerFile`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place(usize);
 
@@ -62,12 +62,12 @@ pub(crate) struct Record {
 
 /// One worker's memory file.
 #[derive(Debug)]
-pub(crate) struct Vault {
+pub(crate) struct ViewerFile {
     file: OwnedFd,
     free: Vec<usize>,
 }
 
-impl Vault {
+impl ViewerFile {
     /// An empty one.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Vault {
     }
 
     /// Goes on with the file of an earlier process, if there is one and it can be read, and gives what it kept.
-    pub(crate) fn inherit(file: Option<OwnedFd>) -> io::Result<(Self, Vec<(Place, Record)>)> {
+    pub(crate) fn restore(file: Option<OwnedFd>) -> io::Result<(Self, Vec<(Place, Record)>)> {
         if let Some(file) = file {
             match Self::open(file) {
                 Ok(found) => return Ok(found),
@@ -99,15 +99,15 @@ impl Vault {
         if !sealed || !is_ours {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let mut vault = Self { file, free: Vec::new() };
+        let mut viewer_file = Self { file, free: Vec::new() };
         let mut kept = Vec::new();
         for place in (0..PLACES).rev().map(Place) {
-            match vault.read(place)? {
+            match viewer_file.read(place)? {
                 Some(record) => kept.push((place, record)),
-                None => vault.free.push(place.0),
+                None => viewer_file.free.push(place.0),
             }
         }
-        Ok((vault, kept))
+        Ok((viewer_file, kept))
     }
 
     /// The file, for another process to hold.
@@ -374,7 +374,7 @@ pub(crate) mod tests {
         }
     }
 
-    impl Vault {
+    impl ViewerFile {
         /// What the next process would start from: RTP and SRTCP index.
         pub(crate) fn promised(&self, place: Place) -> (u64, u32) {
             let track = self.read(place).unwrap().expect("a kept viewer").state.track;
@@ -383,31 +383,31 @@ pub(crate) mod tests {
     }
 
     /// The file as another process sees it.
-    fn reopen(vault: &Vault) -> (Vault, Vec<(Place, Record)>) {
-        Vault::open(vault.file().try_clone_to_owned().unwrap()).unwrap()
+    fn reopen(viewer_file: &ViewerFile) -> (ViewerFile, Vec<(Place, Record)>) {
+        ViewerFile::open(viewer_file.file().try_clone_to_owned().unwrap()).unwrap()
     }
 
     #[test]
     fn what_is_put_is_found_by_the_next_process() {
-        let mut vault = Vault::create().unwrap();
+        let mut viewer_file = ViewerFile::create().unwrap();
         let records = [record(1), record(2), record(3)];
-        let places: Vec<_> = records.iter().map(|record| vault.put(record).unwrap()).collect();
-        vault.wipe(places[1]);
-        let (next, mut kept) = reopen(&vault);
+        let places: Vec<_> = records.iter().map(|record| viewer_file.put(record).unwrap()).collect();
+        viewer_file.wipe(places[1]);
+        let (next, mut kept) = reopen(&viewer_file);
         kept.reverse();
         assert_eq!(kept, [(places[0], records[0].clone()), (places[2], records[2].clone())]);
         assert_eq!(next.free.len(), PLACES - 2);
         let mut bytes = [1; PLACE];
-        pread(&vault.file, &mut bytes[..], (places[1].0 * PLACE) as u64).unwrap();
+        pread(&viewer_file.file, &mut bytes[..], (places[1].0 * PLACE) as u64).unwrap();
         assert_eq!(bytes, [0; PLACE], "nothing of the key stays");
     }
 
     #[test]
     fn the_next_process_starts_at_the_last_promise() {
-        let mut vault = Vault::create().unwrap();
-        let place = vault.put(&record(1)).unwrap();
-        assert!(vault.reserve(place, 80_000, 99));
-        let (_, kept) = reopen(&vault);
+        let mut viewer_file = ViewerFile::create().unwrap();
+        let place = viewer_file.put(&record(1)).unwrap();
+        assert!(viewer_file.reserve(place, 80_000, 99));
+        let (_, kept) = reopen(&viewer_file);
         assert_eq!(
             (kept[0].1.state.track.next, kept[0].1.state.track.rtcp_index),
             (80_000, 99)
@@ -416,31 +416,31 @@ pub(crate) mod tests {
 
     #[test]
     fn file_is_sealed_and_others_are_refused() {
-        let vault = Vault::create().unwrap();
-        assert!(ftruncate(vault.file(), 0).is_err());
+        let viewer_file = ViewerFile::create().unwrap();
+        assert!(ftruncate(viewer_file.file(), 0).is_err());
         let other = memfd_create("other", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
-        assert!(Vault::open(other).is_err());
+        assert!(ViewerFile::open(other).is_err());
     }
 
     #[test]
-    fn full_vault_and_oversized_record_are_refused() {
-        let mut vault = Vault::create().unwrap();
+    fn full_viewer_file_and_oversized_record_are_refused() {
+        let mut viewer_file = ViewerFile::create().unwrap();
         let mut big = record(1);
         big.etag = "x".repeat(PLACE);
-        assert_eq!(vault.put(&big), None);
-        assert_eq!(vault.free.len(), PLACES, "its place is free again");
-        vault.free.truncate(1);
-        assert!(vault.put(&record(1)).is_some() && vault.put(&record(2)).is_none());
+        assert_eq!(viewer_file.put(&big), None);
+        assert_eq!(viewer_file.free.len(), PLACES, "its place is free again");
+        viewer_file.free.truncate(1);
+        assert!(viewer_file.put(&record(1)).is_some() && viewer_file.put(&record(2)).is_none());
     }
 
     proptest! {
         #[test]
         fn damage_is_passed_over(at in 12..PLACE, to: u8) {
-            let mut vault = Vault::create().unwrap();
+            let mut viewer_file = ViewerFile::create().unwrap();
             let original = record(1);
-            let place = vault.put(&original).unwrap();
-            prop_assert!(vault.write(place, at, &[to]));
-            let (_, kept) = reopen(&vault);
+            let place = viewer_file.put(&original).unwrap();
+            prop_assert!(viewer_file.write(place, at, &[to]));
+            let (_, kept) = reopen(&viewer_file);
             prop_assert!(kept.is_empty() || kept[0].1 == original);
         }
 

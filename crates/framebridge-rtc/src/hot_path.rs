@@ -21,14 +21,14 @@ impl Packetised {
 
 /// One viewer's packets of one picture, as they are made for every viewer: the header written, the payload encrypted.
 #[derive(Debug)]
-pub struct Outlet {
+pub struct PacketWriter {
     frame: Frame,
     track: Track,
     datagram: Vec<u8>,
 }
 
-impl Outlet {
-    /// An outlet for a picture.
+impl PacketWriter {
+    /// A writer for a picture.
     pub fn new(picture: Packetised, profile: Profile) -> Self {
         let frame = Frame::new(0, 0, true, Instant::now(), picture.0);
         let key = MasterKey {

@@ -1,16 +1,16 @@
-//! One viewer in the vault: where it is, and what was promised for it.
+//! One viewer in the viewer file: where it is, and what was promised for it.
 
 use crate::{
     Peer, SessionId,
+    handover::viewer_file::{Place, RTCP_STRIDE, Record, STRIDE, ViewerFile},
     ice::Path,
     shared::Session,
     track::Track,
-    vault::{Place, RTCP_STRIDE, Record, STRIDE, Vault},
 };
 
-/// A viewer's place, and what the vault says of it.
+/// A viewer's place, and what the viewer file says of it.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct Reservation {
     pub(crate) place: Place,
     /// Promised not to be used: RTP indices from here on, ...
     next: u64,
@@ -20,9 +20,9 @@ pub(crate) struct Kept {
     ufrag: String,
 }
 
-impl Kept {
+impl Reservation {
     /// What is known of a viewer that was found in `place`.
-    pub(crate) fn found(place: Place, record: &Record) -> Self {
+    pub(crate) fn of(place: Place, record: &Record) -> Self {
         let state = &record.state;
         Self {
             place,
@@ -33,9 +33,9 @@ impl Kept {
         }
     }
 
-    /// Keeps a live viewer, or keeps it anew where it was kept before. `None`: the vault has no place for it.
-    pub(crate) fn keep(
-        vault: &mut Vault,
+    /// Keeps a live viewer, or keeps it anew where it was kept before. `None`: the viewer file has no place for it.
+    pub(crate) fn store(
+        viewer_file: &mut ViewerFile,
         before: Option<&Self>,
         (session, entry): (SessionId, &Session),
         peer: &Peer,
@@ -51,33 +51,35 @@ impl Kept {
             state,
         };
         let place = match before {
-            Some(kept) => vault.rewrite(kept.place, &record).then_some(kept.place),
-            None => vault.put(&record),
+            Some(reservation) => viewer_file
+                .rewrite(reservation.place, &record)
+                .then_some(reservation.place),
+            None => viewer_file.put(&record),
         };
-        place.map(|place| Self::found(place, &record))
+        place.map(|place| Self::of(place, &record))
     }
 
     /// Sees to it that the next `packets` RTP packets and one report are below what is promised. False: they must not
     /// be sent.
     #[inline]
-    pub(crate) fn covers(&mut self, vault: &Vault, track: &Track, packets: u64) -> bool {
+    pub(crate) fn covers(&mut self, viewer_file: &ViewerFile, track: &Track, packets: u64) -> bool {
         let (next, rtcp_index) = (track.next() + packets, track.rtcp_index() + 1);
-        (next <= self.next && rtcp_index < self.rtcp_index) || self.promise(vault, next, rtcp_index)
+        (next <= self.next && rtcp_index < self.rtcp_index) || self.promise(viewer_file, next, rtcp_index)
     }
 
     #[cold]
-    fn promise(&mut self, vault: &Vault, next: u64, rtcp_index: u32) -> bool {
+    fn promise(&mut self, viewer_file: &ViewerFile, next: u64, rtcp_index: u32) -> bool {
         let (next, rtcp_index) = (next + STRIDE, rtcp_index + RTCP_STRIDE);
-        let promised = vault.reserve(self.place, next, rtcp_index);
+        let promised = viewer_file.reserve(self.place, next, rtcp_index);
         if promised {
             (self.next, self.rtcp_index) = (next, rtcp_index);
         } else {
-            tracing::error!("a promise could not be kept in the vault: its viewer gets nothing meanwhile");
+            tracing::error!("a promise could not be kept in the viewer file: its viewer gets nothing meanwhile");
         }
         promised
     }
 
-    /// Whether the vault leads to another path or credentials than the viewer has by now.
+    /// Whether the viewer file leads to another path or credentials than the viewer has by now.
     pub(crate) fn is_outdated(&self, path: &Path, peer: &Peer) -> bool {
         self.path != *path || self.ufrag != peer.ufrag()
     }
@@ -92,26 +94,26 @@ mod tests {
     use super::*;
     use crate::{
         frame::{Frame, Payloads},
+        handover::viewer_file::tests::record,
         srtp::{MasterKey, Profile},
         track::TrackState,
-        vault::tests::record,
     };
 
     proptest! {
         /// Whenever the process dies, the next one starts above every index that was used.
         #[test]
         fn nothing_beyond_the_promise_is_ever_used(steps in prop::collection::vec((0_u64..65, any::<bool>()), 1..80)) {
-            let mut vault = Vault::create().unwrap();
+            let mut viewer_file = ViewerFile::create().unwrap();
             let record = record(1);
-            let place = vault.put(&record).unwrap();
-            let mut kept = Kept::found(place, &record);
+            let place = viewer_file.put(&record).unwrap();
+            let mut reservation = Reservation::of(place, &record);
             let key = MasterKey { key: [1; 16], salt: [2; 14] };
             // As after a restart: the promise found is where the track starts.
             let mut track = Track::new(TrackState { ..record.state.track }, Profile::AeadAes128Gcm, &key);
             let mut head = 1000;
             track.jump(head);
             for (packets, report) in steps {
-                prop_assert!(kept.covers(&vault, &track, packets));
+                prop_assert!(reservation.covers(&viewer_file, &track, packets));
                 for _ in 0..packets {
                     let frame = Frame::new(head, head, false, Instant::now(), Payloads::of(&[0, 0, 1, 0x41, 1]));
                     let payload = frame.packet(head).unwrap();
@@ -122,7 +124,7 @@ mod tests {
                 if report {
                     track.report(0, 0, "name", &mut Vec::new());
                 }
-                let next_life = vault.promised(place);
+                let next_life = viewer_file.promised(place);
                 prop_assert!(next_life.0 >= track.next(), "index {} was used", track.next() - 1);
                 prop_assert!(next_life.1 > track.rtcp_index() || !report);
             }
