@@ -13,6 +13,8 @@
 
 mod cargo;
 mod cli;
+#[cfg(test)]
+mod documents;
 mod error;
 mod machine;
 mod verbs;
