@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test can't go on without what it waited for")]
 
 mod answers;
+mod bundle;
 mod chaos;
 mod interop;
 mod leaks;

@@ -27,6 +27,9 @@ pub const GCM: Profile = "SRTP_AEAD_AES_128_GCM";
 /// What everybody has.
 pub const SHA1: Profile = "SRTP_AES128_CM_SHA1_80";
 
+/// What makes a player of a browser's page: `player`, with functions for each step.
+pub const IN_A_PAGE: &str = include_str!("player/page.js");
+
 /// A WebRTC implementation. All but aiortc offer to receive audio, too, as most players do: that section is refused, which
 /// aiortc can't take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,17 +91,19 @@ impl Player {
     pub fn start(make: Make, address: IpAddr, profile: Profile) -> anyhow::Result<Self> {
         let address = address.to_string();
         match make {
-            Make::Chromium => {
-                let page = Browser::start()?.open("about:blank")?;
-                page.evaluate(include_str!("player/page.js"))?;
-                Ok(Self(Spoken::Page(page)))
-            }
+            Make::Chromium => Self::page(),
             Make::Aiortc => {
                 let python = python::with_packages(&[AIORTC])?;
                 Self::script(&python, &[include_str!("player/aiortc.py"), &address, profile])
             }
             Make::GStreamer => Self::script(python::DEBIAN, &[include_str!("player/gstreamer.py"), &address]),
         }
+    }
+
+    fn page() -> anyhow::Result<Self> {
+        let page = Browser::start()?.open("about:blank")?;
+        page.evaluate(IN_A_PAGE)?;
+        Ok(Self(Spoken::Page(page)))
     }
 
     fn script(python: impl AsRef<OsStr>, arguments: &[&str]) -> anyhow::Result<Self> {

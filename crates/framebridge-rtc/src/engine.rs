@@ -371,6 +371,7 @@ impl Handle {
             name: stream.name.as_str(),
         }
         .write();
+        let mid = offer.transport_mid().map(str::to_owned);
         let config = PeerConfig {
             local,
             remote: offer.ice.clone(),
@@ -393,7 +394,7 @@ impl Handle {
             worker,
             etag: etag.clone(),
             remote: offer.ice,
-            mid: offer.sections[offer.video].mid.clone(),
+            mid,
             state: ViewerState::Connecting,
         };
         shared.sessions().insert(session, entry);

@@ -8,7 +8,7 @@ use rtc_sdp::{
     },
 };
 
-use super::{Candidate, Offer, offer::Section};
+use super::{Candidate, Offer, bundle::Tag, offer::Section};
 use crate::{dtls::Fingerprint, ice::Credentials};
 
 /// What the answer to an [`Offer`] says besides what the offer fixes.
@@ -36,24 +36,35 @@ impl Answer<'_> {
         session.origin.unicast_address = "127.0.0.1".to_owned();
         session.session_name = "-".to_owned();
         session.time_descriptions = vec![Default::default()];
-        if let (true, Some(mid)) = (offer.bundles, &offer.sections[offer.video].mid) {
-            session = session.with_value_attribute("group".to_owned(), format!("BUNDLE {mid}"));
+        if let Some(group) = self.group() {
+            session = session.with_value_attribute("group".to_owned(), group);
         }
         session = session
             .with_value_attribute("msid-semantic".to_owned(), "WMS *".to_owned())
             .with_property_attribute("ice-options:trickle".to_owned());
         for (at, section) in offer.sections.iter().enumerate() {
-            let answered = if at == offer.video {
-                self.accept(section)
-            } else {
-                self.reject(section)
+            let answered = match &offer.tag {
+                _ if at == offer.video => self.play(section),
+                Some(tag) if at == tag.at => self.idle(section, tag),
+                Some(_) | None => self.reject(section),
             };
             session = session.with_media(answered);
         }
         session.marshal()
     }
 
-    fn accept(&self, section: &Section) -> MediaDescription {
+    /// The BUNDLE group, its tag first.
+    fn group(&self) -> Option<String> {
+        let tag = self.offer.tag.as_ref()?;
+        let mid = |at: usize| self.offer.sections[at].mid.as_deref();
+        let video = mid(self.offer.video)?;
+        let others = Some(tag.at).filter(|at| *at != self.offer.video).and_then(mid);
+        let members: Vec<&str> = others.into_iter().chain([video]).collect();
+        Some(format!("BUNDLE {}", members.join(" ")))
+    }
+
+    /// The section that plays.
+    fn play(&self, section: &Section) -> MediaDescription {
         let format = &self.offer.format;
         let (payload_type, ssrc, name) = (format.payload_type, self.ssrc, self.name);
         // Port 9 and address 0.0.0.0: the candidates say where (RFC 8840).
@@ -69,13 +80,33 @@ impl Answer<'_> {
         value("msid", format!("{name} video"));
         value("ssrc", format!("{ssrc} cname:{name}"));
         value("ssrc", format!("{ssrc} msid:{name} video"));
-        for candidate in self.candidates {
-            value("candidate", candidate.to_string());
-        }
-        for property in ["end-of-candidates", "sendonly", "rtcp-mux", "rtcp-rsize"] {
+        for property in ["sendonly", "rtcp-rsize"] {
             media.attributes.push(flag(property));
         }
+        self.open(section, &mut media);
         media
+    }
+
+    /// The BUNDLE group's tag where nothing plays in it: accepted, for the group's transport is its (see [`Tag`]).
+    fn idle(&self, section: &Section, tag: &Tag) -> MediaDescription {
+        let mut media = self.describe(section, 9, vec![tag.format.clone()]);
+        media.attributes.extend(tag.attributes.iter().cloned());
+        if section.is_rtp() {
+            media.attributes.push(flag("inactive"));
+        }
+        self.open(section, &mut media);
+        media
+    }
+
+    /// What an accepted section says of the way to us.
+    fn open(&self, section: &Section, media: &mut MediaDescription) {
+        let candidates = self.candidates.iter().map(ToString::to_string);
+        let candidates = candidates.map(|candidate| Attribute::new("candidate".to_owned(), Some(candidate)));
+        media.attributes.extend(candidates);
+        media.attributes.push(flag("end-of-candidates"));
+        if section.is_rtp() {
+            media.attributes.push(flag("rtcp-mux"));
+        }
     }
 
     /// A section that does not play: port 0 (RFC 3264 section 6), its formats as offered.

@@ -4,7 +4,11 @@ use std::io::Cursor;
 
 use rtc_sdp::{MediaDescription, SessionDescription};
 
-use super::{Candidate, h264};
+use super::{
+    Candidate,
+    bundle::{self, Tag},
+    h264,
+};
 use crate::{dtls::Fingerprint, ice::Credentials};
 
 /// Sections one offer may have; a browser's has three at most.
@@ -24,10 +28,10 @@ pub(crate) enum OfferError {
 pub(crate) struct Offer {
     /// Every section as it must come back, in order.
     pub(crate) sections: Vec<Section>,
-    /// Whether the offer groups its sections; if so the answer does.
-    pub(crate) bundles: bool,
     /// Which section plays.
     pub(crate) video: usize,
+    /// Whose transport it goes by; `None`: it is in no BUNDLE group, and goes by its own.
+    pub(crate) tag: Option<Tag>,
     /// The format that plays.
     pub(crate) format: Format,
     /// The viewer's ICE credentials.
@@ -78,52 +82,50 @@ impl Offer {
             .filter(|(_, section)| can_receive_video(section))
             .find_map(|(at, section)| best_format(section).map(|format| (at, format)))
             .ok_or(OfferError::NoAcceptableCodec)?;
-        let section = &media[video];
-        let attribute = |key: &str| value(section, key).or_else(|| session.attribute(key).map(String::as_str));
+        let tag = Tag::of(&session, video);
+        let transport = Transport::of(&session, video, tag.as_ref());
         let ice = Credentials {
-            ufrag: attribute("ice-ufrag")
+            ufrag: transport
+                .value("ice-ufrag")
                 .ok_or_else(|| malformed("a=ice-ufrag is missing"))?
                 .to_owned(),
-            password: attribute("ice-pwd")
+            password: transport
+                .value("ice-pwd")
                 .ok_or_else(|| malformed("a=ice-pwd is missing"))?
                 .to_owned(),
         };
         if !(4..=256).contains(&ice.ufrag.len()) || !(22..=256).contains(&ice.password.len()) {
             return Err(malformed("ICE credentials have the wrong length"));
         }
-        let fingerprint = attribute("fingerprint")
+        let fingerprint = transport
+            .value("fingerprint")
             .ok_or_else(|| malformed("a=fingerprint is missing"))?
             .parse()
             .map_err(|_| malformed("a=fingerprint is not a SHA-2 fingerprint"))?;
-        if !matches!(attribute("setup"), Some("actpass" | "active") | None) {
+        if !matches!(transport.value("setup"), Some("actpass" | "active") | None) {
             return Err(malformed("a=setup must leave the active part to the offerer"));
         }
-        if !section.has_attribute("rtcp-mux") {
+        if !transport.multiplexes() {
             return Err(malformed("a=rtcp-mux is missing"));
         }
-        // Bundled sections share one transport, and any of them may carry its candidates.
-        let candidates = media
-            .iter()
-            .flat_map(|section| &section.attributes)
-            .filter(|attribute| attribute.key == "candidate")
-            .filter_map(|attribute| attribute.value.as_deref()?.parse().ok())
-            .collect();
-        let bundles = session.attributes.iter().any(|attribute| {
-            attribute.key == "group"
-                && attribute
-                    .value
-                    .as_deref()
-                    .is_some_and(|value| value.starts_with("BUNDLE"))
-        });
+        let candidates = transport.candidates();
         Ok(Self {
             sections: media.iter().map(Section::of).collect(),
-            bundles,
             video,
+            tag,
             format,
             ice,
             fingerprint,
             candidates,
         })
+    }
+}
+
+impl Offer {
+    /// The `a=mid` that fragments about the transport name.
+    pub(crate) fn transport_mid(&self) -> Option<&str> {
+        let at = self.tag.as_ref().map_or(self.video, |tag| tag.at);
+        self.sections[at].mid.as_deref()
     }
 }
 
@@ -134,23 +136,76 @@ impl Section {
             media: name.media.clone(),
             protocols: name.protos.clone(),
             formats: name.formats.clone(),
-            mid: value(section, "mid").map(str::to_owned),
+            mid: bundle::mid(section).map(str::to_owned),
         }
+    }
+
+    /// Whether it is for RTP, and not for data.
+    pub(crate) fn is_rtp(&self) -> bool {
+        self.protocols.iter().any(|protocol| protocol == "RTP")
     }
 }
 
-fn value<'a>(section: &'a MediaDescription, key: &str) -> Option<&'a str> {
-    section.attribute(key).flatten().map(str::trim)
+/// What an offer says of the one transport that the video goes by (RFC 9429, section 5.2.1: the attributes of a group's
+/// transport stand in its tag, and need not stand in the others).
+struct Transport<'a> {
+    session: &'a SessionDescription,
+    video: &'a MediaDescription,
+    /// The section whose attributes hold.
+    carrier: &'a MediaDescription,
 }
 
-/// Whether a section is live video that we may send to. Port 0 alone refuses a section, unless it is bundle-only.
+impl<'a> Transport<'a> {
+    fn of(session: &'a SessionDescription, video: usize, tag: Option<&Tag>) -> Self {
+        let media = &session.media_descriptions;
+        let video = &media[video];
+        let tag = tag.map_or(video, |tag| &media[tag.at]);
+        // Some write the transport into every section but the tag.
+        let carrier = if tag.has_attribute("ice-ufrag") { tag } else { video };
+        Self {
+            session,
+            video,
+            carrier,
+        }
+    }
+
+    /// An attribute of the transport: the section's, or the session's.
+    fn value(&self, key: &str) -> Option<&'a str> {
+        let own = self.carrier.attribute(key).flatten();
+        own.or_else(|| self.session.attribute(key).map(String::as_str))
+            .map(str::trim)
+    }
+
+    /// Whether RTCP may come on RTP's port. A data section does not say so, as it has no RTCP.
+    fn multiplexes(&self) -> bool {
+        let says =
+            |key| self.video.has_attribute(key) || self.carrier.has_attribute(key) || self.session.has_attribute(key);
+        says("rtcp-mux") || says("rtcp-mux-only")
+    }
+
+    /// The candidates that we can use: those of each section that names this transport's ICE user, or none.
+    fn candidates(&self) -> Vec<Candidate> {
+        let user = self.value("ice-ufrag");
+        let is_of_it = |section: &&MediaDescription| {
+            let named = section.attribute("ice-ufrag").flatten().map(str::trim);
+            named.is_none() || named == user
+        };
+        let sections = self.session.media_descriptions.iter().filter(is_of_it);
+        sections
+            .flat_map(|section| &section.attributes)
+            .filter(|attribute| attribute.key == "candidate")
+            .filter_map(|attribute| attribute.value.as_deref()?.parse().ok())
+            .collect()
+    }
+}
+
+/// Whether a section is live video that we may send to.
 fn can_receive_video(section: &MediaDescription) -> bool {
     let name = &section.media_name;
     let secure =
         name.protos.iter().any(|proto| proto == "TLS") && name.protos.iter().any(|proto| proto.starts_with("SAVP"));
-    let refused = name.port.value == 0 && !section.has_attribute("bundle-only");
     let deaf = section.has_attribute("sendonly") || section.has_attribute("inactive");
-    name.media == "video" && secure && !refused && !deaf
+    name.media == "video" && secure && !bundle::is_refused(section) && !deaf
 }
 
 /// The best H.264 format of a section; among equals the viewer's first choice.
