@@ -12,6 +12,7 @@ mod links;
 mod operator;
 mod parked;
 mod playback;
+mod players;
 mod recovery;
 mod sdp;
 mod service_manager;

@@ -12,6 +12,7 @@ pub mod display;
 pub mod http;
 pub mod internet;
 pub mod machine;
+pub mod node;
 pub mod player;
 pub mod process;
 pub mod python;

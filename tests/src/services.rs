@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{anyhow, ensure};
@@ -67,6 +67,18 @@ impl Service {
                 .into_iter()
                 .chain([port.to_string()])
                 .collect())
+        })
+    }
+
+    /// A web server for the files of a folder.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn files(folder: &Path) -> anyhow::Result<Self> {
+        Self::start("python3", |port, _| {
+            let arguments = ["-m", "http.server", "--bind", "127.0.0.1", "--directory"].map(str::to_owned);
+            let rest = [folder.display().to_string(), port.to_string()];
+            Ok(arguments.into_iter().chain(rest).collect())
         })
     }
 

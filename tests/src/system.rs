@@ -114,6 +114,18 @@ impl System {
         Self::launch(streams, further, extras)
     }
 
+    /// [`start_with`](Self::start_with), with WHEP open to the pages of an origin (`http.origins`).
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_open_to(origin: &str, streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
+        let extras = Extras {
+            variable: Some(("FRAMEBRIDGE_HTTP_ORIGINS", origin.into())),
+            ..Extras::default()
+        };
+        Self::launch(streams, further, extras)
+    }
+
     fn launch(streams: &[(&str, &str)], further: &str, extras: Extras) -> anyhow::Result<Self> {
         let machine = alone();
         let dir = tempfile::Builder::new().prefix("framebridge-").tempdir()?;

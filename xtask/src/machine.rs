@@ -56,6 +56,8 @@ const TEST: &[Needed] = &[
     needed("ffmpeg", Sign::Program(&["ffmpeg"])),
     needed("xvfb", Sign::Program(&["Xvfb"])),
     needed("nodejs", Sign::Program(&["node"])),
+    // It fetches the players of others.
+    needed("npm", Sign::Program(&["npm"])),
     needed("python3", Sign::Program(&["python3"])),
     needed(
         "python3-venv",

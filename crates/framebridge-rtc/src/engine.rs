@@ -23,7 +23,7 @@ use crate::{
     ice::Credentials,
     packetizer::Published,
     random,
-    sdp::{Answer, Fragment, Offer, OfferError},
+    sdp::{Answer, Change, Fragment, Offer, OfferError},
     shared::{Command, EngineState, IceRestart, Mailbox, Session, lock, monotonic},
     socket,
     viewer::Viewer,
@@ -134,8 +134,8 @@ pub enum PatchError {
         /// The tag in force.
         etag: String,
     },
-    /// `If-Match` is missing.
-    #[error("If-Match is required")]
+    /// `If-Match` is missing from a fragment that restarts ICE.
+    #[error("If-Match is required to restart ICE")]
     PreconditionRequired,
     /// The fragment can't be read.
     #[error("malformed fragment: {0}")]
@@ -430,21 +430,22 @@ impl Handle {
         if_match: &IfMatch,
         taken: oneshot::Sender<()>,
     ) -> Result<(Command, Patched), PatchError> {
+        let fragment = Fragment::parse(fragment).map_err(PatchError::Malformed)?;
         let mut sessions = self.shared.sessions();
         let entry = sessions.get_mut(session).ok_or(PatchError::UnknownSession)?;
         match if_match {
-            IfMatch::None => return Err(PatchError::PreconditionRequired),
             IfMatch::Etag(etag) if *etag != entry.etag => {
                 return Err(PatchError::PreconditionFailed {
                     etag: entry.etag.clone(),
                 });
             }
-            IfMatch::Etag(_) | IfMatch::Any => {}
+            IfMatch::Etag(_) | IfMatch::Any | IfMatch::None => {}
         }
-        let fragment = Fragment::parse(fragment).map_err(PatchError::Malformed)?;
-        let candidates = fragment.candidates;
-        match fragment.ice {
-            Some(remote) if remote != entry.remote => {
+        match (fragment.against(&entry.remote), if_match) {
+            // Candidates name their generation by its credentials, so they can't go to a wrong one.
+            (Change::Candidates(candidates), _) => Ok((Command::Candidates(*session, candidates), Patched::Trickled)),
+            (Change::Restart(..), IfMatch::None) => Err(PatchError::PreconditionRequired),
+            (Change::Restart(remote, candidates), IfMatch::Any | IfMatch::Etag(_)) => {
                 let local = Credentials::random(&ufrag_prefix(entry.worker));
                 entry.etag = random::text(16);
                 entry.remote = remote.clone();
@@ -460,7 +461,6 @@ impl Handle {
                 };
                 Ok((Command::Restart(*session, Box::new(restart)), patched))
             }
-            _ => Ok((Command::Candidates(*session, candidates), Patched::Trickled)),
         }
     }
 

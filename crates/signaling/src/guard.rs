@@ -24,11 +24,16 @@ use crate::{app_state::AppState, problem::Problem, whep};
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
-/// Request headers that a WHEP player sends.
-const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match";
+/// Request headers that a WHEP player may send: any, and those that `*` does not mean (`Authorization`), or that older
+/// browsers want named.
+const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, *";
 
 /// Response headers that a WHEP player reads.
-const EXPOSED_HEADERS: &str = "Accept-Patch, ETag, Link, Location, Retry-After";
+const EXPOSED_HEADERS: &str = "Accept-Patch, Accept-Post, Allow, ETag, Link, Location, Retry-After, WWW-Authenticate";
+
+/// Asks, in a preflight, whether a page of a public network may speak with a server of a private one; and the answer.
+const ASKS_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const ALLOWS_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
 /// How long a browser may remember a preflight's answer, seconds: the most that Chromium honours.
 const PREFLIGHT_AGE: &str = "7200";
@@ -55,6 +60,7 @@ pub(crate) async fn admit(State(shared): State<Arc<AppState>>, request: Request,
 /// Adds the CORS headers to WHEP's answers.
 pub(crate) async fn share(State(shared): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let preflight = request.method() == Method::OPTIONS;
+    let from_public = request.headers().contains_key(ASKS_PRIVATE_NETWORK);
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -81,6 +87,9 @@ pub(crate) async fn share(State(shared): State<Arc<AppState>>, request: Request,
             HeaderValue::from_static(REQUEST_HEADERS),
         );
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_AGE));
+        if from_public {
+            headers.insert(ALLOWS_PRIVATE_NETWORK, HeaderValue::from_static("true"));
+        }
     }
     response
 }

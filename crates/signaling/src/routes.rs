@@ -65,7 +65,11 @@ fn own_routes() -> [Route; 16] {
 /// The whole service.
 pub(crate) fn router(shared: Arc<AppState>, debug: Option<Debug>) -> Router {
     let add = |router: Router<Arc<AppState>>, (path, methods): Route| router.route(path, methods);
-    let whep = whep_routes().into_iter().fold(Router::new(), add);
+    // Also with a slash at the end: people paste it so.
+    let whep = whep_routes()
+        .into_iter()
+        .flat_map(|(path, methods)| [(path.to_owned(), methods.clone()), (format!("{path}/"), methods)])
+        .fold(Router::new(), |router, (path, methods)| router.route(&path, methods));
     let own = own_routes().into_iter().fold(Router::new(), add);
     let debug = debug.map(debug::router).unwrap_or_default();
     own.merge(debug)

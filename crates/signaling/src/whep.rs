@@ -112,13 +112,13 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// Trickles candidates (`If-Match` with the session's entity tag) or restarts ICE (`If-Match: *`).
+/// Trickles candidates (`If-Match` with the session's entity tag, or without it) or restarts ICE (`If-Match: *`).
 #[utoipa::path(
     patch, path = "/whep/{stream}/{session}", tag = "whep",
     params(
         ("stream" = String, Path, description = "The stream's name"),
         ("session" = String, Path, description = "The session's id"),
-        ("If-Match" = String, Header, description = "The session's entity tag, or `*` for an ICE restart"),
+        ("If-Match" = Option<String>, Header, description = "The session's entity tag, or `*`; required for an ICE restart"),
     ),
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
     responses(
@@ -131,7 +131,7 @@ impl Drop for Unanswered<'_> {
         (status = 412, description = "If-Match names another ICE generation.", body = Details, content_type = "application/problem+json"),
         (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
         (status = 415, description = "The body is no application/trickle-ice-sdpfrag.", body = Details, content_type = "application/problem+json"),
-        (status = 428, description = "If-Match is missing.", body = Details, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing from an ICE restart.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn patch(
@@ -186,12 +186,13 @@ pub(crate) async fn delete(
     }
 }
 
-/// Says that there is an endpoint here, and nothing more: the draft gives it no representation.
+/// Says by its type that there is an endpoint here, for players that look for one (draft-ietf-wish-whep, "WHEP Endpoint URL
+/// Discoverability"), and nothing more: the draft gives it no representation.
 #[utoipa::path(
     get, path = "/whep/{stream}", tag = "whep",
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
-        (status = 204, description = "POST an offer here."),
+        (status = 200, description = "POST an offer here; the content is empty.", content_type = "application/sdp"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
     )
 )]
@@ -200,7 +201,7 @@ pub(crate) async fn get_endpoint(
     Path(stream): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
     shared.stream(&stream)?;
-    Ok((StatusCode::NO_CONTENT, [(ACCEPT_POST, SDP)]))
+    Ok([(header::CONTENT_TYPE, SDP), (ACCEPT_POST, SDP)])
 }
 
 /// Says whether a session is open: the draft gives it no representation.
@@ -256,7 +257,15 @@ pub(crate) async fn options_session() -> impl IntoResponse {
 }
 
 /// Methods that a page of another origin may use.
-pub(crate) const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE];
+pub(crate) const METHODS: [Method; 6] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PATCH,
+    Method::DELETE,
+    // Some players ask with it themselves, and a browser asks whether they may.
+    Method::OPTIONS,
+];
 
 fn created(shared: &AppState, stream: &Stream, joined: Joined) -> Result<Response, Problem> {
     let location = format!("/whep/{}/{}", stream.name, joined.session);
@@ -295,7 +304,8 @@ fn known_session(shared: &AppState, stream: &str, session: &str) -> Result<Sessi
 }
 
 /// Reads `If-Match` (RFC 9110, section 13.1.1): `*`, or a list of entity tags of which one may be the `current` one.
-/// Weak tags never match.
+/// Weak tags never match. `"*"`, as an example of the WHEP draft has it, is taken for `*`, and the current tag also without
+/// its quotes.
 fn if_match(headers: &HeaderMap, current: &str) -> Result<IfMatch, Problem> {
     let malformed = || {
         Problem::new(
@@ -307,8 +317,12 @@ fn if_match(headers: &HeaderMap, current: &str) -> Result<IfMatch, Problem> {
     let mut found = IfMatch::None;
     for value in headers.get_all(header::IF_MATCH) {
         for tag in value.to_str().map_err(|_| malformed())?.split(',').map(str::trim) {
-            if tag == "*" {
+            if tag == "*" || tag == "\"*\"" {
                 return Ok(IfMatch::Any);
+            }
+            if tag == current {
+                found = IfMatch::Etag(tag.to_owned());
+                continue;
             }
             let opaque = tag
                 .strip_prefix("W/")
@@ -378,7 +392,7 @@ fn patch_problem(error: PatchError) -> Problem {
         PatchError::PreconditionRequired => Problem::new(
             StatusCode::PRECONDITION_REQUIRED,
             "if_match_required",
-            "If-Match has to carry the session's entity tag, or `*` for an ICE restart.",
+            "An ICE restart needs If-Match, with the session's entity tag or `*`.",
         ),
         PatchError::Malformed(reason) => Problem::new(
             StatusCode::BAD_REQUEST,
@@ -430,6 +444,9 @@ mod tests {
         assert_eq!(parsed("\"now\", \"other\""), Some(IfMatch::Etag("now".into())));
         assert_eq!(parsed("\"other\" , \"now\""), Some(IfMatch::Etag("now".into())));
         assert_eq!(parsed("W/\"now\""), Some(IfMatch::Etag(String::new())));
-        assert_eq!(parsed("now"), None);
+        assert_eq!(parsed("\"*\""), Some(IfMatch::Any));
+        assert_eq!(parsed("now"), Some(IfMatch::Etag("now".into())));
+        assert_eq!(parsed("other"), None);
+        assert_eq!(parsed("now, \"other\""), Some(IfMatch::Etag("now".into())));
     }
 }

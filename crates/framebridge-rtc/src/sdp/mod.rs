@@ -11,5 +11,5 @@ mod tests;
 
 pub(crate) use answer::Answer;
 pub use candidate::Candidate;
-pub(crate) use fragment::Fragment;
+pub(crate) use fragment::{Change, Fragment};
 pub(crate) use offer::{Offer, OfferError};

@@ -270,7 +270,11 @@ async fn patch_follows_the_rules_of_entity_tags() {
     let patch =
         async |headers: &[(&str, &str)], body: &'static str| site.send(Method::PATCH, &session, headers, body).await;
 
-    patch(&[FRAGMENT], TRICKLE).await.problem(428, "if_match_required");
+    for tag in [None, Some("*"), Some("\"*\""), Some(tag.trim_matches('"'))] {
+        let headers: Vec<_> = [FRAGMENT].into_iter().chain(tag.map(|tag| ("if-match", tag))).collect();
+        assert_eq!(patch(&headers, TRICKLE).await.status, StatusCode::NO_CONTENT, "{tag:?}");
+    }
+    patch(&[FRAGMENT], RESTART).await.problem(428, "if_match_required");
     patch(&[FRAGMENT, ("if-match", "\"other\"")], TRICKLE)
         .await
         .problem(412, "ice_generation_changed");
@@ -343,6 +347,81 @@ async fn session_is_known_from_join_to_leave_and_only_below_its_stream() {
 }
 
 #[tokio::test]
+async fn slash_at_the_end_changes_nothing() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let sdp = [("content-type", "application/sdp")];
+    let joined = site.send(Method::POST, "/whep/test/", &sdp, OFFER).await;
+    assert_eq!(joined.status, StatusCode::CREATED, "{joined:?}");
+    let location = joined.header("location");
+    assert!(
+        !location.ends_with('/') && location.starts_with("/whep/test/"),
+        "{location}"
+    );
+    let session = format!("{location}/");
+    assert_eq!(site.get(&session).await.status, StatusCode::NO_CONTENT);
+    let trickled = site.send(Method::PATCH, &session, &[FRAGMENT], TRICKLE).await;
+    assert_eq!(trickled.status, StatusCode::NO_CONTENT, "{trickled:?}");
+    assert_eq!(
+        site.send(Method::DELETE, &session, &[], "").await.status,
+        StatusCode::OK
+    );
+    site.send(Method::POST, "/whep/nothing/", &sdp, OFFER)
+        .await
+        .problem(404, "unknown_stream");
+}
+
+#[tokio::test]
+async fn preflight_lets_a_page_do_all_that_players_do() {
+    let site = Site::with(&format!(
+        "[http]\norigins = [\"https://player.example\"]\n{}",
+        crate::site::TWO_STREAMS
+    ))
+    .await;
+    let session = format!("/whep/test/{}", "0".repeat(32));
+    for (path, method) in [
+        ("/whep/test", "OPTIONS"),
+        ("/whep/test", "POST"),
+        ("/whep/test/", "POST"),
+        (&session, "PATCH"),
+        (&session, "DELETE"),
+    ] {
+        let asked = [
+            ("origin", "https://player.example"),
+            ("access-control-request-method", method),
+            (
+                "access-control-request-headers",
+                "authorization,content-type,if-match,x-player",
+            ),
+            ("access-control-request-private-network", "true"),
+        ];
+        let told = site.send(Method::OPTIONS, path, &asked, "").await;
+        assert_eq!(told.status, StatusCode::OK, "{told:?}");
+        assert_eq!(told.header("access-control-allow-origin"), "https://player.example");
+        let methods: Vec<&str> = told.header("access-control-allow-methods").split(", ").collect();
+        assert!(methods.contains(&method), "{methods:?}");
+        let headers: Vec<&str> = told.header("access-control-allow-headers").split(", ").collect();
+        assert!(
+            headers.contains(&"Authorization") && headers.contains(&"*"),
+            "{headers:?}"
+        );
+        assert_eq!(told.header("access-control-allow-private-network"), "true");
+
+        let stranger = [
+            ("origin", "https://else.example"),
+            ("access-control-request-private-network", "true"),
+        ];
+        let told = site.send(Method::OPTIONS, path, &stranger, "").await;
+        for name in ["origin", "methods", "headers", "private-network"] {
+            assert!(
+                !told.headers.contains_key(format!("access-control-allow-{name}")),
+                "{told:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn options_say_what_is_accepted_to_pages_of_any_origin_where_any_may_play() {
     let site = Site::with(&format!("[http]\norigins = [\"*\"]\n{}", crate::site::TWO_STREAMS)).await;
     let preflight = [
@@ -373,13 +452,11 @@ async fn options_say_what_is_accepted_to_pages_of_any_origin_where_any_may_play(
     );
 
     let get = site.get("/whep/test").await;
-    assert_eq!(
-        (get.status, get.header("accept-post")),
-        (StatusCode::NO_CONTENT, "application/sdp")
-    );
-    assert_eq!(
-        site.send(Method::HEAD, "/whep/test", &[], "").await.status,
-        StatusCode::NO_CONTENT
-    );
+    let head = site.send(Method::HEAD, "/whep/test", &[], "").await;
+    for said in [get, head] {
+        assert_eq!((said.status, said.body.len()), (StatusCode::OK, 0));
+        assert_eq!(said.header("content-type"), "application/sdp");
+        assert_eq!(said.header("accept-post"), "application/sdp");
+    }
     site.get("/whep/nothing").await.problem(404, "unknown_stream");
 }
