@@ -235,7 +235,8 @@ pub enum Progress {
 /// One DTLS association, sans-IO: after every call, drain [`Association::poll_transmit`].
 pub struct Association {
     endpoint: Endpoint,
-    expected: Fingerprint,
+    /// The peer's certificate has one of these.
+    expected: Vec<Fingerprint>,
     /// The passive end until it has seen what the client knows.
     undecided: Option<(Hello, Identity)>,
     outgoing: VecDeque<BytesMut>,
@@ -262,7 +263,7 @@ impl fmt::Debug for Association {
 
 impl Association {
     /// The passive end: waits for the peer's ClientHello.
-    pub fn server(identity: &Identity, expected: Fingerprint) -> Self {
+    pub fn server(identity: &Identity, expected: Vec<Fingerprint>) -> Self {
         Self {
             endpoint: Endpoint::new(PEER, TransportProtocol::UDP, None),
             expected,
@@ -292,7 +293,7 @@ impl Association {
             .map_err(DtlsError::Handshake)?;
         let mut association = Self {
             endpoint,
-            expected,
+            expected: vec![expected],
             undecided: None,
             outgoing: VecDeque::new(),
             flight: None,
@@ -381,7 +382,7 @@ impl Association {
     fn export(&self) -> Result<Established, DtlsError> {
         let state = self.endpoint.get_connection_state(PEER).ok_or(DtlsError::NoProfile)?;
         let certificate = state.peer_certificates.first().ok_or(DtlsError::WrongCertificate)?;
-        if !self.expected.matches(certificate) {
+        if !self.expected.iter().any(|expected| expected.matches(certificate)) {
             return Err(DtlsError::WrongCertificate);
         }
         let profile = match state.srtp_protection_profile() {
@@ -454,7 +455,7 @@ mod tests {
     ) -> Result<[Established; 2], DtlsError> {
         let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let now = Instant::now();
-        let mut server = Association::server(&ours, theirs.fingerprint().clone());
+        let mut server = Association::server(&ours, vec![ours.fingerprint().clone(), theirs.fingerprint().clone()]);
         let mut client = Association::client(&theirs, expect_of_server(&ours), profiles, now).unwrap();
         let (mut at_server, mut at_client) = (None, None);
         for _ in 0..10 {
@@ -486,7 +487,7 @@ mod tests {
     fn an_established_association_has_no_timer_left() {
         let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let now = Instant::now();
-        let mut server = Association::server(&ours, theirs.fingerprint().clone());
+        let mut server = Association::server(&ours, vec![theirs.fingerprint().clone()]);
         let mut client =
             Association::client(&theirs, ours.fingerprint().clone(), &[Profile::AeadAes128Gcm], now).unwrap();
         assert!(client.poll_timeout().is_some(), "a lost hello has to be repeated");

@@ -105,6 +105,9 @@ pub enum JoinError {
     /// It offers no H.264 that we could send.
     #[error("the offer has no acceptable H.264")]
     NoAcceptableCodec,
+    /// It is right, but asks for a transport that we don't have.
+    #[error("unacceptable offer: {0}")]
+    UnacceptableOffer(String),
     /// The stream is full.
     #[error("the stream has its {limit} viewers")]
     TooManyViewers {
@@ -344,6 +347,7 @@ impl Handle {
         let offer = Offer::parse(offer).map_err(|error| match error {
             OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
             OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
+            OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
         })?;
         if shared.stopped.load(Acquire) {
             return Err(JoinError::Stopped);
@@ -376,7 +380,7 @@ impl Handle {
             local,
             remote: offer.ice.clone(),
             sockets: shared.families.clone(),
-            fingerprint: offer.fingerprint,
+            fingerprints: offer.fingerprints,
             ssrc,
             payload_type: offer.format.payload_type,
             connect_timeout: shared.config.connect_timeout,

@@ -34,8 +34,8 @@ pub struct PeerConfig {
     pub remote: Credentials,
     /// Index of each socket, and whether it is IPv4.
     pub sockets: Vec<(usize, bool)>,
-    /// The viewer's certificate.
-    pub fingerprint: Fingerprint,
+    /// The viewer's certificate: it has one of these.
+    pub fingerprints: Vec<Fingerprint>,
     /// The SSRC in our answer.
     pub ssrc: u32,
     /// The payload type in our answer.
@@ -113,7 +113,7 @@ impl Peer {
     pub fn new(identity: &Identity, config: PeerConfig, now: Instant) -> Self {
         Self {
             ice: Agent::new(config.local, config.remote, config.sockets),
-            dtls: Some(Association::server(identity, config.fingerprint)),
+            dtls: Some(Association::server(identity, config.fingerprints)),
             reply: None,
             state: ViewerState::Connecting,
             deadline: now + config.connect_timeout,

@@ -247,7 +247,7 @@ mod tests {
             local: Credentials::random("first"),
             remote: Credentials::random(""),
             sockets: Vec::new(),
-            fingerprint: identity.fingerprint().clone(),
+            fingerprints: vec![identity.fingerprint().clone()],
             ssrc: 7,
             payload_type: 96,
             connect_timeout: HOLD,

@@ -52,7 +52,7 @@ const DRAIN_RETRY: Duration = Duration::from_secs(1);
         (status = 409, description = "The stream's source or encoder is unavailable now, or those who watch see a slate; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
         (status = 415, description = "The body is no application/sdp.", body = Details, content_type = "application/problem+json"),
-        (status = 422, description = "The offer has no H.264 that can be sent.", body = Details, content_type = "application/problem+json"),
+        (status = 422, description = "The offer has no H.264 that can be sent, or asks for a transport that there is not.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many viewers, or shutting down; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
@@ -358,6 +358,11 @@ fn join_problem(error: JoinError) -> Problem {
             StatusCode::UNPROCESSABLE_ENTITY,
             "no_acceptable_codec",
             "The offer has no H.264 that can be sent (constrained baseline, packetization-mode=1).",
+        ),
+        JoinError::UnacceptableOffer(reason) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "unacceptable_offer",
+            format!("The offer asks for a transport that there is not: {reason}."),
         ),
         JoinError::TooManyViewers { limit } => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -99,7 +99,7 @@ impl World {
             local: local.clone(),
             remote: remote.clone(),
             sockets: vec![(0, true)],
-            fingerprint: theirs.fingerprint().clone(),
+            fingerprints: vec![theirs.fingerprint().clone()],
             ssrc: SSRC,
             payload_type: 96,
             connect_timeout: CONNECT_TIMEOUT,

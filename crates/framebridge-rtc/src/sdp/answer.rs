@@ -8,7 +8,7 @@ use rtc_sdp::{
     },
 };
 
-use super::{Candidate, Offer, bundle::Tag, offer::Section};
+use super::{Candidate, ICE_OPTIONS, Offer, bundle::Tag, offer::Section};
 use crate::{dtls::Fingerprint, ice::Credentials};
 
 /// What the answer to an [`Offer`] says besides what the offer fixes.
@@ -41,7 +41,7 @@ impl Answer<'_> {
         }
         session = session
             .with_value_attribute("msid-semantic".to_owned(), "WMS *".to_owned())
-            .with_property_attribute("ice-options:trickle".to_owned());
+            .with_value_attribute("ice-options".to_owned(), ICE_OPTIONS.to_owned());
         for (at, section) in offer.sections.iter().enumerate() {
             let answered = match &offer.tag {
                 _ if at == offer.video => self.play(section),
@@ -80,8 +80,9 @@ impl Answer<'_> {
         value("msid", format!("{name} video"));
         value("ssrc", format!("{ssrc} cname:{name}"));
         value("ssrc", format!("{ssrc} msid:{name} video"));
-        for property in ["sendonly", "rtcp-rsize"] {
-            media.attributes.push(flag(property));
+        media.attributes.push(flag("sendonly"));
+        if self.offer.reduced_size {
+            media.attributes.push(flag("rtcp-rsize"));
         }
         self.open(section, &mut media);
         media
@@ -106,6 +107,10 @@ impl Answer<'_> {
         media.attributes.push(flag("end-of-candidates"));
         if section.is_rtp() {
             media.attributes.push(flag("rtcp-mux"));
+            // WHEP wants it in each bundled section, though RFC 8858 has a use for it in offers alone; nobody minds it.
+            if self.offer.tag.is_some() {
+                media.attributes.push(flag("rtcp-mux-only"));
+            }
         }
     }
 

@@ -41,6 +41,15 @@ impl Candidate {
             reflexive: true,
         }
     }
+
+    /// Reads a line of ICE user `user`'s: one that names another (`ufrag`, RFC 8839 section 5.1's extensions) is none.
+    pub(crate) fn of_user(line: &str, user: &str) -> Option<Self> {
+        let mut words = line.split_whitespace().skip_while(|word| *word != "ufrag");
+        let named = words.nth(1);
+        line.parse()
+            .ok()
+            .filter(|_: &Self| named.is_none_or(|named| named == user))
+    }
 }
 
 /// Reads the value of the attribute, from the foundation on, with or without `candidate:` in front.

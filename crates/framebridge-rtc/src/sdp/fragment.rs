@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Candidate;
+use super::{Candidate, ICE_OPTIONS, credentials, has_control};
 use crate::ice::Credentials;
 
 /// A fragment from a viewer.
@@ -14,8 +14,8 @@ pub(crate) struct Fragment(Vec<Part>);
 struct Part {
     ufrag: Option<String>,
     password: Option<String>,
-    /// The candidates that we can use.
-    candidates: Vec<Candidate>,
+    /// The lines of its candidates.
+    candidates: Vec<String>,
 }
 
 /// What a fragment asks for.
@@ -32,6 +32,9 @@ impl Fragment {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = vec![Part::default()];
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+            if has_control(line) {
+                return Err("it has control characters".to_owned());
+            }
             let Some((kind, rest)) = line.split_once('=').filter(|(kind, _)| kind.len() == 1) else {
                 return Err(format!(
                     "`{}` is not an SDP line",
@@ -45,7 +48,7 @@ impl Fragment {
             match (kind, rest.split_once(':')) {
                 ("a", Some(("ice-ufrag", value))) => part.ufrag = Some(value.to_owned()),
                 ("a", Some(("ice-pwd", value))) => part.password = Some(value.to_owned()),
-                ("a", Some(("candidate", value))) => part.candidates.extend(value.parse::<Candidate>()),
+                ("a", Some(("candidate", value))) => part.candidates.push(value.to_owned()),
                 _ => {}
             }
         }
@@ -65,16 +68,11 @@ impl Fragment {
             session
         };
         match (&says.ufrag, &says.password) {
-            (Some(ufrag), Some(password))
-                if (4..=256).contains(&ufrag.len()) && (22..=256).contains(&password.len()) =>
-            {
-                Ok(Some(Credentials {
-                    ufrag: ufrag.clone(),
-                    password: password.clone(),
-                }))
-            }
+            (Some(ufrag), Some(password)) => credentials(ufrag, password)
+                .map(Some)
+                .ok_or_else(|| "ICE credentials are not as RFC 8839 has them".to_owned()),
             (None, None) => Ok(None),
-            _ => Err("a=ice-ufrag and a=ice-pwd must come together, as long as RFC 8839 says".to_owned()),
+            _ => Err("a=ice-ufrag and a=ice-pwd must come together".to_owned()),
         }
     }
 
@@ -96,7 +94,8 @@ impl Fragment {
         let parts = self.0.iter().zip(&generations);
         let candidates = parts
             .filter(|(_, generation)| generation.as_ref().is_none_or(|named| named == wanted))
-            .flat_map(|(part, _)| part.candidates.iter().copied())
+            .flat_map(|(part, _)| &part.candidates)
+            .filter_map(|line| Candidate::of_user(line, &wanted.ufrag))
             .collect();
         match fresh {
             Some(fresh) => Change::Restart(fresh.clone(), candidates),
@@ -106,7 +105,10 @@ impl Fragment {
 
     /// Writes our end after a restart.
     pub(crate) fn write(ice: &Credentials, mid: Option<&str>, candidates: &[Candidate]) -> String {
-        let mut text = format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", ice.ufrag, ice.password);
+        let mut text = format!(
+            "a=ice-options:{ICE_OPTIONS}\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
+            ice.ufrag, ice.password
+        );
         let mut line = |arguments: std::fmt::Arguments<'_>| {
             // Writing to a String can't fail.
             _ = text.write_fmt(arguments);
@@ -194,11 +196,13 @@ mod tests {
             password,
             CANDIDATE,
         ];
+        let late = "a=candidate:1 1 udp 5 192.0.2.9 4000 typ host generation 0 ufrag before";
+        assert_eq!(change(&[late]), Change::Candidates(Vec::new()));
         assert_eq!(
             change(&both),
             Change::Candidates(vec![CANDIDATE[12..].parse().unwrap()])
         );
-        let again = ["a=ice-ufrag:abcd", "a=ice-pwd:another-password-of-it"];
+        let again = ["a=ice-ufrag:abcd", "a=ice-pwd:anotherPasswordOfTheSame"];
         assert!(matches!(change(&again), Change::Restart(..)));
     }
 
@@ -219,6 +223,9 @@ mod tests {
             "a=ice-ufrag:abcd",
             "a=ice-ufrag:a\na=ice-pwd:b",
             "m=video 9 RTP/AVP 0\na=ice-ufrag:abcd",
+            "a=mid:\u{1b}[31m",
+            "a=ice-ufrag:ab cd\na=ice-pwd:0123456789012345678901",
+            "a=ice-ufrag:abcd\na=ice-pwd:0123456789012345678901\x00",
             "{\"a\": 1}",
         ] {
             assert!(Fragment::parse(bad).is_err(), "{bad}");

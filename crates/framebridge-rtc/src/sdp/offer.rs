@@ -7,7 +7,8 @@ use rtc_sdp::{MediaDescription, SessionDescription};
 use super::{
     Candidate,
     bundle::{self, Tag},
-    h264,
+    h264, has_control,
+    transport::Transport,
 };
 use crate::{dtls::Fingerprint, ice::Credentials};
 
@@ -21,6 +22,8 @@ pub(crate) enum OfferError {
     Malformed(String),
     /// No section offers an H.264 that we send.
     NoAcceptableCodec,
+    /// It is right, but asks for a transport that we don't have.
+    Unacceptable(String),
 }
 
 /// What an offer comes to.
@@ -34,10 +37,12 @@ pub(crate) struct Offer {
     pub(crate) tag: Option<Tag>,
     /// The format that plays.
     pub(crate) format: Format,
+    /// Whether RTCP packets may stand alone (RFC 5506).
+    pub(crate) reduced_size: bool,
     /// The viewer's ICE credentials.
     pub(crate) ice: Credentials,
-    /// The viewer's certificate.
-    pub(crate) fingerprint: Fingerprint,
+    /// The viewer's certificate: any of them may match.
+    pub(crate) fingerprints: Vec<Fingerprint>,
     /// The candidates that we can use so far.
     pub(crate) candidates: Vec<Candidate>,
 }
@@ -63,7 +68,10 @@ pub(crate) struct Format {
 impl Offer {
     /// Reads `text`; lines may end in CRLF or LF.
     pub(crate) fn parse(text: &str) -> Result<Self, OfferError> {
-        let malformed = |reason: &str| OfferError::Malformed(reason.to_owned());
+        let malformed = |reason: &'static str| OfferError::Malformed(reason.to_owned());
+        if text.lines().any(has_control) {
+            return Err(malformed("it has control characters"));
+        }
         // The parser insists on CRLF.
         let lines: String = text
             .lines()
@@ -76,6 +84,8 @@ impl Offer {
         if media.is_empty() || media.len() > MAX_SECTIONS {
             return Err(malformed("it has no media section, or too many"));
         }
+        let sections: Vec<Section> = media.iter().map(Section::of).collect();
+        bundle::check_mids(&sections).map_err(malformed)?;
         let (video, format) = media
             .iter()
             .enumerate()
@@ -84,39 +94,16 @@ impl Offer {
             .ok_or(OfferError::NoAcceptableCodec)?;
         let tag = Tag::of(&session, video);
         let transport = Transport::of(&session, video, tag.as_ref());
-        let ice = Credentials {
-            ufrag: transport
-                .value("ice-ufrag")
-                .ok_or_else(|| malformed("a=ice-ufrag is missing"))?
-                .to_owned(),
-            password: transport
-                .value("ice-pwd")
-                .ok_or_else(|| malformed("a=ice-pwd is missing"))?
-                .to_owned(),
-        };
-        if !(4..=256).contains(&ice.ufrag.len()) || !(22..=256).contains(&ice.password.len()) {
-            return Err(malformed("ICE credentials have the wrong length"));
-        }
-        let fingerprint = transport
-            .value("fingerprint")
-            .ok_or_else(|| malformed("a=fingerprint is missing"))?
-            .parse()
-            .map_err(|_| malformed("a=fingerprint is not a SHA-2 fingerprint"))?;
-        if !matches!(transport.value("setup"), Some("actpass" | "active") | None) {
-            return Err(malformed("a=setup must leave the active part to the offerer"));
-        }
-        if !transport.multiplexes() {
-            return Err(malformed("a=rtcp-mux is missing"));
-        }
-        let candidates = transport.candidates();
+        transport.acceptable()?;
         Ok(Self {
-            sections: media.iter().map(Section::of).collect(),
+            sections,
             video,
-            tag,
             format,
-            ice,
-            fingerprint,
-            candidates,
+            reduced_size: media[video].has_attribute("rtcp-rsize"),
+            ice: transport.ice()?,
+            fingerprints: transport.fingerprints()?,
+            candidates: transport.candidates(),
+            tag,
         })
     }
 }
@@ -143,59 +130,6 @@ impl Section {
     /// Whether it is for RTP, and not for data.
     pub(crate) fn is_rtp(&self) -> bool {
         self.protocols.iter().any(|protocol| protocol == "RTP")
-    }
-}
-
-/// What an offer says of the one transport that the video goes by (RFC 9429, section 5.2.1: the attributes of a group's
-/// transport stand in its tag, and need not stand in the others).
-struct Transport<'a> {
-    session: &'a SessionDescription,
-    video: &'a MediaDescription,
-    /// The section whose attributes hold.
-    carrier: &'a MediaDescription,
-}
-
-impl<'a> Transport<'a> {
-    fn of(session: &'a SessionDescription, video: usize, tag: Option<&Tag>) -> Self {
-        let media = &session.media_descriptions;
-        let video = &media[video];
-        let tag = tag.map_or(video, |tag| &media[tag.at]);
-        // Some write the transport into every section but the tag.
-        let carrier = if tag.has_attribute("ice-ufrag") { tag } else { video };
-        Self {
-            session,
-            video,
-            carrier,
-        }
-    }
-
-    /// An attribute of the transport: the section's, or the session's.
-    fn value(&self, key: &str) -> Option<&'a str> {
-        let own = self.carrier.attribute(key).flatten();
-        own.or_else(|| self.session.attribute(key).map(String::as_str))
-            .map(str::trim)
-    }
-
-    /// Whether RTCP may come on RTP's port. A data section does not say so, as it has no RTCP.
-    fn multiplexes(&self) -> bool {
-        let says =
-            |key| self.video.has_attribute(key) || self.carrier.has_attribute(key) || self.session.has_attribute(key);
-        says("rtcp-mux") || says("rtcp-mux-only")
-    }
-
-    /// The candidates that we can use: those of each section that names this transport's ICE user, or none.
-    fn candidates(&self) -> Vec<Candidate> {
-        let user = self.value("ice-ufrag");
-        let is_of_it = |section: &&MediaDescription| {
-            let named = section.attribute("ice-ufrag").flatten().map(str::trim);
-            named.is_none() || named == user
-        };
-        let sections = self.session.media_descriptions.iter().filter(is_of_it);
-        sections
-            .flat_map(|section| &section.attributes)
-            .filter(|attribute| attribute.key == "candidate")
-            .filter_map(|attribute| attribute.value.as_deref()?.parse().ok())
-            .collect()
     }
 }
 

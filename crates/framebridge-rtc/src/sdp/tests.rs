@@ -1,6 +1,6 @@
 //! Offers as players make them, and what we answer.
 
-use super::{Answer, Candidate, Offer};
+use super::{Answer, Candidate, Offer, OfferError};
 use crate::{dtls::Identity, ice::Credentials};
 
 /// The transport of whoever offers, with `user` as its ICE user.
@@ -301,4 +301,105 @@ fn transport_may_stand_at_the_session_and_rtcp_mux_anywhere() {
     let text = offer(&["a=group:BUNDLE 0 1"], &[audio("0").on("wxyz"), bare(video("1"))]);
     Offer::parse(&text).unwrap();
     Offer::parse(&offer(&[], &[bare(video("0")).on("wxyz")])).unwrap_err();
+}
+
+#[test]
+fn answer_says_what_was_offered_and_what_whep_wants() {
+    let parts = answer(&offer(&["a=group:BUNDLE 0"], &[video("0").on("wxyz")]));
+    has(&parts[0], "a=ice-options:trickle ice2");
+    for line in [
+        "a=rtcp-rsize",
+        "a=rtcp-mux-only",
+        "a=ssrc:7 cname:test",
+        "a=msid:test video",
+    ] {
+        has(&parts[1], line);
+    }
+    let plain = Lines(video("0").0.into_iter().filter(|line| line != "a=rtcp-rsize").collect());
+    let parts = answer(&offer(&[], &[plain.on("wxyz")]));
+    lacks(&parts[1], "a=rtcp-rsize");
+    lacks(&parts[1], "a=rtcp-mux-only");
+}
+
+#[test]
+fn any_fingerprint_that_we_know_is_the_viewers() {
+    let named = |lines: &[&str]| {
+        let mut section = video("0").on("wxyz");
+        section.0.retain(|line| !line.starts_with("a=fingerprint"));
+        Offer::parse(&offer(&[], &[section.with(lines)])).map(|offer| offer.fingerprints.len())
+    };
+    let of = |hash: &str, bytes: usize| format!("a=fingerprint:{hash} {}", vec!["CD"; bytes].join(":"));
+    let (sha1, sha256, sha512) = (of("sha-1", 20), of("sha-256", 32), of("SHA-512", 64));
+    assert_eq!(named(&[&sha1, &sha256]), Ok(1));
+    assert_eq!(named(&[&sha256, &sha1, &sha256, &sha512]), Ok(3));
+    assert_eq!(named(&vec![&*sha256; 20]), Ok(8));
+    for bad in [&[][..], &[&*sha1], &["a=fingerprint:sha-256 CD"]] {
+        assert!(matches!(named(bad), Err(OfferError::Malformed(_))), "{bad:?}");
+    }
+}
+
+#[test]
+fn transport_that_we_do_not_have_is_unacceptable_and_not_malformed() {
+    let with = |from: &str, to: &str| {
+        let text = offer(&[], &[video("0").on("wxyz")]).replace(from, to);
+        Offer::parse(&text).map(|offer| offer.video)
+    };
+    for fine in ["a=setup:active", "a=x"] {
+        assert_eq!(with("a=setup:actpass", fine), Ok(0));
+    }
+    for other in [
+        ("a=setup:actpass", "a=setup:passive"),
+        ("a=setup:actpass", "a=setup:holdconn"),
+        ("a=rtcp-mux", "a=x"),
+    ] {
+        assert!(
+            matches!(with(other.0, other.1), Err(OfferError::Unacceptable(_))),
+            "{other:?}"
+        );
+    }
+}
+
+#[test]
+fn control_characters_and_what_is_no_token_or_no_ice_text_are_refused() {
+    let good = offer(&["a=group:BUNDLE 0"], &[video("0").on("wxyz")]);
+    Offer::parse(&good).unwrap();
+    Offer::parse(&good.replace("\r\n", "\n")).unwrap();
+    for control in ['\0', '\x07', '\r', '\t', '\x1b', '\x7f', '\u{85}', '\u{9b}'] {
+        for (from, to) in [
+            ("packetization-mode", format!("x{control}y;packetization-mode")),
+            ("a=rtcp-fb:102 nack", format!("a=rtcp-fb:102 na{control}ck")),
+            ("s=-", format!("s={control}-")),
+        ] {
+            let bad = good.replacen(from, &to, 1);
+            assert!(matches!(Offer::parse(&bad), Err(OfferError::Malformed(_))), "{bad:?}");
+        }
+    }
+    for (from, to) in [
+        ("a=ice-ufrag:wxyz", "a=ice-ufrag:wx yz"),
+        ("a=ice-ufrag:wxyz", "a=ice-ufrag:wx:z"),
+        ("a=ice-ufrag:wxyz", "a=ice-ufrag:wxy"),
+        ("a=ice-pwd:0", "a=ice-pwd:\u{e9}"),
+        ("a=mid:0", "a=mid:0 1"),
+        ("a=mid:0", &*format!("a=mid:{}", "0".repeat(65))),
+    ] {
+        let bad = good.replacen(from, to, 1);
+        assert!(matches!(Offer::parse(&bad), Err(OfferError::Malformed(_))), "{bad}");
+    }
+    let twice = offer(&["a=group:BUNDLE 0"], &[audio("0").on("wxyz"), video("0").on("wxyz")]);
+    assert!(matches!(Offer::parse(&twice), Err(OfferError::Malformed(_))));
+}
+
+#[test]
+fn candidates_of_another_ice_user_are_left_out() {
+    let lines = [
+        "a=candidate:1 1 udp 5 192.0.2.1 4000 typ host ufrag wxyz",
+        "a=candidate:1 1 udp 5 192.0.2.1 4001 typ host ufrag abcd",
+    ];
+    let offer = Offer::parse(&offer(&[], &[video("0").on("wxyz").with(&lines)])).unwrap();
+    let ports: Vec<u16> = offer
+        .candidates
+        .iter()
+        .map(|candidate| candidate.address.port())
+        .collect();
+    assert_eq!(ports, [4000]);
 }

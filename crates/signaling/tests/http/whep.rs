@@ -162,6 +162,16 @@ async fn post_names_what_is_wrong_with_it() {
     post("/whep/test", sdp, OFFER.replace("H264/90000", "VP8/90000"))
         .await
         .problem(422, "no_acceptable_codec");
+    post("/whep/test", sdp, OFFER.replace("setup:actpass", "setup:passive"))
+        .await
+        .problem(422, "unacceptable_offer");
+    post(
+        "/whep/test",
+        sdp,
+        OFFER.replace("level-asymmetry", "level\x07asymmetry"),
+    )
+    .await
+    .problem(400, "malformed_sdp");
     for size in [64 * 1024 + 1, 200_000, 3_000_000] {
         post("/whep/test", sdp, "x".repeat(size))
             .await
