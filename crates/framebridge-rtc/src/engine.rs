@@ -373,6 +373,7 @@ impl Handle {
             candidates: &self.candidates(),
             ssrc,
             name: stream.name.as_str(),
+            cname: &session.cname(),
         }
         .write();
         let mid = offer.transport_mid().map(str::to_owned);

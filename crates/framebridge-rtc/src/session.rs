@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use framebridge_proto::StreamName;
+use ring::digest;
 
 use crate::random;
 
@@ -19,6 +20,13 @@ impl SessionId {
     /// A new one that nobody can guess.
     pub(crate) fn random() -> Self {
         Self(u128::from_be_bytes(random::bytes()))
+    }
+
+    /// The session's CNAME: as random as RFC 7022 wants it (section 4.2: 96 bits), the same after a handover, and no way back
+    /// to the id.
+    pub(crate) fn cname(&self) -> String {
+        let digest = digest::digest(&digest::SHA256, &self.0.to_be_bytes());
+        digest.as_ref()[..12].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -153,6 +161,8 @@ mod tests {
         let id = SessionId::random();
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_ne!(id, SessionId::random());
+        assert_eq!((id.cname(), id.cname().len()), (id.cname(), 24));
+        assert!(!id.to_string().contains(&id.cname()));
         for bad in [
             "",
             "0",

@@ -508,7 +508,7 @@ impl Worker {
             .as_mut()
             .is_none_or(|reservation| reservation.covers(&self.viewer_file, track, 0))
         {
-            track.report(ntp_now(), timestamp, viewer.stream.name.as_str(), &mut self.report);
+            track.report(ntp_now(), timestamp, &viewer.session.cname(), &mut self.report);
             self.batch.push(&path, &self.report);
         }
         if viewer

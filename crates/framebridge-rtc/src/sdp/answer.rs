@@ -19,8 +19,10 @@ pub(crate) struct Answer<'a> {
     pub(crate) fingerprint: &'a Fingerprint,
     pub(crate) candidates: &'a [Candidate],
     pub(crate) ssrc: u32,
-    /// Names the session (`o=`), the media stream and the CNAME.
+    /// Names the media stream.
     pub(crate) name: &'a str,
+    /// Names the sender in RTCP.
+    pub(crate) cname: &'a str,
 }
 
 impl Answer<'_> {
@@ -78,7 +80,7 @@ impl Answer<'_> {
             value("rtcp-fb", format!("{payload_type} {feedback}"));
         }
         value("msid", format!("{name} video"));
-        value("ssrc", format!("{ssrc} cname:{name}"));
+        value("ssrc", format!("{ssrc} cname:{}", self.cname));
         value("ssrc", format!("{ssrc} msid:{name} video"));
         media.attributes.push(flag("sendonly"));
         if self.offer.reduced_size {

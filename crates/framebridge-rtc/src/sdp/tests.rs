@@ -107,6 +107,7 @@ fn answer(offer: &str) -> Vec<Vec<String>> {
         candidates: &[Candidate::host("192.0.2.1:8890".parse().unwrap(), 0)],
         ssrc: 7,
         name: "test",
+        cname: "somebody",
     }
     .write();
     let mut parts = vec![Vec::new()];
@@ -310,7 +311,7 @@ fn answer_says_what_was_offered_and_what_whep_wants() {
     for line in [
         "a=rtcp-rsize",
         "a=rtcp-mux-only",
-        "a=ssrc:7 cname:test",
+        "a=ssrc:7 cname:somebody",
         "a=msid:test video",
     ] {
         has(&parts[1], line);
