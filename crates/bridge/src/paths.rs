@@ -21,6 +21,9 @@ pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access) -> Res
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let query_is_plain = query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     let rest = path.strip_prefix('/').ok_or(Denied::NotFound)?;
+    // Signaling takes an endpoint or a session with a slash behind it, too.
+    let is_whep = rest.starts_with("whep/");
+    let rest = rest.strip_suffix('/').filter(|_| is_whep).unwrap_or(rest);
     let segments: Vec<&str> = if rest.is_empty() {
         Vec::new()
     } else {
@@ -99,6 +102,8 @@ mod tests {
             ("OPTIONS", "/whep/test"),
             ("PATCH", "/whep/test/0123abcd"),
             ("DELETE", "/whep/test/0123abcd"),
+            ("POST", "/whep/test/"),
+            ("DELETE", "/whep/test/0123abcd/"),
             ("POST", "/api/v1/streams/test/keyframe"),
         ] {
             assert_eq!(permit(method, path, &watching()), Ok(()), "{method} {path}");
@@ -134,6 +139,8 @@ mod tests {
             ("CONNECT", "/whep/test"),
             ("get", "/"),
             ("DELETE", "/whep/test"),
+            ("POST", "/whep/"),
+            ("POST", "/whep/test//"),
             ("PUT", "/api/v1/streams/test"),
         ] {
             assert_eq!(
