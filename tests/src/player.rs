@@ -30,8 +30,8 @@ pub const SHA1: Profile = "SRTP_AES128_CM_SHA1_80";
 /// What makes a player of a browser's page: `player`, with functions for each step.
 pub const IN_A_PAGE: &str = include_str!("player/page.js");
 
-/// A WebRTC implementation. All but aiortc offer to receive audio, too, as most players do: that section is refused, which
-/// aiortc can't take.
+/// A WebRTC implementation. All offer to receive audio, too, as most players do, and before the video. Chromium and aiortc
+/// bundle, GStreamer does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Make {
     /// libwebrtc, in a browser.

@@ -26,6 +26,7 @@ def say(what):
 async def play():
     # No STUN server: the host candidates of this very machine are all that is needed.
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("audio", direction="recvonly")
     receiver = peer.addTransceiver("video", direction="recvonly").receiver
     await peer.setLocalDescription(await peer.createOffer())
     say(peer.localDescription.sdp)
