@@ -6,6 +6,7 @@
 mod answers;
 mod bundle;
 mod chaos;
+mod crowds;
 mod interop;
 mod leaks;
 mod links;

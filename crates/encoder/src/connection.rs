@@ -12,9 +12,10 @@ use framebridge_ipc::{Link, ReceiveError, Receiver, SendError, Sender};
 use framebridge_proto::{
     Refusal, RefusalKind, RequestId,
     encoder::{EncoderAnswer, EncoderRequest, FromEncoder, SourceState, ToEncoder},
+    limits::MAX_REQUESTS,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
 };
 
@@ -25,11 +26,13 @@ use crate::{
     snapshot::snapshot,
 };
 
-/// Answers and orders from a connection's reader to its writer. When it is full, the reader reads no further.
-const ORDERS: usize = 16;
+/// Requests of one connection that may be under way at once, up to the writing of their answers; the next one is refused. Twice
+/// what an asker may have: those that it has called off may still be ending.
+const REQUESTS: usize = 2 * MAX_REQUESTS;
 
-/// Requests of one connection that may be under way at once; the next one is refused.
-const REQUESTS: usize = 8;
+/// Refusals of requests over that number that may wait to be written. When it is full, further ones are dropped: who asks for
+/// so much more than it may, and reads no answer, has given up on answers.
+const REFUSALS: usize = 64;
 
 /// A request that the app carries out.
 #[derive(Debug)]
@@ -48,25 +51,58 @@ pub(crate) struct Service {
 
 type EncoderLink = Link<ToEncoder, FromEncoder>;
 
-/// What a connection's reader has for its writer.
-enum Order {
-    Subscribe,
-    Unsubscribe,
-    Respond(RequestId, Result<EncoderAnswer, Refusal>),
+/// An answer that is ready, and the place that its request holds until it is written.
+struct Answered {
+    id: RequestId,
+    result: Result<EncoderAnswer, Refusal>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What a connection's reader leaves for its writer. Leaving it waits for nothing: the peer may read nothing until all that it
+/// has to say was read, and with both waiting for the other the link would stand still.
+struct Outbox {
+    /// The number of the subscription that is wanted, if one is.
+    subscription: watch::Sender<Option<u64>>,
+    answers: mpsc::Sender<Answered>,
+    refusals: mpsc::Sender<RequestId>,
+}
+
+/// The writer's end of an [`Outbox`].
+struct Inbox {
+    subscription: watch::Receiver<Option<u64>>,
+    answers: mpsc::Receiver<Answered>,
+    refusals: mpsc::Receiver<RequestId>,
+}
+
+fn outbox() -> (Outbox, Inbox) {
+    let (wanted, subscription) = watch::channel(None);
+    let (answered, answers) = mpsc::channel(REQUESTS);
+    let (refused, refusals) = mpsc::channel(REFUSALS);
+    let outbox = Outbox {
+        subscription: wanted,
+        answers: answered,
+        refusals: refused,
+    };
+    let inbox = Inbox {
+        subscription,
+        answers,
+        refusals,
+    };
+    (outbox, inbox)
 }
 
 /// Serves one connection until either side ends it. Malformed input ends it with a logged reason.
 pub(crate) async fn serve(link: EncoderLink, service: Service) {
     let EncoderLink { peer, sender, receiver } = link;
     tracing::debug!(pid = peer.pid, role = %peer.role, "connected");
-    let (orders, ordered) = mpsc::channel(ORDERS);
+    let (outbox, inbox) = outbox();
     tokio::select! {
-        read = read(receiver, &service, orders) => {
+        read = read(receiver, &service, outbox) => {
             if let Err(error) = read {
                 tracing::warn!(pid = peer.pid, role = %peer.role, "closed a connection: {:#}", anyhow::Error::from(error));
             }
         }
-        written = write(sender, &service, ordered) => {
+        written = write(sender, &service, inbox) => {
             if let Err(error) = written {
                 tracing::debug!(pid = peer.pid, role = %peer.role, "lost a connection: {:#}", anyhow::Error::from(error));
             }
@@ -75,39 +111,49 @@ pub(crate) async fn serve(link: EncoderLink, service: Service) {
     tracing::debug!(pid = peer.pid, role = %peer.role, "disconnected");
 }
 
-async fn read(
-    mut receiver: Receiver<ToEncoder>,
-    service: &Service,
-    orders: mpsc::Sender<Order>,
-) -> Result<(), ReceiveError> {
+/// Reads to the end, whatever becomes of what is to be written.
+async fn read(mut receiver: Receiver<ToEncoder>, service: &Service, outbox: Outbox) -> Result<(), ReceiveError> {
+    let places = Arc::new(Semaphore::new(REQUESTS));
     let mut requests = JoinSet::new();
     let mut under_way: BTreeMap<RequestId, AbortHandle> = BTreeMap::new();
+    let mut subscriptions = 0;
     loop {
-        // Both arms are cancel-safe. A send that fails means that the writer is done, which ends all this.
+        // Both arms are cancel-safe.
         tokio::select! {
             message = receiver.recv() => match message? {
                 None => return Ok(()),
-                Some(ToEncoder::Subscribe) => _ = orders.send(Order::Subscribe).await,
-                Some(ToEncoder::Unsubscribe) => _ = orders.send(Order::Unsubscribe).await,
+                Some(ToEncoder::Subscribe) => {
+                    subscriptions += 1;
+                    outbox.subscription.send_modify(|wanted| _ = wanted.get_or_insert(subscriptions));
+                }
+                Some(ToEncoder::Unsubscribe) => _ = outbox.subscription.send_replace(None),
                 Some(ToEncoder::RequestKeyframe) => service.shared.controls.request_keyframe(),
-                Some(ToEncoder::Request { id, .. }) if requests.len() >= REQUESTS => {
-                    let refusal = Refusal::new(RefusalKind::Unavailable, "too many requests at once; try again");
-                    _ = orders.send(Order::Respond(id, Err(refusal))).await;
-                }
-                Some(ToEncoder::Request { id, request }) => {
-                    let service = service.clone();
-                    let task = requests.spawn(async move { (id, answer(&service, request).await) });
-                    under_way.insert(id, task);
-                }
+                Some(ToEncoder::Request { id, request }) => match Arc::clone(&places).try_acquire_owned() {
+                    Ok(place) => {
+                        let (service, answers) = (service.clone(), outbox.answers.clone());
+                        let task = requests.spawn(async move {
+                            let result = answer(&service, request).await;
+                            // There is room for as many as there are places. It fails when the writer is done, which ends all this.
+                            _ = answers.send(Answered { id, result, _place: place }).await;
+                            id
+                        });
+                        under_way.insert(id, task);
+                    }
+                    Err(_all_taken) if outbox.refusals.try_send(id).is_err() => {
+                        tracing::debug!("a request over the limit was dropped: its peer reads no answers");
+                    }
+                    Err(_all_taken) => {}
+                },
                 Some(ToEncoder::Cancel { id }) => {
                     if let Some(task) = under_way.remove(&id) {
                         task.abort();
                     }
                 }
             },
-            Some(Ok((id, result))) = requests.join_next() => {
-                under_way.remove(&id);
-                _ = orders.send(Order::Respond(id, result)).await;
+            Some(ended) = requests.join_next() => {
+                if let Ok(id) = ended {
+                    under_way.remove(&id);
+                }
             }
         }
     }
@@ -137,29 +183,31 @@ async fn answer(service: &Service, request: EncoderRequest) -> Result<EncoderAns
 enum Outgoing {
     State,
     Quality,
-    Order(Order),
+    Subscription(Option<u64>),
+    Answer(Answered),
+    Refusal(RequestId),
     Picture(Next<Arc<Item>>),
 }
 
-async fn write(
-    mut sender: Sender<FromEncoder>,
-    service: &Service,
-    mut orders: mpsc::Receiver<Order>,
-) -> Result<(), SendError> {
+async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: Inbox) -> Result<(), SendError> {
     let mut state = service.state.clone();
     state.mark_changed();
     let mut quality = service.shared.controls.watch_quality();
     quality.mark_changed();
     let mut subscription = None;
+    let mut subscribed = None;
     let mut parameters: Option<Arc<Announced>> = None;
     loop {
         // All arms are cancel-safe. State first: a subscriber learns that the source is live before its first frame.
+        // Refusals last: whoever asks for too much waits.
         let outgoing = tokio::select! {
             biased;
             Ok(()) = state.changed() => Outgoing::State,
             Ok(()) = quality.changed() => Outgoing::Quality,
-            Some(order) = orders.recv() => Outgoing::Order(order),
+            Ok(()) = inbox.subscription.changed() => Outgoing::Subscription(*inbox.subscription.borrow_and_update()),
+            Some(answer) = inbox.answers.recv() => Outgoing::Answer(answer),
             next = next(&mut subscription) => Outgoing::Picture(next),
+            Some(id) = inbox.refusals.recv() => Outgoing::Refusal(id),
         };
         match outgoing {
             Outgoing::State => {
@@ -174,11 +222,22 @@ async fn write(
                 let message = FromEncoder::Quality(*quality.borrow_and_update());
                 sender.send(&message).await?;
             }
-            Outgoing::Order(Order::Subscribe) => {
-                subscription.get_or_insert_with(|| service.shared.broadcast.subscribe());
+            Outgoing::Subscription(wanted) if wanted != subscribed => {
+                // One that was ended and made again begins anew, even where its end was not seen here.
+                subscription = wanted.map(|_number| service.shared.broadcast.subscribe());
+                (subscribed, parameters) = (wanted, None);
             }
-            Outgoing::Order(Order::Unsubscribe) => (subscription, parameters) = (None, None),
-            Outgoing::Order(Order::Respond(id, result)) => respond(&mut sender, id, result).await?,
+            Outgoing::Subscription(_as_before) => {}
+            Outgoing::Answer(Answered { id, result, _place }) => respond(&mut sender, id, result).await?,
+            Outgoing::Refusal(id) => {
+                let refusal = Refusal::new(RefusalKind::Unavailable, "too many requests at once; try again");
+                sender
+                    .send(&FromEncoder::Response {
+                        id,
+                        result: Err(refusal),
+                    })
+                    .await?;
+            }
             Outgoing::Picture(Next::Lost(frames)) => sender.send(&FromEncoder::Lost { frames }).await?,
             Outgoing::Picture(Next::Item(item)) => {
                 if parameters

@@ -20,6 +20,10 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request over IPC waits for its answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Requests that one asker may have under way with an encoder: a snapshot, clips and an operator's change fit, and the answers
+/// to as many are what an encoder may have to keep for who does not read them.
+pub const MAX_REQUESTS: usize = 8;
+
 /// Connections one socket serves at once; the next one is closed at once.
 pub const MAX_CONNECTIONS: usize = 64;
 

@@ -12,7 +12,7 @@ use axum::{
 use framebridge_ipc::RequestError;
 use framebridge_proto::{
     RefusalKind,
-    encoder::{ClipSpan, EncoderAnswer, EncoderRequest, ImageFormat, QualityChange},
+    encoder::{ClipSpan, EncoderAnswer, EncoderRequest, QualityChange},
     media::CodecParameters,
     status::Status,
 };
@@ -28,12 +28,8 @@ use crate::{
     meter::millis,
     own_status,
     problem::{Details, Problem},
-    stream::Stream,
-    whep::unavailable_problem,
+    stream::{AskError, Stream},
 };
-
-/// How long a snapshot waits for a stream that it has just woken up.
-const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// When a request to an encoder that is not there may be worth another try.
 const ENCODER_RETRY: Duration = Duration::from_secs(1);
@@ -185,6 +181,7 @@ pub(crate) async fn stream(
         (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
         (status = 415, description = "The body is no application/json.", body = Details, content_type = "application/problem+json"),
+        (status = 503, description = "The encoder has all the requests it takes; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn put_quality(
@@ -230,7 +227,7 @@ pub(crate) async fn post_keyframe(
     }
 }
 
-/// The latest picture as a JPEG. An idle stream is started for it.
+/// The latest picture as a JPEG, at most a quarter of a second old. An idle stream is started for it.
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}/snapshot.jpg", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),
@@ -238,23 +235,24 @@ pub(crate) async fn post_keyframe(
         (status = 200, description = "The picture.", content_type = "image/jpeg"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
         (status = 409, description = "There is no picture to be had now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 503, description = "Too many snapshots are being made or sent; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn snapshot(
     State(shared): State<Arc<AppState>>,
     Path(stream): Path<String>,
 ) -> Result<Response, Problem> {
-    let stream = shared.stream(&stream)?;
-    let _guest = stream.guest();
-    stream
-        .ready(SNAPSHOT_PATIENCE)
-        .await
-        .map_err(|unavailable| unavailable_problem(&unavailable))?;
-    let request = EncoderRequest::Snapshot(ImageFormat::Jpeg);
-    let EncoderAnswer::Snapshot { image, .. } = stream.request(request).await.map_err(request_problem)? else {
-        return Err(odd_answer());
+    let image = {
+        let stream = shared.stream(&stream)?;
+        stream.snapshots.get(stream).await?
     };
-    Ok(file("image/jpeg", image))
+    let Ok(place) = Arc::clone(&shared.snapshots).try_acquire_owned() else {
+        let detail = "As many snapshots as there is memory for are being sent.";
+        return Err(
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_snapshots", detail).retry_after(ENCODER_RETRY),
+        );
+    };
+    Ok(whole_file("image/jpeg", image, place))
 }
 
 /// Which piece of a stream, in whole seconds; one of the two.
@@ -306,26 +304,26 @@ pub(crate) async fn clip(
     let EncoderAnswer::Clip { mp4, .. } = stream.request(request).await.map_err(request_problem)? else {
         return Err(odd_answer());
     };
-    let length = HeaderValue::from(mp4.len());
-    let mut response = file("video/mp4", in_parts(mp4, place));
-    response.headers_mut().insert(header::CONTENT_LENGTH, length);
-    Ok(response)
+    Ok(whole_file("video/mp4", mp4, place))
 }
 
-/// A body that lets go of its place when it has been read, or is given up.
-fn in_parts(bytes: Bytes, place: OwnedSemaphorePermit) -> Body {
-    Body::from_stream(stream::unfold((bytes, place), |(mut rest, place)| async {
-        let part = rest.split_to(rest.len().min(PART_BYTES));
-        (!part.is_empty()).then_some((Ok::<_, Infallible>(part), (rest, place)))
-    }))
-}
-
-fn file(media_type: &'static str, body: impl Into<Body>) -> Response {
+/// A file whose bytes hold a place until they have been read.
+fn whole_file(media_type: &'static str, bytes: Bytes, place: OwnedSemaphorePermit) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::CONTENT_LENGTH, HeaderValue::from(bytes.len())),
     ];
-    (headers, body.into()).into_response()
+    (headers, in_parts(bytes, place)).into_response()
+}
+
+/// A body that lets go of its place when it has been read, or is given up. Its parts are copies: a slice that waits to be read
+/// would keep all of it in memory, without a place.
+fn in_parts(bytes: Bytes, place: OwnedSemaphorePermit) -> Body {
+    Body::from_stream(stream::unfold((bytes, place), |(mut rest, place)| async {
+        let part = Bytes::copy_from_slice(&rest.split_to(rest.len().min(PART_BYTES)));
+        (!part.is_empty()).then_some((Ok::<_, Infallible>(part), (rest, place)))
+    }))
 }
 
 /// All streams as they are now.
@@ -392,14 +390,17 @@ fn quality_change(body: &[u8]) -> Result<QualityChange, Problem> {
     Ok(change)
 }
 
-pub(crate) fn request_problem(error: RequestError) -> Problem {
-    let RequestError::Refused(refusal) = error else {
-        return Problem::new(
-            StatusCode::CONFLICT,
-            "encoder_unavailable",
-            "The encoder did not answer.",
-        )
-        .retry_after(ENCODER_RETRY);
+pub(crate) fn request_problem(error: AskError) -> Problem {
+    let refusal = match error {
+        AskError::Failed(RequestError::Refused(refusal)) => refusal,
+        AskError::Failed(_) => {
+            let detail = "The encoder did not answer.";
+            return Problem::new(StatusCode::CONFLICT, "encoder_unavailable", detail).retry_after(ENCODER_RETRY);
+        }
+        AskError::Busy { retry_after } => {
+            let detail = "As many requests to this stream's encoder as may be are under way.";
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_requests", detail).retry_after(retry_after);
+        }
     };
     match refusal.kind {
         RefusalKind::Unavailable => {
@@ -416,7 +417,7 @@ fn encoder_absent() -> Problem {
     Problem::new(StatusCode::CONFLICT, "encoder_unavailable", detail).retry_after(ENCODER_RETRY)
 }
 
-fn odd_answer() -> Problem {
+pub(crate) fn odd_answer() -> Problem {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "failed",

@@ -30,6 +30,10 @@ const HOPELESS_RETRY: Duration = Duration::from_secs(30);
 /// Each takes up to 15 MiB until who asked for it has read it.
 const MAX_CLIPS: usize = 4;
 
+/// Each takes up to a picture's bytes until who asked for it has read it: some 100 KB, and 4 MB of a noisy 4K picture, so at most
+/// 128 MB. Over a fast link one is read within a few milliseconds.
+const MAX_SNAPSHOTS: usize = 32;
+
 /// What all HTTP handlers share.
 #[derive(Debug)]
 pub(crate) struct AppState {
@@ -48,6 +52,8 @@ pub(crate) struct AppState {
     pub(crate) ended: Ended,
     /// Clips that may be in memory, being made or being sent.
     pub(crate) clips: Arc<Semaphore>,
+    /// Snapshots that may be on their way to who asked for them.
+    pub(crate) snapshots: Arc<Semaphore>,
     pub(crate) events: Events,
     draining: AtomicBool,
 }
@@ -77,6 +83,7 @@ impl AppState {
             started: Instant::now(),
             ended: Ended::default(),
             clips: Arc::new(Semaphore::new(MAX_CLIPS)),
+            snapshots: Arc::new(Semaphore::new(MAX_SNAPSHOTS)),
             events,
             draining: AtomicBool::new(false),
         })

@@ -2,24 +2,24 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use framebridge_ipc::{ConnectError, Identity, Link, ReceiveError, RuntimeDir, SendError, Sender, connect};
+use framebridge_ipc::{ConnectError, Identity, Link, ReceiveError, Receiver, RuntimeDir, SendError, Sender, connect};
 use framebridge_proto::{
-    InstanceId, Refusal, RequestId, Role,
-    encoder::{EncoderAnswer, FromEncoder, ToEncoder},
+    InstanceId, RequestId, Role,
+    encoder::{FromEncoder, ToEncoder},
     limits::RECONNECT_INTERVAL,
     media::AccessUnit,
 };
 use framebridge_rtc::Handle;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use crate::stream::{Ask, Demand, Stream};
+use crate::stream::{Ask, Demand, Question, Stream};
 
 /// How often one looks for askers who have left: what was asked for them may hold a place in the encoder for a minute.
 const LOOK: Duration = Duration::from_millis(250);
@@ -42,7 +42,15 @@ enum LinkError {
     Receive(#[from] ReceiveError),
 }
 
-type Waiting = BTreeMap<RequestId, oneshot::Sender<Result<EncoderAnswer, Refusal>>>;
+/// Questions that were put to the encoder, and have no answer yet: at most [`Stream`]'s places.
+#[derive(Default)]
+struct Waiting(Mutex<BTreeMap<RequestId, Question>>);
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RequestId, Question>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl EncoderLink {
     /// Keeps the link for as long as it is polled.
@@ -73,50 +81,90 @@ impl EncoderLink {
         }
     }
 
-    /// Serves one connection until it ends.
+    /// Serves one connection until it ends: reads and writes apart, so that neither ever waits for the other. An encoder that
+    /// takes nothing more may be waiting for us to read what it has to say.
     async fn serve(&mut self, link: Link<FromEncoder, ToEncoder>, tally: &mut Tally) -> Result<(), LinkError> {
-        let Link {
-            mut sender,
-            mut receiver,
-            ..
-        } = link;
-        let mut demand = self.stream.demand();
-        let mut waiting = Waiting::new();
-        let mut subscribed = false;
-        let mut next_id = 0;
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let Link { sender, receiver, .. } = link;
+        let Self {
+            stream, asks, engine, ..
+        } = self;
         // What was asked of an encoder that has gone since is no longer wanted: the askers see their reply dropped.
-        while self.asks.try_recv().is_ok() {}
-        loop {
-            subscribed = follow(&mut demand, subscribed, &mut sender).await?;
-            // All arms are cancel-safe.
-            tokio::select! {
-                message = receiver.recv() => match message? {
-                    Some(message) => self.on_message(message, &mut waiting, tally),
-                    None => return Ok(()),
-                },
-                Some(ask) = self.asks.recv() => match ask {
-                    Ask::Keyframe => sender.send(&ToEncoder::RequestKeyframe).await?,
-                    Ask::Request { request, reply } => {
-                        let id = RequestId(next_id);
-                        next_id = next_id.wrapping_add(1);
-                        waiting.insert(id, reply);
-                        sender.send(&ToEncoder::Request { id, request }).await?;
-                    }
-                },
-                Ok(()) = demand.changed() => {}
-                _ = looks.tick(), if !waiting.is_empty() => {
-                    let left: Vec<_> = waiting.extract_if(.., |_, reply| reply.is_closed()).collect();
-                    for (id, _reply) in left {
-                        sender.send(&ToEncoder::Cancel { id }).await?;
-                    }
+        while asks.try_recv().is_ok() {}
+        let waiting = Waiting::default();
+        let mut reader = Reader {
+            stream,
+            engine,
+            waiting: &waiting,
+            tally,
+        };
+        tokio::select! {
+            read = reader.run(receiver) => read,
+            written = write(sender, stream, asks, &waiting) => Err(written.into()),
+        }
+    }
+}
+
+/// Says what is wanted of the encoder, until it can't. With the encoder slow to take it, the demand is told as it is by then,
+/// and `asks` fills up and is refused at its other end ([`Stream::request`]).
+async fn write(
+    mut sender: Sender<ToEncoder>,
+    stream: &Stream,
+    asks: &mut mpsc::Receiver<Ask>,
+    waiting: &Waiting,
+) -> SendError {
+    let mut demand = stream.demand();
+    let mut subscribed = false;
+    let mut next_id = 0;
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        subscribed = match follow(&mut demand, subscribed, &mut sender).await {
+            Ok(subscribed) => subscribed,
+            Err(error) => return error,
+        };
+        // All arms are cancel-safe. What is to be said is chosen apart from saying it, which must not be cancelled half-way.
+        let messages = tokio::select! {
+            Some(ask) = asks.recv() => vec![match ask {
+                Ask::Keyframe => ToEncoder::RequestKeyframe,
+                Ask::Request { request, question } => {
+                    let id = RequestId(next_id);
+                    next_id = next_id.wrapping_add(1);
+                    waiting.lock().insert(id, question);
+                    ToEncoder::Request { id, request }
                 }
+            }],
+            Ok(()) = demand.changed() => continue,
+            _ = looks.tick(), if !waiting.lock().is_empty() => {
+                let mut waiting = waiting.lock();
+                let left = waiting.extract_if(.., |_, question| question.is_given_up());
+                left.map(|(id, _place)| ToEncoder::Cancel { id }).collect()
+            }
+        };
+        for message in &messages {
+            if let Err(error) = sender.send(message).await {
+                return error;
             }
         }
     }
+}
 
-    fn on_message(&self, message: FromEncoder, waiting: &mut Waiting, tally: &mut Tally) {
+/// Takes in what the encoder says.
+struct Reader<'a> {
+    stream: &'a Stream,
+    engine: &'a Handle,
+    waiting: &'a Waiting,
+    tally: &'a mut Tally,
+}
+
+impl Reader<'_> {
+    async fn run(&mut self, mut receiver: Receiver<FromEncoder>) -> Result<(), LinkError> {
+        while let Some(message) = receiver.recv().await? {
+            self.on_message(message);
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, message: FromEncoder) {
         match message {
             FromEncoder::Source(state) => {
                 tracing::info!(stream = %self.stream.name, state = state.as_str(), "source");
@@ -127,23 +175,23 @@ impl EncoderLink {
                 self.stream.update(|upstream| upstream.parameters = Some(parameters));
             }
             FromEncoder::Quality(quality) => self.stream.set_quality(quality),
-            FromEncoder::Frame(unit) => self.on_frame(unit, tally),
+            FromEncoder::Frame(unit) => self.on_frame(unit),
             FromEncoder::Lost { frames } => {
                 tracing::debug!(stream = %self.stream.name, frames, "was too slow for the encoder");
                 self.stream.dropped.fetch_add(frames, Ordering::Relaxed);
             }
             FromEncoder::Response { id, result } => {
-                if let Some(reply) = waiting.remove(&id) {
-                    // An asker who has left needs no answer.
-                    _ = reply.send(result);
+                let asked = self.waiting.lock().remove(&id);
+                if let Some(question) = asked {
+                    question.answer(result);
                 }
             }
         }
     }
 
-    fn on_frame(&self, unit: AccessUnit, tally: &mut Tally) {
+    fn on_frame(&mut self, unit: AccessUnit) {
         self.stream.received.bump();
-        self.stream.encoded.raise_to(tally.total(unit.sequence));
+        self.stream.encoded.raise_to(self.tally.total(unit.sequence));
         self.engine.publish(&self.stream.name, unit);
     }
 }

@@ -22,6 +22,7 @@ mod page;
 mod problem;
 mod routes;
 mod sessions;
+mod snapshots;
 mod stream;
 mod supervisor;
 mod whep;

@@ -15,18 +15,29 @@ use framebridge_ipc::RequestError;
 use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, Quality, SourceState},
+    limits::MAX_REQUESTS,
     media::CodecParameters,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     time::timeout,
 };
 
-use crate::meter::{Meter, millis};
+use crate::{
+    meter::{Meter, millis},
+    snapshots::Snapshots,
+};
 
-/// Questions and keyframe requests waiting for one encoder. When it is full, a question is refused as unavailable and a
-/// keyframe request is dropped: one that is already queued serves both.
-const MAX_ASKS: usize = 32;
+/// Questions and keyframe requests waiting to be written to one encoder. There is room for all questions that may be under
+/// way; when keyframe requests fill it, a further one is dropped, because one that is already queued serves both.
+const MAX_ASKS: usize = 4 * MAX_REQUESTS;
+
+/// When an encoder that has all the questions it takes may have answered one.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
 
 /// When to come back to a stream whose encoder is not there, or is still opening its source.
 const SOON: Duration = Duration::from_secs(1);
@@ -48,6 +59,9 @@ pub(crate) struct Stream {
     upstream: watch::Sender<Upstream>,
     demand: watch::Sender<Demand>,
     asks: mpsc::Sender<Ask>,
+    pub(crate) snapshots: Snapshots,
+    /// For questions under way. Refused here, they cost the encoder nothing.
+    places: Arc<Semaphore>,
     /// Frames received from the encoder.
     pub(crate) received: Meter,
     /// Of these, frames that a decoder can show, and so meant for viewers.
@@ -86,8 +100,39 @@ pub(crate) enum Ask {
     Keyframe,
     Request {
         request: EncoderRequest,
-        reply: oneshot::Sender<Result<EncoderAnswer, Refusal>>,
+        question: Question,
     },
+}
+
+/// A question's place among those under way, and where its answer goes.
+#[derive(Debug)]
+pub(crate) struct Question {
+    reply: oneshot::Sender<Result<EncoderAnswer, Refusal>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Question {
+    /// Whether nobody waits for the answer any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    /// Hands the answer on. An asker who has left needs none.
+    pub(crate) fn answer(self, result: Result<EncoderAnswer, Refusal>) {
+        _ = self.reply.send(result);
+    }
+}
+
+/// Why a question has no answer.
+#[derive(Debug)]
+pub(crate) enum AskError {
+    /// As many as may be are under way; it was not asked.
+    Busy {
+        /// When one of them may have been answered.
+        retry_after: Duration,
+    },
+    /// It was asked to no avail.
+    Failed(RequestError),
 }
 
 /// A stream that can't be watched now.
@@ -114,6 +159,8 @@ impl Stream {
             upstream: watch::Sender::default(),
             demand: watch::Sender::default(),
             asks,
+            snapshots: Snapshots::new(),
+            places: Arc::new(Semaphore::new(MAX_REQUESTS)),
             received: Meter::new(),
             published: Meter::new(),
             live: AtomicU32::new(0),
@@ -218,17 +265,31 @@ impl Stream {
         linked
     }
 
-    /// Asks the encoder and waits for its answer.
-    pub(crate) async fn request(&self, request: EncoderRequest) -> Result<EncoderAnswer, RequestError> {
+    /// Asks the encoder and waits for its answer. Up to [`MAX_REQUESTS`] are under way at once, those that were given up and
+    /// are yet to be called off among them.
+    pub(crate) async fn request(&self, request: EncoderRequest) -> Result<EncoderAnswer, AskError> {
+        let no_encoder = || AskError::Failed(self.no_encoder().into());
+        if self.upstream.borrow().source.is_none() {
+            return Err(no_encoder());
+        }
+        let busy = AskError::Busy {
+            retry_after: BUSY_RETRY,
+        };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err(busy);
+        };
         let (reply, answer) = oneshot::channel();
         let limit = request.timeout();
-        if self.upstream.borrow().source.is_none() || self.asks.try_send(Ask::Request { request, reply }).is_err() {
-            return Err(self.no_encoder().into());
+        let question = Question { reply, _place: place };
+        match self.asks.try_send(Ask::Request { request, question }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(busy),
+            Err(TrySendError::Closed(_)) => return Err(no_encoder()),
         }
         match timeout(limit, answer).await {
-            Ok(Ok(answer)) => Ok(answer?),
-            Ok(Err(_link_ended)) => Err(RequestError::Closed),
-            Err(_elapsed) => Err(RequestError::Timeout),
+            Ok(Ok(answer)) => answer.map_err(|refusal| AskError::Failed(refusal.into())),
+            Ok(Err(_link_ended)) => Err(AskError::Failed(RequestError::Closed)),
+            Err(_elapsed) => Err(AskError::Failed(RequestError::Timeout)),
         }
     }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 #![expect(clippy::cast_precision_loss, reason = "test arithmetic on small numbers")]
 
+mod backlog;
 mod clip;
 mod control;
 mod faults;

@@ -34,6 +34,10 @@ pub(crate) enum Script {
     Hangs,
     /// There are pictures, but of a slate, for this reason.
     Slate(&'static str),
+    /// The source opens, frames come, and from then on nothing that it is told is read.
+    Deaf,
+    /// The source opens, frames come, and no request is ever answered.
+    Mute,
 }
 
 /// What signaling has asked of it so far.
@@ -44,6 +48,7 @@ pub(crate) struct Seen {
     pub(crate) subscriptions: u32,
     pub(crate) keyframes: u32,
     pub(crate) cancels: u32,
+    pub(crate) requests: u32,
 }
 
 #[derive(Debug)]
@@ -104,10 +109,11 @@ impl Encoder {
         let mut frames = interval(Duration::from_millis(33));
         let mut sequence = 0;
         let mut live = false;
+        let is_deaf = |live| live && script == Script::Deaf;
         link.sender.send(&FromEncoder::Source(SourceState::Idle)).await.unwrap();
         loop {
             let message = tokio::select! {
-                message = link.receiver.recv() => message,
+                message = link.receiver.recv(), if !is_deaf(live) => message,
                 _ = frames.tick(), if live => {
                     if link.sender.send(&frame(sequence)).await.is_err() {
                         return;
@@ -127,13 +133,13 @@ impl Encoder {
                         .await
                         .unwrap();
                     match script {
-                        Script::Opens | Script::Stalls => {
+                        Script::Opens | Script::Stalls | Script::Deaf | Script::Mute => {
                             link.sender.send(&FromEncoder::Source(SourceState::Live)).await.unwrap();
                             link.sender
                                 .send(&FromEncoder::Parameters(parameters(quality)))
                                 .await
                                 .unwrap();
-                            live = script == Script::Opens;
+                            live = script != Script::Stalls;
                         }
                         Script::Fails(reason) => {
                             let state = SourceState::Unavailable {
@@ -165,7 +171,10 @@ impl Encoder {
                 Ok(Some(ToEncoder::RequestKeyframe)) => self.seen.send_modify(|seen| seen.keyframes += 1),
                 Ok(Some(ToEncoder::Cancel { .. })) => self.seen.send_modify(|seen| seen.cancels += 1),
                 Ok(Some(ToEncoder::Request { id, request })) => {
-                    if let Some(result) = answer(request, &mut quality) {
+                    self.seen.send_modify(|seen| seen.requests += 1);
+                    if script != Script::Mute
+                        && let Some(result) = answer(request, &mut quality)
+                    {
                         link.sender.send(&FromEncoder::Response { id, result }).await.unwrap();
                     }
                 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test whose setting fails has failed")]
 
 mod api;
+mod backlog;
 mod continuity;
 mod debug;
 mod encoder;

@@ -1,0 +1,104 @@
+//! Peers that ask for more than they read.
+
+use framebridge_proto::{
+    RequestId,
+    encoder::{EncoderRequest, FromEncoder, ImageFormat, ToEncoder},
+};
+use tokio::time::timeout;
+
+use crate::harness::{BOUND, Encoder, Subscriber};
+
+/// Many times what both sockets' buffers and all queues between them hold.
+const PILE: u32 = 4_000;
+
+async fn pile_on(subscriber: &mut Subscriber, request: &EncoderRequest) {
+    let all = async {
+        for id in 0..PILE {
+            subscriber
+                .send(ToEncoder::Request {
+                    id: RequestId(id),
+                    request: request.clone(),
+                })
+                .await;
+        }
+    };
+    timeout(BOUND, all)
+        .await
+        .expect("the encoder reads on while nobody reads what it writes");
+}
+
+#[tokio::test]
+async fn who_reads_nothing_is_read_to_the_end_and_its_pictures_go_on_when_it_reads_again() {
+    let encoder = Encoder::start("test:", "");
+    let mut subscriber = encoder.subscribe().await;
+    subscriber.frame().await;
+    pile_on(&mut subscriber, &EncoderRequest::GetQuality).await;
+    pile_on(&mut subscriber, &EncoderRequest::Snapshot(ImageFormat::Jpeg)).await;
+    // Others are served meanwhile.
+    encoder
+        .client()
+        .await
+        .request(EncoderRequest::GetQuality)
+        .await
+        .unwrap();
+    // The link is good for all that comes after.
+    let last = RequestId(PILE);
+    let ask = || ToEncoder::Request {
+        id: last,
+        request: EncoderRequest::GetQuality,
+    };
+    let mut answered = false;
+    let mut frames = 0;
+    let reading = async {
+        while !answered || frames < 60 {
+            match subscriber
+                .link
+                .receiver
+                .recv()
+                .await
+                .unwrap()
+                .expect("the encoder keeps the link")
+            {
+                FromEncoder::Response { id, result } if id == last => {
+                    // It may come too early to find a place.
+                    answered = result.is_ok();
+                    if !answered {
+                        subscriber.send(ask()).await;
+                    }
+                }
+                FromEncoder::Frame(_) => {
+                    frames += 1;
+                    if frames == 30 {
+                        subscriber.send(ask()).await;
+                    }
+                }
+                FromEncoder::Source(_)
+                | FromEncoder::Quality(_)
+                | FromEncoder::Parameters(_)
+                | FromEncoder::Lost { .. }
+                | FromEncoder::Response { .. } => {}
+            }
+        }
+    };
+    timeout(BOUND, reading).await.expect("pictures and an answer");
+}
+
+#[tokio::test]
+async fn a_subscription_that_was_ended_and_made_again_unread_begins_with_a_keyframe() {
+    let encoder = Encoder::start("test:", "");
+    let mut subscriber = encoder.subscribe().await;
+    subscriber.frame().await;
+    pile_on(&mut subscriber, &EncoderRequest::GetQuality).await;
+    subscriber.send(ToEncoder::Unsubscribe).await;
+    subscriber.send(ToEncoder::Subscribe).await;
+    let mut last = subscriber.frame().await.sequence;
+    loop {
+        let frame = subscriber.frame().await;
+        // The first one after the gap.
+        if frame.sequence != last + 1 {
+            assert!(frame.keyframe, "{} came after {last}", frame.sequence);
+            break;
+        }
+        last = frame.sequence;
+    }
+}

@@ -1,0 +1,142 @@
+//! One stream's snapshots: made once for all who ask at about the same time.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::body::Bytes;
+use framebridge_proto::encoder::{EncoderAnswer, EncoderRequest, ImageFormat};
+use tokio::sync::Semaphore;
+
+use crate::{
+    api::{odd_answer, request_problem},
+    problem::Problem,
+    stream::Stream,
+    whep::unavailable_problem,
+};
+
+/// Those who may wait for a picture of one stream at once. Who comes while there is a fresh one does not wait; so many that do
+/// are no people.
+const MAX_WAITING: usize = 8;
+
+/// How old a picture may be and still serve the next asker: 4 a second are made at most, which takes some hundredth of what the
+/// stream itself takes to encode.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// How long one waits for a stream that was just woken up.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// When there may be a fresh picture, or a place to wait for one.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The latest snapshot of a stream, and the queue for the next one.
+#[derive(Debug)]
+pub(crate) struct Snapshots {
+    waiting: Semaphore,
+    permit: Semaphore,
+    last: Mutex<Option<Made>>,
+}
+
+/// What came of making one.
+#[derive(Debug, Clone)]
+struct Made {
+    at: Instant,
+    outcome: Result<Bytes, Problem>,
+}
+
+impl Made {
+    /// Whether it answers whoever came at `came`: a picture that is fresh `now`, or what was made since.
+    fn serves(&self, came: Instant, now: Instant) -> bool {
+        let is_fresh = self.outcome.is_ok() && now.saturating_duration_since(self.at) < FRESH;
+        is_fresh || self.at >= came
+    }
+}
+
+impl Snapshots {
+    pub(crate) fn new() -> Self {
+        Self {
+            waiting: Semaphore::new(MAX_WAITING),
+            permit: Semaphore::new(1),
+            last: Mutex::new(None),
+        }
+    }
+
+    /// A JPEG of the stream's latest picture, at most [`FRESH`] old. An idle stream is started for it.
+    pub(crate) async fn get(&self, stream: &Stream) -> Result<Bytes, Problem> {
+        let came = Instant::now();
+        if let Some(outcome) = self.made(came) {
+            return outcome;
+        }
+        let Ok(_place) = self.waiting.try_acquire() else {
+            let detail = "As many as may be wait for a picture of this stream already.";
+            return Err(
+                Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "too_many_requests", detail)
+                    .retry_after(RETRY),
+            );
+        };
+        let Ok(_permit) = self.permit.acquire().await else {
+            return Err(odd_answer());
+        };
+        if let Some(outcome) = self.made(came) {
+            return outcome;
+        }
+        // Whoever gives up meanwhile leaves the turn to the next.
+        let outcome = make(stream).await;
+        let made = Made {
+            at: Instant::now(),
+            outcome: outcome.clone(),
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+        outcome
+    }
+
+    fn made(&self, came: Instant) -> Option<Result<Bytes, Problem>> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = last.as_ref().filter(|made| made.serves(came, Instant::now()))?;
+        Some(made.outcome.clone())
+    }
+}
+
+async fn make(stream: &Stream) -> Result<Bytes, Problem> {
+    let _guest = stream.guest();
+    stream
+        .ready(PATIENCE)
+        .await
+        .map_err(|unavailable| unavailable_problem(&unavailable))?;
+    let request = EncoderRequest::Snapshot(ImageFormat::Jpeg);
+    let EncoderAnswer::Snapshot { image, .. } = stream.request(request).await.map_err(request_problem)? else {
+        return Err(odd_answer());
+    };
+    Ok(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_serves_while_it_is_fresh_and_a_failure_only_those_who_waited_for_it() {
+        let start = Instant::now();
+        let at = start + Duration::from_secs(10);
+        let ms = Duration::from_millis;
+        let picture = Made {
+            at,
+            outcome: Ok(Bytes::from_static(b"picture")),
+        };
+        let failure = Made {
+            at,
+            outcome: Err(odd_answer()),
+        };
+        for (made, came, now, serves) in [
+            (&picture, at - ms(500), at, true),
+            (&picture, at + ms(249), at + ms(249), true),
+            (&picture, at + ms(250), at + ms(250), false),
+            (&picture, at - ms(1), at + ms(400), true),
+            (&failure, at - ms(1), at + ms(1), true),
+            (&failure, at + ms(1), at + ms(1), false),
+        ] {
+            assert_eq!(made.serves(came, now), serves, "{made:?} came {came:?} now {now:?}");
+        }
+    }
+}
