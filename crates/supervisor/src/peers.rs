@@ -3,20 +3,50 @@
 use std::time::Duration;
 
 use framebridge_daemon::Tasks;
-use framebridge_ipc::{Incoming, Link, Listener};
+use framebridge_ipc::{HandshakeError, Incoming, Link, Listener, ReceiveError, SendError};
 use framebridge_proto::{
     Refusal, RefusalKind,
+    limits::REQUEST_TIMEOUT,
     supervisor::{FromSupervisor, SupervisorAnswer, ToSupervisor},
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::app::Event;
 
 /// After an accept that the system refused (no descriptors left, say): as often as a repeated error is worth a line.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a link ended, but for its peer's closing it.
+#[derive(Debug)]
+enum Parting {
+    /// The peer sent what is no message.
+    Malformed(ReceiveError),
+    /// The peer broke it off.
+    Lost,
+    /// The peer does not read its answers.
+    TakesNothing,
+    /// We go.
+    Stopping,
+}
+
+impl From<ReceiveError> for Parting {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Io(_) => Self::Lost,
+            ReceiveError::TooLong { .. } | ReceiveError::Decode(_) => Self::Malformed(error),
+        }
+    }
+}
+
+impl From<SendError> for Parting {
+    fn from(error: SendError) -> Self {
+        tracing::debug!("{:#}", anyhow::Error::from(error));
+        Self::Lost
+    }
+}
 
 /// What came of a request.
 pub(crate) type Answer = Result<SupervisorAnswer, Refusal>;
@@ -39,32 +69,53 @@ pub(crate) async fn serve(listener: Listener<ToSupervisor, FromSupervisor>, even
 async fn attend(incoming: Incoming<ToSupervisor, FromSupervisor>, events: mpsc::Sender<Event>) {
     let link = match incoming.handshake().await {
         Ok(link) => link,
-        Err(error) => {
-            tracing::warn!(%error, "a connection ended at its handshake");
-            return;
-        }
+        // A peer that went before it was greeted has done nothing wrong.
+        Err(HandshakeError::Io(error)) => return tracing::debug!(%error, "a connection ended at its handshake"),
+        Err(error) => return tracing::warn!(%error, "a connection ended at its handshake"),
     };
     let peer = link.peer.clone();
-    if let Err(error) = converse(link, &events).await {
-        tracing::warn!(role = %peer.role, pid = peer.pid, "a link ended: {error:#}");
+    match converse(link, &events).await {
+        Ok(()) => {}
+        Err(Parting::Malformed(error)) => {
+            tracing::warn!(role = %peer.role, pid = peer.pid, "a link ended: {:#}", anyhow::Error::from(error));
+        }
+        // A peer may go whenever it likes, and goes as often as whoever it asked for goes.
+        Err(parting) => tracing::debug!(role = %peer.role, pid = peer.pid, ?parting, "a link ended"),
     }
 }
 
-async fn converse(mut link: Link<ToSupervisor, FromSupervisor>, events: &mpsc::Sender<Event>) -> anyhow::Result<()> {
-    while let Some(message) = link.receiver.recv().await? {
+async fn converse(link: Link<ToSupervisor, FromSupervisor>, events: &mpsc::Sender<Event>) -> Result<(), Parting> {
+    let Link {
+        peer,
+        mut sender,
+        mut receiver,
+    } = link;
+    while let Some(message) = receiver.recv().await? {
         match message {
             ToSupervisor::Heartbeat(heartbeat) => {
-                let peer = link.peer.clone();
+                let peer = peer.clone();
                 let progress = Box::new(heartbeat.progress);
-                events.send(Event::Reported { peer, progress }).await?;
+                events
+                    .send(Event::Reported { peer, progress })
+                    .await
+                    .map_err(|_stopping| Parting::Stopping)?;
             }
             ToSupervisor::Request { id, request } => {
                 let (answer, answered) = oneshot::channel();
-                events.send(Event::Asked { request, answer }).await?;
+                events
+                    .send(Event::Asked { request, answer })
+                    .await
+                    .map_err(|_stopping| Parting::Stopping)?;
                 let result: Answer = answered
                     .await
                     .unwrap_or_else(|_gone| Err(Refusal::new(RefusalKind::Unavailable, "the supervisor is stopping")));
-                link.sender.send(&FromSupervisor::Response { id, result }).await?;
+                let response = FromSupervisor::Response { id, result };
+                // Who asks waits for its answer before it asks again. One that does not read it is not waited for, or it would
+                // hold one of the socket's places for ever.
+                match timeout(REQUEST_TIMEOUT, sender.send(&response)).await {
+                    Ok(sent) => sent?,
+                    Err(_elapsed) => return Err(Parting::TakesNothing),
+                }
             }
         }
     }
