@@ -71,7 +71,9 @@ async fn serve(incoming: Incoming<ToBridge, FromBridge>, events: mpsc::Sender<Ev
             ))
         };
         let result = result.unwrap_or_else(none);
-        if link.sender.send(&FromBridge::Response { id, result }).await.is_err() {
+        let response = FromBridge::Response { id, result };
+        // An operator that does not read its answer would hold one of the socket's places for ever.
+        if !matches!(timeout(REQUEST_TIMEOUT, link.sender.send(&response)).await, Ok(Ok(()))) {
             return;
         }
     }

@@ -371,11 +371,14 @@ async fn send_all(frames: &mpsc::Sender<ToStudio>, all: Vec<ToStudio>) {
     }
 }
 
+/// Refuses without waiting: a studio that asks and asks, and reads no answer, would have us keep as many as it likes. When there
+/// is no room, the refusal is left out, and whoever asked hears of it by the studio's own patience.
 fn refuse(wire: &Wire, id: RpcId, excuse: Excuse) {
-    let (frames, cancel) = (wire.answers.clone(), wire.over.clone());
-    wire.tasks.spawn(async move {
-        cancel.run_until_cancelled(send_all(&frames, excuse.frames(id))).await;
-    });
+    for frame in excuse.frames(id) {
+        if let Err(error) = wire.frames.try_send(frame) {
+            tracing::debug!(%error, "a refusal was left out");
+        }
+    }
 }
 
 impl Excuse {

@@ -32,7 +32,7 @@ pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), Store
                     deadline_ms: job.deadline_ms,
                 };
                 // A link that is gone takes its offer along.
-                _ = link.send(offer).await;
+                _ = link.reply(offer);
                 break;
             }
             JobDecision::GiveUp { begun } => {

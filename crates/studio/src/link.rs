@@ -40,8 +40,12 @@ use crate::{
     store::{MOST_SESSIONS, MOST_SHARES, Record, ShareRow, StoreError, TokenRow, now_ms},
 };
 
-/// Frames that may wait for the box. Past it whoever sends waits, and a request that can't be sent in its time fails.
+/// Requests that may wait for the box. Past it whoever asks waits, and a request that can't be sent in its time fails.
 const QUEUE: usize = 256;
+
+/// Our own words that may wait besides, and let requests wait: answers to the box's frames, and a job now and then. They come of
+/// reading, which never waits for writing; a box that has so many coming, and takes none, is lost.
+const REPLIES: usize = 64;
 
 /// A frame that takes longer to leave is stuck in a dead connection.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,9 +71,30 @@ pub(crate) struct Link {
 #[derive(Debug)]
 enum Road {
     /// It is connected here.
-    Here(mpsc::Sender<ToBox>),
+    Here {
+        requests: mpsc::Sender<ToBox>,
+        replies: mpsc::Sender<ToBox>,
+    },
     /// It is connected to another node.
     Node(NodeRoad),
+}
+
+/// What is to leave on a link.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    requests: mpsc::Receiver<ToBox>,
+    replies: mpsc::Receiver<ToBox>,
+}
+
+impl Queues {
+    /// The next frame; `None` once nobody can send any more. Cancel-safe.
+    pub(crate) async fn recv(&mut self) -> Option<ToBox> {
+        tokio::select! {
+            biased;
+            Some(frame) = self.replies.recv() => Some(frame),
+            frame = self.requests.recv() => frame,
+        }
+    }
 }
 
 /// The link is gone.
@@ -93,9 +118,14 @@ enum Parting {
 
 impl Link {
     /// A link, and the frames that are to leave on it.
-    pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<ToBox>) {
-        let (frames, queue) = mpsc::channel(QUEUE);
-        (Arc::new(Self::by(Road::Here(frames))), queue)
+    pub(crate) fn new() -> (Arc<Self>, Queues) {
+        let (ask, requests) = mpsc::channel(QUEUE);
+        let (reply, replies) = mpsc::channel(REPLIES);
+        let road = Road::Here {
+            requests: ask,
+            replies: reply,
+        };
+        (Arc::new(Self::by(road)), Queues { requests, replies })
     }
 
     /// A link by way of another node.
@@ -115,34 +145,25 @@ impl Link {
     /// The node by which the box is reached; `None`: it is connected here.
     pub(crate) fn node(&self) -> Option<NodeId> {
         match &self.road {
-            Road::Here(_) => None,
+            Road::Here { .. } => None,
             Road::Node(road) => Some(road.node),
         }
     }
 
-    /// Sends a frame, when there is room for it. What travels between nodes are questions, and no frames.
-    pub(crate) async fn send(&self, frame: ToBox) -> Result<(), Gone> {
+    /// Says something to the box without waiting. What travels between nodes are questions, and no frames.
+    pub(crate) fn reply(&self, frame: ToBox) -> Result<(), Gone> {
         match &self.road {
-            Road::Here(frames) => frames.send(frame).await.map_err(|_closed| Gone),
+            Road::Here { replies, .. } => replies.try_send(frame).map_err(|_full_or_closed| Gone),
             Road::Node(_) => Err(Gone),
-        }
-    }
-
-    /// Sends a frame if there is room for it now.
-    pub(crate) fn try_send(&self, frame: ToBox) {
-        if let Road::Here(frames) = &self.road
-            && let Err(error) = frames.try_send(frame)
-        {
-            tracing::debug!(%error, "a frame was left out");
         }
     }
 
     /// Puts a question to the box.
     pub(crate) async fn ask(&self, id: RpcId, question: Question) -> Result<(), Gone> {
         match &self.road {
-            Road::Here(_) => {
+            Road::Here { requests, .. } => {
                 for frame in question.frames(id) {
-                    self.send(frame).await?;
+                    requests.send(frame).await.map_err(|_closed| Gone)?;
                 }
                 Ok(())
             }
@@ -153,7 +174,11 @@ impl Link {
     /// Says that nobody waits for an answer any more. With the queue full the box learns of it with its next part.
     pub(crate) fn cancel(&self, id: RpcId) {
         match &self.road {
-            Road::Here(_) => self.try_send(ToBox::RpcCancel { id }),
+            Road::Here { requests, .. } => {
+                if let Err(error) = requests.try_send(ToBox::RpcCancel { id }) {
+                    tracing::debug!(%error, "a frame was left out");
+                }
+            }
             Road::Node(road) => road.cancel(id),
         }
     }
@@ -291,7 +316,8 @@ async fn attend(
             IpAddr::V6(_) => None,
         },
     });
-    link.try_send(welcome);
+    // Nothing is queued yet.
+    _ = link.reply(welcome);
     session.set_build(&hello.build);
     if let Some(before) = session.welcome(Arc::clone(&link)) {
         before.replace();
@@ -419,7 +445,7 @@ async fn on_frame(hub: &Arc<Hub>, session: &Arc<Session>, link: &Arc<Link>, fram
         ToStudio::Heartbeat(heartbeat) => {
             let input = session.report(heartbeat);
             told(hub, session, link, input).await?;
-            link.send(ToBox::HeartbeatAck).await.map_err(lost)?;
+            link.reply(ToBox::HeartbeatAck).map_err(lost)?;
         }
         ToStudio::LogBatch(batch) => {
             hub.nodes.on_lines(session, &batch);
@@ -441,12 +467,12 @@ async fn on_frame(hub: &Arc<Hub>, session: &Arc<Session>, link: &Arc<Link>, fram
         } => {
             let access = Access { stream, control };
             let answer = share(hub, session, request, access, expires_s).await?;
-            link.send(answer).await.map_err(lost)?;
+            link.reply(answer).map_err(lost)?;
         }
         ToStudio::Unshare { request, share } => {
             let ended = hub.store.end_shares(session.id, share).await.map_err(unrecorded)?;
             hub.nodes.on_unshared(session, share);
-            link.send(ToBox::Unshared { request, ended }).await.map_err(lost)?;
+            link.reply(ToBox::Unshared { request, ended }).map_err(lost)?;
         }
         ToStudio::Goodbye { ending, reason } => {
             let broken = ending == Farewell::Failed;
@@ -460,13 +486,13 @@ async fn on_frame(hub: &Arc<Hub>, session: &Arc<Session>, link: &Arc<Link>, fram
             let answer = jobs::on_completed(hub, session, job, result)
                 .await
                 .map_err(unrecorded)?;
-            link.send(answer).await.map_err(lost)?;
+            link.reply(answer).map_err(lost)?;
         }
         ToStudio::Fail { job, error, retryable } => {
             let answer = jobs::on_failed(hub, session, job, &error, retryable)
                 .await
                 .map_err(unrecorded)?;
-            link.send(answer).await.map_err(lost)?;
+            link.reply(answer).map_err(lost)?;
         }
         ToStudio::ReadyForMore => jobs::on_free(hub, session).await.map_err(unrecorded)?,
         ToStudio::Unknown => tracing::debug!(name = session.name, "ignored a frame of an unknown type"),
