@@ -91,14 +91,28 @@ async fn a_subscription_that_was_ended_and_made_again_unread_begins_with_a_keyfr
     pile_on(&mut subscriber, &EncoderRequest::GetQuality).await;
     subscriber.send(ToEncoder::Unsubscribe).await;
     subscriber.send(ToEncoder::Subscribe).await;
-    let mut last = subscriber.frame().await.sequence;
-    loop {
-        let frame = subscriber.frame().await;
-        // The first one after the gap.
-        if frame.sequence != last + 1 {
-            assert!(frame.keyframe, "{} came after {last}", frame.sequence);
-            break;
+    // A new subscription is told the parameters anew, and what follows them is its first picture.
+    let reading = async {
+        let mut is_new = false;
+        loop {
+            match subscriber
+                .link
+                .receiver
+                .recv()
+                .await
+                .unwrap()
+                .expect("the encoder keeps the link")
+            {
+                FromEncoder::Parameters(_) => is_new = true,
+                FromEncoder::Frame(unit) if is_new => return unit,
+                FromEncoder::Frame(_)
+                | FromEncoder::Source(_)
+                | FromEncoder::Quality(_)
+                | FromEncoder::Lost { .. }
+                | FromEncoder::Response { .. } => {}
+            }
         }
-        last = frame.sequence;
-    }
+    };
+    let first = timeout(BOUND, reading).await.expect("pictures");
+    assert!(first.keyframe, "{} is no keyframe", first.sequence);
 }

@@ -128,40 +128,10 @@ impl Encoder {
                         seen.subscribed = true;
                         seen.subscriptions += 1;
                     });
-                    link.sender
-                        .send(&FromEncoder::Source(SourceState::Opening))
-                        .await
-                        .unwrap();
-                    match script {
-                        Script::Opens | Script::Stalls | Script::Deaf | Script::Mute => {
-                            link.sender.send(&FromEncoder::Source(SourceState::Live)).await.unwrap();
-                            link.sender
-                                .send(&FromEncoder::Parameters(parameters(quality)))
-                                .await
-                                .unwrap();
-                            live = script != Script::Stalls;
-                        }
-                        Script::Fails(reason) => {
-                            let state = SourceState::Unavailable {
-                                reason: reason.to_owned(),
-                                retry_in_ms: 7000,
-                            };
-                            link.sender.send(&FromEncoder::Source(state)).await.unwrap();
-                        }
-                        Script::Hangs => {}
-                        Script::Slate(reason) => {
-                            let state = SourceState::Slate {
-                                reason: reason.to_owned(),
-                                retry_in_ms: 42_000,
-                            };
-                            link.sender.send(&FromEncoder::Source(state)).await.unwrap();
-                            link.sender
-                                .send(&FromEncoder::Parameters(parameters(quality)))
-                                .await
-                                .unwrap();
-                            live = true;
-                        }
+                    for message in opening(script, quality) {
+                        link.sender.send(&message).await.unwrap();
                     }
+                    live = !matches!(script, Script::Stalls | Script::Fails(_) | Script::Hangs);
                 }
                 Ok(Some(ToEncoder::Unsubscribe)) => {
                     self.seen.send_modify(|seen| seen.subscribed = false);
@@ -182,6 +152,30 @@ impl Encoder {
             }
         }
     }
+}
+
+/// What somebody who subscribes is told before the first frame.
+fn opening(script: Script, quality: Quality) -> Vec<FromEncoder> {
+    let mut told = vec![FromEncoder::Source(SourceState::Opening)];
+    match script {
+        Script::Opens | Script::Stalls | Script::Deaf | Script::Mute => {
+            told.push(FromEncoder::Source(SourceState::Live));
+            told.push(FromEncoder::Parameters(parameters(quality)));
+        }
+        Script::Fails(reason) => told.push(FromEncoder::Source(SourceState::Unavailable {
+            reason: reason.to_owned(),
+            retry_in_ms: 7000,
+        })),
+        Script::Hangs => {}
+        Script::Slate(reason) => {
+            told.push(FromEncoder::Source(SourceState::Slate {
+                reason: reason.to_owned(),
+                retry_in_ms: 42_000,
+            }));
+            told.push(FromEncoder::Parameters(parameters(quality)));
+        }
+    }
+    told
 }
 
 /// `None`: it is still at it when the test is over.
