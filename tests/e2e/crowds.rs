@@ -10,6 +10,7 @@ use std::{
 
 use framebridge_testkit::{Identity, Options, Seat, Viewer, watch, whep};
 use framebridge_tests::{http::Request, system::System, wait::PATIENCE};
+use rustix::net::sockopt::set_socket_linger;
 
 /// Connections that ask at once, again and again.
 const CROWD: usize = 300;
@@ -98,4 +99,26 @@ fn three_hundred_snapshots_at_once_cost_a_viewer_no_picture_and_no_process_its_l
     );
     let refused = Request::new("GET", path).send(server).unwrap();
     assert_eq!(refused.status, 200, "it is over: {}", refused.text());
+}
+
+#[test]
+fn requests_that_are_broken_off_leave_no_warning_and_cost_nobody_an_answer() {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    let server = system.http();
+    // Each finds signaling at another step of asking the supervisor.
+    for at in 0..500 {
+        let mut stream = TcpStream::connect(server).unwrap();
+        write!(stream, "GET /api/v1/status HTTP/1.1\r\nhost: {server}\r\n\r\n").unwrap();
+        if at % 5 == 0 {
+            // By then the remembered answer may be too old for the next one.
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.read_exact(&mut [0; 12]).unwrap();
+        }
+        // A reset, as of a client that was killed.
+        set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(system.get("/api/v1/status").unwrap().status, 200);
+    let log = system.log().unwrap();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert!(warnings.is_empty(), "{warnings:#?}");
 }
