@@ -2,8 +2,8 @@
 //!
 //! At the box: [`BridgeLink`] (when to connect, greet, beat and give up), [`LocalHealth`] (what may truthfully be said of
 //! the box, and when to ask for help), [`JobSlot`] (one job at a time, no result lost). At the studio: [`BoxSession`] (what
-//! a session's page says), [`JobDispatch`] (which box is offered which job, and how often), [`Presence`] (which node has
-//! which box) and [`RateLimit`].
+//! a session's page says), [`JobDispatch`] (which box is offered which job, and how often) and [`Presence`] (which node has
+//! which box).
 
 mod box_session;
 mod bridge_link;
@@ -11,7 +11,6 @@ mod job_dispatch;
 mod job_slot;
 mod local_health;
 mod presence;
-mod rate_limit;
 
 pub use box_session::{BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot};
 pub use bridge_link::{
@@ -21,4 +20,3 @@ pub use job_dispatch::{JobDecision, JobDispatch, JobDispatchConfig, JobFate};
 pub use job_slot::{JobFailure, JobInput, JobOutput, JobRejection, JobSlot, JobSlotConfig};
 pub use local_health::{LocalHealth, LocalHealthConfig, LocalInput, LocalOutput, LocalState, LocalView};
 pub use presence::{Presence, PresenceConfig, PresenceInput, PresenceOutput};
-pub use rate_limit::RateLimit;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::http::{HeaderMap, StatusCode};
-use framebridge_core::studio::RateLimit;
+use framebridge_core::{RateLimit, network};
 
 use crate::problem::Problem;
 
@@ -27,7 +27,7 @@ pub(crate) struct Limits {
     pub(crate) joins: Limit,
     /// Wrong tokens.
     pub(crate) wrong_tokens: Limit,
-    behind_proxy: bool,
+    pub(crate) behind_proxy: bool,
 }
 
 impl Limits {
@@ -49,10 +49,7 @@ impl Limits {
             .next_back()
             .and_then(|list| list.rsplit(',').next()?.trim().parse().ok())
             .filter(|_| self.behind_proxy);
-        match forwarded.unwrap_or(connection.ip()).to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((u128::from(address) & (u128::MAX << 64)).into()),
-            v4 @ IpAddr::V4(_) => v4,
-        }
+        network(forwarded.unwrap_or(connection.ip()))
     }
 }
 
