@@ -3,9 +3,22 @@
 //!
 //! axum's own server knows no header timeout and no limit, so hyper is driven here. What is served is the caller's.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+mod crowd;
+mod places;
+mod watched;
+
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+pub use crowd::MAX_PER_ADDRESS;
+pub use places::{Client, Place, Places};
 
 use axum::{Router, extract::ConnectInfo};
+use framebridge_core::network;
 use hyper::{
     body::Incoming,
     server::conn::http1,
@@ -15,19 +28,18 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-/// Connections served at once; further ones are closed as they come. A page holds one or two.
-const MAX_CONNECTIONS: usize = 2048;
-
-/// Kept for peers on this machine, of the number above: the supervisor's probe has to get through whatever others do.
-const LOCAL_CONNECTIONS: usize = 256;
+use crate::{
+    crowd::{Crowd, Seat, most_connections},
+    watched::{Activity, Watched},
+};
 
 /// The longest request head, bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -35,15 +47,20 @@ const MAX_HEAD: usize = 16 * 1024;
 /// The most header fields of a request.
 const MAX_HEADERS: usize = 64;
 
-/// How long a connection may take its time.
+/// How long a connection may take its time, and how many one address may have.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// For a request's head to arrive, and between two requests.
     pub head: Duration,
+    /// For a write that waits: whoever takes nothing for so long has gone, or means to hold what it was to be sent.
+    pub write: Duration,
     /// In all; then it is closed between two requests ...
     pub lifetime: Duration,
     /// ... or cut after this much more, whatever it is at. The end of the server grants as much.
     pub last_request: Duration,
+    /// Connections of one address; past it the one that has gone longest without an answer goes. Behind a proxy on another
+    /// machine all come from one.
+    pub per_address: usize,
 }
 
 impl Default for Patience {
@@ -51,8 +68,10 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(10),
+            write: Duration::from_secs(10),
             lifetime: Duration::from_secs(300),
             last_request: Duration::from_secs(2),
+            per_address: MAX_PER_ADDRESS,
         }
     }
 }
@@ -61,21 +80,30 @@ impl Default for Patience {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `router` on `listener` until `stop`; returns once every connection has ended. Requests know their peer by
-/// [`ConnectInfo`]; what a connection was upgraded to is its taker's and not ended here.
+/// [`ConnectInfo`], and whose they are, as far as limits go, by [`Client`]; what a connection was upgraded to is its taker's and
+/// not ended here.
 pub async fn serve(listener: TcpListener, router: Router, patience: Patience, stop: CancellationToken) {
-    let places = Places::new();
+    let all = most_connections(getrlimit(Resource::Nofile).current);
+    let crowd = Shared(Arc::new(Mutex::new(Crowd::new(all, patience.per_address))));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             // Both arms are cancel-safe.
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => match places.take(peer, stream.local_addr().ok()) {
-                    Some(place) => {
-                        connections.spawn(connection(stream, peer, router.clone(), patience, stop.clone(), place));
-                    }
-                    None => tracing::debug!("closed a connection over the limit"),
-                },
+                Ok((stream, peer)) => {
+                    let client = client(peer, stream.local_addr().ok());
+                    let activity = Activity::new();
+                    let Some(seat) = crowd.lock().admit(client, Arc::clone(&activity)) else {
+                        tracing::debug!("closed a connection over the limit");
+                        continue;
+                    };
+                    let taken = Taken { crowd: crowd.clone(), seat };
+                    let stream = Accepted { stream, activity, peer, client };
+                    let serving = connection(stream, router.clone(), patience, stop.clone(), taken);
+                    let task = connections.spawn(serving);
+                    crowd.lock().serve(seat, task);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -88,20 +116,59 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, st
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(
+/// Whose a connection is. From an address of this machine to itself it is local, too.
+fn client(peer: SocketAddr, here: Option<SocketAddr>) -> Client {
+    let address = peer.ip().to_canonical();
+    let is_local = address.is_loopback() || here.is_some_and(|here| here.ip().to_canonical() == address);
+    Client((!is_local).then(|| network(address)))
+}
+
+/// The crowd, as the listener and every connection know it.
+#[derive(Debug, Clone)]
+struct Shared(Arc<Mutex<Crowd>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Crowd> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place in the crowd, until it is dropped.
+#[derive(Debug)]
+struct Taken {
+    crowd: Shared,
+    seat: Seat,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.crowd.lock().leave(self.seat);
+    }
+}
+
+/// A connection that was let in.
+struct Accepted {
     stream: TcpStream,
+    activity: Arc<Activity>,
     peer: SocketAddr,
-    router: Router,
-    patience: Patience,
-    stop: CancellationToken,
-    _place: OwnedSemaphorePermit,
-) {
+    client: Client,
+}
+
+async fn connection(accepted: Accepted, router: Router, patience: Patience, stop: CancellationToken, _taken: Taken) {
+    let Accepted {
+        stream,
+        activity,
+        peer,
+        client,
+    } = accepted;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    let stream = Watched::new(stream, activity, patience.write);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(client);
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -129,33 +196,6 @@ async fn connection(
     }
 }
 
-/// How many connections there may be.
-struct Places {
-    anyone: Arc<Semaphore>,
-    local: Arc<Semaphore>,
-}
-
-impl Places {
-    fn new() -> Self {
-        Self {
-            anyone: Arc::new(Semaphore::new(MAX_CONNECTIONS - LOCAL_CONNECTIONS)),
-            local: Arc::new(Semaphore::new(LOCAL_CONNECTIONS)),
-        }
-    }
-
-    /// A place for a connection from `peer`, if there is one left.
-    fn take(&self, peer: SocketAddr, here: Option<SocketAddr>) -> Option<OwnedSemaphorePermit> {
-        let anyone = Arc::clone(&self.anyone).try_acquire_owned().ok();
-        anyone.or_else(|| {
-            // From an address of this machine to itself it is local, too.
-            let is_local = peer.ip().to_canonical().is_loopback() || here.is_some_and(|here| here.ip() == peer.ip());
-            is_local
-                .then(|| Arc::clone(&self.local).try_acquire_owned().ok())
-                .flatten()
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
@@ -165,8 +205,10 @@ mod tests {
 
     const QUICK: Patience = Patience {
         head: Duration::from_millis(100),
+        write: Duration::from_millis(300),
         lifetime: Duration::from_millis(300),
         last_request: Duration::from_millis(100),
+        per_address: MAX_PER_ADDRESS,
     };
 
     /// What a server with `patience` answers to `sent`, until it closes the connection.
@@ -217,16 +259,48 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
 
+    #[tokio::test]
+    async fn answer_that_nobody_takes_is_given_up_with_all_it_holds() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (held, given_up) = tokio::sync::oneshot::channel::<()>();
+        let held = Mutex::new(Some(held));
+        let endless = move || {
+            let held = held.lock().unwrap().take();
+            let parts = futures_util::stream::repeat_with(move || {
+                let _for_as_long_as_the_answer_lives = &held;
+                Ok::<_, std::convert::Infallible>(axum::body::Bytes::from_static(&[0; 16 * 1024]))
+            });
+            std::future::ready(axum::body::Body::from_stream(parts))
+        };
+        let patience = Patience {
+            write: Duration::from_millis(300),
+            ..Patience::default()
+        };
+        let mut server = JoinSet::new();
+        let router = Router::new().route("/", get(endless));
+        server.spawn(serve(listener, router, patience, CancellationToken::new()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let ended = timeout(Duration::from_secs(20), given_up).await;
+        assert!(ended.expect("given up in time").is_err());
+    }
+
     #[test]
-    fn this_machine_gets_a_place_when_others_have_taken_theirs() {
-        let places = Places::new();
-        let stranger = SocketAddr::from(([192, 0, 2, 1], 1));
-        let taken: Vec<_> = std::iter::from_fn(|| places.take(stranger, None)).collect();
-        assert_eq!(taken.len(), MAX_CONNECTIONS - LOCAL_CONNECTIONS);
-        assert!(places.take(SocketAddr::from(([127, 0, 0, 1], 1)), None).is_some());
-        assert!(
-            places.take(stranger, Some(stranger)).is_some(),
-            "this machine, by its own address"
-        );
+    fn whoever_is_on_this_machine_is_nobody_in_particular() {
+        let at = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        for (peer, here, whose) in [
+            ("127.0.0.1:1", "127.0.0.1:80", None),
+            ("[::1]:1", "[::1]:80", None),
+            ("[::ffff:127.0.0.1]:1", "[::ffff:127.0.0.1]:80", None),
+            ("192.0.2.1:1", "192.0.2.1:80", None),
+            ("192.0.2.7:1", "192.0.2.1:80", Some("192.0.2.7")),
+            ("[::ffff:192.0.2.7]:1", "[::ffff:192.0.2.1]:80", Some("192.0.2.7")),
+            ("[2001:db8::7]:1", "[2001:db8::1]:80", Some("2001:db8::")),
+        ] {
+            let whose = whose.map(|address| address.parse().unwrap());
+            assert_eq!(client(at(peer).unwrap(), at(here)), Client(whose), "{peer}");
+        }
     }
 }

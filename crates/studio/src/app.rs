@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context as _, ensure};
 use framebridge_config::Log;
 use framebridge_daemon::{Exit, Tasks};
-use framebridge_http::Patience;
+use framebridge_http::{MAX_PER_ADDRESS, Patience};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +25,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(4);
 /// As a box's server has it, but for the longest file over a slow line.
 const PATIENCE: Patience = Patience {
     head: Duration::from_secs(10),
+    write: Duration::from_secs(10),
     lifetime: Duration::from_secs(3600),
     last_request: Duration::from_secs(2),
+    per_address: MAX_PER_ADDRESS,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -88,8 +90,18 @@ impl App {
         let Self { public, operators, hub } = self;
         tasks.spawn(Arc::clone(&hub).keep_time());
         tasks.spawn(nodes::run(Arc::clone(&hub)));
+        // All viewers come from the proxy's address then; the proxy knows theirs.
+        let per_address = if hub.limits.behind_proxy {
+            usize::MAX
+        } else {
+            MAX_PER_ADDRESS
+        };
+        let patience = Patience {
+            per_address,
+            ..PATIENCE
+        };
         tokio::join!(
-            framebridge_http::serve(public, routes::public(Arc::clone(&hub)), PATIENCE, hub.stop.clone()),
+            framebridge_http::serve(public, routes::public(Arc::clone(&hub)), patience, hub.stop.clone()),
             framebridge_http::serve(
                 operators,
                 routes::operators(Arc::clone(&hub)),
