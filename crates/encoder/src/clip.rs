@@ -7,7 +7,7 @@ use framebridge_core::{Next, source_life::State};
 use framebridge_proto::{
     Refusal, RefusalKind,
     encoder::{ClipSpan, EncoderAnswer},
-    limits::{MAX_CLIP, MAX_CLIP_SPAN},
+    limits::{MAX_CLIP, MAX_CLIP_SPAN, MAX_VIEWERS_CLIPS},
 };
 use tokio::{
     sync::watch,
@@ -18,8 +18,8 @@ use tokio::{
 use crate::{broadcast::copied, pipeline::EncoderState, snapshot::PATIENCE};
 
 /// Clips that may be made at once: each takes up to four times `MAX_CLIP` of memory, for its pictures, the film, and the
-/// answer that carries it.
-pub(crate) const MAX_CLIPS: usize = 2;
+/// answer that carries it. Signaling asks for one fewer, so that viewers never take an operator's.
+pub(crate) const MAX_CLIPS: usize = MAX_VIEWERS_CLIPS + 1;
 
 /// Pictures that follow each other, and their size.
 type Footage = ((u32, u32), Vec<EncodedFrame>);

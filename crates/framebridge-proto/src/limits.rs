@@ -14,6 +14,9 @@ pub const MAX_CLIP: usize = MAX_MEDIA_MESSAGE - (1 << 20);
 /// The longest clip: what [`MAX_CLIP`] holds at 2 Mb/s.
 pub const MAX_CLIP_SPAN: Duration = Duration::from_secs(60);
 
+/// Clips of one stream that are made for viewers at once.
+pub const MAX_VIEWERS_CLIPS: usize = 2;
+
 /// How long either end of a new connection waits for the other's handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use framebridge_http::Place;
 use framebridge_ipc::RequestError;
 use framebridge_proto::{
     RefusalKind,
@@ -19,12 +20,12 @@ use framebridge_proto::{
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app_state::AppState,
     body,
+    limits::ClientAddress,
     meter::millis,
     own_status,
     problem::{Details, Problem},
@@ -34,7 +35,7 @@ use crate::{
 /// When a request to an encoder that is not there may be worth another try.
 const ENCODER_RETRY: Duration = Duration::from_secs(1);
 
-/// When there may be memory for a further clip.
+/// When a clip that is being made may be done.
 const CLIP_RETRY: Duration = Duration::from_secs(5);
 
 /// What of a clip is handed on at once: so much of it may be in memory after its place was given back.
@@ -181,6 +182,7 @@ pub(crate) async fn stream(
         (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
         (status = 415, description = "The body is no application/json.", body = Details, content_type = "application/problem+json"),
+        (status = 429, description = "It is changed more often than once a second; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "The encoder has all the requests it takes; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
@@ -193,6 +195,9 @@ pub(crate) async fn put_quality(
     let stream = shared.stream(&stream)?;
     let body = body::read(&headers, body, "application/json").await?;
     let change = quality_change(&body)?;
+    if stream.would_change(change) {
+        shared.limits.change_quality(&stream.name)?;
+    }
     let request = EncoderRequest::SetQuality(change);
     let EncoderAnswer::Quality { quality, changed } = stream.request(request).await.map_err(request_problem)? else {
         return Err(odd_answer());
@@ -233,25 +238,21 @@ pub(crate) async fn post_keyframe(
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 200, description = "The picture.", content_type = "image/jpeg"),
+        (status = 403, description = "A page of another site asks.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
         (status = 409, description = "There is no picture to be had now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 429, description = "This address has too many, or asks too often; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many snapshots are being made or sent; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn snapshot(
     State(shared): State<Arc<AppState>>,
+    client: ClientAddress,
     Path(stream): Path<String>,
 ) -> Result<Response, Problem> {
-    let image = {
-        let stream = shared.stream(&stream)?;
-        stream.snapshots.get(stream).await?
-    };
-    let Ok(place) = Arc::clone(&shared.snapshots).try_acquire_owned() else {
-        let detail = "As many snapshots as there is memory for are being sent.";
-        return Err(
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_snapshots", detail).retry_after(ENCODER_RETRY),
-        );
-    };
+    let stream = shared.stream(&stream)?;
+    let image = stream.snapshots.get(stream, client).await?;
+    let place = shared.limits.snapshot(client)?;
     Ok(whole_file("image/jpeg", image, place))
 }
 
@@ -276,13 +277,16 @@ pub(crate) struct Piece {
     responses(
         (status = 200, description = "The film: H.264, no sound.", content_type = "video/mp4"),
         (status = 400, description = "Neither or both are given, or it is out of range.", body = Details, content_type = "application/problem+json"),
+        (status = 403, description = "A page of another site asks.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
         (status = 409, description = "There are no pictures to be had now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 429, description = "This address has too many, or asks too often; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many clips are being made or sent; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn clip(
     State(shared): State<Arc<AppState>>,
+    client: ClientAddress,
     Path(stream): Path<String>,
     Query(piece): Query<Piece>,
 ) -> Result<Response, Problem> {
@@ -296,8 +300,9 @@ pub(crate) async fn clip(
             return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_clip", detail));
         }
     };
-    let Ok(place) = Arc::clone(&shared.clips).try_acquire_owned() else {
-        let detail = "As many clips as there is memory for are being made or sent.";
+    let place = shared.limits.clip(client)?;
+    let Ok(_making) = stream.clips.try_acquire() else {
+        let detail = "As many clips as may be are being made of this stream.";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_clips", detail).retry_after(CLIP_RETRY));
     };
     let request = EncoderRequest::Clip(span);
@@ -308,7 +313,7 @@ pub(crate) async fn clip(
 }
 
 /// A file whose bytes hold a place until they have been read.
-fn whole_file(media_type: &'static str, bytes: Bytes, place: OwnedSemaphorePermit) -> Response {
+fn whole_file(media_type: &'static str, bytes: Bytes, place: Place) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -319,7 +324,7 @@ fn whole_file(media_type: &'static str, bytes: Bytes, place: OwnedSemaphorePermi
 
 /// A body that lets go of its place when it has been read, or is given up. Its parts are copies: a slice that waits to be read
 /// would keep all of it in memory, without a place.
-fn in_parts(bytes: Bytes, place: OwnedSemaphorePermit) -> Body {
+fn in_parts(bytes: Bytes, place: Place) -> Body {
     Body::from_stream(stream::unfold((bytes, place), |(mut rest, place)| async {
         let part = Bytes::copy_from_slice(&rest.split_to(rest.len().min(PART_BYTES)));
         (!part.is_empty()).then_some((Ok::<_, Infallible>(part), (rest, place)))

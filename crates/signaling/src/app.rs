@@ -247,6 +247,9 @@ fn on_event(shared: &AppState, event: Event) {
         }
         Event::ViewerState { session, stream, state } => {
             shared.sample();
+            if state != ViewerState::Connecting {
+                shared.limits.settled(&session);
+            }
             match state {
                 ViewerState::Connecting => tracing::debug!(%stream, %session, "viewer connecting"),
                 ViewerState::Live => tracing::info!(%stream, %session, "viewer live"),

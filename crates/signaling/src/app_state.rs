@@ -14,10 +14,10 @@ use axum::http::HeaderValue;
 use framebridge_config::{Http, IceServer};
 use framebridge_proto::StreamName;
 use framebridge_rtc::Handle;
-use tokio::sync::Semaphore;
 
 use crate::{
     events::Events,
+    limits::Limits,
     problem::Problem,
     sessions::Ended,
     stream::{Stream, Streams, Unavailable},
@@ -26,13 +26,6 @@ use crate::{
 
 /// When a viewer of an encoder that nobody is about to start may try again: an operator has to mend it first.
 const HOPELESS_RETRY: Duration = Duration::from_secs(30);
-
-/// Each takes up to 15 MiB until who asked for it has read it.
-const MAX_CLIPS: usize = 4;
-
-/// Each takes up to a picture's bytes until who asked for it has read it: some 100 KB, and 4 MB of a noisy 4K picture, so at most
-/// 128 MB. Over a fast link one is read within a few milliseconds.
-const MAX_SNAPSHOTS: usize = 32;
 
 /// What all HTTP handlers share.
 #[derive(Debug)]
@@ -50,10 +43,7 @@ pub(crate) struct AppState {
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) started: Instant,
     pub(crate) ended: Ended,
-    /// Clips that may be in memory, being made or being sent.
-    pub(crate) clips: Arc<Semaphore>,
-    /// Snapshots that may be on their way to who asked for them.
-    pub(crate) snapshots: Arc<Semaphore>,
+    pub(crate) limits: Limits,
     pub(crate) events: Events,
     draining: AtomicBool,
 }
@@ -82,8 +72,7 @@ impl AppState {
                 .collect(),
             started: Instant::now(),
             ended: Ended::default(),
-            clips: Arc::new(Semaphore::new(MAX_CLIPS)),
-            snapshots: Arc::new(Semaphore::new(MAX_SNAPSHOTS)),
+            limits: Limits::new(),
             events,
             draining: AtomicBool::new(false),
         })

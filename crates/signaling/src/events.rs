@@ -7,19 +7,21 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::{Path, State},
-    http::{StatusCode, header},
+    http::header,
     response::{IntoResponse as _, Response},
 };
+use framebridge_http::Place;
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
 use crate::{
     api,
     app_state::AppState,
+    limits::ClientAddress,
     problem::{Details, Problem},
 };
 
@@ -32,12 +34,6 @@ const BEAT: Duration = Duration::from_secs(5);
 /// A program that was cut off comes back after so long. The server ends each connection after five minutes.
 const RETRY_MS: u32 = 1000;
 
-/// Listeners at once; each holds a connection. The next one gets 503.
-const MOST_LISTENERS: usize = 256;
-
-/// When there may be a place again.
-const BUSY_RETRY: Duration = Duration::from_secs(5);
-
 /// What changes all the time, and is no news.
 const RESTLESS: [&str; 4] = ["frames_received", "frames_sent", "last_frame_age_ms", "retry_in_ms"];
 
@@ -45,7 +41,6 @@ const RESTLESS: [&str; 4] = ["frames_received", "frames_sent", "last_frame_age_m
 #[derive(Debug)]
 pub(crate) struct Events {
     latest: watch::Receiver<Arc<Look>>,
-    places: Arc<Semaphore>,
 }
 
 /// How the streams were at one moment.
@@ -70,15 +65,14 @@ struct Listener {
     first: Option<Arc<Look>>,
     /// What it was told last.
     told: Option<Arc<Look>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Events {
     /// Nobody listens yet. What is sent, [`tell`] sends.
     pub(crate) fn new() -> (Self, watch::Sender<Arc<Look>>) {
         let (sender, latest) = watch::channel(Arc::default());
-        let places = Arc::new(Semaphore::new(MOST_LISTENERS));
-        (Self { latest, places }, sender)
+        (Self { latest }, sender)
     }
 }
 
@@ -88,7 +82,7 @@ pub(crate) async fn tell(shared: Arc<AppState>, news: watch::Sender<Arc<Look>>) 
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let is_heard = shared.events.places.available_permits() < MOST_LISTENERS;
+        let is_heard = shared.limits.listeners.taken() > 0;
         if is_heard {
             news.send_replace(Arc::new(Look::at(&shared).await));
         }
@@ -176,11 +170,12 @@ impl Listener {
     get, path = "/api/v1/events", tag = "api",
     responses(
         (status = 200, content_type = "text/event-stream", body = String),
+        (status = 429, description = "This address has too many; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many listen; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn all(State(shared): State<Arc<AppState>>) -> Result<Response, Problem> {
-    listen(&shared, None).await
+pub(crate) async fn all(State(shared): State<Arc<AppState>>, client: ClientAddress) -> Result<Response, Problem> {
+    listen(&shared, client, None).await
 }
 
 /// One stream, likewise: `stream` with what `/api/v1/streams/{stream}` answers, and `beat`.
@@ -190,21 +185,21 @@ pub(crate) async fn all(State(shared): State<Arc<AppState>>) -> Result<Response,
     responses(
         (status = 200, content_type = "text/event-stream", body = String),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+        (status = 429, description = "This address has too many; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many listen; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn one(State(shared): State<Arc<AppState>>, Path(stream): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn one(
+    State(shared): State<Arc<AppState>>,
+    client: ClientAddress,
+    Path(stream): Path<String>,
+) -> Result<Response, Problem> {
     let stream = shared.stream(&stream)?;
-    listen(&shared, Some(stream.name.to_string())).await
+    listen(&shared, client, Some(stream.name.to_string())).await
 }
 
-async fn listen(shared: &AppState, only: Option<String>) -> Result<Response, Problem> {
-    let Ok(place) = Arc::clone(&shared.events.places).try_acquire_owned() else {
-        let detail = format!("{MOST_LISTENERS} listen already.");
-        return Err(
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_listeners", detail).retry_after(BUSY_RETRY),
-        );
-    };
+async fn listen(shared: &AppState, client: ClientAddress, only: Option<String>) -> Result<Response, Problem> {
+    let place = shared.limits.listen(client)?;
     let mut news = shared.events.latest.clone();
     // What it holds may be from when somebody listened last.
     news.mark_unchanged();

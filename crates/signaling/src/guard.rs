@@ -1,11 +1,13 @@
 //! Who may ask: what keeps a hostile web page from using its visitor's browser against us.
 //!
-//! Every web page that is open on this machine, or on one of a network that we listen on, can send requests. Three rules:
+//! Every web page that is open on this machine, or on one of a network that we listen on, can send requests. Four rules:
 //!
 //! - **Host.** It has to be an IP address, a name that no public DNS knows, or one of `http.hosts`: a page that rebinds its
 //!   own name to our address still names itself there.
 //! - **Origin.** Nothing but WHEP changes anything for a page of another origin (CSRF), and without CORS headers none
 //!   can read the API, a snapshot or the metrics.
+//! - **Sec-Fetch-Site.** What costs something, a snapshot or a clip, is not made for a page of another site, which could show it
+//!   to nobody, but could ask for it with every `<img>`.
 //! - **WHEP is open** to pages of the origins in `http.origins`, by default of none. Our own page and players that are no
 //!   web pages need none of it.
 
@@ -18,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{app_state::AppState, problem::Problem, whep};
+use crate::{app_state::AppState, limits, problem::Problem, whep};
 
 /// What a page may load: its own modules and styles, our API, and pictures made by either.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -39,7 +41,8 @@ const ALLOWS_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-contr
 const PREFLIGHT_AGE: &str = "7200";
 
 /// Refuses a `Host` that only a rebound name can have, and other origins' changes; adds the headers every answer has.
-pub(crate) async fn admit(State(shared): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+pub(crate) async fn admit(State(shared): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
+    limits::identify(&mut request);
     let mut response = match check(&shared, &request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
@@ -111,7 +114,26 @@ fn check(shared: &AppState, request: &Request) -> Result<(), Problem> {
             "A page of another origin may not change anything here.",
         ));
     }
+    if is_costly(request.uri().path()) && is_cross_site(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "cross_origin",
+            "Pictures are not made for pages of another site.",
+        ));
+    }
     Ok(())
+}
+
+/// Whether reading it has something made.
+fn is_costly(path: &str) -> bool {
+    path.ends_with("/snapshot.jpg") || path.ends_with("/clip.mp4")
+}
+
+/// Whether a page of another site has its browser ask. Programs, and old browsers, do not say.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site.as_bytes() == b"cross-site")
 }
 
 /// `host[:port]` of the request.

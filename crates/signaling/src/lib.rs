@@ -15,6 +15,7 @@ mod encoder_link;
 mod events;
 mod guard;
 mod handover;
+mod limits;
 mod meter;
 mod metrics;
 mod own_status;

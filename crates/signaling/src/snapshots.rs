@@ -5,12 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::body::Bytes;
+use axum::{body::Bytes, http::StatusCode};
+use framebridge_http::Places;
 use framebridge_proto::encoder::{EncoderAnswer, EncoderRequest, ImageFormat};
 use tokio::sync::Semaphore;
 
 use crate::{
     api::{odd_answer, request_problem},
+    limits::ClientAddress,
     problem::Problem,
     stream::Stream,
     whep::unavailable_problem,
@@ -20,8 +22,11 @@ use crate::{
 /// are no people.
 const MAX_WAITING: usize = 8;
 
-/// How old a picture may be and still serve the next asker: 4 a second are made at most, which takes some hundredth of what the
-/// stream itself takes to encode.
+/// Of one address: half of them are for others.
+const MAX_WAITING_EACH: usize = 4;
+
+/// How old a picture may be and still serve the next asker: one takes some 5 ms of a core at 720p, so the 4 a second that
+/// are made at most are 2 % of it.
 const FRESH: Duration = Duration::from_millis(250);
 
 /// How long one waits for a stream that was just woken up.
@@ -33,7 +38,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The latest snapshot of a stream, and the queue for the next one.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
-    waiting: Semaphore,
+    waiting: Places,
     permit: Semaphore,
     last: Mutex<Option<Made>>,
 }
@@ -56,24 +61,21 @@ impl Made {
 impl Snapshots {
     pub(crate) fn new() -> Self {
         Self {
-            waiting: Semaphore::new(MAX_WAITING),
+            waiting: Places::new(MAX_WAITING, MAX_WAITING_EACH),
             permit: Semaphore::new(1),
             last: Mutex::new(None),
         }
     }
 
     /// A JPEG of the stream's latest picture, at most [`FRESH`] old. An idle stream is started for it.
-    pub(crate) async fn get(&self, stream: &Stream) -> Result<Bytes, Problem> {
+    pub(crate) async fn get(&self, stream: &Stream, ClientAddress(client): ClientAddress) -> Result<Bytes, Problem> {
         let came = Instant::now();
         if let Some(outcome) = self.made(came) {
             return outcome;
         }
-        let Ok(_place) = self.waiting.try_acquire() else {
+        let Ok(_place) = self.waiting.take(client) else {
             let detail = "As many as may be wait for a picture of this stream already.";
-            return Err(
-                Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "too_many_requests", detail)
-                    .retry_after(RETRY),
-            );
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_requests", detail).retry_after(RETRY));
         };
         let Ok(_permit) = self.permit.acquire().await else {
             return Err(odd_answer());

@@ -14,8 +14,8 @@ use framebridge_config as config;
 use framebridge_ipc::RequestError;
 use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
-    encoder::{EncoderAnswer, EncoderRequest, Quality, SourceState},
-    limits::MAX_REQUESTS,
+    encoder::{EncoderAnswer, EncoderRequest, Quality, QualityChange, SourceState},
+    limits::{MAX_REQUESTS, MAX_VIEWERS_CLIPS},
     media::CodecParameters,
 };
 use tokio::{
@@ -60,6 +60,8 @@ pub(crate) struct Stream {
     demand: watch::Sender<Demand>,
     asks: mpsc::Sender<Ask>,
     pub(crate) snapshots: Snapshots,
+    /// For clips that its encoder is asked to make.
+    pub(crate) clips: Semaphore,
     /// For questions under way. Refused here, they cost the encoder nothing.
     places: Arc<Semaphore>,
     /// Frames received from the encoder.
@@ -160,6 +162,7 @@ impl Stream {
             demand: watch::Sender::default(),
             asks,
             snapshots: Snapshots::new(),
+            clips: Semaphore::new(MAX_VIEWERS_CLIPS),
             places: Arc::new(Semaphore::new(MAX_REQUESTS)),
             received: Meter::new(),
             published: Meter::new(),
@@ -183,6 +186,12 @@ impl Stream {
     /// The link's: this is in force now.
     pub(crate) fn set_quality(&self, quality: Quality) {
         self.update(|upstream| upstream.quality = Some(quality));
+    }
+
+    /// Whether a change would make a difference to what is in force, as far as that is known.
+    pub(crate) fn would_change(&self, change: QualityChange) -> bool {
+        let quality = self.upstream.borrow().quality;
+        quality.is_none_or(|quality| quality.with(change) != quality)
     }
 
     /// Bits per second that are aimed at.

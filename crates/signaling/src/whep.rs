@@ -9,11 +9,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use framebridge_proto::bridge::SEEN_AS;
-use framebridge_rtc::{Handle, IfMatch, JoinError, Joined, PatchError, Patched, SessionId};
+use framebridge_rtc::{Handle, IfMatch, JoinError, Joined, PatchError, Patched, SessionId, ViewerState};
 
 use crate::{
     app_state::AppState,
     body,
+    limits::ClientAddress,
     problem::{Details, Problem},
     stream::{Stream, Unavailable},
 };
@@ -29,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// When a viewer that found no place may try again.
 const FULL_RETRY: Duration = Duration::from_secs(5);
+
+/// Sessions that make room for one viewer at most: one does, unless others take its place first.
+const MAKE_ROOM: usize = 8;
 
 /// When a viewer may try again while this process is being replaced.
 const DRAIN_RETRY: Duration = Duration::from_secs(1);
@@ -53,11 +57,13 @@ const DRAIN_RETRY: Duration = Duration::from_secs(1);
         (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
         (status = 415, description = "The body is no application/sdp.", body = Details, content_type = "application/problem+json"),
         (status = 422, description = "The offer has no H.264 that can be sent, or asks for a transport that there is not.", body = Details, content_type = "application/problem+json"),
+        (status = 429, description = "Too many of this address join, or are still connecting; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many viewers, or shutting down; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post(
     State(shared): State<Arc<AppState>>,
+    client: ClientAddress,
     Path(stream): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -66,15 +72,15 @@ pub(crate) async fn post(
     if shared.is_draining() {
         return Err(draining());
     }
+    shared.limits.join(client)?;
     let offer = body::read_text(&headers, body, SDP).await?;
-    let joined = engine(&shared, &headers)
-        .join(&stream.name, &offer)
-        .await
-        .map_err(join_problem)?;
+    let joined = join(&shared, &engine(&shared, &headers), stream, &offer).await?;
+    let session = joined.session;
     let unanswered = Unanswered {
         shared: &shared,
         joined: Some(joined),
     };
+    shared.limits.open(session, &stream.name, client)?;
     // Whoever joins wants frames from here on, whether or not the media plane's count has been taken over yet.
     let guest = stream.guest();
     shared.sample();
@@ -88,6 +94,26 @@ pub(crate) async fn post(
     let joined = unanswered.answered().ok_or_else(internal)?;
     tracing::info!(stream = %stream.name, session = %joined.session, "viewer joined");
     created(&shared, stream, joined)
+}
+
+/// Joins; when places run out, sessions that nobody connects to make room.
+async fn join(shared: &AppState, engine: &Handle, stream: &Stream, offer: &str) -> Result<Joined, Problem> {
+    for _place in 0..MAKE_ROOM {
+        let full = match engine.join(&stream.name, offer).await {
+            Err(JoinError::TooManyViewers { .. }) => Some(&stream.name),
+            Err(JoinError::OutOfPlaces { .. }) => None,
+            outcome => return outcome.map_err(join_problem),
+        };
+        let Some(session) = shared.limits.give_up(full) else {
+            break;
+        };
+        let info = engine.session(&session);
+        if info.is_some_and(|info| info.state == ViewerState::Connecting) {
+            tracing::debug!(%session, "a session that nobody connects to makes room for another");
+            engine.abandon(&session);
+        }
+    }
+    engine.join(&stream.name, offer).await.map_err(join_problem)
 }
 
 /// A viewer that is yet to be told that it was taken. Until then it goes with the request: a client that does not wait for
@@ -132,15 +158,18 @@ impl Drop for Unanswered<'_> {
         (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
         (status = 415, description = "The body is no application/trickle-ice-sdpfrag.", body = Details, content_type = "application/problem+json"),
         (status = 428, description = "If-Match is missing from an ICE restart.", body = Details, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests of this address; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn patch(
     State(shared): State<Arc<AppState>>,
+    client: ClientAddress,
     Path((stream, session)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let session = known_session(&shared, &stream, &session)?;
+    shared.limits.patch(client)?;
     let fragment = body::read_text(&headers, body, FRAGMENT).await?;
     let current = shared.engine.session(&session).ok_or_else(unknown_session)?.etag;
     let if_match = if_match(&headers, &current)?;

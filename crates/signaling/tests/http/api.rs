@@ -104,6 +104,34 @@ async fn quality_is_set_once_and_the_wrong_field_is_named() {
 }
 
 #[tokio::test]
+async fn quality_that_is_changed_again_and_again_is_refused() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.shows("/api/v1/streams/test", |stream| stream["state"] == "idle")
+        .await;
+    let put = async |fps: usize| {
+        let body = format!("{{\"fps\": {fps}}}");
+        site.send(Method::PUT, QUALITY, &[JSON], body).await
+    };
+    let mut changed = 0;
+    let started = tokio::time::Instant::now();
+    let refused = loop {
+        let answer = put(1 + changed % 60).await;
+        if answer.status != StatusCode::OK {
+            break answer;
+        }
+        changed += 1;
+        assert!(changed < 60, "never refused");
+    };
+    refused.problem(429, "too_many_requests");
+    assert_eq!(refused.retry_after(), 1);
+    let most = 6 + usize::try_from(started.elapsed().as_secs()).unwrap();
+    assert!((5..=most).contains(&changed), "{changed} changes");
+    site.shows("/api/v1/streams/test", |stream| stream["fps"].as_u64() > Some(0))
+        .await;
+}
+
+#[tokio::test]
 async fn snapshot_starts_an_idle_stream_and_lets_it_go() {
     let site = Site::start().await;
     let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;

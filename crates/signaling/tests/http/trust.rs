@@ -74,6 +74,27 @@ async fn page_of_another_origin_changes_and_reads_nothing() {
 }
 
 #[tokio::test]
+async fn page_of_another_site_has_no_picture_made_and_everybody_else_may() {
+    let site = Site::start().await;
+    let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.shows("/api/v1/streams/test", |stream| stream["state"] == "idle")
+        .await;
+    let costly = ["snapshot.jpg", "clip.mp4?last=5"].map(|what| format!("/api/v1/streams/test/{what}"));
+    let ask = async |path: &str, from| site.send(Method::GET, path, &[("sec-fetch-site", from)], "").await;
+    for path in &costly {
+        ask(path, "cross-site").await.problem(403, "cross_origin");
+    }
+    assert_eq!(encoder.seen().requests, 0);
+    for from in ["same-origin", "same-site", "none"] {
+        for path in &costly {
+            assert_eq!(ask(path, from).await.status, StatusCode::OK, "{path} from {from}");
+        }
+    }
+    // What costs nothing may be linked to from anywhere.
+    assert_eq!(ask("/", "cross-site").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn origins_that_are_listed_may_play_and_others_may_not() {
     let listed = "https://player.example";
     let site = Site::with(&format!(

@@ -261,6 +261,26 @@ async fn source_that_hangs_while_opening_does_not_hang_the_post() {
 }
 
 #[tokio::test]
+async fn sessions_that_nobody_connects_to_make_room_for_a_viewer() {
+    let site = Site::with("[webrtc]\nmax_viewers_per_stream = 6\n[streams.test]\nsource = \"test:\"\n").await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let mut half_open = Vec::new();
+    for _one in 0..6 {
+        half_open.push(site.join("test").await.0);
+    }
+    let (viewer, _etag) = site.join("test").await;
+    assert_eq!(site.get(&viewer).await.status, StatusCode::NO_CONTENT);
+    site.get(&half_open[0]).await.problem(404, "unknown_session");
+    for kept in &half_open[1..] {
+        assert_eq!(
+            site.get(kept).await.status,
+            StatusCode::NO_CONTENT,
+            "only the oldest goes"
+        );
+    }
+}
+
+#[tokio::test]
 async fn viewer_too_many_is_asked_to_come_back_later() {
     let site = Site::with("[webrtc]\nmax_viewers_per_stream = 1\n[streams.test]\nsource = \"test:\"\n").await;
     let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
