@@ -1,6 +1,7 @@
 //! One DTLS association over `rtc-dtls`, cut down to what media needs: prove who we are, check who they are, and
 //! take the SRTP keys out.
 
+mod gate;
 mod hello;
 
 use std::{
@@ -24,10 +25,19 @@ use rtc_dtls::{
 use rtc_shared::{TransportProtocol, error::Error as FamilyError};
 
 use crate::srtp::{KeyPair, Profile};
-use hello::{Decision, Hello};
+use gate::{Gate, PLAIN_HEADERS, Passage};
+use hello::ClientHello;
 
 /// The first retransmission of a lost flight; `rtc-dtls` repeats it at this pace eight times, then gives up.
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(600);
+
+/// The least time between two repetitions that the peer asks for by repeating itself: browsers begin with 50 ms.
+const REPEAT_PACE: Duration = Duration::from_millis(50);
+
+/// Hellos that wait for their cookie at once: the peer's, and some that others sent in its name.
+const MAX_HELLOS: usize = 4;
+/// How long such a hello keeps its place. Each costs a key pair, so a flood of them may not have many.
+const HELLO_PACE: Duration = Duration::from_millis(250);
 
 /// How often we repeat a flight that `rtc-dtls` has given no timer: past any connect timeout.
 const MAX_REPETITIONS: u32 = 30;
@@ -237,19 +247,35 @@ pub struct Association {
     endpoint: Endpoint,
     /// The peer's certificate has one of these.
     expected: Vec<Fingerprint>,
-    /// The passive end until it has seen what the client knows.
-    undecided: Option<(Hello, Identity)>,
+    /// At the passive end.
+    server: Option<Server>,
     outgoing: VecDeque<BytesMut>,
     /// What was sent last, to be sent again; see [`Association::handle_timeout`].
     flight: Option<Flight>,
     is_established: bool,
 }
 
+/// What only the passive end has.
+struct Server {
+    gate: Gate,
+    identity: Identity,
+    /// Hellos whose cookie has not come back. More than one, for anybody can send one in the client's name; the client
+    /// goes on with the one it sent itself.
+    hellos: VecDeque<Opening>,
+}
+
+/// A hello that was answered with a cookie.
+struct Opening {
+    random: [u8; 32],
+    endpoint: Endpoint,
+    answer: Vec<BytesMut>,
+    since: Instant,
+}
+
 /// Datagrams that belong together.
 struct Flight {
     datagrams: Vec<BytesMut>,
-    /// When it may be sent again.
-    due: Instant,
+    sent: Instant,
     repetitions: u32,
 }
 
@@ -264,17 +290,16 @@ impl fmt::Debug for Association {
 impl Association {
     /// The passive end: waits for the peer's ClientHello.
     pub fn server(identity: &Identity, expected: Vec<Fingerprint>) -> Self {
-        Self {
-            endpoint: Endpoint::new(PEER, TransportProtocol::UDP, None),
-            expected,
-            undecided: Some((Hello::default(), identity.clone())),
-            outgoing: VecDeque::new(),
-            flight: None,
-            is_established: false,
-        }
+        let server = Server {
+            gate: Gate::default(),
+            identity: identity.clone(),
+            hellos: VecDeque::new(),
+        };
+        Self::new(expected, Some(server))
     }
 
-    /// The active end, which offers `profiles` in this order and starts at once.
+    /// The active end, which offers `profiles` in this order and starts at once. It trusts the net: it is the light
+    /// viewer's.
     ///
     /// # Errors
     /// The configuration is refused.
@@ -287,59 +312,93 @@ impl Association {
         let config = config(&identity.certificate, profiles)
             .and_then(|builder| builder.build(true, Some(PEER)))
             .map_err(DtlsError::Configure)?;
-        let mut endpoint = Endpoint::new(PEER, TransportProtocol::UDP, None);
-        endpoint
+        let mut association = Self::new(vec![expected], None);
+        association
+            .endpoint
             .connect(now, PEER, Arc::new(config), None)
             .map_err(DtlsError::Handshake)?;
-        let mut association = Self {
-            endpoint,
-            expected: vec![expected],
-            undecided: None,
-            outgoing: VecDeque::new(),
-            flight: None,
-            is_established: false,
-        };
         association.drain(now);
         Ok(association)
     }
 
-    /// Takes a datagram from the peer.
+    fn new(expected: Vec<Fingerprint>, server: Option<Server>) -> Self {
+        Self {
+            endpoint: Endpoint::new(PEER, TransportProtocol::UDP, None),
+            expected,
+            server,
+            outgoing: VecDeque::new(),
+            flight: None,
+            is_established: false,
+        }
+    }
+
+    /// Takes a datagram from the peer. What is malformed, forged or too much comes to nothing.
     ///
     /// # Errors
     /// The handshake failed; the association is of no more use.
     pub fn handle(&mut self, datagram: &[u8], now: Instant) -> Result<Progress, DtlsError> {
-        let Some((hello, identity)) = &mut self.undecided else {
+        let Some(server) = &mut self.server else {
             return self.read(datagram, now);
         };
-        let Some(Decision { gcm, datagrams }) = hello.handle(datagram) else {
-            return Ok(Progress::Pending);
+        let mut progress = Progress::Pending;
+        for passage in server.gate.admit(datagram) {
+            match passage {
+                Passage::Hello { is_second, record } => self.on_hello(is_second, &record, now),
+                Passage::Records(reads) => {
+                    for read in reads {
+                        let told = self.read(&read, now)?;
+                        if told != Progress::Pending {
+                            progress = told;
+                        }
+                    }
+                }
+                Passage::Repeat => self.repeat(REPEAT_PACE, now),
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Takes a whole hello, which may not be the peer's: one that leads nowhere leaves no trace, not even an alert.
+    fn on_hello(&mut self, is_second: bool, record: &[u8], now: Instant) {
+        let (Some(server), Some(hello)) = (&mut self.server, ClientHello::parse(&record[PLAIN_HEADERS..])) else {
+            return;
         };
-        let config = if gcm {
-            &identity.gcm_server
-        } else {
-            &identity.sha1_server
-        };
-        self.endpoint.set_server_config(Some(Arc::clone(config)));
-        self.undecided = None;
-        // A handshake never ends with the client's first message: there is nothing but errors to tell.
-        datagrams
-            .iter()
-            .try_fold(Progress::Pending, |_, datagram| self.read(datagram, now))
+        let at = server.hellos.iter().position(|opening| opening.random == hello.random);
+        match (at, is_second) {
+            (Some(at), false) => self.outgoing.extend(server.hellos[at].answer.iter().cloned()),
+            (None, false) => self.outgoing.extend(server.open(&hello, record, now)),
+            (Some(at), true) => {
+                let Some(mut opening) = server.hellos.remove(at) else {
+                    return;
+                };
+                let Some(datagrams) = answer(&mut opening.endpoint, record, now) else {
+                    return;
+                };
+                server.gate.expect_keys();
+                server.hellos.clear();
+                self.endpoint = opening.endpoint;
+                self.send(datagrams, now);
+            }
+            (None, true) => {}
+        }
     }
 
     fn read(&mut self, datagram: &[u8], now: Instant) -> Result<Progress, DtlsError> {
         let events = self.endpoint.read(now, PEER, None, BytesMut::from(datagram));
         // Whatever came of it: an alert has to go out, too.
         let has_answered = self.drain(now);
-        if self.is_established && !has_answered {
+        if self.server.is_none() && self.is_established && !has_answered {
             // The peer repeats its last flight, so it has not heard ours.
-            self.repeat(now);
+            self.repeat(FLIGHT_INTERVAL, now);
         }
         let mut progress = Progress::Pending;
         for event in events.map_err(DtlsError::Handshake)? {
             match event {
                 EndpointEvent::HandshakeComplete => {
                     self.is_established = true;
+                    if let Some(server) = &mut self.server {
+                        server.gate.establish();
+                    }
                     progress = Progress::Established(self.export()?);
                 }
                 EndpointEvent::PeerClosed => return Ok(Progress::PeerClosed),
@@ -350,31 +409,34 @@ impl Association {
         Ok(progress)
     }
 
-    /// Takes over what is to be sent, and notes it as the last flight; false if there is nothing.
+    /// Takes over what is to be sent; false if there is nothing.
     fn drain(&mut self, now: Instant) -> bool {
-        let datagrams: Vec<BytesMut> = std::iter::from_fn(|| self.endpoint.poll_transmit())
-            .map(|transmit| transmit.message)
-            .collect();
-        if datagrams.is_empty() {
-            return false;
+        let datagrams = take_transmits(&mut self.endpoint);
+        let has_any = !datagrams.is_empty();
+        if has_any {
+            self.send(datagrams, now);
         }
+        has_any
+    }
+
+    /// Sends datagrams, and notes them as the last flight.
+    fn send(&mut self, datagrams: Vec<BytesMut>, now: Instant) {
         self.outgoing.extend(datagrams.iter().cloned());
         self.flight = Some(Flight {
             datagrams,
-            due: now + FLIGHT_INTERVAL,
+            sent: now,
             repetitions: 0,
         });
-        true
     }
 
-    /// Sends the last flight again, if it is time.
-    fn repeat(&mut self, now: Instant) {
+    /// Sends the last flight again, if that was not done for so long.
+    fn repeat(&mut self, pace: Duration, now: Instant) {
         if let Some(flight) = &mut self.flight
-            && flight.due <= now
+            && flight.sent + pace <= now
             && flight.repetitions < MAX_REPETITIONS
         {
             flight.repetitions += 1;
-            flight.due = now + FLIGHT_INTERVAL;
+            flight.sent = now;
             self.outgoing.extend(flight.datagrams.iter().cloned());
         }
     }
@@ -412,7 +474,8 @@ impl Association {
             .flight
             .as_ref()
             .filter(|flight| !self.is_established && flight.repetitions < MAX_REPETITIONS);
-        self.endpoint.poll_timeout(&PEER).or(own.map(|flight| flight.due))
+        let own = own.map(|flight| flight.sent + FLIGHT_INTERVAL);
+        self.endpoint.poll_timeout(&PEER).or(own)
     }
 
     /// Sends a flight again that was not answered.
@@ -432,7 +495,7 @@ impl Association {
             return result;
         }
         if !self.is_established {
-            self.repeat(now);
+            self.repeat(FLIGHT_INTERVAL, now);
         }
         Ok(())
     }
@@ -445,9 +508,54 @@ impl Association {
     }
 }
 
+impl Server {
+    /// Answers a client's first hello with a cookie, if it is one we can serve.
+    fn open(&mut self, hello: &ClientHello, record: &[u8], now: Instant) -> Vec<BytesMut> {
+        if self.hellos.len() == MAX_HELLOS {
+            let is_young = |opening: &Opening| now < opening.since + HELLO_PACE;
+            if self.hellos.front().is_some_and(is_young) {
+                return Vec::new();
+            }
+            self.hellos.pop_front();
+        }
+        let config = if hello.gcm {
+            &self.identity.gcm_server
+        } else {
+            &self.identity.sha1_server
+        };
+        let mut endpoint = Endpoint::new(PEER, TransportProtocol::UDP, Some(Arc::clone(config)));
+        let Some(answer) = answer(&mut endpoint, record, now) else {
+            return Vec::new();
+        };
+        self.hellos.push_back(Opening {
+            random: hello.random,
+            endpoint,
+            answer: answer.clone(),
+            since: now,
+        });
+        answer
+    }
+}
+
+/// What an endpoint answers to a hello; `None` if it refuses it.
+fn answer(endpoint: &mut Endpoint, hello: &[u8], now: Instant) -> Option<Vec<BytesMut>> {
+    let result = endpoint.read(now, PEER, None, BytesMut::from(hello));
+    let datagrams = take_transmits(endpoint);
+    (result.is_ok() && !datagrams.is_empty()).then_some(datagrams)
+}
+
+fn take_transmits(endpoint: &mut Endpoint) -> Vec<BytesMut> {
+    std::iter::from_fn(|| endpoint.poll_transmit())
+        .map(|transmit| transmit.message)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        gate::tests::{attacks, foreign_hello, held},
+        *,
+    };
 
     fn shake(
         profiles: &[Profile],
@@ -481,6 +589,65 @@ mod tests {
             assert_eq!(server.profile, profile);
             assert_ne!(server.keys.client, server.keys.server);
         }
+    }
+
+    /// Hands everything an attacker may send to `server`, on a stack as small as a worker's.
+    fn attack(server: &mut Association, now: Instant) {
+        for datagram in attacks() {
+            assert_eq!(server.handle(&datagram, now).unwrap(), Progress::Pending);
+            assert!(held(&server.server.as_ref().unwrap().gate) <= 40 << 10);
+        }
+    }
+
+    #[test]
+    fn what_strangers_send_neither_ends_nor_fills_nor_delays_a_handshake_or_what_follows() {
+        let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let mut now = Instant::now();
+        // In turn: before anything, before each datagram of the client's, and at the end.
+        let mut server = Association::server(&ours, theirs.fingerprint().clone());
+        let profiles = [Profile::AeadAes128Gcm];
+        let mut client = Association::client(&theirs, ours.fingerprint().clone(), &profiles, now).unwrap();
+        let (mut at_server, mut at_client) = (None, None);
+        for _ in 0..4 {
+            while let Some(datagram) = client.poll_transmit() {
+                attack(&mut server, now);
+                if let Progress::Established(established) = server.handle(&datagram, now).unwrap() {
+                    at_server = Some(established);
+                }
+            }
+            while let Some(datagram) = server.poll_transmit() {
+                if let Progress::Established(established) = client.handle(&datagram, now).unwrap() {
+                    at_client = Some(established);
+                }
+            }
+            now += HELLO_PACE;
+        }
+        assert_eq!(at_server.unwrap(), at_client.unwrap());
+        attack(&mut server, now);
+        client.close(now);
+        let goodbye = client.poll_transmit().unwrap();
+        assert_eq!(server.handle(&goodbye, now).unwrap(), Progress::PeerClosed);
+    }
+
+    #[test]
+    fn a_hello_that_another_sent_in_the_clients_name_does_not_keep_the_client_out() {
+        let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let now = Instant::now();
+        let mut server = Association::server(&ours, theirs.fingerprint().clone());
+        // Before the client has begun, so that it does not take the answer for one to its own.
+        assert_eq!(server.handle(&foreign_hello(), now).unwrap(), Progress::Pending);
+        assert!(server.poll_transmit().is_some() && server.poll_transmit().is_none());
+        let profiles = [Profile::AeadAes128Gcm];
+        let mut client = Association::client(&theirs, ours.fingerprint().clone(), &profiles, now).unwrap();
+        for _ in 0..4 {
+            while let Some(datagram) = client.poll_transmit() {
+                server.handle(&datagram, now).unwrap();
+            }
+            while let Some(datagram) = server.poll_transmit() {
+                client.handle(&datagram, now).unwrap();
+            }
+        }
+        assert!(server.is_established && client.is_established);
     }
 
     #[test]

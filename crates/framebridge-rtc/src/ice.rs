@@ -95,8 +95,17 @@ struct Pair {
     path: Path,
     priority: u32,
     attempt: Attempt,
+    /// Whether an authentic check of the viewer has come over it.
+    is_checked: bool,
     /// When the viewer last nominated it.
     nominated: Option<Instant>,
+}
+
+impl Pair {
+    /// Whether it is between the same two ends; the address we are seen at may differ.
+    fn is_over(&self, path: &Path) -> bool {
+        (self.path.socket, self.path.remote) == (path.socket, path.remote)
+    }
 }
 
 /// The agent. After every call drain [`Agent::poll_transmit`].
@@ -155,6 +164,7 @@ impl Agent {
             path,
             priority: UNKNOWN_PRIORITY,
             attempt: Attempt::Valid,
+            is_checked: true,
             nominated: Some(now),
         });
         self.select(path, now);
@@ -179,6 +189,13 @@ impl Agent {
     /// The nominated path.
     pub fn selected(&self) -> Option<Path> {
         self.selected
+    }
+
+    /// Whether an authentic check of the viewer has come over `path`. What an offer names alone may be anybody's.
+    pub fn has_heard_over(&self, path: &Path) -> bool {
+        let is_in_use = |used: Path| (used.socket, used.remote) == (path.socket, path.remote);
+        let is_checked = |pair: &Pair| pair.is_checked && pair.is_over(path);
+        self.selected.is_some_and(is_in_use) || self.pairs.iter().any(is_checked)
     }
 
     /// Adds a candidate of the viewer; one check will be tried from each socket of its family.
@@ -250,6 +267,7 @@ impl Agent {
         };
         // The way back is known now, with the address the viewer sees us at.
         self.pairs[at].path = path;
+        self.pairs[at].is_checked = true;
         if self.pairs[at].attempt == Attempt::Failed {
             self.pairs[at].attempt = Attempt::Waiting;
         }
@@ -313,8 +331,7 @@ impl Agent {
     /// The index of the pair with `path`'s socket and remote, made if there is room. One that a check has come over takes the
     /// place of the oldest that is not in use.
     fn pair(&mut self, path: Path, priority: u32, is_checked: bool) -> Option<usize> {
-        let same = |pair: &Pair| (pair.path.socket, pair.path.remote) == (path.socket, path.remote);
-        if let Some(at) = self.pairs.iter().position(same) {
+        if let Some(at) = self.pairs.iter().position(|pair| pair.is_over(&path)) {
             self.pairs[at].priority = self.pairs[at].priority.max(priority);
             return Some(at);
         }
@@ -328,6 +345,7 @@ impl Agent {
             path,
             priority,
             attempt: Attempt::Waiting,
+            is_checked: false,
             nominated: None,
         });
         Some(self.pairs.len() - 1)

@@ -228,7 +228,8 @@ impl Peer {
     fn on_datagram(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
         match datagram.first() {
             Some(0..=3) if is_stun(datagram) => self.on_stun(path, datagram, now),
-            Some(20..=63) => self.on_dtls(datagram, now),
+            // Browsers send it once one of their checks was answered.
+            Some(20..=63) if self.ice.has_heard_over(&path) => self.on_dtls(datagram, now),
             // RTCP's packet types stand where RTP has marker and payload type (RFC 5761). RTP has no business here.
             Some(128..=191) if datagram.get(1).is_some_and(|kind| (192..=223).contains(kind)) => {
                 self.on_rtcp(datagram, now);

@@ -281,6 +281,43 @@ fn another_process_goes_on_with_the_exported_state() {
 }
 
 #[test]
+fn dtls_is_heard_only_from_where_an_authentic_check_has_come() {
+    let mut world = World::new(1, 0);
+    let candidate = Candidate::host(OURS.remote, 0);
+    world.peer.handle(Input::Candidates(&[candidate]), world.now);
+    let mut hello = world.client.dtls.poll_transmit().unwrap();
+    let drain = |peer: &mut Peer| std::iter::from_fn(|| peer.poll_output()).count();
+    drain(&mut world.peer);
+    world.peer.handle(Input::Datagram(OURS, &mut hello.clone()), world.now);
+    assert_eq!(drain(&mut world.peer), 0, "an offer's candidate is a claim");
+    let check = world.client.tick(world.now).remove(0);
+    world.peer.handle(Input::Datagram(OURS, &mut check.clone()), world.now);
+    drain(&mut world.peer);
+    world.peer.handle(Input::Datagram(OURS, &mut hello), world.now);
+    assert_eq!(drain(&mut world.peer), 1, "the cookie");
+}
+
+#[test]
+fn forged_packets_do_not_end_a_handshake() {
+    let forged = [
+        &[22, 254, 253, 0, 0][..],
+        &[22, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7],
+        &[21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 5, 0, 2, 2, 40],
+        &[21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 5, 0, 2, 1, 0],
+        &[23, 254, 253, 0, 0, 0, 0, 0, 0, 0, 5, 0, 1, 1],
+        &[63, 254, 253, 0, 0, 0, 0, 0, 0, 0, 5, 0, 1, 1],
+    ];
+    for datagram in forged {
+        let mut world = World::new(1, 0);
+        let check = world.client.tick(world.now).remove(0);
+        world.peer.handle(Input::Datagram(OURS, &mut check.clone()), world.now);
+        world.exchange(vec![datagram.to_vec()]);
+        world.run(Duration::from_millis(20));
+        assert_eq!(world.states, [ViewerState::Live], "{datagram:?}");
+    }
+}
+
+#[test]
 fn forged_packets_do_not_end_a_session() {
     let mut world = World::new(1, 0);
     world.run(Duration::from_millis(20));
