@@ -241,10 +241,12 @@ fn programs_read_health_status_metrics_and_pictures() {
         "frames_encoded",
         "frames_sent",
         "keyframe_requests",
+        "keyframe_requests_refused",
         "viewers",
         "bytes_sent",
         "packets_lost",
         "nacks",
+        "repeats_refused",
         "restarts",
     ] {
         assert!(

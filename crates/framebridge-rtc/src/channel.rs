@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use crate::{
     frame::Frame,
     ice::Path,
     packetizer::CLOCK_HZ,
+    repeats::Repeats,
     shared::Stream,
     track::Track,
     viewer::{Feed, Slot},
@@ -29,6 +30,13 @@ pub(crate) const CATCH_UP: u64 = 64;
 const GROUP_AGE: Duration = Duration::from_millis(300);
 /// Packets are kept for retransmission for so long: a NACK that comes later asks for what can't be shown any more.
 const HISTORY_AGE: Duration = Duration::from_secs(2);
+/// A packet is not sent again later than this after it was published, and a round trip: its picture would be shown as
+/// late, if at all.
+const REPEAT_AGE: Duration = Duration::from_secs(1);
+/// So long after a keyframe, what was before it is still shown, and repeated.
+const OVERLAP: Duration = Duration::from_millis(200);
+/// Bytes of a full packet, about.
+pub(crate) const PACKET: f32 = 1_200.0;
 /// Weight of the newest frame in the bitrate's running mean, one in so many.
 const RATE_WINDOW: f32 = 30.0;
 
@@ -37,8 +45,10 @@ pub(crate) struct Channel {
     pub(crate) stream: Arc<Stream>,
     /// Its viewers in this worker.
     pub(crate) members: Vec<Slot>,
-    /// Whether a viewer needs a keyframe that was not asked for yet.
+    /// Whether a viewer that has no picture needs a keyframe that was not asked for yet.
     pub(crate) wants_keyframe: bool,
+    /// Whether one that had a picture does.
+    pub(crate) wants_repair: bool,
     /// Whether there is something to send now.
     pub(crate) is_dirty: bool,
     frames: VecDeque<Arc<Frame>>,
@@ -73,6 +83,7 @@ impl Channel {
             stream,
             members: Vec::new(),
             wants_keyframe: false,
+            wants_repair: false,
             is_dirty: false,
             frames: VecDeque::new(),
             bytes: 0,
@@ -111,6 +122,7 @@ impl Channel {
         if frame.keyframe {
             self.keyframe = Some(frame.first);
             self.wants_keyframe = false;
+            self.wants_repair = false;
         }
         let is_paced = frame.end() - frame.first > UNPACED_PACKETS;
         if is_paced || self.next_step.is_some() {
@@ -260,12 +272,31 @@ impl Channel {
         sent
     }
 
-    /// Sends packets again that a viewer misses; returns how many it got.
-    pub(crate) fn repeat(&self, missing: &[u16], track: &Track, path: &Path, batch: &mut Batch) -> u64 {
+    /// Takes a viewer's wish for a keyframe. One that is held gets its keyframe when the time has come.
+    pub(crate) fn on_wish(&mut self, is_heard: bool, is_held: bool) {
+        let counters = &self.stream.counters;
+        counters.keyframe_requests.fetch_add(1, Relaxed);
+        counters
+            .keyframe_requests_refused
+            .fetch_add(u64::from(!is_heard), Relaxed);
+        self.wants_repair |= is_heard && !is_held;
+    }
+
+    /// Sends packets again that a viewer misses, as far as they are of use and it has earned them; returns how many it got.
+    pub(crate) fn repeat(
+        &self,
+        missing: &[u16],
+        repeats: &mut Repeats,
+        (track, path): (&Track, &Path),
+        batch: &mut Batch,
+        now: Instant,
+    ) -> u64 {
         let mut repeated = 0;
+        repeats.fill(self.rate, now);
+        let oldest = self.oldest_of_use(repeats.round_trip(), now);
         batch.start();
         for sequence in missing {
-            let Some(packet) = track.repeat(*sequence) else {
+            let Some(packet) = track.repeat(*sequence).filter(|packet| *packet >= oldest) else {
                 continue;
             };
             let Some(frame) = self.position(packet).map(|at| &*self.frames[at]) else {
@@ -273,10 +304,25 @@ impl Channel {
             };
             let Some(content) = frame.packet(packet) else { continue };
             let len = track.datagram_len(content.0.len());
-            track.rewrite(frame, packet, content, batch.datagram(path, len));
-            repeated += 1;
+            if repeats.take(packet, len, now) {
+                track.rewrite(frame, packet, content, batch.datagram(path, len));
+                repeated += 1;
+            }
         }
         repeated
+    }
+
+    /// The first packet that is worth sending again: what is older than [`REPEAT_AGE`], or than a keyframe that a decoder
+    /// goes on from, is shown no more.
+    fn oldest_of_use(&self, round_trip: Duration, now: Instant) -> u64 {
+        let age = |frame: &Frame| now.saturating_duration_since(frame.published);
+        let is_young = |frame: &&Arc<Frame>| age(frame) <= REPEAT_AGE + round_trip;
+        let young = self.frames.iter().find(is_young).map_or(u64::MAX, |frame| frame.first);
+        let keyframe = self
+            .keyframe
+            .and_then(|first| Some(&self.frames[self.position(first)?]));
+        let settled = keyframe.filter(|frame| age(frame) > OVERLAP + round_trip);
+        young.max(settled.map_or(0, |frame| frame.first))
     }
 }
 
@@ -391,6 +437,48 @@ mod tests {
         seen.feed = Feed::At(0);
         serve(&mut channel, &mut seen, later);
         assert!(seen.feed == Feed::Waiting && channel.wants_keyframe);
+    }
+
+    #[test]
+    fn what_can_not_be_shown_any_more_is_not_repeated() {
+        let (mut channel, start) = (channel(), Instant::now());
+        let round_trip = Duration::from_millis(100);
+        let at = |ms| start + Duration::from_millis(ms);
+        channel.push(frame(0, 5, true, at(0)), at(0));
+        channel.push(frame(5, 5, false, at(400)), at(400));
+        channel.push(frame(10, 5, false, at(900)), at(900));
+        assert_eq!(channel.oldest_of_use(round_trip, at(900)), 0);
+        assert_eq!(channel.oldest_of_use(round_trip, at(1101)), 5, "the first is too old");
+        channel.push(frame(15, 5, true, at(1200)), at(1200));
+        assert_eq!(
+            channel.oldest_of_use(round_trip, at(1500)),
+            5,
+            "what is before a keyframe is still shown"
+        );
+        assert_eq!(channel.oldest_of_use(round_trip, at(1501)), 15, "and now it is not");
+        assert_eq!(channel.oldest_of_use(round_trip, at(9000)), u64::MAX);
+    }
+
+    #[test]
+    fn a_datagram_full_of_requests_gets_each_packet_once_and_no_more_than_was_earned() {
+        let (mut channel, now) = (channel(), Instant::now());
+        let mut seen = Seen {
+            feed: Feed::Waiting,
+            track: track(),
+            packets: 0,
+        };
+        for number in 0..10 {
+            channel.push(frame(number * 20, 20, number == 0, now), now);
+            serve(&mut channel, &mut seen, now);
+        }
+        let (first, mut batch) = (seen.track.next() - 200, Batch::new(Arc::new([])));
+        let missing: Vec<u16> = (first..seen.track.next())
+            .map(|index| (index & 0xffff) as u16)
+            .collect();
+        let mut repeats = Repeats::new(now);
+        let mut ask = |now| channel.repeat(&missing.repeat(26), &mut repeats, (&seen.track, &PATH), &mut batch, now);
+        assert!((1..=200).contains(&ask(now)));
+        assert_eq!(ask(now), 0, "they are under way");
     }
 
     proptest! {

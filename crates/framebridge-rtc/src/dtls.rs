@@ -604,7 +604,7 @@ mod tests {
         let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let mut now = Instant::now();
         // In turn: before anything, before each datagram of the client's, and at the end.
-        let mut server = Association::server(&ours, theirs.fingerprint().clone());
+        let mut server = Association::server(&ours, vec![theirs.fingerprint().clone()]);
         let profiles = [Profile::AeadAes128Gcm];
         let mut client = Association::client(&theirs, ours.fingerprint().clone(), &profiles, now).unwrap();
         let (mut at_server, mut at_client) = (None, None);
@@ -633,7 +633,7 @@ mod tests {
     fn a_hello_that_another_sent_in_the_clients_name_does_not_keep_the_client_out() {
         let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let now = Instant::now();
-        let mut server = Association::server(&ours, theirs.fingerprint().clone());
+        let mut server = Association::server(&ours, vec![theirs.fingerprint().clone()]);
         // Before the client has begun, so that it does not take the answer for one to its own.
         assert_eq!(server.handle(&foreign_hello(), now).unwrap(), Progress::Pending);
         assert!(server.poll_transmit().is_some() && server.poll_transmit().is_none());

@@ -24,7 +24,7 @@ use crate::{
     packetizer::Published,
     random,
     sdp::{Answer, Change, Fragment, Offer, OfferError},
-    shared::{Command, EngineState, IceRestart, Mailbox, Session, lock, monotonic},
+    shared::{Command, EngineState, IceRestart, KEYFRAME_INTERVAL, Mailbox, Session, lock, monotonic},
     socket,
     viewer::Viewer,
     worker::{Worker, ufrag_prefix},
@@ -557,7 +557,7 @@ impl Handle {
                 self.shared.distribute(&stream, frame);
             }
             Published::Undecodable if stream.counters.viewers.load(Relaxed) > 0 => {
-                self.shared.ask_keyframe(&stream, now);
+                self.shared.ask_keyframe(&stream, KEYFRAME_INTERVAL, now);
             }
             Published::Undecodable | Published::Empty => {}
         }

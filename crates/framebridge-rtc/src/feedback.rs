@@ -1,72 +1,186 @@
-//! What a viewer's RTCP says.
+//! What viewers tell us about their reception (RTCP, RFC 3550 section 6.4, RFC 4585, RFC 5104 section 4.3.1).
 
-use rtc_rtcp::{
-    packet,
-    payload_feedbacks::{
-        full_intra_request::FullIntraRequest, picture_loss_indication::PictureLossIndication,
-        receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate,
-    },
-    receiver_report::ReceiverReport,
-    reception_report::ReceptionReport,
-    sender_report::SenderReport,
-    transport_feedbacks::transport_layer_nack::TransportLayerNack,
-};
+use std::time::Duration;
 
-/// Numbers one NACK may name; what lacks more needs a keyframe anyway.
-const MAX_NACK: usize = 256;
+/// Lost packets one datagram is heard for: further numbers are refused, the viewer needs a keyframe anyway.
+const MAX_MISSING: usize = 256;
+
+const SENDER_REPORT: u8 = 200;
+const RECEIVER_REPORT: u8 = 201;
+const TRANSPORT_FEEDBACK: u8 = 205;
+const PAYLOAD_FEEDBACK: u8 = 206;
+/// Formats of the two feedback types.
+const NACK: u8 = 1;
+const PLI: u8 = 1;
+const FIR: u8 = 4;
+const APPLICATION: u8 = 15;
 
 /// One thing a viewer told us about its reception.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Feedback {
-    /// Its decoder needs an IDR (PLI or FIR).
+    /// Its decoder needs an IDR (PLI).
     KeyframeRequest,
+    /// The same by FIR, whose number says whether it is a new one.
+    IntraRequest(u8),
     /// These sequence numbers did not come.
-    Missing(Vec<u16>),
-    /// A reception report about our stream.
-    Report {
-        /// Part of the packets lost since the report before, in 1/256.
-        fraction_lost: u8,
-        /// Packets lost since the start.
-        total_lost: u32,
+    Missing {
+        /// The first that it named, at most 256.
+        numbers: Vec<u16>,
+        /// How many it named besides.
+        beyond: u64,
     },
+    /// A reception report about our stream.
+    Report(Report),
     /// It believes it can take so many bits per second (REMB).
     Estimate(f32),
 }
 
-/// Reads a compound packet, as far as it is about `ssrc`. What can't be read is left out.
-pub(crate) fn parse(mut compound: &[u8], ssrc: u32) -> Vec<Feedback> {
+/// A reception report (RFC 3550 section 6.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Packets lost since the start. Falls when a packet comes late, and below 0 by duplicates.
+    pub total_lost: i32,
+    /// The highest sequence number received, and above it how often that has wrapped.
+    pub highest: u32,
+    /// The middle 32 bits of the NTP time of our last sender report; 0: it has had none.
+    pub last_report: u32,
+    /// How long ago that came, in 1/65,536 s.
+    pub delay: u32,
+}
+
+impl Report {
+    /// How long our last sender report and the answer to it were under way, `ntp` being now in NTP's format; `None` if the
+    /// viewer does not say, or says what can't be.
+    pub(crate) fn round_trip(&self, ntp: u64) -> Option<Duration> {
+        /// Of 1/65,536 s: four seconds.
+        const MOST: u32 = 4 << 16;
+        #[expect(clippy::cast_possible_truncation, reason = "the middle 32 bits are meant")]
+        let now = (ntp >> 16) as u32;
+        let ticks = now.wrapping_sub(self.last_report).wrapping_sub(self.delay);
+        (self.last_report != 0 && ticks <= MOST).then(|| Duration::from_micros((u64::from(ticks) * 1_000_000) >> 16))
+    }
+}
+
+/// Reads a compound packet, as far as it is about `ssrc`. What can't be read is left out, and hides nothing else.
+pub(crate) fn parse(compound: &[u8], ssrc: u32) -> Vec<Feedback> {
     let mut feedback = Vec::new();
-    for packet in packet::unmarshal(&mut compound).unwrap_or_default() {
-        let packet = packet.as_any();
-        if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
-            feedback.extend(reports(&report.reports, ssrc));
-        } else if let Some(report) = packet.downcast_ref::<SenderReport>() {
-            feedback.extend(reports(&report.reports, ssrc));
-        } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
-            let missing = nack
-                .nacks
-                .iter()
-                .flat_map(|pair| pair.into_iter())
-                .take(MAX_NACK)
-                .collect();
-            feedback.push(Feedback::Missing(missing));
-        } else if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
-            feedback.push(Feedback::KeyframeRequest);
-        } else if let Some(estimate) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
-            feedback.push(Feedback::Estimate(estimate.bitrate));
+    let (mut numbers, mut beyond) = (Vec::new(), 0);
+    for packet in packets(compound) {
+        match (packet.kind, packet.format) {
+            (SENDER_REPORT, count) => feedback.extend(reports(packet.body.get(24..), count, ssrc)),
+            (RECEIVER_REPORT, count) => feedback.extend(reports(packet.body.get(4..), count, ssrc)),
+            (TRANSPORT_FEEDBACK, NACK) if packet.media() == Some(ssrc) => {
+                for number in packet.control().chunks_exact(4).flat_map(missing) {
+                    if numbers.len() < MAX_MISSING {
+                        numbers.push(number);
+                    } else {
+                        beyond += 1;
+                    }
+                }
+            }
+            (PAYLOAD_FEEDBACK, PLI) if packet.media() == Some(ssrc) => feedback.push(Feedback::KeyframeRequest),
+            // FIR names its SSRCs in its entries.
+            (PAYLOAD_FEEDBACK, FIR) => {
+                let entries = packet.control().chunks_exact(8);
+                let ours = entries.filter(|entry| word(entry, 0) == Some(ssrc));
+                feedback.extend(ours.map(|entry| Feedback::IntraRequest(entry[4])));
+            }
+            (PAYLOAD_FEEDBACK, APPLICATION) => feedback.extend(estimate(packet.control(), ssrc)),
+            _ => {}
         }
+    }
+    if !numbers.is_empty() {
+        feedback.push(Feedback::Missing { numbers, beyond });
     }
     feedback
 }
 
-fn reports(reports: &[ReceptionReport], ssrc: u32) -> impl Iterator<Item = Feedback> {
-    reports
-        .iter()
-        .filter(move |report| report.ssrc == ssrc)
-        .map(|report| Feedback::Report {
-            fraction_lost: report.fraction_lost,
-            total_lost: report.total_lost,
+/// One packet of a compound.
+struct Packet<'a> {
+    kind: u8,
+    /// The number of report blocks, or the format of feedback.
+    format: u8,
+    /// What follows the first word, without padding.
+    body: &'a [u8],
+}
+
+impl Packet<'_> {
+    /// The SSRC that feedback is about (RFC 4585 section 6.1).
+    fn media(&self) -> Option<u32> {
+        word(self.body, 4)
+    }
+
+    /// Feedback control information: what follows the two SSRCs.
+    fn control(&self) -> &[u8] {
+        self.body.get(8..).unwrap_or_default()
+    }
+}
+
+/// Walks the headers: only a length that is not there, or another version, ends it before the end.
+fn packets(compound: &[u8]) -> impl Iterator<Item = Packet<'_>> {
+    let mut rest = compound;
+    std::iter::from_fn(move || {
+        let (header, after) = rest.split_first_chunk::<4>()?;
+        let length = 4 * usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let (mut body, after) = after.split_at_checked(length)?;
+        if header[0] >> 6 != 2 {
+            return None;
+        }
+        rest = after;
+        if header[0] & 0x20 != 0 {
+            let padding = body.last().map_or(0, |padding| usize::from(*padding));
+            body = &body[..body.len().saturating_sub(padding)];
+        }
+        Some(Packet {
+            kind: header[1],
+            format: header[0] & 0x1f,
+            body,
         })
+    })
+}
+
+fn reports(blocks: Option<&[u8]>, count: u8, ssrc: u32) -> impl Iterator<Item = Feedback> {
+    let blocks = blocks.unwrap_or_default().chunks_exact(24).take(count.into());
+    let report = move |block: &[u8]| {
+        Some(Report {
+            // 24 bits, signed.
+            total_lost: (word(block, 4)? << 8).cast_signed() >> 8,
+            highest: word(block, 8)?,
+            last_report: word(block, 16)?,
+            delay: word(block, 20)?,
+        })
+    };
+    blocks
+        .filter(move |block| word(block, 0) == Some(ssrc))
+        .filter_map(report)
+        .map(Feedback::Report)
+}
+
+/// The numbers that one pair of a NACK names: one, and 16 bits for those that follow it.
+fn missing(pair: &[u8]) -> impl Iterator<Item = u16> {
+    let number = u16::from_be_bytes([pair[0], pair[1]]);
+    let following = u32::from(u16::from_be_bytes([pair[2], pair[3]])) << 1 | 1;
+    (0..=16_u16)
+        .filter(move |bit| following >> bit & 1 == 1)
+        .map(move |bit| number.wrapping_add(bit))
+}
+
+/// REMB (draft-alvestrand-rmcat-remb section 2.2), if it is about `ssrc`: mantissa of 18 bits, exponent of 6.
+fn estimate(control: &[u8], ssrc: u32) -> Option<Feedback> {
+    let (named, rate) = (control.strip_prefix(b"REMB")?, word(control, 4)?);
+    let mut ssrcs = named.get(4..)?.chunks_exact(4);
+    if !ssrcs.any(|named| word(named, 0) == Some(ssrc)) {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "18 bits fit")]
+    let mantissa = (rate & 0x3_ffff) as f32;
+    let exponent = i32::from((rate >> 18 & 0x3f) as u8);
+    Some(Feedback::Estimate(mantissa * 2_f32.powi(exponent)))
+}
+
+/// The big-endian word at `at`.
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
 }
 
 #[cfg(test)]
@@ -75,31 +189,122 @@ mod tests {
 
     use super::*;
 
+    const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 1];
+    const OURS: u32 = 7;
+
+    fn about(ssrc: u8, head: [u8; 4], rest: &[u8]) -> Vec<u8> {
+        [&head[..], &[0, 0, 0, 1, 0, 0, 0, ssrc], rest].concat()
+    }
+
+    fn pli(ssrc: u8) -> Vec<u8> {
+        about(ssrc, [0x81, 206, 0, 2], &[])
+    }
+
+    fn nack(ssrc: u8) -> Vec<u8> {
+        about(ssrc, [0x81, 205, 0, 3], &[0, 10, 0, 0b101])
+    }
+
+    fn missing_numbers() -> Feedback {
+        Feedback::Missing {
+            numbers: vec![10, 11, 13],
+            beyond: 0,
+        }
+    }
+
     #[test]
     fn a_compound_packet_is_read_in_full() {
+        let block = [
+            0, 0, 0, 7, 64, 0xff, 0xff, 0xfe, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 5,
+        ];
         let compound = [
-            &[0x81, 201, 0, 7, 0, 0, 0, 1, 0, 0, 0, 7, 64, 0, 0, 5][..],
-            &[0; 16],
-            &[0x81, 205, 0, 3, 0, 0, 0, 1, 0, 0, 0, 7, 0, 10, 0, 0b101],
-            &[0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7],
+            &[0x81, 201, 0, 7, 0, 0, 0, 1][..],
+            &block,
+            &nack(7),
+            &pli(7),
+            &about(0, [0x84, 206, 0, 4], &[0, 0, 0, 7, 42, 0, 0, 0]),
+            &about(
+                0,
+                [0x8f, 206, 0, 5],
+                &[b'R', b'E', b'M', b'B', 1, 4 << 2, 0, 3, 0, 0, 0, 7],
+            ),
         ]
         .concat();
-        assert_eq!(
-            parse(&compound, 7),
-            [
-                Feedback::Report {
-                    fraction_lost: 64,
-                    total_lost: 5
-                },
-                Feedback::Missing(vec![10, 11, 13]),
-                Feedback::KeyframeRequest,
-            ]
-        );
-        assert!(
-            !parse(&compound, 8)
-                .iter()
-                .any(|feedback| matches!(feedback, Feedback::Report { .. }))
-        );
+        let report = Report {
+            total_lost: -2,
+            highest: 0x1_0009,
+            last_report: 0x100,
+            delay: 5,
+        };
+        let told = [
+            Feedback::Report(report),
+            Feedback::KeyframeRequest,
+            Feedback::IntraRequest(42),
+            Feedback::Estimate(48.0),
+            missing_numbers(),
+        ];
+        assert_eq!(parse(&compound, OURS), told);
+        assert_eq!(parse(&compound, 8), [], "it is about another stream");
+    }
+
+    #[test]
+    fn what_can_not_be_read_hides_nothing_else() {
+        let strangers: [&[u8]; 10] = [
+            &[],
+            &[0x82, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0, 0], // SLI
+            &[0x80, 207, 0, 2, 0, 0, 0, 1, 4, 0, 0, 9],             // XR, whose block is longer than it
+            &[0x80, 207, 0, 4, 0, 0, 0, 1, 99, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[0x8f, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, b'A', b'B', b'C', b'D'],
+            &[0x8f, 206, 0, 0],
+            &[0x84, 206, 0, 1, 0, 0, 0, 1],
+            &[0x81, 205, 0, 0],
+            &[0x9f, 201, 0, 1, 0, 0, 0, 1],   // 31 blocks that are not there
+            &[0xa1, 210, 0, 1, 0, 0, 0, 200], // more padding than it has bytes
+        ];
+        for stranger in strangers {
+            let compound = [&REPORT[..], stranger, &pli(7), &nack(7)].concat();
+            let told = [Feedback::KeyframeRequest, missing_numbers()];
+            assert_eq!(parse(&compound, OURS), told, "{stranger:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_other_streams_is_not_heard() {
+        let fir = |ssrc| about(7, [0x84, 206, 0, 4], &[0, 0, 0, ssrc, 42, 0, 0, 0]);
+        for ssrc in [0, 8] {
+            let compound = [&REPORT[..], &pli(ssrc), &nack(ssrc), &fir(ssrc)].concat();
+            assert_eq!(parse(&compound, OURS), []);
+        }
+    }
+
+    #[test]
+    fn a_datagram_is_heard_for_256_numbers() {
+        let compound = about(7, [0x81, 205, 0, 18], &[0, 0, 0xff, 0xff].repeat(16)).repeat(25);
+        let [Feedback::Missing { numbers, beyond }] = &parse(&compound, OURS)[..] else {
+            panic!("not one");
+        };
+        assert_eq!((numbers.len(), *beyond), (256, 25 * 16 * 17 - 256));
+    }
+
+    #[test]
+    fn a_round_trip_is_what_is_left_of_the_time_since_our_report() {
+        let second = 1_u64 << 32;
+        let report = |last_report, delay| Report {
+            total_lost: 0,
+            highest: 0,
+            last_report,
+            delay,
+        };
+        // It was sent at 10 s, kept for half a second, and the answer came at 10.6 s.
+        let ntp = 10 * second + second * 6 / 10;
+        let measured = report(10 << 16, 1 << 15).round_trip(ntp).unwrap();
+        assert_eq!(measured.as_millis(), 99);
+        let nonsense = [
+            report(0, 0),
+            report(11 << 16, 0),
+            report(10 << 16, 1 << 16),
+            report(1 << 16, 0),
+        ];
+        assert_eq!(nonsense.map(|report| report.round_trip(ntp)), [None; 4]);
     }
 
     proptest! {

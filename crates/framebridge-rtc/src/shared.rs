@@ -30,8 +30,10 @@ use crate::{
     viewer::Viewer,
 };
 
-/// At most one IDR per stream in this time serves all who ask.
+/// At most one IDR per stream in this time serves all who have no picture yet.
 pub(crate) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(250);
+/// The same for those who had one and ask for another: each costs all viewers quality.
+pub(crate) const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Commands waiting for a worker. Full: who asks waits; packets from another worker are dropped, as the net drops.
 const COMMANDS: usize = 256;
@@ -165,6 +167,8 @@ pub(crate) struct Counters {
     pub(crate) packets_lost: AtomicU64,
     pub(crate) nacks: AtomicU64,
     pub(crate) keyframe_requests: AtomicU64,
+    pub(crate) keyframe_requests_refused: AtomicU64,
+    pub(crate) repeats_refused: AtomicU64,
     pub(crate) retransmitted: AtomicU64,
     pub(crate) holds: AtomicU64,
     pub(crate) capture_to_wire: Delays,
@@ -193,10 +197,10 @@ impl Stream {
         self.counters.viewers.fetch_sub(1, Relaxed);
     }
 
-    /// Whether it is time to ask for a keyframe; if so it counts as asked for.
-    pub(crate) fn may_ask_keyframe(&self, now: Instant) -> bool {
+    /// Whether the last keyframe was asked for so long ago that another may be; if so it counts as asked for.
+    pub(crate) fn may_ask_keyframe(&self, interval: Duration, now: Instant) -> bool {
         let mut asked = lock(&self.asked);
-        let may = asked.is_none_or(|last| now.saturating_duration_since(last) >= KEYFRAME_INTERVAL);
+        let may = asked.is_none_or(|last| now.saturating_duration_since(last) >= interval);
         if may {
             *asked = Some(now);
         }
@@ -217,6 +221,8 @@ impl Stream {
             packets_lost: counters.packets_lost.load(Relaxed),
             nacks: counters.nacks.load(Relaxed),
             keyframe_requests: counters.keyframe_requests.load(Relaxed),
+            keyframe_requests_refused: counters.keyframe_requests_refused.load(Relaxed),
+            repeats_refused: counters.repeats_refused.load(Relaxed),
             retransmitted: counters.retransmitted.load(Relaxed),
             holds: counters.holds.load(Relaxed),
             capture_to_wire: counters.capture_to_wire.stats(),
@@ -376,9 +382,9 @@ impl EngineState {
         }
     }
 
-    /// Asks for a keyframe unless that was done just now.
-    pub(crate) fn ask_keyframe(&self, stream: &Stream, now: Instant) -> bool {
-        let may = stream.may_ask_keyframe(now);
+    /// Asks for a keyframe unless that was done within `interval`.
+    pub(crate) fn ask_keyframe(&self, stream: &Stream, interval: Duration, now: Instant) -> bool {
+        let may = stream.may_ask_keyframe(interval, now);
         if may {
             self.tell(Event::KeyframeWanted {
                 stream: stream.name.clone(),

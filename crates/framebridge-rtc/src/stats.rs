@@ -27,6 +27,11 @@ pub struct StreamStats {
     pub nacks: u64,
     /// PLI and FIR received from viewers.
     pub keyframe_requests: u64,
+    /// Of these, repeated ones and such as came too often from one viewer: not heard.
+    pub keyframe_requests_refused: u64,
+    /// Packets that viewers asked for again and did not get: too late to be shown, on their way already, beyond the viewer's
+    /// share, or never sent.
+    pub repeats_refused: u64,
     /// Packets sent again.
     pub retransmitted: u64,
     /// Times a viewer was held back, because its link could not carry the stream.

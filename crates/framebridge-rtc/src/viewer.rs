@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Peer, SessionId, handover::reservation::Reservation, shared::Stream};
+use crate::{
+    Peer, SessionId,
+    congestion::Congestion,
+    handover::reservation::Reservation,
+    repeats::{Repeats, Wishes},
+    shared::Stream,
+};
 
-/// A share of lost packets, in 1/256, that says a viewer's link can't carry the stream.
-const HEAVY_LOSS: u8 = 64;
-/// The same when the viewer also estimates less than half of what is sent.
-const LOSS_OVER_ESTIMATE: u8 = 13;
-/// Reports in a row that must say so.
-const HEAVY_REPORTS: u32 = 2;
 /// How long a congested viewer gets nothing, so that its link's queue drains, before it starts at a keyframe.
 pub(crate) const HOLD: Duration = Duration::from_secs(1);
 /// The time between sender reports.
@@ -49,9 +49,9 @@ pub(crate) struct Viewer {
     ufrags: Vec<String>,
     /// Addresses whose packets are this viewer's.
     addresses: Vec<SocketAddr>,
-    heavy_reports: u32,
-    total_lost: u32,
-    estimate: Option<f32>,
+    pub(crate) congestion: Congestion,
+    pub(crate) repeats: Repeats,
+    pub(crate) wishes: Wishes,
 }
 
 impl Viewer {
@@ -66,40 +66,15 @@ impl Viewer {
             reservation: None,
             ufrags: Vec::new(),
             addresses: Vec::new(),
-            heavy_reports: 0,
-            total_lost: 0,
-            estimate: None,
+            congestion: Congestion::default(),
+            repeats: Repeats::new(now),
+            wishes: Wishes::new(now),
         }
     }
 
     /// When this viewer next needs its timers looked at.
     fn due(&self) -> Instant {
         self.peer.poll_timeout().min(self.report)
-    }
-
-    /// Notes what the viewer believes its link carries, bits per second.
-    pub(crate) fn on_estimate(&mut self, bits_per_second: f32) {
-        self.estimate = Some(bits_per_second);
-    }
-
-    /// Notes a reception report; returns how many packets were lost since the one before, and whether the viewer's
-    /// link can't carry the stream, which sends `bits_per_second`.
-    pub(crate) fn on_report(&mut self, fraction_lost: u8, total_lost: u32, bits_per_second: f32) -> (u32, bool) {
-        // The count may fall: duplicates are subtracted (RFC 3550 section 6.4.1), and it is 24 bits, signed.
-        let lost = if total_lost < 1 << 23 {
-            total_lost.saturating_sub(self.total_lost)
-        } else {
-            0
-        };
-        self.total_lost = total_lost;
-        let is_below_estimate = self.estimate.is_some_and(|estimate| estimate < bits_per_second / 2.0);
-        let is_heavy = fraction_lost >= HEAVY_LOSS || (is_below_estimate && fraction_lost >= LOSS_OVER_ESTIMATE);
-        self.heavy_reports = if is_heavy { self.heavy_reports + 1 } else { 0 };
-        let is_congested = self.heavy_reports >= HEAVY_REPORTS;
-        if is_congested {
-            self.heavy_reports = 0;
-        }
-        (lost, is_congested)
     }
 }
 

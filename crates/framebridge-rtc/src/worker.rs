@@ -21,7 +21,9 @@ use crate::{
     handover::reservation::Reservation,
     handover::viewer_file::{Place, Record, ViewerFile},
     ice::Path,
-    shared::{Command, EngineState, IceRestart, Inlet, Session, Stream, lock, monotonic},
+    shared::{
+        Command, EngineState, IceRestart, Inlet, KEYFRAME_INTERVAL, REPAIR_INTERVAL, Session, Stream, lock, monotonic,
+    },
     socket::Socket,
     stun::peek_ufrag,
     viewer::{Feed, HOLD, REPORT_INTERVAL, Slot, Viewer, Viewers},
@@ -444,32 +446,43 @@ impl Worker {
         let is_held = matches!(viewer.feed, Feed::Held(_));
         match feedback {
             Feedback::KeyframeRequest => {
-                counters.keyframe_requests.fetch_add(1, Relaxed);
-                channel.wants_keyframe |= !is_held;
+                let is_heard = viewer.wishes.hear(now);
+                channel.on_wish(is_heard, is_held);
             }
-            Feedback::Missing(missing) => {
-                counters.nacks.fetch_add(missing.len() as u64, Relaxed);
+            Feedback::IntraRequest(number) => {
+                let is_heard = viewer.wishes.hear_command(*number, now);
+                channel.on_wish(is_heard, is_held);
+            }
+            Feedback::Missing { numbers, beyond } => {
+                let mut repeated = 0;
                 if let Some((track, path)) = viewer.peer.media()
                     && !is_held
                 {
-                    let repeated = channel.repeat(missing, track, &path, &mut self.batch);
-                    counters.retransmitted.fetch_add(repeated, Relaxed);
-                    counters.packets_sent.fetch_add(repeated, Relaxed);
+                    let batch = &mut self.batch;
+                    repeated = channel.repeat(numbers, &mut viewer.repeats, (&*track, &path), batch, now);
                 }
+                let asked = numbers.len() as u64 + beyond;
+                counters.nacks.fetch_add(asked, Relaxed);
+                counters.retransmitted.fetch_add(repeated, Relaxed);
+                counters.repeats_refused.fetch_add(asked - repeated, Relaxed);
+                counters.packets_sent.fetch_add(repeated, Relaxed);
             }
-            Feedback::Report {
-                fraction_lost,
-                total_lost,
-            } => {
-                let (lost, is_congested) = viewer.on_report(*fraction_lost, *total_lost, channel.rate());
-                counters.packets_lost.fetch_add(lost.into(), Relaxed);
-                if is_congested {
-                    tracing::debug!(session = %viewer.session, fraction_lost, "congested: held");
+            Feedback::Report(report) => {
+                if let Some(round_trip) = report.round_trip(ntp_now()) {
+                    viewer.repeats.on_round_trip(round_trip);
+                }
+                let Some(verdict) = viewer.congestion.on_report(*report, channel.rate(), now) else {
+                    return;
+                };
+                counters.packets_lost.fetch_add(verdict.lost.into(), Relaxed);
+                if verdict.is_congested && !is_held {
+                    tracing::debug!(session = %viewer.session, lost = verdict.lost, "congested: held");
                     counters.holds.fetch_add(1, Relaxed);
                     viewer.feed = Feed::Held(now + HOLD);
+                    viewer.congestion.on_hold(now + HOLD);
                 }
             }
-            Feedback::Estimate(bits_per_second) => viewer.on_estimate(*bits_per_second),
+            Feedback::Estimate(bits_per_second) => viewer.congestion.on_estimate(*bits_per_second),
         }
     }
 
@@ -567,8 +580,15 @@ impl Worker {
                 counters.packets_sent.fetch_add(total.packets, Relaxed);
                 counters.bytes_sent.fetch_add(total.bytes, Relaxed);
             }
-            if channel.wants_keyframe && self.shared.ask_keyframe(&channel.stream, now) {
+            let interval = if channel.wants_keyframe {
+                KEYFRAME_INTERVAL
+            } else {
+                REPAIR_INTERVAL
+            };
+            let is_wanted = channel.wants_keyframe || channel.wants_repair;
+            if is_wanted && self.shared.ask_keyframe(&channel.stream, interval, now) {
                 channel.wants_keyframe = false;
+                channel.wants_repair = false;
             }
         }
     }

@@ -283,25 +283,62 @@ fn a_viewer_on_a_bad_link_is_cut_to_the_next_keyframe_and_costs_the_others_nothi
 }
 
 #[test]
-fn many_requests_get_one_keyframe_in_250_ms() {
+fn a_viewer_who_asks_for_everything_again_gets_a_share_of_the_stream_and_others_go_on() {
+    let world = World::new(Config::default());
+    let mut seats: Vec<Seat> = (0..2).map(|_| world.join(Options::default(), true).1).collect();
+    watch_until(&mut seats, "both play", have_frames(30));
+    seats[1].viewer.restart_gap();
+    let before = world.stats();
+    // Each packet that it gets, and those before it, it asks for again: some 40 times the stream.
+    let mut asked = 0;
+    for _ in 0..60 {
+        for _ in 0..10 {
+            seats[0].viewer.request_last(250);
+            asked += 250;
+        }
+        let frames = seats[1].viewer.reception().frames;
+        watch_until(&mut seats, "they go on", have_frames(frames + 1));
+    }
+    let stats = world.stats();
+    let (repeated, sent) = (
+        stats.retransmitted - before.retransmitted,
+        stats.packets_sent - before.packets_sent,
+    );
+    assert!(stats.nacks - before.nacks <= asked);
+    assert_eq!(
+        stats.nacks - before.nacks - repeated,
+        stats.repeats_refused - before.repeats_refused
+    );
+    // A quarter of what one viewer gets, which is half of the rest, and what may come at once.
+    assert!(
+        repeated > 0 && repeated <= (sent - repeated) / 8 + 100,
+        "{repeated} of {sent}"
+    );
+    let reception = seats[1].viewer.reception();
+    assert!(reception.longest_gap < HOLD / 2, "{reception:?}");
+}
+
+#[test]
+fn many_requests_get_two_keyframes_and_then_one_in_two_seconds() {
     let world = World::new(Config::default());
     let mut seats: Vec<Seat> = (0..10).map(|_| world.join(Options::default(), true).1).collect();
     watch_until(&mut seats, "all play", have_frames(5));
-    let (start, before) = (Instant::now(), world.keyframes.load(Relaxed));
-    let requests = world.stats().keyframe_requests;
-    for _ in 0..5 {
+    let (start, keyframes) = (Instant::now(), world.keyframes.load(Relaxed));
+    let before = world.stats();
+    for _ in 0..10 {
         seats.iter_mut().for_each(|seat| seat.viewer.request_keyframe());
         let frames = seats[0].viewer.reception().frames;
         watch_until(&mut seats, "they go on", have_frames(frames + 5));
     }
-    let asked = world.keyframes.load(Relaxed) - before;
-    assert!(world.stats().keyframe_requests - requests >= 40);
-    let most = start.elapsed().as_millis() / 250 + 1;
-    assert!(
-        (1..=most).contains(&u128::from(asked)),
-        "{asked} in {:?}",
-        start.elapsed()
-    );
+    let asked = world.keyframes.load(Relaxed) - keyframes;
+    let stats = world.stats();
+    let requests = stats.keyframe_requests - before.keyframe_requests;
+    let refused = stats.keyframe_requests_refused - before.keyframe_requests_refused;
+    assert!(requests >= 80);
+    let earned = u64::try_from(seats.len()).unwrap() * (2 + start.elapsed().as_secs() / 2);
+    assert!(requests - refused <= earned, "{requests}, {refused} refused");
+    let most = start.elapsed().as_secs() + 1;
+    assert!((1..=most).contains(&asked), "{asked} in {:?}", start.elapsed());
 }
 
 #[test]

@@ -110,6 +110,16 @@ impl Reception {
         self.ssrc
     }
 
+    /// The highest sequence number received.
+    pub(crate) fn last_sequence(&self) -> u16 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "RTP's sequence number is the low 16 bits"
+        )]
+        let sequence = self.highest.unwrap_or(0) as u16;
+        sequence
+    }
+
     /// The index of a packet: the one nearest to the highest so far (RFC 3711 section 3.3.1).
     pub(crate) fn index_of(&self, datagram: &[u8]) -> u64 {
         let sequence = u16::from_be_bytes([datagram[2], datagram[3]]);

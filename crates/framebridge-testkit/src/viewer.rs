@@ -316,6 +316,13 @@ impl Viewer {
         self.send_rtcp(packet);
     }
 
+    /// Asks for the last `packets` packets again (NACK), whether or not they came.
+    pub fn request_last(&mut self, packets: u16) {
+        let last = self.reception.last_sequence();
+        let numbers: Vec<u16> = (0..packets).map(|back| last.wrapping_sub(back)).collect();
+        self.nack(&numbers);
+    }
+
     /// Says goodbye.
     pub fn close(&mut self, now: Instant) {
         if let Some(dtls) = &mut self.dtls {

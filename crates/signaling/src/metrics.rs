@@ -80,7 +80,7 @@ const UPSTREAM: [Upstream; 3] = [
 /// A counter of the viewers' side.
 type Downstream = (&'static str, &'static str, fn(&StreamStats) -> u64);
 
-const DOWNSTREAM: [Downstream; 8] = [
+const DOWNSTREAM: [Downstream; 10] = [
     ("frames_sent", "Frames sent, summed over viewers", |stats| {
         stats.frames_sent
     }),
@@ -97,9 +97,19 @@ const DOWNSTREAM: [Downstream; 8] = [
         stats.retransmitted
     }),
     ("nacks", "Packets that viewers asked for again", |stats| stats.nacks),
+    (
+        "repeats_refused",
+        "Packets that viewers asked for again and did not get: too late, under way already, or beyond their share",
+        |stats| stats.repeats_refused,
+    ),
     ("keyframe_requests", "PLI and FIR received from viewers", |stats| {
         stats.keyframe_requests
     }),
+    (
+        "keyframe_requests_refused",
+        "PLI and FIR that came too often from one viewer",
+        |stats| stats.keyframe_requests_refused,
+    ),
     (
         "viewers_held",
         "Times a viewer was held back, because its link could not carry the stream",

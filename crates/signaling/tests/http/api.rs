@@ -187,7 +187,9 @@ async fn metrics_count_per_stream_and_per_process() {
         "packets_lost",
         "packets_retransmitted",
         "nacks",
+        "repeats_refused",
         "keyframe_requests",
+        "keyframe_requests_refused",
         "viewers_held",
         "frames_dropped",
     ] {
