@@ -11,8 +11,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process::{command, may_make};
 
-/// Where the servers in the middle are: an address of those for documentation (RFC 5737).
-pub const SERVER: &str = "203.0.113.129";
+/// Where the servers in the middle are: an address of those for benchmarks (RFC 2544).
+pub const SERVER: &str = "198.18.113.129";
 
 /// Makes the network namespaces `$1-net`, and for the box (1) and the viewer (2) a network and the NAT before it: what comes
 /// from inside goes out under the NAT's address and any port, what comes from outside has to be an answer.
@@ -23,21 +23,21 @@ for namespace in net nat1 nat2 box viewer; do
     ip netns add "$name-$namespace"
     there $namespace ip link set lo up
 done
-there net ip address add 203.0.113.129/32 dev lo
+there net ip address add 198.18.113.129/32 dev lo
 there net sysctl -qw net.ipv4.ip_forward=1
 for side in 1 2; do
     case $side in 1) inside=box ;; *) inside=viewer ;; esac
     there net ip link add side$side type veth peer name wan netns "$name-nat$side"
     there nat$side ip link add lan type veth peer name wan netns "$name-$inside"
-    there net ip address add 203.0.113.$((side * 4 + 1))/30 dev side$side
-    there nat$side ip address add 203.0.113.$((side * 4 + 2))/30 dev wan
+    there net ip address add 198.18.113.$((side * 4 + 1))/30 dev side$side
+    there nat$side ip address add 198.18.113.$((side * 4 + 2))/30 dev wan
     there nat$side ip address add 10.0.$side.1/24 dev lan
     there $inside ip address add 10.0.$side.2/24 dev wan
     there net ip link set side$side up
     there nat$side ip link set wan up
     there nat$side ip link set lan up
     there $inside ip link set wan up
-    there nat$side ip route add default via 203.0.113.$((side * 4 + 1))
+    there nat$side ip route add default via 198.18.113.$((side * 4 + 1))
     there $inside ip route add default via 10.0.$side.1
     there nat$side sysctl -qw net.ipv4.ip_forward=1
     there nat$side nft -f - <<END

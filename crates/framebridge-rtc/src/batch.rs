@@ -56,6 +56,8 @@ struct Message {
     len: usize,
     segment: usize,
     segments: usize,
+    /// Whether it is only tried: what the system says to it says nothing of the machine.
+    is_probe: bool,
 }
 
 /// Datagrams on their way out.
@@ -147,6 +149,7 @@ impl Batch {
                 len,
                 segment: len,
                 segments: 1,
+                is_probe: false,
             });
             self.open = self.offload && !self.refusing.contains(&path.remote);
         }
@@ -155,12 +158,24 @@ impl Batch {
 
     /// Queues a finished datagram.
     pub(crate) fn push(&mut self, path: &Path, datagram: &[u8]) {
+        self.push_alone(path, datagram);
+    }
+
+    /// Queues a finished datagram to an address that somebody has claimed. Its outcome is not counted.
+    pub(crate) fn push_probe(&mut self, path: &Path, datagram: &[u8]) {
+        if let Some(message) = self.push_alone(path, datagram) {
+            message.is_probe = true;
+        }
+    }
+
+    fn push_alone(&mut self, path: &Path, datagram: &[u8]) -> Option<&mut Message> {
         if datagram.is_empty() || datagram.len() > self.buffer.len() {
-            return;
+            return None;
         }
         self.start();
         self.datagram(path, datagram.len()).copy_from_slice(datagram);
         self.start();
+        self.messages.last_mut()
     }
 
     /// What the system did with datagrams since the last call.
@@ -223,13 +238,17 @@ impl Batch {
     }
 
     fn give_up(&mut self, messages: Range<usize>, errno: Errno) {
-        self.outcome.refused += self.datagrams(messages);
-        self.outcome.refusal = Some(errno);
+        let refused = self.datagrams(messages);
+        if refused > 0 {
+            self.outcome.refused += refused;
+            self.outcome.refusal = Some(errno);
+        }
     }
 
     fn datagrams(&self, messages: Range<usize>) -> u64 {
         self.messages[messages]
             .iter()
+            .filter(|message| !message.is_probe)
             .map(|message| message.segments as u64)
             .sum()
     }

@@ -23,6 +23,7 @@ use crate::{
     ice::Credentials,
     packetizer::Published,
     random,
+    reach::Restarts,
     sdp::{Answer, Change, Fragment, Offer, OfferError},
     shared::{Command, EngineState, IceRestart, KEYFRAME_INTERVAL, Mailbox, Session, lock, monotonic},
     socket,
@@ -143,6 +144,12 @@ pub enum PatchError {
     /// The fragment can't be read.
     #[error("malformed fragment: {0}")]
     Malformed(String),
+    /// ICE was restarted too often.
+    #[error("ICE was restarted too often; once more in {retry_after:?}")]
+    TooManyRestarts {
+        /// When there will be one to be had.
+        retry_after: Duration,
+    },
 }
 
 /// A viewer that was taken.
@@ -400,6 +407,7 @@ impl Handle {
             etag: etag.clone(),
             remote: offer.ice,
             mid,
+            restarts: Restarts::default(),
             state: ViewerState::Connecting,
         };
         shared.sessions().insert(session, entry);
@@ -451,6 +459,10 @@ impl Handle {
             (Change::Candidates(candidates), _) => Ok((Command::Candidates(*session, candidates), Patched::Trickled)),
             (Change::Restart(..), IfMatch::None) => Err(PatchError::PreconditionRequired),
             (Change::Restart(remote, candidates), IfMatch::Any | IfMatch::Etag(_)) => {
+                entry
+                    .restarts
+                    .take(Instant::now())
+                    .map_err(|retry_after| PatchError::TooManyRestarts { retry_after })?;
                 let local = Credentials::random(&ufrag_prefix(entry.worker));
                 entry.etag = random::text(16);
                 entry.remote = remote.clone();

@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     random,
+    reach::Pacer,
     stun::{self, Check, IceRole, Kind, Stun, Transaction},
 };
 
@@ -27,6 +28,10 @@ const FIRST_TIMEOUT: Duration = Duration::from_millis(250);
 const MAX_CHECKS: u32 = 6;
 /// The base of the time between consent checks (RFC 7675 section 5.1), drawn from 0.8 to 1.2 of it.
 const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
+/// Consent ends so long after the last answer on the selected path (RFC 7675 section 5.1).
+const CONSENT_EXPIRY: Duration = Duration::from_secs(30);
+/// Consent checks whose answer is still waited for: all that were sent within [`CONSENT_EXPIRY`] and some.
+const CONSENT_CHECKS: usize = 6;
 /// Another nominated pair of lower priority takes over when the selected one was not confirmed for so long: browsers
 /// check the pair they use every 2.5 s or less.
 const NOMINATION_STALE: Duration = Duration::from_secs(6);
@@ -53,6 +58,19 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
+    /// Credentials as somebody else wrote them; `None` unless both have the length and the characters that RFC 8839
+    /// section 5.4 allows. What they hold goes into packets to addresses that the same somebody names.
+    pub(crate) fn parse(ufrag: &str, password: &str) -> Option<Self> {
+        let is_ice_char = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+        let is_valid = (4..=256).contains(&ufrag.len())
+            && (22..=256).contains(&password.len())
+            && ufrag.bytes().chain(password.bytes()).all(is_ice_char);
+        is_valid.then(|| Self {
+            ufrag: ufrag.to_owned(),
+            password: password.to_owned(),
+        })
+    }
+
     /// New ones whose ufrag starts with `prefix`: 47 and 142 bits of randomness.
     pub fn random(prefix: &str) -> Self {
         Self {
@@ -71,6 +89,13 @@ pub struct Path {
     pub source: Option<IpAddr>,
     /// Where to.
     pub remote: SocketAddr,
+}
+
+impl Path {
+    /// Whether it is between the same two ends; the address we are seen at may differ.
+    fn is_between_ends_of(&self, other: &Self) -> bool {
+        (self.socket, self.remote) == (other.socket, other.remote)
+    }
 }
 
 /// Where a pair's own check stands.
@@ -102,9 +127,8 @@ struct Pair {
 }
 
 impl Pair {
-    /// Whether it is between the same two ends; the address we are seen at may differ.
     fn is_over(&self, path: &Path) -> bool {
-        (self.path.socket, self.path.remote) == (path.socket, path.remote)
+        self.path.is_between_ends_of(path)
     }
 }
 
@@ -124,11 +148,15 @@ pub struct Agent {
     transmits: VecDeque<(Path, Vec<u8>)>,
 }
 
-/// The consent check under way on the selected pair.
+/// The selected path's consent.
 #[derive(Debug)]
 struct Consent {
+    /// When the next check is due.
     due: Instant,
-    transaction: Option<Transaction>,
+    /// When it ends without an answer.
+    until: Instant,
+    /// Checks that were not answered yet, the newest last.
+    checks: VecDeque<Transaction>,
 }
 
 /// What a STUN message told about the viewer.
@@ -193,13 +221,17 @@ impl Agent {
 
     /// Whether an authentic check of the viewer has come over `path`. What an offer names alone may be anybody's.
     pub fn has_heard_over(&self, path: &Path) -> bool {
-        let is_in_use = |used: Path| (used.socket, used.remote) == (path.socket, path.remote);
+        let is_in_use = |used: Path| used.is_between_ends_of(path);
         let is_checked = |pair: &Pair| pair.is_checked && pair.is_over(path);
         self.selected.is_some_and(is_in_use) || self.pairs.iter().any(is_checked)
     }
 
-    /// Adds a candidate of the viewer; one check will be tried from each socket of its family.
+    /// Adds a candidate of the viewer; one check will be tried from each socket of its family. Once there is a path, the viewer
+    /// shows itself where it is.
     pub fn add_remote(&mut self, address: SocketAddr, priority: u32, now: Instant) {
+        if self.selected.is_some() && self.previous.is_none() {
+            return;
+        }
         for at in 0..self.sockets.len() {
             let (socket, is_ipv4) = self.sockets[at];
             if is_ipv4 == address.is_ipv4() {
@@ -231,7 +263,7 @@ impl Agent {
     pub fn handle(&mut self, mut message: Stun, path: Path, now: Instant) -> Heard {
         match message.kind() {
             Some(Kind::Request) => self.on_request(&mut message, path, now),
-            Some(Kind::Success) if message.is_authentic(&self.remote.password) => self.on_success(&message, now),
+            Some(Kind::Success) if message.is_authentic(&self.remote.password) => self.on_success(&message, path, now),
             Some(Kind::Success | Kind::Error) | None => Heard::Nothing,
         }
     }
@@ -281,18 +313,25 @@ impl Agent {
         self.follow_nomination(at, now)
     }
 
-    fn on_success(&mut self, message: &Stun, now: Instant) -> Heard {
+    /// Takes an answer, which has to come from where its check went (RFC 8445 section 7.2.5.2.1).
+    fn on_success(&mut self, message: &Stun, path: Path, now: Instant) -> Heard {
         let transaction = message.transaction();
-        if let Some(consent) = &mut self.consent
-            && consent.transaction == Some(transaction)
+        if let (Some(consent), Some(selected)) = (&mut self.consent, self.selected)
+            && selected.is_between_ends_of(&path)
+            && let Some(at) = consent.checks.iter().position(|sent| *sent == transaction)
         {
-            consent.transaction = None;
+            // Whatever was sent before has no better answer to give.
+            consent.checks.drain(..=at);
+            consent.until = now + CONSENT_EXPIRY;
             return Heard::Alive;
         }
-        let answered = self.pairs.iter().position(
-            |pair| matches!(pair.attempt, Attempt::UnderWay { transaction: sent, .. } if sent == transaction),
-        );
-        let Some(at) = answered else { return Heard::Nothing };
+        let is_answered = |pair: &Pair| {
+            let sent = matches!(pair.attempt, Attempt::UnderWay { transaction: sent, .. } if sent == transaction);
+            sent && pair.path.is_between_ends_of(&path)
+        };
+        let Some(at) = self.pairs.iter().position(is_answered) else {
+            return Heard::Nothing;
+        };
         self.pairs[at].attempt = Attempt::Valid;
         self.schedule(now);
         self.follow_nomination(at, now)
@@ -322,10 +361,25 @@ impl Agent {
     fn select(&mut self, path: Path, now: Instant) {
         self.selected = Some(path);
         self.previous = None;
+        // There is a way: where nothing has come from, nothing more is sent.
+        for pair in self.pairs.iter_mut().filter(|pair| !pair.is_checked) {
+            pair.attempt = Attempt::Failed;
+        }
         self.consent = Some(Consent {
             due: now + consent_interval(),
-            transaction: None,
+            until: now + CONSENT_EXPIRY,
+            checks: VecDeque::new(),
         });
+    }
+
+    /// Nobody at the selected path wants media any more: it has to be checked and nominated anew.
+    fn withdraw_consent(&mut self) {
+        let Some(path) = self.selected.take() else { return };
+        self.consent = None;
+        for pair in self.pairs.iter_mut().filter(|pair| pair.is_over(&path)) {
+            pair.attempt = Attempt::Failed;
+            pair.nominated = None;
+        }
     }
 
     /// The index of the pair with `path`'s socket and remote, made if there is room. One that a check has come over takes the
@@ -391,29 +445,44 @@ impl Agent {
 
     /// When [`Agent::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let consent = self.consent.as_ref().map(|consent| consent.due);
+        let consent = self.consent.as_ref().map(|consent| consent.due.min(consent.until));
         [self.next_check, consent].into_iter().flatten().min()
     }
 
-    /// Sends what is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Sends what is due, as far as the pacer lets it. False: consent to the selected path has just ended, and nothing
+    /// may be sent there.
+    pub(crate) fn handle_timeout(&mut self, pacer: &mut Pacer, now: Instant) -> bool {
         if self.next_check.is_some_and(|due| due <= now) {
-            self.on_check_due(now);
+            self.on_check_due(pacer, now);
         }
-        if let (Some(path), Some(consent)) = (self.selected, &self.consent)
-            && consent.due <= now
-        {
-            let (transaction, datagram) = self.binding_request();
-            self.consent = Some(Consent {
-                due: now + consent_interval(),
-                transaction: Some(transaction),
-            });
-            self.transmits.push_back((path, datagram));
+        let Some((until, due)) = self.consent.as_ref().map(|consent| (consent.until, consent.due)) else {
+            return true;
+        };
+        if until <= now {
+            self.withdraw_consent();
+            return false;
         }
+        if due <= now {
+            self.check_consent(now);
+        }
+        true
     }
 
-    /// Sends one check; the next one waits for its pace.
-    fn on_check_due(&mut self, now: Instant) {
+    fn check_consent(&mut self, now: Instant) {
+        let (transaction, datagram) = self.binding_request();
+        let (Some(path), Some(consent)) = (self.selected, &mut self.consent) else {
+            return;
+        };
+        if consent.checks.len() == CONSENT_CHECKS {
+            consent.checks.pop_front();
+        }
+        consent.checks.push_back(transaction);
+        consent.due = now + consent_interval();
+        self.transmits.push_back((path, datagram));
+    }
+
+    /// Sends one check, if the pacer lets it; the next one waits for its pace.
+    fn on_check_due(&mut self, pacer: &mut Pacer, now: Instant) {
         let is_due = |pair: &Pair| match pair.attempt {
             Attempt::Waiting => true,
             Attempt::UnderWay { due, .. } => due <= now,
@@ -427,13 +496,13 @@ impl Agent {
             }
             if matches!(pair.attempt, Attempt::UnderWay { sent, .. } if sent >= MAX_CHECKS) {
                 pair.attempt = Attempt::Failed;
-            } else if !checked {
+            } else if !checked && pacer.take(now) {
                 self.check(at, now);
                 checked = true;
             }
         }
         self.schedule(now);
-        self.next_check = self.next_check.map(|due| due.max(now + PACE));
+        self.next_check = self.next_check.map(|due| due.max(now + PACE).max(pacer.next()));
     }
 
     /// The next datagram to send, and the way it goes.

@@ -16,6 +16,7 @@ pub mod ice;
 mod packetizer;
 mod peer;
 mod random;
+mod reach;
 mod repeats;
 mod sdp;
 mod session;
@@ -35,6 +36,7 @@ pub use engine::{Engine, Handle, IfMatch, JoinError, Joined, PatchError, Patched
 pub use feedback::{Feedback, Report};
 pub use handover::Handover;
 pub use peer::{Input, Output, Peer, PeerConfig};
+pub use reach::Pacer;
 pub use sdp::Candidate;
 pub use session::{CloseReason, Event, InvalidSessionId, SessionId, SessionInfo, ViewerState};
 pub use stats::StreamStats;

@@ -14,6 +14,7 @@ use crate::{
     dtls::{Association, Established, Fingerprint, Identity, Progress},
     feedback::{self, Feedback},
     ice::{Agent, Credentials, Heard, Path},
+    reach::Pacer,
     sdp::Candidate,
     srtp::Receiver,
     stun::{Stun, is_stun},
@@ -51,8 +52,8 @@ pub struct PeerConfig {
 pub enum Input<'a> {
     /// A datagram came over a path; it is decrypted in place.
     Datagram(Path, &'a mut [u8]),
-    /// [`Peer::poll_timeout`] has passed.
-    Timeout,
+    /// [`Peer::poll_timeout`] has passed. Checks that nobody asked for go as the pacer lets them.
+    Timeout(&'a mut Pacer),
     /// The viewer has further candidates.
     Candidates(&'a [Candidate]),
     /// ICE starts over with these credentials, ours and the viewer's.
@@ -66,6 +67,8 @@ pub enum Input<'a> {
 pub enum Output {
     /// Send this datagram.
     Transmit(Path, Vec<u8>),
+    /// Send this datagram to an address that was claimed for the viewer: whether that can be is nobody's fault here.
+    Probe(Path, Vec<u8>),
     /// Its life went on. `Closed` is the last output.
     State(ViewerState),
     /// The viewer told something about its reception.
@@ -198,7 +201,7 @@ impl Peer {
         }
         match input {
             Input::Datagram(path, datagram) => self.on_datagram(path, datagram, now),
-            Input::Timeout => self.on_timeout(now),
+            Input::Timeout(pacer) => self.on_timeout(pacer, now),
             Input::Candidates(candidates) => {
                 candidates
                     .iter()
@@ -288,8 +291,12 @@ impl Peer {
         self.heard(now);
     }
 
-    fn on_timeout(&mut self, now: Instant) {
-        self.ice.handle_timeout(now);
+    fn on_timeout(&mut self, pacer: &mut Pacer, now: Instant) {
+        let has_consent = self.ice.handle_timeout(pacer, now);
+        if !has_consent && self.state == ViewerState::Live {
+            self.deadline = now + self.disconnect_grace;
+            self.change(ViewerState::Grace);
+        }
         if let Some(dtls) = &mut self.dtls
             && let Err(error) = dtls.handle_timeout(now)
             && self.established.is_none()
@@ -343,7 +350,12 @@ impl Peer {
     /// Moves what ICE and DTLS want sent into the outputs.
     fn drain(&mut self) {
         while let Some((path, datagram)) = self.ice.poll_transmit() {
-            self.outputs.push_back(Output::Transmit(path, datagram));
+            let output = if self.ice.has_heard_over(&path) {
+                Output::Transmit
+            } else {
+                Output::Probe
+            };
+            self.outputs.push_back(output(path, datagram));
         }
         let path = self.ice.selected().or(self.reply);
         let Some(dtls) = &mut self.dtls else { return };

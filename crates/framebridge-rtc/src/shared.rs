@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
+    net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -26,6 +27,7 @@ use crate::{
     frame::Frame,
     ice::{Credentials, Path},
     packetizer::Packetizer,
+    reach::Restarts,
     sdp::Candidate,
     viewer::Viewer,
 };
@@ -35,8 +37,11 @@ pub(crate) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(250);
 /// The same for those who had one and ask for another: each costs all viewers quality.
 pub(crate) const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Commands waiting for a worker. Full: who asks waits; packets from another worker are dropped, as the net drops.
+/// Commands waiting for a worker. Full: who asks waits.
 const COMMANDS: usize = 256;
+/// Datagrams waiting for a worker that came to another. Full: they are dropped, as the net drops. A lane of their own, for
+/// strangers can fill it.
+const FORWARDED: usize = 256;
 /// Frames waiting for a worker: two seconds at 30 a second. Full: the frame is lost to that worker's viewers, and the
 /// gap in the numbering makes it wait for a keyframe.
 const FRAMES: usize = 64;
@@ -51,8 +56,14 @@ pub(crate) enum Command {
     Restart(SessionId, Box<IceRestart>),
     /// End a viewer's session.
     End(SessionId, CloseReason),
-    /// A datagram of your viewer's came to another worker.
-    Forwarded(Path, Vec<u8>),
+}
+
+/// What one worker tells another.
+pub(crate) enum Forwarded {
+    /// A datagram that may be your viewer's came to worker `from`.
+    Datagram { from: usize, path: Path, datagram: Vec<u8> },
+    /// What comes from this address is a viewer's of worker `owner`: an authentic check has come from it.
+    Owned { remote: SocketAddr, owner: usize },
 }
 
 /// A viewer's new ICE generation.
@@ -68,6 +79,7 @@ pub(crate) struct IceRestart {
 pub(crate) struct Mailbox {
     pub(crate) commands: mpsc::Sender<Command>,
     frames: mpsc::Sender<(Arc<Stream>, Arc<Frame>)>,
+    forwarded: mpsc::Sender<Forwarded>,
     bell: Bell,
     /// How often the worker has come round.
     rounds: AtomicU64,
@@ -77,6 +89,7 @@ pub(crate) struct Mailbox {
 pub(crate) struct Inlet {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) frames: mpsc::Receiver<(Arc<Stream>, Arc<Frame>)>,
+    pub(crate) forwarded: mpsc::Receiver<Forwarded>,
     pub(crate) bell: Bell,
 }
 
@@ -85,17 +98,20 @@ impl Mailbox {
     pub(crate) fn new() -> io::Result<(Self, Inlet)> {
         let (commands, commands_in) = mpsc::channel(COMMANDS);
         let (frames, frames_in) = mpsc::channel(FRAMES);
+        let (forwarded, forwarded_in) = mpsc::channel(FORWARDED);
         let bell = Bell(Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?));
         Ok((
             Self {
                 commands,
                 frames,
+                forwarded,
                 bell: bell.clone(),
                 rounds: AtomicU64::new(0),
             },
             Inlet {
                 commands: commands_in,
                 frames: frames_in,
+                forwarded: forwarded_in,
                 bell,
             },
         ))
@@ -104,6 +120,13 @@ impl Mailbox {
     /// Wakes the worker.
     pub(crate) fn ring(&self) {
         self.bell.ring();
+    }
+
+    /// Tells the worker, if there is room.
+    pub(crate) fn forward(&self, forwarded: Forwarded) {
+        if self.forwarded.try_send(forwarded).is_ok() {
+            self.ring();
+        }
     }
 
     /// The worker has come round.
@@ -238,6 +261,7 @@ pub(crate) struct Session {
     pub(crate) etag: String,
     pub(crate) remote: Credentials,
     pub(crate) mid: Option<String>,
+    pub(crate) restarts: Restarts,
     pub(crate) state: ViewerState,
 }
 

@@ -8,7 +8,8 @@ use std::{
 use rtc_dtls::crypto_provider::{RTCCryptoProvider, default_provider};
 use rtc_stun::{
     attributes::{
-        ATTR_ERROR_CODE, ATTR_ICE_CONTROLLED, ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
+        ATTR_ERROR_CODE, ATTR_ICE_CONTROLLED, ATTR_ICE_CONTROLLING, ATTR_MESSAGE_INTEGRITY, ATTR_PRIORITY,
+        ATTR_USE_CANDIDATE, ATTR_USERNAME, AttrType,
     },
     fingerprint::FINGERPRINT,
     integrity::MessageIntegrity,
@@ -71,6 +72,9 @@ pub fn peek_ufrag(datagram: &[u8]) -> Option<&str> {
     loop {
         let kind = u16::from_be_bytes([*rest.first()?, *rest.get(1)?]);
         let length = usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]));
+        if kind == ATTR_MESSAGE_INTEGRITY.value() {
+            return None;
+        }
         if kind == ATTR_USERNAME.value() {
             let username = std::str::from_utf8(rest.get(4..4 + length)?).ok()?;
             return username.split(':').next();
@@ -109,9 +113,16 @@ impl Stun {
         MessageIntegrity::check(&mut self.0, password.as_bytes(), provider().crypto()).is_ok()
     }
 
+    /// An attribute that MESSAGE-INTEGRITY covers. What stands behind it anybody may have added (RFC 8489 section 14.5).
+    fn attribute(&self, kind: AttrType) -> Option<&[u8]> {
+        let attributes = self.0.attributes.0.iter();
+        let mut covered = attributes.take_while(|it| it.typ != ATTR_MESSAGE_INTEGRITY);
+        covered.find(|it| it.typ == kind).map(|it| it.value.as_slice())
+    }
+
     /// USERNAME, receiver's half first.
     pub fn username(&self) -> Option<(String, String)> {
-        let username = String::from_utf8(self.0.get(ATTR_USERNAME).ok()?).ok()?;
+        let username = std::str::from_utf8(self.attribute(ATTR_USERNAME)?).ok()?;
         username
             .split_once(':')
             .map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned()))
@@ -119,21 +130,22 @@ impl Stun {
 
     /// PRIORITY, or 0.
     pub fn priority(&self) -> u32 {
-        let value = self.0.get(ATTR_PRIORITY).ok().and_then(|value| value.try_into().ok());
+        let value = self.attribute(ATTR_PRIORITY).and_then(|value| value.try_into().ok());
         value.map_or(0, u32::from_be_bytes)
     }
 
     /// Whether it nominates its pair.
     pub fn nominates(&self) -> bool {
-        self.0.contains(ATTR_USE_CANDIDATE)
+        self.attribute(ATTR_USE_CANDIDATE).is_some()
     }
 
     /// The role its sender claims.
     pub fn role(&self) -> Option<IceRole> {
-        if self.0.contains(ATTR_ICE_CONTROLLING) {
+        let has = |kind| self.attribute(kind).is_some();
+        if has(ATTR_ICE_CONTROLLING) {
             Some(IceRole::Controlling)
         } else {
-            self.0.contains(ATTR_ICE_CONTROLLED).then_some(IceRole::Controlled)
+            has(ATTR_ICE_CONTROLLED).then_some(IceRole::Controlled)
         }
     }
 
@@ -271,6 +283,24 @@ mod tests {
         let answer = finish(answer, "secretsecretsecretsecret");
         assert!(is_stun(&answer));
         assert_eq!(peek_ufrag(&answer), None);
+    }
+
+    #[test]
+    fn what_stands_behind_the_integrity_is_ignored() {
+        const PASSWORD: &str = "secretsecretsecretsecret";
+        let integrity =
+            MessageIntegrity::new_short_term_integrity_with_provider(PASSWORD.to_owned(), provider().crypto());
+        let mut message = start(BINDING_REQUEST, [7; 12]);
+        integrity.add_to(&mut message).unwrap();
+        message.add(ATTR_USERNAME, b"0abc:them");
+        message.add(ATTR_ICE_CONTROLLED, &[0; 8]);
+        message.add(ATTR_PRIORITY, &[0, 0, 0, 77]);
+        message.add(ATTR_USE_CANDIDATE, &[]);
+        let mut stun = Stun::decode(&message.raw).unwrap();
+        assert!(stun.is_authentic(PASSWORD));
+        assert_eq!((stun.username(), stun.role(), stun.priority()), (None, None, 0));
+        assert!(!stun.nominates());
+        assert_eq!(peek_ufrag(&message.raw), None);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! One worker thread: its sockets, its viewers, its timers. The only thread that touches any of them.
 
+mod feedback;
+mod incoming;
+
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::Ordering::{Acquire, Relaxed},
@@ -14,31 +17,26 @@ use framebridge_proto::StreamName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    CloseReason, Event, Feedback, Input, Output, Peer, ViewerState,
+    Candidate, CloseReason, Event, Input, Output, Pacer, Peer, ViewerState,
     batch::{Batch, Inbox},
     channel::{CATCH_UP, Channel, Sent},
     frame::Frame,
     handover::reservation::Reservation,
     handover::viewer_file::{Place, Record, ViewerFile},
-    ice::Path,
+    reach::{Restarts, is_a_viewers},
     shared::{
         Command, EngineState, IceRestart, Inlet, KEYFRAME_INTERVAL, REPAIR_INTERVAL, Session, Stream, lock, monotonic,
     },
     socket::Socket,
-    stun::peek_ufrag,
-    viewer::{Feed, HOLD, REPORT_INTERVAL, Slot, Viewer, Viewers},
+    viewer::{Feed, REPORT_INTERVAL, Slot, Viewer, Viewers},
 };
 
-/// Rounds of reading one socket before the other duties get their turn.
-const READ_ROUNDS: usize = 8;
 /// Commands taken before the other duties get their turn.
 const COMMANDS_PER_ROUND: usize = 64;
 /// The timers' resolution: all viewers' timers are looked through at most this often.
 const TICK: Duration = Duration::from_millis(50);
 /// How often viewers without a picture ask for a keyframe again: the encoder may have died on the first request.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// Addresses remembered of other workers' viewers. Full: forgotten, and learned again from the next check.
-const MAX_ELSEWHERE: usize = 4096;
 
 /// A worker.
 pub(crate) struct Worker {
@@ -59,6 +57,8 @@ pub(crate) struct Worker {
     /// When timers are next looked through, and when they last were.
     tick: Option<Instant>,
     looked: Instant,
+    /// Of all viewers' checks.
+    pacer: Pacer,
     ask_again: Instant,
     report: Vec<u8>,
 }
@@ -87,6 +87,7 @@ impl Worker {
             elsewhere: HashMap::new(),
             tick: None,
             looked: Instant::now(),
+            pacer: Pacer::new(Instant::now()),
             ask_again: Instant::now(),
             report: Vec::new(),
         }
@@ -119,6 +120,7 @@ impl Worker {
             etag,
             remote: state.remote.clone(),
             mid,
+            restarts: Restarts::default(),
             state: ViewerState::Live,
         };
         self.shared.sessions().insert(session, entry);
@@ -139,6 +141,7 @@ impl Worker {
             self.wait();
             let now = Instant::now();
             self.take_commands(now);
+            self.take_forwarded(now);
             self.take_frames(now);
             self.read(now);
             if self.tick.is_some_and(|tick| tick <= now) {
@@ -193,11 +196,11 @@ impl Worker {
             match command {
                 Command::Join(viewer, candidates) => {
                     let slot = self.join(viewer, now);
-                    self.add_candidates(slot, &candidates, now);
+                    self.add_candidates(slot, candidates, now);
                 }
                 Command::Candidates(session, candidates) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
-                        self.add_candidates(slot, &candidates, now);
+                        self.add_candidates(slot, candidates, now);
                     }
                 }
                 Command::Restart(session, restart) => {
@@ -210,7 +213,6 @@ impl Worker {
                         self.handle(slot, Input::Close(reason), now);
                     }
                 }
-                Command::Forwarded(path, mut datagram) => self.on_datagram(path, &mut datagram, true, now),
             }
         }
         // More may be waiting: do not sleep.
@@ -224,7 +226,7 @@ impl Worker {
         }
         self.handle(slot, Input::Restart(restart.local, restart.remote), now);
         self.viewers.refresh_ufrags(slot);
-        self.add_candidates(slot, &restart.candidates, now);
+        self.add_candidates(slot, restart.candidates, now);
         // At once: its checks name the new credentials from here on.
         if self
             .viewers
@@ -267,11 +269,13 @@ impl Worker {
         viewer.reservation = reservation;
     }
 
-    fn add_candidates(&mut self, slot: Slot, candidates: &[crate::Candidate], now: Instant) {
-        for candidate in candidates {
+    /// Takes what was claimed to be a viewer's addresses, as far as they can be one's.
+    fn add_candidates(&mut self, slot: Slot, mut candidates: Vec<Candidate>, now: Instant) {
+        candidates.retain(|candidate| is_a_viewers(&candidate.address));
+        for candidate in &candidates {
             self.viewers.add_address(slot, candidate.address, false);
         }
-        self.handle(slot, Input::Candidates(candidates), now);
+        self.handle(slot, Input::Candidates(&candidates), now);
     }
 
     fn channel(&mut self, stream: &Arc<Stream>) -> &mut Channel {
@@ -308,77 +312,6 @@ impl Worker {
         }
     }
 
-    fn read(&mut self, now: Instant) {
-        let sockets = Arc::clone(&self.sockets);
-        let mut inbox = std::mem::replace(&mut self.inbox, Inbox::empty());
-        let mut readable = std::mem::take(&mut self.readable);
-        for number in readable.drain(..) {
-            let socket = &sockets[number];
-            for _ in 0..READ_ROUNDS {
-                if !inbox.receive(socket) {
-                    break;
-                }
-                for (datagram, remote, destination) in inbox.datagrams() {
-                    let source: Option<IpAddr> = destination.filter(|_| socket.is_wildcard());
-                    self.on_datagram(
-                        Path {
-                            socket: number,
-                            source,
-                            remote,
-                        },
-                        datagram,
-                        false,
-                        now,
-                    );
-                }
-            }
-        }
-        self.inbox = inbox;
-        self.readable = readable;
-    }
-
-    /// Finds whose datagram it is: a check by the ufrag it names, anything else by where it comes from.
-    fn on_datagram(&mut self, path: Path, datagram: &mut [u8], is_forwarded: bool, now: Instant) {
-        let ufrag = peek_ufrag(datagram);
-        let slot = match ufrag {
-            Some(ufrag) => self.viewers.by_ufrag(ufrag),
-            None => self.viewers.by_address(&path.remote),
-        };
-        if let Some(slot) = slot {
-            let is_check = ufrag.is_some();
-            self.handle(slot, Input::Datagram(path, datagram), now);
-            let is_proven = self
-                .viewers
-                .get_mut(slot)
-                .is_some_and(|viewer| viewer.peer.is_reached_over(&path));
-            if is_check && is_proven {
-                self.viewers.add_address(slot, path.remote, true);
-            }
-            return;
-        }
-        if is_forwarded {
-            return;
-        }
-        let owner = match ufrag {
-            Some(ufrag) => worker_of(ufrag).filter(|owner| *owner < self.shared.mailboxes.len()),
-            None => self.elsewhere.get(&path.remote).copied(),
-        };
-        if let Some(owner) = owner.filter(|owner| *owner != self.number) {
-            if self.elsewhere.len() == MAX_ELSEWHERE {
-                self.elsewhere.clear();
-            }
-            self.elsewhere.insert(path.remote, owner);
-            let mailbox = &self.shared.mailboxes[owner];
-            if mailbox
-                .commands
-                .try_send(Command::Forwarded(path, datagram.to_vec()))
-                .is_ok()
-            {
-                mailbox.ring();
-            }
-        }
-    }
-
     /// Hands an input to a viewer's peer and does what it wants then.
     fn handle(&mut self, slot: Slot, input: Input<'_>, now: Instant) {
         let Some(viewer) = self.viewers.get_mut(slot) else {
@@ -390,6 +323,7 @@ impl Worker {
         {
             match output {
                 Output::Transmit(path, datagram) => self.batch.push(&path, &datagram),
+                Output::Probe(path, datagram) => self.batch.push_probe(&path, &datagram),
                 Output::State(state) => self.on_state(slot, state, now),
                 Output::Feedback(feedback) => self.on_feedback(slot, &feedback, now),
             }
@@ -434,64 +368,14 @@ impl Worker {
         });
     }
 
-    fn on_feedback(&mut self, slot: Slot, feedback: &Feedback, now: Instant) {
-        let Some(viewer) = self.viewers.get_mut(slot) else {
-            return;
-        };
-        let Some(Some(channel)) = self.channels.get_mut(viewer.stream.number) else {
-            return;
-        };
-        let counters = &channel.stream.counters;
-        // One that is held gets its keyframe when the time has come, and until then nothing.
-        let is_held = matches!(viewer.feed, Feed::Held(_));
-        match feedback {
-            Feedback::KeyframeRequest => {
-                let is_heard = viewer.wishes.hear(now);
-                channel.on_wish(is_heard, is_held);
-            }
-            Feedback::IntraRequest(number) => {
-                let is_heard = viewer.wishes.hear_command(*number, now);
-                channel.on_wish(is_heard, is_held);
-            }
-            Feedback::Missing { numbers, beyond } => {
-                let mut repeated = 0;
-                if let Some((track, path)) = viewer.peer.media()
-                    && !is_held
-                {
-                    let batch = &mut self.batch;
-                    repeated = channel.repeat(numbers, &mut viewer.repeats, (&*track, &path), batch, now);
-                }
-                let asked = numbers.len() as u64 + beyond;
-                counters.nacks.fetch_add(asked, Relaxed);
-                counters.retransmitted.fetch_add(repeated, Relaxed);
-                counters.repeats_refused.fetch_add(asked - repeated, Relaxed);
-                counters.packets_sent.fetch_add(repeated, Relaxed);
-            }
-            Feedback::Report(report) => {
-                if let Some(round_trip) = report.round_trip(ntp_now()) {
-                    viewer.repeats.on_round_trip(round_trip);
-                }
-                let Some(verdict) = viewer.congestion.on_report(*report, channel.rate(), now) else {
-                    return;
-                };
-                counters.packets_lost.fetch_add(verdict.lost.into(), Relaxed);
-                if verdict.is_congested && !is_held {
-                    tracing::debug!(session = %viewer.session, lost = verdict.lost, "congested: held");
-                    counters.holds.fetch_add(1, Relaxed);
-                    viewer.feed = Feed::Held(now + HOLD);
-                    viewer.congestion.on_hold(now + HOLD);
-                }
-            }
-            Feedback::Estimate(bits_per_second) => viewer.congestion.on_estimate(*bits_per_second),
-        }
-    }
-
     fn look_at_timers(&mut self, now: Instant) {
         self.looked = now;
         let mut from = 0;
         while let Some(slot) = self.viewers.next_due(from, now) {
             self.report(slot, now);
-            self.handle(slot, Input::Timeout, now);
+            let mut pacer = self.pacer;
+            self.handle(slot, Input::Timeout(&mut pacer), now);
+            self.pacer = pacer;
             from = slot + 1;
         }
         if self.ask_again <= now {
@@ -592,11 +476,6 @@ impl Worker {
             }
         }
     }
-}
-
-/// The worker whose viewer has this ufrag: its first two characters are the number in hexadecimal.
-fn worker_of(ufrag: &str) -> Option<usize> {
-    usize::from_str_radix(ufrag.get(..2)?, 16).ok()
 }
 
 /// The front of a worker's ufrags; see [`worker_of`].

@@ -158,7 +158,7 @@ impl Drop for Unanswered<'_> {
         (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
         (status = 415, description = "The body is no application/trickle-ice-sdpfrag.", body = Details, content_type = "application/problem+json"),
         (status = 428, description = "If-Match is missing from an ICE restart.", body = Details, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests of this address; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests of this address, or ICE was restarted too often; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn patch(
@@ -433,6 +433,12 @@ fn patch_problem(error: PatchError) -> Problem {
             "malformed_fragment",
             format!("The SDP fragment is malformed: {reason}."),
         ),
+        PatchError::TooManyRestarts { retry_after } => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_restarts",
+            "This session has restarted ICE too often; see Retry-After.",
+        )
+        .retry_after(retry_after),
     }
 }
 

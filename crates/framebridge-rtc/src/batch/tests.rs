@@ -89,6 +89,9 @@ fn what_the_system_refuses_is_counted_with_its_reason() {
     let outcome = batch.take_outcome();
     assert_eq!((outcome.taken, outcome.refused), (0, 1));
     assert!(outcome.refusal.is_some());
+    // Where somebody said that a viewer is, and the system knows that none can be, nothing was refused to a viewer.
+    batch.push_probe(&nowhere, &[0; 100]);
+    batch.flush();
     assert_eq!(batch.take_outcome(), Outcome::default());
 }
 

@@ -131,9 +131,10 @@ fn offered_candidates_are_checked_in_turn_and_given_up() {
     }
     agent.add_remote("[::1]:4".parse().unwrap(), 5, start);
     let (mut now, mut sent) = (start, Vec::new());
+    let mut pacer = Pacer::new(start);
     while let Some(due) = agent.poll_timeout() {
         now = now.max(due);
-        agent.handle_timeout(now);
+        agent.handle_timeout(&mut pacer, now);
         sent.extend(drain(&mut agent).into_iter().map(|(path, _)| (now, path)));
         assert!(now < start + Duration::from_secs(60), "it ends");
     }
@@ -197,12 +198,135 @@ fn a_better_nomination_wins_and_a_worse_one_only_over_a_stale_path() {
 fn consent_is_asked_for_within_rfc_7675s_bounds() {
     let (mut agent, mut now) = (agent(), Instant::now());
     agent.resume(path(1), now);
+    let mut pacer = Pacer::new(now);
     for _ in 0..20 {
         let due = agent.poll_timeout().unwrap();
         assert!((Duration::from_secs(4)..=Duration::from_secs(6)).contains(&(due - now)));
         now = due;
-        agent.handle_timeout(now);
+        assert!(agent.handle_timeout(&mut pacer, now));
         assert_eq!(answer_checks(&mut agent, now), Heard::Alive);
+    }
+}
+
+#[test]
+fn consent_ends_30_seconds_after_the_last_answer_on_the_path_in_use() {
+    let (mut agent, start) = (agent(), Instant::now());
+    agent.resume(path(1), start);
+    let mut pacer = Pacer::new(start);
+    // The viewer is alive elsewhere, and answers from there; nobody answers for the path in use.
+    let now = loop {
+        let now = agent.poll_timeout().unwrap();
+        let has_consent = agent.handle_timeout(&mut pacer, now);
+        for (_, message) in drain(&mut agent).into_iter().filter(|(to, _)| *to == path(1)) {
+            let answer = stun::success(message.transaction(), OURS.remote, "them-password-password-password");
+            let heard = agent.handle(Stun::decode(&answer).unwrap(), path(2), now);
+            assert_eq!(heard, Heard::Nothing, "an answer comes from where the check went");
+        }
+        let check = request(&credentials("ours"), &credentials("them"), 1, false);
+        assert_eq!(agent.handle(check, path(2), now), Heard::Alive);
+        drain(&mut agent);
+        if !has_consent {
+            break now;
+        }
+        assert_eq!(agent.selected(), Some(path(1)));
+    };
+    assert_eq!((now - start, agent.selected()), (CONSENT_EXPIRY, None));
+    // A nomination alone does not bring it back, a check that is answered does.
+    let check = request(&credentials("ours"), &credentials("them"), 100, true);
+    assert_eq!(agent.handle(check, path(1), now), Heard::Alive);
+    assert_eq!(agent.selected(), None);
+    assert_eq!(answer_checks(&mut agent, now), Heard::Selected(path(1)));
+}
+
+#[test]
+fn consent_lives_on_answers_that_take_longer_than_the_time_between_checks() {
+    let (mut agent, start) = (agent(), Instant::now());
+    agent.resume(path(1), start);
+    let (mut now, mut pacer, mut under_way) = (start, Pacer::new(start), Vec::new());
+    while now < start + CONSENT_EXPIRY * 4 {
+        now = agent.poll_timeout().unwrap();
+        assert!(agent.handle_timeout(&mut pacer, now), "after {:?}", now - start);
+        under_way.extend(drain(&mut agent));
+        if under_way.len() > 2 {
+            let (path, message) = under_way.remove(0);
+            let answer = stun::success(message.transaction(), path.remote, "them-password-password-password");
+            assert_eq!(agent.handle(Stun::decode(&answer).unwrap(), path, now), Heard::Alive);
+        }
+    }
+}
+
+#[test]
+fn nothing_more_goes_to_unproven_addresses_once_there_is_a_path() {
+    let (mut agent, now) = (agent(), Instant::now());
+    for port in 2..=9 {
+        agent.add_remote(path(port).remote, 5, now);
+    }
+    agent.handle(
+        request(&credentials("ours"), &credentials("them"), 100, true),
+        path(1),
+        now,
+    );
+    assert_eq!(answer_checks(&mut agent, now), Heard::Selected(path(1)));
+    agent.add_remote(path(10).remote, 5, now);
+    let mut pacer = Pacer::new(now);
+    for _ in 0..20 {
+        let now = agent.poll_timeout().unwrap();
+        agent.handle_timeout(&mut pacer, now);
+        for (to, message) in drain(&mut agent) {
+            assert_eq!(to, path(1), "consent");
+            let answer = stun::success(message.transaction(), to.remote, "them-password-password-password");
+            agent.handle(Stun::decode(&answer).unwrap(), to, now);
+        }
+    }
+}
+
+#[test]
+fn many_agents_share_one_pace() {
+    let start = Instant::now();
+    let mut agents: Vec<Agent> = (0..100).map(|_| agent()).collect();
+    for agent in &mut agents {
+        for port in 1..=24 {
+            agent.add_remote(path(port).remote, 5, start);
+        }
+    }
+    let (mut pacer, mut sent) = (Pacer::new(start), 0);
+    for tick in 0..200 {
+        let now = start + Duration::from_millis(tick * 50);
+        for agent in agents
+            .iter_mut()
+            .filter(|agent| agent.poll_timeout().is_some_and(|due| due <= now))
+        {
+            agent.handle_timeout(&mut pacer, now);
+            sent += drain(agent).len();
+        }
+    }
+    assert!((100..=510).contains(&sent), "{sent} in 10 s");
+}
+
+#[test]
+fn credentials_are_ice_chars_of_the_right_length() {
+    let password = "p".repeat(22);
+    for ufrag in ["abcd", "+/09azAZ", &"u".repeat(256)] {
+        assert!(Credentials::parse(ufrag, &password).is_some(), "{ufrag}");
+    }
+    for ufrag in [
+        "abc",
+        "ab d",
+        "ab:d",
+        "ab\0d",
+        "abc\u{e9}",
+        "<13>hello",
+        &"u".repeat(257),
+    ] {
+        assert!(Credentials::parse(ufrag, &password).is_none(), "{ufrag}");
+    }
+    for password in [
+        "p".repeat(21),
+        "p".repeat(257),
+        format!("{password} "),
+        format!("{password}="),
+    ] {
+        assert!(Credentials::parse("abcd", &password).is_none(), "{password}");
     }
 }
 

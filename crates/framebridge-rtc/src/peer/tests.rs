@@ -88,6 +88,7 @@ struct World {
     /// One packet in so many is lost, pseudo-randomly; 0: none, 1: all.
     loss: u64,
     dice: u64,
+    pacer: Pacer,
 }
 
 impl World {
@@ -123,6 +124,7 @@ impl World {
             feedback: Vec::new(),
             loss,
             dice: seed,
+            pacer: Pacer::new(now),
         }
     }
 
@@ -145,7 +147,7 @@ impl World {
             }
             while let Some(output) = self.peer.poll_output() {
                 match output {
-                    Output::Transmit(path, datagram) => {
+                    Output::Transmit(path, datagram) | Output::Probe(path, datagram) => {
                         assert_eq!(path, OURS);
                         to_client.push(datagram);
                     }
@@ -170,7 +172,7 @@ impl World {
         while self.now < end {
             self.now += Duration::from_millis(10);
             if self.peer.poll_timeout() <= self.now {
-                self.peer.handle(Input::Timeout, self.now);
+                self.peer.handle(Input::Timeout(&mut self.pacer), self.now);
             }
             let to_peer = self.client.tick(self.now);
             self.exchange(to_peer);
@@ -278,6 +280,42 @@ fn another_process_goes_on_with_the_exported_state() {
     assert_eq!(world.feedback, [Feedback::KeyframeRequest]);
     world.run(Duration::from_secs(30));
     assert_eq!(world.states, [ViewerState::Live]);
+}
+
+#[test]
+fn media_ends_when_nobody_at_its_path_consents_though_the_viewer_lives_elsewhere() {
+    let mut world = World::new(1, 0);
+    world.run(Duration::from_millis(20));
+    let elsewhere = Path {
+        remote: SocketAddr::new(OURS.remote.ip(), 10),
+        ..OURS
+    };
+    let start = world.now;
+    while world.states.last() == Some(&ViewerState::Live) {
+        world.now += Duration::from_secs(1);
+        assert!(world.now - start < Duration::from_secs(40), "{:?}", world.states);
+        let check = Check {
+            ufrags: (&world.client.remote.ufrag, &world.client.local.ufrag),
+            password: &world.client.remote.password,
+            role: IceRole::Controlling,
+            priority: 1,
+            nominate: false,
+        };
+        let mut datagram = check.encode().1;
+        world.peer.handle(Input::Datagram(elsewhere, &mut datagram), world.now);
+        world.peer.handle(Input::Timeout(&mut world.pacer), world.now);
+        while let Some(output) = world.peer.poll_output() {
+            if let Output::State(state) = output {
+                world.states.push(state);
+            }
+        }
+    }
+    assert_eq!(world.states.last(), Some(&ViewerState::Grace));
+    assert!(world.peer.media().is_none());
+    // It comes back by nominating a path that answers.
+    world.client.next_check = world.now;
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.states.last(), Some(&ViewerState::Live));
 }
 
 #[test]

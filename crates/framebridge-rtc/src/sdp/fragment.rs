@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Candidate, ICE_OPTIONS, credentials, has_control};
+use super::{Candidate, ICE_OPTIONS, has_control};
 use crate::ice::Credentials;
 
 /// A fragment from a viewer.
@@ -68,7 +68,7 @@ impl Fragment {
             session
         };
         match (&says.ufrag, &says.password) {
-            (Some(ufrag), Some(password)) => credentials(ufrag, password)
+            (Some(ufrag), Some(password)) => Credentials::parse(ufrag, password)
                 .map(Some)
                 .ok_or_else(|| "ICE credentials are not as RFC 8839 has them".to_owned()),
             (None, None) => Ok(None),

@@ -2,7 +2,7 @@
 
 use rtc_sdp::{MediaDescription, SessionDescription, description::common::Attribute};
 
-use super::{Candidate, OfferError, bundle::Tag, credentials};
+use super::{Candidate, OfferError, bundle::Tag};
 use crate::{dtls::Fingerprint, ice::Credentials};
 
 /// Fingerprints that one offer may name: one for each certificate and hash function that it could mean.
@@ -37,7 +37,7 @@ impl<'a> Transport<'a> {
             .value("ice-ufrag")
             .ok_or_else(|| malformed("a=ice-ufrag is missing"))?;
         let password = self.value("ice-pwd").ok_or_else(|| malformed("a=ice-pwd is missing"))?;
-        credentials(ufrag, password).ok_or_else(|| malformed("ICE credentials are not as RFC 8839 has them"))
+        Credentials::parse(ufrag, password).ok_or_else(|| malformed("ICE credentials are not as RFC 8839 has them"))
     }
 
     /// The viewer's certificate, by each hash function that we know: any may match (RFC 8122, section 5).

@@ -1,0 +1,112 @@
+//! What comes from the net: whose it is, and what other workers are told.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use super::Worker;
+use crate::{Input, batch::Inbox, ice::Path, shared::Forwarded, stun::peek_ufrag};
+
+/// Rounds of reading one socket before the other duties get their turn.
+const READ_ROUNDS: usize = 8;
+/// Datagrams from other workers taken before the other duties get their turn.
+const FORWARDED_PER_TURN: usize = 64;
+/// Addresses remembered of other workers' viewers. Full: forgotten, and learned again from the next check.
+const MAX_ELSEWHERE: usize = 4096;
+
+impl Worker {
+    pub(super) fn read(&mut self, now: Instant) {
+        let sockets = Arc::clone(&self.sockets);
+        let mut inbox = std::mem::replace(&mut self.inbox, Inbox::empty());
+        let mut readable = std::mem::take(&mut self.readable);
+        for number in readable.drain(..) {
+            let socket = &sockets[number];
+            for _ in 0..READ_ROUNDS {
+                if !inbox.receive(socket) {
+                    break;
+                }
+                for (datagram, remote, destination) in inbox.datagrams() {
+                    let source: Option<IpAddr> = destination.filter(|_| socket.is_wildcard());
+                    self.on_datagram(
+                        Path {
+                            socket: number,
+                            source,
+                            remote,
+                        },
+                        datagram,
+                        None,
+                        now,
+                    );
+                }
+            }
+        }
+        self.inbox = inbox;
+        self.readable = readable;
+    }
+
+    pub(super) fn take_forwarded(&mut self, now: Instant) {
+        for _ in 0..FORWARDED_PER_TURN {
+            let Ok(forwarded) = self.inlet.forwarded.try_recv() else {
+                return;
+            };
+            match forwarded {
+                Forwarded::Datagram {
+                    from,
+                    path,
+                    mut datagram,
+                } => self.on_datagram(path, &mut datagram, Some(from), now),
+                Forwarded::Owned { remote, owner } => {
+                    if self.elsewhere.len() == MAX_ELSEWHERE {
+                        self.elsewhere.clear();
+                    }
+                    self.elsewhere.insert(remote, owner);
+                }
+            }
+        }
+        self.shared.mailboxes[self.number].ring();
+    }
+
+    /// Finds whose datagram it is: a check by the ufrag it names, anything else by where it comes from. `from`: it came to that
+    /// other worker.
+    fn on_datagram(&mut self, path: Path, datagram: &mut [u8], from: Option<usize>, now: Instant) {
+        let ufrag = peek_ufrag(datagram);
+        let slot = match ufrag {
+            Some(ufrag) => self.viewers.by_ufrag(ufrag),
+            None => self.viewers.by_address(&path.remote),
+        };
+        if let Some(slot) = slot {
+            let is_check = ufrag.is_some();
+            self.handle(slot, Input::Datagram(path, datagram), now);
+            let is_proven = self
+                .viewers
+                .get_mut(slot)
+                .is_some_and(|viewer| viewer.peer.is_reached_over(&path));
+            if is_check && is_proven {
+                self.viewers.add_address(slot, path.remote, true);
+                if let Some(from) = from {
+                    let (remote, owner) = (path.remote, self.number);
+                    self.shared.mailboxes[from].forward(Forwarded::Owned { remote, owner });
+                }
+            }
+            return;
+        }
+        if from.is_some() {
+            return;
+        }
+        let mailboxes = &self.shared.mailboxes;
+        let owner = match ufrag {
+            Some(ufrag) => worker_of(ufrag).filter(|owner| *owner < mailboxes.len()),
+            None => self.elsewhere.get(&path.remote).copied(),
+        };
+        if let Some(owner) = owner.filter(|owner| *owner != self.number) {
+            mailboxes[owner].forward(Forwarded::Datagram {
+                from: self.number,
+                path,
+                datagram: datagram.to_vec(),
+            });
+        }
+    }
+}
+
+/// The worker whose viewer has this ufrag: its first two characters are the number in hexadecimal.
+fn worker_of(ufrag: &str) -> Option<usize> {
+    usize::from_str_radix(ufrag.get(..2)?, 16).ok()
+}
