@@ -6,6 +6,8 @@
 mod cipher;
 mod keys;
 
+use std::collections::VecDeque;
+
 use cipher::{Cipher, GCM_TAG, Index, SHA1_TAG};
 use keys::Traffic;
 
@@ -120,12 +122,17 @@ impl Sender {
     }
 }
 
+/// Sources of one peer whose RTCP indices are remembered: one for each receiver in its transport, of which it has one
+/// or two. One more: the one not heard for longest is forgotten.
+const MAX_SOURCES: usize = 4;
+
 /// Opens one direction's packets.
 pub struct Receiver {
     profile: Profile,
     rtp: Cipher,
     rtcp: Cipher,
-    replay: ReplayWindow,
+    /// By SSRC (RFC 3711 section 3.2.3), the one heard last in front.
+    replay: VecDeque<(u32, ReplayWindow)>,
 }
 
 impl std::fmt::Debug for Receiver {
@@ -143,7 +150,7 @@ impl Receiver {
             profile,
             rtp: Cipher::new(profile, master, Traffic::Rtp),
             rtcp: Cipher::new(profile, master, Traffic::Rtcp),
-            replay: ReplayWindow::default(),
+            replay: VecDeque::new(),
         }
     }
 
@@ -180,13 +187,13 @@ impl Receiver {
         };
         let flagged = word(&packet[at..]);
         let index = flagged & !(1 << 31);
-        if flagged == index || !self.replay.is_new(index) {
+        let ssrc = word(&packet[4..]);
+        if flagged == index || !self.is_new(ssrc, index) {
             return Err(AuthenticationFailed);
         }
         if self.profile == Profile::Aes128CmSha1 {
             packet.copy_within(end + RTCP_WORD.., end);
         }
-        let ssrc = word(&packet[4..]);
         self.open(
             &self.rtcp,
             &mut packet[..end + tag],
@@ -195,8 +202,21 @@ impl Receiver {
             ssrc,
             Index::Rtcp(index),
         )?;
-        self.replay.accept(index);
+        self.accept(ssrc, index);
         Ok(&packet[..end])
+    }
+
+    fn is_new(&self, ssrc: u32, index: u32) -> bool {
+        let window = self.replay.iter().find(|(known, _)| *known == ssrc);
+        window.is_none_or(|(_, window)| window.is_new(index))
+    }
+
+    fn accept(&mut self, ssrc: u32, index: u32) {
+        let known = self.replay.iter().position(|(known, _)| *known == ssrc);
+        let (_, mut window) = known.and_then(|at| self.replay.remove(at)).unwrap_or_default();
+        window.accept(index);
+        self.replay.push_front((ssrc, window));
+        self.replay.truncate(MAX_SOURCES);
     }
 
     /// `packet` is ciphertext up to `end`, then the tag.

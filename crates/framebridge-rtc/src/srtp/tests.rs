@@ -145,3 +145,26 @@ fn rtcp_opens_once_and_only_untouched() {
         }
     }
 }
+
+#[test]
+fn each_source_of_rtcp_has_indices_of_its_own() {
+    for profile in PROFILES {
+        let mut receiver = Receiver::new(profile, &master());
+        let report = |ssrc: u32, after: u32| {
+            let mut packet = [&[0x80, 201, 0, 1][..], &ssrc.to_be_bytes()].concat();
+            Sender::new(profile, &master(), ssrc, after).protect_rtcp(&mut packet);
+            packet
+        };
+        let far_ahead = report(1, 1000);
+        assert!(receiver.open_rtcp(&mut far_ahead.clone()).is_ok());
+        for ssrc in 2..=4 {
+            assert!(receiver.open_rtcp(&mut report(ssrc, 0)).is_ok(), "source {ssrc} begins");
+            assert!(receiver.open_rtcp(&mut report(ssrc, 0)).is_err(), "and is not repeated");
+        }
+        assert!(receiver.open_rtcp(&mut far_ahead.clone()).is_err());
+        for ssrc in 5..100 {
+            assert!(receiver.open_rtcp(&mut report(ssrc, 0)).is_ok());
+        }
+        assert_eq!(receiver.replay.len(), MAX_SOURCES);
+    }
+}
