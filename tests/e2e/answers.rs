@@ -1,5 +1,6 @@
 //! Every bad input gets the answer that was promised for it.
 
+use framebridge_proto::status::{ProcessState, StreamState};
 use framebridge_tests::{
     http::{Request, Response},
     process::command,
@@ -138,14 +139,14 @@ fn source_that_cannot_be_opened_is_unavailable_and_not_a_crash() {
     );
     let gone = wait::until("the stream to be unavailable", PATIENCE, || {
         post(&system, "/whep/gone", SDP, sdp::offer());
-        Ok(Some(system.stream("gone")?).filter(|stream| stream.state == "unavailable"))
+        Ok(Some(system.stream("gone")?).filter(|stream| stream.state == StreamState::Unavailable))
     })
     .unwrap();
     assert!(gone.verdict.contains("No such file"), "{}", gone.verdict);
     let encoder = system.process("encoder-gone").unwrap();
     assert_eq!(
-        (encoder.state.as_str(), encoder.restarts),
-        ("running", 0),
+        (encoder.state, encoder.restarts),
+        (ProcessState::Running, 0),
         "{encoder:?}"
     );
     assert_eq!(

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use framebridge_proto::{status::Overall, supervisor::JournalEntry};
+use framebridge_proto::{
+    status::{BridgeState, Overall},
+    supervisor::JournalEntry,
+};
 use framebridge_tests::{
     process::{command, signal},
     system::{System, binary},
@@ -33,7 +36,7 @@ fn status_shows_every_process_and_stream_to_people_and_programs() {
         assert!(table.contains(name), "{table}");
     }
     assert_eq!(status.http, Some(system.http().to_string()));
-    assert_eq!(status.bridge.state, "disabled");
+    assert_eq!(status.bridge.state, BridgeState::Disabled);
     assert_eq!(status.streams[0].source, "test:");
     assert!(
         status

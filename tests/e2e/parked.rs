@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use framebridge_proto::status::StreamState;
 use framebridge_tests::{
     browser::Browser,
     http::Request,
@@ -24,7 +25,10 @@ fn viewers_of_a_parked_stream_see_why_and_until_when_and_then_the_picture_again(
     let session = page.sessions().unwrap();
     system.kill_and_await("encoder-test").unwrap();
     system.kill_and_await("encoder-test").unwrap();
-    wait::until_true("the slate", PATIENCE, || Ok(system.stream("test")?.state == "slate")).unwrap();
+    wait::until_true("the slate", PATIENCE, || {
+        Ok(system.stream("test")?.state == StreamState::Slate)
+    })
+    .unwrap();
     let stream = system.stream("test").unwrap();
     assert!(stream.verdict.contains("killed by signal 9"), "{}", stream.verdict);
     page.until_live().unwrap();

@@ -1,6 +1,6 @@
 //! A picture in a real browser, from every kind of source that a machine without a camera has.
 
-use framebridge_proto::status::Overall;
+use framebridge_proto::status::{Overall, StreamState};
 use framebridge_tests::{
     browser::{Browser, Page},
     camera::Camera,
@@ -157,7 +157,7 @@ fn source_that_nobody_watches_is_closed_and_wakes_for_the_next_viewer() {
         let page = browser.open(&system.url("/s/test")).unwrap();
         page.until_live().unwrap();
         page.close().unwrap();
-        let idle = || Ok(system.stream("test")?.state == "idle");
+        let idle = || Ok(system.stream("test")?.state == StreamState::Idle);
         wait::until_true("the source to be closed", PATIENCE, idle).unwrap();
     }
 }

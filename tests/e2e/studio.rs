@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use framebridge_proto::status::ProcessState;
 use framebridge_testkit::{Identity, Options, Reception, Seat, Viewer, watch as receive};
 use framebridge_tests::{
     browser::{Browser, Page},
@@ -138,7 +139,7 @@ fn outage_of_the_local_server_is_shown_and_mended_in_the_same_session() {
 fn assert_given_up(system: &System, why: &[&str]) {
     let process = wait::until("the bridge to give up", PATIENCE, || {
         let process = system.process("bridge")?;
-        Ok(Some(process).filter(|process| process.state == "parked"))
+        Ok(Some(process).filter(|process| process.state == ProcessState::Parked))
     })
     .unwrap();
     assert_eq!(process.restarts, 0, "{process:?}");

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use framebridge_proto::status::Overall;
+use framebridge_proto::status::{Overall, ProcessState, StreamState};
 use framebridge_tests::{
     browser::{Browser, Page},
     machine::Machine,
@@ -127,7 +127,7 @@ fn configuration_that_makes_no_sense_is_named_at_once_and_nothing_tries_again() 
     machine.bridgectl("restart bridge").unwrap();
     let parked = wait::until("the bridge to be left alone", PATIENCE, || {
         let process = machine.process("bridge")?;
-        Ok(Some(process).filter(|process| process.state == "parked"))
+        Ok(Some(process).filter(|process| process.state == ProcessState::Parked))
     })
     .unwrap();
     let why = parked.last_reason.unwrap();
@@ -153,14 +153,14 @@ fn what_fails_too_often_is_run_with_less_and_then_left_alone_by_systemd_too() {
     let until_another = |name: &str, before: Option<u32>| {
         wait::until_true(&format!("another {name}"), PATIENCE, || {
             let now = machine.process(name)?;
-            Ok(now.state == "running" && now.pid.is_some() && now.pid != before)
+            Ok(now.state == ProcessState::Running && now.pid.is_some() && now.pid != before)
         })
         .unwrap();
     };
     for _death in 0..2 {
         until_another("encoder-test", kill("encoder-test", ENCODER));
     }
-    let state = || Ok(machine.status()?.streams[0].state == "slate");
+    let state = || Ok(machine.status()?.streams[0].state == StreamState::Slate);
     wait::until_true("the slate", PATIENCE, state).unwrap();
     page.until_live().unwrap();
     assert_eq!(page.sessions().unwrap(), session);
@@ -174,7 +174,7 @@ fn what_fails_too_often_is_run_with_less_and_then_left_alone_by_systemd_too() {
         wait::until_true(&format!("the bridge's unit to be {wanted}"), PATIENCE, look).unwrap();
     };
     is("inactive");
-    assert_eq!(machine.process("bridge").unwrap().state, "parked");
+    assert_eq!(machine.process("bridge").unwrap().state, ProcessState::Parked);
     machine.bridgectl("resume bridge").unwrap();
     is("active");
     until_healthy(&machine);

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, ensure};
+use framebridge_proto::status::BridgeState;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -224,7 +225,7 @@ impl Studio {
     pub fn address_of(&self, system: &System) -> anyhow::Result<Address> {
         wait::until("the box's session", PATIENCE, || {
             let bridge = system.status()?.bridge;
-            ensure!(bridge.state == "online", "the bridge is {bridge:?}");
+            ensure!(bridge.state == BridgeState::Online, "the bridge is {bridge:?}");
             let url = bridge.reason.context("an online bridge says where")?;
             let id = url.rsplit('/').next().unwrap_or_default().to_owned();
             Ok(Some(Address {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, ensure};
-use framebridge_proto::status::{ProcessStatus, Status, StreamStatus};
+use framebridge_proto::status::{ProcessState, ProcessStatus, Status, StreamStatus};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -283,7 +283,7 @@ impl System {
             let found = self.process(name)?;
             Ok(found
                 .pid
-                .filter(|_| found.state == "running" && found.heartbeat_age_ms.is_some()))
+                .filter(|_| found.state == ProcessState::Running && found.heartbeat_age_ms.is_some()))
         })
     }
 

@@ -26,7 +26,7 @@ use framebridge_ipc::{Identity, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
     bridge::{BridgeAnswer, BridgeJob, BridgeRequest},
-    status::Status,
+    status::{BridgeState, Status},
     supervisor::{BridgeProgress, Progress},
 };
 use framebridge_studio_proto::{
@@ -84,20 +84,16 @@ pub fn log_tap() -> LogTap {
 pub(crate) struct Shown(Arc<Mutex<BridgeProgress>>);
 
 impl Shown {
-    fn new(state: &str) -> Self {
+    fn new(state: BridgeState) -> Self {
         notify::status(&format!("session {state}"));
-        Self(Arc::new(Mutex::new(BridgeProgress {
-            state: state.to_owned(),
-            reason: None,
-        })))
+        Self(Arc::new(Mutex::new(BridgeProgress { state, reason: None })))
     }
 
-    fn set(&self, state: &str, reason: Option<String>) {
+    fn set(&self, state: BridgeState, reason: Option<String>) {
         notify::status(&match &reason {
             Some(reason) => format!("session {state}: {reason}"),
             None => format!("session {state}"),
         });
-        let state = state.to_owned();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = BridgeProgress { state, reason };
     }
 
@@ -128,9 +124,9 @@ async fn run_with(context: Context, tap: LogTap, parent_pid: Option<u32>, worker
     let identity = Identity::new(Role::Bridge);
     let (sender, events) = mpsc::channel(QUEUE);
     let shown = Shown::new(if settings.studio.is_some() {
-        "connecting"
+        BridgeState::Connecting
     } else {
-        "disabled"
+        BridgeState::Disabled
     });
     let told = shown.clone();
     tasks.spawn(heartbeats(dir.clone(), identity.clone(), move || told.progress()));

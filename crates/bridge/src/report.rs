@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use framebridge_core::studio::{LocalState, LocalView};
-use framebridge_proto::{
-    encoder::SourceState,
-    status::{Status, StreamStatus},
-};
+use framebridge_proto::status::{ProcessState, Status, StreamState, StreamStatus};
 use framebridge_studio_proto::{BoxState, Capabilities, Heartbeat, JobId, StreamReport, limits::MAX_STREAMS};
 
 /// What a heartbeat says.
@@ -26,7 +23,7 @@ pub(crate) fn heartbeat(
     let report = |stream: &StreamStatus| {
         Some(StreamReport {
             name: stream.name.parse().ok()?,
-            state: stream.state.clone(),
+            state: stream.state.to_string(),
             verdict: stream.verdict.clone(),
             viewers: stream.viewers,
         })
@@ -42,15 +39,9 @@ pub(crate) fn heartbeat(
 
 /// Whether a viewer who came now would see something; if not, why.
 pub(crate) fn watchable(status: &Status) -> Result<(), String> {
-    let reason = String::new();
-    let unavailable = SourceState::Unavailable {
-        reason: reason.clone(),
-        retry_in_ms: 0,
-    };
-    let slate = SourceState::Slate { reason, retry_in_ms: 0 };
-    let gone = [unavailable.as_str(), slate.as_str(), "down"];
+    let gone = [StreamState::Unavailable, StreamState::Slate, StreamState::Down];
     let mut streams = status.streams.iter();
-    if streams.clone().any(|stream| !gone.contains(&stream.state.as_str())) {
+    if streams.clone().any(|stream| !gone.contains(&stream.state)) {
         return Ok(());
     }
     let first = streams.next();
@@ -75,17 +66,17 @@ pub(crate) fn server(status: &Status) -> Option<SocketAddr> {
 
 /// Tells from two pictures in a row what has happened to the box's processes, so that the studio's log shows it.
 #[derive(Debug, Default)]
-pub(crate) struct News(BTreeMap<String, (String, Option<u32>)>);
+pub(crate) struct News(BTreeMap<String, (ProcessState, Option<u32>)>);
 
 impl News {
     /// Logs what is different now.
     pub(crate) fn log(&mut self, status: &Status) {
         for process in &status.processes {
-            let now = (process.state.clone(), process.pid);
-            let before = self.0.insert(process.name.clone(), now.clone());
+            let now = (process.state, process.pid);
+            let before = self.0.insert(process.name.clone(), now);
             if before.is_some_and(|before| before != now) {
-                let (name, state, last_reason) = (&process.name, &process.state, process.last_reason.as_deref());
-                tracing::info!(name, state, pid = process.pid, last_reason, "process");
+                let (name, state, last_reason) = (&process.name, process.state, process.last_reason.as_deref());
+                tracing::info!(name, %state, pid = process.pid, last_reason, "process");
             }
         }
     }
@@ -99,15 +90,15 @@ impl News {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_proto::status::{BridgeStatus, Overall};
+    use framebridge_proto::status::{BridgeState, BridgeStatus, Overall};
 
     use super::*;
 
-    fn status(states: &[&str]) -> Status {
-        let stream = |(at, state): (usize, &&str)| StreamStatus {
+    fn status(states: &[StreamState]) -> Status {
+        let stream = |(at, state): (usize, &StreamState)| StreamStatus {
             name: format!("s{at}"),
             source: "test:".into(),
-            state: (*state).to_owned(),
+            state: *state,
             width: 0,
             height: 0,
             fps: 30,
@@ -126,7 +117,7 @@ mod tests {
             processes: vec![],
             streams: states.iter().enumerate().map(stream).collect(),
             bridge: BridgeStatus {
-                state: "online".into(),
+                state: BridgeState::Online,
                 reason: None,
             },
         }
@@ -134,9 +125,12 @@ mod tests {
 
     #[test]
     fn box_with_one_stream_to_watch_is_watchable() {
-        assert_eq!(watchable(&status(&["unavailable", "idle"])), Ok(()));
         assert_eq!(
-            watchable(&status(&["unavailable", "down"])),
+            watchable(&status(&[StreamState::Unavailable, StreamState::Idle])),
+            Ok(())
+        );
+        assert_eq!(
+            watchable(&status(&[StreamState::Unavailable, StreamState::Down])),
             Err("s0: it is unavailable".into())
         );
         assert!(watchable(&status(&[])).is_err());
@@ -153,7 +147,12 @@ mod tests {
             state: LocalState::Degraded,
             reason: Some("no HTTP".into()),
         };
-        let beat = heartbeat(&view, Some(&status(&["live"])), None, Capabilities::default());
+        let beat = heartbeat(
+            &view,
+            Some(&status(&[StreamState::Live])),
+            None,
+            Capabilities::default(),
+        );
         assert_eq!(
             (beat.state, beat.reason.as_deref()),
             (BoxState::Degraded, Some("no HTTP"))

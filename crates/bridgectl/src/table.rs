@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
-use framebridge_proto::status::{BridgeStatus, Overall, ProcessStatus, Status, StreamStatus};
+use framebridge_proto::{
+    Role,
+    status::{BridgeStatus, ProcessState, ProcessStatus, Status, StreamStatus},
+};
 
 /// The whole picture: one line that sums it up, the processes, the streams, and one sentence for each stream.
 pub(crate) fn render(status: &Status) -> String {
-    let mut text = format!("framebridge is {}", overall(status.overall));
+    let mut text = format!("framebridge is {}", status.overall);
     if let Some(http) = &status.http {
         // Writing to a String can't fail.
         _ = write!(text, ", viewers at http://{http}/");
@@ -36,19 +39,11 @@ fn plain(header: &[&str]) -> Table {
     table
 }
 
-fn overall(overall: Overall) -> &'static str {
-    match overall {
-        Overall::Healthy => "healthy",
-        Overall::Degraded => "degraded",
-        Overall::Down => "down",
-    }
-}
-
 fn process_row(process: &ProcessStatus, bridge: &BridgeStatus) -> [String; 6] {
-    let state = if process.role == "bridge" && process.state == "running" {
-        format!("running ({})", bridge.state)
+    let state = if process.role == Role::Bridge && process.state == ProcessState::Running {
+        format!("{} ({})", process.state, bridge.state)
     } else {
-        process.state.clone()
+        process.state.to_string()
     };
     [
         process.name.clone(),
@@ -64,7 +59,7 @@ fn stream_row(stream: &StreamStatus) -> [String; 6] {
     [
         stream.name.clone(),
         stream.source.clone(),
-        stream.state.clone(),
+        stream.state.to_string(),
         picture(stream),
         stream.viewers.to_string(),
         or_dash(stream.last_frame_age_ms.map(|age| format!("{age} ms"))),
@@ -98,14 +93,16 @@ fn or_dash(value: Option<impl ToString>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use framebridge_proto::status::{BridgeState, Overall, StreamState};
+
     use super::*;
 
-    fn process(name: &str, role: &str, state: &str, pid: Option<u32>) -> ProcessStatus {
+    fn process(name: &str, role: Role, state: ProcessState, pid: Option<u32>) -> ProcessStatus {
         ProcessStatus {
             name: name.into(),
-            role: role.into(),
+            role,
             stream: None,
-            state: state.into(),
+            state,
             pid,
             uptime_s: pid.map(|_| 200),
             restarts: 0,
@@ -120,18 +117,18 @@ mod tests {
             overall: Overall::Degraded,
             http: Some("127.0.0.1:8890".into()),
             processes: vec![
-                process("supervisor", "supervisor", "running", Some(100)),
+                process("supervisor", Role::Supervisor, ProcessState::Running, Some(100)),
                 ProcessStatus {
                     restarts: 2,
                     last_reason: Some("killed by SIGKILL".into()),
-                    ..process("encoder-test", "encoder", "backing-off", None)
+                    ..process("encoder-test", Role::Encoder, ProcessState::BackingOff, None)
                 },
-                process("bridge", "bridge", "running", Some(103)),
+                process("bridge", Role::Bridge, ProcessState::Running, Some(103)),
             ],
             streams: vec![StreamStatus {
                 name: "test".into(),
                 source: "test:".into(),
-                state: "live".into(),
+                state: StreamState::Live,
                 width: 1280,
                 height: 720,
                 fps: 30,
@@ -145,7 +142,7 @@ mod tests {
                 verdict: "the encoder is being started again".into(),
             }],
             bridge: BridgeStatus {
-                state: "disabled".into(),
+                state: BridgeState::Disabled,
                 reason: None,
             },
         };

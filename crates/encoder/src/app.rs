@@ -17,6 +17,7 @@ use framebridge_ipc::{Identity, Incoming, Listener, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, FromEncoder, Quality, QualityChange, ToEncoder},
+    status::StreamState,
     supervisor::{EncoderProgress, Progress as Report},
 };
 use tokio::{
@@ -298,7 +299,7 @@ impl App {
     }
 
     fn announce(&self, state: State) {
-        let word = to_wire(&state, self.shared.slate.as_ref(), Instant::now()).as_str();
+        let word = StreamState::from(&to_wire(&state, self.shared.slate.as_ref(), Instant::now()));
         notify::status(&format!("source {word}"));
         match &state {
             State::Unavailable { reason, retry_at } => {

@@ -6,6 +6,7 @@ use framebridge_daemon::{Args, Tasks, heartbeats, isolated, notify};
 use framebridge_ipc::{Identity, Listener, RuntimeDir};
 use framebridge_proto::{
     Role,
+    status::BridgeState,
     supervisor::{BridgeProgress, FromSupervisor, Progress, ToSupervisor},
 };
 use tokio::time::timeout;
@@ -21,7 +22,7 @@ async fn heartbeats_go_on_to_the_next_supervisor() {
     let tasks = Tasks::new(CancellationToken::new());
     let progress = || {
         Progress::Bridge(BridgeProgress {
-            state: "disabled".into(),
+            state: BridgeState::Disabled,
             reason: None,
         })
     };
@@ -69,7 +70,7 @@ async fn process_whose_work_loop_hangs_falls_silent_until_it_goes_on() {
     let tasks = Tasks::new(CancellationToken::new());
     let progress = || {
         Progress::Bridge(BridgeProgress {
-            state: "disabled".into(),
+            state: BridgeState::Disabled,
             reason: None,
         })
     };

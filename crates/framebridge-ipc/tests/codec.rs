@@ -13,6 +13,7 @@ use framebridge_proto::{
     },
     limits::MAX_MEDIA_MESSAGE,
     media::{AccessUnit, Codec, CodecParameters},
+    status::BridgeState,
     supervisor::{
         BridgeProgress, FromSupervisor, Heartbeat, Progress, SupervisorAnswer, SupervisorRequest, ToSupervisor,
     },
@@ -177,12 +178,12 @@ fn protocol_1_with_the_bridge_keeps_its_bytes() {
 #[test]
 fn protocol_1_with_the_supervisor_keeps_its_bytes() {
     let progress = Progress::Bridge(BridgeProgress {
-        state: "up".into(),
+        state: BridgeState::Online,
         reason: None,
     });
     golden(
         &ToSupervisor::Heartbeat(Heartbeat { sequence: 3, progress }),
-        b"\0\0\0\x0b\0\0\0\x07\x00\x03\x02\x02up\x00",
+        b"\0\0\0\x09\0\0\0\x05\x00\x03\x02\x03\x00",
     );
     let restart = SupervisorRequest::Restart {
         process: "bridge".into(),
@@ -241,7 +242,7 @@ proptest! {
 
     #[test]
     fn damaged_messages_never_panic(at in 4..60_usize, to in any::<u8>(), cut in 0..60_usize) {
-        let progress = Progress::Bridge(BridgeProgress { state: "connected".into(), reason: Some("because".into()) });
+        let progress = Progress::Bridge(BridgeProgress { state: BridgeState::Degraded, reason: Some("because".into()) });
         let message = ToSupervisor::Heartbeat(Heartbeat { sequence: 99, progress });
         let mut bytes = encode(&message).unwrap().to_bytes()[4..].to_vec();
         let at = at % bytes.len();

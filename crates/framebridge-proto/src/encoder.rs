@@ -247,16 +247,4 @@ impl SourceState {
             }
         }
     }
-
-    /// The state in one word, for tables, metrics and JSON.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Opening => "opening",
-            Self::Live => "live",
-            Self::Paused => "paused",
-            Self::Unavailable { .. } => "unavailable",
-            Self::Slate { .. } => "slate",
-        }
-    }
 }

@@ -1,6 +1,40 @@
 //! The picture operators and programs read: `bridgectl status --json` and `GET /api/v1/status` print it as it is.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use crate::{Role, encoder::SourceState};
+
+/// An enum whose variants each have one word: in JSON, in tables and in logs alike.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$variant_about:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_about])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its word.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                // Padded, where a table asks for it.
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
 
 /// The whole system at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,16 +51,95 @@ pub struct Status {
     pub bridge: BridgeStatus,
 }
 
-/// The sum of a [`Status`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Overall {
-    /// Every process runs and no stream has a fault.
-    Healthy,
-    /// Something is being mended; viewers may notice.
-    Degraded,
-    /// No stream can be watched.
-    Down,
+words! {
+    /// The sum of a [`Status`].
+    Overall {
+        /// Every process runs and no stream has a fault.
+        Healthy = "healthy",
+        /// Something is being mended; viewers may notice.
+        Degraded = "degraded",
+        /// No stream can be watched.
+        Down = "down",
+    }
+}
+
+words! {
+    /// Where a process is in its life.
+    ProcessState {
+        /// Not wanted.
+        Stopped = "stopped",
+        /// Started, and has not reported yet.
+        Starting = "starting",
+        /// It reports.
+        Running = "running",
+        /// Found wedged, and being ended for it.
+        Stalled = "stalled",
+        /// Being ended on request.
+        Stopping = "stopping",
+        /// Waits to be started again.
+        BackingOff = "backing-off",
+        /// Left alone after too many failures, or because starting it again can't help.
+        Parked = "parked",
+        /// The supervisor, to a process that can't reach it.
+        Unreachable = "unreachable",
+    }
+}
+
+words! {
+    /// What a stream does: its source's state, or that no encoder tells of one.
+    StreamState {
+        /// No encoder tells.
+        Down = "down",
+        /// Nobody watches: the source is closed.
+        Idle = "idle",
+        /// The source is being opened.
+        Opening = "opening",
+        /// Frames come.
+        Live = "live",
+        /// Sending is paused on request.
+        Paused = "paused",
+        /// The source can't be opened, or ended.
+        Unavailable = "unavailable",
+        /// Viewers see a slate instead of the source.
+        Slate = "slate",
+    }
+}
+
+impl From<&SourceState> for StreamState {
+    fn from(state: &SourceState) -> Self {
+        match state {
+            SourceState::Idle => Self::Idle,
+            SourceState::Opening => Self::Opening,
+            SourceState::Live => Self::Live,
+            SourceState::Paused => Self::Paused,
+            SourceState::Unavailable { .. } => Self::Unavailable,
+            SourceState::Slate { .. } => Self::Slate,
+        }
+    }
+}
+
+words! {
+    /// The bridge's session with a studio.
+    BridgeState {
+        /// No studio is configured.
+        Disabled = "disabled",
+        /// A connection is being made.
+        Connecting = "connecting",
+        /// Between two attempts.
+        Waiting = "waiting",
+        /// The studio shows the box.
+        Online = "online",
+        /// The studio shows the box, and that something is wrong with it.
+        Degraded = "degraded",
+        /// The box's supervisor was gone for good.
+        Failed = "failed",
+        /// The studio sent the box away.
+        Refused = "refused",
+        /// The bridge does not run.
+        Down = "down",
+        /// Only the supervisor knows, and it can't be reached.
+        Unknown = "unknown",
+    }
 }
 
 /// One supervised process.
@@ -34,12 +147,12 @@ pub enum Overall {
 pub struct ProcessStatus {
     /// Its name, e.g. `encoder-test`.
     pub name: String,
-    /// What it is: `supervisor`, `encoder`, `signaling` or `bridge`.
-    pub role: String,
+    /// What it is.
+    pub role: Role,
     /// The stream it serves, for an encoder.
     pub stream: Option<String>,
-    /// Where it is in its life, in one word: `running`, `backing-off`, ...
-    pub state: String,
+    /// Where it is in its life.
+    pub state: ProcessState,
     /// Its pid while it runs.
     pub pid: Option<u32>,
     /// Seconds since it was started, while it runs.
@@ -59,8 +172,8 @@ pub struct StreamStatus {
     pub name: String,
     /// Its source, credentials left out.
     pub source: String,
-    /// The source's state in one word, or `down` while its encoder is not there.
-    pub state: String,
+    /// What it does.
+    pub state: StreamState,
     /// Encoded width in pixels; 0 until known.
     pub width: u32,
     /// Encoded height in pixels; 0 until known.
@@ -88,8 +201,30 @@ pub struct StreamStatus {
 /// The bridge's session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgeStatus {
-    /// Its state in one word.
-    pub state: String,
+    /// Where it is.
+    pub state: BridgeState,
     /// Why, where the word alone does not say.
     pub reason: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_read_the_words_that_people_read() {
+        let in_json = |json: serde_json::Value| json.as_str().map(str::to_owned);
+        for state in ProcessState::ALL {
+            assert_eq!(in_json(serde_json::json!(state)), Some(state.to_string()));
+        }
+        for state in StreamState::ALL {
+            assert_eq!(in_json(serde_json::json!(state)), Some(state.to_string()));
+        }
+        assert_eq!(in_json(serde_json::json!(Role::Signaling)), Some("signaling".into()));
+        assert_eq!(ProcessState::BackingOff.as_str(), "backing-off");
+        assert_eq!(
+            serde_json::from_str::<ProcessState>("\"parked\"").ok(),
+            Some(ProcessState::Parked)
+        );
+    }
 }

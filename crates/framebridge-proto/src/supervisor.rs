@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Refusal, RequestId, StreamName,
     encoder::{Quality, SourceState},
-    status::Status,
+    status::{BridgeState, Status},
 };
 
 /// To the supervisor. Variants are appended only.
@@ -209,8 +209,8 @@ pub struct StreamFlow {
 /// What the bridge has done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgeProgress {
-    /// Its session's state in one word: `disabled` while no studio is configured.
-    pub state: String,
+    /// Its session's state.
+    pub state: BridgeState,
     /// Why, where the word alone does not say.
     pub reason: Option<String>,
 }

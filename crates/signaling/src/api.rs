@@ -15,7 +15,7 @@ use framebridge_proto::{
     RefusalKind,
     encoder::{ClipSpan, EncoderAnswer, EncoderRequest, QualityChange},
     media::CodecParameters,
-    status::Status,
+    status::{Status, StreamState},
 };
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,8 @@ pub(crate) struct StreamView {
     /// Its source as configured, credentials left out.
     source: String,
     /// `idle`, `opening`, `live`, `paused`, `unavailable` or `slate`; `down` while its encoder is not there.
-    state: &'static str,
+    #[schema(value_type = String)]
+    state: StreamState,
     /// Why there is no picture, where there is none to be had.
     reason: Option<String>,
     /// Milliseconds until the source or its encoder is tried again, where one of them has to be waited for.
@@ -350,7 +351,7 @@ async fn view(shared: &AppState, stream: &Stream) -> StreamView {
     StreamView {
         name: stream.name.to_string(),
         source: stream.source.clone(),
-        state: upstream.word(),
+        state: upstream.state(),
         retry_in_ms: absence
             .as_ref()
             .map(|absence| millis(absence.retry_after))

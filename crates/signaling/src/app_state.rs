@@ -12,7 +12,7 @@ use std::{
 
 use axum::http::HeaderValue;
 use framebridge_config::{Http, IceServer};
-use framebridge_proto::StreamName;
+use framebridge_proto::{StreamName, status::ProcessState};
 use framebridge_rtc::Handle;
 
 use crate::{
@@ -112,7 +112,7 @@ impl AppState {
             .processes
             .iter()
             .find(|row| row.stream.as_deref() == Some(name))?;
-        let hopeless = (encoder.state == "parked").then_some(HOPELESS_RETRY);
+        let hopeless = (encoder.state == ProcessState::Parked).then_some(HOPELESS_RETRY);
         let row = status.streams.into_iter().find(|row| row.name == name)?;
         Some(Unavailable {
             reason: row.verdict,

@@ -12,6 +12,7 @@ use framebridge_proto::{
     encoder::{FromEncoder, ToEncoder},
     limits::RECONNECT_INTERVAL,
     media::AccessUnit,
+    status::StreamState,
 };
 use framebridge_rtc::Handle;
 use tokio::{
@@ -167,7 +168,7 @@ impl Reader<'_> {
     fn on_message(&mut self, message: FromEncoder) {
         match message {
             FromEncoder::Source(state) => {
-                tracing::info!(stream = %self.stream.name, state = state.as_str(), "source");
+                tracing::info!(stream = %self.stream.name, state = %StreamState::from(&state), "source");
                 self.stream
                     .update(|upstream| upstream.source = Some((state, Instant::now())));
             }

@@ -4,7 +4,7 @@ use std::process;
 
 use framebridge_proto::{
     Role,
-    status::{BridgeStatus, Overall, ProcessStatus, Status, StreamStatus},
+    status::{BridgeState, BridgeStatus, Overall, ProcessState, ProcessStatus, Status, StreamStatus},
 };
 
 use crate::{app_state::AppState, stream::Stream};
@@ -20,9 +20,9 @@ pub(crate) fn build(shared: &AppState, supervisor_problem: String) -> Status {
         processes: vec![
             ProcessStatus {
                 name: Role::Supervisor.to_string(),
-                role: Role::Supervisor.to_string(),
+                role: Role::Supervisor,
                 stream: None,
-                state: "unreachable".to_owned(),
+                state: ProcessState::Unreachable,
                 pid: None,
                 uptime_s: None,
                 restarts: 0,
@@ -31,9 +31,9 @@ pub(crate) fn build(shared: &AppState, supervisor_problem: String) -> Status {
             },
             ProcessStatus {
                 name: Role::Signaling.to_string(),
-                role: Role::Signaling.to_string(),
+                role: Role::Signaling,
                 stream: None,
-                state: "running".to_owned(),
+                state: ProcessState::Running,
                 pid: Some(process::id()),
                 uptime_s: Some(shared.started.elapsed().as_secs()),
                 restarts: 0,
@@ -43,7 +43,7 @@ pub(crate) fn build(shared: &AppState, supervisor_problem: String) -> Status {
         ],
         streams,
         bridge: BridgeStatus {
-            state: "unknown".to_owned(),
+            state: BridgeState::Unknown,
             reason: Some("only the supervisor knows, and it can't be reached".to_owned()),
         },
     }
@@ -55,11 +55,11 @@ fn row(stream: &Stream) -> StreamStatus {
         Some(found) => (found.width, found.height, found.fps, found.encoder.clone()),
         None => (0, 0, stream.quality.fps, String::new()),
     };
-    let state = upstream.word();
+    let state = upstream.state();
     StreamStatus {
         name: stream.name.to_string(),
         source: stream.source.clone(),
-        state: state.to_owned(),
+        state,
         width,
         height,
         fps,

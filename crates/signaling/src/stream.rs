@@ -17,6 +17,7 @@ use framebridge_proto::{
     encoder::{EncoderAnswer, EncoderRequest, Quality, QualityChange, SourceState},
     limits::{MAX_REQUESTS, MAX_VIEWERS_CLIPS},
     media::CodecParameters,
+    status::StreamState,
 };
 use tokio::{
     sync::{
@@ -309,9 +310,11 @@ impl Stream {
 }
 
 impl Upstream {
-    /// The state in one word: the source's, or `down` without an encoder.
-    pub(crate) fn word(&self) -> &'static str {
-        self.source.as_ref().map_or("down", |(state, _)| state.as_str())
+    /// What the stream does: what its source does, as long as there is an encoder.
+    pub(crate) fn state(&self) -> StreamState {
+        self.source
+            .as_ref()
+            .map_or(StreamState::Down, |(state, _)| StreamState::from(state))
     }
 
     /// Whether frames come, and if not, why and when to come back.

@@ -6,7 +6,7 @@ use framebridge_core::{Snapshot, State, StreamVerdict};
 use framebridge_proto::{
     Role, StreamName,
     encoder::SourceState,
-    status::{BridgeStatus, Overall, ProcessStatus, Status, StreamStatus},
+    status::{BridgeState, BridgeStatus, Overall, ProcessState, ProcessStatus, Status, StreamState, StreamStatus},
     supervisor::{BridgeProgress, EncoderProgress, Progress, SignalingProgress, StreamFlow, Why},
 };
 
@@ -97,7 +97,7 @@ impl<'a> Picture<'a> {
         let status = StreamStatus {
             name: self.stream.name.to_string(),
             source: self.stream.source.to_string(),
-            state: encoder.map_or("down", |encoder| encoder.state.as_str()).to_owned(),
+            state: encoder.map_or(StreamState::Down, |encoder| StreamState::from(&encoder.state)),
             width: encoder.map_or(0, |encoder| encoder.width),
             height: encoder.map_or(0, |encoder| encoder.height),
             fps: quality.fps,
@@ -271,9 +271,9 @@ fn row(slot: &Slot, now: Instant) -> ProcessStatus {
     let age = |at: Instant| now.saturating_duration_since(at);
     ProcessStatus {
         name: slot.name.clone(),
-        role: slot.role.to_string(),
+        role: slot.role,
         stream: slot.stream_name().map(ToString::to_string),
-        state: state.to_string(),
+        state: state.into(),
         pid,
         uptime_s: started_at.map(|at| age(at).as_secs()),
         restarts,
@@ -286,9 +286,9 @@ fn row(slot: &Slot, now: Instant) -> ProcessStatus {
 fn own_row(started_at: Instant, now: Instant) -> ProcessStatus {
     ProcessStatus {
         name: Role::Supervisor.to_string(),
-        role: Role::Supervisor.to_string(),
+        role: Role::Supervisor,
         stream: None,
-        state: State::Running.to_string(),
+        state: ProcessState::Running,
         pid: Some(process::id()),
         uptime_s: Some(now.saturating_duration_since(started_at).as_secs()),
         restarts: 0,
@@ -309,14 +309,14 @@ fn bridge(slots: &[Slot]) -> BridgeStatus {
     let report = slot.and_then(|slot| slot.report.as_ref());
     match report.map(|report| &report.progress) {
         Some(Progress::Bridge(BridgeProgress { state, reason })) => BridgeStatus {
-            state: state.clone(),
+            state: *state,
             reason: reason.clone(),
         },
         Some(Progress::Encoder(_) | Progress::Signaling(_)) | None => {
             // Why it ended, where it did: a studio's refusal is read here.
             let end = slot.and_then(|slot| slot.process.snapshot().last_end);
             BridgeStatus {
-                state: "down".into(),
+                state: BridgeState::Down,
                 reason: Some(end.map_or_else(|| "the bridge does not report".into(), |end| end.to_string())),
             }
         }

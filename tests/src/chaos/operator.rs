@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use framebridge_ipc::{Identity, RuntimeDir, SupervisorClient};
 use framebridge_proto::{
     Role,
-    status::{Overall, Status},
+    status::{Overall, ProcessState, Status},
     supervisor::{JournalEntry, SupervisorAnswer, SupervisorRequest},
 };
 use tokio::{runtime::Runtime, time::timeout};
@@ -35,7 +35,10 @@ impl Operator {
     pub(super) fn trouble(&self) -> Option<String> {
         match self.status() {
             Ok(status) => {
-                let absent = status.processes.iter().find(|process| process.state != "running");
+                let absent = status
+                    .processes
+                    .iter()
+                    .find(|process| process.state != ProcessState::Running);
                 match absent {
                     Some(process) => Some(format!("{} is {}", process.name, process.state)),
                     None if status.overall == Overall::Healthy => None,

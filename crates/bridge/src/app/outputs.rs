@@ -5,7 +5,7 @@ use framebridge_core::studio::{
     BridgeLinkEnd, BridgeLinkInput, BridgeLinkOutput, BridgeLinkState, LocalOutput, LocalState,
 };
 use framebridge_daemon::{Exit, tail};
-use framebridge_proto::{Role, limits::HEARTBEAT_INTERVAL, process_name};
+use framebridge_proto::{Role, limits::HEARTBEAT_INTERVAL, process_name, status::BridgeState};
 use framebridge_studio_proto::{Capabilities, Hello, ToStudio, VERSION};
 use tokio::time::sleep;
 
@@ -133,14 +133,15 @@ impl App {
         let view = self.health.view();
         let (state, reason) = match self.link.state() {
             BridgeLinkState::Waiting { why, attempts } => {
-                ("waiting", Some(format!("attempt {attempts} failed: {why}")))
+                (BridgeState::Waiting, Some(format!("attempt {attempts} failed: {why}")))
             }
-            BridgeLinkState::Connecting | BridgeLinkState::Greeting => ("connecting", None),
+            BridgeLinkState::Connecting | BridgeLinkState::Greeting => (BridgeState::Connecting, None),
             BridgeLinkState::Online => match view.state {
-                LocalState::Degraded => ("degraded", view.reason.clone()),
-                LocalState::Starting | LocalState::Ready | LocalState::Online => {
-                    ("online", self.welcome.as_ref().map(|welcome| welcome.url.clone()))
-                }
+                LocalState::Degraded => (BridgeState::Degraded, view.reason.clone()),
+                LocalState::Starting | LocalState::Ready | LocalState::Online => (
+                    BridgeState::Online,
+                    self.welcome.as_ref().map(|welcome| welcome.url.clone()),
+                ),
             },
             // How it ended is shown by whoever ends it.
             BridgeLinkState::Ended => return,
@@ -187,7 +188,7 @@ impl App {
         let (state, error) = match end {
             BridgeLinkEnd::Stopped => match &self.farewell {
                 (Farewell::Expired, _) => return Ok(()),
-                (Farewell::Failed, why) => ("failed", anyhow!(why.clone()).context(Exit::Unavailable)),
+                (Farewell::Failed, why) => (BridgeState::Failed, anyhow!(why.clone()).context(Exit::Unavailable)),
             },
             BridgeLinkEnd::Refused { why } => {
                 let exit = match self.refusal {
@@ -196,9 +197,9 @@ impl App {
                         Exit::Refused
                     }
                 };
-                ("refused", anyhow!(why).context(exit))
+                (BridgeState::Refused, anyhow!(why).context(exit))
             }
-            BridgeLinkEnd::OutOfAttempts { why } => ("failed", anyhow!(why).context(Exit::Unavailable)),
+            BridgeLinkEnd::OutOfAttempts { why } => (BridgeState::Failed, anyhow!(why).context(Exit::Unavailable)),
         };
         self.shown.set(state, Some(format!("{:#}", error.root_cause())));
         // The supervisor hears it by the next heartbeat, so that operators read the reason and not just an exit code.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::limits::HEARTBEAT_INTERVAL;
+use framebridge_proto::{limits::HEARTBEAT_INTERVAL, status::ProcessState};
 
 use crate::{BackoffConfig, CrashLoopConfig, DegradationConfig};
 
@@ -282,24 +282,23 @@ pub struct Snapshot {
     pub recover_at: Option<Instant>,
 }
 
-impl State {
-    /// The state in one word, for tables, metrics and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Stalled => "stalled",
-            Self::Stopping => "stopping",
-            Self::BackingOff => "backing-off",
-            Self::Parked => "parked",
+impl From<State> for ProcessState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Stopped => Self::Stopped,
+            State::Starting => Self::Starting,
+            State::Running => Self::Running,
+            State::Stalled => Self::Stalled,
+            State::Stopping => Self::Stopping,
+            State::BackingOff => Self::BackingOff,
+            State::Parked => Self::Parked,
         }
     }
 }
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        ProcessState::from(*self).fmt(f)
     }
 }
 

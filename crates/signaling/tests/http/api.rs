@@ -6,7 +6,7 @@ use framebridge_daemon::Tasks;
 use framebridge_ipc::{Identity, Link, Listener, RuntimeDir};
 use framebridge_proto::{
     Role,
-    status::{BridgeStatus, Overall, ProcessStatus, Status, StreamStatus},
+    status::{BridgeState, BridgeStatus, Overall, ProcessState, ProcessStatus, Status, StreamState, StreamStatus},
     supervisor::{FromSupervisor, Progress, SupervisorAnswer, ToSupervisor},
 };
 use hyper::{Method, StatusCode};
@@ -384,11 +384,14 @@ fn status() -> Status {
     Status {
         overall: Overall::Healthy,
         http: None,
-        processes: vec![encoder("test", "running", 7), encoder("door", "parked", 5)],
+        processes: vec![
+            encoder("test", ProcessState::Running, 7),
+            encoder("door", ProcessState::Parked, 5),
+        ],
         streams: vec![StreamStatus {
             name: "door".to_owned(),
             source: "test:".to_owned(),
-            state: "down".to_owned(),
+            state: StreamState::Down,
             width: 0,
             height: 0,
             fps: 30,
@@ -402,18 +405,18 @@ fn status() -> Status {
             retry_in_ms: Some(17_500),
         }],
         bridge: BridgeStatus {
-            state: "disabled".to_owned(),
+            state: BridgeState::Disabled,
             reason: None,
         },
     }
 }
 
-fn encoder(stream: &str, state: &str, restarts: u64) -> ProcessStatus {
+fn encoder(stream: &str, state: ProcessState, restarts: u64) -> ProcessStatus {
     ProcessStatus {
         name: format!("encoder-{stream}"),
-        role: "encoder".to_owned(),
+        role: Role::Encoder,
         stream: Some(stream.to_owned()),
-        state: state.to_owned(),
+        state,
         pid: Some(1),
         uptime_s: Some(1),
         restarts,

@@ -185,7 +185,7 @@ impl Bench {
         let process = status
             .processes
             .into_iter()
-            .find(|process| process.role == role)
+            .find(|process| process.role.as_str() == role)
             .expect("a row")
             .name;
         self.ask(SupervisorRequest::Restart { process })

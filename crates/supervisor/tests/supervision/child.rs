@@ -15,6 +15,7 @@ use framebridge_ipc::{Identity, Listener, RuntimeDir};
 use framebridge_proto::{
     Role, StreamName,
     encoder::{FromEncoder, Quality, SourceState, ToEncoder},
+    status::BridgeState,
     supervisor::{BridgeProgress, Counter, Datagrams, EncoderProgress, Progress, SignalingProgress, StreamFlow},
 };
 use tokio::{
@@ -121,7 +122,7 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
         _ => {
             let report = || {
                 Progress::Bridge(BridgeProgress {
-                    state: "disabled".into(),
+                    state: BridgeState::Disabled,
                     reason: None,
                 })
             };

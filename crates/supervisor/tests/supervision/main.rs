@@ -14,7 +14,7 @@ use bench::Bench;
 use framebridge_ipc::{Identity, RuntimeDir, fetch_fds, store_fds};
 use framebridge_proto::{
     Role,
-    status::Overall,
+    status::{Overall, ProcessState, StreamState},
     supervisor::{SupervisorAnswer, SupervisorRequest},
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
@@ -32,8 +32,8 @@ async fn everything_runs_and_status_tells_the_truth_about_it() {
         let pid = process.pid.expect("it runs");
         assert!(bench::is_alive(pid), "{} is said to be pid {pid}", process.name);
         assert_eq!(
-            (process.state.as_str(), process.restarts, &process.last_reason),
-            ("running", 0, &None)
+            (process.state, process.restarts, &process.last_reason),
+            (ProcessState::Running, 0, &None)
         );
     }
     for child in &status.processes[1..] {
@@ -83,7 +83,9 @@ async fn wrong_configuration_parks_until_somebody_resumes() {
     bench.healthy().await;
     bench.play("bridge", "exit 78 framebridge.toml:3: studio.url").await;
     let status = bench
-        .until("a park", |status| bench::row(status, "bridge").state == "parked")
+        .until("a park", |status| {
+            bench::row(status, "bridge").state == ProcessState::Parked
+        })
         .await;
     assert_eq!(status.overall, Overall::Degraded);
     bench.set("bridge", "well");
@@ -191,7 +193,9 @@ async fn unavailable_source_is_shown_also_while_it_is_tried_and_nobody_is_restar
     bench.healthy().await;
     bench.play("encoder", "unavailable").await;
     let status = bench
-        .until("the verdict", |status| status.streams[0].state == "unavailable")
+        .until("the verdict", |status| {
+            status.streams[0].state == StreamState::Unavailable
+        })
         .await;
     assert!(
         status.streams[0].verdict.contains("no such device"),
@@ -280,7 +284,9 @@ async fn adopted_process_that_gives_up_for_good_is_parked_like_any_other() {
     bench.healthy().await;
     bench::signal(pid, Signal::USR1);
     let status = bench
-        .until("a park", |status| bench::row(status, "bridge").state == "parked")
+        .until("a park", |status| {
+            bench::row(status, "bridge").state == ProcessState::Parked
+        })
         .await;
     assert_eq!(
         bench::row(&status, "bridge").last_reason.as_deref(),
@@ -382,7 +388,9 @@ async fn crash_loop_gives_quality_up_then_parks_and_is_resumed_by_hand() {
     bench.healthy().await;
     bench.play("encoder", "exit 70 panicked").await;
     let status = bench
-        .until("a park", |status| bench::row(status, "encoder-test").state == "parked")
+        .until("a park", |status| {
+            bench::row(status, "encoder-test").state == ProcessState::Parked
+        })
         .await;
     assert_eq!(status.overall, Overall::Down);
 
@@ -416,7 +424,7 @@ async fn crash_loop_gives_quality_up_then_parks_and_is_resumed_by_hand() {
         .expect("resumed");
     let status = bench
         .until("it runs", |status| {
-            bench::row(status, "encoder-test").state == "running"
+            bench::row(status, "encoder-test").state == ProcessState::Running
         })
         .await;
     assert_eq!(status.overall, Overall::Down, "a slate is no picture");
@@ -445,7 +453,7 @@ async fn signaling_is_started_soon_however_often_it_dies_and_without_what_it_lef
         bench
             .until("another one", |status| {
                 let row = bench::row(status, "signaling");
-                row.state == "running" && row.pid != Some(pid)
+                row.state == ProcessState::Running && row.pid != Some(pid)
             })
             .await;
     }

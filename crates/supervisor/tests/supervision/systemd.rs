@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use framebridge_proto::supervisor::SupervisorRequest;
+use framebridge_proto::{status::ProcessState, supervisor::SupervisorRequest};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -228,7 +228,9 @@ async fn parked_process_is_not_started_by_systemd_either_and_comes_back_over_a_b
         .await;
     stage
         .bench
-        .until("a park", |status| bench::row(status, "bridge").state == "parked")
+        .until("a park", |status| {
+            bench::row(status, "bridge").state == ProcessState::Parked
+        })
         .await;
     bench::wait("systemd to leave it alone", || {
         stage.pid("framebridge-bridge.service").is_none()
