@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use framebridge_core::studio::{LocalState, LocalView};
-use framebridge_proto::status::{ProcessState, Status, StreamState, StreamStatus};
+use framebridge_core::{
+    health::is_watchable,
+    studio::{LocalState, LocalView},
+};
+use framebridge_proto::status::{ProcessState, Status, StreamStatus};
 use framebridge_studio_proto::{BoxState, Capabilities, Heartbeat, JobId, StreamReport, limits::MAX_STREAMS};
 
 /// What a heartbeat says.
@@ -39,9 +42,8 @@ pub(crate) fn heartbeat(
 
 /// Whether a viewer who came now would see something; if not, why.
 pub(crate) fn watchable(status: &Status) -> Result<(), String> {
-    let gone = [StreamState::Unavailable, StreamState::Slate, StreamState::Down];
     let mut streams = status.streams.iter();
-    if streams.clone().any(|stream| !gone.contains(&stream.state)) {
+    if streams.clone().any(is_watchable) {
         return Ok(());
     }
     let first = streams.next();
@@ -90,15 +92,19 @@ impl News {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_proto::status::{BridgeState, BridgeStatus, Overall};
+    use framebridge_proto::status::{BridgeState, BridgeStatus, Condition, Overall, StreamState};
 
     use super::*;
 
-    fn status(states: &[StreamState]) -> Status {
-        let stream = |(at, state): (usize, &StreamState)| StreamStatus {
+    fn status(states: &[(StreamState, Condition)]) -> Status {
+        let stream = |(at, (state, condition)): (usize, &(StreamState, Condition))| StreamStatus {
             name: format!("s{at}"),
             source: "test:".into(),
             state: *state,
+            condition: *condition,
+            fault: None,
+            fault_age_ms: None,
+            reason: None,
             width: 0,
             height: 0,
             fps: 30,
@@ -125,14 +131,19 @@ mod tests {
 
     #[test]
     fn box_with_one_stream_to_watch_is_watchable() {
-        assert_eq!(
-            watchable(&status(&[StreamState::Unavailable, StreamState::Idle])),
-            Ok(())
-        );
-        assert_eq!(
-            watchable(&status(&[StreamState::Unavailable, StreamState::Down])),
-            Err("s0: it is unavailable".into())
-        );
+        let unavailable = (StreamState::Unavailable, Condition::Dark);
+        let paused = (StreamState::Paused, Condition::Well);
+        for watched in [
+            (StreamState::Idle, Condition::Well),
+            (StreamState::Live, Condition::Faulty),
+        ] {
+            assert_eq!(watchable(&status(&[unavailable, paused, watched])), Ok(()));
+        }
+        let down = (StreamState::Down, Condition::Dark);
+        for unseen in [paused, down, (StreamState::Opening, Condition::Dark)] {
+            let why = "s0: it is unavailable".to_owned();
+            assert_eq!(watchable(&status(&[unavailable, unseen])), Err(why));
+        }
         assert!(watchable(&status(&[])).is_err());
     }
 
@@ -149,7 +160,7 @@ mod tests {
         };
         let beat = heartbeat(
             &view,
-            Some(&status(&[StreamState::Live])),
+            Some(&status(&[(StreamState::Live, Condition::Well)])),
             None,
             Capabilities::default(),
         );

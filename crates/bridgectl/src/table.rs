@@ -93,7 +93,7 @@ fn or_dash(value: Option<impl ToString>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_proto::status::{BridgeState, Overall, StreamState};
+    use framebridge_proto::status::{BridgeState, Condition, FaultKind, Overall, StreamState};
 
     use super::*;
 
@@ -129,6 +129,10 @@ mod tests {
                 name: "test".into(),
                 source: "test:".into(),
                 state: StreamState::Live,
+                condition: Condition::Faulty,
+                fault: Some(FaultKind::EncoderWedged),
+                fault_age_ms: Some(2_000),
+                reason: None,
                 width: 1280,
                 height: 720,
                 fps: 30,

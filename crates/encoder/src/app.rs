@@ -10,6 +10,7 @@ use framebridge_capture::{NETWORK_OPEN_LIMIT, PICTURE_LIMIT};
 use framebridge_config::{Source, Stream};
 use framebridge_core::{
     SourceLife, StageWatch,
+    health::{Facts, SourceFacts, judge},
     source_life::{Config, Input, Output, State},
 };
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, notify};
@@ -157,7 +158,7 @@ impl App {
         let mut pulse = notify::Pulse::new();
         tracing::info!(source = %self.stream.source, "ready");
         notify::ready();
-        notify::status("source idle");
+        notify::status("idle");
         while !self.stop.is_cancelled() {
             let timeout = self.life.poll_timeout();
             // All arms are cancel-safe.
@@ -299,8 +300,17 @@ impl App {
     }
 
     fn announce(&self, state: State) {
-        let word = StreamState::from(&to_wire(&state, self.shared.slate.as_ref(), Instant::now()));
-        notify::status(&format!("source {word}"));
+        let told = to_wire(&state, self.shared.slate.as_ref(), Instant::now());
+        let source = SourceFacts {
+            state: &told,
+            age: Duration::ZERO,
+            failed: None,
+        };
+        let facts = Facts {
+            source: Some(source),
+            ..Facts::default()
+        };
+        notify::status(&judge(&facts, Instant::now()).to_string());
         match &state {
             State::Unavailable { reason, retry_at } => {
                 let retry = retry_at.saturating_duration_since(Instant::now());
@@ -309,8 +319,8 @@ impl App {
                     retry.as_secs_f32()
                 );
             }
-            State::Idle | State::Opening | State::Live | State::Paused => {
-                tracing::info!("source {word}");
+            State::Idle | State::UnavailableIdle { .. } | State::Opening | State::Live | State::Paused => {
+                tracing::info!("source {}", StreamState::from(&told));
             }
         }
         self.state.send_replace(state);

@@ -70,12 +70,14 @@ pub(crate) async fn clip(
 fn nothing(span: ClipSpan, state: &State) -> String {
     match (span, state) {
         (_, State::Unavailable { reason, .. }) => format!("no pictures: {reason}"),
-        (ClipSpan::Last { .. }, State::Idle | State::Opening | State::Live | State::Paused) => {
-            "nothing was kept: nobody has watched the stream, or its pre_roll_ms is 0".to_owned()
-        }
-        (ClipSpan::Next { .. }, State::Idle | State::Opening | State::Live | State::Paused) => {
-            "no picture came in time".to_owned()
-        }
+        (
+            ClipSpan::Last { .. },
+            State::Idle | State::UnavailableIdle { .. } | State::Opening | State::Live | State::Paused,
+        ) => "nothing was kept: nobody has watched the stream, or its pre_roll_ms is 0".to_owned(),
+        (
+            ClipSpan::Next { .. },
+            State::Idle | State::UnavailableIdle { .. } | State::Opening | State::Live | State::Paused,
+        ) => "no picture came in time".to_owned(),
     }
 }
 

@@ -287,6 +287,10 @@ pub(crate) fn to_wire(state: &State, slate: Option<&Slate>, now: Instant) -> Sou
     }
     match state {
         State::Idle => SourceState::Idle,
+        State::UnavailableIdle { reason, tried_at } => SourceState::UnavailableIdle {
+            reason: reason.clone(),
+            tried_ago_ms: millis(now.saturating_duration_since(*tried_at)),
+        },
         State::Opening => SourceState::Opening,
         State::Live => SourceState::Live,
         State::Paused => SourceState::Paused,

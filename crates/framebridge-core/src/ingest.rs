@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use framebridge_proto::{encoder::SourceState, supervisor::StreamFlow};
 
-use crate::{StallWatchdog, StreamVerdict, observed_time::ObservedTime};
+use crate::{EncoderReport, EncoderStall, StallWatchdog, observed_time::ObservedTime};
 
 /// Beyond the time in which a source has to give a picture: a subscription, a keyframe and two reports.
 const GRACE: Duration = Duration::from_secs(4);
@@ -67,7 +67,12 @@ impl IngestWatch {
 
     /// Takes in a report of signaling's. `encoder`: what is known of the encoder, while it runs. `Some` when an end has to be
     /// started anew.
-    pub fn observe(&mut self, flow: &StreamFlow, encoder: Option<&StreamVerdict>, now: Instant) -> Option<IngestEnd> {
+    pub fn observe(
+        &mut self,
+        flow: &StreamFlow,
+        encoder: Option<EncoderReport<'_>>,
+        now: Instant,
+    ) -> Option<IngestEnd> {
         let now = self.clock.look(now);
         let arrived = flow.frames_published.count;
         let nobody_waits = flow.live == 0;
@@ -78,24 +83,24 @@ impl IngestWatch {
         if nobody_waits {
             self.broken_since = None;
         }
-        let (gives, likelier) = match encoder {
-            // Idle with viewers: it was not told of them.
-            Some(StreamVerdict::Well(SourceState::Live | SourceState::Idle | SourceState::Slate { .. })) => {
-                (true, IngestEnd::Encoder)
-            }
-            Some(StreamVerdict::SubscriberSlow) => (true, IngestEnd::Signaling),
+        let (gives, likelier) = match encoder.map(|report| (report.stall, report.source)) {
+            Some((Some(EncoderStall::SubscriberSlow), _)) => (true, IngestEnd::Signaling),
             // What stands still before the hop is judged where it stands.
-            Some(
-                StreamVerdict::Well(SourceState::Paused | SourceState::Unavailable { .. })
-                | StreamVerdict::SourceSilent { .. }
-                | StreamVerdict::NeverOpen { .. }
-                | StreamVerdict::EncoderWedged { .. },
-            ) => {
+            Some((
+                Some(EncoderStall::SourceSilent { .. } | EncoderStall::NeverOpen { .. } | EncoderStall::Wedged { .. }),
+                _,
+            ))
+            | Some((None, SourceState::Paused | SourceState::Unavailable { .. })) => {
                 self.broken_since = None;
                 (false, IngestEnd::Encoder)
             }
+            // Idle with viewers: it was not told of them.
+            Some((
+                None,
+                SourceState::Live | SourceState::Idle | SourceState::UnavailableIdle { .. } | SourceState::Slate { .. },
+            )) => (true, IngestEnd::Encoder),
             // On the way to its next life, which is to show whether it helped.
-            Some(StreamVerdict::Well(SourceState::Opening)) | None => (false, IngestEnd::Encoder),
+            Some((None, SourceState::Opening)) | None => (false, IngestEnd::Encoder),
         };
         self.watch.observe(arrived, nobody_waits || !gives, now);
         if !self.watch.is_stalled() {
@@ -157,7 +162,7 @@ mod tests {
         }
 
         /// So many seconds in which pictures arrive or not; whom they asked to start anew.
-        fn pass(&mut self, seconds: u32, arrives: bool, encoder: Option<&StreamVerdict>) -> Vec<IngestEnd> {
+        fn pass(&mut self, seconds: u32, arrives: bool, encoder: Option<EncoderReport<'_>>) -> Vec<IngestEnd> {
             (0..seconds * 2)
                 .filter_map(|_| {
                     self.now += Duration::from_millis(500);
@@ -168,76 +173,87 @@ mod tests {
         }
     }
 
-    const LIVE: StreamVerdict = StreamVerdict::Well(SourceState::Live);
+    const LIVE: EncoderReport<'_> = well(&SourceState::Live);
+
+    const fn well(source: &SourceState) -> EncoderReport<'_> {
+        EncoderReport { source, stall: None }
+    }
+
+    fn stalled(stall: &EncoderStall) -> EncoderReport<'_> {
+        EncoderReport {
+            stall: Some(stall),
+            ..LIVE
+        }
+    }
 
     #[test]
     fn ingest_that_hangs_has_its_ends_started_anew_in_turn_and_ever_more_seldom() {
         use IngestEnd::{Encoder, Signaling};
         let mut bench = Bench::new();
-        assert_eq!(bench.pass(60, true, Some(&LIVE)), []);
-        assert_eq!(bench.pass(8, false, Some(&LIVE)), [Encoder]);
+        assert_eq!(bench.pass(60, true, Some(LIVE)), []);
+        assert_eq!(bench.pass(8, false, Some(LIVE)), [Encoder]);
         assert_eq!(bench.watch.broken_for(), Some(Duration::from_secs(8)));
         // It is said, too, while the encoder's next life gets its time.
         assert_eq!(bench.pass(2, false, None), []);
-        assert_eq!(bench.pass(3, false, Some(&LIVE)), []);
+        assert_eq!(bench.pass(3, false, Some(LIVE)), []);
         assert_eq!(bench.watch.broken_for(), Some(Duration::from_secs(13)));
         // A source that is away meanwhile is the fault that is to be named.
         let mut away = bench.watch.clone();
-        away.observe(&bench.flow, Some(&StreamVerdict::Well(SourceState::Paused)), bench.now);
+        away.observe(&bench.flow, Some(well(&SourceState::Paused)), bench.now);
         assert_eq!(away.broken_for(), None);
         // Its next life is no better, and neither is signaling's, which counts from nought.
-        assert_eq!(bench.pass(8, false, Some(&LIVE)), [Signaling]);
+        assert_eq!(bench.pass(8, false, Some(LIVE)), [Signaling]);
         bench.flow.frames_published.count = 0;
-        assert_eq!(bench.pass(20, false, Some(&LIVE)), []);
+        assert_eq!(bench.pass(20, false, Some(LIVE)), []);
         assert!(bench.watch.broken_for().is_some(), "it is still said");
-        let hour = bench.pass(3600, false, Some(&LIVE));
+        let hour = bench.pass(3600, false, Some(LIVE));
         assert!((12..=16).contains(&hour.len()), "{hour:?}");
         assert!(hour.windows(2).all(|two| two[0] != two[1]), "{hour:?}");
-        assert_eq!(bench.pass(1, true, Some(&LIVE)), []);
+        assert_eq!(bench.pass(1, true, Some(LIVE)), []);
         assert_eq!(bench.watch.broken_for(), None);
-        assert_eq!(bench.pass(8, false, Some(&LIVE)), [Encoder], "armed again");
+        assert_eq!(bench.pass(8, false, Some(LIVE)), [Encoder], "armed again");
     }
 
     #[test]
     fn time_in_which_nobody_looked_is_no_silence() {
         let mut bench = Bench::new();
-        assert_eq!(bench.pass(10, true, Some(&LIVE)), []);
+        assert_eq!(bench.pass(10, true, Some(LIVE)), []);
         // All of the machine stood still.
         bench.now += Duration::from_secs(600);
-        assert_eq!(bench.pass(3, false, Some(&LIVE)), []);
+        assert_eq!(bench.pass(3, false, Some(LIVE)), []);
     }
 
     #[test]
     fn signaling_that_does_not_take_what_it_is_sent_is_blamed_first() {
         assert_eq!(
-            Bench::new().pass(8, false, Some(&StreamVerdict::SubscriberSlow)),
+            Bench::new().pass(8, false, Some(stalled(&EncoderStall::SubscriberSlow))),
             [IngestEnd::Signaling]
         );
     }
 
     #[test]
     fn encoder_that_was_not_told_of_viewers_is_found() {
-        let idle = StreamVerdict::Well(SourceState::Idle);
-        assert_eq!(Bench::new().pass(8, false, Some(&idle)), [IngestEnd::Encoder]);
+        let idle = Some(well(&SourceState::Idle));
+        assert_eq!(Bench::new().pass(8, false, idle), [IngestEnd::Encoder]);
     }
 
     #[test]
     fn where_nothing_can_arrive_or_nobody_watches_nothing_is_wrong() {
-        let silent = StreamVerdict::SourceSilent {
-            silent: Duration::from_secs(9),
+        let silent = EncoderStall::SourceSilent {
+            lasted: Duration::from_secs(9),
         };
-        let unavailable = StreamVerdict::Well(SourceState::Unavailable {
+        let unavailable = SourceState::Unavailable {
             reason: "no such device".into(),
             retry_in_ms: 1,
-        });
-        for encoder in [None, Some(&silent), Some(&unavailable)] {
+        };
+        for encoder in [None, Some(stalled(&silent)), Some(well(&unavailable))] {
             assert_eq!(Bench::new().pass(60, false, encoder), []);
         }
         let mut nobody = Bench::new();
         nobody.flow.live = 0;
-        assert_eq!(nobody.pass(60, false, Some(&LIVE)), []);
+        assert_eq!(nobody.pass(60, false, Some(LIVE)), []);
         // Who joins after that waits without fault.
         nobody.flow.live = 1;
-        assert_eq!(nobody.pass(5, false, Some(&LIVE)), []);
+        assert_eq!(nobody.pass(5, false, Some(LIVE)), []);
     }
 }

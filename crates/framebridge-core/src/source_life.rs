@@ -6,9 +6,10 @@
 //! | opening | – | closing | live | unavailable | – |
 //! | live, paused | – | closing | – | unavailable | – |
 //! | closing | told as opening | – | – | idle, or opening if wanted | the same |
-//! | unavailable | – | idle | – | – | – |
+//! | unavailable | – | idle, and said to be unavailable | – | – | – |
 //!
-//! An unavailable source is opened again when its backoff is over. A source that hangs is in none of these states for
+//! An unavailable source is opened again when its backoff is over; one that nobody wants any more stays unavailable until an
+//! attempt gives a picture. A pause is told in place of all states but those. A source that hangs is in none of these states for
 //! long: its process is ended by a watchdog ([`StageWatch`](crate::StageWatch)) and started anew.
 
 use std::{
@@ -70,11 +71,18 @@ pub enum Output {
 pub enum State {
     /// Closed, because nobody wants it.
     Idle,
+    /// Closed, because nobody wants it, after an attempt that failed.
+    UnavailableIdle {
+        /// Why it failed, for people.
+        reason: String,
+        /// When.
+        tried_at: Instant,
+    },
     /// Being opened.
     Opening,
     /// Pictures come.
     Live,
-    /// Pictures come and are not sent.
+    /// No pictures are sent, whether or not they come.
     Paused,
     /// It can't be opened, or ended.
     Unavailable {
@@ -104,6 +112,8 @@ pub struct SourceLife {
     paused: bool,
     wanted: bool,
     linger_until: Option<Instant>,
+    /// Why and when it could not be opened or ended, until it gives a picture.
+    failed: Option<(String, Instant)>,
     announced: State,
     outputs: VecDeque<Output>,
 }
@@ -127,6 +137,7 @@ impl SourceLife {
             paused: false,
             wanted: false,
             linger_until: None,
+            failed: None,
             announced: State::Idle,
             outputs: VecDeque::new(),
         }
@@ -134,17 +145,21 @@ impl SourceLife {
 
     /// Where it is.
     pub fn state(&self) -> State {
-        match &self.phase {
-            // Wanted again before it was closed: it is opened as soon as that is done.
-            Phase::Closing if self.wanted => State::Opening,
-            Phase::Idle | Phase::Closing => State::Idle,
-            Phase::Opening => State::Opening,
-            Phase::Live if self.paused => State::Paused,
-            Phase::Live => State::Live,
-            Phase::Unavailable { reason, retry_at } => State::Unavailable {
+        match (&self.phase, &self.failed) {
+            (Phase::Unavailable { reason, retry_at }, _) => State::Unavailable {
                 reason: reason.clone(),
                 retry_at: *retry_at,
             },
+            (Phase::Idle | Phase::Closing, Some((reason, tried_at))) if !self.wanted => State::UnavailableIdle {
+                reason: reason.clone(),
+                tried_at: *tried_at,
+            },
+            (Phase::Idle | Phase::Opening | Phase::Live | Phase::Closing, _) if self.paused => State::Paused,
+            // Wanted again before it was closed: it is opened as soon as that is done.
+            (Phase::Closing, _) if self.wanted => State::Opening,
+            (Phase::Idle | Phase::Closing, _) => State::Idle,
+            (Phase::Opening, _) => State::Opening,
+            (Phase::Live, _) => State::Live,
         }
     }
 
@@ -172,6 +187,7 @@ impl SourceLife {
             Input::Picture => {
                 if self.phase == Phase::Opening {
                     self.phase = Phase::Live;
+                    self.failed = None;
                     self.backoff.succeeded(now);
                 }
             }
@@ -226,6 +242,7 @@ impl SourceLife {
             Phase::Closing => self.phase = Phase::Idle,
             Phase::Opening | Phase::Live => {
                 let retry_at = now + self.backoff.next_delay(now);
+                self.failed = Some((reason.clone(), now));
                 self.phase = Phase::Unavailable { reason, retry_at };
             }
             Phase::Idle | Phase::Unavailable { .. } => {}
@@ -399,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unavailable_source_that_nobody_wants_is_left_alone() {
+    fn an_unavailable_source_that_nobody_wants_is_left_alone_and_stays_unavailable_until_it_shows() {
         let mut world = World::after(&[WANTED, ended(), UNWANTED]);
         let mut opened = 0;
         while let Some((due, _)) = world.life.poll_timeout() {
@@ -410,19 +427,36 @@ mod tests {
             }
         }
         assert!((1..10).contains(&opened), "retried while lingering only");
-        assert_eq!(world.life.state(), State::Idle);
+        let State::UnavailableIdle { reason, tried_at } = world.life.state() else {
+            panic!("{:?}", world.life.state())
+        };
+        assert!(reason == "gone" && tried_at < world.now);
+        assert_eq!(world.on(WANTED), [Output::Open, Output::Announce(State::Opening)]);
+        world.on(Input::Picture);
+        world.on(UNWANTED);
+        world.pass(CONFIG.linger);
+        assert_eq!(world.life.state(), State::Idle, "it has shown");
     }
 
     #[test]
     fn a_pause_outlives_the_source() {
-        let mut world = World::after(&[Input::Pause(true), WANTED]);
-        assert_eq!(world.on(Input::Picture), [Output::Announce(State::Paused)]);
+        let mut world = World::new();
+        assert_eq!(
+            world.on(Input::Pause(true)),
+            [Output::Announce(State::Paused)],
+            "also of what is closed"
+        );
+        assert_eq!(world.on(WANTED), [Output::Open]);
+        assert_eq!(world.on(Input::Picture), []);
         assert!(matches!(
             world.on(ended())[..],
             [Output::Announce(State::Unavailable { .. })]
         ));
-        world.pass(CONFIG.retry.base);
-        assert_eq!(world.on(Input::Picture), [Output::Announce(State::Paused)]);
+        assert_eq!(
+            world.pass(CONFIG.retry.base),
+            [Output::Open, Output::Announce(State::Paused)]
+        );
+        assert_eq!(world.on(Input::Picture), []);
         assert_eq!(world.on(Input::Pause(false)), [Output::Announce(State::Live)]);
     }
 
@@ -451,6 +485,8 @@ mod tests {
                 }
             }
             world.on(UNWANTED);
+            // A pause would hide what the source does.
+            world.on(Input::Pause(false));
             let mut rounds = 0;
             while let Some((due, _)) = world.life.poll_timeout() {
                 let wait = due.saturating_duration_since(world.now);
@@ -458,7 +494,8 @@ mod tests {
                 rounds += 1;
                 prop_assert!(rounds < 100);
             }
-            prop_assert_eq!(world.life.state(), State::Idle);
+            let state = world.life.state();
+            prop_assert!(matches!(state, State::Idle | State::UnavailableIdle { .. }), "{:?}", state);
         }
     }
 }

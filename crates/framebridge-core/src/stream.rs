@@ -1,4 +1,4 @@
-//! What is wrong with a stream, read off its encoder's counters.
+//! Which stage of an encoder stands still, read off its counters.
 
 use std::{
     fmt,
@@ -17,92 +17,55 @@ const SOURCE_GRACE: Duration = Duration::from_secs(3);
 /// or the stall timeout where that is longer. Beyond them all it is judged from outside.
 const OPENING_LIMIT: Duration = Duration::from_secs(40);
 
-/// Which stage of a stream stands still, if any.
+/// Which stage of an encoder stands still. Its `Display` says so in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StreamVerdict {
-    /// Nothing is wrong: the source is in this state, and what should flow does.
-    Well(SourceState),
+pub enum EncoderStall {
     /// The source is open and gives nothing.
     SourceSilent {
         /// For so long.
-        silent: Duration,
+        lasted: Duration,
     },
     /// The source is being opened, and that does not end.
     NeverOpen {
         /// For so long.
-        silent: Duration,
+        lasted: Duration,
     },
     /// Pictures go into the encoder and none comes out.
-    EncoderWedged {
+    Wedged {
         /// For so long.
-        silent: Duration,
+        lasted: Duration,
     },
     /// Pictures come out of the encoder and at least one subscriber does not take them.
     SubscriberSlow,
 }
 
-impl StreamVerdict {
-    /// What is wrong, in two words; `None`: nothing is.
-    pub fn fault(&self) -> Option<&'static str> {
-        match self {
-            Self::Well(SourceState::Unavailable { .. }) => Some("source unavailable"),
-            Self::Well(SourceState::Slate { .. }) => Some("parked on a slate"),
-            Self::Well(SourceState::Idle | SourceState::Opening | SourceState::Live | SourceState::Paused) => None,
-            Self::SourceSilent { .. } => Some("source silent"),
-            Self::NeverOpen { .. } => Some("source never open"),
-            Self::EncoderWedged { .. } => Some("encoder wedged"),
-            Self::SubscriberSlow => Some("subscriber slow"),
-        }
-    }
-
-    /// What is done about it.
-    pub fn remedy(&self) -> &'static str {
-        match self {
-            Self::Well(SourceState::Unavailable { .. }) => "its encoder tries it again by itself",
-            Self::Well(SourceState::Slate { .. }) => "its viewers stay, and new ones are told when to come back",
-            Self::Well(SourceState::Idle | SourceState::Opening | SourceState::Live | SourceState::Paused) => {
-                "nothing to do"
-            }
-            Self::SourceSilent { .. } => "its encoder opens it again, and is itself started again if it does not",
-            Self::NeverOpen { .. } | Self::EncoderWedged { .. } => "it is being started again",
-            Self::SubscriberSlow => "it is skipped to the next keyframe",
-        }
-    }
-}
-
-impl fmt::Display for StreamVerdict {
+impl fmt::Display for EncoderStall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Well(SourceState::Unavailable { reason, .. }) => write!(f, "source unavailable: {reason}"),
-            Self::Well(SourceState::Slate { reason, retry_in_ms }) => write!(
-                f,
-                "parked on a slate: {reason}; its source is tried again in {} s",
-                retry_in_ms.div_ceil(1000)
-            ),
-            Self::Well(SourceState::Idle) => f.write_str("idle: it starts with its first viewer"),
-            Self::Well(SourceState::Opening) => f.write_str("its source is being opened"),
-            Self::Well(SourceState::Paused) => f.write_str("paused on request"),
-            Self::Well(SourceState::Live) => f.write_str("live"),
-            Self::SourceSilent { silent } => {
+            Self::SourceSilent { lasted } => {
+                let seconds = lasted.as_secs();
+                write!(f, "source silent: it is open and has given no picture for {seconds} s")
+            }
+            Self::NeverOpen { lasted } => write!(f, "its source has been opening for {} s", lasted.as_secs()),
+            Self::Wedged { lasted } => {
+                let seconds = lasted.as_secs();
                 write!(
                     f,
-                    "source silent: it is open and has given no picture for {} s",
-                    silent.as_secs()
-                )
-            }
-            Self::NeverOpen { silent } => {
-                write!(f, "its source has been opening for {} s", silent.as_secs())
-            }
-            Self::EncoderWedged { silent } => {
-                write!(
-                    f,
-                    "encoder wedged: pictures go in and none has come out for {} s",
-                    silent.as_secs()
+                    "encoder wedged: pictures go in and none has come out for {seconds} s"
                 )
             }
             Self::SubscriberSlow => f.write_str("subscriber slow: it does not take what the encoder sends"),
         }
     }
+}
+
+/// What an encoder's last report showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncoderReport<'a> {
+    /// The state of its source.
+    pub source: &'a SourceState,
+    /// Which of its stages stands still, if any.
+    pub stall: Option<&'a EncoderStall>,
 }
 
 /// Watches one life of an encoder: captured, encoded and delivered pictures, each of which has to grow while the stage
@@ -116,7 +79,7 @@ pub struct StreamWatch {
     encoded: StageStall,
     delivered: StageStall,
     lost: u64,
-    verdict: StreamVerdict,
+    stall: Option<EncoderStall>,
 }
 
 impl StreamWatch {
@@ -129,7 +92,7 @@ impl StreamWatch {
             encoded: StageStall::new(stall_timeout, now),
             delivered: StageStall::new(stall_timeout, now),
             lost: 0,
-            verdict: StreamVerdict::Well(SourceState::Idle),
+            stall: None,
         }
     }
 
@@ -152,29 +115,26 @@ impl StreamWatch {
         self.delivered.observe(encoded.count, delivered.count, at_rest, now);
         let losing = progress.lost > std::mem::replace(&mut self.lost, progress.lost);
 
-        self.verdict = if self.encoded.is_stalled() {
-            StreamVerdict::EncoderWedged {
-                silent: self.encoded.silent_for(now),
-            }
+        self.stall = if self.encoded.is_stalled() {
+            let lasted = self.encoded.silent_for(now);
+            Some(EncoderStall::Wedged { lasted })
         } else if self.opening.is_stalled() {
-            StreamVerdict::NeverOpen {
-                silent: self.opening.silent_for(now),
-            }
+            let lasted = self.opening.silent_for(now);
+            Some(EncoderStall::NeverOpen { lasted })
         } else if self.captured.is_stalled() {
-            StreamVerdict::SourceSilent {
-                silent: self.captured.silent_for(now),
-            }
+            let lasted = self.captured.silent_for(now);
+            Some(EncoderStall::SourceSilent { lasted })
         } else if self.delivered.is_stalled() || (losing && !at_rest) {
-            StreamVerdict::SubscriberSlow
+            Some(EncoderStall::SubscriberSlow)
         } else {
-            StreamVerdict::Well(progress.state.clone())
+            None
         };
         abandoned || wedged || never_open
     }
 
-    /// What the last report showed.
-    pub fn verdict(&self) -> &StreamVerdict {
-        &self.verdict
+    /// What stood still at the last report, if anything did.
+    pub fn stall(&self) -> Option<&EncoderStall> {
+        self.stall.as_ref()
     }
 }
 
@@ -245,7 +205,7 @@ mod tests {
     fn stream_that_flows_is_well() {
         let mut bench = Bench::new(SourceState::Live, 1);
         assert_eq!(bench.report(100, [true; 3]), 0);
-        assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(SourceState::Live));
+        assert_eq!(bench.watch.stall(), None);
     }
 
     #[test]
@@ -253,7 +213,7 @@ mod tests {
         let mut bench = Bench::new(SourceState::Live, 1);
         bench.report(3, [true; 3]);
         assert_eq!(bench.report(10, [true, false, false]), 1);
-        assert!(matches!(bench.watch.verdict(), StreamVerdict::EncoderWedged { .. }));
+        assert!(matches!(bench.watch.stall(), Some(EncoderStall::Wedged { .. })));
     }
 
     #[test]
@@ -261,7 +221,7 @@ mod tests {
         let mut bench = Bench::new(SourceState::Live, 1);
         bench.report(3, [true; 3]);
         assert_eq!(bench.report(4, [false; 3]), 0);
-        assert!(matches!(bench.watch.verdict(), StreamVerdict::SourceSilent { .. }));
+        assert!(matches!(bench.watch.stall(), Some(EncoderStall::SourceSilent { .. })));
         assert_eq!(bench.report(20, [false; 3]), 1);
     }
 
@@ -275,23 +235,18 @@ mod tests {
             .map(|_| bench.report(1, [true, false, false]) + bench.report(1, [false; 3]))
             .sum();
         assert_eq!(wedged, 1);
-        assert!(matches!(bench.watch.verdict(), StreamVerdict::EncoderWedged { .. }));
+        assert!(matches!(bench.watch.stall(), Some(EncoderStall::Wedged { .. })));
     }
 
     #[test]
-    fn slate_is_watched_like_a_live_source_and_said_to_be_a_fault() {
+    fn slate_is_watched_like_a_live_source() {
         let slate = SourceState::Slate {
             reason: "exit code 70".into(),
             retry_in_ms: 41_500,
         };
         let mut bench = Bench::new(slate, 1);
         bench.report(3, [true; 3]);
-        assert_eq!(bench.watch.verdict().fault(), Some("parked on a slate"));
-        let sentence = bench.watch.verdict().to_string();
-        assert!(
-            sentence.contains("exit code 70") && sentence.ends_with("in 42 s"),
-            "{sentence}"
-        );
+        assert_eq!(bench.watch.stall(), None);
         assert_eq!(bench.report(10, [true, false, false]), 1);
     }
 
@@ -300,24 +255,24 @@ mod tests {
         let mut bench = Bench::new(SourceState::Live, 2);
         bench.report(3, [true; 3]);
         assert_eq!(bench.report(10, [true, true, false]), 0);
-        assert_eq!(*bench.watch.verdict(), StreamVerdict::SubscriberSlow);
+        assert_eq!(bench.watch.stall(), Some(&EncoderStall::SubscriberSlow));
         bench.report(1, [true; 3]);
-        assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(SourceState::Live));
+        assert_eq!(bench.watch.stall(), None);
         bench.progress.lost += 12;
         bench.report(1, [true; 3]);
-        assert_eq!(*bench.watch.verdict(), StreamVerdict::SubscriberSlow);
+        assert_eq!(bench.watch.stall(), Some(&EncoderStall::SubscriberSlow));
     }
 
     #[test]
-    fn whatever_rests_is_well_however_long() {
+    fn what_rests_is_no_stall_however_long() {
         let unavailable = SourceState::Unavailable {
             reason: "no such device".into(),
             retry_in_ms: 100,
         };
         for state in [SourceState::Idle, SourceState::Paused, unavailable] {
-            let mut bench = Bench::new(state.clone(), 1);
+            let mut bench = Bench::new(state, 1);
             assert_eq!(bench.report(600, [false; 3]), 0);
-            assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(state));
+            assert_eq!(bench.watch.stall(), None);
         }
         assert_eq!(Bench::new(SourceState::Live, 0).report(600, [false; 3]), 0);
     }
@@ -326,9 +281,9 @@ mod tests {
     fn opening_that_does_not_end_is_ended_once_and_where_nobody_waits_it_may_last() {
         let mut bench = Bench::new(SourceState::Opening, 1);
         assert_eq!(bench.report(39, [false; 3]), 0);
-        assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(SourceState::Opening));
+        assert_eq!(bench.watch.stall(), None);
         assert_eq!(bench.report(60, [false; 3]), 1);
-        assert_eq!(bench.watch.verdict().fault(), Some("source never open"));
+        assert!(matches!(bench.watch.stall(), Some(EncoderStall::NeverOpen { .. })));
         assert_eq!(Bench::new(SourceState::Opening, 0).report(600, [false; 3]), 0);
     }
 
@@ -338,6 +293,6 @@ mod tests {
         bench.report(600, [false; 3]);
         bench.progress.subscribers = 1;
         assert_eq!(bench.report(1, [false; 3]), 0);
-        assert_eq!(*bench.watch.verdict(), StreamVerdict::Well(SourceState::Live));
+        assert_eq!(bench.watch.stall(), None);
     }
 }

@@ -218,7 +218,7 @@ pub enum SourceState {
     Opening,
     /// Frames come.
     Live,
-    /// The source is open, and sending is paused by request.
+    /// Its operator has paused it: nothing is sent, whether or not the source is open.
     Paused,
     /// The source can't be opened, or ended. Not a fault of the encoder: it tries again by itself.
     Unavailable {
@@ -234,17 +234,11 @@ pub enum SourceState {
         /// When the source is tried again, in milliseconds from when this was sent.
         retry_in_ms: u64,
     },
-}
-
-impl SourceState {
-    /// Why the source itself can't be seen, and when it is tried again, in milliseconds from when this was sent; `None`
-    /// where it can.
-    pub fn absence(&self) -> Option<(&str, u64)> {
-        match self {
-            Self::Idle | Self::Opening | Self::Live | Self::Paused => None,
-            Self::Unavailable { reason, retry_in_ms } | Self::Slate { reason, retry_in_ms } => {
-                Some((reason, *retry_in_ms))
-            }
-        }
-    }
+    /// Nobody subscribes, and the last attempt to open the source failed: the next subscriber has it tried again. Since 1.
+    UnavailableIdle {
+        /// FFmpeg's reason, or the capture's own.
+        reason: String,
+        /// When it was tried last, in milliseconds before this was sent.
+        tried_ago_ms: u64,
+    },
 }

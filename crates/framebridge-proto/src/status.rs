@@ -96,9 +96,9 @@ words! {
         Opening = "opening",
         /// Frames come.
         Live = "live",
-        /// Sending is paused on request.
+        /// Its operator has paused it.
         Paused = "paused",
-        /// The source can't be opened, or ended.
+        /// The source can't be opened, or ended, and has not been seen since.
         Unavailable = "unavailable",
         /// Viewers see a slate instead of the source.
         Slate = "slate",
@@ -112,9 +112,57 @@ impl From<&SourceState> for StreamState {
             SourceState::Opening => Self::Opening,
             SourceState::Live => Self::Live,
             SourceState::Paused => Self::Paused,
-            SourceState::Unavailable { .. } => Self::Unavailable,
+            SourceState::Unavailable { .. } | SourceState::UnavailableIdle { .. } => Self::Unavailable,
             SourceState::Slate { .. } => Self::Slate,
         }
+    }
+}
+
+words! {
+    /// How well a stream is, from best to worst.
+    Condition {
+        /// Nothing is wrong.
+        Well = "well",
+        /// Something is wrong; it can be watched, or soon can.
+        Faulty = "faulty",
+        /// It can't be watched.
+        Dark = "dark",
+    }
+}
+
+words! {
+    /// What is wrong with a stream. What each means is in `framebridge_core::health`, which is who says it.
+    FaultKind {
+        /// Its encoder is left alone after too many failures, or because starting it again can't help.
+        EncoderParked = "encoder_parked",
+        /// Its encoder does not run.
+        EncoderDown = "encoder_down",
+        /// Signaling does not run, so nobody can watch.
+        SignalingDown = "signaling_down",
+        /// The source can't be opened, or ended, and has not been seen since.
+        SourceUnavailable = "source_unavailable",
+        /// Its encoder failed too often, and viewers see a slate.
+        Slate = "slate",
+        /// Its encoder has been started and has not reported yet.
+        EncoderStarting = "encoder_starting",
+        /// Its source has been opening for too long.
+        SourceNeverOpen = "source_never_open",
+        /// Pictures go into its encoder and none comes out.
+        EncoderWedged = "encoder_wedged",
+        /// Its source is open and gives no picture.
+        SourceSilent = "source_silent",
+        /// Its encoder sends frames and none reaches signaling.
+        IngestBroken = "ingest_broken",
+        /// The system takes nothing of what signaling sends.
+        Refused = "refused",
+        /// Signaling gets frames and sends its viewers none.
+        ViewersStarved = "viewers_starved",
+        /// Signaling gets no frame, and does not know why.
+        FramesMissing = "frames_missing",
+        /// A subscriber of its encoder does not keep up.
+        SubscriberSlow = "subscriber_slow",
+        /// Its encoder failed too often, and runs with less than was configured.
+        Degraded = "degraded",
     }
 }
 
@@ -174,6 +222,14 @@ pub struct StreamStatus {
     pub source: String,
     /// What it does.
     pub state: StreamState,
+    /// How well it is.
+    pub condition: Condition,
+    /// What is wrong; `None` exactly where it is well.
+    pub fault: Option<FaultKind>,
+    /// Milliseconds since that began, where it is known.
+    pub fault_age_ms: Option<u64>,
+    /// Why no picture of it can be seen now, in a sentence for viewers; `None`: one can, or could once somebody watches.
+    pub reason: Option<String>,
     /// Encoded width in pixels; 0 until known.
     pub width: u32,
     /// Encoded height in pixels; 0 until known.
@@ -194,7 +250,7 @@ pub struct StreamStatus {
     pub last_frame_age_ms: Option<u64>,
     /// One sentence: how the stream is, and if not well, what is being done.
     pub verdict: String,
-    /// Milliseconds until its source or its encoder is tried again, where one of them has to be waited for.
+    /// Milliseconds until what is wrong is tried again, where that is known.
     pub retry_in_ms: Option<u64>,
 }
 

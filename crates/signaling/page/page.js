@@ -113,8 +113,8 @@ async function ask(asked, report) {
     const { state: life, webrtc_error: error } = await known.json();
     if (life === "closed") return report({ type: "gone", reason: error });
     if (!response.ok) return;
-    const { state, reason, retry_in_ms: retryIn } = await response.json();
-    report({ type: "source", state, reason, retryIn });
+    const { reason, retry_in_ms: retryIn } = await response.json();
+    report({ type: "source", reason, retryIn });
   } catch {
     // Unanswered: the player's patience goes on.
   }
@@ -173,13 +173,14 @@ async function count() {
   if (!counted) return;
   const { frames, width, height } = await counted.decoded().catch(() => ({ frames: 0 }));
   if (counted !== session || frames <= decodedHere || !plays()) return;
+  const pictures = frames - decodedHere;
   decodedHere = frames;
   lastFrameAt = Date.now();
   size = width ? `${width}×${height}` : "";
   const now = performance.now();
   counts.push([now, frames]);
   while (now - counts[0][0] > RATE_WINDOW) counts.shift();
-  send({ type: "picture" });
+  send({ type: "picture", pictures });
 }
 
 /**

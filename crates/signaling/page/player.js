@@ -29,15 +29,6 @@ export const TIMES = Object.freeze({
 /** Until the first picture, ICE and DTLS have to be set up too: every patience is so many times longer. */
 const FIRST_PICTURE_PATIENCE = 2;
 
-/** What to say of a source from which no picture is to be expected, where the server gives no reason of its own. */
-const EXCUSES = Object.freeze({
-  down: "The encoder is being restarted",
-  opening: "The source is being opened",
-  idle: "The source is being started",
-  paused: "The stream is paused",
-  unavailable: "The source is unavailable",
-});
-
 /**
  * A viewer's life. Phases: `off` (not started, or hidden while nothing plays), `connecting` (POST under way), `session`
  * (a session is open) and `waiting` (for the next attempt).
@@ -69,8 +60,8 @@ export class Player {
    * Takes one event and tells what is to be done about it, in order.
    *
    * Events: `start`, `stop`, `visible`, `hidden`, `tick`; `opened`, `refused {reason, retryAfter}`, `unreachable {reason}`
-   * (the three outcomes of `connect`); `picture` (the decoder's count has grown); `transport {state}`;
-   * `source {state, reason, retryIn}`, `gone {reason}` (the outcomes of `ask`; an unanswered one is no event); `restartRefused`
+   * (the three outcomes of `connect`); `picture {pictures}` (the decoder's count has
+   * grown, by so many); `transport {state}`; `source {reason, retryIn}`, `gone {reason}` (the outcomes of `ask`; an unanswered one is no event); `restartRefused`
    * (for good), `restartFailed` (not now, as when the server is just being started again).
    *
    * Actions: `connect`, `close`, `ask`, `keyframe`, `restart`.
@@ -191,6 +182,7 @@ export class Player {
   #inSession(event, now) {
     switch (event.type) {
       case "picture":
+        if (this.#excuse && !this.#isSeries(event, now)) return [];
         this.#sawPicture = this.#everLive = true;
         this.#attempts = 0;
         this.#excuse = this.#trouble = null;
@@ -226,11 +218,18 @@ export class Player {
     return ["ask", "restart"];
   }
 
-  #onSource({ state, reason, retryIn }, now) {
-    // A live source with a reason is one that the server itself gets no frames from.
-    const words = reason ?? EXCUSES[state];
-    if (words) {
-      this.#excuse = { reason: words, retryAt: retryIn === null ? null : now + retryIn, heardAt: now };
+  /** Whether a picture is one of several: an encoder whose source stands still may send its last one once more. */
+  #isSeries({ pictures = 1 }, now) {
+    const before = this.#excuse.pictureAt;
+    this.#excuse.pictureAt = now;
+    return pictures > 1 || now - before < TIMES.keyframe;
+  }
+
+  #onSource({ reason, retryIn }, now) {
+    // The server gives a reason exactly where no picture is to be expected.
+    if (reason) {
+      const pictureAt = this.#excuse?.pictureAt ?? -Infinity;
+      this.#excuse = { reason, retryAt: retryIn === null ? null : now + retryIn, heardAt: now, pictureAt };
     } else if (this.#excuse) {
       this.#excuse = null;
       this.#renewPatience(now);

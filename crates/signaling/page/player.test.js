@@ -5,8 +5,8 @@ import { test } from "node:test";
 
 import { Player, TIMES } from "./player.js";
 
-const LIVE = { type: "source", state: "live", reason: null, retryIn: null };
-const DOWN = { type: "source", state: "down", reason: null, retryIn: null };
+const LIVE = { type: "source", reason: null, retryIn: null };
+const DOWN = { type: "source", reason: "its encoder is not reachable", retryIn: null };
 
 function player() {
   return new Player(() => 0.5);
@@ -78,7 +78,7 @@ test("while the server vouches for the session it is kept, however long the sour
   assert.deepEqual(but(runAnswered(it, TIMES.ask, 300_000, DOWN), "ask"), []);
   const { state, reason } = it.view(300_000);
   assert.equal(state, "unavailable");
-  assert.match(reason, /restarted/);
+  assert.match(reason, /not reachable/);
 
   it.handle(LIVE, 300_000);
   assert.notEqual(it.view(300_000).state, "live", "not before a picture is there");
@@ -95,10 +95,27 @@ test("a server that has gone silent vouches for nothing", () => {
 
 test("a live source whose frames do not reach the server is no fault of the session", () => {
   const it = livePlayer();
-  const starved = { type: "source", state: "live", reason: "No frame has come for 1.2 s.", retryIn: null };
+  const starved = { type: "source", reason: "No frame has come for 1.2 s.", retryIn: null };
   it.handle(starved, 1200);
   assert.deepEqual(but(runAnswered(it, 1200, 20_000, starved), "ask"), []);
   assert.match(it.view(20_000).reason, /No frame/);
+});
+
+test("one picture in the middle of an outage is not the source's return", () => {
+  const it = livePlayer();
+  it.handle(DOWN, 1000);
+  it.handle({ type: "picture", pictures: 1 }, 2000);
+  it.handle(DOWN, 2100);
+  assert.equal(it.view(2200).state, "unavailable");
+  it.handle({ type: "picture", pictures: 1 }, 2000 + TIMES.keyframe);
+  assert.equal(it.view(2000 + TIMES.keyframe).state, "unavailable", "each of them stands alone");
+  it.handle({ type: "picture", pictures: 1 }, 2200 + TIMES.keyframe);
+  assert.equal(it.view(2200 + TIMES.keyframe).state, "live");
+
+  const other = livePlayer();
+  other.handle(DOWN, 1000);
+  other.handle({ type: "picture", pictures: 6 }, 2000);
+  assert.equal(other.view(2000).state, "live");
 });
 
 test("a source that is back but sends no picture is not waited for without end", () => {

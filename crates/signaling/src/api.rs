@@ -15,7 +15,7 @@ use framebridge_proto::{
     RefusalKind,
     encoder::{ClipSpan, EncoderAnswer, EncoderRequest, QualityChange},
     media::CodecParameters,
-    status::{Status, StreamState},
+    status::{Condition, FaultKind, Status, StreamState},
 };
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -67,9 +67,15 @@ pub(crate) struct StreamView {
     /// `idle`, `opening`, `live`, `paused`, `unavailable` or `slate`; `down` while its encoder is not there.
     #[schema(value_type = String)]
     state: StreamState,
-    /// Why there is no picture, where there is none to be had.
+    /// `well`, `faulty` (it can be watched, or soon can) or `dark` (it can't).
+    #[schema(value_type = String)]
+    condition: Condition,
+    /// What is wrong, in one word; null exactly where it is well.
+    #[schema(value_type = Option<String>)]
+    fault: Option<FaultKind>,
+    /// Why there is no picture, in a sentence for viewers; null where there is one, or will be once somebody watches.
     reason: Option<String>,
-    /// Milliseconds until the source or its encoder is tried again, where one of them has to be waited for.
+    /// Milliseconds until what is wrong is tried again, where that is known.
     retry_in_ms: Option<u64>,
     /// Encoder in use; empty until known.
     encoder: String,
@@ -343,7 +349,7 @@ pub(crate) async fn views(shared: &AppState) -> Vec<StreamView> {
 }
 
 async fn view(shared: &AppState, stream: &Stream) -> StreamView {
-    let absence = shared.absence(stream).await;
+    let health = shared.health(stream).await;
     let upstream = stream.upstream();
     let received = stream.received.read();
     let parameters = upstream.parameters.as_ref();
@@ -351,12 +357,11 @@ async fn view(shared: &AppState, stream: &Stream) -> StreamView {
     StreamView {
         name: stream.name.to_string(),
         source: stream.source.clone(),
-        state: upstream.state(),
-        retry_in_ms: absence
-            .as_ref()
-            .map(|absence| millis(absence.retry_after))
-            .or(upstream.retry_in_ms()),
-        reason: absence.map(|absence| absence.reason).or(stream.trouble()),
+        state: stream.health().state,
+        condition: health.condition,
+        fault: health.fault,
+        retry_in_ms: health.retry_in.map(millis),
+        reason: health.reason,
         encoder: parameters.map(|found| found.encoder.clone()).unwrap_or_default(),
         width: known(|found| found.width).unwrap_or(0),
         height: known(|found| found.height).unwrap_or(0),

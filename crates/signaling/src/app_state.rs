@@ -7,12 +7,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::http::HeaderValue;
 use framebridge_config::{Http, IceServer};
-use framebridge_proto::{StreamName, status::ProcessState};
+use framebridge_proto::{StreamName, status::Condition};
 use framebridge_rtc::Handle;
 
 use crate::{
@@ -20,12 +20,10 @@ use crate::{
     limits::Limits,
     problem::Problem,
     sessions::Ended,
-    stream::{Stream, Streams, Unavailable},
+    stream::{Stream, Streams, Told},
     supervisor::Supervisor,
 };
 
-/// When a viewer of an encoder that nobody is about to start may try again: an operator has to mend it first.
-const HOPELESS_RETRY: Duration = Duration::from_secs(30);
 
 /// What all HTTP handlers share.
 #[derive(Debug)]
@@ -100,24 +98,17 @@ impl AppState {
         }
     }
 
-    /// Why a stream without an encoder can't be watched, and when it can: only the supervisor knows. `None`: it has one, or
-    /// the supervisor can't be asked.
-    pub(crate) async fn absence(&self, stream: &Stream) -> Option<Unavailable> {
-        if stream.upstream().source.is_some() {
-            return None;
+    /// How a stream is. Why an encoder is not there only the supervisor knows; the rest is seen here.
+    pub(crate) async fn health(&self, stream: &Stream) -> Told {
+        if stream.upstream().source.is_none()
+            && let Ok(status) = self.supervisor.status().await
+            && let Some(row) = status.streams.into_iter().find(|row| row.name == stream.name.as_str())
+            // Else it has just heard of an encoder that is about to be linked.
+            && row.condition != Condition::Well
+        {
+            return row.into();
         }
-        let status = self.supervisor.status().await.ok()?;
-        let name = stream.name.as_str();
-        let encoder = status
-            .processes
-            .iter()
-            .find(|row| row.stream.as_deref() == Some(name))?;
-        let hopeless = (encoder.state == ProcessState::Parked).then_some(HOPELESS_RETRY);
-        let row = status.streams.into_iter().find(|row| row.name == name)?;
-        Some(Unavailable {
-            reason: row.verdict,
-            retry_after: row.retry_in_ms.map(Duration::from_millis).or(hopeless)?,
-        })
+        Told::from(&stream.health())
     }
 
     /// From now on no viewer is taken.

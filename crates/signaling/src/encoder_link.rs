@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use framebridge_ipc::{ConnectError, Identity, Link, ReceiveError, Receiver, RuntimeDir, SendError, Sender, connect};
@@ -169,8 +169,7 @@ impl Reader<'_> {
         match message {
             FromEncoder::Source(state) => {
                 tracing::info!(stream = %self.stream.name, state = %StreamState::from(&state), "source");
-                self.stream
-                    .update(|upstream| upstream.source = Some((state, Instant::now())));
+                self.stream.update(|upstream| upstream.hear(state));
             }
             FromEncoder::Parameters(parameters) => {
                 self.stream.update(|upstream| upstream.parameters = Some(parameters));

@@ -2,20 +2,21 @@
 
 use std::process;
 
+use framebridge_core::health;
 use framebridge_proto::{
     Role,
-    status::{BridgeState, BridgeStatus, Overall, ProcessState, ProcessStatus, Status, StreamStatus},
+    status::{BridgeState, BridgeStatus, ProcessState, ProcessStatus, Status, StreamStatus},
 };
 
-use crate::{app_state::AppState, stream::Stream};
+use crate::{app_state::AppState, meter::millis, stream::Stream};
 
-/// Our own view. Nobody restarts what dies now, so it is degraded at best.
+/// Our own view, which is degraded at best.
 pub(crate) fn build(shared: &AppState, supervisor_problem: String) -> Status {
     shared.sample();
     let streams: Vec<StreamStatus> = shared.streams.values().map(|stream| row(stream)).collect();
-    let any_up = shared.streams.values().any(|stream| stream.trouble().is_none());
     Status {
-        overall: if any_up { Overall::Degraded } else { Overall::Down },
+        // Nobody restarts what dies now.
+        overall: health::overall(streams.iter().map(|stream| stream.condition), false),
         http: Some(shared.address.to_string()),
         processes: vec![
             ProcessStatus {
@@ -55,11 +56,15 @@ fn row(stream: &Stream) -> StreamStatus {
         Some(found) => (found.width, found.height, found.fps, found.encoder.clone()),
         None => (0, 0, stream.quality.fps, String::new()),
     };
-    let state = upstream.state();
+    let health = stream.health();
     StreamStatus {
         name: stream.name.to_string(),
         source: stream.source.clone(),
-        state,
+        state: health.state,
+        condition: health.condition,
+        fault: health.fault,
+        fault_age_ms: health.lasted.map(millis),
+        reason: health.absence().map(str::to_owned),
         width,
         height,
         fps,
@@ -69,9 +74,7 @@ fn row(stream: &Stream) -> StreamStatus {
         frames_encoded: stream.encoded.count(),
         frames_sent: stream.sent.count(),
         last_frame_age_ms: stream.received.read().age_ms,
-        verdict: stream
-            .trouble()
-            .unwrap_or_else(|| format!("{state}, as signaling sees it")),
-        retry_in_ms: upstream.retry_in_ms(),
+        verdict: health.to_string(),
+        retry_in_ms: health.retry_in.map(millis),
     }
 }

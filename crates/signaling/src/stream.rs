@@ -11,13 +11,14 @@ use std::{
 };
 
 use framebridge_config as config;
+use framebridge_core::health::{self, Facts, Health, IngestGap, SourceFacts, SourceMemory, judge};
 use framebridge_ipc::RequestError;
 use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, Quality, QualityChange, SourceState},
     limits::{MAX_REQUESTS, MAX_VIEWERS_CLIPS},
     media::CodecParameters,
-    status::StreamState,
+    status::{Condition, FaultKind, StreamState, StreamStatus},
 };
 use tokio::{
     sync::{
@@ -28,10 +29,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    meter::{Meter, millis},
-    snapshots::Snapshots,
-};
+use crate::{meter::Meter, snapshots::Snapshots};
 
 /// Questions and keyframe requests waiting to be written to one encoder. There is room for all questions that may be under
 /// way; when keyframe requests fill it, a further one is dropped, because one that is already queued serves both.
@@ -40,7 +38,7 @@ const MAX_ASKS: usize = 4 * MAX_REQUESTS;
 /// When an encoder that has all the questions it takes may have answered one.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 
-/// When to come back to a stream whose encoder is not there, or is still opening its source.
+/// A stream that may be there so soon is waited for, however little patience is left.
 const SOON: Duration = Duration::from_secs(1);
 
 /// No frame for so long from a live source is worth a word. Half of what the supervisor takes for a stall.
@@ -82,12 +80,14 @@ pub(crate) struct Stream {
 /// The encoder as its link sees it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Upstream {
-    /// The source's state and when it was told; `None` while the encoder is not there.
+    /// The source's state and when it was told, by [`hear`](Self::hear); `None` while the encoder is not there.
     pub(crate) source: Option<(SourceState, Instant)>,
     /// How the frames are encoded; kept when the encoder goes.
     pub(crate) parameters: Option<CodecParameters>,
     /// What they are to be encoded with; kept likewise.
     quality: Option<Quality>,
+    /// Whether the source could be opened; kept likewise.
+    memory: SourceMemory,
 }
 
 /// Who wants a stream's frames.
@@ -138,13 +138,15 @@ pub(crate) enum AskError {
     Failed(RequestError),
 }
 
-/// A stream that can't be watched now.
+/// How a stream is, as clients are told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unavailable {
-    /// Why, in a sentence.
-    pub(crate) reason: String,
-    /// When it may be worth another try.
-    pub(crate) retry_after: Duration,
+pub(crate) struct Told {
+    pub(crate) condition: Condition,
+    pub(crate) fault: Option<FaultKind>,
+    /// Why there is no picture, where there is none to be had.
+    pub(crate) reason: Option<String>,
+    /// When what is wrong is tried again, where that is known.
+    pub(crate) retry_in: Option<Duration>,
 }
 
 /// Keeps a stream's source open for as long as it lives, for those who are no viewers (yet).
@@ -225,45 +227,47 @@ impl Stream {
     /// Waits until frames come (or would, but for a pause). Somebody has to want them meanwhile.
     ///
     /// A source whose next attempt is further away than `patience` is not waited for.
-    pub(crate) async fn ready(&self, patience: Duration) -> Result<(), Unavailable> {
+    pub(crate) async fn ready(&self, patience: Duration) -> Result<(), Told> {
         let deadline = Instant::now() + patience;
         let mut upstream = self.upstream.subscribe();
         loop {
-            let Err(unavailable) = upstream.borrow_and_update().availability() else {
+            let health = upstream.borrow_and_update().health();
+            if matches!(health.state, StreamState::Live | StreamState::Paused) {
                 return Ok(());
-            };
+            }
+            let told = Told::from(&health);
             let left = deadline.saturating_duration_since(Instant::now());
-            if unavailable.retry_after > left.max(SOON) {
-                return Err(unavailable);
+            if told.retry_after() > left.max(SOON) {
+                return Err(told);
             }
             match timeout(left, upstream.changed()).await {
                 Ok(Ok(())) => {}
                 // The sender is this stream's own, so it is there.
-                Ok(Err(_)) | Err(_) => return Err(unavailable),
+                Ok(Err(_)) | Err(_) => return Err(told),
             }
         }
     }
 
-    /// Why there is no picture to be had; `None` where there is one, or will be once somebody watches.
-    pub(crate) fn trouble(&self) -> Option<String> {
+    /// How the stream is, as far as this process can see.
+    pub(crate) fn health(&self) -> Health {
         let upstream = self.upstream.borrow();
-        match &upstream.source {
-            Some((SourceState::Idle | SourceState::Opening, _)) => None,
-            Some((SourceState::Live, since)) => self.silence(upstream.parameters.as_ref(), since.elapsed()),
-            Some((SourceState::Paused, _)) => Some("The stream is paused by its operator.".to_owned()),
-            Some((SourceState::Unavailable { .. } | SourceState::Slate { .. }, _)) | None => {
-                upstream.availability().err().map(|unavailable| unavailable.reason)
-            }
-        }
+        let facts = Facts {
+            ingest: self.silence(&upstream).map(IngestGap::Silent),
+            ..upstream.facts()
+        };
+        judge(&facts, Instant::now())
     }
 
-    /// Whether frames that are due do not come: a pulse without progress.
-    fn silence(&self, parameters: Option<&CodecParameters>, live_for: Duration) -> Option<String> {
-        let interval = Duration::from_secs(1) / parameters.map_or(1, |found| found.fps.max(1));
+    /// For how long frames that are due have not come, if that is worth a word: a pulse without progress.
+    fn silence(&self, upstream: &Upstream) -> Option<Duration> {
+        let Some((SourceState::Live, since)) = &upstream.source else {
+            return None;
+        };
+        let interval = Duration::from_secs(1) / upstream.parameters.as_ref().map_or(1, |found| found.fps.max(1));
         let last_frame = self.received.read().age_ms.map(Duration::from_millis);
-        let silence = last_frame.map_or(live_for, |age| age.min(live_for));
+        let silence = last_frame.map_or(since.elapsed(), |age| age.min(since.elapsed()));
         let is_due = self.viewers() > 0 && silence > SILENCE.max(interval * 3);
-        is_due.then(|| format!("No frame has come from the encoder for {:.1} s.", silence.as_secs_f32()))
+        is_due.then_some(silence)
     }
 
     /// Asks the encoder for an IDR. `false`: there is no encoder to ask.
@@ -310,41 +314,56 @@ impl Stream {
 }
 
 impl Upstream {
-    /// What the stream does: what its source does, as long as there is an encoder.
-    pub(crate) fn state(&self) -> StreamState {
-        self.source
-            .as_ref()
-            .map_or(StreamState::Down, |(state, _)| StreamState::from(state))
+    /// The encoder says how its source is.
+    pub(crate) fn hear(&mut self, state: SourceState) {
+        self.memory.observe(&state);
+        self.source = Some((state, Instant::now()));
     }
 
-    /// Whether frames come, and if not, why and when to come back.
-    pub(crate) fn availability(&self) -> Result<(), Unavailable> {
-        let soon = |reason: &str| {
-            Err(Unavailable {
-                reason: reason.to_owned(),
-                retry_after: SOON,
-            })
-        };
-        match &self.source {
-            None => soon("The encoder is not running; it is being started."),
-            Some((SourceState::Idle | SourceState::Opening, _)) => soon("The source is still being opened."),
-            Some((SourceState::Live | SourceState::Paused, _)) => Ok(()),
-            // A slate is for those who watch already.
-            Some((
-                SourceState::Unavailable { reason, retry_in_ms } | SourceState::Slate { reason, retry_in_ms },
-                told,
-            )) => Err(Unavailable {
-                reason: reason.clone(),
-                retry_after: Duration::from_millis(*retry_in_ms).saturating_sub(told.elapsed()),
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            source: self.source.as_ref().map(|(state, told)| SourceFacts {
+                state,
+                age: told.elapsed(),
+                failed: self.memory.failed(),
             }),
+            ..Facts::default()
         }
     }
 
-    /// Milliseconds until a source that can't be seen is tried again.
-    pub(crate) fn retry_in_ms(&self) -> Option<u64> {
-        let (state, told) = self.source.as_ref()?;
-        let (_, retry_in_ms) = state.absence()?;
-        Some(retry_in_ms.saturating_sub(millis(told.elapsed())))
+    /// How the stream is by its encoder's word alone.
+    fn health(&self) -> Health {
+        judge(&self.facts(), Instant::now())
+    }
+}
+
+impl Told {
+    /// When somebody who is refused may come back.
+    pub(crate) fn retry_after(&self) -> Duration {
+        health::retry_after(self.fault, self.retry_in)
+    }
+}
+
+impl From<&Health> for Told {
+    fn from(health: &Health) -> Self {
+        Self {
+            condition: health.condition,
+            fault: health.fault,
+            reason: health.absence().map(str::to_owned),
+            retry_in: health.retry_in,
+        }
+    }
+}
+
+impl From<StreamStatus> for Told {
+    /// The supervisor's word.
+    fn from(row: StreamStatus) -> Self {
+        Self {
+            condition: row.condition,
+            fault: row.fault,
+            reason: row.reason,
+            retry_in: row.retry_in_ms.map(Duration::from_millis),
+        }
     }
 }
 

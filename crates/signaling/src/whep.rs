@@ -16,7 +16,7 @@ use crate::{
     body,
     limits::ClientAddress,
     problem::{Details, Problem},
-    stream::{Stream, Unavailable},
+    stream::{Stream, Told},
 };
 
 const SDP: &str = "application/sdp";
@@ -87,8 +87,13 @@ pub(crate) async fn post(
     let ready = stream.ready(PATIENCE).await;
     if let Err(unavailable) = ready {
         drop(unanswered);
-        let known_better = shared.absence(stream).await;
-        return Err(unavailable_problem(&known_better.unwrap_or(unavailable)));
+        let health = shared.health(stream).await;
+        let is_known_better = health.reason.is_some();
+        return Err(unavailable_problem(if is_known_better {
+            &health
+        } else {
+            &unavailable
+        }));
     }
     drop(guest);
     let joined = unanswered.answered().ok_or_else(internal)?;
@@ -442,8 +447,10 @@ fn patch_problem(error: PatchError) -> Problem {
     }
 }
 
-pub(crate) fn unavailable_problem(unavailable: &Unavailable) -> Problem {
-    Problem::new(StatusCode::CONFLICT, "stream_unavailable", &unavailable.reason).retry_after(unavailable.retry_after)
+pub(crate) fn unavailable_problem(told: &Told) -> Problem {
+    // Who asks is about to be a viewer, so that an idle source is on its way.
+    let reason = told.reason.as_deref().unwrap_or("its source is being opened");
+    Problem::new(StatusCode::CONFLICT, "stream_unavailable", reason).retry_after(told.retry_after())
 }
 
 pub(crate) fn unknown_session() -> Problem {

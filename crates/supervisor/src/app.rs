@@ -14,6 +14,7 @@ use framebridge_daemon::{Context, Tasks, last_words, notify, tail};
 use framebridge_ipc::{FdStore, Identity, Listener, Peer, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
+    status::Status,
     supervisor::{Progress, SupervisorAnswer, SupervisorRequest},
 };
 use rustix::process::Signal;
@@ -287,14 +288,15 @@ impl App {
             Meeting::First => self.write_down(),
             Meeting::Again => {}
             Meeting::Stranger => {
-                let why = "what reports from its process is another program".to_owned();
+                let why = "another program reports under its pid".to_owned();
                 self.slots[index].process.handle(Input::Wedged { why }, now);
                 return self.settle(index, now);
             }
         }
         // Where the directory is gone, a new life has no place for its socket either.
         let reachable = self.slots[index].stream.is_none() || self.socket(index).exists() || !self.dir.path().is_dir();
-        if let Some(note) = self.slots[index].report(progress, reachable, now) {
+        self.slots[index].report(progress, reachable, now);
+        if let Some(note) = status::change(&mut self.slots, index, now) {
             self.tell(note);
         }
         self.settle(index, now);
@@ -362,11 +364,7 @@ impl App {
     fn on_request(&mut self, request: SupervisorRequest) -> Answer {
         let now = Instant::now();
         match request {
-            SupervisorRequest::Status => Ok(SupervisorAnswer::Status(status::picture(
-                &self.slots,
-                self.started_at,
-                now,
-            ))),
+            SupervisorRequest::Status => Ok(SupervisorAnswer::Status(self.status(now))),
             SupervisorRequest::Restart { process } => {
                 let index = self.startable(&process)?;
                 self.slots[index].process.handle(Input::Restart, now);
@@ -389,6 +387,10 @@ impl App {
                     )
                 }),
         }
+    }
+
+    fn status(&self, now: Instant) -> Status {
+        status::picture(&self.slots, self.started_at, now)
     }
 
     /// The slot of this name, to be started again.
@@ -487,8 +489,8 @@ impl App {
             ..
         } = &note;
         tracing::info!("{process}: {what}: {verdict}; {action}");
-        notify::status(&format!("{process}: {what}: {verdict}"));
         self.journal.note(note);
+        notify::status(&status::headline(&self.status(Instant::now())));
     }
 
     fn apply_spawn(&mut self, index: usize, now: Instant) {

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use framebridge_config::{Settings, Slate, Stream, Supervise};
 use framebridge_core::{
-    BackoffConfig, CrashLoopConfig, DegradationConfig, EgressWatch, Heartbeats, IngestEnd, IngestWatch, Input,
-    ProbeWatch, Process, ProcessConfig, Recovery, Snapshot, State, StreamChange, StreamTrouble, StreamVerdict,
-    StreamWatch, Transition,
+    BackoffConfig, CrashLoopConfig, DegradationConfig, EgressWatch, EncoderReport, Heartbeats, IngestEnd, IngestWatch,
+    Input, ProbeWatch, Process, ProcessConfig, Recovery, Snapshot, State, StreamWatch, Transition,
+    health::{History, SourceMemory, failed_too_often},
 };
 use framebridge_ipc::Peer;
 use framebridge_proto::{
     Role, StreamName,
     encoder::SourceState,
     process_name,
-    supervisor::{Progress, SignalingProgress, StreamFlow},
+    supervisor::{Progress, StreamFlow},
 };
 
 use crate::{
@@ -53,8 +53,10 @@ pub(crate) struct Slot {
     steps: Vec<Step>,
     /// Since when it has not run, though it should.
     absent_since: Option<Instant>,
-    /// For an encoder: what is wrong with its stream.
-    pub(crate) trouble: StreamTrouble,
+    /// For an encoder: how its stream was, over all its lives.
+    pub(crate) history: History,
+    /// For an encoder: whether its source could be opened, likewise.
+    pub(crate) memory: SourceMemory,
 }
 
 /// Who reports from a process.
@@ -76,9 +78,9 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Milliseconds since then.
-    pub(crate) fn age_ms(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.at).as_millis()).unwrap_or(u64::MAX)
+    /// How long ago that was.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.at)
     }
 }
 
@@ -168,7 +170,8 @@ impl Slot {
             reachable: ProbeWatch::new(UNREACHABLE_REPORTS),
             steps: Vec::new(),
             absent_since: None,
-            trouble: StreamTrouble::default(),
+            history: History::default(),
+            memory: SourceMemory::default(),
         }
     }
 
@@ -193,10 +196,7 @@ impl Slot {
         let left = recover_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
         let slate = Slate {
             until: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + left,
-            reason: match last_end {
-                Some(cause) => format!("Its encoder failed too often: {cause}"),
-                None => "Its encoder failed too often".to_owned(),
-            },
+            reason: failed_too_often("Its encoder", last_end.as_ref()),
         };
         degradation::overrides(stream, self.given_up(), &slate)
     }
@@ -292,96 +292,55 @@ impl Slot {
         }
     }
 
-    /// Takes in a report of the process that lives here. `reachable`: the socket that others find it by is there. What
-    /// there is to tell, if its stream fell ill or got well.
-    pub(crate) fn report(&mut self, progress: Progress, reachable: bool, now: Instant) -> Option<Note> {
+    /// Takes in a report of the process that lives here. `reachable`: the socket that others find it by is there.
+    pub(crate) fn report(&mut self, progress: Progress, reachable: bool, now: Instant) {
         self.process.handle(Input::Beat, now);
         if self.reachable.observe(reachable) {
             let why = "its socket is gone, so nobody can reach it".to_owned();
             self.process.handle(Input::Wedged { why }, now);
         }
         if self.is_as_before(&progress) {
-            let why = "it does what was asked of another life".to_owned();
+            let why = "it runs with the settings of an earlier start".to_owned();
             self.process.handle(Input::Wedged { why }, now);
         }
-        let mut note = None;
-        if let (Progress::Encoder(encoder), Some(watch)) = (&progress, &mut self.watch) {
-            let wedged = watch.observe(encoder, now);
-            let verdict = watch.verdict().clone();
-            if wedged {
-                self.process.handle(
-                    Input::Wedged {
-                        why: verdict.to_string(),
-                    },
-                    now,
-                );
+        match &progress {
+            Progress::Encoder(encoder) => {
+                self.memory.observe(&encoder.state);
+                if let Some(watch) = &mut self.watch
+                    && watch.observe(encoder, now)
+                {
+                    let why = watch.stall().map_or_else(String::new, ToString::to_string);
+                    self.process.handle(Input::Wedged { why }, now);
+                }
             }
-            note = self
-                .trouble
-                .observe(&verdict, now)
-                .map(|change| self.tell(change, &verdict));
-        }
-        if let Progress::Signaling(signaling) = &progress {
-            note = self.judge_egress(signaling, now);
+            Progress::Signaling(signaling) => {
+                if let Some(why) = self.egress.observe(signaling, now) {
+                    self.process.handle(Input::Wedged { why }, now);
+                }
+            }
+            Progress::Bridge(_) => {}
         }
         self.report = Some(Report { progress, at: now });
-        note
     }
 
-    /// Takes in what signaling says of what it sends. What there is to tell, if the system takes nothing of it any more, or
-    /// takes it again.
-    fn judge_egress(&mut self, progress: &SignalingProgress, now: Instant) -> Option<Note> {
-        let before = self.egress.refused_for(now).map(|(refused, _)| refused);
-        if let Some(why) = self.egress.observe(progress, now) {
-            self.process.handle(Input::Wedged { why }, now);
-        }
-        let (what, verdict, action) = match (before, self.egress.refused_for(now)) {
-            (None, Some((_, why))) => (
-                "sending: well -> refused",
-                format!("this machine refuses all that is sent to viewers: {why}"),
-                "look for a firewall or a missing route",
-            ),
-            (Some(_), None) => (
-                "sending: refused -> well",
-                "it takes it again".to_owned(),
-                "nothing to do",
-            ),
-            (None, None) | (Some(_), Some(_)) => return None,
-        };
-        Some(Note {
-            process: self.name.clone(),
-            what: what.to_owned(),
-            verdict,
-            action: action.to_owned(),
-            recovery: before,
-        })
-    }
-
-    /// Takes in what signaling says of this encoder's stream. Which end of the way between them has to be started anew, if one
-    /// has, and why.
+    /// Takes in what signaling says of this encoder's stream. Returns which of the two processes to restart, if any, and why.
     pub(crate) fn judge_ingest(&mut self, flow: &StreamFlow, now: Instant) -> Option<(IngestEnd, String)> {
         let runs = self.state() == State::Running;
-        let verdict = self.watch.as_ref().filter(|_| runs).map(StreamWatch::verdict);
+        let encoder = match self.report.as_ref().map(|report| &report.progress) {
+            Some(Progress::Encoder(encoder)) if runs => Some(EncoderReport {
+                source: &encoder.state,
+                stall: self.watch.as_ref().and_then(StreamWatch::stall),
+            }),
+            Some(Progress::Encoder(_) | Progress::Signaling(_) | Progress::Bridge(_)) | None => None,
+        };
         let ingest = self.ingest.as_mut()?;
-        let end = ingest.observe(flow, verdict, now)?;
+        let end = ingest.observe(flow, encoder, now)?;
         let seconds = ingest.broken_for().unwrap_or_default().as_secs();
         let stream = &flow.stream;
         Some((
             end,
             format!("pictures of `{stream}` have not reached signaling for {seconds} s"),
         ))
-    }
-
-    /// What there is to tell of a change of a stream, which `verdict` brought.
-    fn tell(&self, change: StreamChange, verdict: &StreamVerdict) -> Note {
-        let [from, to] = [change.from, change.to].map(|fault| fault.unwrap_or("well"));
-        Note {
-            process: self.name.clone(),
-            what: format!("stream {from} -> {to}"),
-            verdict: verdict.to_string(),
-            action: verdict.remedy().to_owned(),
-            recovery: change.recovery,
-        }
     }
 
     /// What there is to tell of a change of the process's state.
@@ -420,10 +379,9 @@ impl Slot {
                 Some(step) => format!("started with {}", step.what),
                 None => "started".into(),
             },
-            (State::Stalled, _) => "ended, to be started again".into(),
-            (State::Stopping, _) => "told to end".into(),
-            (State::BackingOff | State::Parked, Some(wait)) => format!("started again in {wait:.1} s"),
-            (State::BackingOff | State::Parked, None) => "left alone until somebody resumes it".into(),
+            (State::Stalled | State::Stopping, _) => "told to stop".into(),
+            (State::BackingOff | State::Parked, Some(wait)) => format!("restarts in {wait:.1} s"),
+            (State::BackingOff | State::Parked, None) => format!("left alone until `bridgectl resume {}`", self.name),
         }
     }
 }

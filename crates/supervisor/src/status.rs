@@ -1,16 +1,24 @@
 //! The picture operators read, drawn from the slots.
 
-use std::{process, time::Instant};
+use std::{
+    process,
+    time::{Duration, Instant},
+};
 
-use framebridge_core::{Snapshot, State, StreamVerdict};
+use framebridge_core::{
+    IngestWatch, Snapshot, State, StreamWatch,
+    health::{self, Change, Facts, Health, IngestGap, ProcessFacts, SourceFacts, judge},
+};
 use framebridge_proto::{
     Role, StreamName,
-    encoder::SourceState,
-    status::{BridgeState, BridgeStatus, Overall, ProcessState, ProcessStatus, Status, StreamState, StreamStatus},
+    status::{BridgeState, BridgeStatus, FaultKind, ProcessState, ProcessStatus, Status, StreamStatus},
     supervisor::{BridgeProgress, EncoderProgress, Progress, SignalingProgress, StreamFlow, Why},
 };
 
-use crate::slot::{Report, Slot};
+use crate::{
+    journal::Note,
+    slot::{Report, Slot},
+};
 
 /// The whole picture as it is `now`.
 pub(crate) fn picture(slots: &[Slot], started_at: Instant, now: Instant) -> Status {
@@ -19,17 +27,10 @@ pub(crate) fn picture(slots: &[Slot], started_at: Instant, now: Instant) -> Stat
         .iter()
         .filter_map(|slot| Some(Picture::of(slot, signaling)?.draw(now)))
         .collect();
-    let served = signaling.is_some_and(|slot| slot.state() == State::Running);
     let processes_run = slots
         .iter()
         .all(|slot| slot.is_leftover() || slot.state() == State::Running);
-    let overall = if !served || !streams.iter().any(|(_, condition)| *condition != Condition::Dark) {
-        Overall::Down
-    } else if processes_run && streams.iter().all(|(_, condition)| *condition == Condition::Well) {
-        Overall::Healthy
-    } else {
-        Overall::Degraded
-    };
+    let overall = health::overall(streams.iter().map(|stream| stream.condition), processes_run);
     Status {
         overall,
         http: signaling
@@ -43,19 +44,9 @@ pub(crate) fn picture(slots: &[Slot], started_at: Instant, now: Instant) -> Stat
                     .map(|slot| row(slot, now)),
             )
             .collect(),
-        streams: streams.into_iter().map(|(stream, _)| stream).collect(),
+        streams,
         bridge: bridge(slots),
     }
-}
-
-/// How a stream is, for the sum of all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Condition {
-    Well,
-    /// It can be watched, or soon can.
-    Faulty,
-    /// It can't be watched.
-    Dark,
 }
 
 /// What is known of one stream.
@@ -87,17 +78,21 @@ impl<'a> Picture<'a> {
         })
     }
 
-    fn draw(&self, now: Instant) -> (StreamStatus, Condition) {
+    fn draw(&self, now: Instant) -> StreamStatus {
         let quality = self.encoder.map_or(self.stream.quality, |(encoder, _)| encoder.quality);
         let encoder = self.encoder.map(|(encoder, _)| encoder);
-        let (condition, verdict) = self.verdict(now);
+        let health = self.health(now);
         let last_frame_age_ms = self
             .encoder
-            .and_then(|(encoder, report)| Some(encoder.encoded.age_ms?.saturating_add(report.age_ms(now))));
-        let status = StreamStatus {
+            .and_then(|(encoder, report)| Some(encoder.encoded.age_ms?.saturating_add(millis(report.age(now)))));
+        StreamStatus {
             name: self.stream.name.to_string(),
             source: self.stream.source.to_string(),
-            state: encoder.map_or(StreamState::Down, |encoder| StreamState::from(&encoder.state)),
+            state: health.state,
+            condition: health.condition,
+            fault: health.fault,
+            fault_age_ms: health.lasted.map(millis),
+            reason: health.absence().map(str::to_owned),
             width: encoder.map_or(0, |encoder| encoder.width),
             height: encoder.map_or(0, |encoder| encoder.height),
             fps: quality.fps,
@@ -107,96 +102,44 @@ impl<'a> Picture<'a> {
             frames_encoded: encoder.map_or(0, |encoder| encoder.encoded.count),
             frames_sent: self.flow.map_or(0, |flow| flow.frames_sent.count),
             last_frame_age_ms,
-            verdict,
-            retry_in_ms: self.retry_in_ms(now),
-        };
-        (status, condition)
+            verdict: health.to_string(),
+            retry_in_ms: health.retry_in.map(millis),
+        }
     }
 
-    fn retry_in_ms(&self, now: Instant) -> Option<u64> {
-        if let Some(at) = self.slot.process.snapshot().next_try_at {
-            return u64::try_from(at.saturating_duration_since(now).as_millis()).ok();
-        }
-        let (encoder, report) = self.encoder?;
-        let (_, retry_in_ms) = encoder.state.absence()?;
-        Some(retry_in_ms.saturating_sub(report.age_ms(now)))
+    /// How the stream is, by all that is known.
+    fn health(&self, now: Instant) -> Health {
+        let process = self.slot.process.snapshot();
+        let signaling = self.signaling.map(|slot| (&slot.name, slot.process.snapshot()));
+        let facts = Facts {
+            process: Some(ProcessFacts {
+                name: &self.slot.name,
+                snapshot: &process,
+            }),
+            signaling: signaling
+                .as_ref()
+                .map(|(name, snapshot)| ProcessFacts { name, snapshot }),
+            degradation: self.slot.given_up().last().map(|step| step.what),
+            ..self.facts(now)
+        };
+        judge(&facts, now)
     }
 
-    /// How it is, in one sentence that names the stage that stands still, since when, and what is being done.
-    fn verdict(&self, now: Instant) -> (Condition, String) {
-        let state = self.slot.state();
-        if state != State::Running {
-            let condition = if state == State::Starting {
-                Condition::Faulty
-            } else {
-                Condition::Dark
-            };
-            return (condition, trouble(self.slot, now));
-        }
-        if let Some(signaling) = self.signaling.filter(|slot| slot.state() != State::Running) {
-            return (
-                Condition::Faulty,
-                format!("nobody can watch: {}", trouble(signaling, now)),
-            );
-        }
-        let Some(watch) = &self.slot.watch else {
-            return (Condition::Faulty, "not heard of yet".into());
-        };
-        let verdict = watch.verdict();
-        if let (StreamVerdict::Well(SourceState::Opening), Some(fault)) = (verdict, self.slot.trouble.fault()) {
-            return (Condition::Dark, format!("{fault}: {verdict} again"));
-        }
-        let condition = match verdict {
-            StreamVerdict::Well(SourceState::Unavailable { .. } | SourceState::Slate { .. }) => Condition::Dark,
-            StreamVerdict::Well(_) => Condition::Well,
-            StreamVerdict::SourceSilent { .. }
-            | StreamVerdict::NeverOpen { .. }
-            | StreamVerdict::EncoderWedged { .. }
-            | StreamVerdict::SubscriberSlow => Condition::Faulty,
-        };
-        let broken = self.slot.ingest.as_ref().filter(|_| self.flow.is_some());
-        if let Some(broken) = broken.and_then(|ingest| ingest.broken_for()) {
-            let sentence = format!(
-                "its pictures have not reached signaling for {} s ({verdict}); its encoder and signaling are started again in turn",
-                broken.as_secs()
-            );
-            return (Condition::Faulty, sentence);
-        }
-        let refused = self.signaling.and_then(|slot| slot.egress.refused_for(now));
-        if let Some((refused, why)) = refused {
-            let sentence = format!(
-                "this machine has refused all that signaling sends to viewers for {} s: {why} ({verdict}); no restart mends that, so look \
-                 for a firewall or a missing route",
-                refused.as_secs()
-            );
-            return (Condition::Faulty, sentence);
-        }
-        let starved = self
-            .signaling
-            .and_then(|slot| slot.egress.starved_for(&self.stream.name, now));
-        if let (Condition::Well, Some(starved)) = (condition, starved) {
-            let sentence = format!(
-                "signaling gets its pictures and has sent its viewers none for {} s ({verdict}); a keyframe is asked for again and again",
-                starved.as_secs()
-            );
-            return (Condition::Faulty, sentence);
-        }
-        match (condition, self.slot.given_up().last()) {
-            (Condition::Well, None) => (condition, verdict.to_string()),
-            (Condition::Well, Some(step)) => {
-                let why = self
-                    .slot
-                    .process
-                    .snapshot()
-                    .last_end
-                    .map_or_else(String::new, |cause| format!(" ({cause})"));
-                let sentence = format!("{verdict}, with {}, since its encoder failed too often{why}", step.what);
-                (
-                    Condition::Faulty,
-                    format!("{sentence}; more is tried after a healthy while"),
-                )
-            }
-            (Condition::Faulty | Condition::Dark, _) => (condition, format!("{verdict}; {}", verdict.remedy())),
+    /// What is known of the stream itself, its processes left out.
+    fn facts(&self, now: Instant) -> Facts<'_> {
+        let signaling = self.signaling.map(|slot| &slot.egress);
+        let ingest = self.slot.ingest.as_ref().filter(|_| self.flow.is_some());
+        Facts {
+            source: self.encoder.map(|(encoder, report)| SourceFacts {
+                state: &encoder.state,
+                age: report.age(now),
+                failed: self.slot.memory.failed(),
+            }),
+            encoder: self.slot.watch.as_ref().and_then(StreamWatch::stall),
+            ingest: ingest.and_then(IngestWatch::broken_for).map(IngestGap::Broken),
+            refusal: signaling.and_then(|watch| watch.refused_for(now)),
+            egress: signaling.and_then(|watch| watch.starved_for(&self.stream.name, now)),
+            ..Facts::default()
         }
     }
 }
@@ -204,51 +147,50 @@ impl<'a> Picture<'a> {
 /// How a stream is.
 pub(crate) fn why(slots: &[Slot], stream: &StreamName, now: Instant) -> Option<Why> {
     let slot = slots.iter().find(|slot| slot.stream_name() == Some(stream))?;
-    let (condition, sentence) = Picture::of(slot, signaling(slots))?.verdict(now);
+    let health = Picture::of(slot, signaling(slots))?.health(now);
     Some(Why {
-        well: condition == Condition::Well,
-        sentence,
+        well: health.is_well(),
+        sentence: health.to_string(),
     })
+}
+
+/// What there is to tell of the stream of a slot whose encoder has reported. What becomes of processes is told where it
+/// happens, so that the stream is judged here without them.
+pub(crate) fn change(slots: &mut [Slot], index: usize, now: Instant) -> Option<Note> {
+    let picture = Picture::of(&slots[index], signaling(slots))?;
+    let health = judge(&picture.facts(now), now);
+    let slot = &mut slots[index];
+    let Change { from, to, recovery } = slot.history.observe(&health, now)?;
+    let [from, to] = [from, to].map(|fault| fault.map_or("well", FaultKind::as_str).replace('_', " "));
+    let nothing = || "nothing to do".to_owned();
+    Some(Note {
+        process: slot.name.clone(),
+        what: format!("stream {from} -> {to}"),
+        action: if health.is_well() {
+            nothing()
+        } else {
+            health.remedy.into_owned()
+        },
+        verdict: health.what.into_owned(),
+        recovery,
+    })
+}
+
+/// The sum of all and, where it is not well, the first stream's reason: what a service manager shows.
+pub(crate) fn headline(status: &Status) -> String {
+    let ill = status.streams.iter().find(|stream| stream.fault.is_some());
+    match ill {
+        Some(stream) => format!("{}; {}: {}", status.overall, stream.name, stream.verdict),
+        None => status.overall.to_string(),
+    }
 }
 
 fn signaling(slots: &[Slot]) -> Option<&Slot> {
     slots.iter().find(|slot| slot.role == Role::Signaling)
 }
 
-/// Why a process does not run, since when, and what follows.
-fn trouble(slot: &Slot, now: Instant) -> String {
-    let Snapshot {
-        state,
-        since,
-        last_end,
-        next_try_at,
-        ..
-    } = slot.process.snapshot();
-    let lasted = now.saturating_duration_since(since).as_secs_f64();
-    let wait = next_try_at.map(|at| at.saturating_duration_since(now).as_secs_f64());
-    let follows = match (state, wait) {
-        (State::Starting, _) => format!("has been starting for {lasted:.1} s"),
-        (State::Running, _) => "runs".into(),
-        (State::Stalled, _) => format!("stands still and has been told to end {lasted:.1} s ago"),
-        (State::Stopping, _) => "is stopping on request".into(),
-        (State::Stopped, _) => "is stopped on request".into(),
-        (State::BackingOff, wait) => {
-            format!(
-                "ended {lasted:.1} s ago and is started again in {:.1} s",
-                wait.unwrap_or_default()
-            )
-        }
-        (State::Parked, Some(wait)) => {
-            format!("failed too often, rests since {lasted:.0} s and is tried again in {wait:.0} s")
-        }
-        (State::Parked, None) => {
-            format!("ended {lasted:.0} s ago and is not tried again until it is mended and `bridgectl resume`d")
-        }
-    };
-    match last_end {
-        Some(cause) => format!("{} {follows}: {cause}", slot.name),
-        None => format!("{} {follows}", slot.name),
-    }
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn encoder_in_use(encoder: &EncoderProgress) -> String {
@@ -278,7 +220,7 @@ fn row(slot: &Slot, now: Instant) -> ProcessStatus {
         uptime_s: started_at.map(|at| age(at).as_secs()),
         restarts,
         last_reason: last_end.map(|cause| cause.to_string()),
-        heartbeat_age_ms: heartbeat_at.and_then(|at| u64::try_from(age(at).as_millis()).ok()),
+        heartbeat_age_ms: heartbeat_at.map(|at| millis(age(at))),
     }
 }
 

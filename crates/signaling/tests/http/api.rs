@@ -6,7 +6,10 @@ use framebridge_daemon::Tasks;
 use framebridge_ipc::{Identity, Link, Listener, RuntimeDir};
 use framebridge_proto::{
     Role,
-    status::{BridgeState, BridgeStatus, Overall, ProcessState, ProcessStatus, Status, StreamState, StreamStatus},
+    status::{
+        BridgeState, BridgeStatus, Condition, FaultKind, Overall, ProcessState, ProcessStatus, Status, StreamState,
+        StreamStatus,
+    },
     supervisor::{FromSupervisor, Progress, SupervisorAnswer, ToSupervisor},
 };
 use hyper::{Method, StatusCode};
@@ -150,7 +153,10 @@ async fn snapshot_starts_an_idle_stream_and_lets_it_go() {
 
     let _failing = Encoder::start(&site.dir, "door", Script::Fails("no such camera")).await;
     let refused = site.get("/api/v1/streams/door/snapshot.jpg").await;
-    assert_eq!(refused.problem(409, "stream_unavailable")["detail"], "no such camera");
+    assert_eq!(
+        refused.problem(409, "stream_unavailable")["detail"],
+        "source unavailable: no such camera"
+    );
 }
 
 #[tokio::test]
@@ -338,7 +344,7 @@ async fn clip_is_called_off_when_nobody_waits_for_it_any_more() {
 }
 
 /// What the supervisor says of `door`.
-const PARKED: &str = "encoder-door failed too often and is tried again in 18 s: exit code 70";
+const PARKED: &str = "its encoder failed too often: exit code 70";
 
 /// A supervisor that knows two processes: `encoder-test`, restarted seven times, and `encoder-door`, parked.
 struct Supervisor {
@@ -392,6 +398,10 @@ fn status() -> Status {
             name: "door".to_owned(),
             source: "test:".to_owned(),
             state: StreamState::Down,
+            condition: Condition::Dark,
+            fault: Some(FaultKind::EncoderParked),
+            fault_age_ms: Some(12_500),
+            reason: Some(PARKED.to_owned()),
             width: 0,
             height: 0,
             fps: 30,
@@ -401,7 +411,7 @@ fn status() -> Status {
             frames_encoded: 0,
             frames_sent: 0,
             last_frame_age_ms: None,
-            verdict: PARKED.to_owned(),
+            verdict: format!("{PARKED}; parked for 12 s, next try in 18 s"),
             retry_in_ms: Some(17_500),
         }],
         bridge: BridgeStatus {

@@ -198,7 +198,7 @@ async fn stream_that_can_not_be_watched_is_a_conflict_with_the_reason() {
     failing.sees("a link", |seen| seen.links == 1).await;
     let answer = site.offer("test", OFFER).await;
     let problem = answer.problem(409, "stream_unavailable");
-    assert_eq!(problem["detail"], "no such camera");
+    assert_eq!(problem["detail"], "source unavailable: no such camera");
     assert!((6..=7).contains(&answer.retry_after()), "{answer:?}");
     failing
         .sees("the end of the subscription", |seen| {

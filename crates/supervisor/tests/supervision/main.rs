@@ -411,7 +411,7 @@ async fn crash_loop_gives_quality_up_then_parks_and_is_resumed_by_hand() {
         panic!("another answer");
     };
     assert!(
-        !why.well && why.sentence.contains("tried again in") && why.sentence.contains("panicked"),
+        !why.well && why.sentence.contains("next try in") && why.sentence.contains("panicked"),
         "{why:?}"
     );
 
@@ -479,7 +479,7 @@ async fn signaling_is_started_soon_however_often_it_dies_and_without_what_it_lef
         .events()
         .await
         .iter()
-        .filter_map(|event| event.action.strip_prefix("started again in ")?.strip_suffix(" s"))
+        .filter_map(|event| event.action.strip_prefix("restarts in ")?.strip_suffix(" s"))
         .map(|seconds| seconds.parse().expect("seconds"))
         .collect();
     assert!(waits.len() == 4 && waits.iter().all(|wait| *wait <= 1.0), "{waits:?}");

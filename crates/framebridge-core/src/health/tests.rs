@@ -1,0 +1,571 @@
+use framebridge_proto::status::FaultKind::*;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Cause, Exit, ExitStatus, Snapshot, State};
+
+const FOR_4_S: Duration = Duration::from_secs(4);
+
+/// Facts that own what they are made of.
+#[derive(Debug, Clone, Default)]
+struct World {
+    process: Option<Snapshot>,
+    signaling: Option<Snapshot>,
+    source: Option<SourceState>,
+    failed: Option<&'static str>,
+    encoder: Option<EncoderStall>,
+    ingest: Option<IngestGap>,
+    refused: bool,
+    starved: bool,
+    degraded: bool,
+}
+
+impl World {
+    fn judge(&self, now: Instant) -> Health {
+        let process = |name, snapshot| ProcessFacts { name, snapshot };
+        let facts = Facts {
+            process: self.process.as_ref().map(|snapshot| process("encoder-test", snapshot)),
+            signaling: self.signaling.as_ref().map(|snapshot| process("signaling", snapshot)),
+            source: self.source.as_ref().map(|state| SourceFacts {
+                state,
+                age: Duration::from_secs(1),
+                failed: self.failed,
+            }),
+            encoder: self.encoder.as_ref(),
+            ingest: self.ingest,
+            refusal: self.refused.then_some((FOR_4_S, "no route")),
+            egress: self.starved.then_some(FOR_4_S),
+            degradation: self.degraded.then_some("software encoding"),
+        };
+        judge(&facts, now)
+    }
+
+    /// Everything is known, and nothing is wrong.
+    fn live(now: Instant) -> Self {
+        Self {
+            process: Some(snapshot(State::Running, now)),
+            signaling: Some(snapshot(State::Running, now)),
+            source: Some(SourceState::Live),
+            ..Self::default()
+        }
+    }
+}
+
+/// A process that has been in `state` for 4 s; one that waits goes on in 13 s.
+fn snapshot(state: State, now: Instant) -> Snapshot {
+    let exit = Exit {
+        status: ExitStatus::Signal(9),
+        last_words: None,
+    };
+    let waits = matches!(state, State::BackingOff | State::Parked);
+    Snapshot {
+        state,
+        since: now.checked_sub(FOR_4_S).expect("the machine has run for longer"),
+        pid: None,
+        started_at: None,
+        restarts: 1,
+        last_end: Some(Cause::Exited(exit)),
+        heartbeat_at: None,
+        next_try_at: waits.then(|| now + Duration::from_secs(13)),
+        step: 0,
+        recover_at: Some(now + Duration::from_secs(20)),
+    }
+}
+
+fn parked_for_good(now: Instant) -> Snapshot {
+    Snapshot {
+        next_try_at: None,
+        ..snapshot(State::Parked, now)
+    }
+}
+
+fn reason() -> String {
+    "no such device".into()
+}
+
+type Set = fn(&mut World, Instant);
+
+type Row = (FaultKind, Condition, Set, &'static str, Option<u64>);
+
+/// Every fault there is, in the order in which it is said, with what the judge says of it alone and the time until the next
+/// attempt.
+fn rows() -> Vec<Row> {
+    let groups = [dark_rows(), rows_of_the_encoder(), rows_of_the_way_to_viewers()];
+    groups.into_iter().flatten().collect()
+}
+
+fn dark_rows() -> Vec<Row> {
+    use Condition::Dark;
+    vec![
+        (
+            EncoderParked,
+            Dark,
+            |world, now| world.process = Some(snapshot(State::Parked, now)),
+            "its encoder failed too often: killed by signal 9; parked for 4 s, next try in 13 s",
+            Some(13),
+        ),
+        (
+            EncoderDown,
+            Dark,
+            |world, now| world.process = Some(snapshot(State::BackingOff, now)),
+            "its encoder ended: killed by signal 9; restarts in 13.0 s",
+            Some(13),
+        ),
+        (
+            SignalingDown,
+            Dark,
+            |world, now| world.signaling = Some(snapshot(State::BackingOff, now)),
+            "nobody can watch: signaling ended: killed by signal 9; restarts in 13.0 s",
+            Some(13),
+        ),
+        (
+            SourceUnavailable,
+            Dark,
+            |world, _| {
+                world.source = Some(SourceState::Unavailable {
+                    reason: reason(),
+                    retry_in_ms: 8_500,
+                });
+            },
+            "source unavailable: no such device; next try in 8 s",
+            Some(7),
+        ),
+        (
+            Slate,
+            Dark,
+            |world, _| {
+                world.source = Some(SourceState::Slate {
+                    reason: "Its encoder failed too often: exit code 70".into(),
+                    retry_in_ms: 42_000,
+                });
+            },
+            "Its encoder failed too often: exit code 70; viewers see a slate, and the source is tried again in 41 s",
+            Some(41),
+        ),
+    ]
+}
+
+fn rows_of_the_encoder() -> Vec<Row> {
+    use Condition::Faulty;
+    vec![
+        (
+            EncoderStarting,
+            Faulty,
+            |world, now| world.process = Some(snapshot(State::Starting, now)),
+            "its encoder is starting again: killed by signal 9; started 4.0 s ago, waiting for its first report",
+            None,
+        ),
+        (
+            EncoderWedged,
+            Faulty,
+            |world, _| world.encoder = Some(EncoderStall::Wedged { lasted: FOR_4_S }),
+            "encoder wedged: pictures go in and none has come out for 4 s; its encoder is being restarted",
+            None,
+        ),
+        (
+            SourceNeverOpen,
+            Faulty,
+            |world, _| world.encoder = Some(EncoderStall::NeverOpen { lasted: FOR_4_S }),
+            "its source has been opening for 4 s; its encoder is being restarted",
+            None,
+        ),
+        (
+            SourceSilent,
+            Faulty,
+            |world, _| world.encoder = Some(EncoderStall::SourceSilent { lasted: FOR_4_S }),
+            "source silent: it is open and has given no picture for 4 s; its encoder opens it again, and is restarted if it does \
+             not",
+            None,
+        ),
+    ]
+}
+
+fn rows_of_the_way_to_viewers() -> Vec<Row> {
+    use Condition::Faulty;
+    vec![
+        (
+            IngestBroken,
+            Faulty,
+            |world, _| world.ingest = Some(IngestGap::Broken(FOR_4_S)),
+            "its encoder sends frames, and none has reached signaling for 4 s; its encoder and signaling are restarted one after \
+             the other",
+            None,
+        ),
+        (
+            Refused,
+            Faulty,
+            |world, _| world.refused = true,
+            "this machine has refused all that signaling sends to viewers for 4 s: no route; no restart mends that, so look for a \
+             firewall or a missing route; signaling goes on sending",
+            None,
+        ),
+        (
+            ViewersStarved,
+            Faulty,
+            |world, _| world.starved = true,
+            "signaling gets its frames and has sent its viewers none for 4 s; signaling asks for a keyframe again and again",
+            None,
+        ),
+        (
+            FramesMissing,
+            Faulty,
+            |world, _| world.ingest = Some(IngestGap::Silent(FOR_4_S)),
+            "no frame has come from its encoder for 4.0 s; its encoder opens a silent source again, and the supervisor restarts \
+             what is stuck",
+            None,
+        ),
+        (
+            SubscriberSlow,
+            Faulty,
+            |world, _| world.encoder = Some(EncoderStall::SubscriberSlow),
+            "subscriber slow: it does not take what the encoder sends; it is skipped to the next keyframe",
+            None,
+        ),
+        (
+            Degraded,
+            Faulty,
+            |world, _| world.degraded = true,
+            "live, with software encoding, since its encoder failed too often: killed by signal 9; more is tried in 20 s if it \
+             stays well",
+            Some(20),
+        ),
+    ]
+}
+
+#[test]
+fn every_row_of_the_table_says_what_is_wrong_and_what_is_done() {
+    let now = Instant::now();
+    let rows = rows();
+    for kind in FaultKind::ALL {
+        assert_eq!(rows.iter().filter(|row| row.0 == *kind).count(), 1, "{kind}");
+    }
+    for (kind, condition, set, sentence, retry) in rows {
+        let mut world = World::live(now);
+        set(&mut world, now);
+        let health = world.judge(now);
+        assert_eq!((health.fault, health.condition), (Some(kind), condition));
+        assert_eq!(health.to_string(), sentence);
+        assert_eq!(health.retry_in.map(|wait| wait.as_secs()), retry, "{kind}");
+    }
+}
+
+#[test]
+fn of_two_faults_the_one_that_stands_first_in_the_table_is_said() {
+    let now = Instant::now();
+    let rows = rows();
+    for (at, (first, _, set_first, ..)) in rows.iter().enumerate() {
+        for (second, _, set_second, ..) in &rows[at + 1..] {
+            let mut world = World::live(now);
+            set_second(&mut world, now);
+            set_first(&mut world, now);
+            assert_eq!(world.judge(now).fault, Some(*first), "{first} and {second}");
+        }
+    }
+}
+
+#[test]
+fn what_is_well_is_said_in_the_words_of_its_state() {
+    let now = Instant::now();
+    for (source, state, sentence, absence) in [
+        (SourceState::Live, StreamState::Live, "live", None),
+        (
+            SourceState::Idle,
+            StreamState::Idle,
+            "idle: it starts with its first viewer",
+            None,
+        ),
+        (
+            SourceState::Opening,
+            StreamState::Opening,
+            "its source is being opened",
+            Some("its source is being opened"),
+        ),
+        (
+            SourceState::Paused,
+            StreamState::Paused,
+            "paused by its operator",
+            Some("paused by its operator"),
+        ),
+    ] {
+        let health = World {
+            source: Some(source),
+            ..World::live(now)
+        }
+        .judge(now);
+        assert_eq!((health.state, health.condition), (state, Condition::Well));
+        assert_eq!((&*health.to_string(), health.absence()), (sentence, absence));
+    }
+}
+
+#[test]
+fn source_that_could_not_be_opened_stays_unavailable_until_it_was() {
+    let now = Instant::now();
+    let idle_since = |tried_ago_ms| SourceState::UnavailableIdle {
+        reason: reason(),
+        tried_ago_ms,
+    };
+    let failed = "source unavailable: no such device";
+    for (source, failed_before, remedy) in [
+        (
+            idle_since(39_000),
+            None,
+            "last tried 40 s ago, it is tried again with the next viewer",
+        ),
+        (
+            idle_since(7_300_000),
+            None,
+            "last tried 2 h ago, it is tried again with the next viewer",
+        ),
+        (
+            SourceState::Idle,
+            Some("no such device"),
+            "it is tried again with the next viewer",
+        ),
+        (SourceState::Opening, Some("no such device"), "it is being tried again"),
+    ] {
+        let world = World {
+            source: Some(source.clone()),
+            failed: failed_before,
+            ..World::live(now)
+        };
+        let health = world.judge(now);
+        assert_eq!(
+            (health.condition, &*health.what, &*health.remedy),
+            (Condition::Dark, failed, remedy)
+        );
+        let is_opening = source == SourceState::Opening;
+        assert_eq!(health.state == StreamState::Opening, is_opening, "{source:?}");
+        assert_eq!(health.absence(), Some(failed));
+    }
+    let live = World {
+        failed: Some("no such device"),
+        ..World::live(now)
+    };
+    assert!(live.judge(now).is_well());
+}
+
+/// The same fault as the supervisor sees it, who knows all, and as signaling does, who sees the link to the encoder only.
+#[test]
+fn supervisor_and_signaling_call_the_same_fault_equally_bad() {
+    use Condition::{Dark, Faulty, Well};
+    let now = Instant::now();
+    let of = |source: Option<SourceState>| {
+        let all = World {
+            source: source.clone(),
+            ..World::live(now)
+        };
+        let some = World {
+            source,
+            ..World::default()
+        };
+        (all, some)
+    };
+    let unavailable = SourceState::Unavailable {
+        reason: reason(),
+        retry_in_ms: 8_000,
+    };
+    let idle = SourceState::UnavailableIdle {
+        reason: reason(),
+        tried_ago_ms: 8_000,
+    };
+    let slate = SourceState::Slate {
+        reason: reason(),
+        retry_in_ms: 8_000,
+    };
+    let mut silent = of(Some(SourceState::Live));
+    silent.0.encoder = Some(EncoderStall::SourceSilent { lasted: FOR_4_S });
+    silent.1.ingest = Some(IngestGap::Silent(FOR_4_S));
+    let mut gone = of(None);
+    gone.0.process = Some(snapshot(State::BackingOff, now));
+    let mut again = of(Some(SourceState::Opening));
+    (again.0.failed, again.1.failed) = (Some("no such device"), Some("no such device"));
+    for (what, (all, some), condition) in [
+        ("live", of(Some(SourceState::Live)), Well),
+        ("idle", of(Some(SourceState::Idle)), Well),
+        ("paused", of(Some(SourceState::Paused)), Well),
+        ("silent", silent, Faulty),
+        ("unavailable", of(Some(unavailable)), Dark),
+        ("unavailable and idle", of(Some(idle)), Dark),
+        ("tried again", again, Dark),
+        ("slate", of(Some(slate)), Dark),
+        ("encoder gone", gone, Dark),
+    ] {
+        for health in [all.judge(now), some.judge(now)] {
+            assert_eq!(health.condition, condition, "{what}: {health}");
+        }
+        assert_eq!(all.judge(now).state, some.judge(now).state, "{what}");
+    }
+}
+
+#[test]
+fn process_says_what_became_of_it_and_what_follows() {
+    let now = Instant::now();
+    let said = |snapshot: Snapshot| {
+        let world = World {
+            process: Some(snapshot),
+            ..World::live(now)
+        };
+        world.judge(now).to_string()
+    };
+    for (snapshot, sentence) in [
+        (
+            snapshot(State::Stalled, now),
+            "its encoder is stalled: killed by signal 9; told to stop 4.0 s ago",
+        ),
+        (
+            snapshot(State::Stopping, now),
+            "its encoder is stopping on request; told to stop 4.0 s ago",
+        ),
+        (
+            snapshot(State::Stopped, now),
+            "its encoder is stopped on request; left alone until `bridgectl restart encoder-test`",
+        ),
+        (
+            parked_for_good(now),
+            "its encoder ended: killed by signal 9; no restart helps: mend it, then `bridgectl resume encoder-test`",
+        ),
+    ] {
+        assert_eq!(said(snapshot), sentence);
+    }
+    let untold = World {
+        source: None,
+        ..World::live(now)
+    };
+    assert_eq!(untold.judge(now).fault, Some(EncoderStarting));
+    assert_eq!(World::default().judge(now).fault, Some(EncoderDown), "nothing is known");
+}
+
+#[test]
+fn who_is_refused_is_told_when_to_come_back() {
+    let known = Some(Duration::from_secs(17));
+    assert_eq!(retry_after(Some(SourceUnavailable), known), Duration::from_secs(17));
+    assert_eq!(retry_after(Some(EncoderParked), None), HOPELESS);
+    assert_eq!(retry_after(Some(EncoderDown), None), SOON);
+    assert_eq!(retry_after(None, None), SOON, "it is being opened");
+}
+
+#[test]
+fn sum_is_down_where_nothing_can_be_watched_and_healthy_where_nothing_is_wrong() {
+    use Condition::{Dark, Faulty, Well};
+    for (streams, processes_run, sum) in [
+        (&[][..], true, Overall::Down),
+        (&[Dark, Dark], true, Overall::Down),
+        (&[Dark, Well], true, Overall::Degraded),
+        (&[Faulty], true, Overall::Degraded),
+        (&[Well, Well], true, Overall::Healthy),
+        (&[Well, Well], false, Overall::Degraded),
+    ] {
+        assert_eq!(overall(streams.iter().copied(), processes_run), sum, "{streams:?}");
+    }
+}
+
+fn sources() -> impl Strategy<Value = Option<SourceState>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(SourceState::Idle)),
+        Just(Some(SourceState::Opening)),
+        Just(Some(SourceState::Live)),
+        Just(Some(SourceState::Paused)),
+        any::<u32>().prop_map(|ms| Some(SourceState::Unavailable {
+            reason: reason(),
+            retry_in_ms: ms.into()
+        })),
+        any::<u32>().prop_map(|ms| Some(SourceState::Slate {
+            reason: reason(),
+            retry_in_ms: ms.into()
+        })),
+        any::<u32>().prop_map(|ms| Some(SourceState::UnavailableIdle {
+            reason: reason(),
+            tried_ago_ms: ms.into()
+        })),
+    ]
+}
+
+fn stalls() -> impl Strategy<Value = Option<EncoderStall>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(EncoderStall::NeverOpen { lasted: FOR_4_S })),
+        Just(Some(EncoderStall::Wedged { lasted: FOR_4_S })),
+        Just(Some(EncoderStall::SourceSilent { lasted: FOR_4_S })),
+        Just(Some(EncoderStall::SubscriberSlow)),
+    ]
+}
+
+fn gaps() -> impl Strategy<Value = Option<IngestGap>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(IngestGap::Silent(FOR_4_S))),
+        Just(Some(IngestGap::Broken(FOR_4_S))),
+    ]
+}
+
+const STATES: [State; 7] = [
+    State::Stopped,
+    State::Starting,
+    State::Running,
+    State::Stalled,
+    State::Stopping,
+    State::BackingOff,
+    State::Parked,
+];
+
+fn processes(now: Instant) -> impl Strategy<Value = Option<Snapshot>> {
+    prop::option::of(prop_oneof![
+        prop::sample::select(&STATES[..]).prop_map(move |state| snapshot(state, now)),
+        Just(parked_for_good(now)),
+    ])
+}
+
+fn worlds(now: Instant) -> impl Strategy<Value = World> {
+    let flags = (prop::option::of(Just("no such device")), any::<[bool; 3]>());
+    (processes(now), processes(now), sources(), stalls(), gaps(), flags).prop_map(
+        |(process, signaling, source, encoder, ingest, (failed, [refused, starved, degraded]))| World {
+            process,
+            signaling,
+            source,
+            failed,
+            encoder,
+            ingest,
+            refused,
+            starved,
+            degraded,
+        },
+    )
+}
+
+/// What `known` knows, and of the rest what `more` does.
+fn together(known: &World, more: &World) -> World {
+    World {
+        process: known.process.clone().or(more.process.clone()),
+        signaling: known.signaling.clone().or(more.signaling.clone()),
+        source: known.source.clone(),
+        failed: known.failed.or(more.failed),
+        encoder: known.encoder.clone().or(more.encoder.clone()),
+        ingest: known.ingest.or(more.ingest),
+        refused: known.refused || more.refused,
+        starved: known.starved || more.starved,
+        degraded: known.degraded || more.degraded,
+    }
+}
+
+proptest! {
+    #[test]
+    fn well_has_no_fault_a_fault_names_what_is_done_and_more_facts_make_nothing_well(
+        (known, more) in (worlds(Instant::now()), worlds(Instant::now()))
+    ) {
+        let now = Instant::now();
+        let health = known.judge(now);
+        prop_assert_eq!(health.condition == Condition::Well, health.fault.is_none());
+        prop_assert_eq!(health.fault.is_none(), health.remedy.is_empty());
+        prop_assert!(!health.what.is_empty());
+        let sentence = health.to_string();
+        prop_assert!(sentence.contains(&*health.what) && sentence.contains(&*health.remedy));
+        if health.condition == Condition::Dark {
+            prop_assert!(health.absence().is_some(), "{}", sentence);
+        }
+        if !health.is_well() {
+            let told_more = together(&known, &more).judge(now);
+            prop_assert!(!told_more.is_well(), "{} turned into {}", sentence, told_more);
+        }
+    }
+}
