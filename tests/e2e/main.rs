@@ -7,6 +7,7 @@ mod answers;
 mod bundle;
 mod chaos;
 mod crowds;
+mod health;
 mod interop;
 mod leaks;
 mod links;

@@ -47,17 +47,20 @@ pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access) -> Res
         ["api", "v1", "streams", stream, "keyframe"] if method == "POST" => Some(stream),
         ["whep", stream] if reads || matches!(method, "POST" | "OPTIONS") => Some(stream),
         ["whep", stream, _session] if reads || matches!(method, "PATCH" | "DELETE" | "OPTIONS") => Some(stream),
-        ["api", "v1", "streams", stream, "quality"] if method == "PUT" => {
-            within(stream, access)?;
-            return if access.control {
-                Ok(())
-            } else {
-                Err(Denied::ControlNeeded)
-            };
-        }
+        ["api", "v1", "streams", stream, "quality"] if method == "PUT" => return control(stream, access),
+        ["api", "v1", "streams", stream, "pause" | "resume"] if method == "POST" => return control(stream, access),
         _ => return Err(Denied::NotFound),
     };
     stream.map_or(Ok(()), |stream| within(stream, access))
+}
+
+fn control(stream: &str, access: &Access) -> Result<(), Denied> {
+    within(stream, access)?;
+    if access.control {
+        Ok(())
+    } else {
+        Err(Denied::ControlNeeded)
+    }
 }
 
 fn within(stream: &str, access: &Access) -> Result<(), Denied> {
@@ -153,18 +156,20 @@ mod tests {
 
     #[test]
     fn control_takes_an_address_made_for_it() {
-        let put = |access: &Access| permit("PUT", "/api/v1/streams/test/quality", access);
-        assert_eq!(put(&watching()), Err(Denied::ControlNeeded));
         let control = Access {
             stream: None,
             control: true,
         };
-        assert_eq!(put(&control), Ok(()));
         let other = Access {
             stream: Some("other".parse().unwrap()),
             control: true,
         };
-        assert_eq!(put(&other), Err(Denied::NotFound));
+        for (method, what) in [("PUT", "quality"), ("POST", "pause"), ("POST", "resume")] {
+            let ask = |access: &Access| permit(method, &format!("/api/v1/streams/test/{what}"), access);
+            assert_eq!(ask(&watching()), Err(Denied::ControlNeeded), "{what}");
+            assert_eq!(ask(&control), Ok(()), "{what}");
+            assert_eq!(ask(&other), Err(Denied::NotFound), "{what}");
+        }
     }
 
     #[test]

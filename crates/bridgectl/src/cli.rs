@@ -39,10 +39,15 @@ pub(crate) enum Verb {
         /// Its name, as `status` shows it
         process: String,
     },
-    /// Start a process that is parked or waits, at once
+    /// Stop a stream for all its viewers, who keep their sessions, until it is resumed
+    Pause {
+        /// The stream
+        stream: StreamName,
+    },
+    /// End a stream's pause; or start a process that is parked or waits, at once
     Resume {
-        /// Its name, as `status` shows it
-        process: String,
+        /// The stream's name, or the process's, as `status` shows it
+        name: String,
     },
     /// Show or change how a stream is encoded
     Quality(Quality),

@@ -32,6 +32,7 @@ use crate::{
     clip::MAX_CLIPS,
     connection::{Service, serve, to_wire},
     controls::Controls,
+    pause_file::PauseFile,
     pipeline::{EncoderState, Event, Pipeline},
     progress::Progress,
     quality_file::QualityFile,
@@ -70,6 +71,7 @@ pub struct App {
     tasks: Tasks,
     shared: Arc<EncoderState>,
     quality_file: QualityFile,
+    pause_file: PauseFile,
     life: SourceLife,
     state: watch::Sender<State>,
     pipeline: Option<Pipeline>,
@@ -97,6 +99,7 @@ impl App {
         let identity = Identity::new(Role::Encoder);
         let listener = Listener::bind(&dir.socket(Role::Encoder, Some(name)), &identity).await?;
         let quality_file = QualityFile::new(dir.path(), name, stream.quality);
+        let pause_file = PauseFile::new(dir.path(), name);
         let controls = Arc::new(Controls::new(quality_file.load()));
         let progress = Arc::new(Progress::default());
         let broadcast = Arc::new(Broadcast::new(
@@ -122,9 +125,15 @@ impl App {
             retry: Config::RETRY,
         };
         let seed = u64::from_le_bytes(std::array::from_fn(|byte| identity.instance.0[byte]));
+        let mut life = SourceLife::new(config, seed);
+        if pause_file.is_there() {
+            tracing::info!("paused by its operator, as before");
+            life.handle(Input::Pause(true), Instant::now());
+            shared.controls.set_paused(true);
+        }
         Ok(Self {
-            life: SourceLife::new(config, seed),
-            state: watch::Sender::new(State::Idle),
+            state: watch::Sender::new(life.state()),
+            life,
             pipeline: None,
             events: mpsc::channel(EVENTS),
             stream,
@@ -136,6 +145,7 @@ impl App {
             tasks,
             shared,
             quality_file,
+            pause_file,
         })
     }
 
@@ -269,7 +279,11 @@ impl App {
         let changed = self.life.is_paused() != paused;
         self.life.handle(Input::Pause(paused), Instant::now());
         self.shared.controls.set_paused(paused);
+        if let Err(error) = self.pause_file.store(paused) {
+            tracing::warn!("whether the stream is paused will not outlive this process: {error}");
+        }
         if changed {
+            tracing::info!("{} by its operator", if paused { "paused" } else { "resumed" });
             // What comes after the pause does not continue what came before it.
             self.shared.broadcast.cut();
             self.shared.controls.request_keyframe();

@@ -42,7 +42,7 @@ pub enum EncoderRequest {
     SetQuality(QualityChange),
     /// What the stream is encoded with now. Answer: `Quality`.
     GetQuality,
-    /// Stop sending frames but keep the source open. Answer: `Done`.
+    /// Its operator stops the stream: nothing is sent until `Resume`, also by later lives of the encoder. Answer: `Done`.
     Pause,
     /// Undo `Pause`; the next frame is an IDR. Answer: `Done`.
     Resume,

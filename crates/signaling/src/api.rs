@@ -117,6 +117,15 @@ pub(crate) struct QualityBody {
     longest_edge: Option<u32>,
 }
 
+/// Whether a stream is paused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PauseView {
+    /// Whether it is paused now.
+    paused: bool,
+    /// Whether this request changed it.
+    changed: bool,
+}
+
 /// The quality in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QualityView {
@@ -217,6 +226,53 @@ pub(crate) async fn put_quality(
     }))
 }
 
+/// Stops a stream for all its viewers, until it is resumed: also over restarts of its encoder. They keep their sessions.
+#[utoipa::path(
+    post, path = "/api/v1/streams/{stream}/pause", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses(
+        (status = 200, description = "The stream is paused.", body = PauseView),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn post_pause(
+    State(shared): State<Arc<AppState>>,
+    Path(stream): Path<String>,
+) -> Result<Json<PauseView>, Problem> {
+    pause(&shared, &stream, true).await
+}
+
+/// Ends a pause. The picture comes back to the viewers in the sessions they have.
+#[utoipa::path(
+    post, path = "/api/v1/streams/{stream}/resume", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses(
+        (status = 200, description = "The stream is not paused.", body = PauseView),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn post_resume(
+    State(shared): State<Arc<AppState>>,
+    Path(stream): Path<String>,
+) -> Result<Json<PauseView>, Problem> {
+    pause(&shared, &stream, false).await
+}
+
+async fn pause(shared: &AppState, stream: &str, paused: bool) -> Result<Json<PauseView>, Problem> {
+    let stream = shared.stream(stream)?;
+    let request = if paused {
+        EncoderRequest::Pause
+    } else {
+        EncoderRequest::Resume
+    };
+    let EncoderAnswer::Done { changed } = stream.request(request).await.map_err(request_problem)? else {
+        return Err(odd_answer());
+    };
+    Ok(Json(PauseView { paused, changed }))
+}
+
 /// Asks the encoder for a keyframe. Several requests within 250 ms get one.
 #[utoipa::path(
     post, path = "/api/v1/streams/{stream}/keyframe", tag = "api",
@@ -239,7 +295,7 @@ pub(crate) async fn post_keyframe(
     }
 }
 
-/// The latest picture as a JPEG, at most a quarter of a second old. An idle stream is started for it.
+/// The latest picture as a JPEG, at most a quarter of a second old. An idle stream is started for it; a paused one gives none.
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}/snapshot.jpg", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),

@@ -41,7 +41,7 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 16] {
+fn own_routes() -> [Route; 18] {
     [
         ("/", get(page::index)),
         ("/s/{stream}", get(page::watch)),
@@ -54,6 +54,8 @@ fn own_routes() -> [Route; 16] {
         ("/api/v1/streams/{stream}/events", get(events::one)),
         ("/api/v1/streams/{stream}/quality", put(api::put_quality)),
         ("/api/v1/streams/{stream}/keyframe", post(api::post_keyframe)),
+        ("/api/v1/streams/{stream}/pause", post(api::post_pause)),
+        ("/api/v1/streams/{stream}/resume", post(api::post_resume)),
         ("/api/v1/streams/{stream}/snapshot.jpg", get(api::snapshot)),
         ("/api/v1/streams/{stream}/clip.mp4", get(api::clip)),
         ("/api/v1/streams/{stream}/sessions/{session}", get(sessions::session)),
@@ -101,8 +103,8 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     ),
     paths(
         page::index, page::watch, page::part,
-        api::health, api::status, api::streams, api::stream, api::put_quality, api::post_keyframe, api::snapshot,
-        api::clip, events::all, events::one, sessions::session,
+        api::health, api::status, api::streams, api::stream, api::put_quality, api::post_keyframe,
+        api::post_pause, api::post_resume, api::snapshot, api::clip, events::all, events::one, sessions::session,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,
         whep::get_session, whep::patch, whep::delete, whep::options_session,

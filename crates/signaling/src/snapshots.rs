@@ -7,7 +7,10 @@ use std::{
 
 use axum::{body::Bytes, http::StatusCode};
 use framebridge_http::Places;
-use framebridge_proto::encoder::{EncoderAnswer, EncoderRequest, ImageFormat};
+use framebridge_proto::{
+    encoder::{EncoderAnswer, EncoderRequest, ImageFormat},
+    status::StreamState,
+};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -67,7 +70,7 @@ impl Snapshots {
         }
     }
 
-    /// A JPEG of the stream's latest picture, at most [`FRESH`] old. An idle stream is started for it.
+    /// A JPEG of the stream's latest picture, at most [`FRESH`] old. An idle stream is started for it, a paused one gives none.
     pub(crate) async fn get(&self, stream: &Stream, ClientAddress(client): ClientAddress) -> Result<Bytes, Problem> {
         let came = Instant::now();
         if let Some(outcome) = self.made(came) {
@@ -106,6 +109,10 @@ async fn make(stream: &Stream) -> Result<Bytes, Problem> {
         .ready(PATIENCE)
         .await
         .map_err(|unavailable| unavailable_problem(&unavailable))?;
+    let health = stream.health();
+    if health.state == StreamState::Paused {
+        return Err(unavailable_problem(&(&health).into()));
+    }
     let request = EncoderRequest::Snapshot(ImageFormat::Jpeg);
     let EncoderAnswer::Snapshot { image, .. } = stream.request(request).await.map_err(request_problem)? else {
         return Err(odd_answer());

@@ -20,8 +20,16 @@ pub(crate) fn run(verb: &cli::Config) -> anyhow::Result<Exit> {
 #[cfg(test)]
 mod tests {
     use framebridge_config::{Input, Settings};
+    use framebridge_proto::status::FaultKind;
 
     const REFERENCE: &str = include_str!("../../../../docs/operations.md");
+
+    #[test]
+    fn every_fault_is_in_the_reference() {
+        for fault in FaultKind::ALL {
+            assert!(REFERENCE.contains(&format!("| `{fault}` | ")), "{fault}");
+        }
+    }
 
     /// The default that the reference gives for a key, or `None` if it does not have it.
     fn documented(key: &str) -> Option<&'static str> {

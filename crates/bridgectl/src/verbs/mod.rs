@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod jobs;
 mod journal;
+mod pause;
 mod quality;
 mod restart;
 mod resume;
@@ -23,7 +24,8 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Exit> {
         Verb::Journal(asked) => journal::run(&asked).await,
         Verb::Why { stream } => why::run(stream).await,
         Verb::Restart { process } => restart::run(process).await,
-        Verb::Resume { process } => resume::run(process).await,
+        Verb::Pause { stream } => pause::run(&stream).await,
+        Verb::Resume { name } => resume::run(name).await,
         Verb::Quality(quality) => quality::run(&quality).await,
         Verb::Snapshot(snapshot) => snapshot::run(&snapshot).await,
         Verb::Clip(clip) => clip::run(&clip).await,

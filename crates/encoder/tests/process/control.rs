@@ -178,6 +178,27 @@ async fn a_pause_holds_the_frames_back_and_resuming_starts_with_an_idr() {
 }
 
 #[tokio::test]
+async fn a_pause_outlives_the_process_and_is_told_of_a_closed_source_too() {
+    let mut encoder = Encoder::start("test:", "");
+    let mut client = encoder.client().await;
+    client.request(EncoderRequest::Pause).await.unwrap();
+    encoder.link().await.state(|state| *state == SourceState::Paused).await;
+
+    encoder.restart();
+    let mut subscriber = encoder.subscribe().await;
+    subscriber.state(|state| *state == SourceState::Paused).await;
+    // Long enough for a picture to come, where one is let through.
+    let picture = timeout(Duration::from_secs(2), subscriber.frame()).await;
+    assert!(picture.is_err(), "a crash shows nothing that is paused");
+    let mut client = encoder.client().await;
+    client.request(EncoderRequest::Resume).await.unwrap();
+    assert!(subscriber.frame().await.keyframe);
+
+    encoder.restart();
+    encoder.link().await.state(|state| *state == SourceState::Idle).await;
+}
+
+#[tokio::test]
 async fn a_snapshot_opens_a_closed_source_for_as_long_as_it_takes() {
     let encoder = Encoder::start("test:", "linger_ms = 100");
     let mut watcher = encoder.link().await;

@@ -135,6 +135,35 @@ async fn quality_that_is_changed_again_and_again_is_refused() {
 }
 
 #[tokio::test]
+async fn pause_is_the_encoders_to_keep_and_while_it_lasts_nothing_of_the_stream_is_shown() {
+    let site = Site::start().await;
+    let post = async |path: &str| site.send(Method::POST, path, &[], "").await;
+    let (pause, resume) = ("/api/v1/streams/test/pause", "/api/v1/streams/test/resume");
+    post(pause).await.problem(409, "encoder_unavailable");
+    post("/api/v1/streams/nothing/pause")
+        .await
+        .problem(404, "unknown_stream");
+
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.shows("/api/v1/streams/test", |stream| stream["state"] == "idle")
+        .await;
+    assert_eq!(post(pause).await.json(), json!({"paused": true, "changed": true}));
+    let paused = site
+        .shows("/api/v1/streams/test", |stream| stream["state"] == "paused")
+        .await;
+    assert_eq!(
+        (&paused["condition"], &paused["fault"], &paused["reason"]),
+        (&json!("well"), &json!(null), &json!("paused by its operator"))
+    );
+    let still = site.get("/api/v1/streams/test/snapshot.jpg").await;
+    assert_eq!(
+        still.problem(409, "stream_unavailable")["detail"],
+        "paused by its operator"
+    );
+    assert_eq!(post(resume).await.json(), json!({"paused": false, "changed": false}));
+}
+
+#[tokio::test]
 async fn snapshot_starts_an_idle_stream_and_lets_it_go() {
     let site = Site::start().await;
     let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;

@@ -142,6 +142,9 @@ impl Encoder {
                 Ok(Some(ToEncoder::Cancel { .. })) => self.seen.send_modify(|seen| seen.cancels += 1),
                 Ok(Some(ToEncoder::Request { id, request })) => {
                     self.seen.send_modify(|seen| seen.requests += 1);
+                    if request == EncoderRequest::Pause {
+                        tell(&mut link, SourceState::Paused).await;
+                    }
                     if script != Script::Mute
                         && let Some(result) = answer(request, &mut quality)
                     {
@@ -178,6 +181,10 @@ fn opening(script: Script, quality: Quality) -> Vec<FromEncoder> {
     told
 }
 
+async fn tell(link: &mut Link<ToEncoder, FromEncoder>, state: SourceState) {
+    link.sender.send(&FromEncoder::Source(state)).await.unwrap();
+}
+
 /// `None`: it is still at it when the test is over.
 fn answer(request: EncoderRequest, quality: &mut Quality) -> Option<Result<EncoderAnswer, Refusal>> {
     let result = match request {
@@ -198,17 +205,16 @@ fn answer(request: EncoderRequest, quality: &mut Quality) -> Option<Result<Encod
                 image,
             })
         }
-        EncoderRequest::Stall => Ok(EncoderAnswer::Done { changed: true }),
+        EncoderRequest::Stall | EncoderRequest::Pause => Ok(EncoderAnswer::Done { changed: true }),
+        EncoderRequest::Resume => Ok(EncoderAnswer::Done { changed: false }),
         EncoderRequest::Clip(ClipSpan::Last { ms: 5000 }) => Ok(EncoderAnswer::Clip {
             duration_ms: 5000,
             age_ms: 10,
             mp4: Bytes::from_static(MP4),
         }),
-        EncoderRequest::Clip(_)
-        | EncoderRequest::Snapshot(ImageFormat::Png)
-        | EncoderRequest::GetQuality
-        | EncoderRequest::Pause
-        | EncoderRequest::Resume => Err(Refusal::new(RefusalKind::Failed, "not in the script")),
+        EncoderRequest::Clip(_) | EncoderRequest::Snapshot(ImageFormat::Png) | EncoderRequest::GetQuality => {
+            Err(Refusal::new(RefusalKind::Failed, "not in the script"))
+        }
     };
     Some(result)
 }
