@@ -24,7 +24,6 @@ use crate::{
     supervisor::Supervisor,
 };
 
-
 /// What all HTTP handlers share.
 #[derive(Debug)]
 pub(crate) struct AppState {

@@ -95,6 +95,11 @@ impl Queues {
             frame = self.requests.recv() => frame,
         }
     }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.replies.is_empty()
+    }
 }
 
 /// The link is gone.
