@@ -81,11 +81,12 @@ fn ask(system: &System, request: Request<'_>, status: u16) -> Response {
     answer
 }
 
-/// What is left of an offer's video, its last section, when only its candidates are of interest.
+/// What is left of an offer when only its candidates are of interest: of each section, for it depends on how they are
+/// bundled whose transport is used.
 fn fragment(offer: &str) -> String {
     const PARTS: [&str; 5] = ["m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:", "a=candidate:"];
-    let video = offer.lines().skip_while(|line| !line.starts_with("m=video"));
-    let parts = video.filter(|line| PARTS.iter().any(|part| line.starts_with(part)));
+    let sections = offer.lines().skip_while(|line| !line.starts_with("m="));
+    let parts = sections.filter(|line| PARTS.iter().any(|part| line.starts_with(part)));
     lines(&parts.chain(["a=end-of-candidates"]).collect::<Vec<_>>())
 }
 

@@ -30,21 +30,22 @@ pub const SHA1: Profile = "SRTP_AES128_CM_SHA1_80";
 /// What makes a player of a browser's page: `player`, with functions for each step.
 pub const IN_A_PAGE: &str = include_str!("player/page.js");
 
-/// A WebRTC implementation. All offer to receive audio, too, as most players do, and before the video. Chromium and aiortc
-/// bundle, GStreamer does not.
+/// A WebRTC implementation. All offer to receive audio, too, as most players do, and before the video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Make {
     /// libwebrtc, in a browser.
     Chromium,
     /// Python's.
     Aiortc,
-    /// webrtcbin, with libnice and OpenSSL.
+    /// webrtcbin, with libnice and OpenSSL. It bundles only if it is told to.
     GStreamer,
+    /// The same, with all sections on one transport, as WHEP wants it.
+    BundlingGStreamer,
 }
 
 impl Make {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::Chromium, Self::Aiortc, Self::GStreamer];
+    pub const ALL: [Self; 4] = [Self::Chromium, Self::Aiortc, Self::GStreamer, Self::BundlingGStreamer];
 
     /// The profiles that it can be made to agree on: Chromium offers both and can't be kept from it, GStreamer 1.22 knows
     /// one.
@@ -52,7 +53,7 @@ impl Make {
         match self {
             Self::Chromium => &[GCM],
             Self::Aiortc => &[GCM, SHA1],
-            Self::GStreamer => &[SHA1],
+            Self::GStreamer | Self::BundlingGStreamer => &[SHA1],
         }
     }
 }
@@ -96,7 +97,8 @@ impl Player {
                 let python = python::with_packages(&[AIORTC])?;
                 Self::script(&python, &[include_str!("player/aiortc.py"), &address, profile])
             }
-            Make::GStreamer => Self::script(python::DEBIAN, &[include_str!("player/gstreamer.py"), &address]),
+            Make::GStreamer => Self::gstreamer(&address, "none"),
+            Make::BundlingGStreamer => Self::gstreamer(&address, "max-bundle"),
         }
     }
 
@@ -104,6 +106,11 @@ impl Player {
         let page = Browser::start()?.open("about:blank")?;
         page.evaluate(IN_A_PAGE)?;
         Ok(Self(Spoken::Page(page)))
+    }
+
+    fn gstreamer(address: &str, bundle_policy: &str) -> anyhow::Result<Self> {
+        let script = include_str!("player/gstreamer.py");
+        Self::script(python::DEBIAN, &[script, address, bundle_policy])
     }
 
     fn script(python: impl AsRef<OsStr>, arguments: &[&str]) -> anyhow::Result<Self> {

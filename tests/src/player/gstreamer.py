@@ -1,4 +1,4 @@
-"""A player on GStreamer's webrtcbin: its argument is the one address it gathers on.
+"""A player on GStreamer's webrtcbin: its arguments are the one address it gathers on and its policy of bundling.
 
 It says its offer, is told the answer and how many pictures to play, and says what it saw: one line of JSON each.
 """
@@ -18,7 +18,7 @@ DECODER = "rtph264depay ! h264parse ! openh264dec ! fakesink name=screen signal-
 # What GStreamer's DTLS element calls its cipher and authentication.
 PROFILES = {(1, 2): "SRTP_AES128_CM_SHA1_80"}
 
-address = sys.argv[1]
+address, bundle_policy = sys.argv[1:]
 left = 0
 
 
@@ -72,6 +72,7 @@ def agreed():
 Gst.init(None)
 pipeline = Gst.Pipeline.new()
 peer = Gst.ElementFactory.make("webrtcbin")
+peer.set_property("bundle-policy", bundle_policy)
 agent = peer.get_property("ice-agent")
 agent.emit("add-local-ip-address", address)
 peer.connect("notify::ice-gathering-state", on_gathering)
