@@ -264,7 +264,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (held, given_up) = tokio::sync::oneshot::channel::<()>();
-        let held = Mutex::new(Some(held));
+        let held = Arc::new(Mutex::new(Some(held)));
         let endless = move || {
             let held = held.lock().unwrap().take();
             let parts = futures_util::stream::repeat_with(move || {

@@ -33,7 +33,7 @@ impl Activity {
         })
     }
 
-    fn note(&self) {
+    pub(crate) fn note(&self) {
         let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.took.store(micros.max(1), Ordering::Relaxed);
     }
