@@ -435,3 +435,28 @@ pub(crate) fn monotonic() -> Duration {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_send_to_the_wrong_worker_takes_no_place_from_commands() {
+        let (mailbox, mut inlet) = Mailbox::new().unwrap();
+        let path = Path {
+            socket: 0,
+            source: None,
+            remote: ([127, 0, 0, 1], 9).into(),
+        };
+        for _ in 0..10 * FORWARDED {
+            mailbox.forward(Forwarded::Datagram {
+                from: 1,
+                path,
+                datagram: vec![0; 100],
+            });
+        }
+        assert_eq!(mailbox.commands.capacity(), COMMANDS);
+        let waiting = std::iter::from_fn(|| inlet.forwarded.try_recv().ok()).count();
+        assert_eq!(waiting, FORWARDED, "what there is no room for is dropped");
+    }
+}

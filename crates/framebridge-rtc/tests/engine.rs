@@ -467,6 +467,9 @@ fn patches_follow_the_rules_of_if_match() {
     assert_ne!(fresh, etag);
     assert!(fragment.contains("a=ice-ufrag:") && fragment.contains("a=candidate:"));
     assert_eq!(handle.session(&session).unwrap().etag, fresh);
+    let again = patch(&restart.replace("fresh", "fresher"), IfMatch::Any);
+    assert!(matches!(again, Err(PatchError::TooManyRestarts { retry_after }) if retry_after <= Duration::from_secs(1)));
+    assert_eq!(handle.session(&session).unwrap().etag, fresh);
     // The old path goes on until the new generation nominates one.
     let frames = seats[0].viewer.reception().frames;
     watch_until(&mut seats, "it plays on", have_frames(frames + 30));
