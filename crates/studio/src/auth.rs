@@ -1,19 +1,13 @@
 //! Tokens: who may register a box, and who may look at all of them.
 
 use axum::http::{HeaderMap, header};
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::BASE64;
+use framebridge_auth::secrets_match;
 use framebridge_studio_proto::{BoxId, PublicId};
-use ring::{
-    digest::{SHA256, digest},
-    hmac,
-};
+use ring::hmac;
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq as _;
 
 use crate::{random, store::TokenRow};
-
-/// Marks our tokens, for people and for scanners of leaked secrets.
-const PREFIX: &str = "fbt_";
 
 /// What a token opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,23 +34,21 @@ impl Kind {
     }
 }
 
-/// A fresh token: 256 bits, so that a plain hash of it tells nothing.
+/// A fresh token.
 pub(crate) fn make() -> String {
-    format!("{PREFIX}{}", HEXLOWER.encode(&random::bytes::<32>()))
+    framebridge_auth::make(&random::bytes::<32>())
 }
 
 /// What is kept of a token.
 pub(crate) fn hash(token: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    hash
+    *framebridge_auth::hash(token).as_bytes()
 }
 
 /// The token among `known` that `given` is, if it may still be used for `kind`. Takes as long whichever it is.
 pub(crate) fn find<'a>(known: &'a [TokenRow], given: &str, kind: Kind) -> Option<&'a TokenRow> {
     let given = hash(given);
     known.iter().fold(None, |found, row| {
-        let same = bool::from(row.hash.ct_eq(&given));
+        let same = secrets_match(&row.hash, &given);
         if same && row.kind == kind && !row.revoked {
             Some(row)
         } else {

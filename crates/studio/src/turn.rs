@@ -1,10 +1,8 @@
-//! Ephemeral TURN credentials (draft-uberti-behave-turn-rest): a user name that says until when, and its HMAC.
+//! The TURN server that viewers of this studio are told of, with credentials that end.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use data_encoding::{BASE64, HEXLOWER};
 use framebridge_studio_proto::IceServer;
-use ring::hmac;
 
 /// A credential outlives its viewer's longest sitting; coturn checks it only where an allocation begins or is renewed.
 const LIFETIME: Duration = Duration::from_secs(12 * 3600);
@@ -12,7 +10,7 @@ const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// A TURN server and the secret shared with it.
 pub(crate) struct Turn {
     urls: Vec<String>,
-    key: hmac::Key,
+    secret: framebridge_auth::Turn,
 }
 
 impl std::fmt::Debug for Turn {
@@ -25,17 +23,14 @@ impl Turn {
     pub(crate) fn new(urls: Vec<String>, secret: &str) -> Self {
         Self {
             urls,
-            key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes()),
+            secret: framebridge_auth::Turn::new(secret),
         }
     }
 
-    /// Credentials for somebody who watches `whom`, an address that is a permission: the user name, which travels in the clear
-    /// and which the relay logs, has only a hash of it.
+    /// Credentials for somebody who watches `whom`, an address that is a permission: only a hash of it travels.
     pub(crate) fn server(&self, whom: &str, now: SystemTime) -> IceServer {
         let until = now.duration_since(UNIX_EPOCH).unwrap_or_default() + LIFETIME;
-        let whom = hmac::sign(&self.key, whom.as_bytes());
-        let username = format!("{}:{}", until.as_secs(), HEXLOWER.encode(&whom.as_ref()[..8]));
-        let credential = BASE64.encode(hmac::sign(&self.key, username.as_bytes()).as_ref());
+        let (username, credential) = self.secret.credentials(whom, until.as_secs());
         IceServer {
             urls: self.urls.clone(),
             username: Some(username),

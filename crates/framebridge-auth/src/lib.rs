@@ -1,0 +1,26 @@
+//! Who asks, and what they may do: how a principal is found in what a request carries, and which scope opens what.
+//!
+//! Everything here is decided from what it is given. Nothing reads a clock, a file or a socket: the caller brings the time (whole
+//! seconds since the Unix epoch), fresh random bytes, and the text of a file.
+//!
+//! A token opens by its hash alone, and the hash is all that is kept. A cookie says who was let in and until when, signed with
+//! a key of the server's, so that no table of sessions has to outlive the process.
+
+mod certificate;
+mod client;
+mod cookie;
+mod principal;
+mod register;
+mod token;
+mod turn;
+
+pub use certificate::{Certificate, CertificateError, SelfSigned, self_signed};
+pub use client::{Cidr, InvalidCidr, client_address, rate_key};
+pub use cookie::{CookieKey, MAX_COOKIE};
+pub use principal::{Denied, InvalidScope, Origin, Principal, Scope, Streams};
+pub use register::{Register, RegisterError, Row, TokenName};
+pub use token::{Hash, TokenId, hash, make, secrets_match};
+pub use turn::Turn;
+
+/// Whole seconds since the Unix epoch.
+pub type UnixTime = u64;
