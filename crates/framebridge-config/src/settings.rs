@@ -13,6 +13,7 @@ use std::{
 use toml::de::DeTable;
 
 use crate::{
+    http::{self, Http},
     reader::{DEBUG_ENDPOINTS, Entry, Outcome, Problem, Reader},
     streams::{self, Stream},
     studio::{self, Studio},
@@ -41,17 +42,6 @@ pub struct Settings {
     /// Values that were clamped into their range.
     pub warnings: Vec<Problem>,
     entries: Vec<Entry>,
-}
-
-/// `[http]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Http {
-    /// Where signaling listens; port 0 lets the system pick.
-    pub listen: SocketAddr,
-    /// Names by which this machine may be asked, besides addresses and names that only a local network knows; `*` is any.
-    pub hosts: Vec<String>,
-    /// Web origins whose pages may play the streams by WHEP, e.g. `https://player.example`; `*` is any.
-    pub origins: Vec<String>,
 }
 
 /// Media workers: each has the supervisor keep three descriptors for it, of 64 in all.
@@ -87,6 +77,8 @@ pub struct IceServer {
     pub username: Option<String>,
     /// For TURN.
     pub credential: Option<String>,
+    /// Shared with a TURN server (`static-auth-secret`): each viewer gets credentials of its own, which end.
+    pub secret: Option<String>,
 }
 
 /// Who starts the processes.
@@ -227,7 +219,7 @@ impl Settings {
         })?;
         let mut reader = Reader::new(input.file, input.text, table.get_ref(), &input.env);
         let mut settings = Self {
-            http: http(&mut reader),
+            http: http::read(&mut reader),
             webrtc: webrtc(&mut reader),
             streams: streams::streams(&mut reader, input.streams),
             supervisor: supervise(&mut reader),
@@ -288,29 +280,6 @@ const ICE_SERVERS: &str = "webrtc.ice_servers";
 /// Any span from nothing to an hour.
 pub(crate) const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
 
-fn http(reader: &mut Reader<'_>) -> Http {
-    Http {
-        listen: reader.text("http.listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 8890))),
-        hosts: reader.list("http.hosts", Vec::new()),
-        origins: origins(reader, "http.origins"),
-    }
-}
-
-fn origins(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
-    let origins: Vec<String> = reader.list(key, Vec::new());
-    let is_origin = |origin: &str| {
-        let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
-        !authority.is_empty() && !authority.contains('/') && origin.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    if let Some(bad) = origins.iter().find(|origin| *origin != "*" && !is_origin(origin)) {
-        reader.problem(
-            key,
-            format!("`{bad}` is no origin: use e.g. https://player.example, without a path, or *"),
-        );
-    }
-    origins
-}
-
 fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
     Webrtc {
         port: reader.number("webrtc.port", 8890, 0..=u16::MAX),
@@ -326,16 +295,26 @@ fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
         ice_servers: reader
             .children(ICE_SERVERS)
             .iter()
-            .map(|index| {
-                let key = |name: &str| format!("{ICE_SERVERS}.{index}.{name}");
-                IceServer {
-                    urls: ice_urls(reader, &key("urls")),
-                    username: reader.optional(&key("username"), false),
-                    credential: reader.optional(&key("credential"), true),
-                }
-            })
+            .map(|index| ice_server(reader, index))
             .collect(),
     }
+}
+
+fn ice_server(reader: &mut Reader<'_>, index: &str) -> IceServer {
+    let key = |name: &str| format!("{ICE_SERVERS}.{index}.{name}");
+    let server = IceServer {
+        urls: ice_urls(reader, &key("urls")),
+        username: reader.optional(&key("username"), false),
+        credential: reader.optional(&key("credential"), true),
+        secret: reader.optional(&key("secret"), true),
+    };
+    if server.secret.is_some() && (server.username.is_some() || server.credential.is_some()) {
+        reader.problem(
+            &key("secret"),
+            "credentials are made of the secret: leave out username and credential",
+        );
+    }
+    server
 }
 
 fn ice_urls(reader: &mut Reader<'_>, key: &str) -> Vec<String> {

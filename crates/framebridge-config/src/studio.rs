@@ -1,6 +1,6 @@
 //! `[studio]`: whom the bridge connects to, and how patiently.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use crate::reader::Reader;
 
@@ -50,6 +50,13 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Studio> {
             format!("`{bad}` is no studio: use e.g. https://studio.example"),
         );
     }
+    let insecure = reader.flag("studio.insecure", false);
+    if let Some(bad) = urls.iter().find(|url| !insecure && sends_in_the_clear(url)) {
+        let message = format!(
+            "`{bad}` would send the token in the clear: use https://, or say `insecure = true` if the network between is your own"
+        );
+        reader.problem("studio.url", message);
+    }
     if urls.is_empty() {
         if token.is_some() {
             reader.problem(
@@ -74,4 +81,45 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Studio> {
         read_idle,
         outage_patience,
     })
+}
+
+/// Whether whoever is on the way reads along: no TLS, and another machine.
+fn sends_in_the_clear(url: &str) -> bool {
+    let Some(rest) = ["ws://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme)) else {
+        return false;
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let is_loopback = host
+        .parse::<IpAddr>()
+        .map(|address| address.to_canonical().is_loopback());
+    !is_loopback.unwrap_or(host == "localhost" || host.ends_with(".localhost"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_goes_in_the_clear_to_this_machine_alone() {
+        for url in [
+            "http://127.0.0.1:8900",
+            "ws://[::1]/x",
+            "http://localhost:1/",
+            "https://studio.example",
+        ] {
+            assert!(!sends_in_the_clear(url), "{url}");
+        }
+        for url in [
+            "http://studio.example",
+            "ws://192.0.2.1:8900",
+            "http://127.0.0.1.evil.example",
+            "ws://[2001:db8::1]:1",
+        ] {
+            assert!(sends_in_the_clear(url), "{url}");
+        }
+    }
 }

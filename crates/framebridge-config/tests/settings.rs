@@ -169,6 +169,55 @@ fn half_a_studio_is_a_problem() {
 }
 
 #[test]
+fn listener_that_lets_others_in_needs_a_word_on_who_may_ask() {
+    for listen in ["0.0.0.0:8890", "[::]:8890", "192.0.2.1:1", "[2001:db8::1]:1"] {
+        let text = format!("[http]\nlisten = \"{listen}\"\n");
+        let error = parse(&text).unwrap_err().to_string();
+        for part in [
+            "framebridge.toml:2: http.listen:",
+            "mode = \"token\"",
+            "bridgectl token new NAME",
+            "mode = \"none\"",
+        ] {
+            assert!(error.contains(part), "no `{part}` in {error}");
+        }
+        let named = parse_with("", &[("FRAMEBRIDGE_HTTP_LISTEN", listen)], &[]);
+        assert!(named.unwrap_err().to_string().starts_with("environment: "));
+        parse(&format!("{text}[http.auth]\nmode = \"none\"\n")).unwrap();
+        parse(&format!("{text}[http.auth]\nmode = \"token\"\ntokens = \"/t\"\n")).unwrap();
+    }
+    for listen in ["127.0.0.1:1", "127.1.2.3:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        parse(&format!("[http]\nlisten = \"{listen}\"\n")).unwrap();
+    }
+}
+
+#[test]
+fn half_an_authentication_and_half_a_certificate_are_problems() {
+    for (text, wrong) in [
+        ("[http.auth]\nmode = \"token\"\n", "http.auth.tokens"),
+        ("[http.auth]\nmode = \"basic\"\n", "use token or none"),
+        ("[http.auth]\nopen = [\"all\"]\n", "use view, control or admin"),
+        ("[http.tls]\ncertificate = \"/c\"\n", "http.tls.key"),
+        ("[http.tls]\nkey = \"/k\"\n", "http.tls.certificate"),
+        ("[http]\ntrusted_proxies = [\"nginx\"]\n", "is no block of addresses"),
+        (
+            "[[webrtc.ice_servers]]\nurls = [\"turn:t\"]\nsecret = \"s\"\nusername = \"u\"\n",
+            "leave out username",
+        ),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(wrong), "{text}: {error}");
+    }
+}
+
+#[test]
+fn token_goes_in_the_clear_only_where_that_was_said() {
+    let text = "[studio]\nurl = \"http://studio.example\"\ntoken = \"t\"\n";
+    assert!(parse(text).unwrap_err().to_string().contains("insecure = true"));
+    parse(&format!("{text}insecure = true\n")).unwrap();
+}
+
+#[test]
 fn printed_configuration_reads_back_the_same_and_hides_secrets() {
     let text = "[studio]\nurl = \"wss://s\"\ntoken = \"sesame\"\n[[webrtc.ice_servers]]\nurls = [\"turn:t:3478\"]\n\
                 username = \"u\"\ncredential = \"sesame\"\n[streams.q]\nsource = \"lavfi:testsrc=size=64x64,drawtext=text='a\\\"b'\"\n";

@@ -154,6 +154,7 @@ mod tests {
             urls: vec!["turn:a:3478?transport=udp".into(), "turns:a:5349".into()],
             username: Some("me".into()),
             credential: Some(r#"a"b\c"#.into()),
+            secret: None,
         };
         let links: Vec<_> = ice_links(&server).collect();
         assert_eq!(
