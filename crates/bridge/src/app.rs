@@ -83,6 +83,9 @@ pub fn log_tap() -> LogTap {
 #[derive(Debug, Clone)]
 pub(crate) struct Shown(Arc<Mutex<BridgeProgress>>);
 
+/// What an operator is told who wants something of a studio that is not there.
+const NO_SESSION: &str = "there is no session with the studio now: see `bridgectl status`";
+
 impl Shown {
     fn new(state: BridgeState) -> Self {
         notify::status(&format!("session {state}"));
@@ -256,7 +259,7 @@ impl App {
             ..LocalHealthConfig::default()
         };
         let seed = u64::from_be_bytes(identity.instance.0[..8].try_into()?);
-        let proxy = Proxy::new();
+        let proxy = Proxy::new(dir.clone());
         if settings.http.listen.port() != 0 {
             proxy.set_target(settings.http.listen);
         }
@@ -356,7 +359,7 @@ impl App {
         match frame {
             ToBox::Welcome(welcome) => {
                 let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
-                tracing::info!(url = welcome.url, "viewers are welcome at the studio");
+                tracing::info!(studio = self.studio().authority(), "viewers are welcome at the studio");
                 self.proxy.set_seen_as(welcome.seen_as);
                 self.welcome = Some(welcome);
                 self.link.handle(BridgeLinkInput::Welcomed { heartbeat }, now);
@@ -456,6 +459,12 @@ impl App {
                     return self.ask_studio(frame, answer);
                 }
             }
+            BridgeRequest::Address => match &self.welcome {
+                Some(welcome) => Ok(BridgeAnswer::Shared {
+                    url: welcome.url.clone(),
+                }),
+                None => Err(Refusal::new(RefusalKind::Unavailable, NO_SESSION)),
+            },
             BridgeRequest::Unshare => {
                 return self.ask_studio(|request| ToStudio::Unshare { request, share: None }, answer);
             }
@@ -477,9 +486,8 @@ impl App {
             self.shares.truncate(MOST_SHARES - 1);
             self.shares.push((self.next_share, answer));
         } else {
-            let why = "there is no session with the studio now: see `bridgectl status`";
             // Whoever asked may have gone.
-            _ = answer.send(Err(Refusal::new(RefusalKind::Unavailable, why)));
+            _ = answer.send(Err(Refusal::new(RefusalKind::Unavailable, NO_SESSION)));
         }
     }
 

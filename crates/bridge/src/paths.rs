@@ -37,18 +37,19 @@ pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access) -> Res
     }
     let reads = matches!(method, "GET" | "HEAD");
     let stream = match segments.as_slice() {
-        [] | ["page", _] | ["api", "v1", "health" | "openapi.json"] if reads => None,
+        [] | ["page", _] | ["api", "v1", "health"] if reads => None,
         // What is about all streams is not for an address of one.
-        // The system's status is for nobody outside: it has the box's own address, which outlives every share.
-        ["metrics"] | ["api", "v1", "events" | "streams"] if reads => return everything(access),
+        // The system's status and metrics are for nobody outside.
+        ["api", "v1", "events" | "streams"] if reads => return everything(access),
         ["s", stream] | ["api", "v1", "streams", stream] if reads => Some(stream),
         ["api", "v1", "streams", stream, "events" | "snapshot.jpg"] if reads => Some(stream),
         ["api", "v1", "streams", stream, "sessions", _session] if reads => Some(stream),
-        ["api", "v1", "streams", stream, "keyframe"] if method == "POST" => Some(stream),
         ["whep", stream] if reads || matches!(method, "POST" | "OPTIONS") => Some(stream),
         ["whep", stream, _session] if reads || matches!(method, "PATCH" | "DELETE" | "OPTIONS") => Some(stream),
         ["api", "v1", "streams", stream, "quality"] if method == "PUT" => return control(stream, access),
-        ["api", "v1", "streams", stream, "pause" | "resume"] if method == "POST" => return control(stream, access),
+        ["api", "v1", "streams", stream, "keyframe" | "pause" | "resume"] if method == "POST" => {
+            return control(stream, access);
+        }
         _ => return Err(Denied::NotFound),
     };
     stream.map_or(Ok(()), |stream| within(stream, access))
@@ -97,7 +98,6 @@ mod tests {
             ("GET", "/api/v1/health"),
             ("HEAD", "/api/v1/streams"),
             ("GET", "/api/v1/streams/test/snapshot.jpg?at=1"),
-            ("GET", "/metrics"),
             ("GET", "/api/v1/events"),
             ("GET", "/api/v1/streams/test/events"),
             ("GET", "/api/v1/streams/test/sessions/0123abcd"),
@@ -107,7 +107,6 @@ mod tests {
             ("DELETE", "/whep/test/0123abcd"),
             ("POST", "/whep/test/"),
             ("DELETE", "/whep/test/0123abcd/"),
-            ("POST", "/api/v1/streams/test/keyframe"),
         ] {
             assert_eq!(permit(method, path, &watching()), Ok(()), "{method} {path}");
         }
@@ -124,6 +123,10 @@ mod tests {
             ("POST", "/api/v1/debug/stall-encoder"),
             ("GET", "/api/v1/config"),
             ("GET", "/api/v1/status"),
+            ("GET", "/metrics"),
+            ("GET", "/api/v1/openapi.json"),
+            ("POST", "/login"),
+            ("GET", "/api/v1/viewers"),
             ("GET", "/page/../api/v1/config"),
             ("GET", "/page/%2e%2e/api"),
             ("GET", "/page/..%2fapi"),
@@ -164,7 +167,12 @@ mod tests {
             stream: Some("other".parse().unwrap()),
             control: true,
         };
-        for (method, what) in [("PUT", "quality"), ("POST", "pause"), ("POST", "resume")] {
+        for (method, what) in [
+            ("PUT", "quality"),
+            ("POST", "keyframe"),
+            ("POST", "pause"),
+            ("POST", "resume"),
+        ] {
             let ask = |access: &Access| permit(method, &format!("/api/v1/streams/test/{what}"), access);
             assert_eq!(ask(&watching()), Err(Denied::ControlNeeded), "{what}");
             assert_eq!(ask(&control), Ok(()), "{what}");

@@ -2,30 +2,36 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use framebridge_proto::bridge::SEEN_AS;
+use framebridge_ipc::{RuntimeDir, connect_http, has_http_socket};
+use framebridge_proto::bridge::{ACCESS, SEEN_AS, SharedAccess};
 use framebridge_studio_proto::{
-    Bytes64, Header, REQUEST_HEADERS, RESPONSE_HEADERS, RpcChunk, RpcId, RpcRequest, RpcResponse, ToStudio,
+    Access, Bytes64, Header, REQUEST_HEADERS, RESPONSE_HEADERS, RpcChunk, RpcId, RpcRequest, RpcResponse, ToStudio,
     is_hop_by_hop,
     limits::{LOCAL_TIMEOUT, MAX_CHUNK, MAX_REQUEST_BODY, MAX_RESPONSE_BODY, RPC_IN_FLIGHT, RPC_OPEN, RPC_STREAMS},
 };
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, Response, body::Incoming, header};
+use hyper::{Method, Request, Response, Uri, body::Incoming, header};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioIo},
 };
 use serde_json::json;
 use tokio::{
+    net::UnixStream,
     sync::{Semaphore, mpsc},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 
 use crate::{
     paths::{self, Denied},
@@ -44,7 +50,11 @@ pub(crate) struct Proxy(Arc<ProxyState>);
 
 #[derive(Debug)]
 struct ProxyState {
+    /// To the socket that is for this machine's own processes: only there it counts for whom we ask.
+    own: Client<OwnSocket, Full<Bytes>>,
+    /// To where everybody asks, for a server that has no such socket.
     client: Client<HttpConnector, Full<Bytes>>,
+    dir: RuntimeDir,
     /// Where the box's own server is, once it is known.
     target: Mutex<Option<SocketAddr>>,
     /// As which address the studio sees the box.
@@ -75,14 +85,16 @@ struct Excuse {
 }
 
 impl Proxy {
-    pub(crate) fn new() -> Self {
-        let client = Client::builder(TokioExecutor::new())
+    pub(crate) fn new(dir: RuntimeDir) -> Self {
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
             .pool_max_idle_per_host(MOST_IDLE)
             .pool_idle_timeout(IDLE)
-            .pool_timer(hyper_util::rt::TokioTimer::new())
-            .build_http();
+            .pool_timer(hyper_util::rt::TokioTimer::new());
         Self(Arc::new(ProxyState {
-            client,
+            own: builder.build(OwnSocket(dir.clone())),
+            client: builder.build_http(),
+            dir,
             target: Mutex::new(None),
             seen_as: Mutex::new(None),
             places: Semaphore::new(RPC_IN_FLIGHT),
@@ -130,7 +142,12 @@ impl Proxy {
         let request = request
             .body(Full::new(question.body.clone()))
             .map_err(|error| error.to_string())?;
-        self.0.client.request(request).await.map_err(|error| reason(&error))
+        let answer = if has_http_socket(&self.0.dir) {
+            self.0.own.request(request)
+        } else {
+            self.0.client.request(request)
+        };
+        answer.await.map_err(|error| reason(&error))
     }
 
     /// Asks, and a GET that failed before its answer once more. What has not left, because a kept connection had been closed
@@ -178,6 +195,25 @@ impl Proxy {
                 send_all(&frames, excuse.frames(id)).await;
             }
         }
+    }
+}
+
+/// Connects to the box's own server by the socket in the runtime directory, wherever a request says it goes.
+#[derive(Debug, Clone)]
+struct OwnSocket(RuntimeDir);
+
+impl Service<Uri> for OwnSocket {
+    type Response = TokioIo<UnixStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let dir = self.0.clone();
+        Box::pin(async move { Ok(TokioIo::new(connect_http(&dir).await?)) })
     }
 }
 
@@ -294,6 +330,8 @@ impl Question {
             code: "invalid",
             detail: "This is no request.".to_owned(),
         };
+        let Access { stream, control } = request.access;
+        let access = (ACCESS.to_owned(), SharedAccess { stream, control }.to_string());
         Ok(Self {
             method: request.method.parse().map_err(invalid)?,
             path: request.path,
@@ -301,6 +339,7 @@ impl Question {
                 .headers
                 .into_iter()
                 .filter(|(name, _)| REQUEST_HEADERS.contains(&name.as_str()) && !is_hop_by_hop(name))
+                .chain([access])
                 .collect(),
             body: request.data.0.into(),
         })

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     env, fmt, fs, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,

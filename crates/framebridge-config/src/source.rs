@@ -51,6 +51,20 @@ pub struct Slate {
 }
 
 impl Source {
+    /// Its kind: what stands before everything that says where it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Test => "test:",
+            Self::X11 { .. } => "x11:",
+            Self::V4l2 { .. } => "v4l2:",
+            Self::Rtsp { url } if url.starts_with("rtsps:") => "rtsps:",
+            Self::Rtsp { .. } => "rtsp:",
+            Self::File { .. } => "file:",
+            Self::Lavfi { .. } => "lavfi:",
+            Self::Slate(_) => "slate:",
+        }
+    }
+
     /// What it says, where it is a slate.
     pub fn slate(&self) -> Option<&Slate> {
         if let Self::Slate(slate) = self {

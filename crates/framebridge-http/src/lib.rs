@@ -5,9 +5,11 @@
 
 mod crowd;
 mod places;
+mod tls;
 mod watched;
 
 use std::{
+    io,
     net::SocketAddr,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,6 +18,8 @@ use std::{
 
 pub use crowd::MAX_PER_ADDRESS;
 pub use places::{Client, Place, Places};
+use tls::Greeted;
+pub use tls::{Tls, TlsError};
 
 use axum::{Router, extract::ConnectInfo};
 use framebridge_core::network;
@@ -30,7 +34,9 @@ use hyper_util::{
 };
 use rustix::process::{Resource, getrlimit};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -40,6 +46,9 @@ use crate::{
     crowd::{Crowd, Seat, most_connections},
     watched::{Activity, Watched},
 };
+
+/// Connections of this machine's own processes over their own socket: there are few of them.
+const LOCAL_CONNECTIONS: usize = 256;
 
 /// The longest request head, bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -79,10 +88,73 @@ impl Default for Patience {
 /// Pause after the system refused to accept, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How a request has come; an extension of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// By TCP, readable for whoever is on the way.
+    Plain,
+    /// By TLS.
+    Tls,
+    /// From a process of this machine's own, over a socket that others don't reach.
+    Local,
+}
+
+/// A socket of this machine's own processes.
+pub trait LocalSocket: Send + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection. Cancel-safe.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
 /// Serves `router` on `listener` until `stop`; returns once every connection has ended. Requests know their peer by
 /// [`ConnectInfo`], and whose they are, as far as limits go, by [`Client`]; what a connection was upgraded to is its taker's and
 /// not ended here.
 pub async fn serve(listener: TcpListener, router: Router, patience: Patience, stop: CancellationToken) {
+    serve_over(listener, None, router, patience, stop).await;
+}
+
+/// [`serve`] to this machine's own processes. There are few of them, and each has its place.
+pub async fn serve_local(socket: impl LocalSocket, router: Router, patience: Patience, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(LOCAL_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            // Both arms are cancel-safe.
+            accepted = socket.accept() => match accepted {
+                Ok(stream) => match Arc::clone(&places).try_acquire_owned() {
+                    Ok(place) => {
+                        let (router, stop) = (router.clone(), stop.clone());
+                        connections.spawn(async move {
+                            drive(stream, Transport::Local, None, router, patience, stop).await;
+                            drop(place);
+                        });
+                    }
+                    Err(_full) => tracing::warn!("closed a connection of our own over the limit"),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a connection of our own");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_ended) = connections.join_next() => {}
+        }
+    }
+    drop(socket);
+    while connections.join_next().await.is_some() {}
+}
+
+/// [`serve`], by TLS where there is a certificate. What comes without it all the same is served too, for `router` to send it on:
+/// requests know by [`Transport`] how they came.
+pub async fn serve_over(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    patience: Patience,
+    stop: CancellationToken,
+) {
     let all = most_connections(getrlimit(Resource::Nofile).current);
     let crowd = Shared(Arc::new(Mutex::new(Crowd::new(all, patience.per_address))));
     let mut connections = JoinSet::new();
@@ -100,7 +172,7 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, st
                     };
                     let taken = Taken { crowd: crowd.clone(), seat };
                     let stream = Accepted { stream, activity, peer, client };
-                    let serving = connection(stream, router.clone(), patience, stop.clone(), taken);
+                    let serving = connection(stream, tls.clone(), router.clone(), patience, stop.clone(), taken);
                     let task = connections.spawn(serving);
                     crowd.lock().serve(seat, task);
                 }
@@ -154,7 +226,14 @@ struct Accepted {
     client: Client,
 }
 
-async fn connection(accepted: Accepted, router: Router, patience: Patience, stop: CancellationToken, _taken: Taken) {
+async fn connection(
+    accepted: Accepted,
+    tls: Option<Tls>,
+    router: Router,
+    patience: Patience,
+    stop: CancellationToken,
+    _taken: Taken,
+) {
     let Accepted {
         stream,
         activity,
@@ -164,11 +243,51 @@ async fn connection(accepted: Accepted, router: Router, patience: Patience, stop
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let stream = Watched::new(stream, activity, patience.write);
+    let greeted = match tls {
+        None => Ok(Ok(Greeted::Plain(stream))),
+        // Nobody has said anything yet: to end here breaks no request off.
+        Some(tls) => {
+            let greeting = timeout(patience.head, tls.accept(stream));
+            let Some(greeted) = stop.run_until_cancelled(greeting).await else {
+                return;
+            };
+            greeted
+        }
+    };
+    let from = Some((peer, client));
+    match greeted {
+        Ok(Ok(Greeted::Tls(stream))) => {
+            let stream = Watched::new(*stream, activity, patience.write);
+            drive(stream, Transport::Tls, from, router, patience, stop).await;
+        }
+        Ok(Ok(Greeted::Plain(stream))) => {
+            let stream = Watched::new(stream, activity, patience.write);
+            drive(stream, Transport::Plain, from, router, patience, stop).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "TLS"),
+        Err(_late) => tracing::debug!("TLS: no handshake in time"),
+    }
+}
+
+/// Serves what is asked on `stream` until its end.
+async fn drive<S>(
+    stream: S,
+    transport: Transport,
+    from: Option<(SocketAddr, Client)>,
+    router: Router,
+    patience: Patience,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(client);
+        let extensions = request.extensions_mut();
+        extensions.insert(transport);
+        if let Some((peer, client)) = from {
+            extensions.insert(ConnectInfo(peer));
+            extensions.insert(client);
+        }
         router.call(request)
     });
     let connection = http1::Builder::new()

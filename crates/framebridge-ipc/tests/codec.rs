@@ -145,6 +145,7 @@ fn protocol_1_with_the_bridge_keeps_its_bytes() {
     };
     golden(&ask(share), b"\0\0\0\x10\0\0\0\x0c\x00\x07\x04\x01\x04door\x01\x01\x5a");
     golden(&ask(BridgeRequest::Unshare), b"\0\0\0\x07\0\0\0\x03\x00\x07\x05");
+    golden(&ask(BridgeRequest::Address), b"\0\0\0\x07\0\0\0\x03\x00\x07\x06");
 
     let answer = |result| FromBridge::Response {
         id: RequestId(7),

@@ -54,6 +54,8 @@ function summarize(streams) {
 async function refresh() {
   try {
     const response = await fetch("api/v1/streams", { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
+    // The server shows where to log in in place of this page.
+    if (response.status === 401) return location.reload();
     const { streams } = await response.json();
     for (const stream of streams) show(stream);
     const names = new Set(streams.map(({ name }) => name));

@@ -64,8 +64,9 @@ function act(action) {
     case "restart":
       session.restart().catch((error) => {
         // Whatever else was answered, the session is there still.
-        const isFinal = error instanceof Refused && error.status === 404;
-        report({ type: isFinal ? "restartRefused" : "restartFailed" });
+        const status = error instanceof Refused ? error.status : null;
+        if (status === 401) return report({ type: "lockedOut" });
+        report({ type: status === 404 ? "restartRefused" : "restartFailed" });
       });
       break;
   }
@@ -89,7 +90,8 @@ async function connect() {
     (choices.fps === null ? readFps() : setFps(choices.fps)).catch(() => {});
   } catch (error) {
     if (current !== generation) return;
-    if (error instanceof Refused) send({ type: "refused", reason: error.message, retryAfter: error.retryAfter });
+    if (error instanceof Refused && error.status === 401) send({ type: "lockedOut" });
+    else if (error instanceof Refused) send({ type: "refused", reason: error.message, retryAfter: error.retryAfter });
     else send({ type: "unreachable", reason: "The server can't be reached" });
   }
 }
@@ -109,6 +111,7 @@ async function ask(asked, report) {
     const [known, response] = await Promise.all(
       [`${api}/sessions/${asked.id}`, api].map((url) => fetch(url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) })),
     );
+    if (known.status === 401) return report({ type: "lockedOut" });
     if (known.status === 404) return report({ type: "gone", reason: null });
     const { state: life, webrtc_error: error } = await known.json();
     if (life === "closed") return report({ type: "gone", reason: error });
@@ -205,12 +208,13 @@ function rate() {
 
 function render() {
   const now = performance.now();
-  const { state, reason, retryAt } = player.view(now);
+  const { state, reason, retryAt, lockedOut } = player.view(now);
+  $("login").hidden = !lockedOut;
   document.body.dataset.state = state;
   setText($("state"), TITLES[state]);
   setText($("title"), TITLES[state]);
   setText($("reason"), reason ? sentence(reason) : "");
-  setText($("retry"), state === "live" ? "" : whenAgain(state, retryAt, now));
+  setText($("retry"), state === "live" || lockedOut ? "" : whenAgain(state, retryAt, now));
   setText($("facts"), state === "live" ? [size, `${Math.round(rate())} fps`].filter(Boolean).join(" · ") : "");
 }
 
@@ -243,6 +247,11 @@ function stir() {
   stir.timer = setTimeout(() => document.body.classList.add("resting"), REST);
 }
 
+// The server shows where to log in in place of this page.
+$("login").addEventListener("click", (event) => {
+  event.preventDefault();
+  location.reload();
+});
 document.title = `${stream} · Framebridge`;
 $("name").textContent = stream;
 $("fps").addEventListener("change", chooseFps);

@@ -29,6 +29,9 @@ export const TIMES = Object.freeze({
 /** Until the first picture, ICE and DTLS have to be set up too: every patience is so many times longer. */
 const FIRST_PICTURE_PATIENCE = 2;
 
+/** What to say to who is not let in, or not any more. */
+const LOCKED_OUT = "You are not logged in, or your access has ended";
+
 /**
  * A viewer's life. Phases: `off` (not started, or hidden while nothing plays), `connecting` (POST under way), `session`
  * (a session is open) and `waiting` (for the next attempt).
@@ -42,6 +45,7 @@ export class Player {
   #retryAt = null;
   #refusal = null;
   #trouble = null;
+  #lockedOut = false;
   // Of the session that is open:
   #sawPicture = false;
   #pictureAt = 0;
@@ -60,7 +64,7 @@ export class Player {
    * Takes one event and tells what is to be done about it, in order.
    *
    * Events: `start`, `stop`, `visible`, `hidden`, `tick`; `opened`, `refused {reason, retryAfter}`, `unreachable {reason}`
-   * (the three outcomes of `connect`); `picture {pictures}` (the decoder's count has
+   * (the three outcomes of `connect`); `lockedOut` (the server wants to know who asks, and it is nobody it lets in); `picture {pictures}` (the decoder's count has
    * grown, by so many); `transport {state}`; `source {reason, retryIn}`, `gone {reason}` (the outcomes of `ask`; an unanswered one is no event); `restartRefused`
    * (for good), `restartFailed` (not now, as when the server is just being started again).
    *
@@ -80,6 +84,8 @@ export class Player {
       case "hidden":
         this.#visible = false;
         return [];
+      case "lockedOut":
+        return this.#onLockedOut();
       case "tick":
         return this.#onTick(now);
       case "opened":
@@ -98,6 +104,7 @@ export class Player {
    * @param {number} now
    */
   view(now) {
+    if (this.#lockedOut) return { state: "unavailable", reason: LOCKED_OUT, retryAt: null, lockedOut: true };
     if (this.#isLive(now)) return { state: "live", reason: null, retryAt: null };
     const excuse = this.#phase === "session" ? this.#excuse : this.#refusal;
     if (excuse) return { state: "unavailable", reason: excuse.reason, retryAt: excuse.retryAt };
@@ -136,8 +143,15 @@ export class Player {
     return close ? ["close"] : [];
   }
 
+  /** Nothing is tried again by itself: whoever watches has to log in first. */
+  #onLockedOut() {
+    this.#lockedOut = true;
+    return this.#stop();
+  }
+
   #onVisible(now) {
     this.#visible = true;
+    if (this.#lockedOut) return [];
     if (this.#phase === "off") return this.#connect();
     // A hidden page's decoder may rest: its silence so far means nothing.
     this.#renewPatience(now);

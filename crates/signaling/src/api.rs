@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::{Body, Bytes},
     extract::{Path, Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -12,7 +12,7 @@ use axum::{
 use framebridge_http::Place;
 use framebridge_ipc::RequestError;
 use framebridge_proto::{
-    RefusalKind,
+    RefusalKind, StreamName,
     encoder::{ClipSpan, EncoderAnswer, EncoderRequest, QualityChange},
     media::CodecParameters,
     status::{Condition, FaultKind, Status, StreamState},
@@ -25,6 +25,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app_state::AppState,
     body,
+    gate::Asker,
     limits::ClientAddress,
     meter::millis,
     own_status,
@@ -62,7 +63,7 @@ pub(crate) struct StreamList {
 pub(crate) struct StreamView {
     /// Its name.
     pub(crate) name: String,
-    /// Its source as configured, credentials left out.
+    /// Its source as configured, secrets left out, for operators; for others its kind, e.g. `rtsp:`.
     source: String,
     /// `idle`, `opening`, `live`, `paused`, `unavailable` or `slate`; `down` while its encoder is not there.
     #[schema(value_type = String)]
@@ -163,9 +164,21 @@ pub(crate) async fn status(State(shared): State<Arc<AppState>>) -> Json<Status> 
 
 /// All streams.
 #[utoipa::path(get, path = "/api/v1/streams", tag = "api", responses((status = 200, body = StreamList)))]
-pub(crate) async fn streams(State(shared): State<Arc<AppState>>) -> Json<StreamList> {
-    let streams = views(&shared).await;
-    Json(StreamList { streams })
+pub(crate) async fn streams(State(shared): State<Arc<AppState>>, Extension(who): Asker) -> Json<StreamList> {
+    let own = views(&shared)
+        .await
+        .into_iter()
+        .filter(|(name, _)| who.streams.has(name));
+    let streams = own.map(|(_, view)| {
+        if who.is_operator() {
+            view
+        } else {
+            view.for_viewers(&shared)
+        }
+    });
+    Json(StreamList {
+        streams: streams.collect(),
+    })
 }
 
 /// One stream.
@@ -179,11 +192,17 @@ pub(crate) async fn streams(State(shared): State<Arc<AppState>>) -> Json<StreamL
 )]
 pub(crate) async fn stream(
     State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
     Path(stream): Path<String>,
 ) -> Result<Json<StreamView>, Problem> {
     let stream = shared.stream(&stream)?;
     shared.sample();
-    Ok(Json(view(&shared, stream).await))
+    let view = view(&shared, stream).await;
+    Ok(Json(if who.is_operator() {
+        view
+    } else {
+        view.for_viewers(&shared)
+    }))
 }
 
 /// Changes how a stream is encoded, for all its viewers. What is so already is left as it is.
@@ -204,6 +223,7 @@ pub(crate) async fn stream(
 )]
 pub(crate) async fn put_quality(
     State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
     Path(stream): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -215,9 +235,13 @@ pub(crate) async fn put_quality(
         shared.limits.change_quality(&stream.name)?;
     }
     let request = EncoderRequest::SetQuality(change);
-    let EncoderAnswer::Quality { quality, changed } = stream.request(request).await.map_err(request_problem)? else {
+    let answered = stream.request(request).await.map_err(request_problem);
+    let EncoderAnswer::Quality { quality, changed } = answered.map_err(|problem| problem.told(&who, stream))? else {
         return Err(odd_answer());
     };
+    if changed {
+        tracing::info!(target: "audit", %who, stream = %stream.name, ?quality, "changed the quality");
+    }
     Ok(Json(QualityView {
         bitrate: quality.bitrate,
         fps: quality.fps,
@@ -310,11 +334,13 @@ pub(crate) async fn post_keyframe(
 )]
 pub(crate) async fn snapshot(
     State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
     client: ClientAddress,
     Path(stream): Path<String>,
 ) -> Result<Response, Problem> {
     let stream = shared.stream(&stream)?;
-    let image = stream.snapshots.get(stream, client).await?;
+    let image = stream.snapshots.get(stream, client).await;
+    let image = image.map_err(|problem| problem.told(&who, stream))?;
     let place = shared.limits.snapshot(client)?;
     Ok(whole_file("image/jpeg", image, place))
 }
@@ -349,6 +375,7 @@ pub(crate) struct Piece {
 )]
 pub(crate) async fn clip(
     State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
     client: ClientAddress,
     Path(stream): Path<String>,
     Query(piece): Query<Piece>,
@@ -369,7 +396,8 @@ pub(crate) async fn clip(
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_clips", detail).retry_after(CLIP_RETRY));
     };
     let request = EncoderRequest::Clip(span);
-    let EncoderAnswer::Clip { mp4, .. } = stream.request(request).await.map_err(request_problem)? else {
+    let answered = stream.request(request).await.map_err(request_problem);
+    let EncoderAnswer::Clip { mp4, .. } = answered.map_err(|problem| problem.told(&who, stream))? else {
         return Err(odd_answer());
     };
     Ok(whole_file("video/mp4", mp4, place))
@@ -394,12 +422,28 @@ fn in_parts(bytes: Bytes, place: Place) -> Body {
     }))
 }
 
-/// All streams as they are now.
-pub(crate) async fn views(shared: &AppState) -> Vec<StreamView> {
+impl StreamView {
+    /// As it is shown to who is no operator.
+    pub(crate) fn for_viewers(self, shared: &AppState) -> Self {
+        let stream = shared.stream(&self.name).ok();
+        let kind = stream.map_or("", |stream| stream.source_kind);
+        let words = stream.and_then(|stream| stream.words_for_viewers());
+        Self {
+            source: kind.to_owned(),
+            reason: self
+                .reason
+                .map(|_| words.unwrap_or("No picture arrives from the source.").to_owned()),
+            ..self
+        }
+    }
+}
+
+/// All streams as they are now, for operators.
+pub(crate) async fn views(shared: &AppState) -> Vec<(StreamName, StreamView)> {
     shared.sample();
     let mut views = Vec::with_capacity(shared.streams.len());
     for stream in shared.streams.values() {
-        views.push(view(shared, stream).await);
+        views.push((stream.name.clone(), view(shared, stream).await));
     }
     views
 }

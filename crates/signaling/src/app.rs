@@ -1,6 +1,7 @@
 //! Starts the parts, runs until told to stop, ends them in order.
 
 use std::{
+    io,
     net::SocketAddr,
     os::fd::AsFd as _,
     sync::{Arc, atomic::Ordering},
@@ -11,15 +12,16 @@ use anyhow::{Context as _, bail};
 use framebridge_config::{Settings, Webrtc};
 use framebridge_core::{BudgetPlan, Share, ThreadWatch};
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, last_words, notify};
-use framebridge_http::Patience;
-use framebridge_ipc::{Identity, RuntimeDir};
+use framebridge_http::{LocalSocket, Patience, Tls};
+use framebridge_ipc::{HttpListener, Identity, RuntimeDir};
 use framebridge_proto::{
     Role,
     supervisor::{Progress, SignalingProgress, StreamFlow},
 };
 use framebridge_rtc::{Config, Engine, Event, ViewerState};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixStream},
+    signal::unix::{SignalKind, signal},
     sync::mpsc,
     task::spawn_blocking,
     time::{MissedTickBehavior, interval, timeout},
@@ -27,21 +29,27 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app_state::AppState,
+    access::Access,
+    app_state::{AppState, Parts},
     debug::Debug,
     encoder_link::EncoderLink,
     events::{self, Events},
     handover::{self, Restored},
     meter::Meter,
+    owners::Owners,
     routes,
     stream::{Stream, Streams},
     supervisor::Supervisor,
+    viewers::{self, brief},
 };
 
 /// How often the media plane's counts are taken over, whatever happens.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the media workers are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
 
 /// A keyframe and some tenths of a second after it.
 const MIN_HISTORY: u64 = 256 << 10;
@@ -120,16 +128,23 @@ impl App {
             tasks.spawn(link.run());
         }
         let (told, news) = Events::new();
-        let shared = AppState::new(
+        let parts = Parts {
             address,
             streams,
-            engine.handle(),
-            Supervisor::new(dir.clone(), identity.clone()),
-            &settings.webrtc.ice_servers,
-            &settings.http,
-            told,
-        );
+            engine: engine.handle(),
+            supervisor: Supervisor::new(dir.clone(), identity.clone()),
+            access: Access::load(&settings.http, &dir, address.port())?,
+            owners: Owners::load(&dir, &engine.handle().sessions()),
+            tls: settings.http.tls.as_ref().map(load_tls).transpose()?,
+            events: told,
+        };
+        let shared = AppState::new(parts, &settings.webrtc.ice_servers, &settings.http);
+        viewers::end_strangers(&shared).await;
         tasks.spawn(events::tell(Arc::clone(&shared), news));
+        tasks.spawn(viewers::keep_current(Arc::clone(&shared)));
+        if let Some(tls) = &shared.tls {
+            tasks.spawn(keep_certificate(tls.clone()));
+        }
         let http_stop = CancellationToken::new();
         let debug = breakable.map(|listener| Debug {
             shared: Arc::clone(&shared),
@@ -137,14 +152,21 @@ impl App {
             http_stop: http_stop.clone(),
         });
         let router = routes::router(Arc::clone(&shared), debug);
-        tasks.spawn_graceful(framebridge_http::serve(
+        tasks.spawn_graceful(framebridge_http::serve_local(
+            Own(HttpListener::bind(&dir).await.context(Exit::Unavailable)?),
+            router.clone(),
+            Patience::default(),
+            http_stop.clone(),
+        ));
+        tasks.spawn_graceful(framebridge_http::serve_over(
             listener,
+            shared.tls.clone(),
             router,
             Patience::default(),
             http_stop.clone(),
         ));
         spawn_heartbeats(&tasks, dir.clone(), identity, Arc::clone(&shared));
-        tracing::info!(http = %format!("http://{address}/"), udp = engine.local_port(), "serving viewers");
+        tracing::info!(http = %format!("{}/", shared.base()), udp = engine.local_port(), "serving viewers");
         Ok(Self {
             dir,
             stop,
@@ -231,6 +253,46 @@ fn die(dir: &RuntimeDir, why: &str) -> ! {
     std::process::exit(i32::from(code))
 }
 
+/// The socket of this machine's own processes.
+struct Own(HttpListener);
+
+impl LocalSocket for Own {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        self.0.accept().await
+    }
+}
+
+fn load_tls(tls: &framebridge_config::Tls) -> anyhow::Result<Tls> {
+    Tls::load(&tls.certificate, &tls.key)
+        .context("http.tls")
+        .context(Exit::Config)
+}
+
+/// Serves with what the files hold: reads them again when they change, and on SIGHUP.
+async fn keep_certificate(tls: Tls) {
+    let mut looks = interval(CERTIFICATE_LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    loop {
+        let asked = tokio::select! {
+            _ = looks.tick() => false,
+            _ = hangups.recv() => true,
+        };
+        match tls.reload(asked) {
+            Ok(true) => tracing::info!(subject = tls.certificate().subject, "serving with the new certificate"),
+            Ok(false) => {}
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                tracing::error!("http.tls: {error:#}; the certificate there was goes on");
+            }
+        }
+    }
+}
+
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
@@ -245,11 +307,16 @@ fn on_event(shared: &AppState, event: Event) {
                 stream.request_keyframe();
             }
         }
-        Event::ViewerState { session, stream, state } => {
+        Event::ViewerState {
+            session: whole,
+            stream,
+            state,
+        } => {
             shared.sample();
             if state != ViewerState::Connecting {
-                shared.limits.settled(&session);
+                shared.limits.settled(&whole);
             }
+            let session = brief(&whole);
             match state {
                 ViewerState::Connecting => tracing::debug!(%stream, %session, "viewer connecting"),
                 ViewerState::Live => tracing::info!(%stream, %session, "viewer live"),
@@ -258,7 +325,8 @@ fn on_event(shared: &AppState, event: Event) {
                 }
                 ViewerState::Closed(reason) => {
                     tracing::info!(%stream, %session, %reason, "viewer gone");
-                    shared.ended.note(session, stream, reason);
+                    shared.owners.forget(&whole);
+                    shared.ended.note(whole, stream, reason);
                 }
             }
         }

@@ -11,18 +11,27 @@ use std::{
 };
 
 use axum::http::HeaderValue;
+use framebridge_auth::Turn;
 use framebridge_config::{Http, IceServer};
+use framebridge_http::Tls;
 use framebridge_proto::{StreamName, status::Condition};
-use framebridge_rtc::Handle;
+use framebridge_rtc::{Handle, SessionId};
 
 use crate::{
+    access::{Access, now},
     events::Events,
+    guard,
     limits::Limits,
+    owners::Owners,
     problem::Problem,
     sessions::Ended,
     stream::{Stream, Streams, Told},
     supervisor::Supervisor,
 };
+
+/// How long a viewer's TURN credentials are good. A relay asks for them when an allocation begins; whoever comes anew gets new
+/// ones.
+const TURN_LIFE: Duration = Duration::from_secs(3600);
 
 /// What all HTTP handlers share.
 #[derive(Debug)]
@@ -32,8 +41,14 @@ pub(crate) struct AppState {
     pub(crate) streams: Streams,
     pub(crate) engine: Handle,
     pub(crate) supervisor: Supervisor,
-    /// `Link` headers that tell viewers of STUN and TURN servers.
-    pub(crate) ice_servers: Vec<HeaderValue>,
+    pub(crate) access: Access,
+    pub(crate) owners: Owners,
+    /// The certificate that HTTPS is served with.
+    pub(crate) tls: Option<Tls>,
+    /// Browsers are told to come by HTTPS only.
+    pub(crate) hsts: bool,
+    /// STUN and TURN servers that viewers are told of.
+    ice_servers: Vec<(IceServer, Option<Turn>)>,
     /// Names that a `Host` may have, besides those that can't be rebound; `*` is any.
     pub(crate) hosts: Vec<String>,
     /// Web origins whose pages may play our streams; `*` is any.
@@ -45,23 +60,46 @@ pub(crate) struct AppState {
     draining: AtomicBool,
 }
 
+/// What a [`AppState`] is made of, besides what the operator asked for.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) address: SocketAddr,
+    pub(crate) streams: Streams,
+    pub(crate) engine: Handle,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) access: Access,
+    pub(crate) owners: Owners,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) events: Events,
+}
+
 impl AppState {
-    pub(crate) fn new(
-        address: SocketAddr,
-        streams: Streams,
-        engine: Handle,
-        supervisor: Supervisor,
-        ice_servers: &[IceServer],
-        http: &Http,
-        events: Events,
-    ) -> Arc<Self> {
+    pub(crate) fn new(parts: Parts, ice_servers: &[IceServer], http: &Http) -> Arc<Self> {
+        let Parts {
+            address,
+            streams,
+            engine,
+            supervisor,
+            access,
+            owners,
+            tls,
+            events,
+        } = parts;
+        let turn = |server: &IceServer| server.secret.as_deref().map(Turn::new);
         Arc::new(Self {
             address,
             streams,
             engine,
             supervisor,
-            ice_servers: ice_servers.iter().flat_map(ice_links).collect(),
-            hosts: http.hosts.clone(),
+            access,
+            owners,
+            tls,
+            hsts: http.tls.as_ref().is_some_and(|tls| tls.hsts),
+            ice_servers: ice_servers
+                .iter()
+                .map(|server| (server.clone(), turn(server)))
+                .collect(),
+            hosts: http.hosts.iter().cloned().chain(guard::own_names()).collect(),
             origins: http
                 .origins
                 .iter()
@@ -110,6 +148,33 @@ impl AppState {
         Told::from(&stream.health())
     }
 
+    /// `Link` headers that tell the viewer of `session` of STUN and TURN servers, with credentials of its own where they are
+    /// made.
+    pub(crate) fn ice_links(&self, session: &str) -> impl Iterator<Item = HeaderValue> {
+        let until = now() + TURN_LIFE.as_secs();
+        self.ice_servers.iter().flat_map(move |(server, turn)| {
+            let mut server = server.clone();
+            if let Some((username, credential)) = turn.as_ref().map(|turn| turn.credentials(session, until)) {
+                (server.username, server.credential) = (Some(username), Some(credential));
+            }
+            ice_links(&server)
+        })
+    }
+
+    /// Where it listens, as a URL begins.
+    pub(crate) fn base(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Ends a viewer's session; false if there is none.
+    pub(crate) async fn end(&self, session: &SessionId) -> bool {
+        let ended = self.engine.leave(session).await;
+        self.owners.forget(session);
+        self.sample();
+        ended
+    }
+
     /// From now on no viewer is taken.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -121,7 +186,7 @@ impl AppState {
 }
 
 /// One `Link` value per URL (RFC 9725, section 4.6).
-fn ice_links(server: &IceServer) -> impl Iterator<Item = HeaderValue> {
+fn ice_links(server: &IceServer) -> Vec<HeaderValue> {
     let credentials = match (&server.username, &server.credential) {
         (Some(username), Some(credential)) => format!(
             "; username={}; credential={}; credential-type=\"password\"",
@@ -130,13 +195,14 @@ fn ice_links(server: &IceServer) -> impl Iterator<Item = HeaderValue> {
         ),
         (Some(_), None) | (None, Some(_)) | (None, None) => String::new(),
     };
-    server.urls.iter().filter_map(move |url| {
+    let links = server.urls.iter().filter_map(|url| {
         let link = HeaderValue::from_str(&format!("<{url}>; rel=\"ice-server\"{credentials}")).ok();
         if link.is_none() {
             tracing::warn!("an ICE server's URL or credentials can't stand in a header: viewers are not told of it");
         }
         link
-    })
+    });
+    links.collect()
 }
 
 /// A quoted-string (RFC 9110, section 5.6.4).
@@ -156,7 +222,7 @@ mod tests {
             credential: Some(r#"a"b\c"#.into()),
             secret: None,
         };
-        let links: Vec<_> = ice_links(&server).collect();
+        let links = ice_links(&server);
         assert_eq!(
             links,
             [

@@ -4,18 +4,19 @@
 use std::{os::fd::OwnedFd, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Query, State},
     http::StatusCode,
     routing::post,
 };
+use framebridge_auth::Scope::Admin;
 use framebridge_proto::encoder::EncoderRequest;
 use rustix::net::Shutdown;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{api::request_problem, app_state::AppState, problem::Problem, whep::unknown_session};
+use crate::{api::request_problem, app_state::AppState, gate::Route, problem::Problem, whep::unknown_session};
 
 /// What there is to break.
 #[derive(Debug)]
@@ -38,12 +39,26 @@ struct Whose {
 }
 
 /// The routes, all of them `POST`.
-pub(crate) fn router(debug: Debug) -> Router<Arc<AppState>> {
-    Router::new()
-        .route("/api/v1/debug/disconnect-webrtc", post(disconnect_webrtc))
-        .route("/api/v1/debug/stall-encoder", post(stall_encoder))
-        .route("/api/v1/debug/close-http-listener", post(close_http_listener))
-        .with_state(Arc::new(debug))
+pub(crate) fn routes(debug: Debug) -> [Route; 3] {
+    let debug = Arc::new(debug);
+    let state = || Arc::clone(&debug);
+    [
+        Route::new(
+            "/api/v1/debug/disconnect-webrtc",
+            Admin,
+            post(disconnect_webrtc).with_state(state()),
+        ),
+        Route::new(
+            "/api/v1/debug/stall-encoder",
+            Admin,
+            post(stall_encoder).with_state(state()),
+        ),
+        Route::new(
+            "/api/v1/debug/close-http-listener",
+            Admin,
+            post(close_http_listener).with_state(state()),
+        ),
+    ]
 }
 
 /// Drops the viewer of `session`, or all of them, without a word to them.

@@ -5,12 +5,15 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     body::Body,
     extract::{Path, State},
     http::header,
     response::{IntoResponse as _, Response},
 };
+use framebridge_auth::Principal;
 use framebridge_http::Place;
+use framebridge_proto::StreamName;
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::{
@@ -21,6 +24,7 @@ use tokio::{
 use crate::{
     api,
     app_state::AppState,
+    gate::Asker,
     limits::ClientAddress,
     problem::{Details, Problem},
 };
@@ -50,17 +54,19 @@ pub(crate) struct Look(Vec<Glance>);
 /// How one of them was.
 #[derive(Debug)]
 struct Glance {
-    name: String,
-    /// As the API shows it.
-    shown: Value,
+    name: StreamName,
+    /// As the API shows it to operators, and to all others.
+    shown: [Value; 2],
     /// Without what is restless.
     at_rest: Value,
 }
 
 /// One who listens.
 struct Listener {
-    /// To this stream; all of them without.
-    only: Option<String>,
+    who: Principal,
+    shared: Arc<AppState>,
+    /// To this stream; all that it may see without.
+    only: Option<StreamName>,
     news: watch::Receiver<Arc<Look>>,
     first: Option<Arc<Look>>,
     /// What it was told last.
@@ -91,26 +97,23 @@ pub(crate) async fn tell(shared: Arc<AppState>, news: watch::Sender<Arc<Look>>) 
 
 impl Look {
     async fn at(shared: &AppState) -> Self {
-        let glances = api::views(shared).await.into_iter().map(|view| {
-            let shown = json!(view);
-            let mut at_rest = shown.clone();
+        let glances = api::views(shared).await.into_iter().map(|(name, view)| {
+            let for_operators = json!(view);
+            let mut at_rest = for_operators.clone();
             if let Some(fields) = at_rest.as_object_mut() {
                 fields.retain(|name, _| !RESTLESS.contains(&name.as_str()));
             }
-            Glance {
-                name: view.name,
-                shown,
-                at_rest,
-            }
+            let shown = [for_operators, json!(view.for_viewers(shared))];
+            Glance { name, shown, at_rest }
         });
         Self(glances.collect())
     }
 
-    /// All of it, or of one stream.
-    fn of<'a>(&'a self, only: Option<&'a str>) -> impl Iterator<Item = &'a Glance> {
+    /// All of it that `who` may see, or of one stream.
+    fn of<'a>(&'a self, who: &'a Principal, only: Option<&'a StreamName>) -> impl Iterator<Item = &'a Glance> {
         self.0
             .iter()
-            .filter(move |glance| only.is_none_or(|only| glance.name == only))
+            .filter(move |glance| who.streams.has(&glance.name) && only.is_none_or(|only| glance.name == *only))
     }
 }
 
@@ -123,7 +126,12 @@ impl Listener {
         }
         let beat = Instant::now() + BEAT;
         loop {
-            match timeout_at(beat, self.news.changed()).await {
+            // Whoever may not listen any more hears no further word.
+            let is_good = self.shared.access.is_good(&self.who);
+            let look = beat.min(Instant::now() + LOOK);
+            match timeout_at(look, self.news.changed()).await {
+                _ if !is_good => return None,
+                Err(_quiet) if look < beat => {}
                 Err(_quiet) => return Some("event: beat\ndata: {}\n\n".to_owned()),
                 Ok(Err(_ended)) => return None,
                 Ok(Ok(())) => {
@@ -138,22 +146,23 @@ impl Listener {
 
     /// The event, if there is something new in it.
     fn news_of(&mut self, look: Arc<Look>) -> Option<String> {
-        let only = self.only.as_deref();
+        let (who, only) = (&self.who, self.only.as_ref());
+        let shown = |glance: &Glance| glance.shown[usize::from(!who.is_operator())].clone();
         let is_old = self.told.as_ref().is_some_and(|told| {
-            told.of(only)
+            told.of(who, only)
                 .map(|glance| &glance.at_rest)
-                .eq(look.of(only).map(|glance| &glance.at_rest))
+                .eq(look.of(who, only).map(|glance| &glance.at_rest))
         });
         if is_old {
             return None;
         }
         let event = match only {
             Some(_) => {
-                let shown = look.of(only).next().map_or(&Value::Null, |glance| &glance.shown);
+                let shown = look.of(who, only).next().map_or(Value::Null, shown);
                 format!("event: stream\ndata: {shown}\n\n")
             }
             None => {
-                let streams: Vec<_> = look.of(None).map(|glance| &glance.shown).collect();
+                let streams: Vec<_> = look.of(who, None).map(shown).collect();
                 format!("event: streams\ndata: {}\n\n", json!({ "streams": streams }))
             }
         };
@@ -174,8 +183,12 @@ impl Listener {
         (status = 503, description = "Too many listen; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn all(State(shared): State<Arc<AppState>>, client: ClientAddress) -> Result<Response, Problem> {
-    listen(&shared, client, None).await
+pub(crate) async fn all(
+    State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
+    client: ClientAddress,
+) -> Result<Response, Problem> {
+    listen(&shared, who, client, None).await
 }
 
 /// One stream, likewise: `stream` with what `/api/v1/streams/{stream}` answers, and `beat`.
@@ -191,22 +204,31 @@ pub(crate) async fn all(State(shared): State<Arc<AppState>>, client: ClientAddre
 )]
 pub(crate) async fn one(
     State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
     client: ClientAddress,
     Path(stream): Path<String>,
 ) -> Result<Response, Problem> {
-    let stream = shared.stream(&stream)?;
-    listen(&shared, client, Some(stream.name.to_string())).await
+    let only = shared.stream(&stream)?.name.clone();
+    listen(&shared, who, client, Some(only)).await
 }
 
-async fn listen(shared: &AppState, client: ClientAddress, only: Option<String>) -> Result<Response, Problem> {
+async fn listen(
+    shared: &AppState,
+    who: Principal,
+    client: ClientAddress,
+    only: Option<StreamName>,
+) -> Result<Response, Problem> {
     let place = shared.limits.listen(client)?;
     let mut news = shared.events.latest.clone();
     // What it holds may be from when somebody listened last.
     news.mark_unchanged();
+    let first = Look::at(&shared).await;
     let listener = Listener {
+        who,
+        shared,
         only,
         news,
-        first: Some(Arc::new(Look::at(shared).await)),
+        first: Some(Arc::new(first)),
         told: None,
         _place: place,
     };

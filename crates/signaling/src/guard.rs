@@ -2,8 +2,8 @@
 //!
 //! Every web page that is open on this machine, or on one of a network that we listen on, can send requests. Four rules:
 //!
-//! - **Host.** It has to be an IP address, a name that no public DNS knows, or one of `http.hosts`: a page that rebinds its
-//!   own name to our address still names itself there.
+//! - **Host.** It has to be an IP address, `localhost`, this machine's own name, or one of `http.hosts`: a page that rebinds
+//!   its own name to our address still names itself there. Other names of a local network are whatever somebody in it says.
 //! - **Origin.** Nothing but WHEP changes anything for a page of another origin (CSRF), and without CORS headers none
 //!   can read the API, a snapshot or the metrics.
 //! - **Sec-Fetch-Site.** What costs something, a snapshot or a clip, is not made for a page of another site, which could show it
@@ -20,7 +20,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{app_state::AppState, limits, problem::Problem, whep};
+use framebridge_http::Transport;
+
+use crate::{app_state::AppState, client, gate, problem::Problem, whep};
 
 /// What a page may load: its own modules and styles, our API, and pictures made by either.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -42,8 +44,10 @@ const PREFLIGHT_AGE: &str = "7200";
 
 /// Refuses a `Host` that only a rebound name can have, and other origins' changes; adds the headers every answer has.
 pub(crate) async fn admit(State(shared): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
-    limits::identify(&mut request);
+    client::note(&mut request, &shared.access.trusted);
+    let is_plain = client::transport(&request) == Transport::Plain;
     let mut response = match check(&shared, &request) {
+        Ok(()) if is_plain && shared.tls.is_some() => to_https(&request),
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
@@ -57,7 +61,21 @@ pub(crate) async fn admit(State(shared): State<Arc<AppState>>, mut request: Requ
     for (name, value) in fixed {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    if shared.hsts && !is_plain {
+        let year = HeaderValue::from_static("max-age=31536000");
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
     response
+}
+
+/// Sends who came by HTTP on to HTTPS, at the name it came by.
+fn to_https(request: &Request) -> Response {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let location = format!("https://{}{path}", host(request).unwrap_or_default());
+    match HeaderValue::from_str(&location) {
+        Ok(location) => (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response(),
+        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
 }
 
 /// Adds the CORS headers to WHEP's answers.
@@ -99,7 +117,9 @@ pub(crate) async fn share(State(shared): State<Arc<AppState>>, request: Request,
 
 fn check(shared: &AppState, request: &Request) -> Result<(), Problem> {
     let host = host(request);
-    if !host.is_some_and(|host| is_known(&shared.hosts, host)) {
+    // On our own socket a name means nothing.
+    let is_ours = client::transport(request) == Transport::Local;
+    if !is_ours && !host.is_some_and(|host| is_known(&shared.hosts, host)) {
         return Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "unknown_host",
@@ -108,11 +128,7 @@ fn check(shared: &AppState, request: &Request) -> Result<(), Problem> {
     }
     let changes = !request.method().is_safe() && !request.uri().path().starts_with("/whep/");
     if changes && !is_same_origin(request.headers(), host) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "cross_origin",
-            "A page of another origin may not change anything here.",
-        ));
+        return Err(gate::cross_origin());
     }
     if is_costly(request.uri().path()) && is_cross_site(request.headers()) {
         return Err(Problem::new(
@@ -137,7 +153,7 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
 }
 
 /// `host[:port]` of the request.
-fn host(request: &Request) -> Option<&str> {
+pub(crate) fn host(request: &Request) -> Option<&str> {
     let named = request.uri().authority().map(|authority| authority.as_str());
     named.or_else(|| request.headers().get(header::HOST)?.to_str().ok())
 }
@@ -149,20 +165,28 @@ fn is_known(hosts: &[String], host: &str) -> bool {
         None => host.split(':').next().unwrap_or_default(),
     };
     let name = name.to_ascii_lowercase();
-    // One label, or a name of RFC 6761 or RFC 6762: nobody can have those point anywhere by public DNS.
-    let is_label = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let cant_be_rebound = name.parse::<IpAddr>().is_ok()
-        || (is_label && !host.starts_with('['))
-        || name.ends_with(".localhost")
-        || name.ends_with(".local");
+    // Names of RFC 6761 that browsers resolve by themselves: nobody can have those point anywhere.
+    let is_localhost = !host.starts_with('[') && (name == "localhost" || name.ends_with(".localhost"));
+    let cant_be_rebound = name.parse::<IpAddr>().is_ok() || is_localhost;
     cant_be_rebound
         || hosts
             .iter()
             .any(|known| known == "*" || known.eq_ignore_ascii_case(&name))
 }
 
+/// The names that this machine calls itself by: what it was named, that without its domain, and as mDNS announces it.
+pub(crate) fn own_names() -> Vec<String> {
+    let system = rustix::system::uname();
+    let full = system.nodename().to_string_lossy().to_ascii_lowercase();
+    let label = full.split('.').next().unwrap_or_default().to_owned();
+    if label.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("{label}.local"), label, full]
+}
+
 /// Programs send no `Origin`; browsers send it with everything that is not a plain read.
-fn is_same_origin(headers: &HeaderMap, host: Option<&str>) -> bool {
+pub(crate) fn is_same_origin(headers: &HeaderMap, host: Option<&str>) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };
@@ -187,8 +211,6 @@ mod tests {
             "localhost:1",
             "LOCALHOST",
             "box.localhost:8890",
-            "box:8890",
-            "box.local",
             "Live.Example:443",
         ] {
             assert!(is_known(&["live.example".to_owned()], good), "{good}");
@@ -197,12 +219,26 @@ mod tests {
             "evil.example:8890",
             "127.0.0.1.evil.example",
             "localhost.evil.example",
+            "evil",
+            "evil:8890",
+            "evil.local:8890",
+            "[localhost]",
             "",
             "[evil]",
         ] {
             assert!(!is_known(&["live.example".to_owned()], bad), "{bad}");
             assert!(is_known(&["*".to_owned()], bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn machine_is_known_by_its_own_name() {
+        let own = own_names();
+        assert!(
+            own.iter().any(|name| is_known(&own, &format!("{name}:8890"))),
+            "{own:?}"
+        );
+        assert!(own.is_empty() || own[0].ends_with(".local"));
     }
 
     #[test]

@@ -5,20 +5,25 @@
 //!
 //! It never captures, encodes, starts a process or talks to a studio.
 
+mod access;
 mod api;
 mod app;
 mod app_state;
 mod body;
 mod cli;
+mod client;
 mod debug;
 mod encoder_link;
 mod events;
+mod gate;
 mod guard;
 mod handover;
 mod limits;
+mod login;
 mod meter;
 mod metrics;
 mod own_status;
+mod owners;
 mod page;
 mod problem;
 mod routes;
@@ -26,6 +31,7 @@ mod sessions;
 mod snapshots;
 mod stream;
 mod supervisor;
+mod viewers;
 mod whep;
 
 pub use app::App;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{
-    extract::{FromRequestParts, Request},
+    extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
 use framebridge_core::{HalfOpen, NoPlace, RateLimit};
@@ -53,15 +53,10 @@ const MOST_ADDRESSES: usize = 100_000;
 /// When somebody else may have given a place back.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Whose request it is. An extension of every request, set by [`identify`] and read by nobody else than handlers with limits.
+/// Whose request it is. An extension of every request, set by [`crate::client::note`] and read by nobody else than handlers with
+/// limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) Client);
-
-/// Finds out whose request it is: the connection's. The one place to be changed for proxies that are trusted to say whose.
-pub(crate) fn identify(request: &mut Request) {
-    let client = request.extensions().get::<Client>().copied().unwrap_or(Client(None));
-    request.extensions_mut().insert(ClientAddress(client));
-}
 
 impl<S: Sync> FromRequestParts<S> for ClientAddress {
     type Rejection = Infallible;

@@ -25,10 +25,12 @@ const STYLE: &str = "text/css; charset=utf-8";
 
 const INDEX: File = ("index.html", HTML, include_str!("../page/index.html"));
 const WATCH: File = ("watch.html", HTML, include_str!("../page/watch.html"));
-const PARTS: [File; 6] = [
+const LOGIN: File = ("login.html", HTML, include_str!("../page/login.html"));
+const PARTS: [File; 7] = [
     ("index.js", SCRIPT, include_str!("../page/index.js")),
     ("page.js", SCRIPT, include_str!("../page/page.js")),
     ("choices.js", SCRIPT, include_str!("../page/choices.js")),
+    ("login.js", SCRIPT, include_str!("../page/login.js")),
     ("player.js", SCRIPT, include_str!("../page/player.js")),
     ("whep.js", SCRIPT, include_str!("../page/whep.js")),
     ("style.css", STYLE, include_str!("../page/style.css")),
@@ -58,6 +60,21 @@ pub(crate) async fn watch(
         Ok(_) => file(&WATCH, &headers),
         Err(_unknown) => (StatusCode::NOT_FOUND, file(&WATCH, &HeaderMap::new())).into_response(),
     }
+}
+
+/// Where to log in, for a page at `path`: as far up as that is down.
+pub(crate) fn login(path: &str) -> impl IntoResponse + use<> {
+    let (_, kind, text) = LOGIN;
+    let depth = path.trim_start_matches('/').matches('/').count();
+    let text = text.replace("{root}", &"../".repeat(depth));
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
+    (headers, text)
+}
+
+/// In place of a page that not everybody may see.
+pub(crate) fn please_log_in(path: &str) -> Response {
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"framebridge\"")];
+    (StatusCode::UNAUTHORIZED, challenge, login(path)).into_response()
 }
 
 /// A part of the page.

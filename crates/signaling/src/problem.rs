@@ -9,8 +9,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use framebridge_auth::Principal;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::stream::Stream;
 
 const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -70,6 +73,17 @@ impl Problem {
 
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
+        self
+    }
+
+    /// In words that are meant for `who`: where a source is, and what FFmpeg says of it, is for operators.
+    pub(crate) fn told(mut self, who: &Principal, stream: &Stream) -> Self {
+        if !who.is_operator() {
+            self.detail = stream
+                .words_for_viewers()
+                .unwrap_or("The stream can't be had now.")
+                .to_owned();
+        }
         self
     }
 

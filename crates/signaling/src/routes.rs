@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    http::StatusCode,
-    middleware::{from_fn, from_fn_with_state},
-    routing::{MethodRouter, get, post, put},
+    routing::{delete, get, post, put},
 };
+use framebridge_auth::Scope::{Admin, Control, View};
 use utoipa::OpenApi;
 
 use crate::{
@@ -15,23 +14,24 @@ use crate::{
     app_state::AppState,
     debug,
     debug::Debug,
-    events, guard, metrics, page, problem,
-    problem::{Details, Problem},
-    sessions, whep,
+    events,
+    gate::{Gated, Route},
+    login, metrics, page,
+    problem::Details,
+    sessions, viewers, whep,
 };
-
-/// A path and its methods.
-type Route = (&'static str, MethodRouter<Arc<AppState>>);
 
 /// The routes that any web page may use.
 fn whep_routes() -> [Route; 2] {
     [
-        (
+        Route::new(
             "/whep/{stream}",
+            View,
             get(whep::get_endpoint).post(whep::post).options(whep::options_endpoint),
         ),
-        (
+        Route::new(
             "/whep/{stream}/{session}",
+            View,
             get(whep::get_session)
                 .patch(whep::patch)
                 .delete(whep::delete)
@@ -41,49 +41,48 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 18] {
+fn own_routes() -> [Route; 23] {
     [
-        ("/", get(page::index)),
-        ("/s/{stream}", get(page::watch)),
-        ("/page/{file}", get(page::part)),
-        ("/api/v1/health", get(api::health)),
-        ("/api/v1/status", get(api::status)),
-        ("/api/v1/events", get(events::all)),
-        ("/api/v1/streams", get(api::streams)),
-        ("/api/v1/streams/{stream}", get(api::stream)),
-        ("/api/v1/streams/{stream}/events", get(events::one)),
-        ("/api/v1/streams/{stream}/quality", put(api::put_quality)),
-        ("/api/v1/streams/{stream}/keyframe", post(api::post_keyframe)),
-        ("/api/v1/streams/{stream}/pause", post(api::post_pause)),
-        ("/api/v1/streams/{stream}/resume", post(api::post_resume)),
-        ("/api/v1/streams/{stream}/snapshot.jpg", get(api::snapshot)),
-        ("/api/v1/streams/{stream}/clip.mp4", get(api::clip)),
-        ("/api/v1/streams/{stream}/sessions/{session}", get(sessions::session)),
-        ("/api/v1/openapi.json", get(openapi)),
-        ("/metrics", get(metrics::metrics)),
+        Route::page("/", View, get(page::index)),
+        Route::page("/s/{stream}", View, get(page::watch)),
+        Route::open("/page/{file}", get(page::part)),
+        Route::open("/login", get(login::form).post(login::log_in)),
+        Route::open("/logout", post(login::log_out)),
+        Route::open("/api/v1/health", get(api::health)),
+        Route::new("/api/v1/status", Admin, get(api::status)),
+        Route::new("/api/v1/events", View, get(events::all)),
+        Route::new("/api/v1/streams", View, get(api::streams)),
+        Route::new("/api/v1/streams/{stream}", View, get(api::stream)),
+        Route::new("/api/v1/streams/{stream}/events", View, get(events::one)),
+        Route::new("/api/v1/streams/{stream}/quality", Control, put(api::put_quality)),
+        Route::new("/api/v1/streams/{stream}/keyframe", Control, post(api::post_keyframe)),
+        Route::new("/api/v1/streams/{stream}/pause", Control, post(api::post_pause)),
+        Route::new("/api/v1/streams/{stream}/resume", Control, post(api::post_resume)),
+        Route::new("/api/v1/streams/{stream}/snapshot.jpg", View, get(api::snapshot)),
+        // What has been is more than watching.
+        Route::new("/api/v1/streams/{stream}/clip.mp4", Control, get(api::clip)),
+        Route::new(
+            "/api/v1/streams/{stream}/sessions/{session}",
+            View,
+            get(sessions::session),
+        ),
+        Route::new("/api/v1/links", Admin, post(login::make_link)),
+        Route::new("/api/v1/viewers", Admin, get(viewers::list)),
+        Route::new("/api/v1/viewers/{session}", Admin, delete(viewers::kick)),
+        Route::new("/api/v1/openapi.json", Admin, get(openapi)),
+        Route::new("/metrics", Admin, get(metrics::metrics)),
     ]
 }
 
 /// The whole service.
 pub(crate) fn router(shared: Arc<AppState>, debug: Option<Debug>) -> Router {
-    let add = |router: Router<Arc<AppState>>, (path, methods): Route| router.route(path, methods);
     // Also with a slash at the end: people paste it so.
-    let whep = whep_routes()
-        .into_iter()
-        .flat_map(|(path, methods)| [(path.to_owned(), methods.clone()), (format!("{path}/"), methods)])
-        .fold(Router::new(), |router, (path, methods)| router.route(&path, methods));
-    let own = own_routes().into_iter().fold(Router::new(), add);
-    let debug = debug.map(debug::router).unwrap_or_default();
-    own.merge(debug)
-        .merge(whep.layer(from_fn_with_state(Arc::clone(&shared), guard::share)))
-        .fallback(nothing_here)
-        .layer(from_fn_with_state(Arc::clone(&shared), guard::admit))
-        .layer(from_fn(problem::seal))
-        .with_state(shared)
-}
-
-async fn nothing_here() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
+    let whep = whep_routes().into_iter().flat_map(|route| [route.with_slash(), route]);
+    let whep = Gated::new(&shared, whep).for_other_origins(&shared);
+    let debug = debug.map(debug::routes).into_iter().flatten();
+    Gated::new(&shared, own_routes().into_iter().chain(debug))
+        .and(whep)
+        .into_router(shared)
 }
 
 /// This document.
@@ -105,6 +104,7 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
         page::index, page::watch, page::part,
         api::health, api::status, api::streams, api::stream, api::put_quality, api::post_keyframe,
         api::post_pause, api::post_resume, api::snapshot, api::clip, events::all, events::one, sessions::session,
+        login::form, login::log_in, login::log_out, login::make_link, viewers::list, viewers::kick,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,
         whep::get_session, whep::patch, whep::delete, whep::options_session,
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn every_route_is_documented_and_every_documented_one_is_served() {
         let routes = whep_routes().into_iter().chain(own_routes());
-        let served: BTreeSet<String> = routes.map(|(path, _)| path.to_owned()).collect();
+        let served: BTreeSet<String> = routes.map(|route| route.path().to_owned()).collect();
         let documented: BTreeSet<String> = Document::openapi().paths.paths.into_keys().collect();
         assert_eq!(served, documented);
     }

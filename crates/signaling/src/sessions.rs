@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
 };
 use framebridge_proto::StreamName;
@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app_state::AppState,
+    gate::Asker,
     problem::{Details, Problem},
     whep::unknown_session,
 };
@@ -71,11 +72,19 @@ impl Ended {
 )]
 pub(crate) async fn session(
     State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
     Path((stream, session)): Path<(String, String)>,
 ) -> Result<Json<SessionView>, Problem> {
     let wanted = &shared.stream(&stream)?.name;
     let session: SessionId = session.parse().map_err(|_| unknown_session())?;
     let open = shared.engine.session(&session).map(|info| (info.stream, info.state));
+    if shared
+        .owners
+        .of(&session)
+        .is_some_and(|owner| !owner.principal.is_same(&who))
+    {
+        return Err(unknown_session());
+    }
     let (stream, state) = open
         .or_else(|| shared.ended.of(&session))
         .filter(|(stream, _)| stream == wanted)

@@ -51,8 +51,10 @@ pub(crate) type Streams = BTreeMap<StreamName, Arc<Stream>>;
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) name: StreamName,
-    /// Its source as configured, credentials left out.
+    /// Its source as configured, secrets left out: for operators.
     pub(crate) source: String,
+    /// What kind of source that is.
+    pub(crate) source_kind: &'static str,
     /// What it is to be encoded with, as configured.
     pub(crate) quality: Quality,
     upstream: watch::Sender<Upstream>,
@@ -160,6 +162,7 @@ impl Stream {
         let stream = Self {
             name: stream.name.clone(),
             source: stream.source.to_string(),
+            source_kind: stream.source.kind(),
             quality: stream.quality,
             upstream: watch::Sender::default(),
             demand: watch::Sender::default(),
@@ -195,6 +198,18 @@ impl Stream {
     pub(crate) fn would_change(&self, change: QualityChange) -> bool {
         let quality = self.upstream.borrow().quality;
         quality.is_none_or(|quality| quality.with(change) != quality)
+    }
+
+    /// Why there is no picture, in words that tell nothing of where the source is; `None`: nothing is wrong.
+    pub(crate) fn words_for_viewers(&self) -> Option<&'static str> {
+        match self.health().state {
+            StreamState::Unavailable => Some("The source can't be reached, or has ended. It is tried again by itself."),
+            StreamState::Slate => Some("The source keeps failing. It is tried again by itself."),
+            StreamState::Down => Some("The stream is being started again."),
+            StreamState::Opening => Some("The source is still being opened."),
+            StreamState::Paused => Some("The stream is paused by its operator."),
+            StreamState::Idle | StreamState::Live => None,
+        }
     }
 
     /// Bits per second that are aimed at.

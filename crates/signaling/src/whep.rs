@@ -3,20 +3,27 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     body::Body,
     extract::{Path, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use framebridge_auth::Principal;
 use framebridge_proto::bridge::SEEN_AS;
 use framebridge_rtc::{Handle, IfMatch, JoinError, Joined, PatchError, Patched, SessionId, ViewerState};
 
 use crate::{
+    access::now,
     app_state::AppState,
     body,
+    client::Address,
+    gate::Asker,
     limits::ClientAddress,
+    owners::Owner,
     problem::{Details, Problem},
     stream::{Stream, Told},
+    viewers::brief,
 };
 
 const SDP: &str = "application/sdp";
@@ -64,6 +71,8 @@ const DRAIN_RETRY: Duration = Duration::from_secs(1);
 pub(crate) async fn post(
     State(shared): State<Arc<AppState>>,
     client: ClientAddress,
+    Extension(who): Asker,
+    Extension(Address(address)): Extension<Address>,
     Path(stream): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -76,6 +85,12 @@ pub(crate) async fn post(
     let offer = body::read_text(&headers, body, SDP).await?;
     let joined = join(&shared, &engine(&shared, &headers), stream, &offer).await?;
     let session = joined.session;
+    let owner = Owner {
+        principal: who.clone(),
+        address,
+        since: now(),
+    };
+    shared.owners.note(session, owner);
     let unanswered = Unanswered {
         shared: &shared,
         joined: Some(joined),
@@ -89,15 +104,12 @@ pub(crate) async fn post(
         drop(unanswered);
         let health = shared.health(stream).await;
         let is_known_better = health.reason.is_some();
-        return Err(unavailable_problem(if is_known_better {
-            &health
-        } else {
-            &unavailable
-        }));
+        let told = if is_known_better { &health } else { &unavailable };
+        return Err(unavailable_problem(told).told(&who, stream));
     }
     drop(guest);
     let joined = unanswered.answered().ok_or_else(internal)?;
-    tracing::info!(stream = %stream.name, session = %joined.session, "viewer joined");
+    tracing::info!(stream = %stream.name, session = brief(&joined.session), %who, %address, "viewer joined");
     created(&shared, stream, joined)
 }
 
@@ -138,6 +150,7 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if let Some(joined) = &self.joined {
             self.shared.engine.abandon(&joined.session);
+            self.shared.owners.forget(&joined.session);
             self.shared.sample();
         }
     }
@@ -169,11 +182,12 @@ impl Drop for Unanswered<'_> {
 pub(crate) async fn patch(
     State(shared): State<Arc<AppState>>,
     client: ClientAddress,
+    Extension(who): Asker,
     Path((stream, session)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = known_session(&shared, &stream, &session)?;
+    let session = known_session(&shared, &who, &stream, &session)?;
     shared.limits.patch(client)?;
     let fragment = body::read_text(&headers, body, FRAGMENT).await?;
     let current = shared.engine.session(&session).ok_or_else(unknown_session)?.etag;
@@ -208,12 +222,11 @@ pub(crate) async fn patch(
 )]
 pub(crate) async fn delete(
     State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
     Path((stream, session)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let session = known_session(&shared, &stream, &session)?;
-    let ended = shared.engine.leave(&session).await;
-    shared.sample();
-    if ended {
+    let session = known_session(&shared, &who, &stream, &session)?;
+    if shared.end(&session).await {
         Ok(StatusCode::OK)
     } else {
         Err(unknown_session())
@@ -253,9 +266,10 @@ pub(crate) async fn get_endpoint(
 )]
 pub(crate) async fn get_session(
     State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
     Path((stream, session)): Path<(String, String)>,
 ) -> Result<impl IntoResponse, Problem> {
-    let session = known_session(&shared, &stream, &session)?;
+    let session = known_session(&shared, &who, &stream, &session)?;
     let info = shared.engine.session(&session).ok_or_else(unknown_session)?;
     let headers = [
         (header::ETAG, entity_tag(&info.etag)?),
@@ -313,24 +327,26 @@ fn created(shared: &AppState, stream: &Stream, joined: Joined) -> Result<Respons
     );
     headers.insert(header::ETAG, entity_tag(&joined.etag)?);
     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
-    for link in &shared.ice_servers {
-        headers.append(header::LINK, link.clone());
+    for link in shared.ice_links(&joined.session.to_string()) {
+        headers.append(header::LINK, link);
     }
     Ok(response)
 }
 
-/// The media plane, for a viewer who may come from outside. What a stranger says there harms nobody but itself.
+/// The media plane, for a viewer who may come from outside: by the bridge, which alone may say so.
 fn engine(shared: &AppState, headers: &HeaderMap) -> Handle {
     let seen_as = headers.get(SEEN_AS).and_then(|value| value.to_str().ok()?.parse().ok());
     seen_as.map_or_else(|| shared.engine.clone(), |address| shared.engine.seen_as(address))
 }
 
-/// The session of a URL: it has to exist, and to be one of the URL's stream.
-fn known_session(shared: &AppState, stream: &str, session: &str) -> Result<SessionId, Problem> {
+/// The session of a URL: it has to exist, to be one of the URL's stream, and `who`'s own. Of whom it is not known whose it is,
+/// the id alone has to do.
+fn known_session(shared: &AppState, who: &Principal, stream: &str, session: &str) -> Result<SessionId, Problem> {
     let stream = shared.stream(stream)?;
     let session: SessionId = session.parse().map_err(|_| unknown_session())?;
     let info = shared.engine.session(&session).ok_or_else(unknown_session)?;
-    if info.stream == stream.name {
+    let owner = shared.owners.of(&session);
+    if info.stream == stream.name && owner.is_none_or(|owner| owner.principal.is_same(who)) {
         Ok(session)
     } else {
         Err(unknown_session())

@@ -132,6 +132,7 @@ impl App {
         tasks.spawn(async move { kept.serve().await });
         tasks.spawn_graceful(writer.run());
         tasks.spawn(probe::watch(
+            dir.clone(),
             target,
             told.clone(),
             rules.probe_interval,

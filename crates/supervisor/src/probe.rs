@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use framebridge_ipc::{RuntimeDir, connect_http, has_http_socket};
 use rustix::io::Errno;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
@@ -19,11 +20,15 @@ use crate::app::Event;
 /// Whom to ask: a process, and where it listens.
 pub(crate) type Target = Option<(u32, SocketAddr)>;
 
+/// How long the system is given to say whether anybody listens; where it does not say, a flood is in the way.
+const KNOCK: Duration = Duration::from_millis(200);
+
 /// Any answer begins like this. What it says is for readiness to judge; that it comes is life.
 const ANSWER: &[u8; 5] = b"HTTP/";
 
 /// Asks the target every `every`, for ever, and reports whether it answered within `limit`.
 pub(crate) async fn watch(
+    dir: RuntimeDir,
     target: watch::Receiver<Target>,
     events: mpsc::Sender<Event>,
     every: Duration,
@@ -36,7 +41,7 @@ pub(crate) async fn watch(
         let Some((pid, address)) = *target.borrow() else {
             continue;
         };
-        let answered = match timeout(limit, ask(reachable(address))).await {
+        let answered = match timeout(limit, ask(&dir, reachable(address))).await {
             Ok(Ok(answered)) => answered,
             // That we can't ask says nothing of whom we would have asked.
             Ok(Err(error)) if is_our_own(&error) => continue,
@@ -60,9 +65,22 @@ fn is_our_own(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| lacking.contains(&errno))
 }
 
-async fn ask(address: SocketAddr) -> io::Result<bool> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /api/v1/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+/// Asks by the socket of this machine's own processes, where no flood of strangers is in the way; that what strangers reach
+/// listens, the system says. A server without such a socket is asked as they ask.
+async fn ask(dir: &RuntimeDir, address: SocketAddr) -> io::Result<bool> {
+    if !has_http_socket(dir) {
+        return answers(TcpStream::connect(address).await?).await;
+    }
+    let answered = answers(connect_http(dir).await?).await?;
+    let is_refused = matches!(
+        timeout(KNOCK, TcpStream::connect(address)).await,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused
+    );
+    Ok(answered && !is_refused)
+}
+
+async fn answers(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<bool> {
+    let request = "GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await?;
     let mut answer = [0; ANSWER.len()];
     stream.read_exact(&mut answer).await?;

@@ -66,8 +66,13 @@ const OWNED: &[Owned] = &[
     },
     Owned {
         crates: &["tokio-rustls"],
-        by: &["bridge"],
-        why: "only the bridge connects out",
+        by: &["bridge", "framebridge-http"],
+        why: "only the bridge connects out, and one crate serves HTTPS",
+    },
+    Owned {
+        crates: &["rcgen", "x509-parser"],
+        by: &["framebridge-auth"],
+        why: "one crate knows certificates",
     },
     Owned {
         crates: &["tokio-tungstenite"],

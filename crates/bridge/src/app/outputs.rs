@@ -138,10 +138,11 @@ impl App {
             BridgeLinkState::Connecting | BridgeLinkState::Greeting => (BridgeState::Connecting, None),
             BridgeLinkState::Online => match view.state {
                 LocalState::Degraded => (BridgeState::Degraded, view.reason.clone()),
-                LocalState::Starting | LocalState::Ready | LocalState::Online => (
-                    BridgeState::Online,
-                    self.welcome.as_ref().map(|welcome| welcome.url.clone()),
-                ),
+                LocalState::Starting | LocalState::Ready | LocalState::Online => {
+                    // Its own address outlives every share, and this is read by many: `bridgectl bridge address` tells it.
+                    let at = |_| format!("online at {}", self.studio().authority());
+                    (BridgeState::Online, self.welcome.as_ref().map(at))
+                }
             },
             // How it ended is shown by whoever ends it.
             BridgeLinkState::Ended => return,

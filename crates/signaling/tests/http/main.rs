@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose setting fails has failed")]
 
+mod access;
 mod api;
 mod backlog;
 mod continuity;

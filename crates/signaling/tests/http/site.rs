@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use axum::body::Bytes;
 use framebridge_config::{Input, Settings};
 use framebridge_daemon::{Args, Context, Tasks};
-use framebridge_ipc::RuntimeDir;
+use framebridge_ipc::{RuntimeDir, connect_http};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use signaling::App;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     task::JoinHandle,
     time::{sleep, timeout},
@@ -127,7 +128,30 @@ impl Site {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).unwrap();
-        timeout(PATIENCE, exchange(self.address, request))
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        timeout(PATIENCE, exchange(stream, request))
+            .await
+            .expect("an answer in time")
+    }
+
+    /// A request on the socket of this machine's own processes.
+    pub(crate) async fn send_as_own(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "framebridge");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).unwrap();
+        let stream = connect_http(&self.dir).await.unwrap();
+        timeout(PATIENCE, exchange(stream, request))
             .await
             .expect("an answer in time")
     }
@@ -212,8 +236,10 @@ impl Answer {
     }
 }
 
-async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
-    let stream = TcpStream::connect(address).await.unwrap();
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Answer {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     let exchange = async {
         let response: Response<_> = sender.send_request(request).await.unwrap();

@@ -1,0 +1,355 @@
+//! Who asks: the principal behind each request, and the tokens that there are.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    net::IpAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use axum::http::{HeaderMap, Request, header};
+use framebridge_auth::{Cidr, CookieKey, Origin, Principal, Register, Scope, Streams, UnixTime, rate_key};
+use framebridge_config::{AuthMode, Http};
+use framebridge_core::studio::RateLimit;
+use framebridge_daemon::Exit;
+use framebridge_http::Transport;
+use framebridge_ipc::RuntimeDir;
+use framebridge_proto::bridge::{ACCESS, SEEN_AS, SharedAccess};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::client;
+
+/// A wrong token costs its sender one of so many ...
+const WRONG_BURST: u32 = 5;
+/// ... which come back one by one: a person mistypes, a program that guesses is told to wait.
+const WRONG_EVERY: Duration = Duration::from_secs(2);
+/// Addresses whose wrong tokens are remembered.
+const WRONG_KEYS: usize = 4096;
+
+/// How long a cookie holds. A display on a wall shows pictures for weeks, and who takes away its token ends it at once.
+pub(crate) const COOKIE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// One that is older than this is given anew, so that whoever keeps watching stays in.
+const COOKIE_RENEWAL: Duration = Duration::from_secs(24 * 3600);
+
+/// A link has to be opened within so long.
+pub(crate) const LINK_LIFE: Duration = Duration::from_secs(300);
+/// Links that wait to be opened; the oldest goes for the next.
+const MOST_LINKS: usize = 64;
+
+/// The key that cookies are signed with: in the runtime directory, so that whoever was let in stays in whatever dies.
+const KEY_FILE: &str = "cookie.key";
+
+/// Who may ask.
+#[derive(Debug)]
+pub(crate) struct Access {
+    /// The file of tokens; `None`: nobody needs one.
+    tokens: Option<PathBuf>,
+    /// What nobody needs a token for, where others need one.
+    open: Option<Scope>,
+    pub(crate) trusted: Vec<Cidr>,
+    register: RwLock<Arc<Register>>,
+    cookies: CookieKey,
+    cookie_name: String,
+    wrong: Mutex<RateLimit<IpAddr>>,
+    links: Mutex<Vec<Link>>,
+}
+
+/// A link that waits to be opened.
+#[derive(Debug)]
+struct Link {
+    code: String,
+    until: UnixTime,
+    principal: Principal,
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) principal: Principal,
+    /// It was known by its cookie, which any page in its browser could have had sent.
+    pub(crate) by_cookie: bool,
+    /// The cookie to give it anew.
+    pub(crate) renewed: Option<String>,
+}
+
+/// Why it is not known who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// Nothing was shown that is good for anything now.
+    Nobody,
+    /// A token was shown that is none.
+    WrongToken,
+    /// So many that its sender has to wait.
+    TooMany(Duration),
+}
+
+impl Access {
+    /// Reads the tokens, and the key of a life before or a new one.
+    pub(crate) fn load(http: &Http, dir: &RuntimeDir, port: u16) -> anyhow::Result<Self> {
+        let tokens = (http.auth.mode == AuthMode::Token).then(|| http.auth.tokens.clone());
+        let register = match &tokens {
+            Some(path) => read_register(path)
+                .with_context(|| format!("http.auth.tokens: {}", path.display()))
+                .context(Exit::Config)?,
+            None => Register::default(),
+        };
+        if tokens.is_some() && register.rows().is_empty() && http.auth.open.is_none() {
+            tracing::warn!("there is no token yet, so nobody is let in: `bridgectl token new NAME --scope view`");
+        }
+        Ok(Self {
+            tokens,
+            open: http.auth.open,
+            trusted: http.trusted_proxies.clone(),
+            register: RwLock::new(Arc::new(register)),
+            cookies: CookieKey::new(&key(&dir.path().join(KEY_FILE)).context("the key of cookies")?),
+            // A browser sends cookies to all ports of a host: two Framebridges on one must not overwrite each other's.
+            cookie_name: format!("framebridge-{port}"),
+            wrong: Mutex::new(RateLimit::new(WRONG_BURST, WRONG_EVERY, WRONG_KEYS)),
+            links: Mutex::default(),
+        })
+    }
+
+    /// Whether one has to say who one is.
+    pub(crate) fn asks_for_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// Whether nobody may watch without.
+    pub(crate) fn keeps_strangers_out(&self) -> bool {
+        self.tokens.is_some() && self.open.is_none()
+    }
+
+    /// Who sent `request`, whose claims about others count only on our own socket and are taken out otherwise.
+    pub(crate) fn identify<B>(&self, request: &mut Request<B>) -> Result<Asker, Unknown> {
+        let address = client::address(request);
+        let known = |principal| Asker {
+            principal,
+            by_cookie: false,
+            renewed: None,
+        };
+        if client::transport(request) == Transport::Local {
+            return match request.headers().get(ACCESS) {
+                None => Ok(known(Principal::local())),
+                Some(said) => {
+                    let access = said.to_str().ok().and_then(|said| SharedAccess::from_str(said).ok());
+                    let access = access.ok_or(Unknown::Nobody)?;
+                    let scope = if access.control { Scope::Control } else { Scope::View };
+                    Ok(known(Principal::of_share(scope, Streams::only(access.stream))))
+                }
+            };
+        }
+        for ours in [ACCESS, SEEN_AS] {
+            request.headers_mut().remove(ours);
+        }
+        if self.tokens.is_none() {
+            let is_here = address.is_loopback();
+            return Ok(known(if is_here {
+                Principal::local()
+            } else {
+                Principal::anyone(Scope::Admin)
+            }));
+        }
+        match bearer(request.headers()) {
+            Some(token) => self.holder(token, address).map(known),
+            None => self
+                .known_by_cookie(request.headers())
+                .or_else(|unknown| self.open.map(|scope| known(Principal::anyone(scope))).ok_or(unknown)),
+        }
+    }
+
+    /// Whose token it is. Who shows wrong ones from `address` is told to wait; who shows a good one never is.
+    pub(crate) fn holder(&self, token: &str, address: IpAddr) -> Result<Principal, Unknown> {
+        if let Some(holder) = self.register().find(token, now()) {
+            return Ok(holder);
+        }
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        match wrong.take(rate_key(address), Instant::now()) {
+            Ok(()) => {
+                tracing::warn!(target: "audit", %address, "a wrong token was refused");
+                Err(Unknown::WrongToken)
+            }
+            Err(wait) => Err(Unknown::TooMany(wait)),
+        }
+    }
+
+    fn known_by_cookie(&self, headers: &HeaderMap) -> Result<Asker, Unknown> {
+        let register = self.register();
+        let now = now();
+        let found = self
+            .cookie_in(headers)
+            .find_map(|cookie| self.cookies.read(cookie, &register, now));
+        let (principal, until) = found.ok_or(Unknown::Nobody)?;
+        let is_old = until < now + (COOKIE_LIFE - COOKIE_RENEWAL).as_secs();
+        let renewed = (is_old && principal.expires != Some(until))
+            .then(|| self.bake(&principal))
+            .flatten();
+        Ok(Asker {
+            principal,
+            by_cookie: true,
+            renewed,
+        })
+    }
+
+    fn cookie_in<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
+        let all = headers.get_all(header::COOKIE).iter();
+        let pairs = all
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'));
+        pairs.filter_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            (name.strip_prefix("__Host-").unwrap_or(name) == self.cookie_name).then_some(value)
+        })
+    }
+
+    /// A cookie that says who `principal` is.
+    pub(crate) fn bake(&self, principal: &Principal) -> Option<String> {
+        self.cookies.bake(principal, now() + COOKIE_LIFE.as_secs())
+    }
+
+    /// The value of `Set-Cookie`; an empty `cookie` takes it away. `Lax`: whoever follows a link to a page here is known, and
+    /// nothing that changes anything may come from elsewhere anyway.
+    pub(crate) fn set_cookie(&self, cookie: &str, is_secure: bool) -> String {
+        let age = if cookie.is_empty() { 0 } else { COOKIE_LIFE.as_secs() };
+        let (prefix, secure) = if is_secure { ("__Host-", "; Secure") } else { ("", "") };
+        format!(
+            "{prefix}{}={cookie}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}",
+            self.cookie_name
+        )
+    }
+
+    /// Makes a one-time link's code, for whoever opens it first.
+    pub(crate) fn make_link(&self, scope: Scope, streams: Streams, life: Duration) -> String {
+        let code = hex(&random::<16>());
+        let now = now();
+        let link = Link {
+            code: code.clone(),
+            until: now + LINK_LIFE.as_secs(),
+            principal: Principal::of_link(hex(&random::<4>()), scope, streams, now + life.as_secs()),
+        };
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|link| link.until > now);
+        if links.len() >= MOST_LINKS {
+            links.remove(0);
+        }
+        links.push(link);
+        code
+    }
+
+    /// Opens a link, which is gone then. A wrong code counts as a wrong token.
+    pub(crate) fn open_link(&self, code: &str, address: IpAddr) -> Result<Principal, Unknown> {
+        let now = now();
+        let opened = {
+            let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+            links.retain(|link| link.until > now);
+            let same = |link: &Link| framebridge_auth::secrets_match(link.code.as_bytes(), code.as_bytes());
+            links.iter().position(same).map(|at| links.remove(at))
+        };
+        match opened {
+            Some(link) => Ok(link.principal),
+            None => self.holder(code, address),
+        }
+    }
+
+    /// Whether `principal` may still watch what it was let in to.
+    pub(crate) fn is_good(&self, principal: &Principal) -> bool {
+        let now = now();
+        match &principal.origin {
+            Origin::Local | Origin::Share => true,
+            Origin::Anyone => self.tokens.is_none() || self.open.is_some(),
+            Origin::Link { .. } => !principal.has_expired(now),
+            Origin::Token { id, .. } => self
+                .register()
+                .of(id, now)
+                .is_some_and(|now_it_is| now_it_is.scope >= principal.scope && now_it_is.streams == principal.streams),
+        }
+    }
+
+    /// The file of tokens has changed: it is read again. What makes no sense changes nothing.
+    pub(crate) fn reload(&self) {
+        let Some(path) = &self.tokens else { return };
+        match read_register(path) {
+            Ok(fresh) => {
+                let tokens = fresh.rows().len();
+                *self.register.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+                tracing::info!(target: "audit", tokens, "the tokens have changed");
+            }
+            Err(error) => {
+                tracing::error!(
+                    "http.auth.tokens: {}: {error:#}; the tokens stay as they were",
+                    path.display()
+                );
+            }
+        }
+    }
+
+    /// What the file of tokens is like now, to tell whether it has changed.
+    pub(crate) fn stamp(&self) -> Option<(SystemTime, u64)> {
+        let found = fs::metadata(self.tokens.as_ref()?).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    }
+
+    fn register(&self) -> Arc<Register> {
+        Arc::clone(&self.register.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A file that is not there has no tokens.
+fn read_register(path: &Path) -> anyhow::Result<Register> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Register::parse(&text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Register::default()),
+        Err(error) => Err(error).context("reading it"),
+    }
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The key in `path`; a new one where there is none that is whole.
+fn key(path: &Path) -> io::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut key));
+    if read.is_ok() {
+        return Ok(key);
+    }
+    let key = random::<32>();
+    let fresh = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
+    file.write_all(&key)?;
+    fs::rename(fresh, path)?;
+    Ok(key)
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .expect("the system's random source answers");
+    bytes
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Seconds since the Unix epoch.
+pub(crate) fn now() -> UnixTime {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

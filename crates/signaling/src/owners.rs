@@ -1,0 +1,170 @@
+//! Whose session is whose. It is written down beside the sockets, so that the next life of this process knows it of the viewers
+//! that it goes on with.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write as _},
+    net::IpAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use framebridge_auth::{Principal, UnixTime};
+use framebridge_ipc::RuntimeDir;
+use framebridge_rtc::SessionId;
+use serde::{Deserialize, Serialize};
+
+const FILE: &str = "viewers.jsonl";
+
+/// Lines of ended sessions that the file may have before it is written anew.
+const MOST_STALE: usize = 1024;
+
+/// Who opened a session, from where and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    pub(crate) principal: Principal,
+    pub(crate) address: IpAddr,
+    pub(crate) since: UnixTime,
+}
+
+/// All owners of open sessions.
+#[derive(Debug)]
+pub(crate) struct Owners {
+    path: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    owners: BTreeMap<SessionId, Owner>,
+    /// Lines of the file.
+    lines: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    session: String,
+    #[serde(flatten)]
+    owner: Owner,
+}
+
+impl Owners {
+    /// Those that a life before wrote down, of the sessions that are still `open`.
+    pub(crate) fn load(dir: &RuntimeDir, open: &[SessionId]) -> Self {
+        let path = dir.path().join(FILE);
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+        let owners = lines
+            .filter_map(|line| Some((line.session.parse().ok()?, line.owner)))
+            .filter(|(session, _)| open.contains(session))
+            .collect();
+        let loaded = Self {
+            path,
+            known: Mutex::new(Known { owners, lines: 0 }),
+        };
+        loaded.rewrite(&mut loaded.known());
+        loaded
+    }
+
+    /// A session was opened.
+    pub(crate) fn note(&self, session: SessionId, owner: Owner) {
+        let mut known = self.known();
+        let line = line(session, &owner);
+        known.owners.insert(session, owner);
+        if known.lines > known.owners.len() + MOST_STALE {
+            return self.rewrite(&mut known);
+        }
+        known.lines += 1;
+        let mut options = fs::OpenOptions::new();
+        let file = options.append(true).create(true).mode(0o600).open(&self.path);
+        self.told(file.and_then(|mut file| file.write_all(line.as_bytes())));
+    }
+
+    /// A session has ended.
+    pub(crate) fn forget(&self, session: &SessionId) {
+        self.known().owners.remove(session);
+    }
+
+    pub(crate) fn of(&self, session: &SessionId) -> Option<Owner> {
+        self.known().owners.get(session).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<(SessionId, Owner)> {
+        let known = self.known();
+        known
+            .owners
+            .iter()
+            .map(|(session, owner)| (*session, owner.clone()))
+            .collect()
+    }
+
+    fn rewrite(&self, known: &mut Known) {
+        let text: String = known
+            .owners
+            .iter()
+            .map(|(session, owner)| line(*session, owner))
+            .collect();
+        known.lines = known.owners.len();
+        let fresh = self.path.with_extension("new");
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh);
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        self.told(written.and_then(|()| fs::rename(&fresh, &self.path)));
+    }
+
+    /// A full disk keeps nobody from watching.
+    fn told(&self, written: io::Result<()>) {
+        if let Err(error) = written {
+            tracing::debug!(%error, "{}: the next life will not know whose sessions are whose", self.path.display());
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn line(session: SessionId, owner: &Owner) -> String {
+    let line = Line {
+        session: session.to_string(),
+        owner: owner.clone(),
+    };
+    serde_json::to_string(&line).map_or_else(|_| String::new(), |text| text + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_auth::Scope;
+
+    use super::*;
+
+    fn session(number: u8) -> SessionId {
+        format!("{number:032x}").parse().unwrap()
+    }
+
+    #[test]
+    fn next_life_knows_owners_of_what_is_still_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::at(folder.path());
+        let owner = Owner {
+            principal: Principal::anyone(Scope::View),
+            address: [192, 0, 2, 1].into(),
+            since: 7,
+        };
+        let owners = Owners::load(&dir, &[]);
+        for number in 0..3 {
+            owners.note(session(number), owner.clone());
+        }
+        owners.forget(&session(0));
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(folder.path().join(FILE))
+            .unwrap();
+        file.write_all(b"half a li").unwrap();
+        let next = Owners::load(&dir, &[session(1), session(0), session(9)]);
+        assert_eq!(next.of(&session(1)), Some(owner));
+        assert_eq!((next.of(&session(2)), next.of(&session(9))), (None, None));
+    }
+}

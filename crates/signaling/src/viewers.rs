@@ -1,0 +1,159 @@
+//! Who watches, and sending one away.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+};
+use framebridge_rtc::SessionId;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Duration, MissedTickBehavior, interval};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    app_state::AppState,
+    gate::Asker,
+    problem::{Details, Problem},
+    whep::unknown_session,
+};
+
+/// How often it is looked whether everybody may still watch. With what ends a session it stays below two seconds.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// So many digits name a session to an operator, and tell nobody how to end it.
+const DIGITS: usize = 8;
+
+/// Everybody who watches.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ViewerList {
+    viewers: Vec<ViewerView>,
+}
+
+/// One who watches.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ViewerView {
+    /// The first 8 digits of its session's id.
+    session: String,
+    /// The stream.
+    stream: String,
+    /// `connecting`, `live` or `grace`.
+    state: &'static str,
+    /// Who it is: `token NAME`, `link ID`, `share (view)`, `local` or `anyone`; `null` where a full disk kept that from being
+    /// written down.
+    principal: Option<String>,
+    /// Where it asked from.
+    address: Option<String>,
+    /// Since when, seconds since 1970.
+    since: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// Only those of this stream.
+    stream: Option<String>,
+}
+
+/// What stands for a session in logs and lists: who knows all of an id may end its session.
+pub(crate) fn brief(session: &SessionId) -> String {
+    session.to_string().chars().take(DIGITS).collect()
+}
+
+/// Who watches.
+#[utoipa::path(
+    get, path = "/api/v1/viewers", tag = "api", params(Which),
+    responses((status = 200, body = ViewerList))
+)]
+pub(crate) async fn list(
+    State(shared): State<Arc<AppState>>,
+    Query(Which { stream: only }): Query<Which>,
+) -> Json<ViewerList> {
+    let mut sessions = shared.engine.sessions();
+    sessions.sort();
+    let viewers = sessions.into_iter().filter_map(|session| {
+        let info = shared.engine.session(&session)?;
+        let owner = shared.owners.of(&session);
+        Some(ViewerView {
+            session: brief(&session),
+            stream: info.stream.to_string(),
+            state: info.state.as_str(),
+            principal: owner.as_ref().map(|owner| owner.principal.to_string()),
+            address: owner.as_ref().map(|owner| owner.address.to_string()),
+            since: owner.as_ref().map(|owner| owner.since),
+        })
+    });
+    let wanted = viewers.filter(|viewer| only.as_ref().is_none_or(|only| viewer.stream == *only));
+    Json(ViewerList {
+        viewers: wanted.collect(),
+    })
+}
+
+/// Ends a viewer's session. A page comes back by itself, unless its token was revoked.
+#[utoipa::path(
+    delete, path = "/api/v1/viewers/{session}", tag = "api",
+    params(("session" = String, Path, description = "The session's id, or as many digits of it as `/api/v1/viewers` shows")),
+    responses(
+        (status = 204, description = "It has ended."),
+        (status = 404, description = "There is no such session (any more).", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn kick(
+    State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
+    Path(session): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let mut named = shared
+        .engine
+        .sessions()
+        .into_iter()
+        .filter(|open| session.len() >= DIGITS && open.to_string().starts_with(&session));
+    let (Some(found), None) = (named.next(), named.next()) else {
+        return Err(unknown_session());
+    };
+    tracing::info!(target: "audit", %who, session = brief(&found), "sent a viewer away");
+    if shared.end(&found).await {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(unknown_session())
+    }
+}
+
+/// Keeps the tokens as their file has them, and ends the sessions of those who may not watch any more. For as long as it is
+/// polled.
+pub(crate) async fn keep_current(shared: Arc<AppState>) {
+    let mut stamp = shared.access.stamp();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        let fresh = shared.access.stamp();
+        if fresh != stamp {
+            stamp = fresh;
+            shared.access.reload();
+        }
+        for (session, owner) in shared.owners.all() {
+            if !shared.access.is_good(&owner.principal) {
+                tracing::info!(target: "audit", who = %owner.principal, session = brief(&session), "may not watch any more");
+                shared.end(&session).await;
+            }
+        }
+    }
+}
+
+/// Of the sessions that a life before left, those of whom nobody knows whose they are: where tokens are asked for, they end.
+pub(crate) async fn end_strangers(shared: &AppState) {
+    if !shared.access.keeps_strangers_out() {
+        return;
+    }
+    for session in shared.engine.sessions() {
+        if shared.owners.of(&session).is_none() {
+            tracing::warn!(
+                session = brief(&session),
+                "it is not known whose session this was: it ends"
+            );
+            shared.end(&session).await;
+        }
+    }
+}
