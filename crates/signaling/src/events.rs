@@ -188,7 +188,7 @@ pub(crate) async fn all(
     Extension(who): Asker,
     client: ClientAddress,
 ) -> Result<Response, Problem> {
-    listen(&shared, who, client, None).await
+    listen(shared, who, client, None).await
 }
 
 /// One stream, likewise: `stream` with what `/api/v1/streams/{stream}` answers, and `beat`.
@@ -209,11 +209,11 @@ pub(crate) async fn one(
     Path(stream): Path<String>,
 ) -> Result<Response, Problem> {
     let only = shared.stream(&stream)?.name.clone();
-    listen(&shared, who, client, Some(only)).await
+    listen(shared, who, client, Some(only)).await
 }
 
 async fn listen(
-    shared: &AppState,
+    shared: Arc<AppState>,
     who: Principal,
     client: ClientAddress,
     only: Option<StreamName>,
