@@ -201,9 +201,27 @@ fn stamp(certificate: &Path, key: &Path) -> [Option<(SystemTime, u64)>; 2] {
 
 #[cfg(test)]
 mod tests {
+    use std::{net::SocketAddr, time::Duration};
+
+    use axum::{Extension, Router, routing::get};
     use framebridge_auth::self_signed;
+    use tokio::{
+        io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+        net::TcpListener,
+        task::JoinSet,
+        time::timeout,
+    };
+    use tokio_rustls::{
+        TlsConnector,
+        rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
+    };
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::{Patience, Transport, serve_over};
+
+    trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+    impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
     fn write(dir: &Path, until: u64) -> (PathBuf, PathBuf) {
         let made = self_signed(&["localhost".into()], &[], 0, until).unwrap();
@@ -228,6 +246,60 @@ mod tests {
         write(dir.path(), 2_100_000_000);
         assert!(tls.reload(true).unwrap());
         assert_eq!(tls.certificate().not_after, 2_100_000_000);
+    }
+
+    /// What a client that trusts `certificate` is answered by TLS, or without it.
+    async fn ask(address: SocketAddr, certificate: Option<&Path>) -> String {
+        let mut stream: Box<dyn Stream> = Box::new(TcpStream::connect(address).await.unwrap());
+        if let Some(certificate) = certificate {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+            let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let connector = TlsConnector::from(Arc::new(config));
+            let name = ServerName::try_from("localhost").unwrap();
+            stream = Box::new(connector.connect(name, stream).await.unwrap());
+        }
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        // A server that ends without close_notify is no matter to a test.
+        _ = stream.read_to_string(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn requests_know_how_they_came_and_a_silent_client_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = write(dir.path(), 2_000_000_000);
+        let tls = Tls::load(&certificate, &key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route(
+            "/",
+            get(async |Extension(transport): Extension<Transport>| format!("{transport:?}")),
+        );
+        let patience = Patience {
+            head: Duration::from_millis(300),
+            ..Patience::default()
+        };
+        let mut server = JoinSet::new();
+        server.spawn(serve_over(
+            listener,
+            Some(tls),
+            router,
+            patience,
+            CancellationToken::new(),
+        ));
+        assert!(ask(address, Some(&certificate)).await.ends_with("Tls"));
+        assert!(ask(address, None).await.ends_with("Plain"));
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut rest = Vec::new();
+        let ended = timeout(Duration::from_secs(5), silent.read_to_end(&mut rest)).await;
+        assert_eq!(ended.unwrap().unwrap(), 0);
     }
 
     #[test]

@@ -212,3 +212,16 @@ test("an answer that comes after the page was left opens nothing", () => {
   assert.deepEqual(it.handle({ type: "opened" }, 20), ["close"]);
   assert.deepEqual(run(it, 20, 10_000), []);
 });
+
+test("who is locked out is told so, and nothing is tried again by itself", () => {
+  for (const before of [["start"], ["start", "opened", "picture"]]) {
+    const player = new Player(() => 0.5);
+    for (const type of before) player.handle({ type }, 0);
+    assert.deepEqual(player.handle({ type: "lockedOut" }, 10), ["close"]);
+    for (const type of ["tick", "hidden", "visible", "tick"]) {
+      assert.deepEqual(player.handle({ type }, 100_000), []);
+    }
+    const { state, lockedOut } = player.view(100_000);
+    assert.deepEqual({ state, lockedOut }, { state: "unavailable", lockedOut: true });
+  }
+});

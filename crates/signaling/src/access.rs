@@ -56,6 +56,8 @@ pub(crate) struct Access {
     cookies: CookieKey,
     cookie_name: String,
     wrong: Mutex<RateLimit<IpAddr>>,
+    /// Refusals that are worth a line, likewise.
+    told: Mutex<RateLimit<IpAddr>>,
     links: Mutex<Vec<Link>>,
 }
 
@@ -106,10 +108,11 @@ impl Access {
             open: http.auth.open,
             trusted: http.trusted_proxies.clone(),
             register: RwLock::new(Arc::new(register)),
-            cookies: CookieKey::new(&key(&dir.path().join(KEY_FILE)).context("the key of cookies")?),
+            cookies: CookieKey::new(&cookie_key(&dir.path().join(KEY_FILE))),
             // A browser sends cookies to all ports of a host: two Framebridges on one must not overwrite each other's.
             cookie_name: format!("framebridge-{port}"),
             wrong: Mutex::new(RateLimit::new(WRONG_BURST, WRONG_EVERY, WRONG_KEYS)),
+            told: Mutex::new(RateLimit::new(WRONG_BURST, WRONG_EVERY, WRONG_KEYS)),
             links: Mutex::default(),
         })
     }
@@ -175,6 +178,12 @@ impl Access {
             }
             Err(wait) => Err(Unknown::TooMany(wait)),
         }
+    }
+
+    /// Whether a refusal of somebody at `address` is worth a line: the log is not to be filled from outside.
+    pub(crate) fn is_news(&self, address: IpAddr) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.take(rate_key(address), Instant::now()).is_ok()
     }
 
     fn known_by_cookie(&self, headers: &HeaderMap) -> Result<Asker, Unknown> {
@@ -313,14 +322,21 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The key in `path`; a new one where there is none that is whole.
-fn key(path: &Path) -> io::Result<[u8; 32]> {
+/// The key in `path`; a new one where there is none that is whole. A full disk keeps nobody from watching.
+fn cookie_key(path: &Path) -> [u8; 32] {
     let mut key = [0; 32];
     let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut key));
     if read.is_ok() {
-        return Ok(key);
+        return key;
     }
     let key = random::<32>();
+    if let Err(error) = keep_key(path, &key) {
+        tracing::warn!(%error, "{}: logins end with this process", path.display());
+    }
+    key
+}
+
+fn keep_key(path: &Path, key: &[u8; 32]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut options = fs::OpenOptions::new();
     let mut file = options
@@ -329,9 +345,8 @@ fn key(path: &Path) -> io::Result<[u8; 32]> {
         .truncate(true)
         .mode(0o600)
         .open(&fresh)?;
-    file.write_all(&key)?;
-    fs::rename(fresh, path)?;
-    Ok(key)
+    file.write_all(key)?;
+    fs::rename(fresh, path)
 }
 
 fn random<const N: usize>() -> [u8; N] {

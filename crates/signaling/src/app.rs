@@ -1,7 +1,6 @@
 //! Starts the parts, runs until told to stop, ends them in order.
 
 use std::{
-    io,
     net::SocketAddr,
     os::fd::AsFd as _,
     sync::{Arc, atomic::Ordering},
@@ -12,7 +11,6 @@ use anyhow::{Context as _, bail};
 use framebridge_config::{Settings, Webrtc};
 use framebridge_core::{BudgetPlan, Share, ThreadWatch};
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, last_words, notify};
-use framebridge_http::{LocalSocket, Patience, Tls};
 use framebridge_ipc::{HttpListener, Identity, RuntimeDir};
 use framebridge_proto::{
     Role,
@@ -20,8 +18,7 @@ use framebridge_proto::{
 };
 use framebridge_rtc::{Config, Engine, Event, ViewerState};
 use tokio::{
-    net::{TcpListener, UnixStream},
-    signal::unix::{SignalKind, signal},
+    net::TcpListener,
     sync::mpsc,
     task::spawn_blocking,
     time::{MissedTickBehavior, interval, timeout},
@@ -37,7 +34,7 @@ use crate::{
     handover::{self, Restored},
     meter::Meter,
     owners::Owners,
-    routes,
+    routes, serve,
     stream::{Stream, Streams},
     supervisor::Supervisor,
     viewers::{self, brief},
@@ -47,9 +44,6 @@ use crate::{
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the media workers are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-
-/// How often the certificate's files are looked at.
-const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
 
 /// A keyframe and some tenths of a second after it.
 const MIN_HISTORY: u64 = 256 << 10;
@@ -114,19 +108,7 @@ impl App {
         let (http, breakable) = (share()?, settings.debug_endpoints.then(share).transpose()?);
         tasks.spawn(handover::hand_over(dir.clone(), identity.clone(), http, handover));
 
-        let mut streams = Streams::new();
-        for configured in &settings.streams {
-            let (stream, asks) = Stream::new(configured);
-            streams.insert(stream.name.clone(), Arc::clone(&stream));
-            let link = EncoderLink {
-                stream,
-                asks,
-                engine: engine.handle(),
-                dir: dir.clone(),
-                identity: identity.clone(),
-            };
-            tasks.spawn(link.run());
-        }
+        let streams = link_encoders(&tasks, &settings, &engine, &dir, &identity);
         let (told, news) = Events::new();
         let parts = Parts {
             address,
@@ -135,16 +117,13 @@ impl App {
             supervisor: Supervisor::new(dir.clone(), identity.clone()),
             access: Access::load(&settings.http, &dir, address.port())?,
             owners: Owners::load(&dir, &engine.handle().sessions()),
-            tls: settings.http.tls.as_ref().map(load_tls).transpose()?,
+            tls: settings.http.tls.as_ref().map(serve::load_tls).transpose()?,
             events: told,
         };
         let shared = AppState::new(parts, &settings.webrtc.ice_servers, &settings.http);
         viewers::end_strangers(&shared).await;
         tasks.spawn(events::tell(Arc::clone(&shared), news));
         tasks.spawn(viewers::keep_current(Arc::clone(&shared)));
-        if let Some(tls) = &shared.tls {
-            tasks.spawn(keep_certificate(tls.clone()));
-        }
         let http_stop = CancellationToken::new();
         let debug = breakable.map(|listener| Debug {
             shared: Arc::clone(&shared),
@@ -152,19 +131,8 @@ impl App {
             http_stop: http_stop.clone(),
         });
         let router = routes::router(Arc::clone(&shared), debug);
-        tasks.spawn_graceful(framebridge_http::serve_local(
-            Own(HttpListener::bind(&dir).await.context(Exit::Unavailable)?),
-            router.clone(),
-            Patience::default(),
-            http_stop.clone(),
-        ));
-        tasks.spawn_graceful(framebridge_http::serve_over(
-            listener,
-            shared.tls.clone(),
-            router,
-            Patience::default(),
-            http_stop.clone(),
-        ));
+        let own = HttpListener::bind(&dir).await.context(Exit::Unavailable)?;
+        serve::start(&tasks, (listener, own), router, shared.tls.as_ref(), &http_stop);
         spawn_heartbeats(&tasks, dir.clone(), identity, Arc::clone(&shared));
         tracing::info!(http = %format!("{}/", shared.base()), udp = engine.local_port(), "serving viewers");
         Ok(Self {
@@ -253,51 +221,35 @@ fn die(dir: &RuntimeDir, why: &str) -> ! {
     std::process::exit(i32::from(code))
 }
 
-/// The socket of this machine's own processes.
-struct Own(HttpListener);
-
-impl LocalSocket for Own {
-    type Stream = UnixStream;
-
-    async fn accept(&self) -> io::Result<UnixStream> {
-        self.0.accept().await
-    }
-}
-
-fn load_tls(tls: &framebridge_config::Tls) -> anyhow::Result<Tls> {
-    Tls::load(&tls.certificate, &tls.key)
-        .context("http.tls")
-        .context(Exit::Config)
-}
-
-/// Serves with what the files hold: reads them again when they change, and on SIGHUP.
-async fn keep_certificate(tls: Tls) {
-    let mut looks = interval(CERTIFICATE_LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
-        return;
-    };
-    loop {
-        let asked = tokio::select! {
-            _ = looks.tick() => false,
-            _ = hangups.recv() => true,
-        };
-        match tls.reload(asked) {
-            Ok(true) => tracing::info!(subject = tls.certificate().subject, "serving with the new certificate"),
-            Ok(false) => {}
-            Err(error) => {
-                let error = anyhow::Error::from(error);
-                tracing::error!("http.tls: {error:#}; the certificate there was goes on");
-            }
-        }
-    }
-}
-
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("http.listen: can't listen on {address}; is another signaling running?"))
         .context(Exit::Unavailable)
+}
+
+/// Starts the link to each stream's encoder.
+fn link_encoders(
+    tasks: &Tasks,
+    settings: &Settings,
+    engine: &Engine,
+    dir: &RuntimeDir,
+    identity: &Identity,
+) -> Streams {
+    let mut streams = Streams::new();
+    for configured in &settings.streams {
+        let (stream, asks) = Stream::new(configured);
+        streams.insert(stream.name.clone(), Arc::clone(&stream));
+        let link = EncoderLink {
+            stream,
+            asks,
+            engine: engine.handle(),
+            dir: dir.clone(),
+            identity: identity.clone(),
+        };
+        tasks.spawn(link.run());
+    }
+    streams
 }
 
 fn on_event(shared: &AppState, event: Event) {

@@ -143,8 +143,10 @@ async fn pass(
     });
     if let Err(denied) = asker.principal.may(scope, stream.as_ref()) {
         let address = client::address(&request);
-        let (who, path) = (&asker.principal, request.uri().path());
-        tracing::info!(target: "audit", %who, %address, path, "refused");
+        if shared.access.is_news(address) {
+            let (who, path) = (&asker.principal, request.uri().path());
+            tracing::info!(target: "audit", %who, %address, path, "refused");
+        }
         return match denied {
             Denied::Stream => Problem::unknown_stream(),
             Denied::Scope(scope) => out_of_scope(scope),

@@ -27,6 +27,7 @@ mod owners;
 mod page;
 mod problem;
 mod routes;
+mod serve;
 mod sessions;
 mod snapshots;
 mod stream;

@@ -122,6 +122,12 @@ impl Collector for Scrape {
         let tasks = ConstGauge::new(i64::try_from(Handle::current().metrics().num_alive_tasks()).unwrap_or(i64::MAX));
         let help = "Tasks alive in signaling: some per connection and per stream";
         tasks.encode(encoder.encode_descriptor("signaling_tasks", help, None, tasks.metric_type())?)?;
+        if let Some(tls) = &self.shared.tls {
+            let ends = ConstGauge::new(i64::try_from(tls.certificate().not_after).unwrap_or(i64::MAX));
+            let help = "When the certificate of HTTPS ends, seconds since 1970";
+            let name = "tls_certificate_expiry_timestamp_seconds";
+            ends.encode(encoder.encode_descriptor(name, help, None, ends.metric_type())?)?;
+        }
         let streams = self.shared.streams.values();
         let viewers = streams
             .clone()
