@@ -226,8 +226,10 @@ impl Studio {
         wait::until("the box's session", PATIENCE, || {
             let bridge = system.status()?.bridge;
             ensure!(bridge.state == BridgeState::Online, "the bridge is {bridge:?}");
-            let url = bridge.reason.context("an online bridge says where")?;
-            let id = url.rsplit('/').next().unwrap_or_default().to_owned();
+            let told = system.bridgectl(&["bridge", "address"])?;
+            let url = String::from_utf8(told.stdout)?;
+            ensure!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+            let id = url.trim().rsplit('/').next().unwrap_or_default().to_owned();
             Ok(Some(Address {
                 studio: self.address,
                 id,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use anyhow::{Context as _, bail};
-use framebridge_ipc::{BridgeClient, EncoderClient, Identity, RuntimeDir, SupervisorClient};
+use framebridge_ipc::{BridgeClient, EncoderClient, Identity, RuntimeDir, SupervisorClient, connect_http};
 use framebridge_proto::{
     Role, StreamName,
     bridge::{BridgeAnswer, BridgeRequest},
@@ -11,6 +11,10 @@ use framebridge_proto::{
     status::Status,
     supervisor::{SupervisorAnswer, SupervisorRequest},
 };
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Method, Request, body::Bytes, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
 
 /// What went wrong is that the supervisor could not be reached; the error below it says where it was looked for.
 #[derive(Debug)]
@@ -54,6 +58,39 @@ pub(crate) async fn encoder(stream: &StreamName, request: EncoderRequest) -> any
         .await
         .with_context(|| format!("the encoder of `{stream}` is not reachable"))?;
     Ok(client.request(request).await?)
+}
+
+/// Asks signaling one thing by HTTP, on the socket of this machine's own processes: what it answers, `null` if nothing.
+pub(crate) async fn signaling(method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+    let dir = RuntimeDir::find();
+    let stream = connect_http(&dir).await.context("signaling is not reachable")?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(
+            body.map(|body| body.to_string()).unwrap_or_default(),
+        )))?;
+    let exchange = async {
+        let answer = sender.send_request(request).await?;
+        let status = answer.status();
+        anyhow::Ok((status, answer.into_body().collect().await?.to_bytes()))
+    };
+    let (status, body) = tokio::select! {
+        answered = exchange => answered?,
+        ended = connection => bail!("signaling has hung up: {ended:?}"),
+    };
+    let body: Value = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&body)?
+    };
+    if !status.is_success() {
+        bail!("{}", body["detail"].as_str().unwrap_or("signaling refused"));
+    }
+    Ok(body)
 }
 
 /// Asks the bridge one thing.

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use framebridge_auth::{Scope, TokenName};
 use framebridge_proto::{
     StreamName,
     encoder::{ClipSpan, QualityChange},
@@ -59,6 +60,24 @@ pub(crate) enum Verb {
     Share(Share),
     /// End all public addresses that `share` made
     Unshare,
+    /// Who may ask: make, list and revoke tokens
+    #[command(subcommand)]
+    Token(Token),
+    /// Make a link that lets in whoever opens it first, and print it
+    Link(Link),
+    /// Who watches
+    Viewers {
+        /// Only this stream
+        stream: Option<StreamName>,
+    },
+    /// Send a viewer away
+    Kick {
+        /// Its session, as `viewers` shows it
+        session: String,
+    },
+    /// Certificates for HTTPS
+    #[command(subcommand)]
+    Certificate(Certificate),
     /// What the studio has asked for
     Jobs,
     /// Steer the session with the studio
@@ -174,6 +193,83 @@ pub(crate) enum Bridge {
     Resume,
     /// Leave the studio and connect anew
     Reconnect,
+    /// Print the box's own public address: whoever has it sees everything, for as long as the studio's token lives
+    Address,
+}
+
+/// Where the tokens are: as the configuration has it.
+#[derive(Debug, Args)]
+pub(crate) struct TokenFile {
+    /// Configuration file; without it $FRAMEBRIDGE_CONFIG, then /etc/framebridge/framebridge.toml
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+    /// The file of tokens, instead of `http.auth.tokens`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token and print it: it is shown this once
+    New {
+        /// What to call it: a-z, A-Z, 0-9, -, _ and .
+        name: TokenName,
+        /// view, control or admin; each includes those before it
+        #[arg(long)]
+        scope: Scope,
+        /// Only this stream; repeatable
+        #[arg(long = "stream", value_name = "STREAM")]
+        streams: Vec<StreamName>,
+        /// End it after this long, e.g. 12h, 30d
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        expires: Option<u64>,
+        #[command(flatten)]
+        file: TokenFile,
+    },
+    /// Show all tokens: what they are called and what they open
+    List {
+        #[command(flatten)]
+        file: TokenFile,
+    },
+    /// End a token, and within two seconds what it has opened
+    Revoke {
+        /// What it is called
+        name: TokenName,
+        #[command(flatten)]
+        file: TokenFile,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Link {
+    /// Only this stream
+    #[arg(long)]
+    pub(crate) stream: Option<StreamName>,
+    /// Let its holder change things, too
+    #[arg(long)]
+    pub(crate) control: bool,
+    /// Out again after this long, e.g. 90m, 12h (the default), 30d at most
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(crate) expires: Option<u64>,
+    /// How the other reaches this machine, e.g. https://live.example; without it, by its address
+    #[arg(long, value_name = "URL")]
+    pub(crate) at: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Certificate {
+    /// Make one for this machine's names and addresses, signed by itself
+    SelfSigned {
+        /// Where to put tls.crt and tls.key
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        out: PathBuf,
+        /// A further name or address; repeatable
+        #[arg(long = "name", value_name = "NAME")]
+        names: Vec<String>,
+        /// How long it is to hold
+        #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "365d")]
+        expires: u64,
+    },
 }
 
 #[derive(Debug, Subcommand)]

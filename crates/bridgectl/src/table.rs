@@ -33,7 +33,7 @@ pub(crate) fn render(status: &Status) -> String {
     text
 }
 
-fn plain(header: &[&str]) -> Table {
+pub(crate) fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.iter().copied());
     table
@@ -78,7 +78,7 @@ fn picture(stream: &StreamStatus) -> String {
 }
 
 /// The two largest units of a span of seconds: `4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
-fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),

@@ -1,11 +1,13 @@
 //! One verb, one file.
 
 mod bridge;
+mod certificate;
 mod clip;
 mod config;
 mod doctor;
 mod jobs;
 mod journal;
+mod link;
 mod pause;
 mod quality;
 mod restart;
@@ -13,6 +15,8 @@ mod resume;
 mod share;
 mod snapshot;
 mod status;
+mod token;
+mod viewers;
 mod why;
 
 use crate::{cli::Verb, exit::Exit};
@@ -31,6 +35,11 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Exit> {
         Verb::Clip(clip) => clip::run(&clip).await,
         Verb::Share(share) => share::run(share).await,
         Verb::Unshare => share::end().await,
+        Verb::Token(token) => token::run(token),
+        Verb::Link(link) => link::run(link).await,
+        Verb::Viewers { stream } => viewers::run(stream).await,
+        Verb::Kick { session } => viewers::kick(&session).await,
+        Verb::Certificate(asked) => certificate::run(asked),
         Verb::Jobs => jobs::run().await,
         Verb::Bridge(asked) => bridge::run(asked).await,
         Verb::Doctor(args) => doctor::run(&args).await,

@@ -20,14 +20,20 @@ pub(crate) async fn run(asked: cli::Share) -> anyhow::Result<Exit> {
     let BridgeAnswer::Shared { url } = ask::bridge(request).await? else {
         bail!(ask::MISMATCH)
     };
+    writeln!(io::stdout(), "{url}")?;
+    qr_code(&url)?;
+    Ok(Exit::Ok)
+}
+
+/// Shows an address to a telephone that is held to the terminal, where there is one.
+pub(crate) fn qr_code(url: &str) -> io::Result<()> {
     let mut out = io::stdout();
-    writeln!(out, "{url}")?;
     if out.is_terminal()
-        && let Ok(code) = QrCode::encode_text(&url, QrCodeEcc::Low)
+        && let Ok(code) = QrCode::encode_text(url, QrCodeEcc::Low)
     {
         write!(out, "\n{}", draw(&code))?;
     }
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 /// `bridgectl unshare`

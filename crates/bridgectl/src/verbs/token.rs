@@ -1,0 +1,179 @@
+//! `bridgectl token new|list|revoke`
+//!
+//! The file is written here and read by signaling, so that a token can be made before anything runs, and revoked whatever runs.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, bail};
+use framebridge_auth::{Register, Row, Streams, UnixTime, hash, make};
+use framebridge_config::Settings;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::{
+    cli::{Token, TokenFile},
+    exit::Exit,
+};
+
+/// Whoever may read it learns names and hashes; whoever may write it is let in.
+const MODE: u32 = 0o640;
+
+pub(crate) fn run(asked: Token) -> anyhow::Result<Exit> {
+    match asked {
+        Token::New {
+            name,
+            scope,
+            streams,
+            expires,
+            file,
+        } => {
+            let mut random = [0; 32];
+            let filled = SystemRandom::new().fill(&mut random);
+            filled.map_err(|_| io::Error::other("the system has no random numbers"))?;
+            let token = make(&random);
+            let row = Row {
+                name,
+                hash: hash(&token),
+                scope,
+                streams: Streams::only(streams),
+                expires: expires.map(|seconds| now().saturating_add(seconds)),
+            };
+            change(&path(&file)?, |register| register.add(row))?;
+            writeln!(io::stdout(), "{token}")?;
+        }
+        Token::List { file } => {
+            let path = path(&file)?;
+            write!(io::stdout(), "{}", table(&read(&path)?, now()))?;
+        }
+        Token::Revoke { name, file } => {
+            change(&path(&file)?, |register| register.remove(&name))?;
+            writeln!(
+                io::stdout(),
+                "{name} is revoked: what it has opened ends within two seconds"
+            )?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn path(file: &TokenFile) -> anyhow::Result<PathBuf> {
+    if let Some(path) = &file.file {
+        return Ok(path.clone());
+    }
+    let tokens = Settings::load(file.config.as_deref(), &[])?.http.auth.tokens;
+    if tokens.as_os_str().is_empty() {
+        bail!("no file of tokens is configured: set http.auth.tokens, or name one by --file");
+    }
+    Ok(tokens)
+}
+
+fn read(path: &Path) -> anyhow::Result<Register> {
+    match fs::read_to_string(path) {
+        Ok(text) => Register::parse(&text).with_context(|| path.display().to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Register::default()),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// Changes the file as one step: whoever reads it sees it before or after, and of two who change it one waits.
+fn change<E>(path: &Path, change: impl FnOnce(&mut Register) -> Result<(), E>) -> anyhow::Result<()>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let writing = || format!("writing {}", path.display());
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let lock = options
+        .mode(0o600)
+        .open(path.with_extension("lock"))
+        .with_context(writing)?;
+    lock.lock().with_context(writing)?;
+    let mut register = read(path)?;
+    change(&mut register)?;
+    let fresh = path.with_extension("new");
+    let mut file = options.mode(MODE).open(&fresh).with_context(writing)?;
+    file.write_all(register.to_text()?.as_bytes()).with_context(writing)?;
+    keep_access(path, &file).with_context(writing)?;
+    file.sync_all().with_context(writing)?;
+    fs::rename(&fresh, path).with_context(writing)
+}
+
+/// Gives the new file the owner and mode of the old one; the first, those of its folder, so that who reads the folder reads it.
+fn keep_access(path: &Path, file: &fs::File) -> io::Result<()> {
+    let (model, mode) = match fs::metadata(path) {
+        Ok(old) => (old.clone(), old.mode() & 0o777),
+        Err(_first) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            (fs::metadata(folder.unwrap_or(Path::new(".")))?, MODE)
+        }
+    };
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    // Only root may give files away; anybody else's stay their own.
+    _ = std::os::unix::fs::fchown(file, Some(model.uid()), Some(model.gid()));
+    Ok(())
+}
+
+fn table(register: &Register, now: UnixTime) -> String {
+    let mut table = crate::table::plain(&["NAME", "SCOPE", "STREAMS", "ENDS"]);
+    for row in register.rows() {
+        let streams = match &row.streams {
+            Streams::All => "all".to_owned(),
+            Streams::Only(named) => named.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
+        };
+        let ends = match row.expires {
+            None => "-".to_owned(),
+            Some(at) if at <= now => "has ended".to_owned(),
+            Some(at) => format!("in {}", crate::table::span(at - now)),
+        };
+        table.add_row([row.name.to_string(), row.scope.to_string(), streams, ends]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+fn now() -> UnixTime {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_auth::{RegisterError, Scope};
+
+    use super::*;
+
+    #[test]
+    fn file_is_made_changed_and_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.toml");
+        let row = |name: &str| Row {
+            name: name.parse().unwrap(),
+            hash: hash(name),
+            scope: Scope::View,
+            streams: Streams::All,
+            expires: Some(90),
+        };
+        change(&path, |register| register.add(row("a"))).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, MODE);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        change(&path, |register| register.add(row("b"))).unwrap();
+        assert!(change(&path, |register| register.add(row("b"))).is_err());
+        change(&path, |register| register.remove(&"a".parse().unwrap())).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let left = read(&path).unwrap();
+        assert_eq!(left.rows(), [row("b")]);
+        assert!(
+            table(&left, 30).contains("in 1 min 0 s") && table(&left, 90).contains("has ended"),
+            "{}",
+            table(&left, 30)
+        );
+        let twice: Result<(), RegisterError> = left.clone().add(row("b"));
+        assert!(twice.is_err());
+    }
+}

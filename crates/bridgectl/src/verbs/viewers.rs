@@ -1,0 +1,55 @@
+//! `bridgectl viewers [STREAM]` and `bridgectl kick SESSION`
+
+use std::{
+    io::{self, Write as _},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, bail};
+use framebridge_proto::StreamName;
+use hyper::Method;
+use serde_json::Value;
+
+use crate::{
+    ask,
+    exit::Exit,
+    table::{plain, span},
+};
+
+pub(crate) async fn run(stream: Option<StreamName>) -> anyhow::Result<Exit> {
+    let query = stream.map(|stream| format!("?stream={stream}")).unwrap_or_default();
+    let answer = ask::signaling(Method::GET, &format!("/api/v1/viewers{query}"), None).await?;
+    let viewers = answer["viewers"].as_array().context(ask::MISMATCH)?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let mut table = plain(&["SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "WHO"]);
+    for viewer in viewers {
+        let text = |field: &str| viewer[field].as_str().unwrap_or("-").to_owned();
+        let since = viewer["since"].as_u64().map(|since| span(now.saturating_sub(since)));
+        table.add_row([
+            text("session"),
+            text("stream"),
+            text("state"),
+            text("address"),
+            since.unwrap_or_else(|| "-".to_owned()),
+            text("principal"),
+        ]);
+    }
+    writeln!(io::stdout(), "{}", table.trim_fmt())?;
+    Ok(Exit::Ok)
+}
+
+/// `bridgectl kick SESSION`
+pub(crate) async fn kick(session: &str) -> anyhow::Result<Exit> {
+    if session.is_empty() || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        bail!("`{session}` is no session: `bridgectl viewers` shows them");
+    }
+    let gone = ask::signaling(Method::DELETE, &format!("/api/v1/viewers/{session}"), None).await?;
+    if gone != Value::Null {
+        bail!(ask::MISMATCH);
+    }
+    writeln!(io::stdout(), "{session} is gone")?;
+    Ok(Exit::Ok)
+}
