@@ -7,6 +7,7 @@
 //! unknown key is a problem too. All problems are reported at once.
 
 mod http;
+mod mask;
 mod reader;
 mod settings;
 mod source;

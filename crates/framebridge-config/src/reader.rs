@@ -52,6 +52,13 @@ const OTHER_VARIABLES: [&str; 4] = [
 /// `1` lets tests break processes from inside.
 pub(crate) const DEBUG_ENDPOINTS: &str = "FRAMEBRIDGE_DEBUG_ENDPOINTS";
 
+impl Entry {
+    /// Whether its value is a secret that is set.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.value == quoted(&MASK)
+    }
+}
+
 /// Stands in for a secret in [`Entry::value`].
 const MASK: &str = "********";
 

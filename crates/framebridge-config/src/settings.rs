@@ -5,6 +5,7 @@ use std::{
     env, fmt, fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -195,12 +196,35 @@ impl Settings {
         let env = env::vars()
             .filter(|(name, _)| name.starts_with("FRAMEBRIDGE_"))
             .collect();
-        Self::parse(&Input {
+        let mut settings = Self::parse(&Input {
             file: &file,
             text: &text,
             env,
             streams,
-        })
+        })?;
+        let mode = fs::metadata(&file).map_or(0, |found| found.mode() & 0o777);
+        if mode & OTHERS_READ != 0 && settings.has_secrets_of(&file) {
+            settings.warnings.push(Problem {
+                message: format!("everybody on this machine may read the secrets in it: chmod 640 {file}"),
+                key: format!("mode {mode:o}"),
+                place: file,
+            });
+        }
+        Ok(settings)
+    }
+
+    /// Whether the file itself holds something that opens something.
+    fn has_secrets_of(&self, file: &str) -> bool {
+        let is_of_file = |key: &str| {
+            let entry = self.entries.iter().find(|entry| entry.key == key);
+            entry.is_some_and(|entry| entry.origin.starts_with(file))
+        };
+        let mut secrets = self.entries.iter().filter(|entry| entry.is_secret());
+        secrets.any(|entry| entry.origin.starts_with(file))
+            || self
+                .streams
+                .iter()
+                .any(|stream| stream.source.has_secrets() && is_of_file(&format!("streams.{}.source", stream.name)))
     }
 
     /// Makes sense of what was read. Pure.
@@ -274,6 +298,9 @@ fn heading(section: &str) -> String {
         Some(_) | None => format!("[{section}]\n"),
     }
 }
+
+/// The bit of a file's mode that lets everybody read it.
+const OTHERS_READ: u32 = 0o004;
 
 const ICE_SERVERS: &str = "webrtc.ice_servers";
 

@@ -4,7 +4,9 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// Where pictures come from. `Display` is the URL as configured, with credentials left out.
+use crate::mask::without_secrets;
+
+/// Where pictures come from. `Display` is the URL as configured, with secrets left out.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Source {
     /// `test:` — a moving pattern with a clock and a machine-readable stamp, 1280x720 at 30 fps.
@@ -51,6 +53,11 @@ pub struct Slate {
 }
 
 impl Source {
+    /// Whether what it is configured with is not all shown.
+    pub fn has_secrets(&self) -> bool {
+        matches!(self, Self::Rtsp { url } if *url != self.to_string())
+    }
+
     /// Its kind: what stands before everything that says where it is.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -125,7 +132,7 @@ impl FromStr for Source {
     type Err = InvalidSource;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        let unknown = || InvalidSource::UnknownScheme(without_credentials(url));
+        let unknown = || InvalidSource::UnknownScheme(without_secrets(url));
         let (scheme, rest) = url.split_once(':').ok_or_else(unknown)?;
         match scheme {
             "test" if rest.is_empty() => Ok(Self::Test),
@@ -224,19 +231,6 @@ fn region(text: &str) -> Option<Region> {
     (parts.next().is_none() && region.width >= SMALLEST_EDGE && region.height >= SMALLEST_EDGE).then_some(region)
 }
 
-/// The URL without `user:password@`, for messages and status.
-fn without_credentials(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let end = rest.find('/').unwrap_or(rest.len());
-            let (authority, path) = rest.split_at(end);
-            let host = authority.rsplit('@').next().unwrap_or_default();
-            format!("{scheme}://{host}{path}")
-        }
-        None => url.to_owned(),
-    }
-}
-
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -249,7 +243,7 @@ impl fmt::Display for Source {
                 write!(f, "x11:{display}+{x},{y},{width}x{height}")
             }
             Self::V4l2 { device } => write!(f, "v4l2:{}", device.display()),
-            Self::Rtsp { url } => f.write_str(&without_credentials(url)),
+            Self::Rtsp { url } => f.write_str(&without_secrets(url)),
             Self::File { path } => write!(f, "file:{}", path.display()),
             Self::Lavfi { graph } => write!(f, "lavfi:{graph}"),
             Self::Slate(Slate { until, reason }) => {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use framebridge_proto::{StreamName, encoder::Quality};
 
-use crate::{reader::Reader, settings::UP_TO_AN_HOUR, source::Source};
+use crate::{mask::without_secrets, reader::Reader, settings::UP_TO_AN_HOUR, source::Source};
 
 /// `[streams.NAME]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(crate) fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> 
             Ok((name, source)) => {
                 sources.insert(name, source);
             }
-            Err(message) => reader.flag_problem("--stream", flag, message),
+            Err(message) => reader.flag_problem("--stream", &without_secrets(flag), message),
         }
     }
     let configured = reader.children("streams");

@@ -218,6 +218,32 @@ fn token_goes_in_the_clear_only_where_that_was_said() {
 }
 
 #[test]
+fn file_with_secrets_that_everybody_may_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = std::env::temp_dir().join(format!("framebridge-modes-{}.toml", std::process::id()));
+    let warned = |text: &str, mode: u32| {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let warnings = Settings::load(Some(&path), &[]).unwrap().warnings;
+        warnings.iter().any(|warning| warning.to_string().contains("chmod 640"))
+    };
+    let secret = "[streams.cam]\nsource = \"rtsp://u:p@cam/s\"\n";
+    assert!(warned(secret, 0o644));
+    assert!(warned("[studio]\nurl = \"https://s\"\ntoken = \"t\"\n", 0o666));
+    assert!(!warned(secret, 0o640));
+    assert!(!warned("[streams.cam]\nsource = \"rtsp://cam/s\"\n", 0o644));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn flag_that_is_refused_is_told_without_its_password() {
+    for flag in ["e=rtps://u:SECRET@h/x", "e=rtsp:u:SECRET@h", "rtsp://u:SEC/RET@h/x"] {
+        let error = parse_with("", &[], &[flag]).unwrap_err().to_string();
+        assert!(!error.contains("SEC") && !error.contains("RET"), "{error}");
+    }
+}
+
+#[test]
 fn printed_configuration_reads_back_the_same_and_hides_secrets() {
     let text = "[studio]\nurl = \"wss://s\"\ntoken = \"sesame\"\n[[webrtc.ice_servers]]\nurls = [\"turn:t:3478\"]\n\
                 username = \"u\"\ncredential = \"sesame\"\n[streams.q]\nsource = \"lavfi:testsrc=size=64x64,drawtext=text='a\\\"b'\"\n";

@@ -1,8 +1,15 @@
 //! The arguments that all daemons share.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs, io,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process,
+};
 
-use framebridge_config::{ConfigError, Settings};
+use framebridge_config::{ConfigError, Settings, Source};
 
 /// `[--config PATH] [--stream NAME=SOURCE]...`
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -13,7 +20,13 @@ pub struct Args {
     /// A stream to serve, instead of or beside those of the file; repeatable.
     #[arg(long = "stream", value_name = "NAME=SOURCE")]
     pub streams: Vec<String>,
+    /// What `--stream` would say, one a line: everybody on a machine reads arguments, and this file only we do.
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub streams_file: Option<PathBuf>,
 }
+
+/// Begins the name of the file that holds what may not stand in arguments; a pid ends it.
+const STREAMS_FILE: &str = "streams-";
 
 impl Args {
     /// The settings that these arguments, the file and the environment add up to.
@@ -21,7 +34,61 @@ impl Args {
     /// # Errors
     /// They make no sense; every problem is named.
     pub fn load(&self) -> Result<Settings, ConfigError> {
-        Settings::load(self.config.as_deref(), &self.streams)
+        let Some(path) = &self.streams_file else {
+            return Settings::load(self.config.as_deref(), &self.streams);
+        };
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let kept = text.lines().map(str::to_owned);
+        let streams: Vec<String> = kept.chain(self.streams.iter().cloned()).collect();
+        Settings::load(self.config.as_deref(), &streams)
+    }
+
+    /// The same without a secret in it: streams that have one are written to a file in `dir` instead. `None`: there is none.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn without_secrets(&self, dir: &Path) -> io::Result<Option<Self>> {
+        let parsed = |flag: &String| flag.split_once('=')?.1.parse::<Source>().ok();
+        let has_secrets = self
+            .streams
+            .iter()
+            .filter_map(parsed)
+            .any(|source| source.has_secrets());
+        if !has_secrets {
+            return Ok(None);
+        }
+        let path = dir.join(format!("{STREAMS_FILE}{}", process::id()));
+        // One that a process of our number left has a mode and a text of its own.
+        _ = fs::remove_file(&path);
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        for flag in &self.streams {
+            writeln!(file, "{flag}")?;
+        }
+        Ok(Some(Self {
+            streams: Vec::new(),
+            streams_file: Some(path),
+            ..self.clone()
+        }))
+    }
+
+    /// Removes from `dir` what such files others have left there.
+    pub fn remove_stale(&self, dir: &Path) {
+        let files = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+        let stale = files.filter(|file| {
+            let is_one = file.file_name().to_string_lossy().starts_with(STREAMS_FILE);
+            is_one && self.streams_file.as_deref() != Some(&*file.path())
+        });
+        for file in stale {
+            // Whoever removes it is welcome.
+            _ = fs::remove_file(file.path());
+        }
     }
 
     /// The same arguments for a process that we start.
@@ -34,6 +101,40 @@ impl Args {
             .streams
             .iter()
             .flat_map(|stream| ["--stream".into(), OsString::from(stream)]);
-        config.chain(streams).collect()
+        let file = self
+            .streams_file
+            .iter()
+            .flat_map(|path| ["--streams-file".into(), path.clone().into_os_string()]);
+        config.chain(streams).chain(file).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn secrets_of_streams_are_handed_on_by_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = Args {
+            streams: vec!["a=test:".to_owned()],
+            ..Args::default()
+        };
+        assert!(plain.without_secrets(folder.path()).unwrap().is_none());
+        let secret = Args {
+            streams: vec!["a=test:".to_owned(), "cam=rtsp://u:SECRET@cam/s".to_owned()],
+            ..Args::default()
+        };
+        let handed = secret.without_secrets(folder.path()).unwrap().unwrap();
+        assert!(!format!("{:?}", handed.forward()).contains("SECRET"));
+        let path = handed.streams_file.clone().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(handed.load().unwrap().streams, secret.load().unwrap().streams);
+        handed.remove_stale(folder.path());
+        assert!(path.exists());
+        plain.remove_stale(folder.path());
+        assert!(!path.exists());
     }
 }

@@ -4,11 +4,16 @@ use std::{
     env, fs, io,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use framebridge_config::{ConfigError, Settings, Source};
+use framebridge_auth::Certificate;
+use framebridge_config::{ConfigError, Settings, Source, Tls};
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::probe::{Finding, Verdict};
+
+/// A certificate that ends sooner is to be renewed now: those who renew by themselves do so a month before.
+const RENEWAL_DAYS: u64 = 14;
 
 /// X servers listen on TCP port 6000 plus the display's number, where they listen on TCP at all.
 const X11_PORT: u16 = 6000;
@@ -21,6 +26,7 @@ pub fn examine(dir: &RuntimeDir, settings: Result<&Settings, &ConfigError>, runn
             findings.push(Finding::new("configuration", Verdict::Good, "valid"));
             findings.extend(ports(settings, running));
             findings.extend(displays(settings));
+            findings.extend(settings.http.tls.as_ref().map(certificate));
         }
         Err(error) => findings.push(Finding::new("configuration", Verdict::Bad, error.to_string())),
     }
@@ -94,6 +100,27 @@ fn displays(settings: &Settings) -> Vec<Finding> {
         None => {}
     }
     findings
+}
+
+/// Whether the certificate of HTTPS can be read, and how long it holds.
+fn certificate(tls: &Tls) -> Finding {
+    let path = tls.certificate.display();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let read = fs::read(&tls.certificate).map_err(|error| error.to_string());
+    let read = read.and_then(|pem| Certificate::read(&pem).map_err(|error| error.to_string()));
+    let (verdict, detail) = match read.map(|found| (found.days_left(now), found)) {
+        Err(error) => (Verdict::Bad, format!("{path}: {error}")),
+        Ok((None, found)) => (Verdict::Bad, format!("{path} ({}) has ended: renew it", found.subject)),
+        Ok((Some(days), found)) if days < RENEWAL_DAYS => (
+            Verdict::Bad,
+            format!("{path} ({}) ends in {days} days: renew it", found.subject),
+        ),
+        Ok((Some(days), found)) => (Verdict::Good, format!("{path} ({}), {days} days left", found.subject)),
+    };
+    Finding::new("certificate", verdict, detail)
 }
 
 fn reach_display(display: &str, otherwise: Verdict) -> Finding {

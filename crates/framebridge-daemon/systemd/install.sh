@@ -14,5 +14,7 @@ install -D -m 644 framebridge.sysusers "$to/usr/lib/sysusers.d/framebridge.conf"
 install -D -m 644 framebridge.rules "$to/etc/polkit-1/rules.d/50-framebridge.rules"
 if [ -z "$to" ]; then
     systemd-sysusers framebridge.conf
+    # Settings and tokens are for root to write and for Framebridge to read.
+    install -d -m 750 -g framebridge /etc/framebridge
     systemctl daemon-reload
 fi

@@ -98,6 +98,7 @@ fn arguments_are_passed_on_as_they_came() {
     let args = Args {
         config: Some("/a b.toml".into()),
         streams: vec!["x=test:".into(), "y=file:/v".into()],
+        streams_file: None,
     };
     assert_eq!(
         args.forward(),

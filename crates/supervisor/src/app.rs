@@ -112,6 +112,7 @@ impl App {
             ..
         } = context;
         let lock = Lock::take(dir.path()).context("becoming the supervisor")?;
+        args.remove_stale(dir.path());
         let identity = Identity::new(Role::Supervisor);
         let listener = Listener::bind(&dir.socket(Role::Supervisor, None), &identity).await?;
         let fd_store = Arc::new(FdStore::bind(&dir, &identity, Box::new(SystemdFdStore)).await?);

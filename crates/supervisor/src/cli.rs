@@ -1,6 +1,9 @@
 //! The command line.
 
+use std::{convert::Infallible, env, io, os::unix::process::CommandExt as _, process::Command};
+
 use framebridge_daemon::Args;
+use framebridge_ipc::RuntimeDir;
 
 /// Runs and watches encoder, signaling and bridge.
 #[derive(Debug, clap::Parser)]
@@ -9,4 +12,27 @@ pub struct Cli {
     /// What all daemons take; passed on to every process that is started.
     #[command(flatten)]
     pub args: Args,
+}
+
+impl Cli {
+    /// Everybody on a machine reads the arguments of all its processes: where a source in them has a password, this process
+    /// becomes the same one without it. Returns where there is nothing to hide.
+    ///
+    /// # Errors
+    /// What is to be hidden can't be: it goes on being seen.
+    pub fn hide_secrets(&self) -> io::Result<()> {
+        let dir = RuntimeDir::resolve();
+        dir.create().map_err(io::Error::other)?;
+        match self.args.without_secrets(dir.path())? {
+            None => Ok(()),
+            Some(args) => become_again(&args).map(|never| match never {}),
+        }
+    }
+}
+
+/// Starts this program anew, as this process.
+fn become_again(args: &Args) -> io::Result<Infallible> {
+    #[expect(clippy::disallowed_methods, reason = "it starts no process: it is one")]
+    let mut command = Command::new(env::current_exe()?);
+    Err(command.args(args.forward()).exec())
 }

@@ -1,12 +1,23 @@
 //! The `supervisor` binary: see the library.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use supervisor::{App, Cli};
 
 fn main() -> ExitCode {
-    framebridge_daemon::run("supervisor", Cli::parse().args, async |context| {
+    let cli = Cli::parse();
+    if let Err(error) = cli.hide_secrets() {
+        // There is no log yet, and it is no reason not to run.
+        _ = writeln!(
+            io::stderr(),
+            "[supervisor] passwords in --stream can be seen by everybody here: {error}"
+        );
+    }
+    framebridge_daemon::run("supervisor", cli.args, async |context| {
         App::load(context).await?.run().await
     })
 }
