@@ -3,6 +3,7 @@
 //! Each module is one promise of Framebridge; each test starts a system of its own.
 #![expect(clippy::unwrap_used, reason = "a test can't go on without what it waited for")]
 
+mod access;
 mod answers;
 mod bundle;
 mod chaos;
