@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use framebridge_proto::status::{ProcessState, StreamState};
 use framebridge_tests::{
     browser::{Browser, Page},
     http::Request,
@@ -114,7 +115,7 @@ fn passwords_of_sources_are_nowhere_to_be_read() {
     let system = System::start(&[("cam", source)]).unwrap();
     wait::until_true("the source to have failed", PATIENCE, || {
         system.get("/api/v1/streams/cam/snapshot.jpg")?;
-        Ok(system.stream("cam")?.state == "unavailable")
+        Ok(system.stream("cam")?.state == StreamState::Unavailable)
     })
     .unwrap();
     let shown = [
@@ -151,7 +152,7 @@ fn https_is_served_from_a_certificate_of_our_own_and_http_leads_there() {
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     // It is watched over, and bridge and operators reach it, as before.
     wait::until_true("signaling to be well", PATIENCE, || {
-        Ok(system.process("signaling")?.state == "running" && system.process("signaling")?.restarts == 0)
+        Ok(system.process("signaling")?.state == ProcessState::Running && system.process("signaling")?.restarts == 0)
     })
     .unwrap();
     bridgectl(&system, &["viewers"]);

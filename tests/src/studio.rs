@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{anyhow, ensure};
 use framebridge_proto::status::BridgeState;
 use rustix::process::Signal;
 use serde_json::Value;

@@ -298,8 +298,11 @@ impl App {
         // Where the directory is gone, a new life has no place for its socket either.
         let reachable = self.slots[index].stream.is_none() || self.socket(index).exists() || !self.dir.path().is_dir();
         self.slots[index].report(progress, reachable, now);
-        if let Some(note) = status::change(&mut self.slots, index, now) {
-            self.tell(note);
+        // What one process reports may change what is known of each stream.
+        for stream in 0..self.slots.len() {
+            if let Some(note) = status::change(&mut self.slots, stream, now) {
+                self.tell(note);
+            }
         }
         self.settle(index, now);
         if self.slots[index].role == Role::Signaling {

@@ -154,10 +154,10 @@ pub(crate) fn why(slots: &[Slot], stream: &StreamName, now: Instant) -> Option<W
     })
 }
 
-/// What there is to tell of the stream of a slot whose encoder has reported. What becomes of processes is told where it
+/// What there is to tell of the stream of a slot, once its encoder has reported. What becomes of processes is told where it
 /// happens, so that the stream is judged here without them.
 pub(crate) fn change(slots: &mut [Slot], index: usize, now: Instant) -> Option<Note> {
-    let picture = Picture::of(&slots[index], signaling(slots))?;
+    let picture = Picture::of(&slots[index], signaling(slots)).filter(|picture| picture.encoder.is_some())?;
     let health = judge(&picture.facts(now), now);
     let slot = &mut slots[index];
     let Change { from, to, recovery } = slot.history.observe(&health, now)?;
