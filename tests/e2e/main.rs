@@ -21,3 +21,4 @@ mod sdp;
 mod service_manager;
 mod studio;
 mod units;
+mod usage;

@@ -6,24 +6,25 @@ use std::{
 };
 
 use framebridge_config::ConfigError;
+use framebridge_proto::exit_code;
 
 use crate::ask;
 
-/// How a verb ended. `status` uses all of them; other verbs are done or not.
+/// How a verb ended. `status` uses all of them; other verbs are done or not. A wrong command line ends with
+/// [`exit_code::USAGE`] before any verb runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Exit {
     /// Done; all healthy.
-    Ok = 0,
+    Ok = exit_code::OK,
     /// Not done; or degraded.
-    Failure = 1,
+    Failure = exit_code::FAILURE,
     /// No stream can be watched.
     Down = 2,
     /// No supervisor answers.
     NoSupervisor = 3,
-    /// The command line makes no sense.
-    Usage = 64,
     /// The configuration makes no sense.
-    Config = 78,
+    Config = exit_code::CONFIG,
 }
 
 impl From<Exit> for ExitCode {
@@ -40,15 +41,5 @@ pub(crate) fn fail(error: &anyhow::Error) -> Exit {
         _ if ask::is_unreachable(error) => Exit::NoSupervisor,
         _ if error.is::<ConfigError>() => Exit::Config,
         _ => Exit::Failure,
-    }
-}
-
-/// Prints help where it was asked for, or what is wrong with the command line.
-pub(crate) fn refuse(refused: &clap::Error) -> ExitCode {
-    _ = refused.print();
-    if refused.use_stderr() {
-        Exit::Usage.into()
-    } else {
-        Exit::Ok.into()
     }
 }

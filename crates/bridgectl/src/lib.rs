@@ -15,15 +15,14 @@ mod verbs;
 use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::Parser as _;
 
 use crate::{cli::Cli, exit::Exit};
 
 /// Parses `arguments`, carries the verb out, and gives back the exit code that `docs/operations.md` lists.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match framebridge_daemon::parse::<Cli>(arguments) {
         Ok(cli) => cli,
-        Err(refused) => return exit::refuse(&refused),
+        Err(code) => return code,
     };
     execute(cli).unwrap_or_else(|error| exit::fail(&error)).into()
 }

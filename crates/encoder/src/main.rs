@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use encoder::{App, Cli, print_findings};
 use framebridge_proto::{Role, process_name};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match framebridge_daemon::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let Some(stream) = cli.stream else {
         return print_findings().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     };

@@ -6,10 +6,25 @@ use std::{
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    process,
+    process::{self, ExitCode},
 };
 
 use framebridge_config::{ConfigError, Settings, Source};
+
+use crate::Exit;
+
+/// Parses a program's arguments, its own name first.
+///
+/// # Errors
+/// Help or the version was asked for and is printed, or the command line is wrong and stderr says why. The program ends
+/// with this code.
+pub fn parse<C: clap::Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<C, ExitCode> {
+    C::try_parse_from(arguments).map_err(|refused| {
+        // Fails where nobody can read it.
+        _ = refused.print();
+        if refused.use_stderr() { Exit::Usage } else { Exit::Ok }.into()
+    })
+}
 
 /// `[--config PATH] [--stream NAME=SOURCE]...`
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use framebridge_config::ConfigError;
+use framebridge_proto::exit_code;
 
 /// Why a daemon ended, as its exit code says it. Attach one to an error with `.context(Exit::Config)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -10,34 +11,34 @@ use framebridge_config::ConfigError;
 pub enum Exit {
     /// Stopped as asked.
     #[error("done")]
-    Ok = 0,
+    Ok = exit_code::OK,
     /// Failed in a way that has no code of its own.
     #[error("failed")]
-    Failure = 1,
+    Failure = exit_code::FAILURE,
     /// The command line makes no sense.
     #[error("wrong usage")]
-    Usage = 64,
+    Usage = exit_code::USAGE,
     /// Something needed is not there.
     #[error("unavailable")]
-    Unavailable = 69,
+    Unavailable = exit_code::UNAVAILABLE,
     /// A mistake of ours: a panic.
     #[error("internal error")]
-    Software = 70,
+    Software = exit_code::SOFTWARE,
     /// What it takes its pictures from hangs.
     #[error("the source hangs")]
-    Source = 74,
+    Source = exit_code::SOURCE,
     /// Wedged, or lost something that a new start brings back.
     #[error("temporary failure")]
-    Temporary = 75,
+    Temporary = exit_code::TEMPORARY,
     /// The other side speaks another protocol version. Not retried.
     #[error("protocol mismatch")]
-    Protocol = 76,
+    Protocol = exit_code::PROTOCOL,
     /// The other side does not want us. Not retried.
     #[error("refused")]
-    Refused = 77,
+    Refused = exit_code::REFUSED,
     /// The configuration makes no sense. Not retried.
     #[error("configuration")]
-    Config = 78,
+    Config = exit_code::CONFIG,
 }
 
 impl Exit {

@@ -18,7 +18,7 @@ pub mod tail;
 mod tap;
 mod tasks;
 
-pub use args::Args;
+pub use args::{Args, parse};
 pub use clock::monotonic_ns;
 pub use exit::Exit;
 pub use heartbeat::heartbeats;

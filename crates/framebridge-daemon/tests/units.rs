@@ -9,6 +9,8 @@ use std::{
     process::{Command, Output},
 };
 
+use framebridge_proto::exit_code;
+
 /// systemd's scale runs from 0 (locked up) to 10 (bare); 3.0 is allowed, in tenths.
 const HIGHEST_EXPOSURE: &str = "--threshold=30";
 
@@ -60,6 +62,50 @@ fn every_unit_is_well_formed() {
             "{}: {said}",
             unit.display()
         );
+    }
+}
+
+#[test]
+fn systemd_and_the_supervisor_agree_on_what_no_restart_mends() {
+    let dir = tempfile::tempdir().unwrap();
+    let codes = exit_code::FINAL.map(|code| code.to_string()).join(" ");
+    for unit in installed(dir.path()) {
+        if unit.extension().is_some_and(|kind| kind == "service") {
+            let text = fs::read_to_string(&unit).unwrap();
+            let says = text
+                .lines()
+                .find_map(|line| line.strip_prefix("RestartPreventExitStatus="));
+            assert_eq!(says, Some(codes.as_str()), "{}", unit.display());
+        }
+    }
+}
+
+#[test]
+fn documents_name_every_exit_code_and_how_it_is_restarted() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations.md");
+    let text = fs::read_to_string(path).unwrap();
+    let (_, section) = text.split_once("## Exit codes of the daemons").unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with('|')).skip(2);
+    let rows: Vec<Vec<&str>> = rows
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let documented: Vec<u8> = rows.iter().map(|row| row[1].parse().unwrap()).collect();
+    let all = [
+        exit_code::OK,
+        exit_code::FAILURE,
+        exit_code::USAGE,
+        exit_code::UNAVAILABLE,
+        exit_code::SOFTWARE,
+        exit_code::SOURCE,
+        exit_code::TEMPORARY,
+        exit_code::PROTOCOL,
+        exit_code::REFUSED,
+        exit_code::CONFIG,
+    ];
+    assert_eq!(documented, all);
+    for (row, code) in rows.iter().zip(all) {
+        assert_eq!(row[3].starts_with("no:"), exit_code::FINAL.contains(&code), "{row:?}");
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod bridge;
 pub mod encoder;
+pub mod exit_code;
 mod ids;
 pub mod limits;
 pub mod media;

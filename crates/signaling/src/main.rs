@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use signaling::{App, Cli};
 
 fn main() -> ExitCode {
-    framebridge_daemon::run("signaling", Cli::parse().args, async |context| {
-        App::load(context).await?.run().await
-    })
+    let Cli { args } = match framebridge_daemon::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    framebridge_daemon::run("signaling", args, async |context| App::load(context).await?.run().await)
 }

@@ -29,11 +29,12 @@ mod verbs;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser as _;
-
 /// Parses `arguments` and serves, or carries a verb out.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = cli::Cli::parse_from(arguments);
+    let cli: cli::Cli = match framebridge_daemon::parse(arguments) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     match cli.verb {
         Some(verb) => verbs::run(&verb),
         None => app::run(cli.serve),

@@ -5,11 +5,13 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser as _;
 use supervisor::{App, Cli};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match framebridge_daemon::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     if let Err(error) = cli.hide_secrets() {
         // There is no log yet, and it is no reason not to run.
         _ = writeln!(

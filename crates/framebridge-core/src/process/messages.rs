@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::{limits::HEARTBEAT_INTERVAL, status::ProcessState};
+use framebridge_proto::{exit_code, limits::HEARTBEAT_INTERVAL, status::ProcessState};
 
 use crate::{BackoffConfig, CrashLoopConfig, DegradationConfig};
 
@@ -310,14 +310,19 @@ impl Cause {
 
     /// Whether what it takes its pictures from is at fault: to encode them with less would help nothing.
     pub fn is_of_the_source(&self) -> bool {
-        matches!(self, Self::Exited(exit) if exit.status == ExitStatus::Code(74))
+        matches!(self, Self::Exited(exit) if exit.status.is(exit_code::SOURCE))
     }
 }
 
 impl ExitStatus {
     /// Whether it says that starting again can't help. The units say the same (`RestartPreventExitStatus`).
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Code(76..=78))
+        exit_code::FINAL.iter().any(|code| self.is(*code))
+    }
+
+    /// Whether it is this one of [`exit_code`]'s.
+    fn is(&self, code: u8) -> bool {
+        *self == Self::Code(code.into())
     }
 }
 
