@@ -33,10 +33,10 @@ use crate::{
     connection::{Service, serve, to_wire},
     controls::Controls,
     pause_file::PauseFile,
-    pipeline::{EncoderState, Event, Pipeline},
+    pipeline::{Event, Pipeline},
     progress::Progress,
     quality_file::QualityFile,
-    snapshot::Latest,
+    state::{EncoderState, Latest},
     watchdog::{self, Stages},
 };
 

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{broadcast::copied, pipeline::EncoderState, snapshot::PATIENCE};
+use crate::{broadcast::copied, snapshot::PATIENCE, state::EncoderState};
 
 /// Clips that may be made at once: each takes up to four times `MAX_CLIP` of memory, for its pictures, the film, and the
 /// answer that carries it. Signaling asks for one fewer, so that viewers never take an operator's.

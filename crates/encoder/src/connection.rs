@@ -22,8 +22,8 @@ use tokio::{
 use crate::{
     broadcast::{Announced, Item, Subscription},
     clip::clip,
-    pipeline::EncoderState,
     snapshot::snapshot,
+    state::EncoderState,
 };
 
 /// Requests of one connection that may be under way at once, up to the writing of their answers; the next one is refused. Twice

@@ -22,6 +22,7 @@ mod probe;
 mod progress;
 mod quality_file;
 mod snapshot;
+mod state;
 mod watchdog;
 
 pub use app::App;

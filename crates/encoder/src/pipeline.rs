@@ -4,7 +4,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex,
+        Arc,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -15,38 +15,16 @@ use framebridge_capture::{
     Cadence, Choice, Codec, EncodeError, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Source,
     SourceConfig, SourceError, choose, fit,
 };
-use framebridge_config::{EncoderChoice, Slate, Source as Location, Stream};
+use framebridge_config::{EncoderChoice, Source as Location, Stream};
 use framebridge_core::Stage;
 use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
-use crate::{
-    broadcast::Broadcast,
-    controls::{Controls, lock},
-    progress::{Encoding, Progress},
-    snapshot::Latest,
-    watchdog::Stages,
-};
+use crate::{controls::lock, progress::Encoding, state::EncoderState};
 
 /// Pictures between the two threads: enough for the few that come at once after a hiccup. An encoder that can't keep up
 /// loses pictures here instead of falling behind.
 const HANDOFF: usize = 2;
-
-/// What the threads of all of a process's pipelines share with the rest of it.
-#[derive(Debug)]
-pub(crate) struct EncoderState {
-    pub(crate) controls: Arc<Controls>,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) broadcast: Arc<Broadcast>,
-    pub(crate) latest: Latest,
-    pub(crate) stages: Arc<Stages>,
-    /// The encoder that works here, once one was chosen: trying them out again would find the same.
-    pub(crate) choice: Mutex<Option<Choice>>,
-    /// What is shown instead of the stream's source, if anything.
-    pub(crate) slate: Option<Slate>,
-    /// Room for the clips that may be made at once.
-    pub(crate) clips: Semaphore,
-}
 
 /// What a pipeline tells the app.
 #[derive(Debug)]

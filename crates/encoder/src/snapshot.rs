@@ -1,8 +1,8 @@
-//! The latest picture, and images of it.
+//! Images of the latest picture.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use framebridge_capture::{Picture, image, monotonic_ns};
+use framebridge_capture::{image, monotonic_ns};
 use framebridge_core::source_life::State;
 use framebridge_proto::{
     Refusal, RefusalKind,
@@ -10,28 +10,10 @@ use framebridge_proto::{
 };
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
-use crate::pipeline::EncoderState;
+use crate::state::EncoderState;
 
 /// How long a closed source may take to give a picture; below `limits::REQUEST_TIMEOUT`, so that the refusal arrives.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
-
-/// The picture captured last, while a source is open.
-#[derive(Debug)]
-pub(crate) struct Latest(watch::Sender<Option<Arc<Picture>>>);
-
-impl Latest {
-    pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(None))
-    }
-
-    pub(crate) fn set(&self, picture: Arc<Picture>) {
-        self.0.send_replace(Some(picture));
-    }
-
-    pub(crate) fn clear(&self) {
-        self.0.send_replace(None);
-    }
-}
 
 /// An image of the latest picture. Opens a source that is closed, as a subscriber would.
 ///
@@ -43,7 +25,7 @@ pub(crate) async fn snapshot(
     format: ImageFormat,
 ) -> Result<EncoderAnswer, Refusal> {
     let _demand = shared.broadcast.demand();
-    let mut latest = shared.latest.0.subscribe();
+    let mut latest = shared.latest.subscribe();
     let longest_edge = shared.controls.quality().longest_edge;
     let picture = async {
         tokio::select! {

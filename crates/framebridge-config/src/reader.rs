@@ -49,6 +49,9 @@ const OTHER_VARIABLES: [&str; 4] = [
     DEBUG_ENDPOINTS,
 ];
 
+/// Any span from nothing to an hour, in milliseconds.
+pub(crate) const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
+
 /// `1` lets tests break processes from inside.
 pub(crate) const DEBUG_ENDPOINTS: &str = "FRAMEBRIDGE_DEBUG_ENDPOINTS";
 

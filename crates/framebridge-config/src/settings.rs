@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     env, fmt, fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    ops::RangeInclusive,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     str::FromStr,
@@ -304,8 +303,6 @@ const OTHERS_READ: u32 = 0o004;
 
 const ICE_SERVERS: &str = "webrtc.ice_servers";
 
-/// Any span from nothing to an hour.
-pub(crate) const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
 
 fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
     Webrtc {

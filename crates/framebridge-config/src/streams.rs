@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use framebridge_proto::{StreamName, encoder::Quality};
 
-use crate::{mask::without_secrets, reader::Reader, settings::UP_TO_AN_HOUR, source::Source};
+use crate::{
+    mask::without_secrets,
+    reader::{Reader, UP_TO_AN_HOUR},
+    source::Source,
+};
 
 /// `[streams.NAME]`
 #[derive(Debug, Clone, PartialEq, Eq)]

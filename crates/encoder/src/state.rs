@@ -1,0 +1,48 @@
+//! What an encoder's threads, connections and requests share.
+
+use std::sync::{Arc, Mutex};
+
+use framebridge_capture::{Choice, Picture};
+use framebridge_config::Slate;
+use tokio::sync::{Semaphore, watch};
+
+use crate::{broadcast::Broadcast, controls::Controls, progress::Progress, watchdog::Stages};
+
+/// What the threads of all of a process's pipelines share with the rest of it.
+#[derive(Debug)]
+pub(crate) struct EncoderState {
+    pub(crate) controls: Arc<Controls>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) broadcast: Arc<Broadcast>,
+    pub(crate) latest: Latest,
+    pub(crate) stages: Arc<Stages>,
+    /// The encoder that works here, once one was chosen: trying them out again would find the same.
+    pub(crate) choice: Mutex<Option<Choice>>,
+    /// What is shown instead of the stream's source, if anything.
+    pub(crate) slate: Option<Slate>,
+    /// Room for the clips that may be made at once.
+    pub(crate) clips: Semaphore,
+}
+
+/// The picture captured last, while a source is open.
+#[derive(Debug)]
+pub(crate) struct Latest(watch::Sender<Option<Arc<Picture>>>);
+
+impl Latest {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(None))
+    }
+
+    pub(crate) fn set(&self, picture: Arc<Picture>) {
+        self.0.send_replace(Some(picture));
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.send_replace(None);
+    }
+
+    /// Sees the picture there is, and each that follows.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<Picture>>> {
+        self.0.subscribe()
+    }
+}
