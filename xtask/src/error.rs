@@ -24,6 +24,8 @@ pub(crate) enum Error {
         /// The command as typed.
         command: String,
     },
+    /// The sources can't be read.
+    Sources(io::Error),
     /// A dependency goes where it may not.
     Arrows(Vec<String>),
 }
@@ -34,7 +36,7 @@ impl Error {
         match self {
             Self::Usage(_) => ExitCode::from(64),
             Self::Missing { .. } => ExitCode::from(69),
-            Self::Start { .. } | Self::Failed { .. } | Self::Arrows(_) => ExitCode::FAILURE,
+            Self::Start { .. } | Self::Failed { .. } | Self::Sources(_) | Self::Arrows(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Error {
             Self::Missing { install } => write!(f, "this machine lacks packages; install them with:\n    {install}"),
             Self::Start { program, source } => write!(f, "cannot start {program}: {source}"),
             Self::Failed { command } => write!(f, "failed: {command}"),
+            Self::Sources(error) => write!(f, "cannot read the sources: {error}"),
             Self::Arrows(wrong) => write!(f, "dependencies that may not be:\n    {}", wrong.join("\n    ")),
         }
     }

@@ -1,6 +1,12 @@
-//! `cargo xtask check deps`: the dependency arrows of `docs/architecture.md`, proved on what cargo would build.
+//! `cargo xtask check deps`: the dependency arrows of `docs/architecture.md`, proved on what cargo would build, and no
+//! circles between the modules of a crate.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod modules;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use crate::{
     cargo::{cargo, output},
@@ -152,7 +158,8 @@ pub(crate) fn run() -> Result<(), Error> {
         "--format",
         " {p}",
     ];
-    let wrong = violations(&parse(&output(&mut cargo(&tree))?));
+    let mut wrong = violations(&parse(&output(&mut cargo(&tree))?));
+    wrong.extend(modules::circles(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates")).map_err(Error::Sources)?);
     if wrong.is_empty() {
         Ok(())
     } else {
