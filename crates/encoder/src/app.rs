@@ -190,7 +190,7 @@ impl App {
                     // A connection that has ended meanwhile has no use for its answer.
                     _ = command.reply.send(self.on_request(command.request));
                 }
-                () = wait(timeout.map(|(due, _)| due)) => self.life.handle_timeout(Instant::now()),
+                () = wait(timeout.map(|(due, _)| due)) => self.life.handle(Input::Timeout, Instant::now()),
                 () = pulse.beat() => {}
             }
             self.apply_outputs()?;

@@ -36,7 +36,7 @@ impl Default for DegradationConfig {
     }
 }
 
-/// A degradation: down one step with each crash loop, up one with each healthy period.
+/// What a process does without: a step more with each crash loop, a step less with each healthy period.
 #[derive(Debug, Clone)]
 pub struct Degradation {
     config: DegradationConfig,
@@ -49,7 +49,7 @@ pub struct Degradation {
 }
 
 impl Degradation {
-    /// A degradation one stands on top of.
+    /// Nothing has been given up yet.
     pub fn new(config: DegradationConfig) -> Self {
         Self {
             config,
@@ -114,8 +114,8 @@ impl Degradation {
         self.step
     }
 
-    /// Whether it is on trial: a failure now says all there is to know of what was taken back. What takes it back at its next
-    /// start only lives without it until then, and its end says nothing.
+    /// Whether the last recovery is unproven: one failure undoes it. A process that takes everything back at its next start
+    /// lives without it until then, so its end proves nothing.
     pub fn is_on_trial(&self) -> bool {
         match self.config.recovery {
             Recovery::ByRestart => self.on_trial,

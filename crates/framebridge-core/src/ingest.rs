@@ -1,5 +1,5 @@
-//! Whether a stream's pictures get from its encoder to signaling while somebody watches: a hop that hangs between two
-//! processes that both look well.
+//! Detects a stream whose frames do not get from its encoder to signaling though somebody watches and both processes look
+//! well.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Between two starts at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// Which end of the hop is started anew.
+/// Which end of a stream's ingest is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IngestEnd {
     /// Its death costs the stream's viewers a moment.
@@ -37,8 +37,8 @@ impl IngestEnd {
     }
 }
 
-/// Watches the hop of one stream, over all lives of its two ends. Where nothing arrives its ends are started anew in turn: the
-/// likelier one, then the other, then each again ever more seldom, until something arrives.
+/// Watches frames from one encoder to signaling, across restarts of both. While none arrive, asks for a restart of the
+/// likelier culprit, then of the other, then of each in turn with growing pauses.
 #[derive(Debug, Clone)]
 pub struct IngestWatch {
     patience: Duration,
@@ -85,7 +85,7 @@ impl IngestWatch {
         }
         let (gives, likelier) = match encoder.map(|report| (report.stall, report.source)) {
             Some((Some(EncoderStall::SubscriberSlow), _)) => (true, IngestEnd::Signaling),
-            // What stands still before the hop is judged where it stands.
+            // What stands still in the encoder is judged there.
             Some((
                 Some(EncoderStall::SourceSilent { .. } | EncoderStall::NeverOpen { .. } | EncoderStall::Wedged { .. }),
                 _,

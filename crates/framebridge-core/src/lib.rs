@@ -1,8 +1,50 @@
 //! What Framebridge decides, as plain state machines: facts and the current time in, actions out.
 //!
+//! # The contract
+//! A *machine* is fed by one method and asked by two:
+//!
+//! - `handle(input, now)` takes in what happened. Nothing else changes a machine.
+//! - `poll_output()` gives what follows, one thing after another, until it gives none. Outputs are data. To carry one out may
+//!   fail, and the failure comes back as an input.
+//! - `poll_timeout()` says when to come back at the latest, and for what reason: then `handle(Input::Timeout, now)`. A timeout
+//!   that comes early or twice does nothing.
+//!
+//! The shell around it is the same everywhere: wait for a fact or for the timeout, handle it, drain the outputs.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//!
+//! use framebridge_core::source_life::{Config, Input, Output, Reason, SourceLife};
+//!
+//! let linger = Duration::from_secs(5);
+//! let mut life = SourceLife::new(Config { linger, retry: Config::RETRY }, 1);
+//! let mut now = Instant::now();
+//! let mut opened = 0;
+//! for happened in [Input::Demand(true), Input::Picture, Input::Demand(false)] {
+//!     life.handle(happened, now);
+//!     while let Some(output) = life.poll_output() {
+//!         match output {
+//!             Output::Open => opened += 1,
+//!             Output::Close | Output::Announce(_) => {}
+//!         }
+//!     }
+//! }
+//! assert_eq!(opened, 1);
+//!
+//! let (due, reason) = life.poll_timeout().expect("nobody watches any more");
+//! assert_eq!((due, reason), (now + linger, Reason::Linger));
+//! now = due;
+//! life.handle(Input::Timeout, now);
+//! assert_eq!(life.poll_output(), Some(Output::Close));
+//! ```
+//!
+//! A *watch* only judges: `observe(what is seen, now)` returns a verdict when there is a new one. It does nothing by itself
+//! and needs no timeout, because what it watches reports again and again.
+//!
+//! # What is kept absent
 //! Nothing here has a clock, a socket, a task, a log or randomness other than a seed's, so that a year of crashes is a
-//! test that runs in a millisecond. Whoever acts reads the clock once per round and passes it in; a clock that steps
-//! back is read as one that stands still.
+//! test that runs in a millisecond. The caller reads the clock once per round and passes it in; an earlier `now` counts as
+//! the latest one seen.
 
 #![cfg_attr(
     test,
@@ -37,7 +79,7 @@ pub mod studio;
 mod threads;
 
 pub use backoff::{Backoff, BackoffConfig};
-pub use budget::{BudgetPlan, Share};
+pub use budget::{BudgetPlan, Claim};
 pub use crash_loop::{CrashLoopConfig, CrashLoopGuard};
 pub use degradation::{Degradation, DegradationConfig, Recovery};
 pub use egress::EgressWatch;

@@ -53,6 +53,8 @@ pub enum Input {
         /// Why, for people.
         reason: String,
     },
+    /// The time that [`SourceLife::poll_timeout`] named has come.
+    Timeout,
 }
 
 /// What to do.
@@ -93,17 +95,16 @@ pub enum State {
     },
 }
 
-/// Why [`SourceLife::poll_timeout`] wants to be woken.
+/// What [`SourceLife::poll_timeout`] waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wake {
+pub enum Reason {
     /// Nobody has wanted the source for long enough.
     Linger,
     /// An unavailable source is due again.
     Retry,
 }
 
-/// The machine. Feed it with [`handle`](Self::handle) and [`handle_timeout`](Self::handle_timeout), then drain
-/// [`poll_output`](Self::poll_output).
+/// The life of one source, over as many openings as it takes.
 #[derive(Debug)]
 pub struct SourceLife {
     config: Config,
@@ -192,14 +193,29 @@ impl SourceLife {
                 }
             }
             Input::Ended { reason } => self.ended(reason, now),
+            Input::Timeout => self.on_timeout(now),
         }
         self.announce();
     }
 
-    /// Takes in that time has passed.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// When [`Input::Timeout`] is due, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let linger = self.linger_until.map(|due| (due, Reason::Linger));
+        let retry = match self.phase {
+            Phase::Unavailable { retry_at, .. } => Some((retry_at, Reason::Retry)),
+            Phase::Idle | Phase::Opening | Phase::Live | Phase::Closing => None,
+        };
+        linger.into_iter().chain(retry).min_by_key(|(due, _)| *due)
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
         match self.poll_timeout() {
-            Some((due, Wake::Linger)) if due <= now => {
+            Some((due, Reason::Linger)) if due <= now => {
                 self.linger_until = None;
                 match self.phase {
                     Phase::Opening | Phase::Live => {
@@ -210,25 +226,9 @@ impl SourceLife {
                     Phase::Idle | Phase::Closing => {}
                 }
             }
-            Some((due, Wake::Retry)) if due <= now => self.open(),
+            Some((due, Reason::Retry)) if due <= now => self.open(),
             Some(_) | None => {}
         }
-        self.announce();
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do, and what.
-    pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
-        let linger = self.linger_until.map(|due| (due, Wake::Linger));
-        let retry = match self.phase {
-            Phase::Unavailable { retry_at, .. } => Some((retry_at, Wake::Retry)),
-            Phase::Idle | Phase::Opening | Phase::Live | Phase::Closing => None,
-        };
-        linger.into_iter().chain(retry).min_by_key(|(due, _)| *due)
-    }
-
-    /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
     }
 
     fn open(&mut self) {
@@ -301,7 +301,7 @@ mod tests {
 
         fn pass(&mut self, time: Duration) -> Vec<Output> {
             self.now += time;
-            self.life.handle_timeout(self.now);
+            self.life.handle(Input::Timeout, self.now);
             self.outputs()
         }
 
@@ -403,7 +403,7 @@ mod tests {
         for _ in 0..7 {
             world.on(ended());
             let (due, why) = world.life.poll_timeout().unwrap();
-            assert_eq!(why, Wake::Retry);
+            assert_eq!(why, Reason::Retry);
             let delay = due - world.now;
             delays.push(delay.as_millis());
             assert_eq!(world.pass(delay), [Output::Open, Output::Announce(State::Opening)]);

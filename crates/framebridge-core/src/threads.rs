@@ -1,4 +1,4 @@
-//! Whether threads that are woken again and again come round.
+//! Detects threads that stop answering wake-ups.
 
 use std::time::{Duration, Instant};
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use framebridge_config::{Settings, Webrtc};
-use framebridge_core::{BudgetPlan, Share, ThreadWatch};
+use framebridge_core::{BudgetPlan, Claim, ThreadWatch};
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, last_words, notify};
 use framebridge_ipc::{HttpListener, Identity, RuntimeDir};
 use framebridge_proto::{
@@ -305,11 +305,11 @@ fn engine_config(settings: &Settings) -> Config {
 /// what is left to viewers. Returns a history's bytes, and how many viewers that is.
 fn divide_memory(webrtc: &Webrtc, streams: usize) -> (usize, usize) {
     let budget = u64::from(webrtc.memory_budget_mb) << 20;
-    let history = Share {
+    let history = Claim {
         floor: MIN_HISTORY,
         weight: 1,
     };
-    let viewers = Share {
+    let viewers = Claim {
         floor: MIN_VIEWERS * VIEWER_BYTES,
         weight: 1,
     };
