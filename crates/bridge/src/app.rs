@@ -15,10 +15,11 @@ use std::{
 use anyhow::ensure;
 use framebridge_config::{Settings, Studio as StudioSettings};
 use framebridge_core::{
-    BackoffConfig,
+    backoff,
     studio::{
-        BridgeLink, BridgeLinkConfig, BridgeLinkInput, JobFailure, JobInput, JobSlot, JobSlotConfig, LocalHealth,
-        LocalHealthConfig, LocalInput,
+        bridge_link::{self, BridgeLink},
+        job_slot::{self, JobSlot},
+        local_health::{self, LocalHealth},
     },
 };
 use framebridge_daemon::{Context, LogTap, Tasks, heartbeats, notify};
@@ -67,7 +68,7 @@ pub(crate) enum Event {
     /// On this machine.
     Local(LocalEvent),
     /// A job has ended.
-    Job(JobId, Result<Made, JobFailure>),
+    Job(JobId, Result<Made, job_slot::Failure>),
     /// The file of a job was brought over the connection of this number, or can't be, and why.
     Brought(u64, JobId, Result<(), String>),
     /// An operator wants something.
@@ -243,9 +244,9 @@ impl App {
         worker: Worker,
     ) -> anyhow::Result<Self> {
         let now = Instant::now();
-        let defaults = BridgeLinkConfig::default();
-        let link = BridgeLinkConfig {
-            backoff: BackoffConfig {
+        let defaults = bridge_link::Config::default();
+        let link = bridge_link::Config {
+            backoff: backoff::Config {
                 base: studio.backoff,
                 cap: studio.backoff_cap,
                 ..defaults.backoff
@@ -254,9 +255,9 @@ impl App {
             attempts: studio.reconnect_attempts,
             ..defaults
         };
-        let health = LocalHealthConfig {
+        let health = local_health::Config {
             patience: studio.outage_patience,
-            ..LocalHealthConfig::default()
+            ..local_health::Config::default()
         };
         let seed = u64::from_be_bytes(identity.instance.0[..8].try_into()?);
         let proxy = Proxy::new(dir.clone());
@@ -269,7 +270,7 @@ impl App {
         Ok(Self {
             link: BridgeLink::new(link, now, seed),
             health: LocalHealth::new(health, now),
-            slot: JobSlot::new(JobSlotConfig::default(), now),
+            slot: JobSlot::new(job_slot::Config::default(), now),
             settings: studio.clone(),
             studios: studios.collect::<Result<_, _>>()?,
             streams: settings.streams.iter().map(|stream| stream.name.clone()).collect(),
@@ -322,18 +323,18 @@ impl App {
                 () = pulse.beat() => continue,
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
                     let now = Instant::now();
-                    self.link.handle(BridgeLinkInput::Timeout, now);
-                    self.health.handle(LocalInput::Timeout, now);
-                    self.slot.handle(JobInput::Timeout, now);
+                    self.link.handle(bridge_link::Input::Timeout, now);
+                    self.health.handle(local_health::Input::Timeout, now);
+                    self.slot.handle(job_slot::Input::Timeout, now);
                     continue;
                 }
             };
             let now = Instant::now();
             match event {
-                None => self.link.handle(BridgeLinkInput::Stop, now),
+                None => self.link.handle(bridge_link::Input::Stop, now),
                 Some(Event::Wire(number, event)) => self.on_wire(number, event, now),
                 Some(Event::Local(event)) => self.on_local(event, now),
-                Some(Event::Job(id, outcome)) => self.slot.handle(JobInput::Ended { id, outcome }, now),
+                Some(Event::Job(id, outcome)) => self.slot.handle(job_slot::Input::Ended { id, outcome }, now),
                 Some(Event::Brought(number, id, outcome)) => self.on_brought(number, id, outcome, now),
                 Some(Event::Order(order)) => self.on_order(order, now),
             }
@@ -345,10 +346,10 @@ impl App {
             return;
         }
         match event {
-            WireEvent::Connected => self.link.handle(BridgeLinkInput::Connected, now),
-            WireEvent::Lost(why) => self.link.handle(BridgeLinkInput::Lost { why }, now),
+            WireEvent::Connected => self.link.handle(bridge_link::Input::Connected, now),
+            WireEvent::Lost(why) => self.link.handle(bridge_link::Input::Lost { why }, now),
             WireEvent::Frame(frame) => {
-                self.link.handle(BridgeLinkInput::Received, now);
+                self.link.handle(bridge_link::Input::Received, now);
                 self.on_frame(frame, now);
             }
         }
@@ -362,13 +363,13 @@ impl App {
                 tracing::info!(studio = self.studio().authority(), "viewers are welcome at the studio");
                 self.proxy.set_seen_as(welcome.seen_as);
                 self.welcome = Some(welcome);
-                self.link.handle(BridgeLinkInput::Welcomed { heartbeat }, now);
-                self.slot.handle(JobInput::Linked, now);
+                self.link.handle(bridge_link::Input::Welcomed { heartbeat }, now);
+                self.slot.handle(job_slot::Input::Linked, now);
             }
             ToBox::Error(refusal) => {
                 self.refusal = Some(refusal.code);
                 let why = refusal.message;
-                self.link.handle(BridgeLinkInput::Refused { why }, now);
+                self.link.handle(bridge_link::Input::Refused { why }, now);
             }
             // Before its welcome a studio has nothing else to say.
             _ if self.welcome.is_none() => tracing::debug!("ignored a frame before the welcome"),
@@ -377,7 +378,7 @@ impl App {
             ToBox::RpcCancel { id } => self.requests.on_cancel(id),
             ToBox::Offer { job, kind, deadline_ms } => self.on_offer(job, kind, deadline_ms, now),
             ToBox::CompleteAck { job } | ToBox::FailAck { job } => {
-                self.slot.handle(JobInput::Acknowledged { id: job }, now);
+                self.slot.handle(job_slot::Input::Acknowledged { id: job }, now);
             }
             ToBox::Shared { request, url, .. } => self.answer_share(request, Ok(BridgeAnswer::Shared { url })),
             ToBox::ShareRefused { request, why } => {
@@ -391,34 +392,35 @@ impl App {
 
     fn on_local(&mut self, event: LocalEvent, now: Instant) {
         match event {
-            LocalEvent::Probed(answered) => self.health.handle(LocalInput::Probed(answered), now),
+            LocalEvent::Probed(answered) => self.health.handle(local_health::Input::Probed(answered), now),
             LocalEvent::Status(status) => {
                 if let Some(server) = report::server(&status) {
                     self.proxy.set_target(server);
                 }
                 self.news.log(&status);
-                self.health.handle(LocalInput::SupervisorSeen, now);
-                self.health.handle(LocalInput::Streams(report::watchable(&status)), now);
+                self.health.handle(local_health::Input::SupervisorSeen, now);
+                self.health
+                    .handle(local_health::Input::Streams(report::watchable(&status)), now);
                 self.status = Some(*status);
             }
             LocalEvent::SupervisorSilent => {
                 let why = "the supervisor does not answer, so nothing is known of the streams".to_owned();
-                self.health.handle(LocalInput::Streams(Err(why)), now);
+                self.health.handle(local_health::Input::Streams(Err(why)), now);
             }
             LocalEvent::SupervisorGone => {
                 tracing::warn!("the supervisor is gone");
-                self.health.handle(LocalInput::SupervisorGone, now);
+                self.health.handle(local_health::Input::SupervisorGone, now);
             }
             LocalEvent::RestartAnswered(answered) => {
                 match &answered {
                     Ok(()) => tracing::info!("signaling is being restarted"),
                     Err(why) => tracing::warn!(why, "signaling could not be restarted"),
                 }
-                self.health.handle(LocalInput::RestartAnswered(answered), now);
+                self.health.handle(local_health::Input::RestartAnswered(answered), now);
             }
             LocalEvent::ParentGone => {
                 self.farewell = (Farewell::Expired, "Whoever started the bridge has ended.".to_owned());
-                self.link.handle(BridgeLinkInput::Stop, now);
+                self.link.handle(bridge_link::Input::Stop, now);
             }
         }
     }
@@ -426,15 +428,15 @@ impl App {
     fn on_order(&mut self, Order { request, answer }: Order, now: Instant) {
         let done = match request {
             BridgeRequest::Pause => {
-                self.slot.handle(JobInput::Pause, now);
+                self.slot.handle(job_slot::Input::Pause, now);
                 Ok(BridgeAnswer::Done)
             }
             BridgeRequest::Resume => {
-                self.slot.handle(JobInput::Resume, now);
+                self.slot.handle(job_slot::Input::Resume, now);
                 Ok(BridgeAnswer::Done)
             }
             BridgeRequest::Reconnect => {
-                self.link.handle(BridgeLinkInput::Reconnect, now);
+                self.link.handle(bridge_link::Input::Reconnect, now);
                 Ok(BridgeAnswer::Done)
             }
             BridgeRequest::Jobs => Ok(self.list_jobs()),

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use anyhow::{Context as _, bail, ensure};
 use framebridge_config::Settings;
-use framebridge_core::studio::JobFailure;
+use framebridge_core::studio::job_slot;
 use framebridge_daemon::{doctor, isolated_now, tail};
 use framebridge_ipc::{EncoderClient, Identity, RequestError, RuntimeDir, SupervisorClient};
 use framebridge_proto::{
@@ -48,7 +48,7 @@ pub(crate) enum Made {
 }
 
 /// Does jobs: [`run`], but in tests.
-pub(crate) type Worker = fn(Desk, JobKind) -> Pin<Box<dyn Future<Output = Result<Made, JobFailure>> + Send>>;
+pub(crate) type Worker = fn(Desk, JobKind) -> Pin<Box<dyn Future<Output = Result<Made, job_slot::Failure>> + Send>>;
 
 /// Whether it can be done here.
 pub(crate) fn is_supported(kind: &JobKind, streams: &[StreamName]) -> bool {
@@ -60,14 +60,14 @@ pub(crate) fn is_supported(kind: &JobKind, streams: &[StreamName]) -> bool {
 }
 
 /// Does a job.
-pub(crate) async fn run(desk: Desk, kind: JobKind) -> Result<Made, JobFailure> {
+pub(crate) async fn run(desk: Desk, kind: JobKind) -> Result<Made, job_slot::Failure> {
     let done = match kind {
         JobKind::Snapshot { stream, png } => snapshot(&desk, &stream, png).await,
         JobKind::Clip { stream, span } => clip(&desk, &stream, span).await,
         JobKind::Diagnose => diagnosis(&desk).await,
         JobKind::Unknown => Err(anyhow::anyhow!("there is no such job")),
     };
-    done.map_err(|error| JobFailure {
+    done.map_err(|error| job_slot::Failure {
         retryable: is_passing(&error),
         error: format!("{error:#}"),
     })

@@ -2,25 +2,22 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use framebridge_core::{
-    health::is_watchable,
-    studio::{LocalState, LocalView},
-};
+use framebridge_core::{health::is_watchable, studio::local_health};
 use framebridge_proto::status::{ProcessState, Status, StreamStatus};
 use framebridge_studio_proto::{BoxState, Capabilities, Heartbeat, JobId, StreamReport, limits::MAX_STREAMS};
 
 /// What a heartbeat says.
 pub(crate) fn heartbeat(
-    view: &LocalView,
+    view: &local_health::View,
     status: Option<&Status>,
     job: Option<JobId>,
     capabilities: Capabilities,
 ) -> Heartbeat {
     let state = match view.state {
-        LocalState::Starting => BoxState::Starting,
-        LocalState::Ready => BoxState::Ready,
-        LocalState::Online => BoxState::Online,
-        LocalState::Degraded => BoxState::Degraded,
+        local_health::State::Starting => BoxState::Starting,
+        local_health::State::Ready => BoxState::Ready,
+        local_health::State::Online => BoxState::Online,
+        local_health::State::Degraded => BoxState::Degraded,
     };
     let streams = status.iter().flat_map(|status| &status.streams).take(MAX_STREAMS);
     let report = |stream: &StreamStatus| {
@@ -154,8 +151,8 @@ mod tests {
 
     #[test]
     fn heartbeat_never_says_ready_for_a_box_that_is_not() {
-        let view = LocalView {
-            state: LocalState::Degraded,
+        let view = local_health::View {
+            state: local_health::State::Degraded,
             reason: Some("no HTTP".into()),
         };
         let beat = heartbeat(

@@ -9,9 +9,9 @@ use anyhow::Context as _;
 use framebridge_capture::{NETWORK_OPEN_LIMIT, PICTURE_LIMIT};
 use framebridge_config::{Source, Stream};
 use framebridge_core::{
-    SourceLife, StageWatch,
     health::{Facts, SourceFacts, judge},
-    source_life::{Config, Input, Output, State},
+    source_life::{Config, Input, Output, SourceLife, State},
+    stage_watch::StageWatch,
 };
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, notify};
 use framebridge_ipc::{Identity, Incoming, Listener, RuntimeDir};

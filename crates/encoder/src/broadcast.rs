@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use framebridge_capture::{EncodedFrame, monotonic_ns};
-use framebridge_core::{GroupLimits, GroupQueue, Next, PreRoll, PreRollLimits};
+use framebridge_core::{
+    group_queue::{self, GroupQueue, Next},
+    pre_roll::{self, PreRoll},
+};
 use framebridge_ipc::{EncodeError, Encoded, encode};
 use framebridge_proto::{
     encoder::FromEncoder,
@@ -23,7 +26,7 @@ use crate::{
 
 /// What may wait for one subscriber: two seconds at 30 fps, after which a live picture is of no use, or half a second
 /// at the highest bitrate.
-const QUEUE: GroupLimits = GroupLimits {
+const QUEUE: group_queue::Limits = group_queue::Limits {
     items: 60,
     bytes: 4 << 20,
 };
@@ -94,7 +97,7 @@ pub(crate) struct Subscription {
 impl Broadcast {
     /// `pre_roll`: so much is kept for [`last`](Self::last).
     pub(crate) fn new(controls: Arc<Controls>, progress: Arc<Progress>, pre_roll: Duration) -> Self {
-        let limits = PreRollLimits {
+        let limits = pre_roll::Limits {
             span: pre_roll,
             bytes: PRE_ROLL_BYTES,
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use framebridge_capture::{EncodedFrame, monotonic_ns};
-use framebridge_core::{Next, source_life::State};
+use framebridge_core::{group_queue::Next, source_life::State};
 use framebridge_proto::{
     Refusal, RefusalKind,
     encoder::{ClipSpan, EncoderAnswer},

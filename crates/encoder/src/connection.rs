@@ -7,7 +7,7 @@ use std::{
 };
 
 use framebridge_config::Slate;
-use framebridge_core::{Next, source_life::State};
+use framebridge_core::{group_queue::Next, source_life::State};
 use framebridge_ipc::{Link, ReceiveError, Receiver, SendError, Sender};
 use framebridge_proto::{
     Refusal, RefusalKind, RequestId,

@@ -6,7 +6,7 @@ use std::sync::{
 };
 use std::time::Instant;
 
-use framebridge_core::KeyframeGate;
+use framebridge_core::keyframe_gate::KeyframeGate;
 use framebridge_proto::encoder::Quality;
 use tokio::sync::watch;
 

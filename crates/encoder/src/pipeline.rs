@@ -16,7 +16,7 @@ use framebridge_capture::{
     SourceConfig, SourceError, choose, fit,
 };
 use framebridge_config::{EncoderChoice, Source as Location, Stream};
-use framebridge_core::Stage;
+use framebridge_core::stage_watch::Stage;
 use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
 use tokio::sync::mpsc;
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use framebridge_capture::{Interrupt, monotonic_ns, terminate};
-use framebridge_core::{Stage, StageWatch};
+use framebridge_core::stage_watch::{Stage, StageWatch};
 use framebridge_daemon::{Exit, last_words};
 use framebridge_ipc::RuntimeDir;
 

@@ -303,7 +303,6 @@ const OTHERS_READ: u32 = 0o004;
 
 const ICE_SERVERS: &str = "webrtc.ice_servers";
 
-
 fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
     Webrtc {
         port: reader.number("webrtc.port", 8890, 0..=u16::MAX),

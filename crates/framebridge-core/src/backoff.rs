@@ -11,7 +11,7 @@ const PAID_OFF: u32 = 10;
 
 /// How a [`Backoff`] grows.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BackoffConfig {
+pub struct Config {
     /// The first delay.
     pub base: Duration,
     /// What each delay is multiplied with to get the next; below 1 counts as 1.
@@ -25,7 +25,7 @@ pub struct BackoffConfig {
     pub reset_after: Duration,
 }
 
-impl Default for BackoffConfig {
+impl Default for Config {
     /// A supervised process's: quick enough that a viewer hardly notices one crash, slow enough to leave a broken
     /// machine room to breathe.
     fn default() -> Self {
@@ -42,7 +42,7 @@ impl Default for BackoffConfig {
 /// Delays that grow with each failure in a row and start over after a healthy period.
 #[derive(Debug, Clone)]
 pub struct Backoff {
-    config: BackoffConfig,
+    config: Config,
     random: Random,
     /// The next delay before jitter.
     next: Duration,
@@ -52,7 +52,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// A backoff whose jitter comes from `seed`.
-    pub fn new(config: BackoffConfig, seed: u64) -> Self {
+    pub fn new(config: Config, seed: u64) -> Self {
         Self {
             config,
             random: Random::new(seed),
@@ -99,9 +99,9 @@ mod tests {
 
     use super::*;
 
-    fn config() -> impl Strategy<Value = BackoffConfig> {
+    fn config() -> impl Strategy<Value = Config> {
         (1_u64..5_000, 0.5_f64..8.0, 1_u64..60_000, 0.0_f64..=1.0, 0_u64..100_000).prop_map(
-            |(base, factor, cap, jitter, reset)| BackoffConfig {
+            |(base, factor, cap, jitter, reset)| Config {
                 base: Duration::from_millis(base),
                 factor,
                 cap: Duration::from_millis(cap),
@@ -124,7 +124,7 @@ mod tests {
         #[test]
         fn delays_never_shrink_without_jitter_and_success(config in config(), seed: u64) {
             let now = Instant::now();
-            let mut backoff = Backoff::new(BackoffConfig { jitter: 0.0, ..config }, seed);
+            let mut backoff = Backoff::new(Config { jitter: 0.0, ..config }, seed);
             let delays: Vec<_> = (0..50).map(|_| backoff.next_delay(now)).collect();
             prop_assert!(delays.is_sorted());
             prop_assert_eq!(delays[0], config.base.min(config.cap));
@@ -133,7 +133,7 @@ mod tests {
         #[test]
         fn jitter_takes_no_more_than_its_share(config in config(), seed: u64) {
             let now = Instant::now();
-            let mut plain = Backoff::new(BackoffConfig { jitter: 0.0, ..config }, seed);
+            let mut plain = Backoff::new(Config { jitter: 0.0, ..config }, seed);
             let mut spread = Backoff::new(config, seed);
             for _ in 0..50 {
                 let (full, part) = (plain.next_delay(now), spread.next_delay(now));
@@ -149,7 +149,7 @@ mod tests {
             failures in 1_usize..20,
             short: bool,
         ) {
-            let config = BackoffConfig { jitter: 0.0, ..config };
+            let config = Config { jitter: 0.0, ..config };
             let start = Instant::now();
             let mut backoff = Backoff::new(config, seed);
             (0..failures).for_each(|_| { backoff.next_delay(start); });
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn failures_half_a_minute_apart_wait_no_longer_each_time() {
-        let mut backoff = Backoff::new(BackoffConfig::default(), 7);
+        let mut backoff = Backoff::new(Config::default(), 7);
         let mut now = Instant::now();
         for _ in 0..100 {
             assert!(backoff.next_delay(now) <= Duration::from_millis(200));

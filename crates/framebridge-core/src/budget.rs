@@ -12,12 +12,12 @@ pub struct Claim {
 /// A total, divided. Floors come first: where they alone exceed the total each claim gets its floor all the same, and
 /// [`is_overdrawn`](Self::is_overdrawn) says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BudgetPlan {
+pub struct Plan {
     total: u64,
     parts: Vec<u64>,
 }
 
-impl BudgetPlan {
+impl Plan {
     /// Divides `total` over `claims`. What rounding leaves over stays unspent.
     pub fn divide(total: u64, claims: &[Claim]) -> Self {
         let floors = claims.iter().fold(0_u64, |sum, claim| sum.saturating_add(claim.floor));
@@ -59,7 +59,7 @@ mod tests {
     proptest! {
         #[test]
         fn parts_never_sum_above_the_total_while_floors_allow(total: u64, claims in claims()) {
-            let plan = BudgetPlan::divide(total, &claims);
+            let plan = Plan::divide(total, &claims);
             let floors: u64 = claims.iter().map(|claim| claim.floor).sum();
             let sum: u128 = plan.parts().iter().map(|part| u128::from(*part)).sum();
             prop_assert!(sum <= u128::from(total.max(floors)));
@@ -68,21 +68,21 @@ mod tests {
 
         #[test]
         fn nobody_gets_less_than_its_floor(total: u64, claims in claims()) {
-            let plan = BudgetPlan::divide(total, &claims);
+            let plan = Plan::divide(total, &claims);
             prop_assert_eq!(plan.parts().len(), claims.len());
             prop_assert!(plan.parts().iter().zip(&claims).all(|(part, claim)| *part >= claim.floor));
         }
 
         #[test]
         fn equal_shares_leave_less_than_one_each_unspent(total: u64, count in 1_u64..40, weight in 1_u32..) {
-            let plan = BudgetPlan::divide(total, &vec![Claim { floor: 0, weight }; usize::try_from(count).expect("small")]);
+            let plan = Plan::divide(total, &vec![Claim { floor: 0, weight }; usize::try_from(count).expect("small")]);
             prop_assert!(total - plan.parts().iter().sum::<u64>() < count);
         }
     }
 
     #[test]
     fn nothing_to_divide_and_nobody_to_share_are_fine() {
-        assert_eq!(BudgetPlan::divide(0, &[Claim::default(); 2]).parts(), [0, 0]);
-        assert_eq!(BudgetPlan::divide(9, &[]).parts(), [0; 0]);
+        assert_eq!(Plan::divide(0, &[Claim::default(); 2]).parts(), [0, 0]);
+        assert_eq!(Plan::divide(9, &[]).parts(), [0; 0]);
     }
 }

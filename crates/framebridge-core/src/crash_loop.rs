@@ -7,7 +7,7 @@ use std::{
 
 /// When a [`CrashLoopGuard`] parks, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CrashLoopConfig {
+pub struct Config {
     /// So many failures within `window` park; 0 counts as 1.
     pub failures: usize,
     /// A failure counts until it is this old.
@@ -18,7 +18,7 @@ pub struct CrashLoopConfig {
     pub cooldown_cap: Duration,
 }
 
-impl Default for CrashLoopConfig {
+impl Default for Config {
     /// A supervised process's, as the field taught us.
     fn default() -> Self {
         Self {
@@ -33,14 +33,14 @@ impl Default for CrashLoopConfig {
 /// Counts failures in a rolling window and says when to park, and until when.
 #[derive(Debug, Clone)]
 pub struct CrashLoopGuard {
-    config: CrashLoopConfig,
+    config: Config,
     recent: VecDeque<Instant>,
     cooldown: Duration,
 }
 
 impl CrashLoopGuard {
     /// A guard that has seen no failure.
-    pub fn new(config: CrashLoopConfig) -> Self {
+    pub fn new(config: Config) -> Self {
         Self {
             config,
             recent: VecDeque::new(),
@@ -87,9 +87,9 @@ mod tests {
 
     use super::*;
 
-    fn config() -> impl Strategy<Value = CrashLoopConfig> {
+    fn config() -> impl Strategy<Value = Config> {
         (1_usize..8, 1_u64..120_000, 1_u64..60_000, 1_u64..600_000).prop_map(|(failures, window, cooldown, cap)| {
-            CrashLoopConfig {
+            Config {
                 failures,
                 window: Duration::from_millis(window),
                 cooldown: Duration::from_millis(cooldown),
@@ -125,7 +125,7 @@ mod tests {
 
         #[test]
         fn a_failure_ages_out_exactly_at_the_windows_edge(config in config(), early in 0_u64..2) {
-            let mut guard = CrashLoopGuard::new(CrashLoopConfig { failures: 2, ..config });
+            let mut guard = CrashLoopGuard::new(Config { failures: 2, ..config });
             let start = Instant::now();
             guard.failed(start);
             let second = start + config.window - Duration::from_nanos(early);
@@ -147,9 +147,9 @@ mod tests {
 
     #[test]
     fn recovery_makes_the_next_park_short_again() {
-        let config = CrashLoopConfig {
+        let config = Config {
             failures: 1,
-            ..CrashLoopConfig::default()
+            ..Config::default()
         };
         let mut guard = CrashLoopGuard::new(config);
         let now = Instant::now();

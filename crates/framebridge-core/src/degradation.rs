@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// How far a [`Degradation`] goes and how it comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DegradationConfig {
+pub struct Config {
     /// How many things can be given up, one after the other; 0: nothing.
     pub steps: usize,
     /// So long without a failure, and one thing is tried again.
@@ -24,7 +24,7 @@ pub enum Recovery {
     AtTheNextStart,
 }
 
-impl Default for DegradationConfig {
+impl Default for Config {
     /// Nothing to give up.
     fn default() -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Default for DegradationConfig {
 /// What a process does without: a step more with each crash loop, a step less with each healthy period.
 #[derive(Debug, Clone)]
 pub struct Degradation {
-    config: DegradationConfig,
+    config: Config,
     step: usize,
     recover_after: Duration,
     /// From which step it fell to the last one, if it did not go down step by step.
@@ -50,7 +50,7 @@ pub struct Degradation {
 
 impl Degradation {
     /// Nothing has been given up yet.
-    pub fn new(config: DegradationConfig) -> Self {
+    pub fn new(config: Config) -> Self {
         Self {
             config,
             step: 0,
@@ -148,7 +148,7 @@ mod tests {
         ) {
             let recovery = if by_restart { Recovery::ByRestart } else { Recovery::AtTheNextStart };
             let (recover_after, recover_cap) = (Duration::from_secs(waits.0), Duration::from_secs(waits.1));
-            let mut degradation = Degradation::new(DegradationConfig { steps, recover_after, recover_cap, recovery });
+            let mut degradation = Degradation::new(Config { steps, recover_after, recover_cap, recovery });
             let now = Instant::now();
             for (action, step) in moves {
                 let before = degradation.step();
@@ -177,9 +177,9 @@ mod tests {
 
     #[test]
     fn a_fall_gives_up_everything_and_is_undone_at_once() {
-        let mut degradation = Degradation::new(DegradationConfig {
+        let mut degradation = Degradation::new(Config {
             steps: 3,
-            ..DegradationConfig::default()
+            ..Config::default()
         });
         assert_eq!(degradation.degrade(), Some(1));
         assert_eq!(
@@ -193,9 +193,9 @@ mod tests {
 
     #[test]
     fn a_recovery_that_fails_makes_the_next_wait_longer_until_all_is_well_on_top() {
-        let mut degradation = Degradation::new(DegradationConfig {
+        let mut degradation = Degradation::new(Config {
             steps: 1,
-            ..DegradationConfig::default()
+            ..Config::default()
         });
         let now = Instant::now();
         let wait = |degradation: &Degradation| degradation.recovery_due(now).map(|at| (at - now).as_secs());

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 /// How much may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GroupLimits {
+pub struct Limits {
     /// Pictures.
     pub items: usize,
     /// Bytes in all; a single picture may exceed it.
@@ -17,7 +17,7 @@ pub struct GroupLimits {
 /// A queue of encoded pictures.
 #[derive(Debug)]
 pub struct GroupQueue<T> {
-    limits: GroupLimits,
+    limits: Limits,
     waiting: VecDeque<(T, usize)>,
     bytes: usize,
     /// Lost and not yet told.
@@ -39,7 +39,7 @@ pub enum Next<T> {
 
 impl<T> GroupQueue<T> {
     /// An empty queue, which begins with the first keyframe.
-    pub fn new(limits: GroupLimits) -> Self {
+    pub fn new(limits: Limits) -> Self {
         Self {
             limits,
             waiting: VecDeque::new(),
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: GroupLimits = GroupLimits { items: 4, bytes: 100 };
+    const LIMITS: Limits = Limits { items: 4, bytes: 100 };
 
     fn queue() -> GroupQueue<u32> {
         GroupQueue::new(LIMITS)

@@ -24,7 +24,7 @@ pub use self::{
     history::{Change, History, SourceMemory},
     process::{ProcessFacts, failed_too_often},
 };
-use crate::EncoderStall;
+use crate::stream::EncoderStall;
 
 /// When to come back to a stream that is being mended, where nobody knows more: opening a source takes about a second.
 const SOON: Duration = Duration::from_secs(1);

@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 
 use framebridge_proto::{encoder::SourceState, supervisor::StreamFlow};
 
-use crate::{EncoderReport, EncoderStall, StallWatchdog, observed_time::ObservedTime};
+use crate::{
+    observed_time::ObservedTime,
+    stall::StallWatchdog,
+    stream::{EncoderReport, EncoderStall},
+};
 
 /// Beyond the time in which a source has to give a picture: a subscription, a keyframe and two reports.
 const GRACE: Duration = Duration::from_secs(4);
@@ -21,14 +25,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Which end of a stream's ingest is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IngestEnd {
+pub enum End {
     /// Its death costs the stream's viewers a moment.
     Encoder,
     /// Its death costs all viewers a moment.
     Signaling,
 }
 
-impl IngestEnd {
+impl End {
     fn other(self) -> Self {
         match self {
             Self::Encoder => Self::Signaling,
@@ -48,7 +52,7 @@ pub struct IngestWatch {
     /// Since when nothing has arrived, once that is a fault, and until something does.
     broken_since: Option<Instant>,
     /// The end that was started anew last, when, and how many starts that were.
-    started: Option<(IngestEnd, Instant, u32)>,
+    started: Option<(End, Instant, u32)>,
 }
 
 impl IngestWatch {
@@ -67,12 +71,7 @@ impl IngestWatch {
 
     /// Takes in a report of signaling's. `encoder`: what is known of the encoder, while it runs. `Some` when an end has to be
     /// started anew.
-    pub fn observe(
-        &mut self,
-        flow: &StreamFlow,
-        encoder: Option<EncoderReport<'_>>,
-        now: Instant,
-    ) -> Option<IngestEnd> {
+    pub fn observe(&mut self, flow: &StreamFlow, encoder: Option<EncoderReport<'_>>, now: Instant) -> Option<End> {
         let now = self.clock.look(now);
         let arrived = flow.frames_published.count;
         let nobody_waits = flow.live == 0;
@@ -84,7 +83,7 @@ impl IngestWatch {
             self.broken_since = None;
         }
         let (gives, likelier) = match encoder.map(|report| (report.stall, report.source)) {
-            Some((Some(EncoderStall::SubscriberSlow), _)) => (true, IngestEnd::Signaling),
+            Some((Some(EncoderStall::SubscriberSlow), _)) => (true, End::Signaling),
             // What stands still in the encoder is judged there.
             Some((
                 Some(EncoderStall::SourceSilent { .. } | EncoderStall::NeverOpen { .. } | EncoderStall::Wedged { .. }),
@@ -92,15 +91,15 @@ impl IngestWatch {
             ))
             | Some((None, SourceState::Paused | SourceState::Unavailable { .. })) => {
                 self.broken_since = None;
-                (false, IngestEnd::Encoder)
+                (false, End::Encoder)
             }
             // Idle with viewers: it was not told of them.
             Some((
                 None,
                 SourceState::Live | SourceState::Idle | SourceState::UnavailableIdle { .. } | SourceState::Slate { .. },
-            )) => (true, IngestEnd::Encoder),
+            )) => (true, End::Encoder),
             // On the way to its next life, which is to show whether it helped.
-            Some((None, SourceState::Opening)) | None => (false, IngestEnd::Encoder),
+            Some((None, SourceState::Opening)) | None => (false, End::Encoder),
         };
         self.watch.observe(arrived, nobody_waits || !gives, now);
         if !self.watch.is_stalled() {
@@ -162,7 +161,7 @@ mod tests {
         }
 
         /// So many seconds in which pictures arrive or not; whom they asked to start anew.
-        fn pass(&mut self, seconds: u32, arrives: bool, encoder: Option<EncoderReport<'_>>) -> Vec<IngestEnd> {
+        fn pass(&mut self, seconds: u32, arrives: bool, encoder: Option<EncoderReport<'_>>) -> Vec<End> {
             (0..seconds * 2)
                 .filter_map(|_| {
                     self.now += Duration::from_millis(500);
@@ -188,7 +187,7 @@ mod tests {
 
     #[test]
     fn ingest_that_hangs_has_its_ends_started_anew_in_turn_and_ever_more_seldom() {
-        use IngestEnd::{Encoder, Signaling};
+        use End::{Encoder, Signaling};
         let mut bench = Bench::new();
         assert_eq!(bench.pass(60, true, Some(LIVE)), []);
         assert_eq!(bench.pass(8, false, Some(LIVE)), [Encoder]);
@@ -227,14 +226,14 @@ mod tests {
     fn signaling_that_does_not_take_what_it_is_sent_is_blamed_first() {
         assert_eq!(
             Bench::new().pass(8, false, Some(stalled(&EncoderStall::SubscriberSlow))),
-            [IngestEnd::Signaling]
+            [End::Signaling]
         );
     }
 
     #[test]
     fn encoder_that_was_not_told_of_viewers_is_found() {
         let idle = Some(well(&SourceState::Idle));
-        assert_eq!(Bench::new().pass(8, false, idle), [IngestEnd::Encoder]);
+        assert_eq!(Bench::new().pass(8, false, idle), [End::Encoder]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PreRollLimits {
+pub struct Limits {
     /// So much of the stream can be had back; nothing is kept where it is zero. The group that it begins in is kept
     /// whole.
     pub span: Duration,
@@ -15,7 +15,7 @@ pub struct PreRollLimits {
 /// The pictures of the last seconds. The first one kept is always a keyframe.
 #[derive(Debug)]
 pub struct PreRoll<T> {
-    limits: PreRollLimits,
+    limits: Limits,
     kept: VecDeque<Entry<T>>,
     bytes: usize,
     /// Bytes since the last keyframe, that included.
@@ -32,7 +32,7 @@ struct Entry<T> {
 
 impl<T: Clone> PreRoll<T> {
     /// An empty one.
-    pub fn new(limits: PreRollLimits) -> Self {
+    pub fn new(limits: Limits) -> Self {
         Self {
             limits,
             kept: VecDeque::new(),
@@ -113,7 +113,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn pre_roll(seconds: u32, bytes: usize) -> PreRoll<u32> {
-        PreRoll::new(PreRollLimits {
+        PreRoll::new(Limits {
             span: SECOND * seconds,
             bytes,
         })
@@ -175,7 +175,7 @@ mod tests {
             pictures in prop::collection::vec((0..12_u8, 1..30_usize, 1..3000_u64), 1..300),
             asked in 1..20_u32,
         ) {
-            let limits = PreRollLimits { span: SECOND * 10, bytes: 200 };
+            let limits = Limits { span: SECOND * 10, bytes: 200 };
             let mut kept = PreRoll::new(limits);
             let mut at = Duration::ZERO;
             for (number, (kind, bytes, step)) in pictures.into_iter().enumerate() {

@@ -21,16 +21,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use messages::{
-    Cause, Exit, ExitStatus, Heartbeats, Input, Output, ProcessConfig, Reason, Snapshot, State, Transition,
-};
+pub use messages::{Cause, Config, Exit, ExitStatus, Heartbeats, Input, Output, Reason, Snapshot, State, Transition};
 
-use crate::{Backoff, CrashLoopGuard, Degradation, ProbeWatch, Recovery};
+use crate::{
+    backoff::Backoff,
+    crash_loop::CrashLoopGuard,
+    degradation::{Degradation, Recovery},
+    probe::ProbeWatch,
+};
 
 /// The machine. One per process that should run.
 #[derive(Debug)]
 pub struct Process {
-    config: ProcessConfig,
+    config: Config,
     backoff: Backoff,
     guard: CrashLoopGuard,
     degradation: Degradation,
@@ -82,7 +85,7 @@ struct Life {
 
 impl Process {
     /// A process that is not wanted yet. `seed` spreads its restarts.
-    pub fn new(config: ProcessConfig, now: Instant, seed: u64) -> Self {
+    pub fn new(config: Config, now: Instant, seed: u64) -> Self {
         Self {
             backoff: Backoff::new(config.backoff, seed),
             guard: CrashLoopGuard::new(config.crash_loop),
@@ -498,7 +501,7 @@ impl Process {
 }
 
 impl Life {
-    fn new(config: &ProcessConfig, pid: Option<u32>, now: Instant) -> Self {
+    fn new(config: &Config, pid: Option<u32>, now: Instant) -> Self {
         Self {
             pid,
             started_at: now,

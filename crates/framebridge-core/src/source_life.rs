@@ -10,14 +10,14 @@
 //!
 //! An unavailable source is opened again when its backoff is over; one that nobody wants any more stays unavailable until an
 //! attempt gives a picture. A pause is told in place of all states but those. A source that hangs is in none of these states for
-//! long: its process is ended by a watchdog ([`StageWatch`](crate::StageWatch)) and started anew.
+//! long: its process is ended by a watchdog ([`StageWatch`](crate::stage_watch::StageWatch)) and started anew.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use crate::{Backoff, BackoffConfig};
+use crate::backoff::{self, Backoff};
 
 /// How patient a source's life is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,12 +25,12 @@ pub struct Config {
     /// How long it stays open after the last who wanted it.
     pub linger: Duration,
     /// How long to wait before an unavailable source is tried again.
-    pub retry: BackoffConfig,
+    pub retry: backoff::Config,
 }
 
 impl Config {
     /// Retries that follow a replugged camera within a second at first, and cost nothing for one that is gone for good.
-    pub const RETRY: BackoffConfig = BackoffConfig {
+    pub const RETRY: backoff::Config = backoff::Config {
         base: Duration::from_millis(500),
         factor: 2.0,
         cap: Duration::from_secs(10),
@@ -266,7 +266,7 @@ mod tests {
 
     const CONFIG: Config = Config {
         linger: Duration::from_secs(5),
-        retry: BackoffConfig {
+        retry: backoff::Config {
             jitter: 0.0,
             ..Config::RETRY
         },

@@ -7,7 +7,7 @@ use std::{
 
 use framebridge_proto::{encoder::SourceState, supervisor::EncoderProgress};
 
-use crate::{StallWatchdog, stall::StageStall};
+use crate::stall::{StageStall, StallWatchdog};
 
 /// The encoder ends a silent source itself. Only if it has not done so this long after it should have, it is judged
 /// from outside.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{StallWatchdog, observed_time::ObservedTime};
+use crate::{observed_time::ObservedTime, stall::StallWatchdog};
 
 /// Far longer than any round takes, and half of what a viewer waits for a picture before it gives its session up.
 const TIMEOUT: Duration = Duration::from_secs(3);

@@ -22,7 +22,7 @@ use tls::Greeted;
 pub use tls::{Tls, TlsError};
 
 use axum::{Router, extract::ConnectInfo};
-use framebridge_core::network;
+use framebridge_core::places::network;
 use hyper::{
     body::Incoming,
     server::conn::http1,

@@ -6,9 +6,9 @@ use std::{
 };
 
 use framebridge_core as core;
-use framebridge_core::NoPlace;
+use framebridge_core::places::NoPlace;
 
-/// Whose request it is, as far as limits go: an address ([`network`](framebridge_core::network)), or nobody's in particular.
+/// Whose request it is, as far as limits go: an address ([`network`](framebridge_core::places::network)), or nobody's in particular.
 ///
 /// `None` is what is on this machine: its owner, the supervisor's probe, and a bridge or a proxy, behind which are many. They
 /// are limited together, by what there is in all.
@@ -17,7 +17,7 @@ pub struct Client(pub Option<IpAddr>);
 
 /// So many places in all, and so many for each address.
 #[derive(Debug, Clone)]
-pub struct Places(Arc<Mutex<core::Places<IpAddr>>>);
+pub struct Places(Arc<Mutex<core::places::Places<IpAddr>>>);
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct Place {
 impl Places {
     /// `all` places, of which each address may have `each`.
     pub fn new(all: usize, each: usize) -> Self {
-        Self(Arc::new(Mutex::new(core::Places::new(all, each))))
+        Self(Arc::new(Mutex::new(core::places::Places::new(all, each))))
     }
 
     /// Takes one.
@@ -50,7 +50,7 @@ impl Places {
         self.lock().taken()
     }
 
-    fn lock(&self) -> MutexGuard<'_, core::Places<IpAddr>> {
+    fn lock(&self) -> MutexGuard<'_, core::places::Places<IpAddr>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use axum::http::{HeaderMap, Request, header};
 use framebridge_auth::{Cidr, CookieKey, Origin, Principal, Register, Scope, Streams, UnixTime, rate_key};
 use framebridge_config::{AuthMode, Http};
-use framebridge_core::RateLimit;
+use framebridge_core::rate_limit::RateLimit;
 use framebridge_daemon::Exit;
 use framebridge_http::Transport;
 use framebridge_ipc::RuntimeDir;

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use framebridge_config::{Settings, Webrtc};
-use framebridge_core::{BudgetPlan, Claim, ThreadWatch};
+use framebridge_core::{
+    budget::{self, Claim},
+    threads::ThreadWatch,
+};
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, last_words, notify};
 use framebridge_ipc::{HttpListener, Identity, RuntimeDir};
 use framebridge_proto::{
@@ -315,7 +318,7 @@ fn divide_memory(webrtc: &Webrtc, streams: usize) -> (usize, usize) {
     };
     let mut shares = vec![history; streams];
     shares.push(viewers);
-    let plan = BudgetPlan::divide(budget, &shares);
+    let plan = budget::Plan::divide(budget, &shares);
     if plan.is_overdrawn() {
         tracing::warn!(
             "webrtc.memory_budget_mb is less than {streams} streams and {MIN_VIEWERS} viewers need: it will be exceeded"

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, Request, header},
 };
 use framebridge_auth::{Cidr, client_address};
-use framebridge_core::network;
+use framebridge_core::places::network;
 use framebridge_http::{Client, Transport};
 
 use crate::limits::ClientAddress;

@@ -15,7 +15,7 @@ use axum::{
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
-use framebridge_core::{HalfOpen, NoPlace, RateLimit};
+use framebridge_core::{half_open::HalfOpen, places::NoPlace, rate_limit::RateLimit};
 use framebridge_http::{Client, Place, Places};
 use framebridge_proto::StreamName;
 use framebridge_rtc::{Config, SessionId};

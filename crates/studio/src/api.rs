@@ -10,7 +10,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use framebridge_core::studio::BoxSessionState;
+use framebridge_core::studio::box_session;
 use framebridge_proto::StreamName;
 use framebridge_studio_proto::{Access, ClipSpan, JobId, JobKind, JobResult, PublicId, StreamReport};
 use futures_util::{Stream, stream};
@@ -71,7 +71,7 @@ pub(crate) async fn session(State(hub): State<Arc<Hub>>, Path(id): Path<String>)
     if let Some(only) = access.stream {
         view.streams.retain(|stream| stream.name == only);
         // The reason names other streams.
-        if view.state == BoxSessionState::ProviderOnline.as_str() {
+        if view.state == box_session::State::ProviderOnline.as_str() {
             view.reason = view.streams.first().map(|stream| stream.verdict.clone());
         }
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use framebridge_core::studio::BoxSessionConfig;
+use framebridge_core::studio::box_session;
 use framebridge_studio_proto::{Access, BoxId, IceServer, PublicId};
 use tokio::{
     sync::Semaphore,
@@ -80,7 +80,7 @@ impl Hub {
     /// All boxes as the records have them.
     pub(crate) fn load(parts: Parts) -> Result<Arc<Self>, StoreError> {
         let rows = parts.store.sessions()?.into_iter();
-        let restore = |row| Arc::new(Session::restore(row, BoxSessionConfig::default()));
+        let restore = |row| Arc::new(Session::restore(row, box_session::Config::default()));
         let sessions = rows.map(restore).map(|session| (session.id, session)).collect();
         Ok(Arc::new(Self {
             store: parts.store,
@@ -119,7 +119,7 @@ impl Hub {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions
             .entry(row.id)
-            .or_insert_with(|| Arc::new(Session::restore(row, BoxSessionConfig::default())));
+            .or_insert_with(|| Arc::new(Session::restore(row, box_session::Config::default())));
         Arc::clone(session)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framebridge_core::studio::{JobDecision, JobFate, JobRejection};
+use framebridge_core::studio::{job_dispatch, job_slot};
 use framebridge_studio_proto::{JobId, JobResult, Rejection, ToBox, limits::MAX_INLINE_RESULT};
 
 use crate::{
@@ -24,8 +24,8 @@ pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), Store
             break;
         };
         match decision {
-            JobDecision::Wait => break,
-            JobDecision::Offer => {
+            job_dispatch::Decision::Wait => break,
+            job_dispatch::Decision::Offer => {
                 let offer = ToBox::Offer {
                     job: job.id,
                     kind: job.kind,
@@ -35,7 +35,7 @@ pub(crate) async fn offer_next(hub: &Hub, session: &Session) -> Result<(), Store
                 _ = link.reply(offer);
                 break;
             }
-            JobDecision::GiveUp { begun } => {
+            job_dispatch::Decision::GiveUp { begun } => {
                 let error = format!("the box has begun it {begun} times, and it came to nothing");
                 end(hub, session, job.id, Err(error)).await?;
             }
@@ -75,16 +75,16 @@ pub(crate) async fn on_accepted(hub: &Hub, session: &Session, job: JobId) -> Res
 /// The box does not do the job.
 pub(crate) async fn on_rejected(hub: &Hub, session: &Session, job: JobId, why: Rejection) -> Result<(), StoreError> {
     let (why, said) = match why {
-        Rejection::Paused => (JobRejection::Paused, "the box's operator wants no jobs just now"),
-        Rejection::Busy => (JobRejection::Busy, "the box is busy"),
+        Rejection::Paused => (job_slot::Rejection::Paused, "the box's operator wants no jobs just now"),
+        Rejection::Busy => (job_slot::Rejection::Busy, "the box is busy"),
         Rejection::Unsupported => (
-            JobRejection::Unsupported,
+            job_slot::Rejection::Unsupported,
             "the box can't do this, or has no such stream",
         ),
     };
     match session.dispatch(|dispatch| dispatch.on_rejected(&job, why)) {
-        JobFate::Waits => set(hub, session, job, JobState::Waiting, Some(said.to_owned())).await,
-        JobFate::Ended => {
+        job_dispatch::Fate::Waits => set(hub, session, job, JobState::Waiting, Some(said.to_owned())).await,
+        job_dispatch::Fate::Ended => {
             end(hub, session, job, Err(said.to_owned())).await?;
             offer_next(hub, session).await
         }
@@ -114,18 +114,18 @@ pub(crate) async fn on_failed(
 ) -> Result<ToBox, StoreError> {
     let error: String = error.chars().take(500).collect();
     match session.dispatch(|dispatch| dispatch.on_failed(&job, retryable)) {
-        JobFate::Waits => {
+        job_dispatch::Fate::Waits => {
             tracing::info!(%job, error, "a job is tried again");
             set(hub, session, job, JobState::Waiting, Some(error)).await?;
         }
-        JobFate::Ended => end(hub, session, job, Err(error)).await?,
+        job_dispatch::Fate::Ended => end(hub, session, job, Err(error)).await?,
     }
     Ok(ToBox::FailAck { job })
 }
 
 /// The box would take another job.
 pub(crate) async fn on_free(hub: &Hub, session: &Session) -> Result<(), StoreError> {
-    session.dispatch(framebridge_core::studio::JobDispatch::on_ready);
+    session.dispatch(framebridge_core::studio::job_dispatch::JobDispatch::on_ready);
     offer_next(hub, session).await
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::http::{HeaderMap, StatusCode};
-use framebridge_core::{RateLimit, network};
+use framebridge_core::{places::network, rate_limit::RateLimit};
 
 use crate::problem::Problem;
 

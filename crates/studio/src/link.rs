@@ -14,7 +14,7 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
-use framebridge_core::studio::BoxInput;
+use framebridge_core::studio::box_session;
 use framebridge_studio_proto::{
     Access, Farewell, Frame as _, Hello, PublicId, Refusal, RefusalKind, RpcId, ToBox, ToStudio, VERSION, Welcome,
     close, hello_version,
@@ -330,7 +330,7 @@ async fn attend(
     tracing::info!(name = session.name, instance = %session.instance, build = hello.build, "a box is here");
     let (mut sink, mut stream) = socket.split();
     let read = async {
-        if let Err(parting) = told(hub, session, &link, BoxInput::Welcomed).await {
+        if let Err(parting) = told(hub, session, &link, box_session::Input::Welcomed).await {
             return parting;
         }
         loop {
@@ -365,14 +365,14 @@ async fn attend(
         () = hub.stop.cancelled() => Parting::Stopping,
     };
     link.calls.end();
-    let lost = |why: &str| BoxInput::Lost { why: why.to_owned() };
+    let lost = |why: &str| box_session::Input::Lost { why: why.to_owned() };
     let input = match &parting {
         Parting::Lost(why) | Parting::Broken { why, .. } => lost(why),
         // It will not come back by itself.
         Parting::Refused(Refusal {
             code: RefusalKind::AuthFailed,
             ..
-        }) => BoxInput::Left {
+        }) => box_session::Input::Left {
             broken: true,
             why: "The studio's operator has revoked the box's token.".to_owned(),
         },
@@ -385,7 +385,7 @@ async fn attend(
     parting
 }
 
-async fn told(hub: &Hub, session: &Session, link: &Arc<Link>, input: BoxInput) -> Result<(), Parting> {
+async fn told(hub: &Hub, session: &Session, link: &Arc<Link>, input: box_session::Input) -> Result<(), Parting> {
     let current = session.tell(&hub.store, link, input.clone()).await;
     if current.map_err(unrecorded)? {
         hub.nodes.on_box(session, input);
@@ -482,7 +482,7 @@ async fn on_frame(hub: &Arc<Hub>, session: &Arc<Session>, link: &Arc<Link>, fram
         ToStudio::Goodbye { ending, reason } => {
             let broken = ending == Farewell::Failed;
             let why = reason.chars().take(300).collect();
-            told(hub, session, link, BoxInput::Left { broken, why }).await?;
+            told(hub, session, link, box_session::Input::Left { broken, why }).await?;
             return Err(Parting::Left);
         }
         ToStudio::Accept { job } => jobs::on_accepted(hub, session, job).await.map_err(unrecorded)?,

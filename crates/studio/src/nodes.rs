@@ -15,7 +15,10 @@ use std::{
 
 use anyhow::Context as _;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
-use framebridge_core::studio::{BoxInput, Presence, PresenceConfig, PresenceInput};
+use framebridge_core::studio::{
+    box_session,
+    presence::{self, Presence},
+};
 use framebridge_studio_proto::{JobId, LogBatch, PublicId, RpcId};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -118,7 +121,7 @@ impl Nodes {
         Ok(Self(Some(Arc::new(Mesh {
             own,
             client,
-            presence: Mutex::new(Presence::new(PresenceConfig::default(), own)),
+            presence: Mutex::new(Presence::new(presence::Config::default(), own)),
             leaving,
             all: Notify::new(),
             work: Mutex::new(Some(Work { leaving: queue, events })),
@@ -150,23 +153,23 @@ impl Nodes {
     }
 
     /// Something happened to a box that is connected here.
-    pub(crate) fn on_box(&self, session: &Session, input: BoxInput) {
+    pub(crate) fn on_box(&self, session: &Session, input: box_session::Input) {
         let Some(mesh) = &self.0 else { return };
         let (input, now) = (input, Instant::now());
         let id = session.id;
         let (how, why) = match input {
-            BoxInput::Welcomed => {
+            box_session::Input::Welcomed => {
                 let at_ms = now_ms();
-                mesh.presence(|presence| presence.handle(PresenceInput::Came { session: id, at_ms }, now));
+                mesh.presence(|presence| presence.handle(presence::Input::Came { session: id, at_ms }, now));
                 return mesh.tell_of(session);
             }
-            BoxInput::Reported(_) => return mesh.tell_of(session),
-            BoxInput::Timeout => return,
-            BoxInput::Lost { why } => (Parting::Lost, why),
-            BoxInput::Left { broken: true, why } => (Parting::Broken, why),
-            BoxInput::Left { broken: false, why } => (Parting::Stopped, why),
+            box_session::Input::Reported(_) => return mesh.tell_of(session),
+            box_session::Input::Timeout => return,
+            box_session::Input::Lost { why } => (Parting::Lost, why),
+            box_session::Input::Left { broken: true, why } => (Parting::Broken, why),
+            box_session::Input::Left { broken: false, why } => (Parting::Stopped, why),
         };
-        mesh.presence(|presence| presence.handle(PresenceInput::Went { session: id }, now));
+        mesh.presence(|presence| presence.handle(presence::Input::Went { session: id }, now));
         mesh.tell(News::Gone { session: id, how, why });
     }
 

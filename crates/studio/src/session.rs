@@ -7,8 +7,8 @@ use std::{
 };
 
 use framebridge_core::studio::{
-    BoxInput, BoxReport, BoxSession, BoxSessionConfig, BoxSessionState, BoxSnapshot, JobDecision, JobDispatch,
-    JobDispatchConfig,
+    box_session::{self, BoxSession},
+    job_dispatch::{self, JobDispatch},
 };
 use framebridge_studio_proto::{BoxId, BoxState, Heartbeat, JobId, LogBatch, LogLine, PublicId, limits};
 
@@ -54,7 +54,7 @@ struct Inner {
 /// How a box is, all at once.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
-    pub(crate) shown: BoxSnapshot,
+    pub(crate) shown: box_session::Snapshot,
     pub(crate) last_seen_ms: Option<u64>,
     pub(crate) build: String,
     pub(crate) report: Option<Heartbeat>,
@@ -62,7 +62,7 @@ pub(crate) struct View {
 
 impl Session {
     /// A box as the records have it, without a link.
-    pub(crate) fn restore(row: SessionRow, config: BoxSessionConfig) -> Self {
+    pub(crate) fn restore(row: SessionRow, config: box_session::Config) -> Self {
         let machine = BoxSession::restore(config, row.state, row.reason, Instant::now());
         Self {
             id: row.id,
@@ -74,7 +74,7 @@ impl Session {
                 build: String::new(),
                 report: None,
                 link: None,
-                dispatch: JobDispatch::new(JobDispatchConfig::default()),
+                dispatch: JobDispatch::new(job_dispatch::Config::default()),
                 saved: Instant::now(),
                 lines: VecDeque::new(),
                 next_line: 0,
@@ -116,14 +116,19 @@ impl Session {
     }
 
     /// Takes in what `link` says happened, and keeps the state if it changed; false if another link has taken its place.
-    pub(crate) async fn tell(&self, store: &Store, link: &Arc<Link>, input: BoxInput) -> Result<bool, StoreError> {
+    pub(crate) async fn tell(
+        &self,
+        store: &Store,
+        link: &Arc<Link>,
+        input: box_session::Input,
+    ) -> Result<bool, StoreError> {
         let (changed, due) = {
             let mut inner = self.inner();
             if !inner.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
                 return Ok(false);
             }
             inner.last_seen_ms = Some(now_ms());
-            if matches!(input, BoxInput::Lost { .. } | BoxInput::Left { .. }) {
+            if matches!(input, box_session::Input::Lost { .. } | box_session::Input::Left { .. }) {
                 (inner.link, inner.report) = (None, None);
                 inner.dispatch.on_link();
             }
@@ -159,7 +164,7 @@ impl Session {
 
     /// Lets time pass.
     pub(crate) async fn tick(&self, store: &Store) -> Result<(), StoreError> {
-        let changed = self.inner().machine.handle(BoxInput::Timeout, Instant::now());
+        let changed = self.inner().machine.handle(box_session::Input::Timeout, Instant::now());
         if changed {
             self.announce();
             self.save(store).await?;
@@ -181,21 +186,25 @@ impl Session {
     }
 
     /// Keeps what a heartbeat says, and gives back what the session's state makes of it.
-    pub(crate) fn report(&self, mut heartbeat: Heartbeat) -> BoxInput {
+    pub(crate) fn report(&self, mut heartbeat: Heartbeat) -> box_session::Input {
         heartbeat.streams.truncate(limits::MAX_STREAMS);
         let why = heartbeat.reason.clone();
         let report = match heartbeat.state {
-            BoxState::Starting => BoxReport::Starting,
-            BoxState::Ready => BoxReport::Ready,
-            BoxState::Online => BoxReport::Online(why.unwrap_or_else(|| "no stream can be watched".to_owned())),
-            BoxState::Degraded => BoxReport::Degraded(why.unwrap_or_else(|| "the box can't serve".to_owned())),
+            BoxState::Starting => box_session::Report::Starting,
+            BoxState::Ready => box_session::Report::Ready,
+            BoxState::Online => {
+                box_session::Report::Online(why.unwrap_or_else(|| "no stream can be watched".to_owned()))
+            }
+            BoxState::Degraded => {
+                box_session::Report::Degraded(why.unwrap_or_else(|| "the box can't serve".to_owned()))
+            }
         };
         self.inner().report = Some(heartbeat);
-        BoxInput::Reported(report)
+        box_session::Input::Reported(report)
     }
 
     /// It is this job's turn, on the link there is, if any: what is to become of it.
-    pub(crate) fn decide(&self, job: &JobId) -> Option<(Arc<Link>, JobDecision)> {
+    pub(crate) fn decide(&self, job: &JobId) -> Option<(Arc<Link>, job_dispatch::Decision)> {
         let mut inner = self.inner();
         let link = inner.link.clone()?;
         Some((link, inner.dispatch.decide(job)))
@@ -249,11 +258,11 @@ impl View {
         let because = because.trim_end_matches('.');
         let sentence = format!("{because}. {}", self.shown.state.next());
         let wait = match self.shown.state {
-            BoxSessionState::Starting
-            | BoxSessionState::Ready
-            | BoxSessionState::ProviderOnline
-            | BoxSessionState::Degraded => Duration::from_secs(2),
-            BoxSessionState::Failed | BoxSessionState::Expired => Duration::from_secs(10),
+            box_session::State::Starting
+            | box_session::State::Ready
+            | box_session::State::ProviderOnline
+            | box_session::State::Degraded => Duration::from_secs(2),
+            box_session::State::Failed | box_session::State::Expired => Duration::from_secs(10),
         };
         (sentence, wait)
     }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use framebridge_core::studio::BoxSessionState;
+use framebridge_core::studio::box_session;
 use framebridge_proto::StreamName;
 use framebridge_studio_proto::{Access, BoxId, PublicId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -86,7 +86,7 @@ pub(crate) struct SessionRow {
     pub(crate) token: String,
     pub(crate) instance: BoxId,
     #[serde(with = "records::state")]
-    pub(crate) state: BoxSessionState,
+    pub(crate) state: box_session::State,
     pub(crate) reason: Option<String>,
     pub(crate) last_seen_ms: Option<u64>,
 }
@@ -218,7 +218,7 @@ impl Store {
                     fresh.to_string(),
                     token,
                     instance.to_string(),
-                    BoxSessionState::Expired.as_str(),
+                    box_session::State::Expired.as_str(),
                     signed(now_ms()),
                     MOST_SESSIONS
                 ],
@@ -238,7 +238,7 @@ impl Store {
     pub(crate) async fn save_state(
         &self,
         id: PublicId,
-        state: BoxSessionState,
+        state: box_session::State,
         reason: Option<String>,
         last_seen_ms: Option<u64>,
     ) -> Result<(), StoreError> {
@@ -316,8 +316,8 @@ fn make_room(db: &Connection, token: &str, instance: BoxId) -> rusqlite::Result<
             token,
             instance.to_string(),
             MOST_SESSIONS,
-            BoxSessionState::Failed.as_str(),
-            BoxSessionState::Expired.as_str()
+            box_session::State::Failed.as_str(),
+            box_session::State::Expired.as_str()
         ],
         |row| id::<PublicId>(row, 0),
     )?;
@@ -346,7 +346,9 @@ fn read_tokens(db: &Connection) -> rusqlite::Result<Vec<TokenRow>> {
 
 fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     let state: String = row.get(3)?;
-    let known = BoxSessionState::ALL.into_iter().find(|known| known.as_str() == state);
+    let known = box_session::State::ALL
+        .into_iter()
+        .find(|known| known.as_str() == state);
     Ok(SessionRow {
         id: id(row, 0)?,
         token: row.get(1)?,
@@ -419,7 +421,7 @@ mod tests {
         assert_eq!(session(1, 101).await, Some((first, vec![])));
         let ready = async |id| {
             store
-                .save_state(id, BoxSessionState::Ready, None, Some(now_ms()))
+                .save_state(id, box_session::State::Ready, None, Some(now_ms()))
                 .await
                 .unwrap()
         };
@@ -445,7 +447,7 @@ mod tests {
         assert_eq!(session(9998, 9998).await, None, "all are there");
         let why = Some("over".to_owned());
         store
-            .save_state(first, BoxSessionState::Failed, why.clone(), Some(5))
+            .save_state(first, box_session::State::Failed, why.clone(), Some(5))
             .await
             .unwrap();
         drop(store);
@@ -453,7 +455,7 @@ mod tests {
         let row = reopened.iter().find(|row| row.id == first).unwrap();
         assert_eq!(
             (row.state, row.reason.clone(), row.last_seen_ms),
-            (BoxSessionState::Failed, why, Some(5))
+            (box_session::State::Failed, why, Some(5))
         );
     }
 

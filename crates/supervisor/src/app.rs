@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use framebridge_config::Manage;
-use framebridge_core::{Exit, ExitStatus, IngestEnd, Input, Output, State};
+use framebridge_core::{
+    ingest,
+    process::{Exit, ExitStatus, Input, Output, State},
+};
 use framebridge_daemon::{Context, Tasks, last_words, notify, tail};
 use framebridge_ipc::{FdStore, Identity, Listener, Peer, RuntimeDir};
 use framebridge_proto::{
@@ -321,8 +324,8 @@ impl App {
                 continue;
             };
             let index = match end {
-                IngestEnd::Encoder => encoder,
-                IngestEnd::Signaling => signaling,
+                ingest::End::Encoder => encoder,
+                ingest::End::Signaling => signaling,
             };
             self.slots[index].process.handle(Input::Wedged { why }, now);
             self.settle(index, now);

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_core::ExitStatus;
+use framebridge_core::process::ExitStatus;
 use rustix::{
     io::Errno,
     process::{

@@ -2,7 +2,7 @@
 //! does, restarts what died or wedged, and tells operators how it all is.
 //!
 //! It never touches a frame, and it decides nothing itself: when a process is started, judged, restarted or parked is
-//! [`framebridge_core::Process`]'s to say, and what is here carries it out. Its own death stops nothing: the processes
+//! [`framebridge_core::process::Process`]'s to say, and what is here carries it out. Its own death stops nothing: the processes
 //! go on, and the next supervisor adopts them.
 
 mod app;

@@ -4,9 +4,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use framebridge_config::{Settings, Slate, Stream, Supervise};
 use framebridge_core::{
-    BackoffConfig, CrashLoopConfig, DegradationConfig, EgressWatch, EncoderReport, Heartbeats, IngestEnd, IngestWatch,
-    Input, ProbeWatch, Process, ProcessConfig, Recovery, Snapshot, State, StreamWatch, Transition,
+    backoff, crash_loop,
+    degradation::Recovery,
+    egress::EgressWatch,
     health::{History, SourceMemory, failed_too_often},
+    ingest::{self, IngestWatch},
+    probe::ProbeWatch,
+    process::{self, Heartbeats, Input, Process, Snapshot, State, Transition},
+    stream::{EncoderReport, StreamWatch},
 };
 use framebridge_ipc::Peer;
 use framebridge_proto::{
@@ -104,22 +109,22 @@ pub(crate) fn slots(settings: &Settings, now: Instant, mut seed: impl FnMut() ->
 }
 
 /// How a process of `role` is treated that can do without `steps` things.
-fn policy(settings: &Supervise, role: Role, steps: usize) -> ProcessConfig {
-    let defaults = ProcessConfig::default();
-    let policy = ProcessConfig {
-        backoff: BackoffConfig {
+fn policy(settings: &Supervise, role: Role, steps: usize) -> process::Config {
+    let defaults = process::Config::default();
+    let policy = process::Config {
+        backoff: backoff::Config {
             base: settings.backoff,
             cap: settings.backoff_cap,
             reset_after: settings.healthy_after,
             ..defaults.backoff
         },
-        crash_loop: CrashLoopConfig {
+        crash_loop: crash_loop::Config {
             failures: usize::try_from(settings.crash_loop_failures).unwrap_or(usize::MAX),
             window: settings.crash_loop_window,
             cooldown: settings.cooldown,
             cooldown_cap: settings.cooldown_cap,
         },
-        degradation: DegradationConfig {
+        degradation: framebridge_core::degradation::Config {
             steps,
             recover_after: settings.healthy_after,
             ..defaults.degradation
@@ -138,12 +143,12 @@ fn policy(settings: &Supervise, role: Role, steps: usize) -> ProcessConfig {
     }
     // Every viewer hangs on it, and its next life goes on with them (docs/decisions/0006): it is started soon, and
     // killed where others are told to end.
-    ProcessConfig {
-        backoff: BackoffConfig {
+    process::Config {
+        backoff: backoff::Config {
             cap: settings.signaling_backoff_cap,
             ..policy.backoff
         },
-        degradation: DegradationConfig {
+        degradation: framebridge_core::degradation::Config {
             recovery: Recovery::AtTheNextStart,
             ..policy.degradation
         },
@@ -177,7 +182,7 @@ impl Slot {
 
     /// A place for a process that nobody wants any more, until it has ended.
     pub(crate) fn leftover(name: String, now: Instant) -> Self {
-        Self::new(name, Role::Encoder, Process::new(ProcessConfig::default(), now, 0))
+        Self::new(name, Role::Encoder, Process::new(process::Config::default(), now, 0))
     }
 
     /// What is given up now, first what hurts least.
@@ -324,7 +329,7 @@ impl Slot {
     }
 
     /// Takes in what signaling says of this encoder's stream. Returns which of the two processes to restart, if any, and why.
-    pub(crate) fn judge_ingest(&mut self, flow: &StreamFlow, now: Instant) -> Option<(IngestEnd, String)> {
+    pub(crate) fn judge_ingest(&mut self, flow: &StreamFlow, now: Instant) -> Option<(ingest::End, String)> {
         let runs = self.state() == State::Running;
         let encoder = match self.report.as_ref().map(|report| &report.progress) {
             Some(Progress::Encoder(encoder)) if runs => Some(EncoderReport {

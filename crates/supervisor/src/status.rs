@@ -6,8 +6,10 @@ use std::{
 };
 
 use framebridge_core::{
-    IngestWatch, Snapshot, State, StreamWatch,
     health::{self, Change, Facts, Health, IngestGap, ProcessFacts, SourceFacts, judge},
+    ingest::IngestWatch,
+    process::{Snapshot, State},
+    stream::StreamWatch,
 };
 use framebridge_proto::{
     Role, StreamName,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use framebridge_core::ExitStatus;
+use framebridge_core::process::ExitStatus;
 use framebridge_proto::{Role, StreamName, process_name};
 use tokio::time::{sleep, timeout};
 use zbus::{Connection, fdo::DBusProxy, zvariant::OwnedObjectPath};

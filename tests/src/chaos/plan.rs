@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use framebridge_core::Random;
+use framebridge_core::random::Random;
 
 /// A fault is left in place for so long where it does not end by itself; each of these is as likely.
 const HOLDS_MS: [u64; 4] = [500, 1_500, 3_000, 6_000];

@@ -1,6 +1,6 @@
 //! The studio's jobs: taken, done, and brought back.
 
-use framebridge_core::studio::{JobOutput, JobRejection};
+use framebridge_core::studio::job_slot;
 use framebridge_daemon::isolated;
 use framebridge_studio_proto::{JobResult, Rejection};
 use serde_json::json;
@@ -33,25 +33,25 @@ impl App {
         self.slot.handle(offered, now);
     }
 
-    pub(super) fn apply_job(&mut self, output: JobOutput<JobId, Made>) {
+    pub(super) fn apply_job(&mut self, output: job_slot::Output<JobId, Made>) {
         match output {
-            JobOutput::Start { id } => self.start_job(id),
-            JobOutput::Abort { .. } => {
+            job_slot::Output::Start { id } => self.start_job(id),
+            job_slot::Output::Abort { .. } => {
                 if let Some(job) = self.job.take() {
                     job.cancel();
                 }
             }
-            JobOutput::Accept { id } => self.send_surely(ToStudio::Accept { job: id }),
-            JobOutput::Reject { id, why } => {
+            job_slot::Output::Accept { id } => self.send_surely(ToStudio::Accept { job: id }),
+            job_slot::Output::Reject { id, why } => {
                 self.offers.retain(|(offered, _)| *offered != id);
                 let why = match why {
-                    JobRejection::Paused => Rejection::Paused,
-                    JobRejection::Busy => Rejection::Busy,
-                    JobRejection::Unsupported => Rejection::Unsupported,
+                    job_slot::Rejection::Paused => Rejection::Paused,
+                    job_slot::Rejection::Busy => Rejection::Busy,
+                    job_slot::Rejection::Unsupported => Rejection::Unsupported,
                 };
                 self.send_surely(ToStudio::Reject { job: id, why });
             }
-            JobOutput::Deliver { id, outcome } => match outcome {
+            job_slot::Output::Deliver { id, outcome } => match outcome {
                 Ok(Made::Inline(value)) => self.complete(id, JobResult::Inline { value }),
                 Ok(Made::File(file)) => self.bring(id, file),
                 Err(JobFailure { error, retryable }) => self.send_surely(ToStudio::Fail {
@@ -60,7 +60,7 @@ impl App {
                     retryable,
                 }),
             },
-            JobOutput::ReadyForMore => self.send_surely(ToStudio::ReadyForMore),
+            job_slot::Output::ReadyForMore => self.send_surely(ToStudio::ReadyForMore),
         }
     }
 

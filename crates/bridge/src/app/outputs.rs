@@ -1,9 +1,7 @@
 //! Doing what the machines say.
 
 use anyhow::anyhow;
-use framebridge_core::studio::{
-    BridgeLinkEnd, BridgeLinkInput, BridgeLinkOutput, BridgeLinkState, LocalOutput, LocalState,
-};
+use framebridge_core::studio::{bridge_link, local_health};
 use framebridge_daemon::{Exit, tail};
 use framebridge_proto::{Role, limits::HEARTBEAT_INTERVAL, process_name, status::BridgeState};
 use framebridge_studio_proto::{Capabilities, Hello, ToStudio, VERSION};
@@ -16,7 +14,7 @@ const LAST_LINES: usize = 5;
 
 impl App {
     /// Drains all machines. What ends the process comes back.
-    pub(super) async fn apply(&mut self) -> Option<BridgeLinkEnd> {
+    pub(super) async fn apply(&mut self) -> Option<bridge_link::End> {
         loop {
             if let Some(output) = self.link.poll_output() {
                 if let Some(end) = self.apply_link(output).await {
@@ -32,38 +30,38 @@ impl App {
         }
     }
 
-    async fn apply_link(&mut self, output: BridgeLinkOutput) -> Option<BridgeLinkEnd> {
+    async fn apply_link(&mut self, output: bridge_link::Output) -> Option<bridge_link::End> {
         match output {
-            BridgeLinkOutput::Connect => {
+            bridge_link::Output::Connect => {
                 self.hang_up().await;
                 let studio = self.studio().clone();
                 self.wires += 1;
                 self.wire = Some(Wire::open(self.wires, studio, self.events.clone()));
             }
-            BridgeLinkOutput::SendHello => {
+            bridge_link::Output::SendHello => {
                 self.send(self.hello());
             }
-            BridgeLinkOutput::SendHeartbeat => {
+            bridge_link::Output::SendHeartbeat => {
                 let job = self.slot.running().copied();
                 let beat = report::heartbeat(self.health.view(), self.status.as_ref(), job, self.capabilities());
                 if self.send(ToStudio::Heartbeat(beat)) {
                     self.logs.on_heartbeat();
                 }
             }
-            BridgeLinkOutput::FlushLogs => {
+            bridge_link::Output::FlushLogs => {
                 self.pay();
                 self.flush_logs();
             }
-            BridgeLinkOutput::SendGoodbye => {
+            bridge_link::Output::SendGoodbye => {
                 let (ending, reason) = self.farewell.clone();
                 self.send(ToStudio::Goodbye { ending, reason });
             }
-            BridgeLinkOutput::Disconnect { why } => {
+            bridge_link::Output::Disconnect { why } => {
                 tracing::debug!(why, "leaving the studio");
                 self.hang_up().await;
             }
-            BridgeLinkOutput::Changed(state) => self.on_link_changed(&state).await,
-            BridgeLinkOutput::End(end) => return Some(end),
+            bridge_link::Output::Changed(state) => self.on_link_changed(&state).await,
+            bridge_link::Output::End(end) => return Some(end),
         }
         None
     }
@@ -119,8 +117,8 @@ impl App {
         }
     }
 
-    async fn on_link_changed(&mut self, state: &BridgeLinkState) {
-        if let BridgeLinkState::Waiting { why, attempts } = state {
+    async fn on_link_changed(&mut self, state: &bridge_link::State) {
+        if let bridge_link::State::Waiting { why, attempts } = state {
             self.hang_up().await;
             self.node_index += 1;
             tracing::warn!(why, attempts, "no session with the studio");
@@ -132,33 +130,33 @@ impl App {
     fn show(&self) {
         let view = self.health.view();
         let (state, reason) = match self.link.state() {
-            BridgeLinkState::Waiting { why, attempts } => {
+            bridge_link::State::Waiting { why, attempts } => {
                 (BridgeState::Waiting, Some(format!("attempt {attempts} failed: {why}")))
             }
-            BridgeLinkState::Connecting | BridgeLinkState::Greeting => (BridgeState::Connecting, None),
-            BridgeLinkState::Online => match view.state {
-                LocalState::Degraded => (BridgeState::Degraded, view.reason.clone()),
-                LocalState::Starting | LocalState::Ready | LocalState::Online => {
+            bridge_link::State::Connecting | bridge_link::State::Greeting => (BridgeState::Connecting, None),
+            bridge_link::State::Online => match view.state {
+                local_health::State::Degraded => (BridgeState::Degraded, view.reason.clone()),
+                local_health::State::Starting | local_health::State::Ready | local_health::State::Online => {
                     // Its own address outlives every share, and this is read by many: `bridgectl bridge address` tells it.
                     let at = |_| format!("online at {}", self.studio().authority());
                     (BridgeState::Online, self.welcome.as_ref().map(at))
                 }
             },
             // How it ended is shown by whoever ends it.
-            BridgeLinkState::Ended => return,
+            bridge_link::State::Ended => return,
         };
         self.shown.set(state, reason);
     }
 
-    fn apply_local(&mut self, output: LocalOutput) {
+    fn apply_local(&mut self, output: local_health::Output) {
         match output {
-            LocalOutput::Changed => {
+            local_health::Output::Changed => {
                 let view = self.health.view();
                 tracing::info!(state = ?view.state, reason = view.reason, "the box");
                 self.show();
-                self.link.handle(BridgeLinkInput::News, Instant::now());
+                self.link.handle(bridge_link::Input::News, Instant::now());
             }
-            LocalOutput::LogOutage { lasted, why } => {
+            local_health::Output::LogOutage { lasted, why } => {
                 let signaling = process_name(Role::Signaling, None);
                 let last_reason = News::last_reason(self.status.as_ref(), &signaling);
                 let seconds = lasted.as_secs();
@@ -167,7 +165,7 @@ impl App {
                     tracing::warn!("{signaling} logged last: {line}");
                 }
             }
-            LocalOutput::RestartSignaling => {
+            local_health::Output::RestartSignaling => {
                 tracing::warn!("asking the supervisor to restart signaling");
                 let restart = local::restart_signaling(self.dir.clone(), self.identity.clone());
                 let events = self.events.clone();
@@ -177,21 +175,21 @@ impl App {
                     _ = events.send(Event::Local(answer)).await;
                 });
             }
-            LocalOutput::Abandon => {
+            local_health::Output::Abandon => {
                 self.farewell = (Farewell::Failed, "The box's supervisor is gone.".to_owned());
-                self.link.handle(BridgeLinkInput::Stop, Instant::now());
+                self.link.handle(bridge_link::Input::Stop, Instant::now());
             }
         }
     }
 
     /// The end of the process: what it ends with.
-    pub(super) async fn conclude(&self, end: BridgeLinkEnd) -> anyhow::Result<()> {
+    pub(super) async fn conclude(&self, end: bridge_link::End) -> anyhow::Result<()> {
         let (state, error) = match end {
-            BridgeLinkEnd::Stopped => match &self.farewell {
+            bridge_link::End::Stopped => match &self.farewell {
                 (Farewell::Expired, _) => return Ok(()),
                 (Farewell::Failed, why) => (BridgeState::Failed, anyhow!(why.clone()).context(Exit::Unavailable)),
             },
-            BridgeLinkEnd::Refused { why } => {
+            bridge_link::End::Refused { why } => {
                 let exit = match self.refusal {
                     Some(StudioRefusal::Version) => Exit::Protocol,
                     Some(StudioRefusal::AuthFailed | StudioRefusal::Replaced | StudioRefusal::Fatal) | None => {
@@ -200,7 +198,7 @@ impl App {
                 };
                 (BridgeState::Refused, anyhow!(why).context(exit))
             }
-            BridgeLinkEnd::OutOfAttempts { why } => (BridgeState::Failed, anyhow!(why).context(Exit::Unavailable)),
+            bridge_link::End::OutOfAttempts { why } => (BridgeState::Failed, anyhow!(why).context(Exit::Unavailable)),
         };
         self.shown.set(state, Some(format!("{:#}", error.root_cause())));
         // The supervisor hears it by the next heartbeat, so that operators read the reason and not just an exit code.

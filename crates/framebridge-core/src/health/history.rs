@@ -70,8 +70,8 @@ impl SourceMemory {
 mod tests {
     use super::*;
     use crate::{
-        EncoderStall,
         health::{Facts, SourceFacts, judge},
+        stream::EncoderStall,
     };
 
     /// A stream that is told of by its encoder alone.

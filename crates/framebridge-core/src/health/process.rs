@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Instant};
 use framebridge_proto::status::FaultKind;
 
 use super::{Facts, Finding};
-use crate::{Cause, Snapshot, State};
+use crate::process::{Cause, Snapshot, State};
 
 /// A process, as its supervisor sees it.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@ use framebridge_proto::status::FaultKind::*;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Cause, Exit, ExitStatus, Snapshot, State};
+use crate::process::{Cause, Exit, ExitStatus, Snapshot, State};
 
 const FOR_4_S: Duration = Duration::from_secs(4);
 

@@ -1,4 +1,4 @@
-//! What goes in and out of the [`Process`](crate::Process) machine.
+//! What goes in and out of the [`Process`](crate::process::Process) machine.
 
 use std::{
     fmt,
@@ -7,17 +7,17 @@ use std::{
 
 use framebridge_proto::{exit_code, limits::HEARTBEAT_INTERVAL, status::ProcessState};
 
-use crate::{BackoffConfig, CrashLoopConfig, DegradationConfig};
+use crate::{backoff, crash_loop, degradation};
 
 /// How one kind of process is treated.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ProcessConfig {
+pub struct Config {
     /// Waits between restarts.
-    pub backoff: BackoffConfig,
+    pub backoff: backoff::Config,
     /// When restarts stop for a while.
-    pub crash_loop: CrashLoopConfig,
+    pub crash_loop: crash_loop::Config,
     /// What can be given up before they stop.
-    pub degradation: DegradationConfig,
+    pub degradation: degradation::Config,
     /// From the start to the first heartbeat.
     pub start_timeout: Duration,
     /// What is expected of heartbeats.
@@ -44,12 +44,12 @@ pub struct Heartbeats {
     pub stale: u32,
 }
 
-impl Default for ProcessConfig {
+impl Default for Config {
     fn default() -> Self {
         Self {
-            backoff: BackoffConfig::default(),
-            crash_loop: CrashLoopConfig::default(),
-            degradation: DegradationConfig::default(),
+            backoff: backoff::Config::default(),
+            crash_loop: crash_loop::Config::default(),
+            degradation: degradation::Config::default(),
             start_timeout: Duration::from_secs(10),
             heartbeats: Heartbeats {
                 interval: HEARTBEAT_INTERVAL,

@@ -1,7 +1,7 @@
 //! Thousands of random histories against what must hold after every step. A failure prints its seed.
 
 use super::*;
-use crate::{DegradationConfig, random::Random};
+use crate::{degradation, random::Random};
 
 const HISTORIES: u64 = 4_000;
 const STEPS: usize = 300;
@@ -26,19 +26,19 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let now = Instant::now();
-        let degradation = DegradationConfig {
+        let degradation = degradation::Config {
             steps: usize::try_from(random.next() % 4).expect("small"),
             recovery: if random.next().is_multiple_of(2) {
                 Recovery::ByRestart
             } else {
                 Recovery::AtTheNextStart
             },
-            ..DegradationConfig::default()
+            ..degradation::Config::default()
         };
         let process = Process::new(
-            ProcessConfig {
+            Config {
                 degradation,
-                ..ProcessConfig::default()
+                ..Config::default()
             },
             now,
             random.next(),

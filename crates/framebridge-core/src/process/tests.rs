@@ -1,7 +1,7 @@
 use framebridge_proto::limits::HEARTBEAT_INTERVAL;
 
 use super::*;
-use crate::DegradationConfig;
+use crate::degradation;
 
 /// A process with its time and everything it asked for.
 struct Bench {
@@ -13,7 +13,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(config: ProcessConfig) -> Self {
+    fn new(config: Config) -> Self {
         let now = Instant::now();
         Self {
             process: Process::new(config, now, 7),
@@ -25,7 +25,7 @@ impl Bench {
 
     /// One that is running.
     fn running() -> Self {
-        let mut bench = Self::new(ProcessConfig::default());
+        let mut bench = Self::new(Config::default());
         bench.give(Input::Start);
         bench.give(Input::Beat);
         assert_eq!(bench.state(), State::Running);
@@ -80,13 +80,13 @@ impl Bench {
 
     /// One that is started, with so much to give up.
     fn with_steps(steps: usize) -> Self {
-        let degradation = DegradationConfig {
+        let degradation = degradation::Config {
             steps,
-            ..DegradationConfig::default()
+            ..degradation::Config::default()
         };
-        let mut bench = Self::new(ProcessConfig {
+        let mut bench = Self::new(Config {
             degradation,
-            ..ProcessConfig::default()
+            ..Config::default()
         });
         bench.give(Input::Start);
         bench
@@ -124,7 +124,7 @@ impl Bench {
 
 #[test]
 fn first_heartbeat_makes_a_started_process_running() {
-    let mut bench = Bench::new(ProcessConfig::default());
+    let mut bench = Bench::new(Config::default());
     bench.give(Input::Start);
     assert_eq!(bench.state(), State::Starting);
     bench.give(Input::Beat);
@@ -253,9 +253,9 @@ fn restart_by_request_is_no_failure() {
 
 #[test]
 fn process_whose_next_life_goes_on_where_it_was_is_restarted_without_a_goodbye() {
-    let mut bench = Bench::new(ProcessConfig {
+    let mut bench = Bench::new(Config {
         restart_timeout: Duration::ZERO,
-        ..ProcessConfig::default()
+        ..Config::default()
     });
     bench.give(Input::Start);
     bench.give(Input::Beat);
@@ -294,7 +294,7 @@ fn process_that_ignores_sigterm_is_killed_after_its_time() {
 #[test]
 fn stop_while_it_is_being_started_ends_what_comes_of_the_start() {
     let now = Instant::now();
-    let mut process = Process::new(ProcessConfig::default(), now, 7);
+    let mut process = Process::new(Config::default(), now, 7);
     process.handle(Input::Start, now);
     process.handle(
         Input::Stop {
@@ -309,7 +309,7 @@ fn stop_while_it_is_being_started_ends_what_comes_of_the_start() {
 
 #[test]
 fn adopted_process_runs_and_is_watched_like_any_other() {
-    let mut bench = Bench::new(ProcessConfig::default());
+    let mut bench = Bench::new(Config::default());
     bench.give(Input::Adopt {
         pid: 42,
         started_at: bench.now,
@@ -367,14 +367,14 @@ fn source_that_hangs_leads_to_the_last_step_at_once_and_a_recovery_in_vain_back_
 
 #[test]
 fn process_that_lives_as_well_without_something_has_it_back_at_its_next_start() {
-    let degradation = DegradationConfig {
+    let degradation = degradation::Config {
         steps: 1,
         recovery: Recovery::AtTheNextStart,
-        ..DegradationConfig::default()
+        ..degradation::Config::default()
     };
-    let mut bench = Bench::new(ProcessConfig {
+    let mut bench = Bench::new(Config {
         degradation,
-        ..ProcessConfig::default()
+        ..Config::default()
     });
     bench.give(Input::Start);
     bench.crash_until_given_up();
@@ -394,13 +394,13 @@ fn process_that_lives_as_well_without_something_has_it_back_at_its_next_start() 
 
 #[test]
 fn adopted_process_that_lives_without_something_gets_it_back_when_it_was_promised() {
-    let degradation = DegradationConfig {
+    let degradation = degradation::Config {
         steps: 2,
-        ..DegradationConfig::default()
+        ..degradation::Config::default()
     };
-    let mut bench = Bench::new(ProcessConfig {
+    let mut bench = Bench::new(Config {
         degradation,
-        ..ProcessConfig::default()
+        ..Config::default()
     });
     let started_at = bench.now;
     bench.now += Duration::from_secs(40);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// Patience of a [`BoxSession`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BoxSessionConfig {
+pub struct Config {
     /// Starting for longer is degraded.
     pub starting: Duration,
     /// Without a link for longer is failed.
@@ -22,7 +22,7 @@ pub struct BoxSessionConfig {
     pub failed: Duration,
 }
 
-impl Default for BoxSessionConfig {
+impl Default for Config {
     /// A box's own start takes seconds; a router's takes a minute or two; nobody comes back to an address after a month.
     fn default() -> Self {
         Self {
@@ -35,11 +35,11 @@ impl Default for BoxSessionConfig {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BoxInput {
+pub enum Input {
     /// The box is connected and was welcomed.
     Welcomed,
     /// The box said how it is.
-    Reported(BoxReport),
+    Reported(Report),
     /// Its link is gone.
     Lost {
         /// Why, for a person.
@@ -58,7 +58,7 @@ pub enum BoxInput {
 
 /// What a box says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BoxReport {
+pub enum Report {
     /// Its server has not answered yet.
     Starting,
     /// A stream can be watched.
@@ -71,7 +71,7 @@ pub enum BoxReport {
 
 /// A session's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BoxSessionState {
+pub enum State {
     /// See the module's table, as for all of them.
     Starting,
     /// A stream can be watched.
@@ -86,7 +86,7 @@ pub enum BoxSessionState {
     Expired,
 }
 
-impl BoxSessionState {
+impl State {
     /// All of them.
     pub const ALL: [Self; 6] = [
         Self::Starting,
@@ -124,9 +124,9 @@ impl BoxSessionState {
 
 /// How a session stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BoxSnapshot {
+pub struct Snapshot {
     /// In one word.
-    pub state: BoxSessionState,
+    pub state: State,
     /// Why, where the word alone does not say.
     pub reason: Option<String>,
     /// Whether the box has a link.
@@ -138,8 +138,8 @@ pub struct BoxSnapshot {
 /// The machine.
 #[derive(Debug)]
 pub struct BoxSession {
-    config: BoxSessionConfig,
-    state: BoxSessionState,
+    config: Config,
+    state: State,
     reason: Option<String>,
     linked: bool,
     since: Instant,
@@ -150,7 +150,7 @@ pub struct BoxSession {
 
 impl BoxSession {
     /// The session of a box that is not connected: new, or as a studio that starts again finds it in its records.
-    pub fn restore(config: BoxSessionConfig, state: BoxSessionState, reason: Option<String>, now: Instant) -> Self {
+    pub fn restore(config: Config, state: State, reason: Option<String>, now: Instant) -> Self {
         let mut session = Self {
             config,
             state,
@@ -161,14 +161,11 @@ impl BoxSession {
             now,
         };
         match state {
-            BoxSessionState::Expired => {}
-            BoxSessionState::Failed => session.deadline = Some(now + config.failed),
-            BoxSessionState::Starting
-            | BoxSessionState::Ready
-            | BoxSessionState::ProviderOnline
-            | BoxSessionState::Degraded => {
+            State::Expired => {}
+            State::Failed => session.deadline = Some(now + config.failed),
+            State::Starting | State::Ready | State::ProviderOnline | State::Degraded => {
                 session.enter(
-                    BoxSessionState::Degraded,
+                    State::Degraded,
                     Some("The box has not come back yet since the studio was started.".to_owned()),
                 );
             }
@@ -177,37 +174,33 @@ impl BoxSession {
     }
 
     /// Takes in what happened; true if what is shown has changed.
-    pub fn handle(&mut self, input: BoxInput, now: Instant) -> bool {
+    pub fn handle(&mut self, input: Input, now: Instant) -> bool {
         self.now = self.now.max(now);
         match input {
-            BoxInput::Welcomed => {
+            Input::Welcomed => {
                 self.linked = true;
-                self.enter(BoxSessionState::Starting, None)
+                self.enter(State::Starting, None)
             }
-            BoxInput::Reported(report) if self.linked => self.on_report(report),
-            BoxInput::Reported(_) => false,
-            BoxInput::Lost { why } => self.on_lost(&why),
-            BoxInput::Left { broken, why } => {
-                let state = if broken {
-                    BoxSessionState::Failed
-                } else {
-                    BoxSessionState::Expired
-                };
+            Input::Reported(report) if self.linked => self.on_report(report),
+            Input::Reported(_) => false,
+            Input::Lost { why } => self.on_lost(&why),
+            Input::Left { broken, why } => {
+                let state = if broken { State::Failed } else { State::Expired };
                 self.linked = false;
                 self.enter(state, Some(why))
             }
-            BoxInput::Timeout => self.on_timeout(),
+            Input::Timeout => self.on_timeout(),
         }
     }
 
-    /// When [`BoxInput::Timeout`] is due next.
+    /// When [`Input::Timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadline
     }
 
     /// How it stands.
-    pub fn snapshot(&self) -> BoxSnapshot {
-        BoxSnapshot {
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
             state: self.state,
             reason: self.reason.clone(),
             linked: self.linked,
@@ -215,15 +208,15 @@ impl BoxSession {
         }
     }
 
-    fn on_report(&mut self, report: BoxReport) -> bool {
+    fn on_report(&mut self, report: Report) -> bool {
         match report {
             // Still coming up: no news, and no new patience either. After anything else it is a step back, and true.
-            BoxReport::Starting if self.state == BoxSessionState::Starting => false,
-            BoxReport::Starting if self.state == BoxSessionState::Degraded => false,
-            BoxReport::Starting => self.enter(BoxSessionState::Starting, None),
-            BoxReport::Ready => self.enter(BoxSessionState::Ready, None),
-            BoxReport::Online(why) => self.enter(BoxSessionState::ProviderOnline, Some(why)),
-            BoxReport::Degraded(why) => self.enter(BoxSessionState::Degraded, Some(why)),
+            Report::Starting if self.state == State::Starting => false,
+            Report::Starting if self.state == State::Degraded => false,
+            Report::Starting => self.enter(State::Starting, None),
+            Report::Ready => self.enter(State::Ready, None),
+            Report::Online(why) => self.enter(State::ProviderOnline, Some(why)),
+            Report::Degraded(why) => self.enter(State::Degraded, Some(why)),
         }
     }
 
@@ -232,7 +225,7 @@ impl BoxSession {
             return false;
         }
         let reason = format!("The box's link is down ({why}); it connects again by itself.");
-        self.enter(BoxSessionState::Degraded, Some(reason))
+        self.enter(State::Degraded, Some(reason))
     }
 
     fn on_timeout(&mut self) -> bool {
@@ -240,32 +233,32 @@ impl BoxSession {
             return false;
         }
         match self.state {
-            BoxSessionState::Starting => {
+            State::Starting => {
                 let reason = "The box is connected, but its server has not come up.".to_owned();
-                self.enter(BoxSessionState::Degraded, Some(reason))
+                self.enter(State::Degraded, Some(reason))
             }
-            BoxSessionState::Degraded => {
+            State::Degraded => {
                 let minutes = self.config.absent.as_secs().div_ceil(60);
                 let reason = format!("Nothing has been heard of the box for over {minutes} min.");
-                self.enter(BoxSessionState::Failed, Some(reason))
+                self.enter(State::Failed, Some(reason))
             }
-            BoxSessionState::Failed => self.enter(BoxSessionState::Expired, self.reason.clone()),
-            BoxSessionState::Ready | BoxSessionState::ProviderOnline | BoxSessionState::Expired => false,
+            State::Failed => self.enter(State::Expired, self.reason.clone()),
+            State::Ready | State::ProviderOnline | State::Expired => false,
         }
     }
 
-    fn enter(&mut self, state: BoxSessionState, reason: Option<String>) -> bool {
+    fn enter(&mut self, state: State, reason: Option<String>) -> bool {
         let changed = self.state != state || self.reason != reason;
         if self.state != state {
             self.since = self.now;
         }
-        let waits_for_link = state == BoxSessionState::Degraded && !self.linked;
+        let waits_for_link = state == State::Degraded && !self.linked;
         let patience = match state {
-            BoxSessionState::Starting => Some(self.config.starting),
-            BoxSessionState::Degraded => waits_for_link.then_some(self.config.absent),
-            BoxSessionState::Failed => Some(self.config.failed),
+            State::Starting => Some(self.config.starting),
+            State::Degraded => waits_for_link.then_some(self.config.absent),
+            State::Failed => Some(self.config.failed),
             // A link that goes quiet is lost, so what a linked box last said needs no deadline of its own.
-            BoxSessionState::Ready | BoxSessionState::ProviderOnline | BoxSessionState::Expired => None,
+            State::Ready | State::ProviderOnline | State::Expired => None,
         };
         self.deadline = patience.map(|patience| self.now + patience);
         (self.state, self.reason) = (state, reason);
@@ -279,14 +272,14 @@ mod tests {
 
     use super::*;
 
-    fn lost() -> BoxInput {
-        BoxInput::Lost { why: "reset".into() }
+    fn lost() -> Input {
+        Input::Lost { why: "reset".into() }
     }
 
     fn linked() -> (BoxSession, Instant) {
         let now = Instant::now();
-        let mut session = BoxSession::restore(BoxSessionConfig::default(), BoxSessionState::Expired, None, now);
-        assert!(session.handle(BoxInput::Welcomed, now));
+        let mut session = BoxSession::restore(Config::default(), State::Expired, None, now);
+        assert!(session.handle(Input::Welcomed, now));
         (session, now)
     }
 
@@ -294,44 +287,41 @@ mod tests {
     fn starting_does_not_last() {
         let (mut session, start) = linked();
         for second in 0..60 {
-            session.handle(
-                BoxInput::Reported(BoxReport::Starting),
-                start + Duration::from_secs(second),
-            );
+            session.handle(Input::Reported(Report::Starting), start + Duration::from_secs(second));
         }
-        assert_eq!(session.snapshot().state, BoxSessionState::Starting);
-        assert!(session.handle(BoxInput::Timeout, start + Duration::from_secs(60)));
-        assert_eq!(session.snapshot().state, BoxSessionState::Degraded);
-        session.handle(BoxInput::Reported(BoxReport::Starting), start + Duration::from_secs(61));
-        assert_eq!(session.snapshot().state, BoxSessionState::Degraded);
-        session.handle(BoxInput::Reported(BoxReport::Ready), start + Duration::from_secs(62));
-        assert_eq!(session.snapshot().state, BoxSessionState::Ready);
+        assert_eq!(session.snapshot().state, State::Starting);
+        assert!(session.handle(Input::Timeout, start + Duration::from_secs(60)));
+        assert_eq!(session.snapshot().state, State::Degraded);
+        session.handle(Input::Reported(Report::Starting), start + Duration::from_secs(61));
+        assert_eq!(session.snapshot().state, State::Degraded);
+        session.handle(Input::Reported(Report::Ready), start + Duration::from_secs(62));
+        assert_eq!(session.snapshot().state, State::Ready);
     }
 
     #[test]
     fn box_that_is_gone_is_degraded_then_failed_then_expired_and_back_at_once() {
         let (mut session, start) = linked();
-        session.handle(BoxInput::Reported(BoxReport::Ready), start);
+        session.handle(Input::Reported(Report::Ready), start);
         session.handle(lost(), start);
-        assert_eq!(session.snapshot().state, BoxSessionState::Degraded);
-        for expected in [BoxSessionState::Failed, BoxSessionState::Expired] {
+        assert_eq!(session.snapshot().state, State::Degraded);
+        for expected in [State::Failed, State::Expired] {
             let due = session.poll_timeout().unwrap();
-            assert!(session.handle(BoxInput::Timeout, due));
+            assert!(session.handle(Input::Timeout, due));
             assert_eq!(session.snapshot().state, expected);
         }
         assert_eq!(session.poll_timeout(), None);
-        session.handle(BoxInput::Welcomed, start);
-        session.handle(BoxInput::Reported(BoxReport::Ready), start);
-        assert_eq!(session.snapshot().state, BoxSessionState::Ready);
+        session.handle(Input::Welcomed, start);
+        session.handle(Input::Reported(Report::Ready), start);
+        assert_eq!(session.snapshot().state, State::Ready);
     }
 
     #[test]
     fn last_words_outlive_the_link() {
-        for (broken, expected) in [(true, BoxSessionState::Failed), (false, BoxSessionState::Expired)] {
+        for (broken, expected) in [(true, State::Failed), (false, State::Expired)] {
             let (mut session, now) = linked();
             let why = "the supervisor is gone".to_owned();
             session.handle(
-                BoxInput::Left {
+                Input::Left {
                     broken,
                     why: why.clone(),
                 },
@@ -343,19 +333,19 @@ mod tests {
         }
     }
 
-    fn any_input() -> impl Strategy<Value = BoxInput> {
+    fn any_input() -> impl Strategy<Value = Input> {
         prop_oneof![
-            Just(BoxInput::Welcomed),
-            Just(BoxInput::Reported(BoxReport::Starting)),
-            Just(BoxInput::Reported(BoxReport::Ready)),
-            Just(BoxInput::Reported(BoxReport::Online("no camera".into()))),
-            Just(BoxInput::Reported(BoxReport::Degraded("no HTTP".into()))),
+            Just(Input::Welcomed),
+            Just(Input::Reported(Report::Starting)),
+            Just(Input::Reported(Report::Ready)),
+            Just(Input::Reported(Report::Online("no camera".into()))),
+            Just(Input::Reported(Report::Degraded("no HTTP".into()))),
             Just(lost()),
-            any::<bool>().prop_map(|broken| BoxInput::Left {
+            any::<bool>().prop_map(|broken| Input::Left {
                 broken,
                 why: "bye".into()
             }),
-            Just(BoxInput::Timeout),
+            Just(Input::Timeout),
         ]
     }
 
@@ -363,31 +353,31 @@ mod tests {
         #[test]
         fn what_is_shown_is_true_and_nothing_is_for_ever(
             steps in prop::collection::vec((any_input(), 0_u64..100), 0..100),
-            first in prop::sample::select(&BoxSessionState::ALL[..]),
+            first in prop::sample::select(&State::ALL[..]),
         ) {
             let mut now = Instant::now();
-            let mut session = BoxSession::restore(BoxSessionConfig::default(), first, None, now);
+            let mut session = BoxSession::restore(Config::default(), first, None, now);
             for (input, seconds) in steps {
                 now += Duration::from_secs(seconds);
                 session.handle(input, now);
                 let shown = session.snapshot();
                 let claims_a_link = matches!(
                     shown.state,
-                    BoxSessionState::Starting | BoxSessionState::Ready | BoxSessionState::ProviderOnline
+                    State::Starting | State::Ready | State::ProviderOnline
                 );
                 prop_assert!(!claims_a_link || shown.linked, "{shown:?}");
-                let may_last = shown.linked || shown.state == BoxSessionState::Expired;
+                let may_last = shown.linked || shown.state == State::Expired;
                 prop_assert!(may_last || session.poll_timeout().is_some(), "{shown:?}");
-                prop_assert!(shown.state != BoxSessionState::Starting || session.poll_timeout().is_some());
+                prop_assert!(shown.state != State::Starting || session.poll_timeout().is_some());
             }
             // Left alone without its link, it ends.
             session.handle(lost(), now);
             while let Some(due) = session.poll_timeout() {
-                session.handle(BoxInput::Timeout, due.max(now));
+                session.handle(Input::Timeout, due.max(now));
                 now = now.max(due);
                 if session.snapshot().linked { break; }
             }
-            prop_assert!(session.snapshot().state == BoxSessionState::Expired);
+            prop_assert!(session.snapshot().state == State::Expired);
         }
     }
 }

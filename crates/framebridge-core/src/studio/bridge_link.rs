@@ -13,13 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Backoff, BackoffConfig};
+use crate::backoff::{self, Backoff};
 
 /// Times of a [`BridgeLink`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BridgeLinkConfig {
+pub struct Config {
     /// The wait between attempts. Only a welcome resets it.
-    pub backoff: BackoffConfig,
+    pub backoff: backoff::Config,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
     /// How long the studio may take to say `welcome`.
@@ -32,11 +32,11 @@ pub struct BridgeLinkConfig {
     pub attempts: Option<u32>,
 }
 
-impl Default for BridgeLinkConfig {
+impl Default for Config {
     /// The blueprint's numbers.
     fn default() -> Self {
         Self {
-            backoff: BackoffConfig {
+            backoff: backoff::Config {
                 base: Duration::from_secs(1),
                 factor: 2.0,
                 cap: Duration::from_secs(30),
@@ -54,7 +54,7 @@ impl Default for BridgeLinkConfig {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BridgeLinkInput {
+pub enum Input {
     /// The connection is there.
     Connected,
     /// No connection came about, or the one there was is gone.
@@ -86,8 +86,8 @@ pub enum BridgeLinkInput {
 
 /// What is to be done, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BridgeLinkOutput {
-    /// Open a connection; [`Connected`](BridgeLinkInput::Connected) or [`Lost`](BridgeLinkInput::Lost) answers.
+pub enum Output {
+    /// Open a connection; [`Connected`](Input::Connected) or [`Lost`](Input::Lost) answers.
     Connect,
     /// Send `hello`.
     SendHello,
@@ -103,14 +103,14 @@ pub enum BridgeLinkOutput {
         why: String,
     },
     /// The state is another one, or its reason is.
-    Changed(BridgeLinkState),
+    Changed(State),
     /// It is over.
-    End(BridgeLinkEnd),
+    End(End),
 }
 
 /// Where a link is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BridgeLinkState {
+pub enum State {
     /// Between two attempts.
     Waiting {
         /// Why the last one failed.
@@ -130,7 +130,7 @@ pub enum BridgeLinkState {
 
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BridgeLinkEnd {
+pub enum End {
     /// As asked.
     Stopped,
     /// The studio does not want this box.
@@ -148,13 +148,13 @@ pub enum BridgeLinkEnd {
 /// The machine.
 #[derive(Debug)]
 pub struct BridgeLink {
-    config: BridgeLinkConfig,
+    config: Config,
     backoff: Backoff,
     phase: Phase,
     /// Failed attempts since the last welcome.
     attempts: u32,
     now: Instant,
-    outputs: VecDeque<BridgeLinkOutput>,
+    outputs: VecDeque<Output>,
 }
 
 #[derive(Debug)]
@@ -179,7 +179,7 @@ const HEARTBEAT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)
 
 impl BridgeLink {
     /// A link that connects at once. `seed` spreads its attempts.
-    pub fn new(config: BridgeLinkConfig, now: Instant, seed: u64) -> Self {
+    pub fn new(config: Config, now: Instant, seed: u64) -> Self {
         let mut link = Self {
             backoff: Backoff::new(config.backoff, seed),
             config,
@@ -193,48 +193,48 @@ impl BridgeLink {
     }
 
     /// Takes in what happened. Drain [`poll_output`](Self::poll_output) afterwards.
-    pub fn handle(&mut self, input: BridgeLinkInput, now: Instant) {
+    pub fn handle(&mut self, input: Input, now: Instant) {
         self.now = self.now.max(now);
         if matches!(self.phase, Phase::Ended) {
             return;
         }
         match input {
-            BridgeLinkInput::Connected => self.on_connected(),
-            BridgeLinkInput::Lost { why } => {
+            Input::Connected => self.on_connected(),
+            Input::Lost { why } => {
                 if self.has_connection() {
                     self.fail(why);
                 }
             }
-            BridgeLinkInput::Received => {
+            Input::Received => {
                 if let Phase::Online(online) = &mut self.phase {
                     online.idle_at = self.now + self.config.read_idle;
                 }
             }
-            BridgeLinkInput::Welcomed { heartbeat } => self.on_welcomed(heartbeat),
-            BridgeLinkInput::Refused { why } => {
+            Input::Welcomed { heartbeat } => self.on_welcomed(heartbeat),
+            Input::Refused { why } => {
                 if self.has_connection() {
                     self.disconnect(why.clone());
-                    self.end(BridgeLinkEnd::Refused { why });
+                    self.end(End::Refused { why });
                 }
             }
-            BridgeLinkInput::News => {
+            Input::News => {
                 if let Phase::Online(online) = &mut self.phase {
                     online.beat_at = self.now;
                     self.on_timeout();
                 }
             }
-            BridgeLinkInput::Reconnect => self.on_reconnect(),
-            BridgeLinkInput::Stop => self.on_stop(),
-            BridgeLinkInput::Timeout => self.on_timeout(),
+            Input::Reconnect => self.on_reconnect(),
+            Input::Stop => self.on_stop(),
+            Input::Timeout => self.on_timeout(),
         }
     }
 
     /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<BridgeLinkOutput> {
+    pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`BridgeLinkInput::Timeout`] is due next.
+    /// When [`Input::Timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Waiting { until, .. } => Some(*until),
@@ -245,16 +245,16 @@ impl BridgeLink {
     }
 
     /// Where it is in its life.
-    pub fn state(&self) -> BridgeLinkState {
+    pub fn state(&self) -> State {
         match &self.phase {
-            Phase::Waiting { why, .. } => BridgeLinkState::Waiting {
+            Phase::Waiting { why, .. } => State::Waiting {
                 why: why.clone(),
                 attempts: self.attempts,
             },
-            Phase::Connecting { .. } => BridgeLinkState::Connecting,
-            Phase::Greeting { .. } => BridgeLinkState::Greeting,
-            Phase::Online(_) => BridgeLinkState::Online,
-            Phase::Ended => BridgeLinkState::Ended,
+            Phase::Connecting { .. } => State::Connecting,
+            Phase::Greeting { .. } => State::Greeting,
+            Phase::Online(_) => State::Online,
+            Phase::Ended => State::Ended,
         }
     }
 
@@ -269,7 +269,7 @@ impl BridgeLink {
         if matches!(self.phase, Phase::Connecting { .. }) {
             let deadline = self.now + self.config.greeting_timeout;
             self.enter(Phase::Greeting { deadline });
-            self.outputs.push_back(BridgeLinkOutput::SendHello);
+            self.outputs.push_back(Output::SendHello);
         }
     }
 
@@ -297,13 +297,13 @@ impl BridgeLink {
 
     fn on_stop(&mut self) {
         if matches!(self.phase, Phase::Online(_)) {
-            self.outputs.push_back(BridgeLinkOutput::FlushLogs);
-            self.outputs.push_back(BridgeLinkOutput::SendGoodbye);
+            self.outputs.push_back(Output::FlushLogs);
+            self.outputs.push_back(Output::SendGoodbye);
         }
         if self.has_connection() {
             self.disconnect("stopping".to_owned());
         }
-        self.end(BridgeLinkEnd::Stopped);
+        self.end(End::Stopped);
     }
 
     fn on_timeout(&mut self) {
@@ -323,11 +323,11 @@ impl BridgeLink {
             Phase::Online(online) => {
                 if now >= online.beat_at {
                     online.beat_at = now + online.heartbeat;
-                    self.outputs.push_back(BridgeLinkOutput::SendHeartbeat);
+                    self.outputs.push_back(Output::SendHeartbeat);
                 }
                 if now >= online.flush_at {
                     online.flush_at = now + self.config.log_flush;
-                    self.outputs.push_back(BridgeLinkOutput::FlushLogs);
+                    self.outputs.push_back(Output::FlushLogs);
                 }
             }
             Phase::Waiting { .. } | Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Ended => {}
@@ -337,11 +337,11 @@ impl BridgeLink {
     fn connect(&mut self) {
         let deadline = self.now + self.config.connect_timeout;
         self.enter(Phase::Connecting { deadline });
-        self.outputs.push_back(BridgeLinkOutput::Connect);
+        self.outputs.push_back(Output::Connect);
     }
 
     fn disconnect(&mut self, why: String) {
-        self.outputs.push_back(BridgeLinkOutput::Disconnect { why });
+        self.outputs.push_back(Output::Disconnect { why });
     }
 
     fn give_up(&mut self, why: String) {
@@ -353,21 +353,21 @@ impl BridgeLink {
     fn fail(&mut self, why: String) {
         self.attempts = self.attempts.saturating_add(1);
         if self.config.attempts.is_some_and(|most| self.attempts >= most) {
-            return self.end(BridgeLinkEnd::OutOfAttempts { why });
+            return self.end(End::OutOfAttempts { why });
         }
         let until = self.now + self.backoff.next_delay(self.now);
         self.enter(Phase::Waiting { until, why });
     }
 
-    fn end(&mut self, end: BridgeLinkEnd) {
+    fn end(&mut self, end: End) {
         self.enter(Phase::Ended);
-        self.outputs.push_back(BridgeLinkOutput::End(end));
+        self.outputs.push_back(Output::End(end));
     }
 
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         let state = self.state();
-        self.outputs.push_back(BridgeLinkOutput::Changed(state));
+        self.outputs.push_back(Output::Changed(state));
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::collections::VecDeque;
 
-use super::JobRejection;
+use crate::studio::job_slot;
 
 /// Bounds of a [`JobDispatch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JobDispatchConfig {
+pub struct Config {
     /// A job that a box has begun so often has failed: it dies of it, or nothing comes of it.
     pub most_attempts: u32,
     /// Jobs of which it is remembered how often they were begun: all that may wait at once.
     pub most_remembered: usize,
 }
 
-impl Default for JobDispatchConfig {
+impl Default for Config {
     fn default() -> Self {
         Self {
             most_attempts: 3,
@@ -24,7 +24,7 @@ impl Default for JobDispatchConfig {
 
 /// What to do with the job whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobDecision {
+pub enum Decision {
     /// Offer it now.
     Offer,
     /// Keep it: the box would not take one now.
@@ -38,7 +38,7 @@ pub enum JobDecision {
 
 /// What becomes of a job that the box has not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobFate {
+pub enum Fate {
     /// It waits for its next turn.
     Waits,
     /// It has failed.
@@ -59,7 +59,7 @@ enum Readiness<I> {
 /// The machine, over ids `I`: one for each box.
 #[derive(Debug)]
 pub struct JobDispatch<I> {
-    config: JobDispatchConfig,
+    config: Config,
     readiness: Readiness<I>,
     /// How often each of the latest jobs was begun, oldest first.
     begun: VecDeque<(I, u32)>,
@@ -67,7 +67,7 @@ pub struct JobDispatch<I> {
 
 impl<I: Clone + PartialEq> JobDispatch<I> {
     /// For a box that has no link yet.
-    pub fn new(config: JobDispatchConfig) -> Self {
+    pub fn new(config: Config) -> Self {
         Self {
             config,
             readiness: Readiness::Silent,
@@ -89,17 +89,17 @@ impl<I: Clone + PartialEq> JobDispatch<I> {
     }
 
     /// It is this job's turn. A box that has one in hand is not ready, and that one is not judged.
-    pub fn decide(&mut self, id: &I) -> JobDecision {
+    pub fn decide(&mut self, id: &I) -> Decision {
         if !matches!(self.readiness, Readiness::Ready) {
-            return JobDecision::Wait;
+            return Decision::Wait;
         }
         let begun = self.times(id);
         if begun >= self.config.most_attempts {
             self.forget(id);
-            return JobDecision::GiveUp { begun };
+            return Decision::GiveUp { begun };
         }
         self.readiness = Readiness::Offered(id.clone());
-        JobDecision::Offer
+        Decision::Offer
     }
 
     /// The box has begun this job.
@@ -114,27 +114,27 @@ impl<I: Clone + PartialEq> JobDispatch<I> {
     }
 
     /// The box does not do this job, and says why.
-    pub fn on_rejected(&mut self, id: &I, why: JobRejection) -> JobFate {
+    pub fn on_rejected(&mut self, id: &I, why: job_slot::Rejection) -> Fate {
         self.on_answer(id);
         match why {
             // It says when it would take one again.
-            JobRejection::Paused | JobRejection::Busy => JobFate::Waits,
-            JobRejection::Unsupported => {
+            job_slot::Rejection::Paused | job_slot::Rejection::Busy => Fate::Waits,
+            job_slot::Rejection::Unsupported => {
                 self.on_ready();
                 self.forget(id);
-                JobFate::Ended
+                Fate::Ended
             }
         }
     }
 
     /// The box has tried this job in vain.
-    pub fn on_failed(&mut self, id: &I, retryable: bool) -> JobFate {
+    pub fn on_failed(&mut self, id: &I, retryable: bool) -> Fate {
         self.on_answer(id);
         if retryable && self.times(id) < self.config.most_attempts {
-            return JobFate::Waits;
+            return Fate::Waits;
         }
         self.forget(id);
-        JobFate::Ended
+        Fate::Ended
     }
 
     /// The box has done this job.
@@ -169,36 +169,36 @@ mod tests {
     use super::*;
     use crate::{
         random::Random,
-        studio::{JobFailure, JobInput, JobOutput, JobSlot, JobSlotConfig},
+        studio::job_slot::{self, JobSlot},
     };
 
     #[test]
     fn job_that_is_begun_in_vain_is_given_up() {
-        let mut dispatch = JobDispatch::new(JobDispatchConfig::default());
-        assert_eq!(dispatch.decide(&1), JobDecision::Wait);
+        let mut dispatch = JobDispatch::new(Config::default());
+        assert_eq!(dispatch.decide(&1), Decision::Wait);
         for left in (0..3).rev() {
             dispatch.on_ready();
-            assert_eq!(dispatch.decide(&1), JobDecision::Offer);
-            assert_eq!(dispatch.decide(&1), JobDecision::Wait, "one at a time");
+            assert_eq!(dispatch.decide(&1), Decision::Offer);
+            assert_eq!(dispatch.decide(&1), Decision::Wait, "one at a time");
             dispatch.on_accepted(1);
             // The box dies of it.
             dispatch.on_link();
             assert_eq!(dispatch.times(&1), 3 - left);
         }
         dispatch.on_ready();
-        assert_eq!(dispatch.decide(&1), JobDecision::GiveUp { begun: 3 });
-        assert_eq!(dispatch.decide(&2), JobDecision::Offer);
+        assert_eq!(dispatch.decide(&1), Decision::GiveUp { begun: 3 });
+        assert_eq!(dispatch.decide(&2), Decision::Offer);
     }
 
     #[test]
     fn failure_for_good_and_what_cannot_be_done_end_at_once() {
-        let mut dispatch = JobDispatch::new(JobDispatchConfig::default());
+        let mut dispatch = JobDispatch::new(Config::default());
         dispatch.on_accepted(1);
-        assert_eq!(dispatch.on_failed(&1, true), JobFate::Waits);
-        assert_eq!(dispatch.on_failed(&1, false), JobFate::Ended);
-        assert_eq!(dispatch.on_rejected(&2, JobRejection::Unsupported), JobFate::Ended);
-        for why in [JobRejection::Paused, JobRejection::Busy] {
-            assert_eq!(dispatch.on_rejected(&2, why), JobFate::Waits);
+        assert_eq!(dispatch.on_failed(&1, true), Fate::Waits);
+        assert_eq!(dispatch.on_failed(&1, false), Fate::Ended);
+        assert_eq!(dispatch.on_rejected(&2, job_slot::Rejection::Unsupported), Fate::Ended);
+        for why in [job_slot::Rejection::Paused, job_slot::Rejection::Busy] {
+            assert_eq!(dispatch.on_rejected(&2, why), Fate::Waits);
         }
         assert!(dispatch.begun.is_empty());
     }
@@ -208,7 +208,7 @@ mod tests {
     enum Frame {
         Offer(u64),
         Ack(u64),
-        Tell(JobOutput<u64, u64>),
+        Tell(job_slot::Output<u64, u64>),
     }
 
     /// A studio's records and its machine, a box and its machine, and a link between them.
@@ -233,10 +233,10 @@ mod tests {
             let now = Instant::now();
             Self {
                 now,
-                dispatch: JobDispatch::new(JobDispatchConfig::default()),
+                dispatch: JobDispatch::new(Config::default()),
                 jobs: BTreeMap::new(),
                 begun: BTreeSet::new(),
-                slot: JobSlot::new(JobSlotConfig::default(), now),
+                slot: JobSlot::new(job_slot::Config::default(), now),
                 running: None,
                 starts: BTreeMap::new(),
                 linked: false,
@@ -256,9 +256,9 @@ mod tests {
                 && let Some(id) = self.begun.first().copied().or_else(|| self.open().next())
             {
                 match self.dispatch.decide(&id) {
-                    JobDecision::Wait => return,
-                    JobDecision::Offer => return self.to_box.push_back(Frame::Offer(id)),
-                    JobDecision::GiveUp { .. } => self.end(id, Err("begun too often".to_owned())),
+                    Decision::Wait => return,
+                    Decision::Offer => return self.to_box.push_back(Frame::Offer(id)),
+                    Decision::GiveUp { .. } => self.end(id, Err("begun too often".to_owned())),
                 }
             }
         }
@@ -270,29 +270,29 @@ mod tests {
             }
         }
 
-        fn at_the_studio(&mut self, told: JobOutput<u64, u64>) {
+        fn at_the_studio(&mut self, told: job_slot::Output<u64, u64>) {
             match told {
-                JobOutput::Accept { id } => {
+                job_slot::Output::Accept { id } => {
                     self.dispatch.on_accepted(id);
                     *self.starts.entry(id).or_default() += 1;
                     if self.jobs[&id].is_none() {
                         self.begun.insert(id);
                     }
                 }
-                JobOutput::Reject { id, why } => {
+                job_slot::Output::Reject { id, why } => {
                     self.begun.remove(&id);
-                    if self.dispatch.on_rejected(&id, why) == JobFate::Ended {
+                    if self.dispatch.on_rejected(&id, why) == Fate::Ended {
                         self.end(id, Err("not here".to_owned()));
                     }
                 }
-                JobOutput::Deliver { id, outcome } => {
+                job_slot::Output::Deliver { id, outcome } => {
                     match outcome {
                         Ok(result) => {
                             self.dispatch.on_completed(&id);
                             self.end(id, Ok(result));
                         }
-                        Err(JobFailure { error, retryable }) => {
-                            if self.dispatch.on_failed(&id, retryable) == JobFate::Ended {
+                        Err(job_slot::Failure { error, retryable }) => {
+                            if self.dispatch.on_failed(&id, retryable) == Fate::Ended {
                                 self.end(id, Err(error));
                             } else {
                                 self.begun.remove(&id);
@@ -301,24 +301,26 @@ mod tests {
                     }
                     self.to_box.push_back(Frame::Ack(id));
                 }
-                JobOutput::ReadyForMore => self.dispatch.on_ready(),
-                JobOutput::Start { .. } | JobOutput::Abort { .. } => unreachable!("these stay at the box"),
+                job_slot::Output::ReadyForMore => self.dispatch.on_ready(),
+                job_slot::Output::Start { .. } | job_slot::Output::Abort { .. } => {
+                    unreachable!("these stay at the box")
+                }
             }
             self.offer_next();
         }
 
-        fn at_the_box(&mut self, input: JobInput<u64, u64>) {
+        fn at_the_box(&mut self, input: job_slot::Input<u64, u64>) {
             self.slot.handle(input, self.now);
             while let Some(output) = self.slot.poll_output() {
                 match output {
-                    JobOutput::Start { id } => {
+                    job_slot::Output::Start { id } => {
                         assert!(self.running.replace(id).is_none(), "two at once");
                     }
-                    JobOutput::Abort { .. } => self.running = None,
-                    told @ (JobOutput::Accept { .. }
-                    | JobOutput::Reject { .. }
-                    | JobOutput::Deliver { .. }
-                    | JobOutput::ReadyForMore) => {
+                    job_slot::Output::Abort { .. } => self.running = None,
+                    told @ (job_slot::Output::Accept { .. }
+                    | job_slot::Output::Reject { .. }
+                    | job_slot::Output::Deliver { .. }
+                    | job_slot::Output::ReadyForMore) => {
                         // What is left out is said again once there is a link.
                         if self.linked {
                             self.to_studio.push_back(Frame::Tell(told));
@@ -338,7 +340,7 @@ mod tests {
         fn link(&mut self) {
             self.cut();
             self.linked = true;
-            self.at_the_box(JobInput::Linked);
+            self.at_the_box(job_slot::Input::Linked);
         }
 
         /// The oldest frame under way arrives, of one way or the other.
@@ -350,20 +352,20 @@ mod tests {
             };
             match frame {
                 None => return false,
-                Some(Frame::Offer(id)) => self.at_the_box(JobInput::Offered {
+                Some(Frame::Offer(id)) => self.at_the_box(job_slot::Input::Offered {
                     id,
                     supported: id % 7 != 0,
                     deadline: Duration::from_secs(20),
                 }),
-                Some(Frame::Ack(id)) => self.at_the_box(JobInput::Acknowledged { id }),
+                Some(Frame::Ack(id)) => self.at_the_box(job_slot::Input::Acknowledged { id }),
                 Some(Frame::Tell(told)) => self.at_the_studio(told),
             }
             true
         }
 
-        fn work(&mut self, outcome: impl FnOnce(u64) -> Result<u64, JobFailure>) {
+        fn work(&mut self, outcome: impl FnOnce(u64) -> Result<u64, job_slot::Failure>) {
             if let Some(id) = self.running.take() {
-                self.at_the_box(JobInput::Ended {
+                self.at_the_box(job_slot::Input::Ended {
                     id,
                     outcome: outcome(id),
                 });
@@ -377,26 +379,26 @@ mod tests {
                     // The box's bridge dies: what it had in hand is lost.
                     self.cut();
                     self.running = None;
-                    self.slot = JobSlot::new(JobSlotConfig::default(), self.now);
+                    self.slot = JobSlot::new(job_slot::Config::default(), self.now);
                 }
-                2 => self.at_the_box(JobInput::Pause),
-                3 => self.at_the_box(JobInput::Resume),
+                2 => self.at_the_box(job_slot::Input::Pause),
+                3 => self.at_the_box(job_slot::Input::Resume),
                 4 => {
                     let retryable = random.below(2) == 0;
                     let error = "in vain".to_owned();
-                    self.work(|_| Err(JobFailure { error, retryable }));
+                    self.work(|_| Err(job_slot::Failure { error, retryable }));
                 }
                 6 => {
                     // The studio is started again: its records last, its machine does not.
                     self.cut();
-                    self.dispatch = JobDispatch::new(JobDispatchConfig::default());
+                    self.dispatch = JobDispatch::new(Config::default());
                     self.starts.clear();
                 }
                 7 => self.work(Ok),
                 5 => {
                     let id = random.next() % (self.jobs.len() as u64 + 1);
                     let why = "no way".to_owned();
-                    self.at_the_box(JobInput::Undeliverable { id, why });
+                    self.at_the_box(job_slot::Input::Undeliverable { id, why });
                 }
                 _ => {}
             }
@@ -407,7 +409,7 @@ mod tests {
             if !self.linked && random.below(3) == 0 {
                 self.link();
             }
-            self.at_the_box(JobInput::Timeout);
+            self.at_the_box(job_slot::Input::Timeout);
             let at_the_box = random.below(2) == 0;
             if !self.arrive(at_the_box) && !self.arrive(!at_the_box) {
                 self.work(Ok);
@@ -439,12 +441,12 @@ mod tests {
             }
         }
         // From here on nothing goes wrong, and nothing may be left.
-        world.at_the_box(JobInput::Resume);
+        world.at_the_box(job_slot::Input::Resume);
         for _ in 0..1_000 {
             world.step(&mut random);
         }
         assert_eq!(world.open().collect::<Vec<_>>(), [] as [u64; 0], "left for ever");
-        let most = JobDispatchConfig::default().most_attempts;
+        let most = Config::default().most_attempts;
         for (id, starts) in &world.starts {
             assert!(*starts <= most, "{id} was begun {starts} times");
         }

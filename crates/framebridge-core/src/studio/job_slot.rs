@@ -7,7 +7,7 @@ use std::{
 
 /// Bounds of a [`JobSlot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JobSlotConfig {
+pub struct Config {
     /// Ids of acknowledged jobs that are remembered, so that a late offer of one is not done twice.
     pub most_remembered: usize,
     /// No job may take longer, whatever its offer says. To bring what came of it takes what it takes.
@@ -19,7 +19,7 @@ pub struct JobSlotConfig {
     pub news_take: Duration,
 }
 
-impl Default for JobSlotConfig {
+impl Default for Config {
     fn default() -> Self {
         Self {
             most_remembered: 64,
@@ -32,7 +32,7 @@ impl Default for JobSlotConfig {
 
 /// Why an offer was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobRejection {
+pub enum Rejection {
     /// The operator wants none now.
     Paused,
     /// There is one in hand, or the result of one; or this one has ended long ago, and whoever offers it has not heard so.
@@ -43,7 +43,7 @@ pub enum JobRejection {
 
 /// Why a job came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobFailure {
+pub struct Failure {
     /// For a person.
     pub error: String,
     /// Whether it may work another time.
@@ -52,7 +52,7 @@ pub struct JobFailure {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobInput<I, R> {
+pub enum Input<I, R> {
     /// The studio offers a job.
     Offered {
         /// Which.
@@ -67,7 +67,7 @@ pub enum JobInput<I, R> {
         /// Which.
         id: I,
         /// What came of it.
-        outcome: Result<R, JobFailure>,
+        outcome: Result<R, Failure>,
     },
     /// What came of a job can't be brought to the studio, by a link that works: another time is not better.
     Undeliverable {
@@ -93,8 +93,8 @@ pub enum JobInput<I, R> {
 
 /// What is to be done, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobOutput<I, R> {
-    /// Begin it; [`JobInput::Ended`] answers.
+pub enum Output<I, R> {
+    /// Begin it; [`Input::Ended`] answers.
     Start {
         /// Which.
         id: I,
@@ -114,14 +114,14 @@ pub enum JobOutput<I, R> {
         /// Which.
         id: I,
         /// Why not.
-        why: JobRejection,
+        why: Rejection,
     },
     /// Tell the studio what came of it.
     Deliver {
         /// Which.
         id: I,
         /// What came of it.
-        outcome: Result<R, JobFailure>,
+        outcome: Result<R, Failure>,
     },
     /// Tell the studio that another would be taken.
     ReadyForMore,
@@ -130,21 +130,21 @@ pub enum JobOutput<I, R> {
 /// The machine, over ids `I` and results `R`.
 #[derive(Debug)]
 pub struct JobSlot<I, R> {
-    config: JobSlotConfig,
+    config: Config,
     paused: bool,
     running: Option<(I, Instant)>,
     /// What came of the last one, until it is acknowledged.
-    result: Option<(I, Result<R, JobFailure>)>,
+    result: Option<(I, Result<R, Failure>)>,
     acknowledged: VecDeque<I>,
     /// When to say again that another job would be taken.
     tell_at: Option<Instant>,
     now: Instant,
-    outputs: VecDeque<JobOutput<I, R>>,
+    outputs: VecDeque<Output<I, R>>,
 }
 
 impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
     /// An empty slot.
-    pub fn new(config: JobSlotConfig, now: Instant) -> Self {
+    pub fn new(config: Config, now: Instant) -> Self {
         Self {
             config,
             paused: false,
@@ -158,34 +158,34 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
     }
 
     /// Takes in what happened. Drain [`poll_output`](Self::poll_output) afterwards.
-    pub fn handle(&mut self, input: JobInput<I, R>, now: Instant) {
+    pub fn handle(&mut self, input: Input<I, R>, now: Instant) {
         self.now = self.now.max(now);
         match input {
-            JobInput::Offered {
+            Input::Offered {
                 id,
                 supported,
                 deadline,
             } => self.on_offered(id, supported, deadline),
-            JobInput::Ended { id, outcome } => {
+            Input::Ended { id, outcome } => {
                 if self.running.as_ref().is_some_and(|(running, _)| *running == id) {
                     self.finish(id, outcome);
                 }
             }
-            JobInput::Undeliverable { id, why } => self.on_undeliverable(id, why),
-            JobInput::Acknowledged { id } => self.on_acknowledged(id),
-            JobInput::Linked => self.on_linked(),
-            JobInput::Pause => self.paused = true,
-            JobInput::Resume => {
+            Input::Undeliverable { id, why } => self.on_undeliverable(id, why),
+            Input::Acknowledged { id } => self.on_acknowledged(id),
+            Input::Linked => self.on_linked(),
+            Input::Pause => self.paused = true,
+            Input::Resume => {
                 if std::mem::take(&mut self.paused) {
                     self.tell_if_free();
                 }
             }
-            JobInput::Timeout => {
+            Input::Timeout => {
                 if let Some((id, deadline)) = self.running.clone()
                     && self.now >= deadline
                 {
-                    self.outputs.push_back(JobOutput::Abort { id: id.clone() });
-                    let late = JobFailure {
+                    self.outputs.push_back(Output::Abort { id: id.clone() });
+                    let late = Failure {
                         error: "it took longer than it may".to_owned(),
                         retryable: true,
                     };
@@ -199,11 +199,11 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
     }
 
     /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<JobOutput<I, R>> {
+    pub fn poll_output(&mut self) -> Option<Output<I, R>> {
         self.outputs.pop_front()
     }
 
-    /// When [`JobInput::Timeout`] is due next.
+    /// When [`Input::Timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = self.running.as_ref().map(|(_, deadline)| *deadline);
         deadline.into_iter().chain(self.tell_at).min()
@@ -220,7 +220,7 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
     }
 
     /// What came of the last job, while the studio has not acknowledged it.
-    pub fn result(&self) -> Option<&(I, Result<R, JobFailure>)> {
+    pub fn result(&self) -> Option<&(I, Result<R, Failure>)> {
         self.result.as_ref()
     }
 
@@ -229,33 +229,33 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
             return self.deliver();
         }
         if self.running() == Some(&id) {
-            return self.outputs.push_back(JobOutput::Accept { id });
+            return self.outputs.push_back(Output::Accept { id });
         }
         if self.acknowledged.contains(&id) {
             self.tell_at.get_or_insert(self.now + self.config.news_take);
-            let why = JobRejection::Busy;
-            return self.outputs.push_back(JobOutput::Reject { id, why });
+            let why = Rejection::Busy;
+            return self.outputs.push_back(Output::Reject { id, why });
         }
         let refused = match () {
-            () if self.paused => Some(JobRejection::Paused),
-            () if !supported => Some(JobRejection::Unsupported),
-            () if !self.is_free() => Some(JobRejection::Busy),
+            () if self.paused => Some(Rejection::Paused),
+            () if !supported => Some(Rejection::Unsupported),
+            () if !self.is_free() => Some(Rejection::Busy),
             () => None,
         };
         if let Some(why) = refused {
-            return self.outputs.push_back(JobOutput::Reject { id, why });
+            return self.outputs.push_back(Output::Reject { id, why });
         }
         let until = self.now + deadline.min(self.config.longest);
         self.running = Some((id.clone(), until));
-        self.outputs.push_back(JobOutput::Accept { id: id.clone() });
-        self.outputs.push_back(JobOutput::Start { id });
+        self.outputs.push_back(Output::Accept { id: id.clone() });
+        self.outputs.push_back(Output::Start { id });
     }
 
     fn on_acknowledged(&mut self, id: I) {
         let Some((_, outcome)) = self.result.take_if(|(known, _)| *known == id) else {
             return;
         };
-        if matches!(outcome, Err(JobFailure { retryable: true, .. })) {
+        if matches!(outcome, Err(Failure { retryable: true, .. })) {
             // It may be offered again, and not at once.
             self.tell_at = Some(self.now + self.config.retry_pause);
             return;
@@ -272,7 +272,7 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
             && *known == id
         {
             let retryable = false;
-            *outcome = Err(JobFailure { error, retryable });
+            *outcome = Err(Failure { error, retryable });
             self.deliver();
         }
     }
@@ -282,7 +282,7 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
         self.tell_if_free();
     }
 
-    fn finish(&mut self, id: I, outcome: Result<R, JobFailure>) {
+    fn finish(&mut self, id: I, outcome: Result<R, Failure>) {
         self.running = None;
         self.result = Some((id, outcome));
         self.deliver();
@@ -290,7 +290,7 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
 
     fn deliver(&mut self) {
         if let Some((id, outcome)) = self.result.clone() {
-            self.outputs.push_back(JobOutput::Deliver { id, outcome });
+            self.outputs.push_back(Output::Deliver { id, outcome });
         }
     }
 
@@ -300,7 +300,7 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
 
     fn tell_if_free(&mut self) {
         if self.is_free() && !self.paused {
-            self.outputs.push_back(JobOutput::ReadyForMore);
+            self.outputs.push_back(Output::ReadyForMore);
         }
     }
 }
@@ -314,12 +314,12 @@ mod tests {
 
     type Slot = JobSlot<u64, u64>;
 
-    fn drain(slot: &mut Slot) -> Vec<JobOutput<u64, u64>> {
+    fn drain(slot: &mut Slot) -> Vec<Output<u64, u64>> {
         std::iter::from_fn(|| slot.poll_output()).collect()
     }
 
-    fn offer(id: u64) -> JobInput<u64, u64> {
-        JobInput::Offered {
+    fn offer(id: u64) -> Input<u64, u64> {
+        Input::Offered {
             id,
             supported: true,
             deadline: Duration::from_secs(20),
@@ -329,82 +329,79 @@ mod tests {
     #[test]
     fn result_is_kept_and_told_again_until_it_is_acknowledged() {
         let now = Instant::now();
-        let mut slot = Slot::new(JobSlotConfig::default(), now);
+        let mut slot = Slot::new(Config::default(), now);
         slot.handle(offer(1), now);
-        assert_eq!(
-            drain(&mut slot),
-            [JobOutput::Accept { id: 1 }, JobOutput::Start { id: 1 }]
-        );
-        slot.handle(JobInput::Ended { id: 1, outcome: Ok(11) }, now);
-        let delivery = JobOutput::Deliver { id: 1, outcome: Ok(11) };
+        assert_eq!(drain(&mut slot), [Output::Accept { id: 1 }, Output::Start { id: 1 }]);
+        slot.handle(Input::Ended { id: 1, outcome: Ok(11) }, now);
+        let delivery = Output::Deliver { id: 1, outcome: Ok(11) };
         assert_eq!(drain(&mut slot), std::slice::from_ref(&delivery));
-        slot.handle(JobInput::Linked, now);
+        slot.handle(Input::Linked, now);
         assert_eq!(drain(&mut slot), std::slice::from_ref(&delivery));
         slot.handle(offer(1), now);
         assert_eq!(drain(&mut slot), [delivery]);
-        slot.handle(JobInput::Acknowledged { id: 1 }, now);
-        assert_eq!(drain(&mut slot), [JobOutput::ReadyForMore]);
+        slot.handle(Input::Acknowledged { id: 1 }, now);
+        assert_eq!(drain(&mut slot), [Output::ReadyForMore]);
         slot.handle(offer(1), now);
-        let why = JobRejection::Busy;
-        assert_eq!(drain(&mut slot), [JobOutput::Reject { id: 1, why }]);
+        let why = Rejection::Busy;
+        assert_eq!(drain(&mut slot), [Output::Reject { id: 1, why }]);
     }
 
     #[test]
     fn refusals_say_which() {
         let now = Instant::now();
-        let mut slot = Slot::new(JobSlotConfig::default(), now);
-        let reject = |id, why| JobOutput::Reject { id, why };
-        let strange = JobInput::Offered {
+        let mut slot = Slot::new(Config::default(), now);
+        let reject = |id, why| Output::Reject { id, why };
+        let strange = Input::Offered {
             id: 1,
             supported: false,
             deadline: Duration::from_secs(1),
         };
         slot.handle(strange, now);
-        assert_eq!(drain(&mut slot), [reject(1, JobRejection::Unsupported)]);
+        assert_eq!(drain(&mut slot), [reject(1, Rejection::Unsupported)]);
         slot.handle(offer(2), now);
         slot.handle(offer(3), now);
-        assert_eq!(drain(&mut slot).pop(), Some(reject(3, JobRejection::Busy)));
-        slot.handle(JobInput::Pause, now);
+        assert_eq!(drain(&mut slot).pop(), Some(reject(3, Rejection::Busy)));
+        slot.handle(Input::Pause, now);
         slot.handle(offer(4), now);
-        assert_eq!(drain(&mut slot), [reject(4, JobRejection::Paused)]);
+        assert_eq!(drain(&mut slot), [reject(4, Rejection::Paused)]);
     }
 
     #[test]
     fn job_past_its_deadline_is_aborted_and_frees_the_slot() {
         let now = Instant::now();
-        let mut slot = Slot::new(JobSlotConfig::default(), now);
+        let mut slot = Slot::new(Config::default(), now);
         slot.handle(offer(1), now);
         drain(&mut slot);
-        slot.handle(JobInput::Timeout, slot.poll_timeout().unwrap());
-        assert_eq!(drain(&mut slot)[0], JobOutput::Abort { id: 1 });
-        slot.handle(JobInput::Acknowledged { id: 1 }, now);
+        slot.handle(Input::Timeout, slot.poll_timeout().unwrap());
+        assert_eq!(drain(&mut slot)[0], Output::Abort { id: 1 });
+        slot.handle(Input::Acknowledged { id: 1 }, now);
         slot.handle(offer(2), now);
-        assert!(drain(&mut slot).contains(&JobOutput::Start { id: 2 }));
-        slot.handle(JobInput::Ended { id: 1, outcome: Ok(1) }, now);
+        assert!(drain(&mut slot).contains(&Output::Start { id: 2 }));
+        slot.handle(Input::Ended { id: 1, outcome: Ok(1) }, now);
         assert_eq!(slot.running(), Some(&2));
     }
 
     #[test]
     fn result_that_cannot_be_brought_becomes_a_failure_and_is_not_made_again() {
         let now = Instant::now();
-        let mut slot = Slot::new(JobSlotConfig::default(), now);
+        let mut slot = Slot::new(Config::default(), now);
         slot.handle(offer(1), now);
-        slot.handle(JobInput::Ended { id: 1, outcome: Ok(11) }, now);
+        slot.handle(Input::Ended { id: 1, outcome: Ok(11) }, now);
         drain(&mut slot);
         let why = "there is no room".to_owned();
-        let undeliverable = JobInput::Undeliverable {
+        let undeliverable = Input::Undeliverable {
             id: 1,
             why: why.clone(),
         };
         slot.handle(undeliverable.clone(), now);
-        let failure = JobFailure {
+        let failure = Failure {
             error: why,
             retryable: false,
         };
         let outcome = Err(failure);
-        assert_eq!(drain(&mut slot), [JobOutput::Deliver { id: 1, outcome }]);
-        slot.handle(JobInput::Acknowledged { id: 1 }, now);
-        assert_eq!(drain(&mut slot), [JobOutput::ReadyForMore]);
+        assert_eq!(drain(&mut slot), [Output::Deliver { id: 1, outcome }]);
+        slot.handle(Input::Acknowledged { id: 1 }, now);
+        assert_eq!(drain(&mut slot), [Output::ReadyForMore]);
         slot.handle(undeliverable, now);
         assert_eq!(drain(&mut slot), [], "it has been acknowledged");
     }
@@ -412,27 +409,27 @@ mod tests {
     #[test]
     fn failure_that_may_work_another_time_is_tried_again_and_a_done_job_is_not() {
         let mut now = Instant::now();
-        let mut slot = Slot::new(JobSlotConfig::default(), now);
+        let mut slot = Slot::new(Config::default(), now);
         for (id, retryable) in [(1, true), (2, false)] {
             slot.handle(offer(id), now);
             let error = "no room".to_owned();
-            let outcome = Err(JobFailure { error, retryable });
-            slot.handle(JobInput::Ended { id, outcome }, now);
-            slot.handle(JobInput::Acknowledged { id }, now);
-            let asks_at_once = drain(&mut slot).contains(&JobOutput::ReadyForMore);
+            let outcome = Err(Failure { error, retryable });
+            slot.handle(Input::Ended { id, outcome }, now);
+            slot.handle(Input::Acknowledged { id }, now);
+            let asks_at_once = drain(&mut slot).contains(&Output::ReadyForMore);
             assert_eq!(asks_at_once, !retryable, "what failed may need a moment");
             slot.handle(offer(id), now);
-            assert_eq!(drain(&mut slot).contains(&JobOutput::Start { id }), retryable);
+            assert_eq!(drain(&mut slot).contains(&Output::Start { id }), retryable);
             if retryable {
-                slot.handle(JobInput::Ended { id, outcome: Ok(id) }, now);
-                slot.handle(JobInput::Acknowledged { id }, now);
+                slot.handle(Input::Ended { id, outcome: Ok(id) }, now);
+                slot.handle(Input::Acknowledged { id }, now);
                 drain(&mut slot);
             }
         }
         // Who has offered what is over has taken our readiness for it, and is told again once it must know better.
         now = slot.poll_timeout().expect("it is said again");
-        slot.handle(JobInput::Timeout, now);
-        assert_eq!(drain(&mut slot), [JobOutput::ReadyForMore]);
+        slot.handle(Input::Timeout, now);
+        assert_eq!(drain(&mut slot), [Output::ReadyForMore]);
         assert_eq!(slot.poll_timeout(), None);
     }
 
@@ -447,7 +444,7 @@ mod tests {
     fn history(seed: u64) {
         let mut random = Random::new(seed);
         let mut now = Instant::now();
-        let mut slot = Slot::new(JobSlotConfig::default(), now);
+        let mut slot = Slot::new(Config::default(), now);
         let mut started = BTreeSet::new();
         let mut running: Option<u64> = None;
         let mut owed = BTreeMap::new();
@@ -462,39 +459,39 @@ mod tests {
                 }
                 2 => offer(some_id),
                 3 | 4 => match running {
-                    Some(id) => JobInput::Ended { id, outcome: Ok(id) },
-                    None => JobInput::Linked,
+                    Some(id) => Input::Ended { id, outcome: Ok(id) },
+                    None => Input::Linked,
                 },
                 5 | 6 => {
                     owed.remove(&some_id);
-                    JobInput::Acknowledged { id: some_id }
+                    Input::Acknowledged { id: some_id }
                 }
-                7 => JobInput::Pause,
-                8 => JobInput::Resume,
-                9 => JobInput::Undeliverable {
+                7 => Input::Pause,
+                8 => Input::Resume,
+                9 => Input::Undeliverable {
                     id: some_id,
                     why: String::new(),
                 },
-                _ => JobInput::Timeout,
+                _ => Input::Timeout,
             };
             slot.handle(input, now);
             while let Some(output) = slot.poll_output() {
                 match output {
-                    JobOutput::Start { id } => {
+                    Output::Start { id } => {
                         assert!(running.replace(id).is_none(), "two at once");
                         assert!(started.insert(id), "{id} was done twice");
                     }
-                    JobOutput::Abort { id } => assert_eq!(running, Some(id)),
-                    JobOutput::Deliver { id, outcome } => {
+                    Output::Abort { id } => assert_eq!(running, Some(id)),
+                    Output::Deliver { id, outcome } => {
                         running = running.filter(|running| *running != id);
-                        if matches!(outcome, Err(JobFailure { retryable: true, .. })) {
+                        if matches!(outcome, Err(Failure { retryable: true, .. })) {
                             started.remove(&id);
                         }
                         owed.insert(id, outcome);
                     }
-                    JobOutput::Accept { id } => assert!(running.is_none_or(|running| running == id)),
-                    JobOutput::Reject { id, .. } => assert!(running != Some(id)),
-                    JobOutput::ReadyForMore => assert!(running.is_none() && !slot.is_paused()),
+                    Output::Accept { id } => assert!(running.is_none_or(|running| running == id)),
+                    Output::Reject { id, .. } => assert!(running != Some(id)),
+                    Output::ReadyForMore => assert!(running.is_none() && !slot.is_paused()),
                 }
             }
             assert_eq!(slot.running().copied(), running);

@@ -10,7 +10,7 @@ use std::{
 
 /// Times of a [`LocalHealth`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LocalHealthConfig {
+pub struct Config {
     /// An outage is logged so often.
     pub log_every: Duration,
     /// After so long an outage the supervisor is asked to start `signaling` again, and so often at most.
@@ -19,7 +19,7 @@ pub struct LocalHealthConfig {
     pub succession: Duration,
 }
 
-impl Default for LocalHealthConfig {
+impl Default for Config {
     /// The blueprint's numbers; a supervisor under a service manager is back within a second or two.
     fn default() -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Default for LocalHealthConfig {
 
 /// What was found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LocalInput {
+pub enum Input {
     /// The box's HTTP server answered, or did not and why.
     Probed(Result<(), String>),
     /// Some stream can be watched, or none and why.
@@ -49,7 +49,7 @@ pub enum LocalInput {
 
 /// What is to be done, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LocalOutput {
+pub enum Output {
     /// What may be said of the box is something else now.
     Changed,
     /// Log that HTTP has been down for so long, and why.
@@ -59,7 +59,7 @@ pub enum LocalOutput {
         /// Why, as the last probe found.
         why: String,
     },
-    /// Ask the supervisor to start `signaling` again; [`LocalInput::RestartAnswered`] answers.
+    /// Ask the supervisor to start `signaling` again; [`Input::RestartAnswered`] answers.
     RestartSignaling,
     /// Say that the session has failed, and end.
     Abandon,
@@ -67,7 +67,7 @@ pub enum LocalOutput {
 
 /// What may be said of the box, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LocalState {
+pub enum State {
     /// Its server has not answered yet.
     Starting,
     /// A stream can be watched.
@@ -80,9 +80,9 @@ pub enum LocalState {
 
 /// What may be said of the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalView {
+pub struct View {
     /// In one word.
-    pub state: LocalState,
+    pub state: State,
     /// Why, where the word alone does not say.
     pub reason: Option<String>,
 }
@@ -90,7 +90,7 @@ pub struct LocalView {
 /// The machine.
 #[derive(Debug)]
 pub struct LocalHealth {
-    config: LocalHealthConfig,
+    config: Config,
     ever_answered: bool,
     outage: Option<Outage>,
     streams: Result<(), String>,
@@ -102,9 +102,9 @@ pub struct LocalHealth {
     ask_after: Instant,
     /// When an outage is logged next, at the earliest: one that comes and goes is not logged each time.
     log_after: Instant,
-    shown: LocalView,
+    shown: View,
     now: Instant,
-    outputs: VecDeque<LocalOutput>,
+    outputs: VecDeque<Output>,
 }
 
 #[derive(Debug)]
@@ -116,7 +116,7 @@ struct Outage {
 
 impl LocalHealth {
     /// Nothing is known yet.
-    pub fn new(config: LocalHealthConfig, now: Instant) -> Self {
+    pub fn new(config: Config, now: Instant) -> Self {
         let starting = Outage {
             since: now,
             why: "it has not answered yet".to_owned(),
@@ -132,8 +132,8 @@ impl LocalHealth {
             asking: false,
             ask_after: now,
             log_after: now,
-            shown: LocalView {
-                state: LocalState::Starting,
+            shown: View {
+                state: State::Starting,
                 reason: None,
             },
             now,
@@ -142,37 +142,37 @@ impl LocalHealth {
     }
 
     /// Takes in what was found out. Drain [`poll_output`](Self::poll_output) afterwards.
-    pub fn handle(&mut self, input: LocalInput, now: Instant) {
+    pub fn handle(&mut self, input: Input, now: Instant) {
         self.now = self.now.max(now);
         match input {
-            LocalInput::Probed(Ok(())) => {
+            Input::Probed(Ok(())) => {
                 self.ever_answered = true;
                 self.outage = None;
             }
-            LocalInput::Probed(Err(why)) => self.on_failed_probe(why),
-            LocalInput::Streams(streams) => self.streams = streams,
-            LocalInput::SupervisorSeen => self.orphaned_until = None,
-            LocalInput::SupervisorGone => {
+            Input::Probed(Err(why)) => self.on_failed_probe(why),
+            Input::Streams(streams) => self.streams = streams,
+            Input::SupervisorSeen => self.orphaned_until = None,
+            Input::SupervisorGone => {
                 let until = self.now + self.config.succession;
                 self.orphaned_until.get_or_insert(until);
             }
-            LocalInput::RestartAnswered(_) => self.asking = false,
-            LocalInput::Timeout => {}
+            Input::RestartAnswered(_) => self.asking = false,
+            Input::Timeout => {}
         }
         self.look_at_the_clock();
         let view = self.compose();
         if view != self.shown {
             self.shown = view;
-            self.outputs.push_back(LocalOutput::Changed);
+            self.outputs.push_back(Output::Changed);
         }
     }
 
     /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<LocalOutput> {
+    pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`LocalInput::Timeout`] is due next.
+    /// When [`Input::Timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.abandoned {
             return None;
@@ -184,7 +184,7 @@ impl LocalHealth {
     }
 
     /// What may be said of the box.
-    pub fn view(&self) -> &LocalView {
+    pub fn view(&self) -> &View {
         &self.shown
     }
 
@@ -196,7 +196,7 @@ impl LocalHealth {
             None => {
                 if self.now >= self.log_after {
                     self.log_after = self.now + log_every;
-                    self.outputs.push_back(LocalOutput::LogOutage {
+                    self.outputs.push_back(Output::LogOutage {
                         lasted: Duration::ZERO,
                         why: why.clone(),
                     });
@@ -225,7 +225,7 @@ impl LocalHealth {
         }
         if self.orphaned_until.is_some_and(|until| self.now >= until) {
             self.abandoned = true;
-            self.outputs.push_back(LocalOutput::Abandon);
+            self.outputs.push_back(Output::Abandon);
             return;
         }
         let now = self.now;
@@ -234,7 +234,7 @@ impl LocalHealth {
         {
             outage.log_at = now + self.config.log_every;
             self.log_after = outage.log_at;
-            self.outputs.push_back(LocalOutput::LogOutage {
+            self.outputs.push_back(Output::LogOutage {
                 lasted: now.saturating_duration_since(outage.since),
                 why: outage.why.clone(),
             });
@@ -242,24 +242,22 @@ impl LocalHealth {
         if self.may_ask() && self.outage.as_ref().is_some_and(|outage| now >= self.ask_at(outage)) {
             self.asking = true;
             self.ask_after = now + self.config.patience;
-            self.outputs.push_back(LocalOutput::RestartSignaling);
+            self.outputs.push_back(Output::RestartSignaling);
         }
     }
 
-    fn compose(&self) -> LocalView {
+    fn compose(&self) -> View {
         let (state, reason) = match (&self.outage, &self.streams) {
-            _ if self.orphaned_until.is_some() => {
-                (LocalState::Degraded, Some("the box's supervisor is gone".to_owned()))
-            }
-            (Some(_), _) if !self.ever_answered => (LocalState::Starting, None),
+            _ if self.orphaned_until.is_some() => (State::Degraded, Some("the box's supervisor is gone".to_owned())),
+            (Some(_), _) if !self.ever_answered => (State::Starting, None),
             (Some(outage), _) => {
                 let reason = format!("the box's server does not answer: {}", outage.why);
-                (LocalState::Degraded, Some(reason))
+                (State::Degraded, Some(reason))
             }
-            (None, Ok(())) => (LocalState::Ready, None),
-            (None, Err(why)) => (LocalState::Online, Some(why.clone())),
+            (None, Ok(())) => (State::Ready, None),
+            (None, Err(why)) => (State::Online, Some(why.clone())),
         };
-        LocalView { state, reason }
+        View { state, reason }
     }
 }
 
@@ -269,25 +267,21 @@ mod tests {
 
     use super::*;
 
-    fn down() -> LocalInput {
-        LocalInput::Probed(Err("connection refused".into()))
+    fn down() -> Input {
+        Input::Probed(Err("connection refused".into()))
     }
 
-    fn drain(health: &mut LocalHealth) -> Vec<LocalOutput> {
+    fn drain(health: &mut LocalHealth) -> Vec<Output> {
         std::iter::from_fn(|| health.poll_output()).collect()
     }
 
     fn ready() -> (LocalHealth, Instant) {
         let now = Instant::now();
-        let mut health = LocalHealth::new(LocalHealthConfig::default(), now);
-        for input in [
-            LocalInput::SupervisorSeen,
-            LocalInput::Probed(Ok(())),
-            LocalInput::Streams(Ok(())),
-        ] {
+        let mut health = LocalHealth::new(Config::default(), now);
+        for input in [Input::SupervisorSeen, Input::Probed(Ok(())), Input::Streams(Ok(()))] {
             health.handle(input, now);
         }
-        assert_eq!(health.view().state, LocalState::Ready);
+        assert_eq!(health.view().state, State::Ready);
         drain(&mut health);
         (health, now)
     }
@@ -300,22 +294,22 @@ mod tests {
         for second in 0..=100 {
             let now = start + Duration::from_secs(second);
             health.handle(down(), now);
-            assert_eq!(health.view().state, LocalState::Degraded);
+            assert_eq!(health.view().state, State::Degraded);
             for output in drain(&mut health) {
                 match output {
-                    LocalOutput::RestartSignaling => {
+                    Output::RestartSignaling => {
                         asked.push(second);
-                        health.handle(LocalInput::RestartAnswered(Ok(())), now);
+                        health.handle(Input::RestartAnswered(Ok(())), now);
                     }
-                    LocalOutput::LogOutage { .. } => logged += 1,
-                    LocalOutput::Changed | LocalOutput::Abandon => {}
+                    Output::LogOutage { .. } => logged += 1,
+                    Output::Changed | Output::Abandon => {}
                 }
             }
         }
         assert_eq!(asked, [45, 90]);
         assert_eq!(logged, 4);
-        health.handle(LocalInput::Probed(Ok(())), start + Duration::from_secs(101));
-        assert_eq!(health.view().state, LocalState::Ready);
+        health.handle(Input::Probed(Ok(())), start + Duration::from_secs(101));
+        assert_eq!(health.view().state, State::Ready);
     }
 
     #[test]
@@ -327,7 +321,7 @@ mod tests {
         }
         let asked = drain(&mut health)
             .iter()
-            .filter(|output| **output == LocalOutput::RestartSignaling)
+            .filter(|output| **output == Output::RestartSignaling)
             .count();
         assert_eq!(asked, 1);
     }
@@ -335,24 +329,24 @@ mod tests {
     #[test]
     fn supervisor_that_is_succeeded_in_time_is_no_end_and_one_that_is_not_is() {
         let (mut health, start) = ready();
-        health.handle(LocalInput::SupervisorGone, start);
-        assert_eq!(health.view().state, LocalState::Degraded);
-        health.handle(LocalInput::SupervisorSeen, start + Duration::from_secs(3));
-        assert_eq!(health.view().state, LocalState::Ready);
-        health.handle(LocalInput::SupervisorGone, start + Duration::from_secs(10));
-        health.handle(LocalInput::SupervisorGone, start + Duration::from_secs(13));
-        assert!(!drain(&mut health).contains(&LocalOutput::Abandon));
-        health.handle(LocalInput::Timeout, start + Duration::from_secs(14));
-        assert_eq!(drain(&mut health), [LocalOutput::Abandon]);
+        health.handle(Input::SupervisorGone, start);
+        assert_eq!(health.view().state, State::Degraded);
+        health.handle(Input::SupervisorSeen, start + Duration::from_secs(3));
+        assert_eq!(health.view().state, State::Ready);
+        health.handle(Input::SupervisorGone, start + Duration::from_secs(10));
+        health.handle(Input::SupervisorGone, start + Duration::from_secs(13));
+        assert!(!drain(&mut health).contains(&Output::Abandon));
+        health.handle(Input::Timeout, start + Duration::from_secs(14));
+        assert_eq!(drain(&mut health), [Output::Abandon]);
         assert_eq!(health.poll_timeout(), None);
     }
 
     #[test]
     fn source_that_is_unavailable_leaves_the_box_online() {
         let (mut health, now) = ready();
-        health.handle(LocalInput::Streams(Err("no camera".into())), now);
-        let expected = LocalView {
-            state: LocalState::Online,
+        health.handle(Input::Streams(Err("no camera".into())), now);
+        let expected = View {
+            state: State::Online,
             reason: Some("no camera".into()),
         };
         assert_eq!(*health.view(), expected);
@@ -363,7 +357,7 @@ mod tests {
         fn never_ready_for_a_box_that_can_not_serve_and_restarts_keep_their_distance(
             steps in prop::collection::vec((0_u8..8, 0_u64..20), 0..300),
         ) {
-            let config = LocalHealthConfig::default();
+            let config = Config::default();
             let mut now = Instant::now();
             let mut health = LocalHealth::new(config, now);
             let (mut answers, mut watchable, mut orphan, mut over) = (false, false, false, false);
@@ -371,29 +365,29 @@ mod tests {
             for (step, seconds) in steps {
                 now += Duration::from_secs(seconds);
                 let input = match step {
-                    0 => { answers = true; LocalInput::Probed(Ok(())) }
+                    0 => { answers = true; Input::Probed(Ok(())) }
                     1 | 2 => { answers = false; down() }
-                    3 => { watchable = true; LocalInput::Streams(Ok(())) }
-                    4 => { watchable = false; LocalInput::Streams(Err("none".into())) }
-                    5 => { orphan = false; LocalInput::SupervisorSeen }
-                    6 => { orphan = true; LocalInput::SupervisorGone }
-                    _ => LocalInput::RestartAnswered(Ok(())),
+                    3 => { watchable = true; Input::Streams(Ok(())) }
+                    4 => { watchable = false; Input::Streams(Err("none".into())) }
+                    5 => { orphan = false; Input::SupervisorSeen }
+                    6 => { orphan = true; Input::SupervisorGone }
+                    _ => Input::RestartAnswered(Ok(())),
                 };
                 health.handle(input, now);
                 for output in drain(&mut health) {
                     prop_assert!(!over, "{output:?} after the end");
                     match output {
-                        LocalOutput::RestartSignaling => {
+                        Output::RestartSignaling => {
                             prop_assert!(!answers && !orphan);
                             prop_assert!(asked_at.is_none_or(|at| now - at >= config.patience));
                             asked_at = Some(now);
                         }
-                        LocalOutput::Abandon => { prop_assert!(orphan); over = true; }
-                        LocalOutput::Changed | LocalOutput::LogOutage { .. } => {}
+                        Output::Abandon => { prop_assert!(orphan); over = true; }
+                        Output::Changed | Output::LogOutage { .. } => {}
                     }
                 }
                 if over { break; }
-                prop_assert_eq!(health.view().state == LocalState::Ready, answers && watchable && !orphan);
+                prop_assert_eq!(health.view().state == State::Ready, answers && watchable && !orphan);
             }
         }
     }

@@ -11,14 +11,14 @@ use std::{
 
 /// Patience of a [`Presence`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PresenceConfig {
+pub struct Config {
     /// A node that said nothing for longer is gone, and has no box any more.
     pub node: Duration,
     /// A claim that was not repeated for longer is over.
     pub claim: Duration,
 }
 
-impl Default for PresenceConfig {
+impl Default for Config {
     /// Three beats of a node; a box's heartbeat is repeated at once, and its own link is given 20 s.
     fn default() -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Default for PresenceConfig {
 
 /// What happened. `N` names a node, `S` a box's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PresenceInput<N, S> {
+pub enum Input<N, S> {
     /// A box has come to this node.
     Came {
         /// The box's session.
@@ -70,7 +70,7 @@ pub enum PresenceInput<N, S> {
 
 /// What follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PresenceOutput<N, S> {
+pub enum Output<N, S> {
     /// From here on the box is at that node, wherever it was before.
     Moved {
         /// The box's session.
@@ -103,17 +103,17 @@ struct Claim<N> {
 /// The machine.
 #[derive(Debug)]
 pub struct Presence<N, S> {
-    config: PresenceConfig,
+    config: Config,
     own: N,
     /// Until when each other node is believed to be there.
     nodes: BTreeMap<N, Instant>,
     claims: BTreeMap<S, Claim<N>>,
-    outputs: VecDeque<PresenceOutput<N, S>>,
+    outputs: VecDeque<Output<N, S>>,
 }
 
 impl<N: Copy + Ord, S: Copy + Ord> Presence<N, S> {
     /// What the node `own` knows at first: nothing.
-    pub fn new(config: PresenceConfig, own: N) -> Self {
+    pub fn new(config: Config, own: N) -> Self {
         Self {
             config,
             own,
@@ -124,9 +124,9 @@ impl<N: Copy + Ord, S: Copy + Ord> Presence<N, S> {
     }
 
     /// Takes in what happened.
-    pub fn handle(&mut self, input: PresenceInput<N, S>, now: Instant) {
+    pub fn handle(&mut self, input: Input<N, S>, now: Instant) {
         match input {
-            PresenceInput::Came { session, at_ms } => {
+            Input::Came { session, at_ms } => {
                 let known = self.claims.get(&session).map_or(0, |claim| claim.epoch);
                 let claim = Claim {
                     node: self.own,
@@ -135,26 +135,26 @@ impl<N: Copy + Ord, S: Copy + Ord> Presence<N, S> {
                 };
                 self.claims.insert(session, claim);
             }
-            PresenceInput::Went { session } => self.release(self.own, session),
-            PresenceInput::Beat { node } => self.on_beat(node, now),
-            PresenceInput::Held { node, session, epoch } => {
+            Input::Went { session } => self.release(self.own, session),
+            Input::Beat { node } => self.on_beat(node, now),
+            Input::Held { node, session, epoch } => {
                 self.on_beat(node, now);
                 self.on_held(node, session, epoch, now);
             }
-            PresenceInput::Released { node, session } => {
+            Input::Released { node, session } => {
                 self.on_beat(node, now);
                 self.release(node, session);
             }
-            PresenceInput::Timeout => self.on_timeout(now),
+            Input::Timeout => self.on_timeout(now),
         }
     }
 
     /// What is to be done next.
-    pub fn poll_output(&mut self) -> Option<PresenceOutput<N, S>> {
+    pub fn poll_output(&mut self) -> Option<Output<N, S>> {
         self.outputs.pop_front()
     }
 
-    /// When [`PresenceInput::Timeout`] is due next.
+    /// When [`Input::Timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let claims = self.claims.values().filter_map(|claim| claim.until);
         self.nodes.values().copied().chain(claims).min()
@@ -187,7 +187,7 @@ impl<N: Copy + Ord, S: Copy + Ord> Presence<N, S> {
         let until = Some(now + self.config.claim);
         self.claims.insert(session, Claim { node, epoch, until });
         if known.map(|(_, before)| before) != Some(node) {
-            self.outputs.push_back(PresenceOutput::Moved { session, node });
+            self.outputs.push_back(Output::Moved { session, node });
         }
     }
 
@@ -203,7 +203,7 @@ impl<N: Copy + Ord, S: Copy + Ord> Presence<N, S> {
         } = self;
         let is_there = |until: &Instant| *until > now;
         for (node, _) in nodes.extract_if(.., |_, until| !is_there(until)) {
-            outputs.push_back(PresenceOutput::Silent { node });
+            outputs.push_back(Output::Silent { node });
         }
         let over = |claim: &Claim<N>| {
             claim
@@ -212,7 +212,7 @@ impl<N: Copy + Ord, S: Copy + Ord> Presence<N, S> {
         };
         for (session, claim) in claims.extract_if(.., |_, claim| over(claim)) {
             let node = claim.node;
-            outputs.push_back(PresenceOutput::Lost { session, node });
+            outputs.push_back(Output::Lost { session, node });
         }
     }
 }
@@ -225,20 +225,20 @@ mod tests {
 
     const BOX: u8 = 7;
 
-    fn outputs(presence: &mut Presence<char, u8>) -> Vec<PresenceOutput<char, u8>> {
+    fn outputs(presence: &mut Presence<char, u8>) -> Vec<Output<char, u8>> {
         std::iter::from_fn(|| presence.poll_output()).collect()
     }
 
-    fn held(node: char, epoch: u64) -> PresenceInput<char, u8> {
+    fn held(node: char, epoch: u64) -> Input<char, u8> {
         let session = BOX;
-        PresenceInput::Held { node, session, epoch }
+        Input::Held { node, session, epoch }
     }
 
     #[test]
     fn box_that_comes_to_another_node_is_there_from_then_on() {
         let now = Instant::now();
-        let mut presence = Presence::new(PresenceConfig::default(), 'a');
-        let came = |at_ms| PresenceInput::Came { session: BOX, at_ms };
+        let mut presence = Presence::new(Config::default(), 'a');
+        let came = |at_ms| Input::Came { session: BOX, at_ms };
         presence.handle(came(100), now);
         assert_eq!(presence.holder(BOX), Some(('a', 100)));
         presence.handle(held('b', 99), now);
@@ -246,13 +246,13 @@ mod tests {
         presence.handle(held('b', 101), now);
         assert_eq!(
             outputs(&mut presence),
-            [PresenceOutput::Moved {
+            [Output::Moved {
                 session: BOX,
                 node: 'b'
             }]
         );
         presence.handle(held('b', 101), now);
-        presence.handle(PresenceInput::Went { session: BOX }, now);
+        presence.handle(Input::Went { session: BOX }, now);
         assert_eq!(presence.holder(BOX), Some(('b', 101)), "what it left here it left late");
         // It comes back, to a node whose clock is behind.
         presence.handle(came(1), now);
@@ -262,40 +262,40 @@ mod tests {
 
     #[test]
     fn node_that_falls_silent_has_no_box_any_more() {
-        let (now, config) = (Instant::now(), PresenceConfig::default());
+        let (now, config) = (Instant::now(), Config::default());
         let mut presence = Presence::new(config, 'a');
         presence.handle(held('b', 1), now);
         outputs(&mut presence);
         let due = presence.poll_timeout().unwrap();
         assert_eq!(due, now + config.node);
-        presence.handle(PresenceInput::Beat { node: 'b' }, due);
-        presence.handle(PresenceInput::Timeout, due);
+        presence.handle(Input::Beat { node: 'b' }, due);
+        presence.handle(Input::Timeout, due);
         assert_eq!(outputs(&mut presence), []);
         let due = due + config.node;
-        presence.handle(PresenceInput::Timeout, due);
-        let lost = PresenceOutput::Lost {
+        presence.handle(Input::Timeout, due);
+        let lost = Output::Lost {
             session: BOX,
             node: 'b',
         };
-        assert_eq!(outputs(&mut presence), [PresenceOutput::Silent { node: 'b' }, lost]);
+        assert_eq!(outputs(&mut presence), [Output::Silent { node: 'b' }, lost]);
         assert_eq!((presence.holder(BOX), presence.others().count()), (None, 0));
     }
 
     #[test]
     fn claim_that_is_not_repeated_ends_though_its_node_lives() {
-        let (mut now, config) = (Instant::now(), PresenceConfig::default());
+        let (mut now, config) = (Instant::now(), Config::default());
         let mut presence = Presence::new(config, 'a');
         presence.handle(held('b', 1), now);
         let end = now + config.claim;
         while now < end {
             now += Duration::from_secs(1);
-            presence.handle(PresenceInput::Beat { node: 'b' }, now);
-            presence.handle(PresenceInput::Timeout, now);
+            presence.handle(Input::Beat { node: 'b' }, now);
+            presence.handle(Input::Timeout, now);
         }
         assert_eq!((presence.holder(BOX), presence.others().count()), (None, 1));
         presence.handle(held('b', 1), now);
         presence.handle(
-            PresenceInput::Released {
+            Input::Released {
                 node: 'b',
                 session: BOX,
             },
@@ -312,9 +312,9 @@ mod tests {
         ) {
             let now = Instant::now();
             let heard = |order: &[(u64, u8)]| {
-                let mut presence = Presence::new(PresenceConfig::default(), 255_u8);
+                let mut presence = Presence::new(Config::default(), 255_u8);
                 for (epoch, node) in order {
-                    presence.handle(PresenceInput::Held { node: *node, session: BOX, epoch: *epoch }, now);
+                    presence.handle(Input::Held { node: *node, session: BOX, epoch: *epoch }, now);
                 }
                 presence.holder(BOX)
             };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_nats::Event;
-use framebridge_core::studio::{BoxInput, PresenceInput, PresenceOutput};
+use framebridge_core::studio::{box_session, presence};
 use framebridge_studio_proto::{Bytes64, Heartbeat, PublicId, RpcChunk, RpcId, RpcResponse};
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
@@ -80,7 +80,7 @@ async fn speak(hub: &Hub, mesh: &Arc<Mesh>, mut work: Work) {
             _ = beats.tick() => {
                 mesh.tell(News::Beat);
                 logged(tokens(hub, mesh, &mut told).await);
-                logged(handle(hub, mesh, PresenceInput::Timeout).await);
+                logged(handle(hub, mesh, presence::Input::Timeout).await);
             }
         }
     }
@@ -135,7 +135,7 @@ async fn hear(hub: &Hub, mesh: &Arc<Mesh>) -> anyhow::Result<()> {
 }
 
 async fn on_news(hub: &Hub, mesh: &Arc<Mesh>, from: NodeId, news: News) -> Result<(), StoreError> {
-    handle(hub, mesh, PresenceInput::Beat { node: from }).await?;
+    handle(hub, mesh, presence::Input::Beat { node: from }).await?;
     match news {
         News::Beat => {}
         News::TellMe => mesh.all.notify_one(),
@@ -151,7 +151,7 @@ async fn on_news(hub: &Hub, mesh: &Arc<Mesh>, from: NodeId, news: News) -> Resul
         } => {
             if let Some(session) = known(hub, *session).await? {
                 let id = session.id;
-                let held = PresenceInput::Held {
+                let held = presence::Input::Held {
                     node: from,
                     session: id,
                     epoch,
@@ -162,11 +162,11 @@ async fn on_news(hub: &Hub, mesh: &Arc<Mesh>, from: NodeId, news: News) -> Resul
         }
         News::Gone { session, how, why } => {
             let input = match how {
-                Parting::Lost => BoxInput::Lost { why },
-                Parting::Broken => BoxInput::Left { broken: true, why },
-                Parting::Stopped => BoxInput::Left { broken: false, why },
+                Parting::Lost => box_session::Input::Lost { why },
+                Parting::Broken => box_session::Input::Left { broken: true, why },
+                Parting::Stopped => box_session::Input::Left { broken: false, why },
             };
-            handle(hub, mesh, PresenceInput::Released { node: from, session }).await?;
+            handle(hub, mesh, presence::Input::Released { node: from, session }).await?;
             part(hub, session, from, input).await?;
         }
         News::Lines { session, batch } => {
@@ -234,38 +234,38 @@ fn by(session: &Session, node: NodeId) -> Option<Arc<Link>> {
 }
 
 /// Tells the machine, and does what it says.
-async fn handle(hub: &Hub, mesh: &Arc<Mesh>, input: PresenceInput<NodeId, PublicId>) -> Result<(), StoreError> {
+async fn handle(hub: &Hub, mesh: &Arc<Mesh>, input: presence::Input<NodeId, PublicId>) -> Result<(), StoreError> {
     let outputs: Vec<_> = mesh.presence(|presence| {
         presence.handle(input, Instant::now());
         std::iter::from_fn(|| presence.poll_output()).collect()
     });
     for output in outputs {
         match output {
-            PresenceOutput::Moved { session, node } => {
+            presence::Output::Moved { session, node } => {
                 let Some(found) = hub.session(session) else { continue };
                 let mesh = Arc::clone(mesh);
                 let link = Link::by_node(NodeRoad { node, session, mesh });
                 if let Some(before) = found.welcome(Arc::clone(&link)) {
                     before.replace();
                 }
-                found.tell(&hub.store, &link, BoxInput::Welcomed).await?;
+                found.tell(&hub.store, &link, box_session::Input::Welcomed).await?;
             }
-            PresenceOutput::Lost { session, node } => {
+            presence::Output::Lost { session, node } => {
                 let why = if hub.nodes.are_cut_off() {
                     "this node of the studio is cut off from the others"
                 } else {
                     "the node of the studio that had it is gone"
                 };
-                part(hub, session, node, BoxInput::Lost { why: why.to_owned() }).await?;
+                part(hub, session, node, box_session::Input::Lost { why: why.to_owned() }).await?;
             }
-            PresenceOutput::Silent { node } => tracing::warn!(%node, "a node of the studio is gone"),
+            presence::Output::Silent { node } => tracing::warn!(%node, "a node of the studio is gone"),
         }
     }
     Ok(())
 }
 
 /// Ends a link by another node.
-async fn part(hub: &Hub, session: PublicId, node: NodeId, input: BoxInput) -> Result<(), StoreError> {
+async fn part(hub: &Hub, session: PublicId, node: NodeId, input: box_session::Input) -> Result<(), StoreError> {
     let Some(session) = hub.session(session) else {
         return Ok(());
     };

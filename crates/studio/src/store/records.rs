@@ -3,7 +3,7 @@
 //! Taking one in twice, late or in another order changes nothing: a token that was revoked stays so, a share ends when
 //! anybody says it ended, a job ends once.
 
-use framebridge_core::studio::BoxSessionState;
+use framebridge_core::studio::box_session;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
@@ -147,16 +147,16 @@ fn merge_job(db: &Connection, job: &JobRow) -> rusqlite::Result<()> {
 pub(super) mod state {
     use serde::{Deserializer, Serializer, de::Error as _};
 
-    use super::{BoxSessionState, Deserialize as _};
+    use super::{Deserialize as _, box_session};
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's shape")]
-    pub(in super::super) fn serialize<S: Serializer>(state: &BoxSessionState, to: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(state: &box_session::State, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(state.as_str())
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BoxSessionState, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<box_session::State, D::Error> {
         let text = String::deserialize(from)?;
-        let known = BoxSessionState::ALL.into_iter().find(|known| known.as_str() == text);
+        let known = box_session::State::ALL.into_iter().find(|known| known.as_str() == text);
         known.ok_or_else(|| D::Error::custom(format!("`{text}` is no state")))
     }
 }

@@ -6,16 +6,16 @@ use crate::random::Random;
 const HISTORIES: u64 = 3_000;
 const STEPS: usize = 200;
 
-fn drain(link: &mut BridgeLink) -> Vec<BridgeLinkOutput> {
+fn drain(link: &mut BridgeLink) -> Vec<Output> {
     std::iter::from_fn(|| link.poll_output()).collect()
 }
 
 fn welcomed() -> (BridgeLink, Instant) {
     let now = Instant::now();
-    let mut link = BridgeLink::new(BridgeLinkConfig::default(), now, 1);
-    link.handle(BridgeLinkInput::Connected, now);
+    let mut link = BridgeLink::new(Config::default(), now, 1);
+    link.handle(Input::Connected, now);
     link.handle(
-        BridgeLinkInput::Welcomed {
+        Input::Welcomed {
             heartbeat: Duration::from_secs(5),
         },
         now,
@@ -27,75 +27,73 @@ fn welcomed() -> (BridgeLink, Instant) {
 #[test]
 fn no_heartbeat_goes_out_before_the_welcome() {
     let now = Instant::now();
-    let mut link = BridgeLink::new(BridgeLinkConfig::default(), now, 1);
-    link.handle(BridgeLinkInput::Connected, now);
-    link.handle(BridgeLinkInput::News, now);
-    link.handle(BridgeLinkInput::Timeout, now + Duration::from_secs(6));
-    assert!(!drain(&mut link).contains(&BridgeLinkOutput::SendHeartbeat));
+    let mut link = BridgeLink::new(Config::default(), now, 1);
+    link.handle(Input::Connected, now);
+    link.handle(Input::News, now);
+    link.handle(Input::Timeout, now + Duration::from_secs(6));
+    assert!(!drain(&mut link).contains(&Output::SendHeartbeat));
     link.handle(
-        BridgeLinkInput::Welcomed {
+        Input::Welcomed {
             heartbeat: Duration::from_secs(5),
         },
         now,
     );
-    assert!(drain(&mut link).contains(&BridgeLinkOutput::SendHeartbeat));
+    assert!(drain(&mut link).contains(&Output::SendHeartbeat));
 }
 
 #[test]
 fn silence_is_found_without_the_transport_saying_so() {
     let (mut link, start) = welcomed();
-    link.handle(BridgeLinkInput::Received, start + Duration::from_secs(10));
-    link.handle(BridgeLinkInput::Timeout, start + Duration::from_secs(29));
-    assert_eq!(link.state(), BridgeLinkState::Online);
+    link.handle(Input::Received, start + Duration::from_secs(10));
+    link.handle(Input::Timeout, start + Duration::from_secs(29));
+    assert_eq!(link.state(), State::Online);
     drain(&mut link);
-    link.handle(BridgeLinkInput::Timeout, start + Duration::from_secs(30));
+    link.handle(Input::Timeout, start + Duration::from_secs(30));
     let outputs = drain(&mut link);
     assert!(
-        matches!(&outputs[0], BridgeLinkOutput::Disconnect { why } if why.contains("20 s")),
+        matches!(&outputs[0], Output::Disconnect { why } if why.contains("20 s")),
         "{outputs:?}"
     );
-    assert!(matches!(link.state(), BridgeLinkState::Waiting { attempts: 1, .. }));
+    assert!(matches!(link.state(), State::Waiting { attempts: 1, .. }));
 }
 
 #[test]
 fn only_a_welcome_forgives_failed_attempts() {
-    let config = BridgeLinkConfig {
+    let config = Config {
         attempts: Some(3),
-        ..BridgeLinkConfig::default()
+        ..Config::default()
     };
-    let lost = || BridgeLinkInput::Lost { why: "refused".into() };
+    let lost = || Input::Lost { why: "refused".into() };
     let mut now = Instant::now();
     let mut link = BridgeLink::new(config, now, 1);
     for attempt in 1..3 {
         // Connecting alone is no success.
-        link.handle(BridgeLinkInput::Connected, now);
+        link.handle(Input::Connected, now);
         link.handle(lost(), now);
-        let BridgeLinkState::Waiting { attempts, .. } = link.state() else {
+        let State::Waiting { attempts, .. } = link.state() else {
             panic!("{:?}", link.state())
         };
         assert_eq!(attempts, attempt);
         now = link.poll_timeout().unwrap();
-        link.handle(BridgeLinkInput::Timeout, now);
+        link.handle(Input::Timeout, now);
     }
     link.handle(lost(), now);
     assert_eq!(
         drain(&mut link).pop(),
-        Some(BridgeLinkOutput::End(BridgeLinkEnd::OutOfAttempts {
-            why: "refused".into()
-        }))
+        Some(Output::End(End::OutOfAttempts { why: "refused".into() }))
     );
 }
 
 #[test]
 fn refusal_is_the_end_and_nothing_wakes_it() {
     let (mut link, now) = welcomed();
-    link.handle(BridgeLinkInput::Refused { why: "no".into() }, now);
+    link.handle(Input::Refused { why: "no".into() }, now);
     assert_eq!(
         drain(&mut link).pop(),
-        Some(BridgeLinkOutput::End(BridgeLinkEnd::Refused { why: "no".into() }))
+        Some(Output::End(End::Refused { why: "no".into() }))
     );
-    link.handle(BridgeLinkInput::Reconnect, now);
-    link.handle(BridgeLinkInput::Timeout, now + Duration::from_secs(3600));
+    link.handle(Input::Reconnect, now);
+    link.handle(Input::Timeout, now + Duration::from_secs(3600));
     assert_eq!(drain(&mut link), []);
     assert_eq!(link.poll_timeout(), None);
 }
@@ -103,16 +101,16 @@ fn refusal_is_the_end_and_nothing_wakes_it() {
 #[test]
 fn stop_says_goodbye_where_somebody_listens() {
     let (mut link, now) = welcomed();
-    link.handle(BridgeLinkInput::Stop, now);
+    link.handle(Input::Stop, now);
     let outputs = drain(&mut link);
-    let at = |wanted: &BridgeLinkOutput| outputs.iter().position(|output| output == wanted);
-    let goodbye = at(&BridgeLinkOutput::SendGoodbye).unwrap();
-    assert!(at(&BridgeLinkOutput::FlushLogs).unwrap() < goodbye);
-    assert!(matches!(outputs[goodbye + 1], BridgeLinkOutput::Disconnect { .. }));
+    let at = |wanted: &Output| outputs.iter().position(|output| output == wanted);
+    let goodbye = at(&Output::SendGoodbye).unwrap();
+    assert!(at(&Output::FlushLogs).unwrap() < goodbye);
+    assert!(matches!(outputs[goodbye + 1], Output::Disconnect { .. }));
 
-    let mut alone = BridgeLink::new(BridgeLinkConfig::default(), now, 1);
-    alone.handle(BridgeLinkInput::Stop, now);
-    assert!(!drain(&mut alone).contains(&BridgeLinkOutput::SendGoodbye));
+    let mut alone = BridgeLink::new(Config::default(), now, 1);
+    alone.handle(Input::Stop, now);
+    assert!(!drain(&mut alone).contains(&Output::SendGoodbye));
 }
 
 /// Everything that can happen, in any order, against what must hold after every step.
@@ -127,9 +125,9 @@ fn random_histories_keep_the_invariants() {
 fn history(seed: u64) {
     let mut random = Random::new(seed);
     let mut now = Instant::now();
-    let config = BridgeLinkConfig {
+    let config = Config {
         attempts: random.next().is_multiple_of(4).then_some(5),
-        ..BridgeLinkConfig::default()
+        ..Config::default()
     };
     let mut link = BridgeLink::new(config, now, random.next());
     let mut world = World::default();
@@ -137,24 +135,24 @@ fn history(seed: u64) {
     for _ in 0..STEPS {
         now += Duration::from_millis(random.next() % 3_000);
         let (input, refused) = match random.next() % 16 {
-            0 => (BridgeLinkInput::Connected, false),
-            1 => (BridgeLinkInput::Lost { why: "reset".into() }, false),
-            2..=4 => (BridgeLinkInput::Received, false),
+            0 => (Input::Connected, false),
+            1 => (Input::Lost { why: "reset".into() }, false),
+            2..=4 => (Input::Received, false),
             5 | 6 => {
                 let heartbeat = Duration::from_millis(random.next() % 100_000);
-                (BridgeLinkInput::Welcomed { heartbeat }, false)
+                (Input::Welcomed { heartbeat }, false)
             }
-            7 if random.next().is_multiple_of(20) => (BridgeLinkInput::Refused { why: "no".into() }, world.connection),
-            8 => (BridgeLinkInput::Reconnect, false),
-            9 if random.next().is_multiple_of(40) => (BridgeLinkInput::Stop, false),
-            10 => (BridgeLinkInput::News, false),
+            7 if random.next().is_multiple_of(20) => (Input::Refused { why: "no".into() }, world.connection),
+            8 => (Input::Reconnect, false),
+            9 if random.next().is_multiple_of(40) => (Input::Stop, false),
+            10 => (Input::News, false),
             _ => {
                 now = link.poll_timeout().map_or(now, |at| now.max(at));
-                (BridgeLinkInput::Timeout, false)
+                (Input::Timeout, false)
             }
         };
-        world.lost = matches!(input, BridgeLinkInput::Lost { .. });
-        world.welcomed |= matches!(input, BridgeLinkInput::Welcomed { .. }) && world.greeted;
+        world.lost = matches!(input, Input::Lost { .. });
+        world.welcomed |= matches!(input, Input::Welcomed { .. }) && world.greeted;
         link.handle(input, now);
         world.apply(drain(&mut link));
         assert_eq!(
@@ -182,30 +180,30 @@ struct World {
 }
 
 impl World {
-    fn apply(&mut self, outputs: Vec<BridgeLinkOutput>) {
+    fn apply(&mut self, outputs: Vec<Output>) {
         if std::mem::take(&mut self.lost) {
             self.hang_up();
         }
         for output in outputs {
             assert!(!self.ended, "{output:?} after the end");
             match output {
-                BridgeLinkOutput::Connect => {
+                Output::Connect => {
                     assert!(!self.connection, "two connections at once");
                     self.connection = true;
                 }
-                BridgeLinkOutput::SendHello => {
+                Output::SendHello => {
                     assert!(self.connection && !self.greeted, "a second hello, or one to nobody");
                     self.greeted = true;
                 }
-                BridgeLinkOutput::SendHeartbeat | BridgeLinkOutput::FlushLogs | BridgeLinkOutput::SendGoodbye => {
+                Output::SendHeartbeat | Output::FlushLogs | Output::SendGoodbye => {
                     assert!(self.connection && self.welcomed, "{output:?} before the welcome");
                 }
-                BridgeLinkOutput::Disconnect { .. } => {
+                Output::Disconnect { .. } => {
                     assert!(self.connection, "nothing to disconnect");
                     self.hang_up();
                 }
-                BridgeLinkOutput::Changed(_) => {}
-                BridgeLinkOutput::End(_) => {
+                Output::Changed(_) => {}
+                Output::End(_) => {
                     assert!(!self.connection, "ended with a connection open");
                     self.ended = true;
                 }
