@@ -311,9 +311,9 @@ impl App {
                 return self.conclude(end).await;
             }
             let due = [
-                self.link.poll_timeout(),
-                self.health.poll_timeout(),
-                self.slot.poll_timeout(),
+                self.link.poll_timeout().map(|(at, _)| at),
+                self.health.poll_timeout().map(|(at, _)| at),
+                self.slot.poll_timeout().map(|(at, _)| at),
             ];
             let due = due.into_iter().flatten().min();
             // Every arm is cancel-safe.

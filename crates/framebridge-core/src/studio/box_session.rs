@@ -135,6 +135,17 @@ pub struct Snapshot {
     pub since: Instant,
 }
 
+/// What [`BoxSession::poll_timeout`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The box is connected, and its server has not come up.
+    StartOverdue,
+    /// The box has been away for too long.
+    Absent,
+    /// It has failed so long ago that its session is over.
+    Expiry,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct BoxSession {
@@ -193,9 +204,15 @@ impl BoxSession {
         }
     }
 
-    /// When [`Input::Timeout`] is due next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
+    /// When [`Input::Timeout`] is due, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let reason = match self.state {
+            State::Starting => Reason::StartOverdue,
+            State::Degraded => Reason::Absent,
+            State::Failed => Reason::Expiry,
+            State::Ready | State::ProviderOnline | State::Expired => return None,
+        };
+        Some((self.deadline?, reason))
     }
 
     /// How it stands.
@@ -305,7 +322,7 @@ mod tests {
         session.handle(lost(), start);
         assert_eq!(session.snapshot().state, State::Degraded);
         for expected in [State::Failed, State::Expired] {
-            let due = session.poll_timeout().unwrap();
+            let (due, _) = session.poll_timeout().unwrap();
             assert!(session.handle(Input::Timeout, due));
             assert_eq!(session.snapshot().state, expected);
         }
@@ -372,7 +389,7 @@ mod tests {
             }
             // Left alone without its link, it ends.
             session.handle(lost(), now);
-            while let Some(due) = session.poll_timeout() {
+            while let Some((due, _)) = session.poll_timeout() {
                 session.handle(Input::Timeout, due.max(now));
                 now = now.max(due);
                 if session.snapshot().linked { break; }

@@ -145,6 +145,23 @@ pub enum End {
     },
 }
 
+/// What [`BridgeLink::poll_timeout`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The wait before the next attempt is over.
+    BackoffOver,
+    /// No connection has come about.
+    ConnectOverdue,
+    /// The studio has not said `welcome`.
+    WelcomeOverdue,
+    /// The next heartbeat is to be sent.
+    BeatDue,
+    /// Nothing came for too long.
+    Silent,
+    /// Gathered log lines are to be sent.
+    FlushDue,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct BridgeLink {
@@ -234,12 +251,19 @@ impl BridgeLink {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Timeout`] is due next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    /// When [`Input::Timeout`] is due, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         match &self.phase {
-            Phase::Waiting { until, .. } => Some(*until),
-            Phase::Connecting { deadline } | Phase::Greeting { deadline } => Some(*deadline),
-            Phase::Online(online) => Some(online.beat_at.min(online.idle_at).min(online.flush_at)),
+            Phase::Waiting { until, .. } => Some((*until, Reason::BackoffOver)),
+            Phase::Connecting { deadline } => Some((*deadline, Reason::ConnectOverdue)),
+            Phase::Greeting { deadline } => Some((*deadline, Reason::WelcomeOverdue)),
+            Phase::Online(online) => [
+                (online.beat_at, Reason::BeatDue),
+                (online.idle_at, Reason::Silent),
+                (online.flush_at, Reason::FlushDue),
+            ]
+            .into_iter()
+            .min_by_key(|(due, _)| *due),
             Phase::Ended => None,
         }
     }

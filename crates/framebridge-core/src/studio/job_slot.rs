@@ -127,6 +127,15 @@ pub enum Output<I, R> {
     ReadyForMore,
 }
 
+/// What [`JobSlot::poll_timeout`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// A job takes longer than it may.
+    Late,
+    /// The studio is told again that another job would be taken.
+    TellAgain,
+}
+
 /// The machine, over ids `I` and results `R`.
 #[derive(Debug)]
 pub struct JobSlot<I, R> {
@@ -203,10 +212,11 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Timeout`] is due next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let deadline = self.running.as_ref().map(|(_, deadline)| *deadline);
-        deadline.into_iter().chain(self.tell_at).min()
+    /// When [`Input::Timeout`] is due, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let late = self.running.as_ref().map(|(_, deadline)| (*deadline, Reason::Late));
+        let tell = self.tell_at.map(|at| (at, Reason::TellAgain));
+        late.into_iter().chain(tell).min_by_key(|(due, _)| *due)
     }
 
     /// The job in hand.
@@ -236,11 +246,14 @@ impl<I: Clone + PartialEq, R: Clone> JobSlot<I, R> {
             let why = Rejection::Busy;
             return self.outputs.push_back(Output::Reject { id, why });
         }
-        let refused = match () {
-            () if self.paused => Some(Rejection::Paused),
-            () if !supported => Some(Rejection::Unsupported),
-            () if !self.is_free() => Some(Rejection::Busy),
-            () => None,
+        let refused = if self.paused {
+            Some(Rejection::Paused)
+        } else if !supported {
+            Some(Rejection::Unsupported)
+        } else if !self.is_free() {
+            Some(Rejection::Busy)
+        } else {
+            None
         };
         if let Some(why) = refused {
             return self.outputs.push_back(Output::Reject { id, why });
@@ -372,7 +385,7 @@ mod tests {
         let mut slot = Slot::new(Config::default(), now);
         slot.handle(offer(1), now);
         drain(&mut slot);
-        slot.handle(Input::Timeout, slot.poll_timeout().unwrap());
+        slot.handle(Input::Timeout, slot.poll_timeout().unwrap().0);
         assert_eq!(drain(&mut slot)[0], Output::Abort { id: 1 });
         slot.handle(Input::Acknowledged { id: 1 }, now);
         slot.handle(offer(2), now);
@@ -427,7 +440,9 @@ mod tests {
             }
         }
         // Who has offered what is over has taken our readiness for it, and is told again once it must know better.
-        now = slot.poll_timeout().expect("it is said again");
+        let (due, reason) = slot.poll_timeout().expect("it is said again");
+        assert_eq!(reason, Reason::TellAgain);
+        now = due;
         slot.handle(Input::Timeout, now);
         assert_eq!(drain(&mut slot), [Output::ReadyForMore]);
         assert_eq!(slot.poll_timeout(), None);

@@ -114,6 +114,17 @@ struct Outage {
     log_at: Instant,
 }
 
+/// What [`LocalHealth::poll_timeout`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// An outage that lasts is logged again.
+    LogDue,
+    /// An outage has lasted long enough to ask for a restart of signaling.
+    PatienceOver,
+    /// No other supervisor has stood in for the one that is gone.
+    NoSuccessor,
+}
+
 impl LocalHealth {
     /// Nothing is known yet.
     pub fn new(config: Config, now: Instant) -> Self {
@@ -172,15 +183,17 @@ impl LocalHealth {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Timeout`] is due next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    /// When [`Input::Timeout`] is due, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         if self.abandoned {
             return None;
         }
         let outage = self.outage.as_ref();
-        let log = outage.map(|outage| outage.log_at);
-        let ask = outage.filter(|_| self.may_ask()).map(|outage| self.ask_at(outage));
-        log.into_iter().chain(ask).chain(self.orphaned_until).min()
+        let log = outage.map(|outage| (outage.log_at, Reason::LogDue));
+        let ask = outage.filter(|_| self.may_ask());
+        let ask = ask.map(|outage| (self.ask_at(outage), Reason::PatienceOver));
+        let orphaned = self.orphaned_until.map(|until| (until, Reason::NoSuccessor));
+        log.into_iter().chain(ask).chain(orphaned).min_by_key(|(due, _)| *due)
     }
 
     /// What may be said of the box.

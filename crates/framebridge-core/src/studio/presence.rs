@@ -92,6 +92,15 @@ pub enum Output<N, S> {
     },
 }
 
+/// What [`Presence::poll_timeout`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// A node has been silent for too long.
+    NodeOverdue,
+    /// A claim was not repeated.
+    ClaimOver,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Claim<N> {
     node: N,
@@ -154,10 +163,14 @@ impl<N: Copy + Ord, S: Copy + Ord> Presence<N, S> {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Timeout`] is due next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let claims = self.claims.values().filter_map(|claim| claim.until);
-        self.nodes.values().copied().chain(claims).min()
+    /// When [`Input::Timeout`] is due, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let nodes = self.nodes.values().map(|until| (*until, Reason::NodeOverdue));
+        let claims = self
+            .claims
+            .values()
+            .filter_map(|claim| Some((claim.until?, Reason::ClaimOver)));
+        nodes.chain(claims).min_by_key(|(due, _)| *due)
     }
 
     /// Which node has a box, and the epoch of its claim.
@@ -266,7 +279,7 @@ mod tests {
         let mut presence = Presence::new(config, 'a');
         presence.handle(held('b', 1), now);
         outputs(&mut presence);
-        let due = presence.poll_timeout().unwrap();
+        let (due, _) = presence.poll_timeout().unwrap();
         assert_eq!(due, now + config.node);
         presence.handle(Input::Beat { node: 'b' }, due);
         presence.handle(Input::Timeout, due);

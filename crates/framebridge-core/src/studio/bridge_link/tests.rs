@@ -74,7 +74,7 @@ fn only_a_welcome_forgives_failed_attempts() {
             panic!("{:?}", link.state())
         };
         assert_eq!(attempts, attempt);
-        now = link.poll_timeout().unwrap();
+        now = link.poll_timeout().unwrap().0;
         link.handle(Input::Timeout, now);
     }
     link.handle(lost(), now);
@@ -147,7 +147,7 @@ fn history(seed: u64) {
             9 if random.next().is_multiple_of(40) => (Input::Stop, false),
             10 => (Input::News, false),
             _ => {
-                now = link.poll_timeout().map_or(now, |at| now.max(at));
+                now = link.poll_timeout().map_or(now, |(at, _)| now.max(at));
                 (Input::Timeout, false)
             }
         };
@@ -161,7 +161,7 @@ fn history(seed: u64) {
             "stuck, or awake after its end"
         );
         assert!(!refused || world.ended, "came back though it was refused");
-        let due = link.poll_timeout().map(|at| at.saturating_duration_since(now));
+        let due = link.poll_timeout().map(|(at, _)| at.saturating_duration_since(now));
         assert!(
             due.is_none_or(|due| due <= Duration::from_secs(30)),
             "waits longer than the cap"
