@@ -15,7 +15,7 @@ cargo xtask <command>
   build [--release]   build every binary
   test                format, lints, dependency arrows, audit, documents, unit, integration and browser tests
   audit               licences, bans, sources and advisories (cargo-deny)
-  check deps          prove that the dependency arrows are as docs/architecture.md draws them
+  check deps          prove that dependencies are as docs/architecture.md draws them, and no module in a circle
   bench [NAME] [...]  measure; without a name, what docs/benchmarks.md opens with
   chaos [--seconds N] [--seed S] [--viewers K] [--json]
                       break a running system at random and see it mend itself

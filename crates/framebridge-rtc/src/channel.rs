@@ -12,7 +12,7 @@ use crate::{
     ice::Path,
     packetizer::CLOCK_HZ,
     repeats::Repeats,
-    shared::Stream,
+    stream::Stream,
     track::Track,
     viewer::{Feed, Slot},
 };
@@ -35,8 +35,6 @@ const HISTORY_AGE: Duration = Duration::from_secs(2);
 const REPEAT_AGE: Duration = Duration::from_secs(1);
 /// So long after a keyframe, what was before it is still shown, and repeated.
 const OVERLAP: Duration = Duration::from_millis(200);
-/// Bytes of a full packet, about.
-pub(crate) const PACKET: f32 = 1_200.0;
 /// Weight of the newest frame in the bitrate's running mean, one in so many.
 const RATE_WINDOW: f32 = 30.0;
 

@@ -1,18 +1,24 @@
 //! The media plane: takes each encoded picture once and sends it to every WebRTC viewer.
 
 mod batch;
+mod bind;
 mod channel;
+mod clock;
 mod config;
 mod congestion;
 mod delay;
 pub mod dtls;
 mod engine;
+mod error;
 mod feedback;
 mod frame;
+mod handle;
 mod handover;
 #[doc(hidden)]
 pub mod hot_path;
 pub mod ice;
+mod mailbox;
+mod mutex;
 mod packetizer;
 mod peer;
 mod random;
@@ -20,10 +26,12 @@ mod reach;
 mod repeats;
 mod sdp;
 mod session;
-mod shared;
+mod sessions;
 mod socket;
 pub mod srtp;
+mod state;
 mod stats;
+mod stream;
 pub mod stun;
 mod track;
 mod transmit;
@@ -32,8 +40,10 @@ mod worker;
 
 pub use config::Config;
 pub use delay::DelayStats;
-pub use engine::{Engine, Handle, IfMatch, JoinError, Joined, PatchError, Patched, StartError};
+pub use engine::Engine;
+pub use error::{JoinError, PatchError, StartError};
 pub use feedback::{Feedback, Report};
+pub use handle::{Handle, IfMatch, Joined, Patched};
 pub use handover::Handover;
 pub use peer::{Input, Output, Peer, PeerConfig};
 pub use reach::Pacer;

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::channel::PACKET;
-
+/// Bytes of a full packet, about.
+const PACKET: f32 = 1_200.0;
 /// Of the stream's rate so much may be sent again: what loses more can't be helped by sending more.
 const SHARE: f32 = 0.25;
 /// What may be sent again at once: all of so long, for a link that was gone for a moment, ...

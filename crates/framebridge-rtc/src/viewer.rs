@@ -12,7 +12,7 @@ use crate::{
     congestion::Congestion,
     handover::reservation::Reservation,
     repeats::{Repeats, Wishes},
-    shared::Stream,
+    stream::Stream,
 };
 
 /// How long a congested viewer gets nothing, so that its link's queue drains, before it starts at a keyframe.

@@ -20,14 +20,17 @@ use crate::{
     Candidate, CloseReason, Event, Input, Output, Pacer, Peer, ViewerState,
     batch::{Batch, Inbox},
     channel::{CATCH_UP, Channel, Sent},
+    clock::monotonic,
     frame::Frame,
     handover::reservation::Reservation,
     handover::viewer_file::{Place, Record, ViewerFile},
+    mailbox::{Command, IceRestart, Inlet},
+    mutex::lock,
     reach::{Restarts, is_a_viewers},
-    shared::{
-        Command, EngineState, IceRestart, Inlet, KEYFRAME_INTERVAL, REPAIR_INTERVAL, Session, Stream, lock, monotonic,
-    },
+    sessions::Session,
     socket::Socket,
+    state::EngineState,
+    stream::{KEYFRAME_INTERVAL, REPAIR_INTERVAL, Stream},
     viewer::{Feed, REPORT_INTERVAL, Slot, Viewer, Viewers},
 };
 

@@ -4,7 +4,7 @@ use crate::{
     Peer, SessionId,
     handover::viewer_file::{Place, RTCP_STRIDE, Record, STRIDE, ViewerFile},
     ice::Path,
-    shared::Session,
+    sessions::Session,
     track::Track,
 };
 

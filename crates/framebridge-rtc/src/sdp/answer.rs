@@ -8,7 +8,7 @@ use rtc_sdp::{
     },
 };
 
-use super::{Candidate, ICE_OPTIONS, Offer, bundle::Tag, offer::Section};
+use super::{Candidate, ICE_OPTIONS, Offer, bundle::Tag, section::Section};
 use crate::{dtls::Fingerprint, ice::Credentials};
 
 /// What the answer to an [`Offer`] says besides what the offer fixes.

@@ -9,13 +9,10 @@ use rtc_sdp::{
     description::{common::Attribute, session::ATTR_KEY_GROUP},
 };
 
-use super::offer::Section;
+use super::section::mid;
 
 /// Formats that carry nothing by themselves: a section is not accepted for one of them.
 const AUXILIARY: [&str; 7] = ["rtx", "red", "ulpfec", "flexfec", "flexfec-03", "telephone-event", "CN"];
-
-/// The longest `a=mid`, bytes. Browsers count, some stacks write a UUID (36).
-const MAX_MID: usize = 64;
 
 /// The section that an offer's BUNDLE group goes by.
 #[derive(Debug, Clone)]
@@ -53,30 +50,6 @@ impl Tag {
         let (format, attributes) = idle(media.get(at)?);
         Some(Self { at, format, attributes })
     }
-}
-
-/// Checks that sections name themselves by tokens (RFC 5888, section 4), each by its own; the error says what is wrong.
-pub(super) fn check_mids(sections: &[Section]) -> Result<(), &'static str> {
-    let mids = || sections.iter().filter_map(|section| section.mid.as_deref());
-    let is_token = |mid: &str| {
-        let allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]".contains(&byte);
-        (1..=MAX_MID).contains(&mid.len()) && mid.bytes().all(allowed)
-    };
-    if !mids().all(is_token) {
-        return Err("a=mid is no token, or too long");
-    }
-    if mids()
-        .enumerate()
-        .any(|(at, mid)| mids().take(at).any(|before| before == mid))
-    {
-        return Err("two sections have the same a=mid");
-    }
-    Ok(())
-}
-
-/// A section's identification (RFC 5888).
-pub(super) fn mid(section: &MediaDescription) -> Option<&str> {
-    section.attribute("mid").flatten().map(str::trim)
 }
 
 /// Whether an offer does not want a section: its port is 0, and that is not because it is bundle-only.

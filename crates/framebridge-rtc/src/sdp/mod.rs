@@ -3,17 +3,20 @@
 mod answer;
 mod bundle;
 mod candidate;
+mod error;
 mod fragment;
 mod h264;
 mod offer;
+mod section;
 #[cfg(test)]
 mod tests;
 mod transport;
 
 pub(crate) use answer::Answer;
 pub use candidate::Candidate;
+pub(crate) use error::OfferError;
 pub(crate) use fragment::{Change, Fragment};
-pub(crate) use offer::{Offer, OfferError};
+pub(crate) use offer::Offer;
 
 /// What our ICE can do, the same in answers and fragments (RFC 9725, section 4.3.3): take candidates later, and RFC 8445's
 /// nomination.

@@ -5,26 +5,16 @@ use std::io::Cursor;
 use rtc_sdp::{MediaDescription, SessionDescription};
 
 use super::{
-    Candidate,
+    Candidate, OfferError,
     bundle::{self, Tag},
     h264, has_control,
+    section::{self, Section},
     transport::Transport,
 };
 use crate::{dtls::Fingerprint, ice::Credentials};
 
 /// Sections one offer may have; a browser's has three at most.
 const MAX_SECTIONS: usize = 32;
-
-/// Why an offer was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum OfferError {
-    /// It can't be read or lacks something.
-    Malformed(String),
-    /// No section offers an H.264 that we send.
-    NoAcceptableCodec,
-    /// It is right, but asks for a transport that we don't have.
-    Unacceptable(String),
-}
 
 /// What an offer comes to.
 #[derive(Debug)]
@@ -45,15 +35,6 @@ pub(crate) struct Offer {
     pub(crate) fingerprints: Vec<Fingerprint>,
     /// The candidates that we can use so far.
     pub(crate) candidates: Vec<Candidate>,
-}
-
-/// One m-line.
-#[derive(Debug)]
-pub(crate) struct Section {
-    pub(crate) media: String,
-    pub(crate) protocols: Vec<String>,
-    pub(crate) formats: Vec<String>,
-    pub(crate) mid: Option<String>,
 }
 
 /// A payload type of H.264 with its parameters.
@@ -85,7 +66,7 @@ impl Offer {
             return Err(malformed("it has no media section, or too many"));
         }
         let sections: Vec<Section> = media.iter().map(Section::of).collect();
-        bundle::check_mids(&sections).map_err(malformed)?;
+        section::check_mids(&sections).map_err(malformed)?;
         let (video, format) = media
             .iter()
             .enumerate()
@@ -113,23 +94,6 @@ impl Offer {
     pub(crate) fn transport_mid(&self) -> Option<&str> {
         let at = self.tag.as_ref().map_or(self.video, |tag| tag.at);
         self.sections[at].mid.as_deref()
-    }
-}
-
-impl Section {
-    fn of(section: &MediaDescription) -> Self {
-        let name = &section.media_name;
-        Self {
-            media: name.media.clone(),
-            protocols: name.protos.clone(),
-            formats: name.formats.clone(),
-            mid: bundle::mid(section).map(str::to_owned),
-        }
-    }
-
-    /// Whether it is for RTP, and not for data.
-    pub(crate) fn is_rtp(&self) -> bool {
-        self.protocols.iter().any(|protocol| protocol == "RTP")
     }
 }
 

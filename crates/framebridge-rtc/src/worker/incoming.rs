@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use super::Worker;
-use crate::{Input, batch::Inbox, ice::Path, shared::Forwarded, stun::peek_ufrag};
+use crate::{Input, batch::Inbox, ice::Path, mailbox::Forwarded, stun::peek_ufrag};
 
 /// Rounds of reading one socket before the other duties get their turn.
 const READ_ROUNDS: usize = 8;

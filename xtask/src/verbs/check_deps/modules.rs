@@ -17,15 +17,28 @@ type ModulePath = Vec<String>;
 /// still listed, is an error.
 const KNOWN: &[(&str, &[&str])] = &[
     ("bridge", &["app", "control", "local", "proxy", "websocket"]),
-    (
-        "framebridge-rtc",
-        &[
-            "batch", "channel", "engine", "handover", "shared", "socket", "viewer", "worker",
-        ],
-    ),
+    ("framebridge-auth", &["principal", "register"]),
     (
         "signaling",
-        &["api", "app_state", "events", "own_status", "sessions", "whep"],
+        &[
+            "access",
+            "api",
+            "app_state",
+            "body",
+            "client",
+            "events",
+            "gate",
+            "guard",
+            "limits",
+            "own_status",
+            "page",
+            "problem",
+            "sessions",
+            "snapshots",
+            "stream",
+            "viewers",
+            "whep",
+        ],
     ),
     ("studio", &["auth", "store"]),
     (

@@ -1,0 +1,362 @@
+//! How others use an engine: join, patch, leave, publish, count.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::Ordering::{Acquire, Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use framebridge_proto::{StreamName, media::AccessUnit, supervisor::Datagrams};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Candidate, CloseReason, JoinError, PatchError, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
+    clock::monotonic,
+    ice::Credentials,
+    mailbox::{Command, IceRestart, Mailbox},
+    mutex::lock,
+    packetizer::Published,
+    random,
+    reach::Restarts,
+    sdp::{Answer, Change, Fragment, Offer, OfferError},
+    sessions::Session,
+    state::EngineState,
+    stream::KEYFRAME_INTERVAL,
+    viewer::Viewer,
+    worker::ufrag_prefix,
+};
+
+/// A cheap, shareable way to use an [`Engine`](crate::Engine).
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<EngineState>,
+    /// As which the viewers that join by this one see this machine, where that is no address of its own.
+    pub(crate) seen_as: Option<IpAddr>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle")
+            .field("port", &self.shared.port)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A viewer that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// Its session.
+    pub session: SessionId,
+    /// The entity tag of its ICE generation, without quotes.
+    pub etag: String,
+    /// The SDP answer.
+    pub answer: String,
+}
+
+/// The `If-Match` header of a PATCH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// `*`: whatever the generation is.
+    Any,
+    /// An entity tag, without quotes.
+    Etag(String),
+    /// No such header.
+    None,
+}
+
+/// What a PATCH came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Patched {
+    /// Candidates were added (204).
+    Trickled,
+    /// ICE was restarted (200).
+    Restarted {
+        /// The new entity tag, without quotes.
+        etag: String,
+        /// Our new credentials and candidates, `application/trickle-ice-sdpfrag`.
+        fragment: String,
+    },
+}
+
+/// A command's place in a worker's mailbox.
+struct Order<'a> {
+    place: mpsc::Permit<'a, Command>,
+    mailbox: &'a Mailbox,
+}
+
+impl Order<'_> {
+    fn give(self, command: Command) {
+        self.place.send(command);
+        self.mailbox.ring();
+    }
+}
+
+impl Handle {
+    /// For viewers from outside, who see this machine as `address`: the one of a NAT. They are offered it, too, so that they
+    /// and their relays expect what comes from there.
+    #[must_use]
+    pub fn seen_as(&self, address: IpAddr) -> Self {
+        Self {
+            seen_as: Some(address),
+            ..self.clone()
+        }
+    }
+
+    /// What viewers are told to try.
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates = self.shared.candidates.clone();
+        let seen_as = self.seen_as.map(|ip| SocketAddr::new(ip, self.shared.port));
+        if let Some(address) = seen_as.filter(|seen| candidates.iter().all(|known| known.address.ip() != seen.ip())) {
+            candidates.push(Candidate::reflexive(address));
+        }
+        candidates
+    }
+
+    /// Answers `offer` and makes its sender a viewer of `stream`. Cancel-safe.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn join(&self, stream: &StreamName, offer: &str) -> Result<Joined, JoinError> {
+        let shared = &self.shared;
+        let offer = Offer::parse(offer).map_err(|error| match error {
+            OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
+            OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
+            OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
+        })?;
+        if shared.stopped.load(Acquire) {
+            return Err(JoinError::Stopped);
+        }
+        let worker = shared.next_worker();
+        let order = self.order(worker).await.ok_or(JoinError::Stopped)?;
+        let stream = shared.stream(stream);
+        let limit = shared.config.max_viewers;
+        if shared.sessions().len() >= limit {
+            return Err(JoinError::OutOfPlaces { limit });
+        }
+        let limit = shared.config.max_viewers_per_stream;
+        if !stream.reserve(limit) {
+            return Err(JoinError::TooManyViewers { limit });
+        }
+        let (session, now) = (SessionId::random(), Instant::now());
+        let local = Credentials::random(&ufrag_prefix(worker));
+        let ssrc = u32::from_be_bytes(random::bytes());
+        let answer = Answer {
+            offer: &offer,
+            ice: &local,
+            fingerprint: shared.identity.fingerprint(),
+            candidates: &self.candidates(),
+            ssrc,
+            name: stream.name.as_str(),
+            cname: &session.cname(),
+        }
+        .write();
+        let mid = offer.transport_mid().map(str::to_owned);
+        let config = PeerConfig {
+            local,
+            remote: offer.ice.clone(),
+            sockets: shared.families.clone(),
+            fingerprints: offer.fingerprints,
+            ssrc,
+            payload_type: offer.format.payload_type,
+            connect_timeout: shared.config.connect_timeout,
+            disconnect_grace: shared.config.disconnect_grace,
+        };
+        let viewer = Viewer::new(
+            session,
+            Arc::clone(&stream),
+            Peer::new(&shared.identity, config, now),
+            now,
+        );
+        let etag = random::text(16);
+        let entry = Session {
+            stream: Arc::clone(&stream),
+            worker,
+            etag: etag.clone(),
+            remote: offer.ice,
+            mid,
+            restarts: Restarts::default(),
+            state: ViewerState::Connecting,
+        };
+        shared.sessions().insert(session, entry);
+        order.give(Command::Join(Box::new(viewer), offer.candidates));
+        Ok(Joined { session, etag, answer })
+    }
+
+    /// Adds trickled candidates or, if the fragment has new credentials, restarts ICE. When this returns, the new generation
+    /// outlives the process as the session does: a viewer that was told of it would be lost to a process that knows only
+    /// the old one. Whoever stops waiting is taken not to have been told. A worker that hangs is waited for: see
+    /// [`rounds`](Self::rounds).
+    ///
+    /// # Errors
+    /// See [`PatchError`].
+    pub async fn patch(&self, session: &SessionId, fragment: &str, if_match: IfMatch) -> Result<Patched, PatchError> {
+        let worker = self.worker(session).ok_or(PatchError::UnknownSession)?;
+        let order = self.order(worker).await.ok_or(PatchError::UnknownSession)?;
+        let (taken, is_taken) = oneshot::channel();
+        let (command, patched) = self.plan_patch(session, fragment, &if_match, taken)?;
+        let restarts = matches!(command, Command::Restart(..));
+        order.give(command);
+        if restarts {
+            is_taken.await.map_err(|_| PatchError::UnknownSession)?;
+        }
+        Ok(patched)
+    }
+
+    /// Checks a PATCH and notes its outcome; the session's worker is still to be told.
+    fn plan_patch(
+        &self,
+        session: &SessionId,
+        fragment: &str,
+        if_match: &IfMatch,
+        taken: oneshot::Sender<()>,
+    ) -> Result<(Command, Patched), PatchError> {
+        let fragment = Fragment::parse(fragment).map_err(PatchError::Malformed)?;
+        let mut sessions = self.shared.sessions();
+        let entry = sessions.get_mut(session).ok_or(PatchError::UnknownSession)?;
+        match if_match {
+            IfMatch::Etag(etag) if *etag != entry.etag => {
+                return Err(PatchError::PreconditionFailed {
+                    etag: entry.etag.clone(),
+                });
+            }
+            IfMatch::Etag(_) | IfMatch::Any | IfMatch::None => {}
+        }
+        match (fragment.against(&entry.remote), if_match) {
+            // Candidates name their generation by its credentials, so they can't go to a wrong one.
+            (Change::Candidates(candidates), _) => Ok((Command::Candidates(*session, candidates), Patched::Trickled)),
+            (Change::Restart(..), IfMatch::None) => Err(PatchError::PreconditionRequired),
+            (Change::Restart(remote, candidates), IfMatch::Any | IfMatch::Etag(_)) => {
+                entry
+                    .restarts
+                    .take(Instant::now())
+                    .map_err(|retry_after| PatchError::TooManyRestarts { retry_after })?;
+                let local = Credentials::random(&ufrag_prefix(entry.worker));
+                entry.etag = random::text(16);
+                entry.remote = remote.clone();
+                let patched = Patched::Restarted {
+                    etag: entry.etag.clone(),
+                    fragment: Fragment::write(&local, entry.mid.as_deref(), &self.candidates()),
+                };
+                let restart = IceRestart {
+                    local,
+                    remote,
+                    candidates,
+                    taken,
+                };
+                Ok((Command::Restart(*session, Box::new(restart)), patched))
+            }
+        }
+    }
+
+    /// Ends a session; false if there is none. When this returns it is unknown and its place is free; the worker says
+    /// goodbye to the viewer after that.
+    pub async fn leave(&self, session: &SessionId) -> bool {
+        self.end(session, CloseReason::Left).await
+    }
+
+    /// Like [`leave`](Self::leave), but the viewer is not told: it has to find out by itself, as when this machine had
+    /// vanished.
+    pub async fn drop_silently(&self, session: &SessionId) -> bool {
+        self.end(session, CloseReason::Dropped).await
+    }
+
+    /// Like [`leave`](Self::leave), without waiting. A worker that has no room for the news keeps the viewer, uncounted,
+    /// until it has not connected in time.
+    pub fn abandon(&self, session: &SessionId) {
+        let Some(worker) = self.forget(session) else { return };
+        let mailbox = &self.shared.mailboxes[worker];
+        let end = Command::End(*session, CloseReason::Left);
+        if mailbox.commands.try_send(end).is_ok() {
+            mailbox.ring();
+        }
+    }
+
+    async fn end(&self, session: &SessionId, reason: CloseReason) -> bool {
+        let Some(worker) = self.worker(session) else {
+            return false;
+        };
+        let order = self.order(worker).await;
+        if self.forget(session).is_none() {
+            return false;
+        }
+        if let Some(order) = order {
+            order.give(Command::End(*session, reason));
+        }
+        true
+    }
+
+    /// Makes a session unknown and frees its place; who served it.
+    fn forget(&self, session: &SessionId) -> Option<usize> {
+        let ended = self.shared.sessions().remove(session)?;
+        ended.stream.release();
+        Some(ended.worker)
+    }
+
+    /// Who serves a session.
+    fn worker(&self, session: &SessionId) -> Option<usize> {
+        self.shared.sessions().get(session).map(|entry| entry.worker)
+    }
+
+    /// A place for a command in a worker's mailbox; `None` if the engine has stopped. Whoever waits for it may be dropped
+    /// meanwhile, so nothing is noted before it is there.
+    async fn order(&self, worker: usize) -> Option<Order<'_>> {
+        let mailbox = &self.shared.mailboxes[worker];
+        let place = mailbox.commands.reserve().await.ok()?;
+        Some(Order { place, mailbox })
+    }
+
+    /// The open sessions, in no order.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        self.shared.sessions().keys().copied().collect()
+    }
+
+    /// A session's state; `None` once it has ended.
+    pub fn session(&self, session: &SessionId) -> Option<SessionInfo> {
+        let sessions = self.shared.sessions();
+        let entry = sessions.get(session)?;
+        Some(SessionInfo {
+            stream: entry.stream.name.clone(),
+            etag: entry.etag.clone(),
+            state: entry.state,
+        })
+    }
+
+    /// Hands a picture to all viewers of `stream`. Never blocks: a worker that has fallen behind loses it and goes on
+    /// at the next keyframe.
+    pub fn publish(&self, stream: &StreamName, unit: AccessUnit) {
+        let now = Instant::now();
+        let stream = self.shared.stream(stream);
+        // Held while the frame is handed on, so that two publishers can't change the order.
+        let mut packetizer = lock(&stream.packetizer);
+        match packetizer.publish(&unit, now) {
+            Published::Frame(mut frame) => {
+                let age = monotonic().saturating_sub(Duration::from_nanos(unit.captured_ns));
+                frame.captured = now.checked_sub(age).unwrap_or(now);
+                stream.counters.frames_published.fetch_add(1, Relaxed);
+                self.shared.distribute(&stream, frame);
+            }
+            Published::Undecodable if stream.counters.viewers.load(Relaxed) > 0 => {
+                self.shared.ask_keyframe(&stream, KEYFRAME_INTERVAL, now);
+            }
+            Published::Undecodable | Published::Empty => {}
+        }
+    }
+
+    /// How often each worker thread has come round. All are woken, so that one whose number is the same a moment later hangs.
+    pub fn rounds(&self) -> Vec<u64> {
+        self.shared.mailboxes.iter().map(Mailbox::rounds).collect()
+    }
+
+    /// Counters of every stream seen so far, by name.
+    pub fn stats(&self) -> Vec<StreamStats> {
+        self.shared.stats()
+    }
+
+    /// What the system did with all datagrams since the engine started.
+    pub fn datagrams(&self) -> Datagrams {
+        self.shared.datagrams()
+    }
+}

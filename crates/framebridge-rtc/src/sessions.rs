@@ -1,0 +1,17 @@
+//! What handles know of a viewer's session.
+
+use std::sync::Arc;
+
+use crate::{ViewerState, ice::Credentials, reach::Restarts, stream::Stream};
+
+/// An open session, as handles know it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) worker: usize,
+    pub(crate) etag: String,
+    pub(crate) remote: Credentials,
+    pub(crate) mid: Option<String>,
+    pub(crate) restarts: Restarts,
+    pub(crate) state: ViewerState,
+}

@@ -1,0 +1,166 @@
+//! What handles and workers share. Nothing in here is touched per packet.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use framebridge_proto::{StreamName, supervisor::Datagrams};
+use tokio::sync::mpsc;
+
+use crate::{
+    Config, Event, SessionId, StreamStats, ViewerState, batch::Outcome, dtls::Identity, frame::Frame, mailbox::Mailbox,
+    mutex::lock, sdp::Candidate, sessions::Session, stream::Stream,
+};
+
+/// The sum of all [`Outcome`]s.
+#[derive(Default)]
+struct Outcomes {
+    taken: AtomicU64,
+    refused: AtomicU64,
+    /// The number of the last refusal's error; 0: there was none.
+    refusal: AtomicI32,
+}
+
+/// The engine's shared part.
+pub(crate) struct EngineState {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) port: u16,
+    /// Index and family (IPv4 or not) of each worker's sockets: the same for all.
+    pub(crate) families: Vec<(usize, bool)>,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) mailboxes: Vec<Mailbox>,
+    pub(crate) stopped: AtomicBool,
+    next_worker: AtomicUsize,
+    streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
+    sessions: Mutex<HashMap<SessionId, Session>>,
+    /// What the system did with all workers' datagrams.
+    datagrams: Outcomes,
+    /// Full: the event is dropped. A keyframe is asked for again while it is missing, and a session's state can be
+    /// read at any time.
+    events: mpsc::Sender<Event>,
+}
+
+impl EngineState {
+    pub(crate) fn new(
+        config: Config,
+        identity: Identity,
+        (port, families, candidates): (u16, Vec<(usize, bool)>, Vec<Candidate>),
+        mailboxes: Vec<Mailbox>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        Self {
+            config,
+            identity,
+            port,
+            families,
+            candidates,
+            mailboxes,
+            stopped: AtomicBool::new(false),
+            next_worker: AtomicUsize::new(0),
+            streams: RwLock::default(),
+            sessions: Mutex::default(),
+            datagrams: Outcomes::default(),
+            events,
+        }
+    }
+
+    /// The stream of this name, made on first use.
+    pub(crate) fn stream(&self, name: &StreamName) -> Arc<Stream> {
+        if let Some(stream) = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Arc::clone(stream);
+        }
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        let number = streams.len();
+        let make = || Arc::new(Stream::new(name.clone(), number));
+        Arc::clone(streams.entry(name.clone()).or_insert_with(make))
+    }
+
+    /// All streams' counters, by name.
+    pub(crate) fn stats(&self) -> Vec<StreamStats> {
+        let mut live: BTreeMap<StreamName, u32> = BTreeMap::new();
+        for session in self
+            .sessions()
+            .values()
+            .filter(|session| session.state == ViewerState::Live)
+        {
+            *live.entry(session.stream.name.clone()).or_default() += 1;
+        }
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        streams
+            .values()
+            .map(|stream| stream.stats(live.get(&stream.name).copied().unwrap_or(0)))
+            .collect()
+    }
+
+    /// Adds what the system did with a worker's datagrams.
+    pub(crate) fn count(&self, outcome: Outcome) {
+        let Outcomes {
+            taken,
+            refused,
+            refusal,
+        } = &self.datagrams;
+        taken.fetch_add(outcome.taken, Relaxed);
+        refused.fetch_add(outcome.refused, Relaxed);
+        if let Some(errno) = outcome.refusal {
+            refusal.store(errno.raw_os_error(), Relaxed);
+        }
+    }
+
+    /// What the system did with all datagrams.
+    pub(crate) fn datagrams(&self) -> Datagrams {
+        let Outcomes {
+            taken,
+            refused,
+            refusal,
+        } = &self.datagrams;
+        let refusal = Some(refusal.load(Relaxed)).filter(|errno| *errno != 0);
+        Datagrams {
+            taken: taken.load(Relaxed),
+            refused: refused.load(Relaxed),
+            refusal: refusal.map(|errno| io::Error::from_raw_os_error(errno).to_string()),
+        }
+    }
+
+    /// The open sessions.
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Session>> {
+        lock(&self.sessions)
+    }
+
+    /// The worker for the next viewer: in turn.
+    pub(crate) fn next_worker(&self) -> usize {
+        self.next_worker.fetch_add(1, Relaxed) % self.mailboxes.len()
+    }
+
+    /// Hands a frame to every worker.
+    pub(crate) fn distribute(&self, stream: &Arc<Stream>, frame: Frame) {
+        let frame = Arc::new(frame);
+        for mailbox in &self.mailboxes {
+            mailbox.post(stream, &frame);
+        }
+    }
+
+    /// Asks for a keyframe unless that was done within `interval`.
+    pub(crate) fn ask_keyframe(&self, stream: &Stream, interval: Duration, now: Instant) -> bool {
+        let may = stream.may_ask_keyframe(interval, now);
+        if may {
+            self.tell(Event::KeyframeWanted {
+                stream: stream.name.clone(),
+            });
+        }
+        may
+    }
+
+    /// Tells the engine's owner; see `events` about a full queue.
+    pub(crate) fn tell(&self, event: Event) {
+        if let Err(error) = self.events.try_send(event) {
+            tracing::debug!(%error, "event dropped");
+        }
+    }
+}
