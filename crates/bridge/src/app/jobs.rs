@@ -25,7 +25,7 @@ impl App {
         self.offers.truncate(MOST_OFFERS - 1);
         self.offers.insert(0, (job, kind));
         let deadline = Duration::from_millis(deadline_ms);
-        let offered = JobInput::Offered {
+        let offered = job_slot::Input::Offered {
             id: job,
             supported,
             deadline,
@@ -54,7 +54,7 @@ impl App {
             job_slot::Output::Deliver { id, outcome } => match outcome {
                 Ok(Made::Inline(value)) => self.complete(id, JobResult::Inline { value }),
                 Ok(Made::File(file)) => self.bring(id, file),
-                Err(JobFailure { error, retryable }) => self.send_surely(ToStudio::Fail {
+                Err(job_slot::Failure { error, retryable }) => self.send_surely(ToStudio::Fail {
                     job: id,
                     error,
                     retryable,
@@ -83,7 +83,7 @@ impl App {
             let work = isolated(worker(desk, kind));
             if let Some(outcome) = cancel.run_until_cancelled(work).await {
                 let outcome = outcome.unwrap_or_else(|panic| {
-                    Err(JobFailure {
+                    Err(job_slot::Failure {
                         error: format!("a mistake of ours: {panic}"),
                         retryable: false,
                     })
@@ -133,7 +133,7 @@ impl App {
                 self.complete(id, result);
             }
             (Ok(()), _) => {}
-            (Err(why), _) => self.slot.handle(JobInput::Undeliverable { id, why }, now),
+            (Err(why), _) => self.slot.handle(job_slot::Input::Undeliverable { id, why }, now),
         }
     }
 
