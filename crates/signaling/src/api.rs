@@ -297,7 +297,7 @@ async fn pause(shared: &AppState, stream: &str, paused: bool) -> Result<Json<Pau
     Ok(Json(PauseView { paused, changed }))
 }
 
-/// Asks the encoder for a keyframe. Several requests within a second get one.
+/// Asks the encoder for a keyframe. Several requests within 250 ms get one.
 #[utoipa::path(
     post, path = "/api/v1/streams/{stream}/keyframe", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),
@@ -312,7 +312,7 @@ pub(crate) async fn post_keyframe(
     Path(stream): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let stream = shared.stream(&stream)?;
-    if !shared.limits.is_due_for_keyframe(&stream.name) || stream.request_keyframe() {
+    if stream.request_keyframe() {
         Ok(StatusCode::ACCEPTED)
     } else {
         Err(encoder_absent())

@@ -31,9 +31,6 @@ const PATCHES: (u32, Duration) = (200, Duration::from_millis(50));
 /// Changes of one stream's quality, whoever makes them: each begins with a keyframe for every viewer.
 const QUALITIES: (u32, Duration) = (5, Duration::from_secs(1));
 
-/// Keyframes of one stream that are asked for over HTTP: each costs every viewer's picture some of its bits.
-const KEYFRAMES: (u32, Duration) = (1, Duration::from_secs(1));
-
 /// Sessions of one address that are not connected yet. It takes a viewer a fraction of a second, over a relay a few.
 const HALF_OPEN: usize = 8;
 
@@ -75,7 +72,6 @@ pub(crate) struct Limits {
     joins: Mutex<RateLimit<IpAddr>>,
     patches: Mutex<RateLimit<IpAddr>>,
     qualities: Mutex<RateLimit<StreamName>>,
-    keyframes: Mutex<RateLimit<StreamName>>,
     half_open: Mutex<HalfOpen<SessionId, StreamName, IpAddr>>,
     clips: Places,
     snapshots: Places,
@@ -90,7 +86,6 @@ impl Limits {
             joins: rate(JOINS),
             patches: rate(PATCHES),
             qualities: rate(QUALITIES),
-            keyframes: rate(KEYFRAMES),
             half_open: Mutex::new(HalfOpen::new(HALF_OPEN, HALF_OPEN_SPARED, lasts)),
             clips: places(CLIPS),
             snapshots: places(SNAPSHOTS),
@@ -136,11 +131,6 @@ impl Limits {
                 let detail = "This stream's quality is being changed too often: every viewer pays for it.";
                 too_many(detail.to_owned(), wait)
             })
-    }
-
-    /// Whether a stream's encoder is to be asked for a keyframe now. One that came within the last second serves as well.
-    pub(crate) fn is_due_for_keyframe(&self, stream: &StreamName) -> bool {
-        lock(&self.keyframes).take(stream.clone(), Instant::now()).is_ok()
     }
 
     /// A session has connected, or ended.

@@ -132,7 +132,7 @@ async fn clip_that_is_called_off_gives_its_place_back() {
     let mut link = encoder.subscribe().await;
     link.frame().await;
     let request = EncoderRequest::Clip(ClipSpan::Next { ms: 60_000 });
-    for id in [1, 2].map(RequestId) {
+    for id in [1, 2, 3].map(RequestId) {
         let request = request.clone();
         link.send(ToEncoder::Request { id, request }).await;
     }
@@ -142,7 +142,7 @@ async fn clip_that_is_called_off_gives_its_place_back() {
             Err(RequestError::Refused(refusal)) if refusal.message.contains("are being made"))
         {}
     };
-    timeout(BOUND, full).await.expect("both places are taken");
+    timeout(BOUND, full).await.expect("all places are taken");
     link.send(ToEncoder::Cancel { id: RequestId(1) }).await;
     let free = async {
         while encoder
