@@ -1,9 +1,9 @@
-//! `bridge`: holds the outbound session to a studio, so that viewers outside the NAT find this machine.
+//! `bridge`: holds the outbound session to a studio, through which viewers outside the NAT reach this machine.
 //!
-//! It connects out and never listens for anyone beyond this machine. What viewers ask of the box's public address it asks
-//! of the box's own server, within an allow-list; it says truthfully how the box is, does the studio's jobs, and ships
-//! logs. Media is none of its business: that flows between viewers and signaling directly. While no studio is
-//! configured it is `disabled`, which is a healthy state.
+//! It connects out and listens only on its own Unix socket. It passes viewers' requests for the box's public
+//! address on to the box's own server, within an allow-list. It reports the box's state, does the studio's jobs and
+//! sends the box's log. It carries no media: that goes between viewers and signaling. Without a configured studio
+//! the bridge is `disabled`, which is a healthy state.
 
 mod app;
 mod cli;

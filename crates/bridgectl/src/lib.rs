@@ -1,8 +1,8 @@
-//! `bridgectl`: asks a running Framebridge how it is, and tells it what to do.
+//! `bridgectl`: asks a running Framebridge about its state and gives it orders.
 //!
-//! Every verb is one question or one order to the supervisor or to a stream's encoder, over the same sockets the
-//! daemons use. It keeps no state and makes no decision of its own: what it prints is what it was told. The one program
-//! it starts is the encoder's own probe, for `doctor`, since only that binary links FFmpeg.
+//! Every verb is one request to the supervisor, to the bridge or to a stream's encoder, over the sockets that the
+//! daemons use. It keeps no state, makes no decision and prints the answers. It starts one program, the encoder's
+//! probe for `doctor`, because only that binary links FFmpeg.
 
 mod ask;
 mod cli;

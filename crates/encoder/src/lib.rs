@@ -1,5 +1,5 @@
-//! The encoder: captures one source, encodes it once, and broadcasts the frames on its socket to all who subscribe.
-//! It opens the source when somebody subscribes and closes it a while after the last one left.
+//! The encoder: captures one source, encodes it once, and sends the frames to every subscriber of its socket. It
+//! opens the source for the first subscriber and closes it some time after the last one left.
 //!
 //! It never serves HTTP or WebRTC, never decides on its own restart, and never waits for a slow subscriber.
 //!

@@ -1,13 +1,13 @@
 //! Sources and encoders behind a safe API: the only crate that knows FFmpeg.
 //!
-//! Three steps, each blocking and each owned by one thread of the caller's, so that a wedged source can be told from a
-//! wedged encoder: a [`Source`] is opened, read and decoded into [`Picture`]s; a [`Cadence`] thins them out; an
-//! [`Encoder`] scales and encodes them into access units whose bytes are never copied. Beside them: [`choose`] finds
-//! an encoder that really works here, [`image()`] makes a snapshot, [`clip()`] a film of what was encoded, [`Interrupt`] calls a thread back.
+//! Three steps, each blocking and each on a thread of the caller's, so that a wedged source can be told from a
+//! wedged encoder: a [`Source`] is opened, read and decoded into [`Picture`]s; a [`Cadence`] drops surplus ones; an
+//! [`Encoder`] scales and encodes them into access units, whose bytes are never copied. Besides, [`choose`] finds
+//! an encoder that opens on this machine, [`image()`] makes a snapshot, [`clip()`] makes an MP4 of encoded frames,
+//! and [`Interrupt`] makes a blocked thread return.
 //!
-//! What this crate never does: threads, sockets, retries, policy. A call may block for ever where FFmpeg does (a
-//! stopped X server, a FIFO that nobody writes to); the caller watches for that and ends the process with
-//! [`terminate`].
+//! This crate has no threads, sockets, retries or policy. A call may block for ever where FFmpeg does (a stopped X
+//! server, a FIFO without a writer). The caller watches for that and ends the process with [`terminate`].
 
 mod annexb;
 mod cadence;

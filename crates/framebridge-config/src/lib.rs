@@ -1,10 +1,10 @@
-//! What the operator asked for: `framebridge.toml`, `FRAMEBRIDGE_*` environment and `--stream` flags become validated
-//! [`Settings`].
+//! The operator's settings: `framebridge.toml`, the environment's `FRAMEBRIDGE_*` and `--stream` flags become
+//! validated [`Settings`].
 //!
-//! Reading files and the environment ([`Settings::load`]) is apart from making sense of them ([`Settings::parse`],
-//! pure). Every setting is read through one reader, which knows where each value came from: a value that makes no
-//! sense is a problem named by key and line, a number out of range is clamped with a warning named alike, and an
-//! unknown key is a problem too. All problems are reported at once.
+//! [`Settings::load`] reads the file and the environment; [`Settings::parse`] interprets them and is pure. One
+//! reader reads every setting and knows its origin. An invalid value and an unknown key are problems, named by key
+//! and line. A number out of range is clamped, with a warning that names it in the same way. All problems are
+//! reported at once.
 
 mod http;
 mod mask;

@@ -1,7 +1,7 @@
-//! What every Framebridge daemon does alike: arguments, configuration, logs, signals, exit codes, owned tasks and
-//! heartbeats to the supervisor.
+//! The parts that all daemons of Framebridge share: arguments, configuration, logs, signals, exit codes, owned
+//! tasks and heartbeats to the supervisor.
 //!
-//! A daemon's `main` parses its arguments and calls [`run()`]; all that is its own lives in the body it passes.
+//! A daemon's `main` parses its arguments and calls [`run()`] with its own part as the body.
 
 mod args;
 mod clock;

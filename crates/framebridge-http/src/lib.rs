@@ -1,7 +1,8 @@
-//! The HTTP server of `signaling` and `studio`: accepts connections within bounds, drives each on a task of its own, ends
-//! them all.
+//! The HTTP server of `signaling` and `studio`: accepts connections within limits, drives each in a task of its
+//! own, and ends them all.
 //!
-//! axum's own server knows no header timeout and no limit, so hyper is driven here. What is served is the caller's.
+//! axum's own server has no header timeout and no limits, so this crate drives hyper itself. The caller supplies
+//! the service.
 
 mod crowd;
 mod places;

@@ -1,10 +1,10 @@
-//! How Framebridge's processes talk to each other: Unix sockets in one runtime directory, a frozen handshake, and
+//! The transport between Framebridge's processes: Unix sockets in one runtime directory, a frozen handshake, and
 //! length-prefixed messages in bincode.
 //!
-//! The only crate that knows bincode (in `codec`) and Unix sockets (in `socket`). A message's payload never goes
-//! through the codec: its bytes follow the encoded header as they are, and come out as a slice of the read buffer.
+//! Only this crate knows bincode (in `codec`) and Unix sockets (in `socket`). A message's payload does not pass
+//! through the codec: its bytes follow the encoded header, and the reader gets them as a slice of its buffer.
 //!
-//! Malformed, oversized or truncated input ends the one connection it came on, with a typed reason, and nothing else.
+//! Malformed, oversized or truncated input ends the connection it came on, with a typed reason, and nothing else.
 
 mod client;
 mod codec;

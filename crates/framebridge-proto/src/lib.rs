@@ -1,8 +1,8 @@
-//! What Framebridge's processes say to each other: ids, messages, limits and the protocol's version.
+//! The messages between Framebridge's processes: their types, ids, limits and the protocol's version.
 //!
-//! Plain data. This crate knows no runtime, clock, socket or file, and no encoding either: how a message becomes
-//! bytes is `framebridge-ipc`'s business. Variants are only ever appended, each with the version that brought it,
-//! because their order is the wire format (`docs/protocol.md`).
+//! Plain data: no runtime, clock, socket, file or encoding. `framebridge-ipc` turns messages into bytes. Variants
+//! are only appended, each with the version that added it, because their order is the wire format
+//! (`docs/protocol.md`).
 
 pub mod bridge;
 pub mod encoder;

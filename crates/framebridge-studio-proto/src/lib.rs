@@ -1,8 +1,8 @@
-//! What a bridge and its studio say to each other: JSON text frames on one WebSocket that the bridge opens.
+//! The frames between a bridge and its studio: JSON text on one WebSocket that the bridge opens.
 //!
-//! Plain data and the rules both ends keep: versions, limits, close codes, which headers travel. No runtime, clock or
-//! socket. Fields that a side does not know are ignored, and so are frames of a type it does not know, so that either
-//! side can be newer; `docs/studio.md` describes the session.
+//! Plain data and the rules that both ends keep: versions, limits, close codes, the headers that travel. No
+//! runtime, clock or socket. Each side ignores unknown fields and frames of unknown types, so that the other may be
+//! newer. `docs/protocol.md` describes the session.
 
 mod codec;
 mod ids;

@@ -1,5 +1,5 @@
-//! What tests and benches watch with: a light WHEP viewer of the project's own, which connects in full and then
-//! counts packets instead of decoding pictures, so that thousands of them fit on the machine under test.
+//! A light WHEP viewer for tests and benches: it connects like a browser, then counts packets instead of decoding
+//! pictures, so that thousands of viewers fit on the machine under test.
 //!
 //! Development only; no daemon depends on it.
 

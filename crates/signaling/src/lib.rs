@@ -1,9 +1,10 @@
-//! Serves viewers: the HTTP side (WHEP, API, metrics, the page) and every viewer's WebRTC session.
+//! Serves viewers: the HTTP side (WHEP, API, metrics, the page) and every viewer's WebRTC session. The field calls
+//! it a WHEP endpoint and media server.
 //!
-//! It holds one link per stream to that stream's encoder, subscribes only while somebody watches, and hands each frame
-//! to the media plane, which sends it to all viewers. An encoder that dies or comes back costs no viewer its session.
+//! It holds one link per stream to the stream's encoder, subscribes only while somebody watches, and passes each
+//! frame to the media plane, which sends it to all viewers. A restart of the encoder costs no viewer its session.
 //!
-//! It never captures, encodes, starts a process or talks to a studio.
+//! It never captures, encodes, starts a process or connects to a studio.
 
 mod access;
 mod api;

@@ -1,10 +1,10 @@
-//! `studio`: a public address for boxes that have none.
+//! `studio`: gives a public address to boxes that have none.
 //!
-//! Each box holds one outbound WebSocket to it (`framebridge-studio-proto`, `docs/studio.md`). What a viewer asks of the
-//! box's public address travels through that session to the box's own server and back; media never does. The page of an
-//! address always says truthfully how its box is. Operators see all boxes, their logs and their jobs.
+//! Each box holds one outbound WebSocket to it (`framebridge-studio-proto`, `docs/protocol.md`). Viewers' requests
+//! for the box's public address travel through it to the box's own server and back; media never does. The page of
+//! an address always shows the true state of its box. Operators see all boxes, their logs and their jobs.
 //!
-//! It never captures, encodes or relays media, and holds no TLS: put a reverse proxy in front of it for that.
+//! It never captures, encodes or relays media. It has no TLS: put a reverse proxy in front of it.
 
 mod api;
 mod app;

@@ -1,9 +1,9 @@
-//! The supervisor runs Framebridge's processes: one encoder per stream, signaling, bridge. It watches each by what it
-//! does, restarts what died or wedged, and tells operators how it all is.
+//! The supervisor runs Framebridge's processes: one encoder per stream, signaling, bridge. It judges each by its
+//! progress, restarts dead and wedged ones, and reports the state of all to operators.
 //!
-//! It never touches a frame, and it decides nothing itself: when a process is started, judged, restarted or parked is
-//! [`framebridge_core::process::Process`]'s to say, and what is here carries it out. Its own death stops nothing: the processes
-//! go on, and the next supervisor adopts them.
+//! It never touches a frame and decides nothing itself: [`framebridge_core::process::Process`] decides when a process is
+//! started, judged, restarted or parked, and this crate acts on it. The supervisor's own death stops nothing: the
+//! processes go on, and the next supervisor adopts them.
 
 mod app;
 mod child;
