@@ -435,3 +435,26 @@ async fn what_is_open_needs_no_token_and_the_rest_does() {
     guarded.site.get("/api/v1/status").await.problem(403, "scope");
     assert_eq!(guarded.get("operator", "/api/v1/status").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn each_viewer_gets_turn_credentials_of_its_own_that_end() {
+    let site = Site::with(&format!(
+        "{TWO_STREAMS}[[webrtc.ice_servers]]\nurls = [\"turn:turn.example:3478\"]\nsecret = \"shared with coturn\"\n"
+    ))
+    .await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let link = async || site.offer("test", crate::whep::OFFER).await.header("link").to_owned();
+    let (one, other) = (link().await, link().await);
+    assert_ne!(one, other);
+    assert!(!one.contains("shared with coturn"), "{one}");
+    let until: u64 = one
+        .split_once("username=\"")
+        .and_then(|(_, rest)| rest.split_once(':'))
+        .map(|(until, _)| until.parse().unwrap())
+        .unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    assert!((now + 3500..=now + 3600).contains(&until), "{one}");
+}
