@@ -56,7 +56,9 @@
 
 pub mod backoff;
 pub mod budget;
+pub mod cadence;
 pub mod crash_loop;
+pub mod decode_backlog;
 pub mod degradation;
 pub mod egress;
 pub mod group_queue;
@@ -71,7 +73,10 @@ pub mod probe;
 pub mod process;
 pub mod random;
 pub mod rate_limit;
+pub mod rate_meter;
+pub mod source_clock;
 pub mod source_life;
+pub mod source_pace;
 pub mod stage_watch;
 pub mod stall;
 pub mod stream;

@@ -1,0 +1,60 @@
+//! How many a second, seen over the last while.
+
+use std::{collections::VecDeque, time::Duration};
+
+/// More than any source gives in a window of some seconds.
+const MOST: usize = 1024;
+
+/// Counts what comes at times of any one clock.
+#[derive(Debug, Clone)]
+pub struct RateMeter {
+    window: Duration,
+    recent: VecDeque<Duration>,
+}
+
+impl RateMeter {
+    /// One that looks at the last `window`, and judges by no less than a quarter of it.
+    pub fn new(window: Duration) -> Self {
+        Self {
+            window,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// Takes in one more.
+    pub fn add(&mut self, at: Duration) {
+        self.recent.push_back(at);
+        let window = self.window;
+        let old = |first: &Duration| at.saturating_sub(*first) > window;
+        // Two are kept of what comes more rarely than once in the window.
+        while self.recent.len() > MOST || (self.recent.len() > 2 && self.recent.front().is_some_and(old)) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// How many a second come; `None` before that can be told.
+    pub fn a_second(&self) -> Option<f64> {
+        let (first, last) = (self.recent.front()?, self.recent.back()?);
+        let span = last.saturating_sub(*first);
+        let intervals = u32::try_from(self.recent.len() - 1).unwrap_or(u32::MAX);
+        (span >= self.window / 4).then(|| f64::from(intervals) / span.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_told_fast_and_slow() {
+        for (interval_ms, wanted) in [(7_000, 1.0 / 7.0), (1000, 1.0), (40, 25.0), (5, 200.0)] {
+            let mut meter = RateMeter::new(Duration::from_secs(1));
+            for number in 0..500 {
+                meter.add(Duration::from_millis(interval_ms) * number);
+            }
+            let seen = meter.a_second().unwrap();
+            assert!((seen / wanted - 1.0).abs() < 0.01, "{seen} of {wanted}");
+        }
+        assert_eq!(RateMeter::new(Duration::from_secs(1)).a_second(), None);
+    }
+}
