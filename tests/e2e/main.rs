@@ -19,6 +19,7 @@ mod players;
 mod recovery;
 mod sdp;
 mod service_manager;
+mod sources;
 mod studio;
 mod units;
 mod usage;

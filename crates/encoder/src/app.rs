@@ -11,6 +11,7 @@ use framebridge_config::{Source, Stream};
 use framebridge_core::{
     health::{Facts, SourceFacts, judge},
     source_life::{Config, Input, Output, SourceLife, State},
+    source_pace::SourcePace,
     stage_watch::StageWatch,
 };
 use framebridge_daemon::{Context, Exit, Tasks, heartbeats, notify};
@@ -19,7 +20,7 @@ use framebridge_proto::{
     Refusal, RefusalKind, Role, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, FromEncoder, Quality, QualityChange, ToEncoder},
     status::StreamState,
-    supervisor::{EncoderProgress, Progress as Report},
+    supervisor::{EncoderProgress, Progress as Report, SourcePace as ToldPace},
 };
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -31,7 +32,7 @@ use crate::{
     broadcast::Broadcast,
     clip::MAX_CLIPS,
     connection::{Service, serve, to_wire},
-    controls::Controls,
+    controls::{Controls, lock},
     pause_file::PauseFile,
     pipeline::{Event, Pipeline},
     progress::Progress,
@@ -119,6 +120,8 @@ impl App {
             choice,
             slate,
             clips: Semaphore::new(MAX_CLIPS),
+            pace: Mutex::new(SourcePace::new()),
+            stall_timeout: stream.stall_timeout,
         });
         let config = Config {
             linger: stream.linger,
@@ -154,7 +157,7 @@ impl App {
     /// # Errors
     /// The system gives no threads.
     pub async fn run(mut self) -> anyhow::Result<()> {
-        let limits = limits(&self.stream, &self.shared.controls);
+        let limits = limits(&self.stream, &self.shared);
         watchdog::start(Arc::clone(&self.shared.stages), limits).context("starting the watchdog")?;
         self.tasks
             .spawn(heartbeats(self.dir.clone(), self.identity.clone(), self.report()));
@@ -342,6 +345,7 @@ impl App {
 
     /// What a heartbeat says.
     fn report(&self) -> impl Fn() -> Report + Send + 'static {
+        let pace = pace(&self.stream, &self.shared);
         let (shared, state) = (Arc::clone(&self.shared), self.state.subscribe());
         let (stream, source) = (self.stream.name.clone(), self.stream.source.to_string());
         move || {
@@ -360,6 +364,7 @@ impl App {
                 delivered: shared.progress.delivered.read(),
                 lost: shared.progress.lost.load(Ordering::Relaxed),
                 subscribers: shared.broadcast.subscribers(),
+                pace: pace(),
             })
         }
     }
@@ -384,11 +389,35 @@ impl App {
     }
 }
 
-/// How long each step of this stream may take, by the frame rate in force.
-fn limits(stream: &Stream, controls: &Arc<Controls>) -> impl Fn() -> StageWatch + Send + 'static {
+/// How the source gives pictures, as far as was learnt.
+fn pace(stream: &Stream, shared: &Arc<EncoderState>) -> impl Fn() -> ToldPace + Send + 'static {
+    let shared = Arc::clone(shared);
+    let patience = patience(stream);
+    let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    move || {
+        let pace = lock(&shared.pace);
+        ToldPace {
+            interval_ms: millis(pace.interval()),
+            patience_ms: millis(pace.patience(patience)),
+            decodes: shared.progress.decodes().map(|rate| (rate.decoded, rate.coming)),
+        }
+    }
+}
+
+/// How long the source may give nothing before it is ended: a network source is ridden out in the same connection.
+fn patience(stream: &Stream) -> Duration {
+    if matches!(stream.source, Source::Rtsp { .. }) {
+        stream.pause_timeout.max(stream.stall_timeout)
+    } else {
+        stream.stall_timeout
+    }
+}
+
+/// How long each step of this stream may take, by the frame rate in force and by what was learnt of the source.
+fn limits(stream: &Stream, shared: &Arc<EncoderState>) -> impl Fn() -> StageWatch + Send + 'static {
     let network = matches!(stream.source, Source::Rtsp { .. });
-    let stall = stream.stall_timeout;
-    let controls = Arc::clone(controls);
+    let (stall, patience) = (stream.stall_timeout, patience(stream));
+    let shared = Arc::clone(shared);
     let (opening, margin) = if network {
         (NETWORK_OPEN_LIMIT, NETWORK_MARGIN)
     } else {
@@ -396,11 +425,12 @@ fn limits(stream: &Stream, controls: &Arc<Controls>) -> impl Fn() -> StageWatch 
     };
     move || {
         // A source that is in order may take one interval to its next picture, and be late by another.
-        let two_pictures = Duration::from_secs(2) / controls.quality().fps;
+        let two_pictures = Duration::from_secs(2) / shared.controls.quality().fps;
+        let reading = lock(&shared.pace).patience(patience);
         StageWatch {
             opening: opening.max(stall) + margin,
-            joining: PICTURE_LIMIT.max(stall) + margin,
-            reading: stall + two_pictures + margin,
+            joining: PICTURE_LIMIT.max(reading) + margin,
+            reading: reading + two_pictures + margin,
             encoding: stall * 2,
         }
     }

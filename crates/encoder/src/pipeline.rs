@@ -5,18 +5,18 @@ use std::{
     io,
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use framebridge_capture::{
-    Cadence, Choice, Codec, EncodeError, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Source,
-    SourceConfig, SourceError, choose, fit,
+    Choice, Codec, EncodeError, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Source, SourceConfig,
+    SourceError, choose, fit,
 };
 use framebridge_config::{EncoderChoice, Source as Location, Stream};
-use framebridge_core::stage_watch::Stage;
+use framebridge_core::{cadence::Cadence, source_clock::SourceClock, stage_watch::Stage};
 use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
 use tokio::sync::mpsc;
 
@@ -25,6 +25,10 @@ use crate::{controls::lock, progress::Encoding, state::EncoderState};
 /// Pictures between the two threads: enough for the few that come at once after a hiccup. An encoder that can't keep up
 /// loses pictures here instead of falling behind.
 const HANDOFF: usize = 2;
+
+/// A picture is encoded again when no other has come for so long: who joins a slow source gets a keyframe of it at once, and
+/// pages, which take a second and a half of nothing for a fault, see that it is alive.
+const REPEAT: Duration = Duration::from_millis(500);
 
 /// What a pipeline tells the app.
 #[derive(Debug)]
@@ -51,6 +55,9 @@ enum PipelineError {
     #[error("the encoder's side has ended")]
     Deserted,
 }
+
+/// A stream's rate has changed when it did so by more than this part.
+const RATE_CHANGE: u32 = 6;
 
 /// A picture on its way to the encoder, and the frame rate it belongs to.
 type Handed = (Arc<Picture>, u32);
@@ -111,7 +118,7 @@ impl Life {
         self.shared.broadcast.cut();
         let reason = outcome
             .err()
-            .map_or_else(String::new, |error| format!("{:#}", anyhow::Error::from(error)));
+            .map_or_else(String::new, |error| reason(&self.stream.source, error));
         // No receiver: the process is ending.
         _ = self.events.blocking_send(Event::Ended(reason));
     }
@@ -124,7 +131,7 @@ impl Life {
             let config = SourceConfig {
                 location: self.stream.source.clone(),
                 fps,
-                silence_limit: self.stream.stall_timeout,
+                silence_limit: self.stream.pause_timeout,
             };
             let mut source = match Source::open(&config, &self.interrupt) {
                 Ok(source) => source,
@@ -145,20 +152,32 @@ impl Life {
     fn read(&self, source: &mut Source, opened_fps: u32, sender: &SyncSender<Handed>) -> Result<(), PipelineError> {
         let stage = &self.shared.stages.capture;
         let joins_in_the_middle = matches!(self.stream.source, Location::Rtsp { .. });
+        let declared = source.interval().unwrap_or_default();
+        lock(&self.shared.pace).opened(declared);
         let mut fps = opened_fps;
-        let mut cadence = Cadence::new(fps);
+        let mut cadence = Cadence::new(fps, declared);
+        let mut clock = SourceClock::new();
         let (mut fruitful, mut announced) = (false, false);
         let mut left_out = LeftOut::default();
         loop {
-            stage.enter(if joins_in_the_middle && !fruitful {
+            let waiting = if joins_in_the_middle && !fruitful {
                 Stage::Joining
             } else {
                 Stage::Reading
-            });
-            let undue = source.read()?;
+            };
+            stage.enter(waiting);
+            // Each packet is a sign of life; whether there are pictures in them is judged by the source itself.
+            let mut undue = source.read(&|| stage.enter(waiting))?;
             stage.enter(Stage::Resting);
+            if source.is_network() {
+                let timing = clock.observe(undue.time(), undue.taken());
+                undue.place(timing.taken, timing.due);
+            }
+            lock(&self.shared.pace).expects(undue.due());
+            let taken = undue.taken();
             let picture = Arc::new(source.present(undue)?);
-            self.shared.progress.captured.add();
+            source.set_silence_limit(self.came());
+            self.shared.progress.set_decodes(source.decode_rate());
             fruitful = true;
             // While encoders are being tried out, what none takes is no fault.
             if !announced && lock(&self.shared.choice).is_some() {
@@ -170,13 +189,14 @@ impl Life {
                 if Source::follows_rate(&self.stream.source) {
                     return Ok(());
                 }
-                (fps, cadence) = (wanted, Cadence::new(wanted));
+                (fps, cadence) = (wanted, Cadence::new(wanted, declared));
             }
-            if !cadence.keeps(picture.captured_ns) {
+            if !cadence.keeps(taken) {
                 continue;
             }
             self.shared.latest.set(Arc::clone(&picture));
-            match sender.try_send((picture, source.interval().map_or(fps, |interval| slower(fps, interval)))) {
+            let told = told_fps(fps, cadence.source_fps(), declared);
+            match sender.try_send((picture, told)) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_)) => left_out.one(),
                 Err(TrySendError::Disconnected(_)) => return Err(PipelineError::Deserted),
@@ -184,21 +204,37 @@ impl Life {
         }
     }
 
+    /// A picture has come. How long the next one may take.
+    fn came(&self) -> Duration {
+        self.shared.progress.captured.add();
+        let mut pace = lock(&self.shared.pace);
+        pace.picture(Instant::now());
+        pace.patience(self.stream.pause_timeout)
+    }
+
     fn encode(&self, receiver: Receiver<Handed>) -> Result<(), PipelineError> {
         let stage = &self.shared.stages.encode;
         stage.enter(Stage::Probing);
         let mut step = EncodeStep::new(&self.shared, self.stream.encoder);
         stage.enter(Stage::Resting);
+        let mut last: Option<Handed> = None;
         let outcome = loop {
-            // The capture thread is gone when this fails.
-            let Ok((picture, fps)) = receiver.recv() else {
-                break Ok(());
-            };
-            if !self.shared.controls.encodes() {
-                continue;
+            match receiver.recv_timeout(REPEAT) {
+                Ok(handed) => last = Some(handed),
+                Err(RecvTimeoutError::Timeout) if self.shared.is_flowing() => {
+                    if let Some((picture, _)) = &mut last {
+                        *picture = Arc::new(picture.again(REPEAT));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => continue,
+                // The capture thread is gone.
+                Err(RecvTimeoutError::Disconnected) => break Ok(()),
             }
+            let Some((picture, fps)) = last.as_ref().filter(|_| self.shared.controls.encodes()) else {
+                continue;
+            };
             stage.enter(Stage::Encoding);
-            let encoded = step.encode(&picture, fps);
+            let encoded = step.encode(picture, *fps);
             stage.enter(Stage::Resting);
             if let Err(error) = encoded {
                 break Err(error.into());
@@ -235,6 +271,8 @@ struct EncodeStep<'a> {
     shared: &'a EncoderState,
     choice: Choice,
     encoder: Option<Encoder>,
+    /// What is told of the stream's rate.
+    fps: u32,
 }
 
 impl<'a> EncodeStep<'a> {
@@ -245,15 +283,22 @@ impl<'a> EncodeStep<'a> {
             shared,
             choice,
             encoder: None,
+            fps: 0,
         }
     }
 
     fn encode(&mut self, picture: &Picture, fps: u32) -> Result<(), EncodeError> {
         let quality = self.shared.controls.quality();
+        let size = fit(picture.size(), quality.longest_edge);
+        // A little more or less is the source's jitter.
+        if fps.abs_diff(self.fps) * RATE_CHANGE > self.fps {
+            self.fps = fps;
+        }
         let config = EncoderConfig {
-            size: fit(picture.size(), quality.longest_edge),
-            fps,
+            size,
+            fps: quality.fps,
             bitrate: quality.bitrate,
+            colours: picture.colours().sent(size),
         };
         let keyframe = self.shared.controls.wants_keyframe();
         let encoded = match self.encode_with(picture, config, keyframe) {
@@ -285,7 +330,7 @@ impl<'a> EncodeStep<'a> {
         keyframe: bool,
     ) -> Result<Option<EncodedFrame>, EncodeError> {
         let mut encoder = match self.encoder.take() {
-            Some(encoder) if (encoder.config().size, encoder.config().fps) == (config.size, config.fps) => encoder,
+            Some(encoder) if encoder.config().differs_in_rate_only(config) => encoder,
             Some(_) | None => self.open(config)?,
         };
         encoder.set_bitrate(config.bitrate);
@@ -323,7 +368,7 @@ impl<'a> EncodeStep<'a> {
             codec: WireCodec::H264,
             width: config.size.0,
             height: config.size.1,
-            fps: config.fps,
+            fps: self.fps,
             bitrate: config.bitrate,
             encoder: self.choice.codec.to_string(),
         };
@@ -342,11 +387,40 @@ fn adopt(shared: &EncoderState, choice: Choice) -> Choice {
     choice
 }
 
-/// The frame rate of a stream whose source has `interval` between its pictures: no more than what is asked for.
-fn slower(fps: u32, interval: Duration) -> u32 {
-    let nanos = interval.as_nanos().max(1);
-    let source_fps = (1_000_000_000 + nanos / 2) / nanos;
-    u32::try_from(source_fps).unwrap_or(u32::MAX).clamp(1, fps)
+/// Why a pipeline ended, in one line that names what failed.
+fn reason(source: &Location, error: PipelineError) -> String {
+    let name = match (&error, source) {
+        (PipelineError::Encode(_) | PipelineError::Deserted, _) => None,
+        (PipelineError::Source(_), Location::X11 { display, .. }) => Some(format!("display {display}")),
+        (PipelineError::Source(_), Location::V4l2 { device }) => Some(device.display().to_string()),
+        (PipelineError::Source(_), Location::File { path }) => Some(path.display().to_string()),
+        (PipelineError::Source(_), Location::Rtsp { .. }) => host(&source.to_string()),
+        (PipelineError::Source(_), Location::Test | Location::Lavfi { .. } | Location::Slate(_)) => None,
+    };
+    let told = format!("{:#}", anyhow::Error::from(error));
+    let told = name.map_or_else(|| told.clone(), |name| format!("{name}: {told}"));
+    told.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `host:port` of a URL.
+fn host(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    authority.rsplit('@').next().map(str::to_owned)
+}
+
+/// The frame rate of a stream that is to have `fps` at most: what its source was `seen` to give, or else what the `declared`
+/// interval says, which is often wrong.
+fn told_fps(fps: u32, seen: Option<f64>, declared: Duration) -> u32 {
+    let declared = (!declared.is_zero()).then(|| 1.0 / declared.as_secs_f64());
+    let source = seen.or(declared).unwrap_or(f64::from(fps));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 1 and `fps`"
+    )]
+    let whole = source.round().clamp(1.0, f64::from(fps.max(1))) as u32;
+    whole
 }
 
 #[cfg(test)]
@@ -354,9 +428,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_no_faster_than_its_source() {
-        for (fps, interval_us, expected) in [(30, 40_000, 25), (30, 33_367, 30), (30, 16_667, 30), (5, 10_000_000, 1)] {
-            assert_eq!(slower(fps, Duration::from_micros(interval_us)), expected);
+    fn a_reason_is_one_line_that_names_what_failed() {
+        let failed = || SourceError::Silent {
+            limit: Duration::from_secs(2),
+        };
+        for (source, told) in [
+            ("rtsp://u:p@cam:8554/s?x=1", "cam:8554: the source was silent for 2 s"),
+            ("file:/srv/a film.mp4", "/srv/a film.mp4: the source was silent for 2 s"),
+            ("x11::7", "display :7: the source was silent for 2 s"),
+            ("v4l2:/dev/video9", "/dev/video9: the source was silent for 2 s"),
+            ("test:", "the source was silent for 2 s"),
+        ] {
+            assert_eq!(reason(&source.parse().unwrap(), failed().into()), told);
         }
+    }
+
+    #[test]
+    fn a_stream_is_no_faster_than_its_source() {
+        let us = Duration::from_micros;
+        for (fps, declared, expected) in [
+            (30, us(40_000), 25),
+            (30, us(33_367), 30),
+            (30, us(16_667), 30),
+            (5, us(10_000_000), 1),
+        ] {
+            assert_eq!(told_fps(fps, None, declared), expected);
+        }
+        assert_eq!(told_fps(30, None, Duration::ZERO), 30);
+        assert_eq!(
+            told_fps(30, Some(24.6), us(11)),
+            25,
+            "what was seen counts, not what is declared"
+        );
+        assert_eq!(told_fps(30, Some(0.14), us(33_333)), 1);
     }
 }

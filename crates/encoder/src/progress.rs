@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use framebridge_capture::monotonic_ns;
+use framebridge_core::decode_backlog::DecodeRate;
 use framebridge_proto::supervisor::Counter;
 
 use crate::controls::lock;
@@ -22,6 +23,7 @@ pub(crate) struct Progress {
     /// Pictures left out for slow subscribers.
     pub(crate) lost: AtomicU64,
     encoding: Mutex<Encoding>,
+    decodes: Mutex<Option<DecodeRate>>,
 }
 
 /// What encodes, as status shows it.
@@ -38,6 +40,15 @@ pub(crate) struct Encoding {
 impl Progress {
     pub(crate) fn encoding(&self) -> Encoding {
         lock(&self.encoding).clone()
+    }
+
+    /// What this machine decodes of what comes, where it is too slow.
+    pub(crate) fn decodes(&self) -> Option<DecodeRate> {
+        *lock(&self.decodes)
+    }
+
+    pub(crate) fn set_decodes(&self, rate: Option<DecodeRate>) {
+        *lock(&self.decodes) = rate;
     }
 
     pub(crate) fn set_encoding(&self, encoding: Encoding) {

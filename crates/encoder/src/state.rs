@@ -1,12 +1,21 @@
 //! What an encoder's threads, connections and requests share.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use framebridge_capture::{Choice, Picture};
 use framebridge_config::Slate;
+use framebridge_core::source_pace::SourcePace;
 use tokio::sync::{Semaphore, watch};
 
-use crate::{broadcast::Broadcast, controls::Controls, progress::Progress, watchdog::Stages};
+use crate::{
+    broadcast::Broadcast,
+    controls::{Controls, lock},
+    progress::Progress,
+    watchdog::Stages,
+};
 
 /// What the threads of all of a process's pipelines share with the rest of it.
 #[derive(Debug)]
@@ -22,6 +31,17 @@ pub(crate) struct EncoderState {
     pub(crate) slate: Option<Slate>,
     /// Room for the clips that may be made at once.
     pub(crate) clips: Semaphore,
+    /// What is expected of the source.
+    pub(crate) pace: Mutex<SourcePace>,
+    /// What the stream's configuration takes for a stall.
+    pub(crate) stall_timeout: Duration,
+}
+
+impl EncoderState {
+    /// Whether a picture has come within the time that is usual for the source.
+    pub(crate) fn is_flowing(&self) -> bool {
+        !lock(&self.pace).is_overdue(self.stall_timeout, Instant::now())
+    }
 }
 
 /// The picture captured last, while a source is open.

@@ -3,14 +3,17 @@
 mod choice;
 mod codec;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use ffmpeg_next::{Error, Packet, Rational, codec::Context, encoder, error::EAGAIN, format::Pixel, frame, picture};
+use framebridge_core::rate_meter::RateMeter;
 
 use crate::{
     FfmpegError, Picture, ScaleError, Scaler, annexb,
+    colour::Colours,
     ffi::{self, VaapiFrames},
+    scale::Target,
 };
 
 pub use choice::{Choice, choose, probe};
@@ -20,12 +23,24 @@ pub use codec::Codec;
 pub(crate) const CLOCK_RATE: i32 = 90_000;
 
 /// An IDR comes by itself this often, for those who can't ask. Viewers ask, so it is rare: an IDR costs several
-/// times what another picture does.
-const GROUP_SECONDS: u32 = 10;
+/// times what another picture does. Counted in the pictures' time, because their number says little of it.
+const GROUP_NS: u64 = 10_000_000_000;
+
+/// Pictures in a group, for encoders: more than any has in that time.
+const GROUP_PICTURES: u32 = 65_535;
 
 /// The rate control's buffer in seconds of stream: how far one picture may exceed its share. A whole second would let
 /// an IDR delay what follows by as much on a link of just that rate; a quarter makes IDRs coarse at 500 kb/s.
 const RATE_BUFFER_SECONDS: f64 = 0.5;
+
+/// The rate control is told of another frame rate when it differs by more than this part.
+const RATE_CHANGE: f64 = 0.05;
+
+/// What comes is measured over so long: a second's bits are what is promised.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+
+/// Slower streams than this get no more bits for a picture: it would be late by what it takes to send it.
+const SLOWEST_FPS: f64 = 1.0;
 
 /// Pictures an encoder may hold back; hardware ones keep a few. One that holds more does not encode live.
 const MAX_IN_FLIGHT: usize = 8;
@@ -35,10 +50,22 @@ const MAX_IN_FLIGHT: usize = 8;
 pub struct Config {
     /// Picture size in pixels, both even.
     pub size: (u32, u32),
-    /// Frames per second that the bitrate is divided over.
+    /// Frames per second at most. The bitrate is divided over what really comes.
     pub fps: u32,
     /// Bits per second.
     pub bitrate: u32,
+    /// What the stream says of its colours, and what pictures are converted to.
+    pub colours: Colours,
+}
+
+impl Config {
+    /// Whether an encoder that is open for one of the two can go on for the other.
+    pub fn differs_in_rate_only(self, other: Self) -> bool {
+        Self {
+            bitrate: other.bitrate,
+            ..self
+        } == other
+    }
 }
 
 /// An open encoder. Belongs to one thread, with the scaler before it.
@@ -51,6 +78,13 @@ pub struct Encoder {
     device: Option<VaapiFrames>,
     in_flight: VecDeque<InFlight>,
     last_pts: u64,
+    /// When the picture was taken that the present group begins with.
+    group_ns: u64,
+    last_ns: u64,
+    /// What really comes.
+    meter: RateMeter,
+    /// What the rate control was last told that comes.
+    fps: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -141,10 +175,14 @@ impl Encoder {
         });
         video.set_time_base(Rational(1, CLOCK_RATE));
         video.set_frame_rate(i32::try_from(config.fps).ok().map(|fps| Rational(fps, 1)));
-        video.set_gop(config.fps.saturating_mul(GROUP_SECONDS));
+        video.set_gop(GROUP_PICTURES);
         video.set_max_b_frames(0);
+        video.set_colorspace(config.colours.matrix);
+        video.set_color_range(config.colours.range);
+        video.set_color_primaries(config.colours.primaries);
+        video.set_color_transfer_characteristic(config.colours.transfer);
         video.set_threading(codec.threading(config.size));
-        set_rate(&mut video, config.bitrate);
+        set_rate(&mut video, config.bitrate.into(), config.bitrate);
         let encoder = codec.open(video, found).map_err(failed)?;
         Ok(Self {
             codec,
@@ -154,6 +192,10 @@ impl Encoder {
             device,
             in_flight: VecDeque::with_capacity(MAX_IN_FLIGHT),
             last_pts: 0,
+            group_ns: 0,
+            last_ns: 0,
+            meter: RateMeter::new(RATE_WINDOW),
+            fps: f64::from(config.fps),
         })
     }
 
@@ -166,7 +208,27 @@ impl Encoder {
     pub fn set_bitrate(&mut self, bitrate: u32) {
         if bitrate != self.config.bitrate {
             self.config.bitrate = bitrate;
-            set_rate(&mut self.encoder, bitrate);
+            self.spread();
+        }
+    }
+
+    /// Tells the rate control what each picture may take. It believes in the frame rate that it was opened for, without
+    /// delay at least; so where fewer come it is told a rate that is higher by as much.
+    fn spread(&mut self) {
+        let rate = f64::from(self.config.bitrate) * f64::from(self.config.fps.max(1)) / self.fps;
+        set_rate(&mut self.encoder, rate, self.config.bitrate);
+    }
+
+    /// Takes in when a picture was taken.
+    fn measure(&mut self, captured_ns: u64) {
+        self.meter.add(Duration::from_nanos(captured_ns));
+        let fps = self
+            .meter
+            .a_second()
+            .map(|fps| fps.clamp(SLOWEST_FPS, f64::from(self.config.fps.max(1))));
+        if let Some(fps) = fps.filter(|fps| (fps / self.fps - 1.0).abs() > RATE_CHANGE) {
+            self.fps = fps;
+            self.spread();
         }
     }
 
@@ -176,9 +238,12 @@ impl Encoder {
     /// # Errors
     /// It could not be scaled, or the encoder failed and is of no further use.
     pub fn encode(&mut self, picture: &Picture, keyframe: bool) -> Result<Option<EncodedFrame>, EncodeError> {
-        let mut frame = self
-            .scaler
-            .convert(picture, self.codec.pixel_format(), self.config.size)?;
+        let target = Target {
+            format: self.codec.pixel_format(),
+            size: self.config.size,
+            colours: self.config.colours,
+        };
+        let mut frame = self.scaler.convert(picture, &target)?;
         if let Some(device) = &self.device {
             let failed = |code| EncodeError::Encode {
                 codec: self.codec,
@@ -186,6 +251,8 @@ impl Encoder {
             };
             frame = device.upload(&frame).map_err(failed)?;
         }
+        self.measure(picture.captured_ns);
+        let keyframe = self.begins_group(keyframe, picture.captured_ns);
         let pts = self.next_pts(picture.captured_ns);
         frame.set_pts(i64::try_from(pts).ok());
         // A decoded picture carries its own kind, which would force the encoder's.
@@ -202,6 +269,17 @@ impl Encoder {
             },
         )?;
         self.receive()
+    }
+
+    /// Whether the picture taken at `captured_ns` is to be an IDR: because one was asked for, or because with the next picture
+    /// the group would be too long.
+    fn begins_group(&mut self, asked: bool, captured_ns: u64) -> bool {
+        let step = captured_ns.saturating_sub(std::mem::replace(&mut self.last_ns, captured_ns));
+        let begins = asked || captured_ns.saturating_sub(self.group_ns) + step > GROUP_NS;
+        if begins {
+            self.group_ns = captured_ns;
+        }
+        begins
     }
 
     fn next_pts(&mut self, captured_ns: u64) -> u64 {
@@ -271,8 +349,14 @@ impl AsRef<[u8]> for Payload {
     }
 }
 
-fn set_rate(video: &mut encoder::video::Video, bitrate: u32) {
-    let bits = usize::try_from(bitrate).unwrap_or(usize::MAX);
+/// `rate` bits a second by the encoder's clock, with a buffer for a stream of `bitrate`.
+fn set_rate(video: &mut encoder::video::Video, rate: f64, bitrate: u32) {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most 50 Mb/s times the 60 pictures of a second: fits a usize"
+    )]
+    let bits = rate as usize;
     video.set_bit_rate(bits);
     video.set_max_bit_rate(bits);
     #[expect(clippy::cast_possible_truncation, reason = "half of at most 50 Mb/s fits an i32")]

@@ -15,20 +15,24 @@ use std::{
 };
 
 use ffmpeg_next::{
-    Dictionary, Error, StreamMut,
+    Dictionary, Error, Stream, StreamMut,
     error::{EINVAL, ENOMEM},
     ffi::{
-        AV_INPUT_BUFFER_PADDING_SIZE, AVBufferRef, AVCodecID, AVFormatContext, AVHWDeviceType, AVHWFramesContext,
-        AVMediaType, AVPixelFormat, av_buffer_ref, av_buffer_unref, av_find_input_format, av_frame_is_writable,
-        av_frame_ref, av_hwdevice_ctx_create, av_hwframe_ctx_alloc, av_hwframe_ctx_init, av_hwframe_get_buffer,
-        av_hwframe_transfer_data, av_mallocz, av_version_info, avformat_alloc_context, avformat_close_input,
-        avformat_find_stream_info, avformat_open_input,
+        AV_INPUT_BUFFER_PADDING_SIZE, AVBufferRef, AVCodecID, AVDiscard, AVFormatContext, AVHWDeviceType,
+        AVHWFramesContext, AVMediaType, AVPixelFormat, av_buffer_alloc, av_buffer_ref, av_buffer_unref,
+        av_find_input_format, av_frame_is_writable, av_frame_ref, av_guess_sample_aspect_ratio, av_hwdevice_ctx_create,
+        av_hwframe_ctx_alloc, av_hwframe_ctx_init, av_hwframe_get_buffer, av_hwframe_transfer_data, av_mallocz,
+        av_version_info, avformat_alloc_context, avformat_close_input, avformat_find_stream_info, avformat_open_input,
     },
-    format::context,
+    format::{Pixel, context},
     util::interrupt,
 };
 
 use crate::Interrupt;
+
+mod swscale;
+
+pub(crate) use swscale::{Conversion, Side, Traits, format_name, plain};
 
 /// What FFmpeg may read beyond the end of what it is given.
 const PADDING: usize = AV_INPUT_BUFFER_PADDING_SIZE as usize;
@@ -95,6 +99,59 @@ pub(crate) fn open_input(opening: &Opening<'_>, interrupt: &Interrupt) -> Result
             }
         }
         Ok(context::Input::wrap_with_interrupt(context, callback.guard))
+    }
+}
+
+/// Gives a picture of eight bits a palette of its own, 0xAARRGGBB; leaves any other as it is.
+pub(crate) fn set_palette(frame: &mut ffmpeg_next::frame::Video, palette: &[u32; 256]) {
+    if frame.format() != Pixel::PAL8 {
+        return;
+    }
+    // SAFETY: the frame is live and borrowed mutably. Its second buffer is by FFmpeg's word the palette, which may be shared
+    // with other frames; it is given back and replaced by one of our own, which is as long as what is copied into it.
+    unsafe {
+        let frame = frame.as_mut_ptr();
+        let mut buffer = av_buffer_alloc(size_of_val(palette));
+        if buffer.is_null() || (*frame).buf[1].is_null() {
+            av_buffer_unref(&raw mut buffer);
+            return;
+        }
+        ptr::copy_nonoverlapping(palette.as_ptr(), (*buffer).data.cast::<u32>(), palette.len());
+        av_buffer_unref(&raw mut (*frame).buf[1]);
+        (*frame).buf[1] = buffer;
+        (*frame).data[1] = (*buffer).data;
+    }
+}
+
+/// Lets the demuxer leave out what belongs to other streams than the one with this index.
+pub(crate) fn discard_others(input: &mut context::Input, index: usize) {
+    for at in (0..input.streams().len()).filter(|at| *at != index) {
+        if let Some(mut stream) = input.stream_mut(at) {
+            // SAFETY: the stream is live and borrowed mutably; the field is a plain number that users may set.
+            unsafe { (*stream.as_mut_ptr()).discard = AVDiscard::AVDISCARD_ALL };
+        }
+    }
+}
+
+/// A video stream's width and height by its container's word; 0 where it has none.
+pub(crate) fn size(stream: &Stream<'_>) -> (u32, u32) {
+    // SAFETY: the stream is live, and so are its parameters, which every stream has.
+    let (width, height) = unsafe {
+        let parameters = (*stream.as_ptr()).codecpar;
+        ((*parameters).width, (*parameters).height)
+    };
+    (u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0))
+}
+
+/// Writes the shape of its pixels into `frame`: the container's word, or else the codec's.
+pub(crate) fn complete_aspect(input: &mut context::Input, index: usize, frame: &mut ffmpeg_next::frame::Video) {
+    let Some(mut stream) = input.stream_mut(index) else {
+        return;
+    };
+    // SAFETY: both are live and borrowed mutably; the call looks at two fields of each, and needs no context.
+    unsafe {
+        let frame = frame.as_mut_ptr();
+        (*frame).sample_aspect_ratio = av_guess_sample_aspect_ratio(ptr::null_mut(), stream.as_mut_ptr(), frame);
     }
 }
 

@@ -1,10 +1,20 @@
 //! One picture as an image file.
 
 use bytes::Bytes;
-use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec::Context, encoder, format::Pixel};
+use ffmpeg_next::{
+    Dictionary, Error, Packet, Rational,
+    codec::Context,
+    color::{Range, Space},
+    encoder,
+    format::Pixel,
+};
 use framebridge_proto::encoder::ImageFormat;
 
-use crate::{FfmpegError, Picture, ScaleError, Scaler, scale};
+use crate::{
+    FfmpegError, Picture, ScaleError, Scaler,
+    colour::Colours,
+    scale::{self, Target},
+};
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +32,22 @@ pub enum ImageError {
 /// # Errors
 /// FFmpeg can't convert or encode it.
 pub fn image(picture: &Picture, format: ImageFormat, longest_edge: u32) -> Result<Bytes, ImageError> {
-    let (name, pixels) = match format {
-        ImageFormat::Jpeg => ("mjpeg", Pixel::YUVJ420P),
-        ImageFormat::Png => ("png", Pixel::RGB24),
+    // JFIF knows one matrix and the full range only.
+    let (name, pixels, matrix) = match format {
+        ImageFormat::Jpeg => ("mjpeg", Pixel::YUVJ420P, Space::BT470BG),
+        ImageFormat::Png => ("png", Pixel::RGB24, Space::RGB),
     };
     let size = scale::fit(picture.size(), longest_edge);
-    let frame = Scaler::new().convert(picture, pixels, size)?;
+    let target = Target {
+        format: pixels,
+        size,
+        colours: Colours {
+            matrix,
+            range: Range::JPEG,
+            ..Colours::HD
+        },
+    };
+    let frame = Scaler::new().convert(picture, &target)?;
     let packet = encode(&frame, name, pixels, size).map_err(|code| ImageError::Encode(FfmpegError::of(code)))?;
     Ok(Bytes::copy_from_slice(packet.data().unwrap_or_default()))
 }

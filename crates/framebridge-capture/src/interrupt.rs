@@ -20,6 +20,8 @@ struct InterruptState {
     /// Nanoseconds after `epoch`; [`NO_DEADLINE`] while none is set.
     deadline: AtomicU64,
     stopped: AtomicBool,
+    /// Whether what was opened is being closed, which a stop must not cut short.
+    closing: AtomicBool,
     waiting: Mutex<()>,
     stop: Condvar,
 }
@@ -33,6 +35,7 @@ impl Interrupt {
             epoch: Instant::now(),
             deadline: AtomicU64::new(NO_DEADLINE),
             stopped: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             waiting: Mutex::new(()),
             stop: Condvar::new(),
         }))
@@ -71,6 +74,24 @@ impl Interrupt {
 
     /// Gives the calls from now on, together, `limit`.
     pub(crate) fn arm(&self, limit: Duration) {
+        self.0.closing.store(false, Ordering::Release);
+        self.set_deadline(limit);
+    }
+
+    /// Gives the calls from now on as long as they take.
+    pub(crate) fn disarm(&self) {
+        self.0.closing.store(false, Ordering::Release);
+        self.0.deadline.store(NO_DEADLINE, Ordering::Release);
+    }
+
+    /// Gives what is closed from now on `limit`, stopped or not: a camera that is not told good-bye keeps its session, and may
+    /// have but one.
+    pub(crate) fn begin_closing(&self, limit: Duration) {
+        self.set_deadline(limit);
+        self.0.closing.store(true, Ordering::Release);
+    }
+
+    fn set_deadline(&self, limit: Duration) {
         let deadline = u64::try_from((self.0.epoch.elapsed() + limit).as_nanos()).unwrap_or(NO_DEADLINE);
         self.0.deadline.store(deadline, Ordering::Release);
     }
@@ -82,7 +103,8 @@ impl Interrupt {
 
     /// What FFmpeg asks: is this call to end?
     pub(crate) fn is_tripped(&self) -> bool {
-        self.is_stopped() || self.is_overdue()
+        let stopped = self.is_stopped() && !self.0.closing.load(Ordering::Acquire);
+        stopped || self.is_overdue()
     }
 }
 
@@ -126,5 +148,15 @@ mod tests {
         assert!(interrupt.is_tripped() && interrupt.is_overdue() && !interrupt.is_stopped());
         interrupt.arm(Duration::from_secs(60));
         assert!(!interrupt.is_tripped());
+    }
+
+    #[test]
+    fn what_is_closed_after_a_stop_has_its_own_deadline() {
+        let interrupt = Interrupt::new();
+        interrupt.stop();
+        interrupt.begin_closing(Duration::from_secs(60));
+        assert!(!interrupt.is_tripped() && interrupt.is_stopped());
+        interrupt.arm(Duration::from_secs(60));
+        assert!(interrupt.is_tripped());
     }
 }

@@ -1,7 +1,7 @@
 //! Sources and encoders behind a safe API: the only crate that knows FFmpeg.
 //!
 //! Three steps, each blocking and each on a thread of the caller's, so that a wedged source can be told from a
-//! wedged encoder: a [`Source`] is opened, read and decoded into [`Picture`]s; a [`Cadence`] drops surplus ones; an
+//! wedged encoder: a [`Source`] is opened, read and decoded into [`Picture`]s; the caller thins them out; an
 //! [`Encoder`] scales and encodes them into access units, whose bytes are never copied. Besides, [`choose`] finds
 //! an encoder that opens on this machine, [`image()`] makes a snapshot, [`clip()`] makes an MP4 of encoded frames,
 //! and [`Interrupt`] makes a blocked thread return.
@@ -10,8 +10,8 @@
 //! server, a FIFO without a writer). The caller watches for that and ends the process with [`terminate`].
 
 mod annexb;
-mod cadence;
 mod clip;
+mod colour;
 mod encode;
 mod error;
 mod ffi;
@@ -20,17 +20,19 @@ mod interrupt;
 mod pace;
 mod picture;
 mod scale;
+mod shape;
 mod slate;
 mod source;
 mod stamp;
 mod text;
+mod wide;
 mod x11;
 
 use std::sync::Once;
 
 pub use annexb::nal_types;
-pub use cadence::Cadence;
 pub use clip::{Clip, ClipError, clip};
+pub use colour::Colours;
 pub use encode::{Choice, Codec, Config as EncoderConfig, EncodeError, EncodedFrame, Encoder, choose, probe};
 pub use error::FfmpegError;
 pub use image::{ImageError, image};

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 /// A picture this late means that time was lost (a stopped process, a slow disk): go on from now instead of racing.
 const TOO_LATE: Duration = Duration::from_millis(500);
 
-/// A timestamp further ahead of the one before it than this is a jump in the source, not a pause to sit out.
-const TOO_FAR: Duration = Duration::from_secs(10);
+/// A timestamp further ahead of the one before it than this is a jump in the source, not a pause to sit out: slides may
+/// stand for minutes.
+const TOO_FAR: Duration = Duration::from_secs(300);
 
 /// Maps a source's timestamps to the moments its pictures are due.
 #[derive(Debug, Default)]

@@ -5,6 +5,8 @@ use std::time::Duration;
 use ffmpeg_next::frame;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::{colour::Colours, ffi, shape};
+
 /// One decoded picture and when it was taken.
 pub struct Picture {
     pub(crate) frame: frame::Video,
@@ -19,9 +21,25 @@ impl Picture {
         Self { frame, captured_ns }
     }
 
-    /// Width and height in pixels.
+    /// The same picture, as if taken so much later.
+    ///
+    /// # Panics
+    /// There is no memory for a reference.
+    #[must_use]
+    pub fn again(&self, later: Duration) -> Self {
+        let frame = ffi::reference(&self.frame).expect("memory for a reference");
+        let captured_ns = self.captured_ns + u64::try_from(later.as_nanos()).unwrap_or(0);
+        Self { frame, captured_ns }
+    }
+
+    /// Width and height in pixels that are square, as it is meant to be seen.
     pub fn size(&self) -> (u32, u32) {
-        (self.frame.width(), self.frame.height())
+        shape::square((self.frame.width(), self.frame.height()), self.frame.aspect_ratio())
+    }
+
+    /// What its numbers mean.
+    pub fn colours(&self) -> Colours {
+        Colours::said(&self.frame)
     }
 }
 

@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use x11rb::{
     connection::Connection as _,
     errors::{ConnectError, ConnectionError, ReplyError},
-    protocol::xproto::{ConnectionExt as _, Window},
+    protocol::xproto::{Colormap, ConnectionExt as _, Window},
     rust_connection::RustConnection,
 };
 
 const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bits of a pixel that FFmpeg captures.
+const DEPTHS: [u8; 5] = [8, 15, 16, 24, 32];
 
 /// A display that can be asked whether it is there.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Display {
     root: Window,
     size: (u16, u16),
     asked: Instant,
+    /// The colours that pixels of eight bits stand for, and where they are listed.
+    palette: Option<(Colormap, Box<[u32; 256]>)>,
 }
 
 /// What is wrong with a display.
@@ -36,6 +41,14 @@ pub enum DisplayError {
     /// It answered with an error, or not at all.
     #[error("the display server did not answer")]
     Reply(#[source] ReplyError),
+    /// Its pixels are of a kind that is not captured.
+    #[error("display {name} has {depth} bits a pixel, which can't be captured: start its server with 24")]
+    Depth {
+        /// The display.
+        name: String,
+        /// Bits of a pixel.
+        depth: u8,
+    },
     /// The screen is not the size it was when capture began.
     #[error("the screen changed its size from {}x{} to {}x{}", from.0, from.1, to.0, to.1)]
     Resized {
@@ -52,12 +65,43 @@ impl Display {
         let (connection, screen) = RustConnection::connect(Some(name)).map_err(DisplayError::Connect)?;
         let screen = &connection.setup().roots[screen];
         let (root, size) = (screen.root, (screen.width_in_pixels, screen.height_in_pixels));
-        Ok(Self {
+        let (depth, colormap) = (screen.root_depth, screen.default_colormap);
+        if !DEPTHS.contains(&depth) {
+            let name = name.to_owned();
+            return Err(DisplayError::Depth { name, depth });
+        }
+        let mut display = Self {
             connection,
             root,
             size,
             asked: Instant::now(),
-        })
+            palette: (depth == 8).then(|| (colormap, Box::new([0; 256]))),
+        };
+        display.read_palette()?;
+        Ok(display)
+    }
+
+    /// The colours that pixels of eight bits stand for: 0xAARRGGBB, opaque.
+    pub(crate) fn palette(&self) -> Option<&[u32; 256]> {
+        self.palette.as_ref().map(|(_, palette)| &**palette)
+    }
+
+    /// Programs may change it at any time.
+    fn read_palette(&mut self) -> Result<(), DisplayError> {
+        let Some((colormap, palette)) = &mut self.palette else {
+            return Ok(());
+        };
+        let pixels: Vec<u32> = (0..256).collect();
+        let question = self
+            .connection
+            .query_colors(*colormap, &pixels)
+            .map_err(DisplayError::Gone)?;
+        let answer = question.reply().map_err(DisplayError::Reply)?;
+        for (entry, colour) in palette.iter_mut().zip(&answer.colors) {
+            let byte = |part: u16| u32::from(part >> 8);
+            *entry = 0xff00_0000 | byte(colour.red) << 16 | byte(colour.green) << 8 | byte(colour.blue);
+        }
+        Ok(())
     }
 
     /// Asks for a sign of life if the last one is a second old. A server that is stopped blocks this for ever.
@@ -70,7 +114,7 @@ impl Display {
         let answer = question.reply().map_err(DisplayError::Reply)?;
         let size = (answer.width, answer.height);
         if size == self.size {
-            Ok(())
+            self.read_palette()
         } else {
             Err(DisplayError::Resized {
                 from: self.size,

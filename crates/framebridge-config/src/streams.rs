@@ -25,6 +25,8 @@ pub struct Stream {
     pub linger: Duration,
     /// No picture for this long from an open source is a stall.
     pub stall_timeout: Duration,
+    /// A network source that falls silent is waited for so long in the same connection before it is opened again.
+    pub pause_timeout: Duration,
     /// So much of the stream is kept for clips of what has been; zero: nothing.
     pub pre_roll: Duration,
 }
@@ -127,6 +129,7 @@ struct StreamDefaults {
     quality: Quality,
     linger: Duration,
     stall_timeout: Duration,
+    pause_timeout: Duration,
     pre_roll: Duration,
 }
 
@@ -140,6 +143,8 @@ const BUILT_IN: StreamDefaults = StreamDefaults {
     },
     linger: Duration::from_secs(5),
     stall_timeout: Duration::from_secs(2),
+    // What a Wi-Fi camera needs to change its access point; cameras with one session refuse a second one for a minute.
+    pause_timeout: Duration::from_secs(10),
     pre_roll: Duration::from_secs(15),
 };
 
@@ -153,6 +158,7 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         quality,
         linger,
         stall_timeout,
+        pause_timeout,
         pre_roll,
     } = video(reader, &format!("streams.{name}"), defaults);
     Stream {
@@ -162,6 +168,7 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         quality,
         linger,
         stall_timeout,
+        pause_timeout,
         pre_roll,
     }
 }
@@ -181,6 +188,7 @@ fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> S
         },
         linger: reader.millis(&key("linger_ms"), defaults.linger, UP_TO_AN_HOUR),
         stall_timeout: reader.millis(&key("stall_timeout_ms"), defaults.stall_timeout, 500..=60_000),
+        pause_timeout: reader.millis(&key("pause_timeout_ms"), defaults.pause_timeout, 500..=60_000),
         pre_roll: reader.millis(&key("pre_roll_ms"), defaults.pre_roll, 0..=60_000),
     }
 }

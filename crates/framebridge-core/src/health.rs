@@ -18,6 +18,7 @@ use std::{
 use framebridge_proto::{
     encoder::SourceState,
     status::{Condition, FaultKind, Overall, StreamState, StreamStatus},
+    supervisor::SourcePace,
 };
 
 pub use self::{
@@ -32,6 +33,9 @@ const SOON: Duration = Duration::from_secs(1);
 /// When to come back to a stream that an operator has to mend first.
 const HOPELESS: Duration = Duration::from_secs(30);
 
+/// From this interval on it is said how slow a source is.
+const TOLD_INTERVAL: Duration = Duration::from_millis(1500);
+
 /// What is known of a stream. `None`: the one who asks does not know.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts<'a> {
@@ -41,6 +45,8 @@ pub struct Facts<'a> {
     pub signaling: Option<ProcessFacts<'a>>,
     /// What its encoder says of its source. `None` is a fact here: no encoder says anything.
     pub source: Option<SourceFacts<'a>>,
+    /// How its source gives pictures.
+    pub pace: Option<SourcePace>,
     /// Which stage of its encoder stands still.
     pub encoder: Option<&'a EncoderStall>,
     /// Whether its frames reach signaling.
@@ -107,7 +113,7 @@ type Row = fn(&Facts<'_>, Instant) -> Option<Finding>;
 
 /// What is said first where several things are wrong: what keeps everybody from watching, and then, of what viewers notice,
 /// what stands nearest to the source.
-const PRECEDENCE: [Row; 12] = [
+const PRECEDENCE: [Row; 13] = [
     process::encoder_down,
     process::signaling_down,
     source_unavailable,
@@ -118,6 +124,7 @@ const PRECEDENCE: [Row; 12] = [
     refused,
     viewers_starved,
     frames_missing,
+    decodes_too_slowly,
     subscriber_slow,
     degraded,
 ];
@@ -131,7 +138,7 @@ pub fn judge(facts: &Facts<'_>, now: Instant) -> Health {
             state,
             condition: Condition::Well,
             fault: None,
-            what: well(source).into(),
+            what: well(source, facts.pace),
             remedy: Cow::Borrowed(""),
             lasted: None,
             retry_in: None,
@@ -165,21 +172,27 @@ fn condition(kind: FaultKind) -> Condition {
         | FaultKind::Refused
         | FaultKind::ViewersStarved
         | FaultKind::FramesMissing
+        | FaultKind::DecodesTooSlowly
         | FaultKind::SubscriberSlow
         | FaultKind::Degraded => Condition::Faulty,
     }
 }
 
-fn well(source: Option<&SourceState>) -> &'static str {
-    match source {
+fn well(source: Option<&SourceState>, pace: Option<SourcePace>) -> Cow<'static, str> {
+    let interval = Duration::from_millis(pace.map_or(0, |pace| pace.interval_ms).into());
+    let words = match source {
         Some(SourceState::Idle) => "idle: it starts with its first viewer",
         Some(SourceState::Opening) => "its source is being opened",
         Some(SourceState::Paused) => "paused by its operator",
+        Some(SourceState::Live) if interval >= TOLD_INTERVAL => {
+            return format!("live: 1 picture in {:.0} s", interval.as_secs_f64()).into();
+        }
         Some(SourceState::Live) => "live",
         // Faults, by the rows above.
         Some(SourceState::Unavailable { .. } | SourceState::UnavailableIdle { .. } | SourceState::Slate { .. })
         | None => "not known",
-    }
+    };
+    words.into()
 }
 
 // The rows, but for those of processes.
@@ -301,6 +314,18 @@ fn frames_missing(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
     })
 }
 
+fn decodes_too_slowly(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
+    facts.source.filter(|source| *source.state == SourceState::Live)?;
+    let (decoded, coming) = facts.pace?.decodes?;
+    Some(Finding {
+        kind: FaultKind::DecodesTooSlowly,
+        what: format!("this machine decodes {decoded} of {coming} pictures a second").into(),
+        remedy: "pictures are left out, so that it stays current".into(),
+        lasted: None,
+        retry_in: None,
+    })
+}
+
 fn subscriber_slow(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
     let stall = facts.encoder.filter(|stall| **stall == EncoderStall::SubscriberSlow)?;
     Some(Finding {
@@ -352,7 +377,7 @@ impl Health {
     /// Why no picture can be seen now, in words for viewers; `None`: one can, or could as soon as somebody watches.
     pub fn absence(&self) -> Option<&str> {
         let is_absent = match self.fault {
-            Some(FaultKind::SubscriberSlow | FaultKind::Degraded) => false,
+            Some(FaultKind::DecodesTooSlowly | FaultKind::SubscriberSlow | FaultKind::Degraded) => false,
             Some(
                 FaultKind::EncoderParked
                 | FaultKind::EncoderDown

@@ -23,6 +23,11 @@ impl StallWatchdog {
         }
     }
 
+    /// From now on a stall is declared after `timeout`.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// What the counter shows. `exempt`: it need not grow now, because what it counts is paused, idle, opening or
     /// seeking. True once per stall, when it is declared. A counter that fell belongs to a new life: that is progress.
     pub fn observe(&mut self, count: u64, exempt: bool, now: Instant) -> bool {

@@ -17,6 +17,9 @@ const SOURCE_GRACE: Duration = Duration::from_secs(3);
 /// or the stall timeout where that is longer. Beyond them all it is judged from outside.
 const OPENING_LIMIT: Duration = Duration::from_secs(40);
 
+/// A source's silence is a stall after so many of its own intervals.
+const INTERVALS: u32 = 3;
+
 /// Which stage of an encoder stands still. Its `Display` says so in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EncoderStall {
@@ -72,6 +75,7 @@ pub struct EncoderReport<'a> {
 /// before it does.
 #[derive(Debug, Clone)]
 pub struct StreamWatch {
+    stall_timeout: Duration,
     captured: StallWatchdog,
     /// The same counter, with the encoder's own remedy waited for.
     abandoned: StallWatchdog,
@@ -86,6 +90,7 @@ impl StreamWatch {
     /// Watches a new life. `stall_timeout`: so long without a picture is a stall.
     pub fn new(stall_timeout: Duration, now: Instant) -> Self {
         Self {
+            stall_timeout,
             captured: StallWatchdog::new(stall_timeout, now),
             abandoned: StallWatchdog::new(stall_timeout + SOURCE_GRACE, now),
             opening: StallWatchdog::new(OPENING_LIMIT.max(stall_timeout * 3), now),
@@ -102,8 +107,15 @@ impl StreamWatch {
             captured,
             encoded,
             delivered,
+            pace,
             ..
         } = progress;
+        // A source that is slow by nature is given some of its own intervals, and the encoder's own patience goes first.
+        let interval = Duration::from_millis(pace.interval_ms.into());
+        let patience = Duration::from_millis(pace.patience_ms.into());
+        let stall = self.stall_timeout.max(interval * INTERVALS);
+        self.captured.set_timeout(stall);
+        self.abandoned.set_timeout(stall.max(patience) + SOURCE_GRACE);
         // Unavailable is the source's own word, and the encoder retries it: not a stall.
         let flows = matches!(progress.state, SourceState::Live | SourceState::Slate { .. });
         let at_rest = !flows || progress.subscribers == 0;
@@ -140,7 +152,10 @@ impl StreamWatch {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_proto::{encoder::Quality, supervisor::Counter};
+    use framebridge_proto::{
+        encoder::Quality,
+        supervisor::{Counter, SourcePace},
+    };
 
     use super::*;
 
@@ -174,6 +189,7 @@ mod tests {
                 delivered: Counter::default(),
                 lost: 0,
                 subscribers,
+                pace: SourcePace::default(),
             };
             Self {
                 watch: StreamWatch::new(TIMEOUT, now),
@@ -223,6 +239,23 @@ mod tests {
         assert_eq!(bench.report(4, [false; 3]), 0);
         assert!(matches!(bench.watch.stall(), Some(EncoderStall::SourceSilent { .. })));
         assert_eq!(bench.report(20, [false; 3]), 1);
+    }
+
+    #[test]
+    fn slow_source_is_given_three_of_its_intervals_and_its_encoder_its_own_patience() {
+        let mut bench = Bench::new(SourceState::Live, 1);
+        bench.progress.pace = SourcePace {
+            interval_ms: 7000,
+            patience_ms: 21_000,
+            decodes: None,
+        };
+        for _ in 0..5 {
+            assert_eq!(bench.report(1, [true; 3]) + bench.report(6, [false; 3]), 0);
+            assert_eq!(bench.watch.stall(), None);
+        }
+        assert_eq!(bench.report(15, [false; 3]), 0);
+        assert!(matches!(bench.watch.stall(), Some(EncoderStall::SourceSilent { .. })));
+        assert_eq!(bench.report(5, [false; 3]), 1);
     }
 
     #[test]

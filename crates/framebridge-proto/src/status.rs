@@ -159,6 +159,8 @@ words! {
         ViewersStarved = "viewers_starved",
         /// Signaling gets no frame, and does not know why.
         FramesMissing = "frames_missing",
+        /// Pictures come faster than this machine decodes them, and some are left out.
+        DecodesTooSlowly = "decodes_too_slowly",
         /// A subscriber of its encoder does not keep up.
         SubscriberSlow = "subscriber_slow",
         /// Its encoder failed too often, and runs with less than was configured.

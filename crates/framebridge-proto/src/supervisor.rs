@@ -165,6 +165,19 @@ pub struct EncoderProgress {
     pub lost: u64,
     /// Connections subscribed now.
     pub subscribers: u32,
+    /// How its source gives pictures.
+    pub pace: SourcePace,
+}
+
+/// How a source gives pictures, as its encoder has learnt it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcePace {
+    /// The longest usual time between two pictures, in milliseconds; 0 where it is below half a second.
+    pub interval_ms: u32,
+    /// So long, in milliseconds, the source may give nothing before the encoder itself ends and reopens it.
+    pub patience_ms: u32,
+    /// Pictures a second that this machine decodes, and that come, where it can't keep up.
+    pub decodes: Option<(u32, u32)>,
 }
 
 /// What signaling has done.

@@ -137,6 +137,7 @@ impl<'a> Picture<'a> {
                 age: report.age(now),
                 failed: self.slot.memory.failed(),
             }),
+            pace: self.encoder.map(|(encoder, _)| encoder.pace),
             encoder: self.slot.watch.as_ref().and_then(StreamWatch::stall),
             ingest: ingest.and_then(IngestWatch::broken_for).map(IngestGap::Broken),
             refusal: signaling.and_then(|watch| watch.refused_for(now)),

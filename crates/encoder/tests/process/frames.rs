@@ -157,3 +157,23 @@ async fn whoever_comes_while_the_source_closes_waits_for_it_to_be_opened_again()
         subscriber.state(|state| *state == SourceState::Idle).await;
     }
 }
+
+#[tokio::test]
+async fn a_slow_source_is_live_and_whoever_joins_has_its_picture_at_once() {
+    let encoder = Encoder::start("lavfi:testsrc2=size=320x180:rate=1/4", "");
+    let mut first = encoder.subscribe().await;
+    let run = frames(&mut first, 16).await;
+    for pair in run.windows(2) {
+        let gap = pair[1].captured_ns - pair[0].captured_ns;
+        assert!(gap < 1_000_000_000, "a gap of {gap} ns");
+        assert!(pair[1].pts > pair[0].pts);
+    }
+    assert_eq!(
+        first.states,
+        [SourceState::Idle, SourceState::Opening, SourceState::Live]
+    );
+    let asked = Instant::now();
+    let mut second = encoder.subscribe().await;
+    assert!(second.frame().await.keyframe);
+    assert!(asked.elapsed() < Duration::from_secs(2), "waited {:?}", asked.elapsed());
+}

@@ -5,16 +5,17 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use framebridge_capture::{Codec, Encoder as H264, EncoderConfig, Interrupt, Source, SourceConfig};
-use framebridge_proto::encoder::SourceState;
+use framebridge_capture::{Codec, Colours, Encoder as H264, EncoderConfig, Interrupt, Source, SourceConfig};
+use framebridge_proto::encoder::{SourceState, ToEncoder};
+use tokio::time::timeout;
 
-use crate::harness::Encoder;
+use crate::harness::{BOUND, Encoder};
 
 const FPS: u32 = 25;
 
@@ -27,6 +28,14 @@ struct Camera {
     address: String,
     /// Whether it sends nothing, with the connection left open.
     silent: Arc<AtomicBool>,
+    heard: Arc<Heard>,
+}
+
+/// What its clients have said.
+#[derive(Default)]
+struct Heard {
+    connections: AtomicUsize,
+    goodbyes: AtomicUsize,
 }
 
 impl Camera {
@@ -35,17 +44,20 @@ impl Camera {
         let address = listener.local_addr().unwrap().to_string();
         let silent = Arc::new(AtomicBool::new(false));
         let served = Arc::clone(&silent);
+        let heard = Arc::new(Heard::default());
+        let hears = Arc::clone(&heard);
         thread::spawn(move || {
             for client in listener.incoming() {
+                hears.connections.fetch_add(1, Ordering::Relaxed);
                 // A client that goes away ends with an error; the next one may come.
-                _ = client.and_then(|client| serve(client, &served));
+                _ = client.and_then(|client| serve(client, &served, &hears));
             }
         });
-        Self { address, silent }
+        Self { address, silent, heard }
     }
 }
 
-fn serve(mut client: TcpStream, silent: &AtomicBool) -> io::Result<()> {
+fn serve(mut client: TcpStream, silent: &AtomicBool, heard: &Arc<Heard>) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     loop {
         let mut request = Vec::new();
@@ -77,6 +89,15 @@ fn serve(mut client: TcpStream, silent: &AtomicBool) -> io::Result<()> {
             "RTSP/1.0 200 OK\r\n{sequence}\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
         )?;
         if method == "PLAY" {
+            let heard = Arc::clone(heard);
+            thread::spawn(move || {
+                // Reports come between the requests, and are no text.
+                let goodbye = reader
+                    .split(b'\n')
+                    .map_while(Result::ok)
+                    .any(|line| line.windows(8).any(|word| word == b"TEARDOWN"));
+                heard.goodbyes.fetch_add(usize::from(goodbye), Ordering::Relaxed);
+            });
             return play(&mut client, silent);
         }
     }
@@ -99,11 +120,12 @@ fn play(client: &mut TcpStream, silent: &AtomicBool) -> io::Result<()> {
         size: (320, 240),
         fps: FPS,
         bitrate: 800_000,
+        colours: Colours::HD,
     };
     let mut encoder = H264::open(Codec::X264, config).unwrap();
     let mut sequence = 0_u16;
     for number in 0_u32.. {
-        let undue = source.read().unwrap();
+        let undue = source.read(&|| ()).unwrap();
         let picture = source.present(undue).unwrap();
         let unit = encoder.encode(&picture, number % FPS == 0).unwrap().unwrap();
         if silent.load(Ordering::Relaxed) {
@@ -153,7 +175,7 @@ async fn a_network_camera_is_live_unavailable_while_it_is_silent_and_live_again(
     let camera = Camera::start();
     let encoder = Encoder::start(
         &format!("rtsp://user:hunter2@{}/stream", camera.address),
-        "stall_timeout_ms = 700",
+        "stall_timeout_ms = 700\npause_timeout_ms = 700",
     );
     let mut subscriber = encoder.subscribe().await;
     let first = subscriber.frame().await;
@@ -172,4 +194,43 @@ async fn a_network_camera_is_live_unavailable_while_it_is_silent_and_live_again(
     let after = subscriber.frame().await;
     assert!(after.keyframe && after.sequence > first.sequence);
     assert!(!encoder.log().contains("hunter2"), "{}", encoder.log());
+}
+
+#[tokio::test]
+async fn a_pause_is_ridden_out_in_the_same_connection_and_the_camera_is_told_good_bye() {
+    let camera = Camera::start();
+    let encoder = Encoder::start(
+        &format!("rtsp://{}/stream", camera.address),
+        "stall_timeout_ms = 500\nlinger_ms = 0",
+    );
+    let mut subscriber = encoder.subscribe().await;
+    for _ in 0..50 {
+        subscriber.frame().await;
+    }
+    camera.silent.store(true, Ordering::Relaxed);
+    // What is repeated meanwhile ends with what is usual for the camera; then nothing comes.
+    let mut last = subscriber.frame().await;
+    while let Ok(frame) = timeout(Duration::from_secs(3), subscriber.frame()).await {
+        last = frame;
+    }
+    camera.silent.store(false, Ordering::Relaxed);
+    let next = subscriber.frame().await;
+    assert_eq!(next.sequence, last.sequence + 1);
+    assert_eq!(camera.heard.connections.load(Ordering::Relaxed), 1);
+    assert!(
+        !subscriber
+            .states
+            .iter()
+            .any(|state| matches!(state, SourceState::Unavailable { .. })),
+        "{:?}",
+        subscriber.states
+    );
+    subscriber.send(ToEncoder::Unsubscribe).await;
+    subscriber.state(|state| *state == SourceState::Idle).await;
+    let told = async {
+        while camera.heard.goodbyes.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(BOUND, told).await.expect("the camera is told good-bye");
 }

@@ -6,7 +6,7 @@ use ffmpeg_next::{format::Pixel, frame};
 use framebridge_config::EncoderChoice;
 
 use super::{Codec, Config, EncodeError, Encoder};
-use crate::{Picture, picture::monotonic_ns};
+use crate::{Picture, colour::Colours, picture::monotonic_ns};
 
 /// Pictures that a probe sends: the second shows that an encoder goes on after its first.
 const PROBE_PICTURES: u32 = 2;
@@ -19,6 +19,7 @@ const PROBE: Config = Config {
     size: (640, 360),
     fps: 30,
     bitrate: 1_000_000,
+    colours: Colours::HD,
 };
 
 /// The encoder to use and why.
@@ -86,6 +87,7 @@ pub fn probe(codec: Codec) -> Result<(), EncodeError> {
         for plane in 0..frame.planes() {
             frame.data_mut(plane).fill(128);
         }
+        PROBE.colours.tag(&mut frame);
         let picture = Picture {
             frame,
             captured_ns: monotonic_ns(),

@@ -1,29 +1,58 @@
 //! One opened input of FFmpeg's and the decoder of the one stream in it that is shown.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ffmpeg_next::{
-    Error, Packet, Rational, Rescale as _, codec, decoder, error::EAGAIN, format::context::Input, frame, media::Type,
+    Discard, Error, Packet, Rational, Rescale as _, Stream,
+    codec::{self, Id, packet::side_data::Type as SideData},
+    color::{Range, Space},
+    decoder,
+    error::EAGAIN,
+    format::{context::Input, stream::Disposition},
+    frame,
+    media::Type,
+    threading,
 };
+use framebridge_core::decode_backlog::{Decode, DecodeBacklog, DecodeRate};
 
 use super::recipe::Recipe;
-use crate::{Interrupt, ffi};
+use crate::{
+    FfmpegError, Interrupt,
+    colour::{Colours, Unsaid},
+    ffi,
+    shape::{Orientation, Shaped, Shaper},
+};
 
 const MICROSECOND: Rational = Rational(1, 1_000_000);
+
+/// A read that took so long had to wait for the source.
+const WAITED: Duration = Duration::from_millis(2);
 
 pub(super) struct Demuxer {
     input: Input,
     decoder: decoder::Video,
+    shaper: Shaper,
+    unsaid: Unsaid,
     stream: usize,
     time_base: Rational,
     /// The time between pictures by the container's word, zero if it has none.
     pub(super) interval: Duration,
     draining: bool,
+    /// What could not be decoded last.
+    broken: Option<FfmpegError>,
+    /// Of a source that comes whether it is read or not.
+    backlog: Option<DecodeBacklog>,
+    skipping: bool,
+    /// Whether there was a moment without work since the last packet.
+    rested: bool,
 }
 
 /// What the decoder has.
 pub(super) enum Decoded {
-    Picture,
+    /// A picture in shape, with its time in the source.
+    Picture(frame::Video, Option<Duration>),
+    /// A picture that is shown with the next one.
+    Held,
     /// It wants another packet.
     Hungry,
     /// The input has ended and every picture in it was given out.
@@ -40,45 +69,88 @@ pub(super) enum Fed {
 
 impl Demuxer {
     pub(super) fn open(recipe: &Recipe, interrupt: &Interrupt) -> Result<Self, Error> {
-        let input = ffi::open_input(&recipe.opening(), interrupt)?;
-        let stream = input.streams().best(Type::Video).ok_or(Error::StreamNotFound)?;
+        let mut input = ffi::open_input(&recipe.opening(), interrupt)?;
+        let stream = shown(&input)?;
         let (index, time_base) = (stream.index(), stream.time_base());
         let rate = [stream.avg_frame_rate(), stream.rate()]
             .into_iter()
             .find(|rate| rate.0 > 0 && rate.1 > 0);
         let interval = rate.map(|rate| Duration::from_secs_f64(f64::from(rate.1) / f64::from(rate.0)));
-        let decoder = codec::Context::from_parameters(stream.parameters())?
-            .decoder()
-            .video()?;
+        let turned = stream.side_data().find(|found| found.kind() == SideData::DisplayMatrix);
+        let orientation = turned.and_then(|found| Orientation::of(found.data()));
+        let parameters = stream.parameters();
+        let unsaid = unsaid(parameters.id(), recipe.painted);
+        let mut context = codec::Context::from_parameters(parameters)?;
+        if let Some(threads) = threads(ffi::size(&stream)) {
+            context.set_threading(threads);
+        }
+        let decoder = context.decoder().video()?;
+        ffi::discard_others(&mut input, index);
         Ok(Self {
             input,
             decoder,
+            shaper: Shaper::new(orientation.unwrap_or_default()),
+            unsaid,
             stream: index,
             time_base,
             interval: interval.unwrap_or_default(),
             draining: false,
+            broken: None,
+            backlog: recipe.network.then(DecodeBacklog::new),
+            skipping: false,
+            rested: true,
         })
     }
 
-    /// The next decoded picture, into `frame`.
-    pub(super) fn decode(&mut self, frame: &mut frame::Video) -> Result<Decoded, Error> {
-        match self.decoder.receive_frame(frame) {
-            Ok(()) => Ok(Decoded::Picture),
+    /// The next decoded picture.
+    pub(super) fn decode(&mut self) -> Result<Decoded, Error> {
+        let mut frame = frame::Video::empty();
+        match self.decoder.receive_frame(&mut frame) {
+            Ok(()) => {
+                if let Some(backlog) = &mut self.backlog {
+                    backlog.decoded();
+                }
+                self.shape(frame)
+            }
             Err(Error::Other { errno: EAGAIN }) => Ok(Decoded::Hungry),
-            Err(Error::Eof) => Ok(Decoded::Drained),
+            Err(Error::Eof) => match self.shaper.finish()? {
+                Some(shaped) => Ok(self.tagged(shaped)),
+                None => Ok(Decoded::Drained),
+            },
             // One broken picture; the decoder goes on with the next.
-            Err(Error::InvalidData) => Ok(Decoded::Hungry),
+            Err(Error::InvalidData) => {
+                self.broken = Some(FfmpegError::of(Error::InvalidData));
+                Ok(Decoded::Hungry)
+            }
             Err(error) => Err(error),
         }
+    }
+
+    fn shape(&mut self, mut frame: frame::Video) -> Result<Decoded, Error> {
+        ffi::complete_aspect(&mut self.input, self.stream, &mut frame);
+        let shaped = self.shaper.shape(frame)?;
+        Ok(shaped.map_or(Decoded::Held, |shaped| self.tagged(shaped)))
+    }
+
+    fn tagged(&self, (mut frame, timestamp): Shaped) -> Decoded {
+        Colours::of(&frame, self.unsaid).tag(&mut frame);
+        Decoded::Picture(frame, timestamp.and_then(|at| time(at, self.time_base)))
     }
 
     /// Reads one packet into the decoder. After the input's end, the decoder gives out what it still holds.
     pub(super) fn feed(&mut self) -> Result<Fed, Error> {
         let mut packet = Packet::empty();
-        match packet.read(&mut self.input) {
-            Ok(()) if packet.stream() != self.stream => Ok(Fed::Packet),
+        let asked = Instant::now();
+        let read = packet.read(&mut self.input);
+        self.rested |= asked.elapsed() >= WAITED;
+        match read {
+            Ok(()) if packet.stream() != self.stream || !self.wants(&packet) => Ok(Fed::Packet),
             Ok(()) => match self.decoder.send_packet(&packet) {
-                Ok(()) | Err(Error::InvalidData) => Ok(Fed::Packet),
+                Ok(()) => Ok(Fed::Packet),
+                Err(Error::InvalidData) => {
+                    self.broken = Some(FfmpegError::of(Error::InvalidData));
+                    Ok(Fed::Packet)
+                }
                 Err(error) => Err(error),
             },
             // One broken packet; demuxers find the next one.
@@ -92,6 +164,43 @@ impl Demuxer {
         }
     }
 
+    /// Whether to decode a packet, or to leave it out because this machine is too slow for all.
+    fn wants(&mut self, packet: &Packet) -> bool {
+        let rested = std::mem::take(&mut self.rested);
+        let timestamp = packet.dts().or(packet.pts()).and_then(|at| time(at, self.time_base));
+        let (Some(backlog), Some(timestamp)) = (&mut self.backlog, timestamp) else {
+            return true;
+        };
+        let decode = backlog.packet(timestamp, packet.is_key(), rested, Instant::now());
+        if self.skipping && decode != Decode::Nothing {
+            // What is in it belongs to before the gap.
+            self.decoder.flush();
+        }
+        self.skipping = decode == Decode::Nothing;
+        self.decoder.skip_frame(match decode {
+            Decode::All | Decode::Nothing => Discard::Default,
+            Decode::Needed => Discard::NonReference,
+        });
+        !self.skipping
+    }
+
+    /// Takes in that there was a moment without work.
+    pub(super) fn rested(&mut self) {
+        self.rested = true;
+    }
+
+    /// What is decoded of what comes, where this machine is too slow.
+    pub(super) fn decode_rate(&self) -> Option<DecodeRate> {
+        self.backlog.as_ref().and_then(DecodeBacklog::rate)
+    }
+
+    /// What could not be decoded last, or that there was nothing.
+    pub(super) fn broken(&mut self) -> FfmpegError {
+        self.broken
+            .take()
+            .unwrap_or_else(|| FfmpegError::of(Error::InvalidData))
+    }
+
     /// Goes back to the beginning, if the input can.
     pub(super) fn rewind(&mut self) -> Result<(), Error> {
         self.input.seek(0, ..)?;
@@ -99,10 +208,78 @@ impl Demuxer {
         self.draining = false;
         Ok(())
     }
+}
 
-    /// A decoded picture's time in the source.
-    pub(super) fn timestamp(&self, frame: &frame::Video) -> Option<Duration> {
-        let micros = frame.timestamp().or(frame.pts())?.rescale(self.time_base, MICROSECOND);
-        u64::try_from(micros).ok().map(Duration::from_micros)
+fn time(timestamp: i64, time_base: Rational) -> Option<Duration> {
+    let micros = timestamp.rescale(time_base, MICROSECOND);
+    u64::try_from(micros).ok().map(Duration::from_micros)
+}
+
+/// Threads for decoding pictures of `size`, where one may be too slow: frames in parallel, each of which is held back by the
+/// time of one picture. Smaller ones are decoded in a part of that time.
+fn threads(size: (u32, u32)) -> Option<threading::Config> {
+    let large = u64::from(size.0) * u64::from(size.1) > 1920 * 1088;
+    large.then(|| {
+        let mut threads = threading::Config::kind(threading::Type::Frame);
+        threads.count = 2;
+        threads
+    })
+}
+
+/// The stream that players show: no picture that is attached to something else, one that can be decoded, the one that its
+/// author chose, the largest, the first.
+fn shown(input: &Input) -> Result<Stream<'_>, Error> {
+    let videos = || {
+        input
+            .streams()
+            .filter(|stream| stream.parameters().medium() == Type::Video)
+    };
+    let rank = |stream: &Stream<'_>| {
+        let is = |kind| stream.disposition().contains(kind);
+        let (width, height) = ffi::size(stream);
+        let pixels = u64::from(width) * u64::from(height);
+        (!is(Disposition::ATTACHED_PIC), is(Disposition::DEFAULT), pixels)
+    };
+    let decodable = |stream: &Stream<'_>| decoder::find(stream.parameters().id()).is_some();
+    // The last of equals is taken.
+    let best = videos()
+        .filter(decodable)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .max_by_key(rank);
+    best.ok_or_else(|| {
+        if videos().next().is_some() {
+            Error::DecoderNotFound
+        } else {
+            Error::StreamNotFound
+        }
+    })
+}
+
+/// What to take for granted of pictures of a codec. `painted`: FFmpeg's own filters made them, which paint by BT.601
+/// at any size.
+fn unsaid(codec: Id, painted: bool) -> Unsaid {
+    let matrix = if codec == Id::MJPEG {
+        Some(Space::BT470BG)
+    } else {
+        painted.then_some(Space::SMPTE170M)
+    };
+    let is_video = !matches!(
+        codec,
+        Id::RAWVIDEO
+            | Id::PNG
+            | Id::APNG
+            | Id::GIF
+            | Id::BMP
+            | Id::TIFF
+            | Id::WEBP
+            | Id::MJPEG
+            | Id::JPEG2000
+            | Id::PGM
+    );
+    Unsaid {
+        matrix,
+        grey: if is_video { Range::MPEG } else { Range::JPEG },
     }
 }

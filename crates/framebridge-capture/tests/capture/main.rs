@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 #![expect(clippy::cast_precision_loss, reason = "test arithmetic on small numbers")]
 
+mod colours;
+mod film;
+mod shapes;
+
 use std::{
     path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -10,8 +14,8 @@ use std::{
 
 use ffmpeg_next::{codec, decoder, frame};
 use framebridge_capture::{
-    Codec, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Source, SourceConfig, SourceError, choose, fit,
-    image, nal_types,
+    Codec, Colours, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Source, SourceConfig, SourceError,
+    choose, fit, image, nal_types,
 };
 use framebridge_config::EncoderChoice;
 use framebridge_proto::{encoder::ImageFormat, stamp};
@@ -20,6 +24,7 @@ const HD: EncoderConfig = EncoderConfig {
     size: (1280, 720),
     fps: 30,
     bitrate: 2_500_000,
+    colours: Colours::HD,
 };
 
 fn config(url: &str, fps: u32) -> SourceConfig {
@@ -35,7 +40,7 @@ fn open(url: &str) -> Source {
 }
 
 fn next(source: &mut Source) -> Picture {
-    let undue = source.read().unwrap();
+    let undue = source.read(&|| ()).unwrap();
     source.present(undue).unwrap()
 }
 
@@ -102,6 +107,7 @@ fn film(path: &Path, pictures: usize) {
             size: (320, 240),
             fps: 30,
             bitrate: 500_000,
+            colours: Colours::HD,
         },
     )
     .unwrap();
@@ -166,6 +172,7 @@ fn the_stamp_survives_500_kbps_at_full_size_and_halved() {
                 size,
                 fps: 30,
                 bitrate: 500_000,
+                colours: Colours::HD,
             },
         )
         .unwrap();
@@ -197,6 +204,7 @@ fn the_bitrate_is_kept_and_can_be_changed_while_it_runs() {
             size: (640, 360),
             fps: 30,
             bitrate: 2_000_000,
+            colours: Colours::HD,
         },
     )
     .unwrap();
@@ -226,6 +234,7 @@ fn pictures_of_any_size_and_format_are_brought_to_the_encoders() {
             size,
             fps: 30,
             bitrate: 500_000,
+            colours: Colours::HD,
         },
     )
     .unwrap();
@@ -322,7 +331,7 @@ fn a_file_without_a_picture_ends_instead_of_looping_for_ever() {
         .unwrap();
     std::fs::write(&path, film[..slice].repeat(20)).unwrap();
     match Source::open(&config(&format!("file:{}", path.display()), 30), &Interrupt::new()) {
-        Ok(mut source) => assert!(matches!(source.read(), Err(SourceError::Ended))),
+        Ok(mut source) => assert!(matches!(source.read(&|| ()), Err(SourceError::Undecodable(_)))),
         Err(error) => assert!(matches!(error, SourceError::Open(_)), "{error}"),
     }
 }

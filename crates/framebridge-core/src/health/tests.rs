@@ -13,6 +13,7 @@ struct World {
     signaling: Option<Snapshot>,
     source: Option<SourceState>,
     failed: Option<&'static str>,
+    pace: Option<SourcePace>,
     encoder: Option<EncoderStall>,
     ingest: Option<IngestGap>,
     refused: bool,
@@ -31,6 +32,7 @@ impl World {
                 age: Duration::from_secs(1),
                 failed: self.failed,
             }),
+            pace: self.pace,
             encoder: self.encoder.as_ref(),
             ingest: self.ingest,
             refusal: self.refused.then_some((FOR_4_S, "no route")),
@@ -215,6 +217,18 @@ fn rows_of_the_way_to_viewers() -> Vec<Row> {
             None,
         ),
         (
+            DecodesTooSlowly,
+            Faulty,
+            |world, _| {
+                world.pace = Some(SourcePace {
+                    decodes: Some((14, 30)),
+                    ..SourcePace::default()
+                });
+            },
+            "this machine decodes 14 of 30 pictures a second; pictures are left out, so that it stays current",
+            None,
+        ),
+        (
             SubscriberSlow,
             Faulty,
             |world, _| world.encoder = Some(EncoderStall::SubscriberSlow),
@@ -294,6 +308,50 @@ fn what_is_well_is_said_in_the_words_of_its_state() {
         .judge(now);
         assert_eq!((health.state, health.condition), (state, Condition::Well));
         assert_eq!((&*health.to_string(), health.absence()), (sentence, absence));
+    }
+}
+
+#[test]
+fn slow_source_that_is_live_is_well_and_told_as_slow() {
+    let now = Instant::now();
+    let paced = |source, interval_ms| World {
+        source: Some(source),
+        pace: Some(SourcePace {
+            interval_ms,
+            ..SourcePace::default()
+        }),
+        ..World::live(now)
+    };
+    for (interval_ms, sentence) in [
+        (0, "live"),
+        (1_499, "live"),
+        (1_500, "live: 1 picture in 2 s"),
+        (7_000, "live: 1 picture in 7 s"),
+    ] {
+        let health = paced(SourceState::Live, interval_ms).judge(now);
+        assert_eq!((health.condition, health.absence()), (Condition::Well, None));
+        assert_eq!(health.to_string(), sentence);
+    }
+    let paused = paced(SourceState::Paused, 7_000).judge(now);
+    assert_eq!(paused.to_string(), "paused by its operator");
+}
+
+#[test]
+fn machine_that_decodes_too_slowly_shows_a_picture_and_is_told_while_its_source_is_live() {
+    let now = Instant::now();
+    let slow = |source| World {
+        source: Some(source),
+        pace: Some(SourcePace {
+            interval_ms: 7_000,
+            decodes: Some((14, 30)),
+            ..SourcePace::default()
+        }),
+        ..World::live(now)
+    };
+    let health = slow(SourceState::Live).judge(now);
+    assert_eq!((health.fault, health.absence()), (Some(DecodesTooSlowly), None));
+    for source in [SourceState::Idle, SourceState::Opening, SourceState::Paused] {
+        assert!(slow(source.clone()).judge(now).is_well(), "{source:?}");
     }
 }
 
@@ -491,6 +549,15 @@ fn stalls() -> impl Strategy<Value = Option<EncoderStall>> {
     ]
 }
 
+fn paces() -> impl Strategy<Value = Option<SourcePace>> {
+    let pace = (any::<[u32; 2]>(), any::<Option<(u32, u32)>>());
+    prop::option::of(pace.prop_map(|([interval_ms, patience_ms], decodes)| SourcePace {
+        interval_ms,
+        patience_ms,
+        decodes,
+    }))
+}
+
 fn gaps() -> impl Strategy<Value = Option<IngestGap>> {
     prop_oneof![
         Just(None),
@@ -518,12 +585,14 @@ fn processes(now: Instant) -> impl Strategy<Value = Option<Snapshot>> {
 
 fn worlds(now: Instant) -> impl Strategy<Value = World> {
     let flags = (prop::option::of(Just("no such device")), any::<[bool; 3]>());
-    (processes(now), processes(now), sources(), stalls(), gaps(), flags).prop_map(
-        |(process, signaling, source, encoder, ingest, (failed, [refused, starved, degraded]))| World {
+    let encoder = (sources(), paces(), stalls());
+    (processes(now), processes(now), encoder, gaps(), flags).prop_map(
+        |(process, signaling, (source, pace, encoder), ingest, (failed, [refused, starved, degraded]))| World {
             process,
             signaling,
             source,
             failed,
+            pace,
             encoder,
             ingest,
             refused,
@@ -540,6 +609,7 @@ fn together(known: &World, more: &World) -> World {
         signaling: known.signaling.clone().or(more.signaling.clone()),
         source: known.source.clone(),
         failed: known.failed.or(more.failed),
+        pace: known.pace.or(more.pace),
         encoder: known.encoder.clone().or(more.encoder.clone()),
         ingest: known.ingest.or(more.ingest),
         refused: known.refused || more.refused,

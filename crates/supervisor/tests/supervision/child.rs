@@ -16,7 +16,9 @@ use framebridge_proto::{
     Role, StreamName,
     encoder::{FromEncoder, Quality, SourceState, ToEncoder},
     status::BridgeState,
-    supervisor::{BridgeProgress, Counter, Datagrams, EncoderProgress, Progress, SignalingProgress, StreamFlow},
+    supervisor::{
+        BridgeProgress, Counter, Datagrams, EncoderProgress, Progress, SignalingProgress, SourcePace, StreamFlow,
+    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -179,6 +181,7 @@ fn encoder(stream: &StreamName, part: &str, seconds: u64) -> EncoderProgress {
         delivered: if part == "wedged" { Counter::default() } else { flowing },
         lost: 0,
         subscribers: 1,
+        pace: SourcePace::default(),
     }
 }
 
