@@ -20,8 +20,15 @@ const PEAK_NITS: f32 = 1000.0;
 /// Up to this part of white, light is left as it is.
 const KNEE: f32 = 0.6;
 
+/// The eye's gamma of an SDR display (ITU-R BT.1886).
+const GAMMA: f32 = 2.4;
+
+/// Below this light, that of a number of 10 in 255, numbers rise with it evenly: the curve's steep beginning would make much of
+/// a source's last bit.
+const TOE: f32 = 0.0004;
+
 /// Entries of the table from light to numbers: fine enough that dark steps do not show.
-const STEPS: u16 = 16_384;
+const STEPS: u16 = 65_535;
 
 /// From BT.2020's primaries to BT.709's, in light (ITU-R BT.2087 section 2).
 const TO_BT709: [[f32; 3]; 3] = [
@@ -48,7 +55,7 @@ impl Mapping {
             } else if colours.transfer == Transfer::ARIB_STD_B67 {
                 hlg(number)
             } else {
-                bt709(number)
+                number.powf(GAMMA)
             }
         };
         Self {
@@ -119,21 +126,13 @@ fn step(light: f32) -> usize {
     reason = "between 0 and 255"
 )]
 fn number(light: f32) -> u8 {
-    let number = if light < 0.018 {
-        4.5 * light
+    let curve = |light: f32| light.powf(1.0 / GAMMA);
+    let number = if light < TOE {
+        curve(TOE) * light / TOE
     } else {
-        1.099 * light.powf(0.45) - 0.099
+        curve(light)
     };
     (number * 255.0 + 0.5) as u8
-}
-
-/// The light of a number of BT.709 or BT.2020 (their item 1.2 and table 4).
-fn bt709(number: f32) -> f32 {
-    if number < 0.081 {
-        number / 4.5
-    } else {
-        ((number + 0.099) / 1.099).powf(1.0 / 0.45)
-    }
 }
 
 /// Light of a PQ number, cd/m² (SMPTE ST 2084).

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use framebridge_capture::{Codec, EncodedFrame, Encoder, EncoderConfig, Picture, Source, clip, fit};
@@ -63,9 +64,14 @@ pub(crate) fn encoded(dir: &Path, picture: &Picture, longest_edge: u32) -> PathB
         colours: picture.colours().sent(size),
     };
     let mut encoder = Encoder::open(Codec::X264, config).unwrap();
-    let unit: EncodedFrame = encoder.encode(picture, true).unwrap().unwrap();
+    let units: Vec<EncodedFrame> = [true, false]
+        .map(|keyframe| {
+            let later = Duration::from_millis(if keyframe { 0 } else { 40 });
+            encoder.encode(&picture.again(later), keyframe).unwrap().unwrap()
+        })
+        .into();
     let film = dir.join("sent.mp4");
-    fs::write(&film, clip(size, &[unit]).unwrap().mp4).unwrap();
+    fs::write(&film, clip(size, &units).unwrap().mp4).unwrap();
     film
 }
 
