@@ -39,8 +39,12 @@ fn without_credentials(text: &str) -> String {
     for part in parts {
         let authority = part.find(['/', ' ', '\'', '"']).unwrap_or(part.len());
         let host = part[..authority].rfind('@').map_or(0, |at| at + 1);
+        // FFmpeg adds options of its own to the URLs that it derives from ours.
+        let own = part[host..].find("?timeout=").map_or(part.len(), |at| host + at);
+        let rest = part[own..].find(' ').map_or(part.len(), |at| own + at);
         clean.push_str("://");
-        clean.push_str(&part[host..]);
+        clean.push_str(&part[host..own]);
+        clean.push_str(&part[rest..]);
     }
     clean
 }
@@ -54,7 +58,7 @@ mod tests {
         for (said, shown) in [
             (
                 "Connection to tcp://me:p@ss@cam:554?timeout=1 failed: refused",
-                "Connection to tcp://cam:554?timeout=1 failed: refused",
+                "Connection to tcp://cam:554 failed: refused",
             ),
             ("rtsp://cam/s and rtsp://u:p@cam/x@y", "rtsp://cam/s and rtsp://cam/x@y"),
             ("no URL, user@host", "no URL, user@host"),
