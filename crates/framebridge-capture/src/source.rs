@@ -117,6 +117,12 @@ pub enum SourceError {
     /// It can't be opened, has no video, or none that FFmpeg decodes.
     #[error("can't open the source")]
     Open(#[source] FfmpegError),
+    /// It was opened, and has no video.
+    #[error("there is no video in it")]
+    NoVideo,
+    /// It has video that this machine's FFmpeg has no decoder for.
+    #[error("this machine's FFmpeg has no decoder for its video")]
+    NoDecoder,
     /// It did not answer in time, as FFmpeg or its deadline saw it.
     #[error("the source did not answer within {:.1} s", waited.as_secs_f32())]
     OpenTimeout {
@@ -401,6 +407,10 @@ fn open(recipe: &Recipe, silence_limit: Duration, interrupt: &Interrupt) -> Resu
         let (waited, source) = (started.elapsed(), FfmpegError::of(code));
         if interrupt.is_stopped() {
             SourceError::Stopped
+        } else if code == Error::StreamNotFound {
+            SourceError::NoVideo
+        } else if code == Error::DecoderNotFound {
+            SourceError::NoDecoder
         } else if recipe.network && interrupt.is_overdue() {
             SourceError::OpenTimeout { waited, source }
         } else {

@@ -4,6 +4,7 @@
 #![expect(clippy::cast_precision_loss, reason = "test arithmetic on small numbers")]
 
 mod colours;
+mod files;
 mod film;
 mod shapes;
 
@@ -264,12 +265,15 @@ fn a_source_that_cannot_be_opened_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let text = dir.path().join("text.mp4");
     std::fs::write(&text, "this is no film").unwrap();
-    let sound = dir.path().join("empty.mp4");
-    std::fs::write(&sound, "").unwrap();
+    let empty = dir.path().join("empty.mp4");
+    std::fs::write(&empty, "").unwrap();
+    let sound = dir.path().join("sound.wav");
+    film::ffmpeg(&["-f", "lavfi", "-i", "sine", "-t", "1", film::text(&sound)]);
     for (url, reason) in [
         ("file:/nonexistent/film.mp4".to_owned(), "No such file or directory"),
         (format!("file:{}", text.display()), "Invalid data found"),
-        (format!("file:{}", sound.display()), "Invalid data found"),
+        (format!("file:{}", empty.display()), "Invalid data found"),
+        (format!("file:{}", sound.display()), "there is no video in it"),
         ("v4l2:/dev/video-none".to_owned(), "No such file or directory"),
         ("lavfi:no_such_filter".to_owned(), "no_such_filter"),
         ("x11::4711".to_owned(), "can't connect to the display"),
