@@ -155,7 +155,8 @@ impl Life {
         let declared = source.interval().unwrap_or_default();
         lock(&self.shared.pace).opened(declared);
         let mut fps = opened_fps;
-        let mut cadence = Cadence::new(fps, declared);
+        let even = !source.is_network() && !Source::follows_rate(&self.stream.source);
+        let mut cadence = Cadence::new(fps, even);
         let mut clock = SourceClock::new();
         let (mut fruitful, mut announced) = (false, false);
         let mut left_out = LeftOut::default();
@@ -189,7 +190,7 @@ impl Life {
                 if Source::follows_rate(&self.stream.source) {
                     return Ok(());
                 }
-                (fps, cadence) = (wanted, Cadence::new(wanted, declared));
+                (fps, cadence) = (wanted, Cadence::new(wanted, even));
             }
             if !cadence.keeps(taken) {
                 continue;

@@ -23,9 +23,9 @@ const KNEE: f32 = 0.6;
 /// The eye's gamma of an SDR display (ITU-R BT.1886).
 const GAMMA: f32 = 2.4;
 
-/// Below this light, that of a number of 10 in 255, numbers rise with it evenly: the curve's steep beginning would make much of
+/// Below this light, that of a number of 13 in 255, numbers rise with it evenly: the curve's steep beginning would make much of
 /// a source's last bit.
-const TOE: f32 = 0.0004;
+const TOE: f32 = 0.0008;
 
 /// Entries of the table from light to numbers: fine enough that dark steps do not show.
 const STEPS: u16 = 65_535;

@@ -177,7 +177,7 @@ impl Run {
         let moved = (last.largest - first.largest)
             .abs()
             .min((last.smallest - first.smallest).abs());
-        self.pieces.len() < JUDGED || moved <= (passed / 20).max(MOST_HELD / 4)
+        self.pieces.len() < JUDGED || moved <= (passed / 20).max(MOST_HELD / 2)
     }
 }
 
@@ -285,11 +285,9 @@ mod tests {
                 let arrival = start + Duration::from_millis(40) * number;
                 let timing = clock.observe(Some(Duration::from_millis(step_ms) * number), arrival);
                 let late = timing.due - arrival;
-                assert!(
-                    late <= Duration::from_millis(500),
-                    "{step_ms} ms a picture: {late:?} late"
-                );
+                assert!(late <= Duration::from_secs(1), "{step_ms} ms a picture: {late:?} late");
                 if number > 250 {
+                    assert_eq!(late, Duration::ZERO, "{step_ms} ms a picture");
                     let age = arrival - timing.taken;
                     assert!(
                         age <= Duration::from_millis(500),
