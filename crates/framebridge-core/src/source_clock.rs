@@ -127,7 +127,7 @@ impl Run {
         }
         self.taken = smallest.min(self.taken + step / GENTLE);
         let wanted = self.usual_largest().clamp(self.taken, self.taken + MOST_HELD);
-        self.shown = wanted.max(self.shown - step / GENTLE);
+        self.shown = wanted.max(self.shown - step / GENTLE).min(self.taken + MOST_HELD);
         let ago = |offset_then: i64| Duration::from_nanos(u64::try_from(offset - offset_then).unwrap_or(0));
         let ahead = Duration::from_nanos(u64::try_from(self.shown - offset).unwrap_or(0));
         Some(Timing {
