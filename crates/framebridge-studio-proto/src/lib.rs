@@ -4,6 +4,7 @@
 //! runtime, clock or socket. Each side ignores unknown fields and frames of unknown types, so that the other may be
 //! newer. `docs/protocol.md` describes the session.
 
+mod bounded;
 mod codec;
 mod ids;
 pub mod limits;
@@ -11,6 +12,7 @@ mod rpc;
 mod to_box;
 mod to_studio;
 
+pub use bounded::plain;
 pub use codec::{DecodeError, Frame, hello_version};
 pub use ids::{BoxId, InvalidId, JobId, PublicId, RpcId};
 pub use rpc::{

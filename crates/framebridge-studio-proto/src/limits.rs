@@ -61,3 +61,31 @@ pub const MAX_UPLOAD: u64 = 32 * 1024 * 1024;
 
 /// The largest result that travels in a frame, bytes of JSON.
 pub const MAX_INLINE_RESULT: usize = 128 * 1024;
+
+/// The headers of one request or answer, bytes of names and values together: the longest that signaling sends, with some TURN
+/// servers, are 2 KB. What is beyond is left out.
+pub const MAX_HEADERS: usize = 8 * 1024;
+
+/// The longest sentence for a person, bytes: a reason, a verdict. What is beyond is cut.
+pub const MAX_REASON: usize = 300;
+
+/// The longest error of a job, bytes: it names what FFmpeg said.
+pub const MAX_ERROR: usize = 500;
+
+/// The longest word, bytes: a state, a codec, a kind of job, a media type, a build.
+pub const MAX_WORD: usize = 64;
+
+/// The longest level of a log line, bytes: `error` is the longest there is.
+pub const MAX_LEVEL: usize = 8;
+
+/// The most words in a list: codecs, kinds of job, a server's addresses.
+pub const MAX_WORDS: usize = 16;
+
+/// The longest address, user name or password, bytes.
+pub const MAX_URL: usize = 512;
+
+/// The longest token, bytes: ours have 68.
+pub const MAX_TOKEN: usize = 256;
+
+/// The longest path and query that is carried, bytes.
+pub const MAX_PATH: usize = 2048;

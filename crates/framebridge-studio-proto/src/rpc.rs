@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use framebridge_proto::StreamName;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{RpcId, limits::MAX_CHUNK};
+use crate::{RpcId, bounded, limits::MAX_CHUNK};
 
 /// A header's name, in lower case, and value.
 pub type Header = (String, String);
@@ -76,8 +76,8 @@ pub struct RpcRequest {
     pub method: String,
     /// Path and query, as the box's own server is asked: the public address's prefix is taken off.
     pub path: String,
-    /// Those of [`REQUEST_HEADERS`] that there are.
-    #[serde(default)]
+    /// Those of [`REQUEST_HEADERS`] that there are; others are left out as a frame is read.
+    #[serde(default, deserialize_with = "bounded::request_headers")]
     pub headers: Vec<Header>,
     /// What the asker may do.
     #[serde(default)]
@@ -96,8 +96,8 @@ pub struct RpcResponse {
     pub id: RpcId,
     /// The status code.
     pub status: u16,
-    /// Those of [`RESPONSE_HEADERS`] that there are.
-    #[serde(default)]
+    /// Those of [`RESPONSE_HEADERS`] that there are; others are left out as a frame is read.
+    #[serde(default, deserialize_with = "bounded::response_headers")]
     pub headers: Vec<Header>,
     /// The body's start.
     #[serde(default, skip_serializing_if = "Bytes64::is_empty")]

@@ -4,7 +4,10 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, JobKind, PublicId, RpcChunk, RpcId, RpcRequest};
+use crate::{
+    JobId, JobKind, PublicId, RpcChunk, RpcId, RpcRequest, bounded,
+    limits::{MAX_REASON, MAX_URL, MAX_WORDS},
+};
 
 /// From a studio to a box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +53,7 @@ pub enum ToBox {
         /// The address's last part.
         share: PublicId,
         /// The whole address.
+        #[serde(deserialize_with = "bounded::text::<_, MAX_URL>")]
         url: String,
     },
     /// The other answer to `share`: it was not carried out.
@@ -57,6 +61,7 @@ pub enum ToBox {
         /// The request's number.
         request: u32,
         /// Why, for a person.
+        #[serde(deserialize_with = "bounded::text::<_, MAX_REASON>")]
         why: String,
     },
     /// The answer to `unshare`.
@@ -81,11 +86,12 @@ pub struct Welcome {
     /// The session.
     pub session: PublicId,
     /// Its public address.
+    #[serde(deserialize_with = "bounded::text::<_, MAX_URL>")]
     pub url: String,
     /// How often a heartbeat is wanted.
     pub heartbeat_ms: u64,
     /// What viewers are given besides the box's own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MAX_WORDS>")]
     pub ice_servers: Vec<IceServer>,
     /// As which address the studio sees the box, where that is one of IPv4: a NAT's, perhaps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,12 +102,21 @@ pub struct Welcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IceServer {
     /// Its URLs.
+    #[serde(deserialize_with = "bounded::words::<_, MAX_WORDS, MAX_URL>")]
     pub urls: Vec<String>,
     /// User name, for TURN.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bounded::optional_text::<_, MAX_URL>"
+    )]
     pub username: Option<String>,
     /// Password, for TURN.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bounded::optional_text::<_, MAX_URL>"
+    )]
     pub credential: Option<String>,
 }
 
@@ -112,6 +127,7 @@ pub struct Refusal {
     /// What kind of refusal it is.
     pub code: RefusalKind,
     /// One sentence for a person.
+    #[serde(deserialize_with = "bounded::text::<_, MAX_REASON>")]
     pub message: String,
 }
 

@@ -4,7 +4,12 @@ use framebridge_proto::StreamName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{BoxId, JobId, PublicId, RpcChunk, RpcResponse};
+use crate::{
+    BoxId, JobId, PublicId, RpcChunk, RpcResponse, bounded,
+    limits::{
+        MAX_ERROR, MAX_LEVEL, MAX_LOG_BATCH, MAX_LOG_LINE, MAX_REASON, MAX_STREAMS, MAX_TOKEN, MAX_WORD, MAX_WORDS,
+    },
+};
 
 /// From a box to its studio.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +49,7 @@ pub enum ToStudio {
         /// The job.
         job: JobId,
         /// What went wrong, for a person.
+        #[serde(deserialize_with = "bounded::text::<_, MAX_ERROR>")]
         error: String,
         /// Whether it may work another time.
         retryable: bool,
@@ -77,6 +83,7 @@ pub enum ToStudio {
         /// What its session is from here on.
         ending: Farewell,
         /// Why, for a person.
+        #[serde(deserialize_with = "bounded::text::<_, MAX_REASON>")]
         reason: String,
     },
     /// Of a type that this side does not know: logged and ignored.
@@ -90,10 +97,12 @@ pub struct Hello {
     /// [`VERSION`](crate::VERSION) of the box.
     pub version: u16,
     /// Made by `studio token new`.
+    #[serde(deserialize_with = "bounded::text::<_, MAX_TOKEN>")]
     pub token: String,
     /// The same in every life of the box.
     pub instance: BoxId,
     /// The build, for a person.
+    #[serde(deserialize_with = "bounded::text::<_, MAX_WORD>")]
     pub build: String,
     /// What it can do.
     pub capabilities: Capabilities,
@@ -103,13 +112,13 @@ pub struct Hello {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Its streams.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MAX_STREAMS>")]
     pub streams: Vec<StreamName>,
     /// Its codecs by their RTP name, e.g. `H264`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::words::<_, MAX_WORDS, MAX_WORD>")]
     pub codecs: Vec<String>,
     /// The kinds of job it does, by the name in `offer`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::words::<_, MAX_WORDS, MAX_WORD>")]
     pub jobs: Vec<String>,
 }
 
@@ -119,10 +128,14 @@ pub struct Heartbeat {
     /// In one word.
     pub state: BoxState,
     /// Why, where the word alone does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bounded::optional_text::<_, MAX_REASON>"
+    )]
     pub reason: Option<String>,
     /// Each stream.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MAX_STREAMS>")]
     pub streams: Vec<StreamReport>,
     /// The job in hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,8 +165,10 @@ pub struct StreamReport {
     /// Its name.
     pub name: StreamName,
     /// Its source's state in one word.
+    #[serde(deserialize_with = "bounded::text::<_, MAX_WORD>")]
     pub state: String,
     /// One sentence for a person.
+    #[serde(deserialize_with = "bounded::text::<_, MAX_REASON>")]
     pub verdict: String,
     /// Viewers with an open session.
     pub viewers: u32,
@@ -166,6 +181,7 @@ pub struct LogBatch {
     #[serde(default)]
     pub lost: u64,
     /// The lines.
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_LOG_BATCH>")]
     pub lines: Vec<LogLine>,
 }
 
@@ -175,8 +191,10 @@ pub struct LogLine {
     /// When, ms since the Unix epoch.
     pub at_ms: u64,
     /// How bad: `error`, `warn`, `info`, ...
+    #[serde(deserialize_with = "bounded::text::<_, MAX_LEVEL>")]
     pub level: String,
     /// What.
+    #[serde(deserialize_with = "bounded::text::<_, MAX_LOG_LINE>")]
     pub text: String,
 }
 
@@ -209,7 +227,20 @@ pub enum JobKind {
 
 impl JobKind {
     /// The kinds this build knows, as [`Capabilities::jobs`] lists them.
-    pub const NAMES: [&str; 3] = ["snapshot", "diagnose", "clip"];
+    pub const NAMES: [&str; 3] = [Self::SNAPSHOT, "diagnose", "clip"];
+
+    /// The kind that shows what every viewer sees.
+    pub const SNAPSHOT: &str = "snapshot";
+
+    /// The kind's name in `offer`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Snapshot { .. } => Self::SNAPSHOT,
+            Self::Diagnose => "diagnose",
+            Self::Clip { .. } => "clip",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Which piece of a stream, in milliseconds. On the wire one field, `last_ms` or `next_ms`.
@@ -247,6 +278,7 @@ pub enum JobResult {
     /// The bytes were uploaded before this was sent.
     Uploaded {
         /// Their media type.
+        #[serde(deserialize_with = "bounded::text::<_, MAX_WORD>")]
         media_type: String,
         /// How many.
         bytes: u64,

@@ -164,6 +164,59 @@ fn chunk_of_the_largest_size_fits_into_a_frame_and_a_larger_one_is_refused() {
     assert!(ToBox::decode(&chunk(limits::MAX_CHUNK + 1)).is_err());
 }
 
+#[test]
+fn what_is_too_long_is_cut_as_it_is_read_and_headers_that_do_not_travel_are_left_out() {
+    let long = "\u{1b}[31m".to_owned() + &"R".repeat(200_000);
+    let heartbeat = format!(
+        r#"{{"type":"heartbeat","state":"degraded","reason":{long:?},"streams":[{streams}],"capabilities":{{"jobs":[{jobs}]}}}}"#,
+        long = "R".repeat(200_000),
+        streams = vec![r#"{"name":"door","state":"live","verdict":"\u001b[2Jlive","viewers":0}"#; 500].join(","),
+        jobs = vec![r#""snapshot""#; 500].join(","),
+    );
+    let Ok(ToStudio::Heartbeat(heartbeat)) = ToStudio::decode(&heartbeat) else {
+        panic!("no heartbeat")
+    };
+    assert_eq!(heartbeat.reason.map(|reason| reason.len()), Some(limits::MAX_REASON));
+    assert_eq!(heartbeat.streams.len(), limits::MAX_STREAMS);
+    assert_eq!(heartbeat.streams[0].verdict, " [2Jlive");
+    assert_eq!(heartbeat.capabilities.jobs.len(), limits::MAX_WORDS);
+
+    let line = serde_json::json!({"at_ms": 1, "level": long[..1000], "text": long});
+    let batch = serde_json::json!({"type": "log_batch", "lines": [line]}).to_string();
+    let Ok(ToStudio::LogBatch(batch)) = ToStudio::decode(&batch) else {
+        panic!("no lines")
+    };
+    let line = &batch.lines[0];
+    assert_eq!(
+        (line.text.capacity(), line.level.as_str()),
+        (limits::MAX_LOG_LINE, " [31mRRR")
+    );
+
+    let many: Vec<_> = (0..10_000)
+        .map(|_| ("a", ""))
+        .chain([("etag", "1"), ("link", "x")])
+        .collect();
+    let head = serde_json::json!({"type": "rpc_response", "id": 1, "status": 200, "headers": many, "end": false});
+    let Ok(ToStudio::RpcResponse(head)) = ToStudio::decode(&head.to_string()) else {
+        panic!("no answer")
+    };
+    let named = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(head.headers, [named("etag", "1"), named("link", "x")]);
+    let links = vec![("link", "x".repeat(1000)); 100];
+    let head = serde_json::json!({"type": "rpc_response", "id": 1, "status": 200, "headers": links, "end": false});
+    let Ok(ToStudio::RpcResponse(head)) = ToStudio::decode(&head.to_string()) else {
+        panic!("no answer")
+    };
+    let bytes: usize = head.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    assert!(bytes > 4000 && bytes <= limits::MAX_HEADERS, "{bytes}");
+
+    let refusal = serde_json::json!({"type": "error", "code": "fatal", "message": format!("go \u{1b}[31m{long}")});
+    let Ok(ToBox::Error(refusal)) = ToBox::decode(&refusal.to_string()) else {
+        panic!("no refusal")
+    };
+    assert!(refusal.message.starts_with("go  [31m") && refusal.message.len() <= limits::MAX_REASON);
+}
+
 proptest! {
     #[test]
     fn nothing_that_comes_can_panic(text: String, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
