@@ -28,6 +28,9 @@ pub struct Config {
     pub read_idle: Duration,
     /// How often gathered log lines are sent while online.
     pub log_flush: Duration,
+    /// How long a studio that put the box off is left alone: somebody has to mend something there, and it need not be
+    /// somebody here who says that it was mended.
+    pub put_off: Duration,
     /// Failed attempts in a row after which it ends; `None`: never.
     pub attempts: Option<u32>,
 }
@@ -47,6 +50,7 @@ impl Default for Config {
             greeting_timeout: Duration::from_secs(10),
             read_idle: Duration::from_secs(20),
             log_flush: Duration::from_secs(1),
+            put_off: Duration::from_secs(3600),
             attempts: None,
         }
     }
@@ -71,6 +75,11 @@ pub enum Input {
     },
     /// The studio sent the box away for good.
     Refused {
+        /// Why, for a person.
+        why: String,
+    },
+    /// The studio does not want the box now.
+    PutOff {
         /// Why, for a person.
         why: String,
     },
@@ -148,7 +157,7 @@ pub enum End {
 /// What [`BridgeLink::poll_timeout`] waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The wait before the next attempt is over.
+    /// The wait before the next attempt is over: after a failure, or because the studio put the box off.
     BackoffOver,
     /// No connection has come about.
     ConnectOverdue,
@@ -232,6 +241,14 @@ impl BridgeLink {
                 if self.has_connection() {
                     self.disconnect(why.clone());
                     self.end(End::Refused { why });
+                }
+            }
+            Input::PutOff { why } => {
+                if self.has_connection() {
+                    self.disconnect(why.clone());
+                    self.attempts = self.attempts.saturating_add(1);
+                    let until = self.now + self.config.put_off;
+                    self.enter(Phase::Waiting { until, why });
                 }
             }
             Input::News => {

@@ -99,6 +99,29 @@ fn refusal_is_the_end_and_nothing_wakes_it() {
 }
 
 #[test]
+fn studio_that_puts_the_box_off_is_left_alone_for_an_hour_and_no_longer() {
+    let (mut link, now) = welcomed();
+    link.handle(Input::PutOff { why: "full".into() }, now);
+    let outputs = drain(&mut link);
+    assert!(
+        matches!(&outputs[0], Output::Disconnect { why } if why == "full"),
+        "{outputs:?}"
+    );
+    let hour = Duration::from_secs(3600);
+    assert_eq!(link.poll_timeout(), Some((now + hour, Reason::BackoffOver)));
+    link.handle(Input::Timeout, now + hour);
+    assert_eq!(
+        drain(&mut link).first(),
+        Some(&Output::Changed(State::Connecting))
+    );
+    // An operator who knows better need not wait.
+    let (mut link, now) = welcomed();
+    link.handle(Input::PutOff { why: "full".into() }, now);
+    link.handle(Input::Reconnect, now);
+    assert_eq!(drain(&mut link).pop(), Some(Output::Connect));
+}
+
+#[test]
 fn stop_says_goodbye_where_somebody_listens() {
     let (mut link, now) = welcomed();
     link.handle(Input::Stop, now);
