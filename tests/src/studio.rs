@@ -174,7 +174,9 @@ impl Studio {
 
     /// Configuration of a box that is to register at these addresses, in turn.
     pub fn settings_at(urls: &[&str], token: &str) -> String {
-        format!("[studio]\nurl = {urls:?}\ntoken = {token:?}\nbackoff_ms = 100\nbackoff_cap_ms = 500\n")
+        format!(
+            "[studio]\nurl = {urls:?}\ntoken = {token:?}\nallow = [\"view\", \"jobs\"]\nbackoff_ms = 100\nbackoff_cap_ms = 500\n"
+        )
     }
 
     /// Asks it something.

@@ -2,78 +2,56 @@
 //! say.
 
 mod jobs;
+mod orders;
 mod outputs;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::ensure;
 use framebridge_config::{Settings, Studio as StudioSettings};
-use framebridge_core::{
-    backoff,
-    studio::{
-        bridge_link::{self, BridgeLink},
-        job_slot::{self, JobSlot},
-        local_health::{self, LocalHealth},
-    },
+use framebridge_core::studio::{
+    bridge_link, job_slot,
+    local_health::{self, LocalHealth},
+    shared_viewers,
 };
 use framebridge_daemon::{Context, LogTap, Tasks, heartbeats, notify};
 use framebridge_ipc::{Identity, RuntimeDir};
 use framebridge_proto::{
-    Refusal, RefusalKind, Role,
-    bridge::{BridgeAnswer, BridgeJob, BridgeRequest},
+    Refusal, RefusalKind, Role, StreamName,
+    bridge::BridgeAnswer,
     status::{BridgeState, Status},
     supervisor::{BridgeProgress, Progress},
 };
-use framebridge_studio_proto::{
-    BoxId, Farewell, JobId, JobKind, RefusalKind as StudioRefusal, ToBox, ToStudio, Welcome, limits,
-};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::sleep_until,
-};
+use framebridge_studio_proto::{BoxId, Farewell, RefusalKind as StudioRefusal, RpcRequest, ToBox, Welcome, limits};
+use tokio::{sync::mpsc, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    control::{self, Order},
-    dial::Studio,
+    control,
+    event::{ConnectionEvent, Event, LocalEvent},
     identity,
-    jobs::{Made, Worker},
-    local::{self, LocalEvent},
-    logs::Outbox,
-    proxy::{Proxy, Requests},
+    jobs::Worker,
+    local,
+    paths::Grant,
+    proxy::Proxy,
     report::{self, News},
-    websocket::{Wire, WireEvent},
+    requests::{Asked, Lane, Requests},
+    shares::Shares,
+    uplink::Uplink,
 };
+use jobs::Jobs;
+use orders::Orders;
 
 /// Tasks here hold nothing that takes long to give back.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// Events that may wait for the loop; past it whoever has one waits.
 const QUEUE: usize = 256;
-
-/// Orders that wait for the studio's answer at once.
-const MOST_SHARES: usize = 16;
-
-/// What can happen.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// On the connection of this number.
-    Wire(u64, WireEvent),
-    /// On this machine.
-    Local(LocalEvent),
-    /// A job has ended.
-    Job(JobId, Result<Made, job_slot::Failure>),
-    /// The file of a job was brought over the connection of this number, or can't be, and why.
-    Brought(u64, JobId, Result<(), String>),
-    /// An operator wants something.
-    Order(Order),
-}
 
 /// What is logged, for the studio too.
 pub fn log_tap() -> LogTap {
@@ -83,9 +61,6 @@ pub fn log_tap() -> LogTap {
 /// What the supervisor is told with each heartbeat.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown(Arc<Mutex<BridgeProgress>>);
-
-/// What an operator is told who wants something of a studio that is not there.
-const NO_SESSION: &str = "there is no session with the studio now: see `bridgectl status`";
 
 impl Shown {
     fn new(state: BridgeState) -> Self {
@@ -141,17 +116,19 @@ async fn run_with(context: Context, tap: LogTap, parent_pid: Option<u32>, worker
     let outcome = match &settings.studio {
         None => disabled(events, stop).await,
         Some(studio) => {
-            let mut app = App::new(
-                &settings,
-                studio,
+            let about = About {
+                instance: identity::box_id(&dir),
+                streams: settings.streams.iter().map(|stream| stream.name.clone()).collect(),
+                configuration: Arc::new(settings.clone()),
                 dir,
                 identity,
-                tap,
+            };
+            let process = Process {
                 shown,
-                tasks.clone(),
-                sender,
-                worker,
-            )?;
+                tasks: tasks.clone(),
+                events: sender,
+            };
+            let mut app = App::new(studio, about, process, tap, worker)?;
             app.live(events, stop).await
         }
     };
@@ -178,127 +155,95 @@ async fn disabled(mut events: mpsc::Receiver<Event>, stop: CancellationToken) ->
                 // Whoever asked may have gone.
                 _ = order.answer.send(Err(Refusal::new(RefusalKind::Unavailable, why)));
             }
-            Some(Event::Wire(..) | Event::Local(_) | Event::Job(..) | Event::Brought(..)) => {}
+            Some(Event::Connection(..) | Event::Local(_) | Event::Job(..) | Event::Brought(..) | Event::Viewer(_)) => {}
         }
     }
 }
 
-/// The shell around the machines.
-struct App {
-    // What decides.
-    link: BridgeLink,
-    health: LocalHealth,
-    slot: JobSlot<JobId, Made>,
-    // What it knows.
-    settings: StudioSettings,
-    studios: Vec<Studio>,
-    streams: Vec<framebridge_proto::StreamName>,
+/// What the box is: the same from its start to its end.
+struct About {
     dir: RuntimeDir,
     identity: Identity,
     instance: BoxId,
-    status: Option<Status>,
-    news: News,
-    welcome: Option<Welcome>,
-    /// What the studio is told at the end.
-    farewell: (Farewell, String),
-    offers: Vec<(JobId, JobKind)>,
-    /// What of a job there was no room for on the link.
-    owed: VecDeque<ToStudio>,
+    streams: Vec<StreamName>,
     /// As it was read, for a diagnosis.
     configuration: Arc<Settings>,
-    worker: Worker,
-    job: Option<CancellationToken>,
-    /// The job whose file is being brought over the present link.
-    bringing: Option<JobId>,
-    shares: Vec<(u32, oneshot::Sender<Result<BridgeAnswer, Refusal>>)>,
-    next_share: u32,
-    // What it acts through.
-    proxy: Proxy,
-    requests: Requests,
-    wire: Option<Wire>,
-    /// Connections begun so far.
-    wires: u64,
-    /// Whose turn it is among the studio's nodes.
-    node_index: usize,
-    refusal: Option<StudioRefusal>,
-    logs: Outbox,
+}
+
+/// What every part of the process acts through.
+struct Process {
     shown: Shown,
     tasks: Tasks,
     events: mpsc::Sender<Event>,
 }
 
+/// How the box is, as far as its own processes say.
+struct Local {
+    health: LocalHealth,
+    status: Option<Status>,
+    news: News,
+}
+
+/// What viewers ask, and by which addresses they came.
+struct Viewers {
+    proxy: Proxy,
+    requests: Requests,
+    shares: Shares,
+}
+
+/// The shell around the machines.
+struct App {
+    about: About,
+    process: Process,
+    local: Local,
+    link: Uplink,
+    viewers: Viewers,
+    jobs: Jobs,
+    orders: Orders,
+}
+
 impl App {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a part of the process, made once and in one place"
-    )]
     fn new(
-        settings: &Settings,
         studio: &StudioSettings,
-        dir: RuntimeDir,
-        identity: Identity,
+        about: About,
+        process: Process,
         tap: LogTap,
-        shown: Shown,
-        tasks: Tasks,
-        events: mpsc::Sender<Event>,
         worker: Worker,
     ) -> anyhow::Result<Self> {
         let now = Instant::now();
-        let defaults = bridge_link::Config::default();
-        let link = bridge_link::Config {
-            backoff: backoff::Config {
-                base: studio.backoff,
-                cap: studio.backoff_cap,
-                ..defaults.backoff
-            },
-            read_idle: studio.read_idle,
-            attempts: studio.reconnect_attempts,
-            ..defaults
-        };
         let health = local_health::Config {
             patience: studio.outage_patience,
             ..local_health::Config::default()
         };
-        let seed = u64::from_be_bytes(identity.instance.0[..8].try_into()?);
-        let proxy = Proxy::new(dir.clone());
-        if settings.http.listen.port() != 0 {
-            proxy.set_target(settings.http.listen);
+        let seed = u64::from_be_bytes(about.identity.instance.0[..8].try_into()?);
+        let proxy = Proxy::new(about.dir.clone());
+        let listen = about.configuration.http.listen;
+        if listen.port() != 0 {
+            proxy.set_target(listen);
         }
+        let Process { tasks, events, .. } = &process;
         tasks.spawn(local::watch_server(proxy.clone(), events.clone()));
-        tasks.spawn(local::watch_supervisor(dir.clone(), identity.clone(), events.clone()));
-        let studios = studio.urls.iter().map(|url| Studio::parse(url));
+        tasks.spawn(local::watch_supervisor(
+            about.dir.clone(),
+            about.identity.clone(),
+            events.clone(),
+        ));
         Ok(Self {
-            link: BridgeLink::new(link, now, seed),
-            health: LocalHealth::new(health, now),
-            slot: JobSlot::new(job_slot::Config::default(), now),
-            settings: studio.clone(),
-            studios: studios.collect::<Result<_, _>>()?,
-            streams: settings.streams.iter().map(|stream| stream.name.clone()).collect(),
-            instance: identity::box_id(&dir),
-            dir,
-            identity,
-            status: None,
-            news: News::default(),
-            welcome: None,
-            farewell: (Farewell::Expired, "The box was stopped.".to_owned()),
-            offers: Vec::new(),
-            owed: VecDeque::new(),
-            configuration: Arc::new(settings.clone()),
-            worker,
-            job: None,
-            bringing: None,
-            shares: Vec::new(),
-            next_share: 0,
-            proxy,
-            requests: Requests::default(),
-            wire: None,
-            wires: 0,
-            node_index: 0,
-            refusal: None,
-            logs: Outbox::new(tap),
-            shown,
-            tasks,
-            events,
+            local: Local {
+                health: LocalHealth::new(health, now),
+                status: None,
+                news: News::default(),
+            },
+            link: Uplink::new(studio, tap, now, seed)?,
+            viewers: Viewers {
+                proxy,
+                requests: Requests::default(),
+                shares: Shares::load(&about.dir),
+            },
+            jobs: Jobs::new(worker, now),
+            orders: Orders::default(),
+            about,
+            process,
         })
     }
 
@@ -311,9 +256,10 @@ impl App {
                 return self.conclude(end).await;
             }
             let due = [
-                self.link.poll_timeout().map(|(at, _)| at),
-                self.health.poll_timeout().map(|(at, _)| at),
-                self.slot.poll_timeout().map(|(at, _)| at),
+                self.link.machine.poll_timeout().map(|(at, _)| at),
+                self.local.health.poll_timeout().map(|(at, _)| at),
+                self.jobs.slot.poll_timeout().map(|(at, _)| at),
+                self.viewers.shares.poll_timeout(),
             ];
             let due = due.into_iter().flatten().min();
             // Every arm is cancel-safe.
@@ -323,187 +269,171 @@ impl App {
                 () = pulse.beat() => continue,
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
                     let now = Instant::now();
-                    self.link.handle(bridge_link::Input::Timeout, now);
-                    self.health.handle(local_health::Input::Timeout, now);
-                    self.slot.handle(job_slot::Input::Timeout, now);
+                    self.link.machine.handle(bridge_link::Input::Timeout, now);
+                    self.local.health.handle(local_health::Input::Timeout, now);
+                    self.jobs.slot.handle(job_slot::Input::Timeout, now);
+                    self.viewers.shares.handle(shared_viewers::Input::Timeout, now);
                     continue;
                 }
             };
             let now = Instant::now();
             match event {
-                None => self.link.handle(bridge_link::Input::Stop, now),
-                Some(Event::Wire(number, event)) => self.on_wire(number, event, now),
+                None => self.link.machine.handle(bridge_link::Input::Stop, now),
+                Some(Event::Connection(number, event)) => self.on_connection(number, event, now),
                 Some(Event::Local(event)) => self.on_local(event, now),
-                Some(Event::Job(id, outcome)) => self.slot.handle(job_slot::Input::Ended { id, outcome }, now),
+                Some(Event::Job(id, outcome)) => self.jobs.slot.handle(job_slot::Input::Ended { id, outcome }, now),
                 Some(Event::Brought(number, id, outcome)) => self.on_brought(number, id, outcome, now),
+                Some(Event::Viewer(happened)) => self.viewers.shares.handle(happened, now),
                 Some(Event::Order(order)) => self.on_order(order, now),
             }
         }
     }
 
-    fn on_wire(&mut self, number: u64, event: WireEvent, now: Instant) {
-        if self.wire.as_ref().is_none_or(|wire| wire.number != number) {
+    fn on_connection(&mut self, number: u64, event: ConnectionEvent, now: Instant) {
+        if !self.link.is_present(number) {
             return;
         }
+        let machine = &mut self.link.machine;
         match event {
-            WireEvent::Connected => self.link.handle(bridge_link::Input::Connected, now),
-            WireEvent::Lost(why) => self.link.handle(bridge_link::Input::Lost { why }, now),
-            WireEvent::Frame(frame) => {
-                self.link.handle(bridge_link::Input::Received, now);
+            ConnectionEvent::Connected => machine.handle(bridge_link::Input::Connected, now),
+            ConnectionEvent::Lost(why) => machine.handle(bridge_link::Input::Lost { why }, now),
+            ConnectionEvent::Frame(frame) => {
+                machine.handle(bridge_link::Input::Received, now);
                 self.on_frame(frame, now);
             }
         }
     }
 
     fn on_frame(&mut self, frame: ToBox, now: Instant) {
-        let Some(wire) = &self.wire else { return };
+        let Some(lane) = self.lane() else { return };
+        let Viewers { proxy, requests, .. } = &mut self.viewers;
         match frame {
-            ToBox::Welcome(welcome) => {
-                let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
-                tracing::info!(studio = self.studio().authority(), "viewers are welcome at the studio");
-                self.proxy.set_seen_as(welcome.seen_as);
-                self.welcome = Some(welcome);
-                self.link.handle(bridge_link::Input::Welcomed { heartbeat }, now);
-                self.slot.handle(job_slot::Input::Linked, now);
-            }
-            ToBox::Error(refusal) => {
-                self.refusal = Some(refusal.code);
-                let why = refusal.message;
-                self.link.handle(bridge_link::Input::Refused { why }, now);
-            }
+            ToBox::Welcome(welcome) => self.on_welcome(welcome, now),
+            ToBox::Error(refusal) => self.on_refused(refusal.code, refusal.message, now),
             // Before its welcome a studio has nothing else to say.
-            _ if self.welcome.is_none() => tracing::debug!("ignored a frame before the welcome"),
-            ToBox::RpcRequest(request) => self.requests.on_request(&self.proxy, wire, request),
-            ToBox::RpcChunk(chunk) => self.requests.on_chunk(&self.proxy, wire, chunk),
-            ToBox::RpcCancel { id } => self.requests.on_cancel(id),
+            _ if self.link.welcome.is_none() => tracing::debug!("ignored a frame before the welcome"),
+            ToBox::RpcRequest(request) => self.on_request(&lane, request, now),
+            ToBox::RpcChunk(chunk) => requests.on_chunk(proxy, &lane, chunk),
+            ToBox::RpcCancel { id } => requests.on_cancel(id),
             ToBox::Offer { job, kind, deadline_ms } => self.on_offer(job, kind, deadline_ms, now),
             ToBox::CompleteAck { job } | ToBox::FailAck { job } => {
-                self.slot.handle(job_slot::Input::Acknowledged { id: job }, now);
+                self.jobs.slot.handle(job_slot::Input::Acknowledged { id: job }, now);
             }
-            ToBox::Shared { request, url, .. } => self.answer_share(request, Ok(BridgeAnswer::Shared { url })),
+            ToBox::Shared { request, share, url } => self.on_shared(request, share, url, now),
             ToBox::ShareRefused { request, why } => {
-                self.answer_share(request, Err(Refusal::new(RefusalKind::Unavailable, why)));
+                self.orders
+                    .answer(request, Err(Refusal::new(RefusalKind::Unavailable, why)));
             }
-            ToBox::Unshared { request, ended } => self.answer_share(request, Ok(BridgeAnswer::Unshared { ended })),
-            ToBox::HeartbeatAck => self.logs.on_answer(),
+            ToBox::Unshared { request, ended } => {
+                self.viewers.shares.handle(shared_viewers::Input::Unshared, now);
+                self.orders.answer(request, Ok(BridgeAnswer::Unshared { ended }));
+            }
+            ToBox::HeartbeatAck => self.link.logs.on_answer(),
             ToBox::Unknown => tracing::debug!("ignored a frame of an unknown type"),
         }
     }
 
+    fn on_welcome(&mut self, welcome: Welcome, now: Instant) {
+        let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
+        tracing::info!(
+            studio = self.link.studio().authority(),
+            "viewers are welcome at the studio"
+        );
+        self.viewers.proxy.set_seen_as(welcome.seen_as);
+        self.link.welcome = Some(welcome);
+        self.link
+            .machine
+            .handle(bridge_link::Input::Welcomed { heartbeat }, now);
+        self.jobs.slot.handle(job_slot::Input::Linked, now);
+    }
+
+    /// What only this machine's operator can mend ends the session; what may pass at the studio does not.
+    fn on_refused(&mut self, code: StudioRefusal, why: String, now: Instant) {
+        let input = match code {
+            StudioRefusal::AuthFailed | StudioRefusal::Version | StudioRefusal::Replaced => {
+                self.link.refusal = Some(code);
+                bridge_link::Input::Refused { why }
+            }
+            StudioRefusal::Fatal => {
+                let why = format!(
+                    "the studio refuses the box ({why}); it is asked again in an hour, or by `bridgectl bridge reconnect`"
+                );
+                bridge_link::Input::PutOff { why }
+            }
+        };
+        self.link.machine.handle(input, now);
+    }
+
+    /// How answers travel on the connection there is.
+    fn lane(&self) -> Option<Lane> {
+        let connection = self.link.connection.as_ref()?;
+        Some(Lane {
+            answers: connection.answers.clone(),
+            tasks: connection.tasks.clone(),
+            over: connection.over.clone(),
+            own: self.process.tasks.clone(),
+            events: self.process.events.clone(),
+        })
+    }
+
+    fn on_request(&mut self, lane: &Lane, request: RpcRequest, now: Instant) {
+        let Viewers {
+            proxy,
+            requests,
+            shares,
+        } = &mut self.viewers;
+        let allow = self.link.settings.allow;
+        let share = request.access.share;
+        let is_for_control = share.is_some_and(|share| shares.is_for_control(share.id, now));
+        let pass = share.map(|share| shares.admit(share, now));
+        let grant = Grant {
+            // An address whose time is up opens nothing any more.
+            view: allow.view && pass != Some(None),
+            control: allow.control || is_for_control,
+        };
+        requests.on_request(
+            proxy,
+            lane,
+            Asked {
+                request,
+                pass: pass.flatten(),
+                grant,
+            },
+        );
+    }
+
     fn on_local(&mut self, event: LocalEvent, now: Instant) {
+        let health = &mut self.local.health;
         match event {
-            LocalEvent::Probed(answered) => self.health.handle(local_health::Input::Probed(answered), now),
+            LocalEvent::Probed(answered) => health.handle(local_health::Input::Probed(answered), now),
             LocalEvent::Status(status) => {
                 if let Some(server) = report::server(&status) {
-                    self.proxy.set_target(server);
+                    self.viewers.proxy.set_target(server);
                 }
-                self.news.log(&status);
-                self.health.handle(local_health::Input::SupervisorSeen, now);
-                self.health
-                    .handle(local_health::Input::Streams(report::watchable(&status)), now);
-                self.status = Some(*status);
+                self.local.news.log(&status);
+                health.handle(local_health::Input::SupervisorSeen, now);
+                health.handle(local_health::Input::Streams(report::watchable(&status)), now);
+                self.local.status = Some(*status);
             }
             LocalEvent::SupervisorSilent => {
                 let why = "the supervisor does not answer, so nothing is known of the streams".to_owned();
-                self.health.handle(local_health::Input::Streams(Err(why)), now);
+                health.handle(local_health::Input::Streams(Err(why)), now);
             }
             LocalEvent::SupervisorGone => {
                 tracing::warn!("the supervisor is gone");
-                self.health.handle(local_health::Input::SupervisorGone, now);
+                health.handle(local_health::Input::SupervisorGone, now);
             }
             LocalEvent::RestartAnswered(answered) => {
                 match &answered {
                     Ok(()) => tracing::info!("signaling is being restarted"),
                     Err(why) => tracing::warn!(why, "signaling could not be restarted"),
                 }
-                self.health.handle(local_health::Input::RestartAnswered(answered), now);
+                health.handle(local_health::Input::RestartAnswered(answered), now);
             }
             LocalEvent::ParentGone => {
-                self.farewell = (Farewell::Expired, "Whoever started the bridge has ended.".to_owned());
-                self.link.handle(bridge_link::Input::Stop, now);
+                self.link.farewell = (Farewell::Expired, "Whoever started the bridge has ended.".to_owned());
+                self.link.machine.handle(bridge_link::Input::Stop, now);
             }
         }
-    }
-
-    fn on_order(&mut self, Order { request, answer }: Order, now: Instant) {
-        let done = match request {
-            BridgeRequest::Pause => {
-                self.slot.handle(job_slot::Input::Pause, now);
-                Ok(BridgeAnswer::Done)
-            }
-            BridgeRequest::Resume => {
-                self.slot.handle(job_slot::Input::Resume, now);
-                Ok(BridgeAnswer::Done)
-            }
-            BridgeRequest::Reconnect => {
-                self.link.handle(bridge_link::Input::Reconnect, now);
-                Ok(BridgeAnswer::Done)
-            }
-            BridgeRequest::Jobs => Ok(self.list_jobs()),
-            BridgeRequest::Share {
-                stream,
-                control,
-                expires_s,
-            } => {
-                let unknown = stream.as_ref().filter(|stream| !self.streams.contains(stream));
-                if let Some(unknown) = unknown {
-                    Err(Refusal::new(
-                        RefusalKind::NotFound,
-                        format!("no stream is called `{unknown}`"),
-                    ))
-                } else {
-                    let frame = |request| ToStudio::Share {
-                        request,
-                        stream,
-                        control,
-                        expires_s,
-                    };
-                    return self.ask_studio(frame, answer);
-                }
-            }
-            BridgeRequest::Address => match &self.welcome {
-                Some(welcome) => Ok(BridgeAnswer::Shared {
-                    url: welcome.url.clone(),
-                }),
-                None => Err(Refusal::new(RefusalKind::Unavailable, NO_SESSION)),
-            },
-            BridgeRequest::Unshare => {
-                return self.ask_studio(|request| ToStudio::Unshare { request, share: None }, answer);
-            }
-        };
-        // Whoever asked may have gone.
-        _ = answer.send(done);
-    }
-
-    /// Asks the studio for something about shares; its answer is the operator's.
-    fn ask_studio(
-        &mut self,
-        frame: impl FnOnce(u32) -> ToStudio,
-        answer: oneshot::Sender<Result<BridgeAnswer, Refusal>>,
-    ) {
-        self.next_share = self.next_share.wrapping_add(1);
-        let sent = self.welcome.is_some() && self.send(frame(self.next_share));
-        if sent {
-            self.shares.retain(|(_, waiting)| !waiting.is_closed());
-            self.shares.truncate(MOST_SHARES - 1);
-            self.shares.push((self.next_share, answer));
-        } else {
-            // Whoever asked may have gone.
-            _ = answer.send(Err(Refusal::new(RefusalKind::Unavailable, NO_SESSION)));
-        }
-    }
-
-    fn answer_share(&mut self, request: u32, with: Result<BridgeAnswer, Refusal>) {
-        if let Some(at) = self.shares.iter().position(|(asked, _)| *asked == request) {
-            // Whoever asked may have gone.
-            _ = self.shares.swap_remove(at).1.send(with);
-        }
-    }
-
-    /// Sends a frame, if there is a connection with room for it.
-    fn send(&self, frame: ToStudio) -> bool {
-        self.wire
-            .as_ref()
-            .is_some_and(|wire| wire.frames.try_send(frame).is_ok())
     }
 }

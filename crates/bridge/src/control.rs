@@ -4,7 +4,7 @@ use framebridge_daemon::Tasks;
 use framebridge_ipc::{Identity, Incoming, Listener, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
-    bridge::{BridgeAnswer, BridgeRequest, FromBridge, ToBridge},
+    bridge::{FromBridge, ToBridge},
     limits::{RECONNECT_INTERVAL, REQUEST_TIMEOUT},
 };
 use tokio::{
@@ -12,14 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::app::Event;
-
-/// What an operator asks, and where the answer goes.
-#[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) request: BridgeRequest,
-    pub(crate) answer: oneshot::Sender<Result<BridgeAnswer, Refusal>>,
-}
+use crate::event::{Event, Order};
 
 /// Listens for operators.
 ///

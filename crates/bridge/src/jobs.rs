@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use anyhow::{Context as _, bail, ensure};
-use framebridge_config::Settings;
+use framebridge_config::{Settings, StudioAllow};
 use framebridge_core::studio::job_slot;
 use framebridge_daemon::{doctor, isolated_now, tail};
 use framebridge_ipc::{EncoderClient, Identity, RequestError, RuntimeDir, SupervisorClient};
@@ -49,6 +49,11 @@ pub(crate) enum Made {
 
 /// Does jobs: [`run`], but in tests.
 pub(crate) type Worker = fn(Desk, JobKind) -> Pin<Box<dyn Future<Output = Result<Made, job_slot::Failure>> + Send>>;
+
+/// Whether the box lets its studio have such a job done. A picture is what every viewer may have.
+pub(crate) fn is_allowed(kind: &str, allow: StudioAllow) -> bool {
+    allow.jobs || (allow.view && kind == JobKind::SNAPSHOT)
+}
 
 /// Whether it can be done here.
 pub(crate) fn is_supported(kind: &JobKind, streams: &[StreamName]) -> bool {

@@ -9,6 +9,7 @@ mod app;
 mod cli;
 mod control;
 mod dial;
+mod event;
 mod identity;
 mod jobs;
 mod local;
@@ -16,6 +17,9 @@ mod logs;
 mod paths;
 mod proxy;
 mod report;
+mod requests;
+mod shares;
+mod uplink;
 mod upload;
 mod websocket;
 

@@ -7,7 +7,6 @@ use framebridge_proto::{
     Role,
     limits::RECONNECT_INTERVAL,
     process_name,
-    status::Status,
     supervisor::{SupervisorAnswer, SupervisorRequest},
 };
 use tokio::{
@@ -15,30 +14,16 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use crate::{app::Event, proxy::Proxy};
+use crate::{
+    event::{Event, LocalEvent},
+    proxy::Proxy,
+};
 
 /// How often the box's own server and its supervisor are asked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the box's own server may take: it has other things to do.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What was found out.
-#[derive(Debug)]
-pub(crate) enum LocalEvent {
-    /// The box's own server answered, or did not and why.
-    Probed(Result<(), String>),
-    /// The supervisor's picture.
-    Status(Box<Status>),
-    /// The supervisor does not answer, though its process may live.
-    SupervisorSilent,
-    /// The supervisor's process is no more.
-    SupervisorGone,
-    /// The supervisor was asked to start signaling again, and what it said.
-    RestartAnswered(Result<(), String>),
-    /// Whoever started us is no more.
-    ParentGone,
-}
 
 /// Asks the box's own server now and then, as long as it is polled.
 pub(crate) async fn watch_server(proxy: Proxy, events: mpsc::Sender<Event>) {

@@ -12,11 +12,23 @@ pub(crate) enum Denied {
     ControlNeeded,
 }
 
-/// Whether the holder of `access` may ask this of the box's own server.
+/// What this box lets its studio ask for the holder of an address, whatever the studio says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// To look.
+    pub(crate) view: bool,
+    /// To change things.
+    pub(crate) control: bool,
+}
+
+/// Whether the holder of `access` may ask this of the box's own server, by what the studio says and by what the box grants.
 ///
 /// A path is taken apart as it is written: one with a percent sign, a backslash or an empty, `.` or `..` segment is no
 /// path of ours, so that nothing here depends on how another program would read it.
-pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access) -> Result<(), Denied> {
+pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access, grant: Grant) -> Result<(), Denied> {
+    if !grant.view {
+        return Err(Denied::NotFound);
+    }
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let query_is_plain = query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
@@ -46,18 +58,18 @@ pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access) -> Res
         ["api", "v1", "streams", stream, "sessions", _session] if reads => Some(stream),
         ["whep", stream] if reads || matches!(method, "POST" | "OPTIONS") => Some(stream),
         ["whep", stream, _session] if reads || matches!(method, "PATCH" | "DELETE" | "OPTIONS") => Some(stream),
-        ["api", "v1", "streams", stream, "quality"] if method == "PUT" => return control(stream, access),
+        ["api", "v1", "streams", stream, "quality"] if method == "PUT" => return control(stream, access, grant),
         ["api", "v1", "streams", stream, "keyframe" | "pause" | "resume"] if method == "POST" => {
-            return control(stream, access);
+            return control(stream, access, grant);
         }
         _ => return Err(Denied::NotFound),
     };
     stream.map_or(Ok(()), |stream| within(stream, access))
 }
 
-fn control(stream: &str, access: &Access) -> Result<(), Denied> {
+fn control(stream: &str, access: &Access, grant: Grant) -> Result<(), Denied> {
     within(stream, access)?;
-    if access.control {
+    if access.control && grant.control {
         Ok(())
     } else {
         Err(Denied::ControlNeeded)
@@ -85,6 +97,11 @@ fn everything(access: &Access) -> Result<(), Denied> {
 mod tests {
     use super::*;
 
+    const ALL: Grant = Grant {
+        view: true,
+        control: true,
+    };
+
     fn watching() -> Access {
         Access::default()
     }
@@ -108,7 +125,7 @@ mod tests {
             ("POST", "/whep/test/"),
             ("DELETE", "/whep/test/0123abcd/"),
         ] {
-            assert_eq!(permit(method, path, &watching()), Ok(()), "{method} {path}");
+            assert_eq!(permit(method, path, &watching(), ALL), Ok(()), "{method} {path}");
         }
     }
 
@@ -150,7 +167,7 @@ mod tests {
             ("PUT", "/api/v1/streams/test"),
         ] {
             assert_eq!(
-                permit(method, path, &watching()),
+                permit(method, path, &watching(), ALL),
                 Err(Denied::NotFound),
                 "{method} {path}"
             );
@@ -160,12 +177,22 @@ mod tests {
     #[test]
     fn control_takes_an_address_made_for_it() {
         let control = Access {
-            stream: None,
             control: true,
+            ..Access::default()
         };
+        // The studio's word alone is not enough.
+        let view_only = Grant { control: false, ..ALL };
+        let quality = |grant| permit("PUT", "/api/v1/streams/test/quality", &control, grant);
+        assert_eq!(quality(view_only), Err(Denied::ControlNeeded));
+        let nothing = Grant {
+            view: false,
+            control: false,
+        };
+        assert_eq!(permit("GET", "/", &control, nothing), Err(Denied::NotFound));
         let other = Access {
             stream: Some("other".parse().unwrap()),
             control: true,
+            share: None,
         };
         for (method, what) in [
             ("PUT", "quality"),
@@ -173,7 +200,7 @@ mod tests {
             ("POST", "pause"),
             ("POST", "resume"),
         ] {
-            let ask = |access: &Access| permit(method, &format!("/api/v1/streams/test/{what}"), access);
+            let ask = |access: &Access| permit(method, &format!("/api/v1/streams/test/{what}"), access, ALL);
             assert_eq!(ask(&watching()), Err(Denied::ControlNeeded), "{what}");
             assert_eq!(ask(&control), Ok(()), "{what}");
             assert_eq!(ask(&other), Err(Denied::NotFound), "{what}");
@@ -184,7 +211,7 @@ mod tests {
     fn address_of_one_stream_shows_no_other() {
         let access = Access {
             stream: Some("door".parse().unwrap()),
-            control: false,
+            ..Access::default()
         };
         for path in [
             "/s/door",
@@ -193,7 +220,7 @@ mod tests {
             "/page/page.js",
             "/api/v1/health",
         ] {
-            assert_eq!(permit("GET", path, &access), Ok(()), "{path}");
+            assert_eq!(permit("GET", path, &access, ALL), Ok(()), "{path}");
         }
         for path in [
             "/s/yard",
@@ -203,7 +230,7 @@ mod tests {
             "/api/v1/status",
             "/metrics",
         ] {
-            assert_eq!(permit("GET", path, &access), Err(Denied::NotFound), "{path}");
+            assert_eq!(permit("GET", path, &access, ALL), Err(Denied::NotFound), "{path}");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Requests of the public address, asked of the box's own server.
 
 use std::{
-    collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
@@ -12,31 +11,25 @@ use std::{
 
 use bytes::Bytes;
 use framebridge_ipc::{RuntimeDir, connect_http, has_http_socket};
-use framebridge_proto::bridge::{ACCESS, SEEN_AS, SharedAccess};
+use framebridge_proto::bridge::{ACCESS, SEEN_AS};
 use framebridge_studio_proto::{
-    Access, Bytes64, Header, REQUEST_HEADERS, RESPONSE_HEADERS, RpcChunk, RpcId, RpcRequest, RpcResponse, ToStudio,
-    is_hop_by_hop,
-    limits::{LOCAL_TIMEOUT, MAX_CHUNK, MAX_REQUEST_BODY, MAX_RESPONSE_BODY, RPC_IN_FLIGHT, RPC_OPEN, RPC_STREAMS},
+    Bytes64, Header, RESPONSE_HEADERS, RpcChunk, RpcId, RpcRequest, RpcResponse, ToStudio,
+    limits::{LOCAL_TIMEOUT, MAX_CHUNK, MAX_RESPONSE_BODY, RPC_IN_FLIGHT, RPC_STREAMS},
 };
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, Response, Uri, body::Incoming, header};
+use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming, header};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
     net::UnixStream,
     sync::{Semaphore, mpsc},
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 use tower_service::Service;
-
-use crate::{
-    paths::{self, Denied},
-    websocket::Wire,
-};
 
 /// Idle connections to the box's own server that are kept.
 const MOST_IDLE: usize = RPC_IN_FLIGHT;
@@ -44,12 +37,19 @@ const MOST_IDLE: usize = RPC_IN_FLIGHT;
 /// The box's own server may close an idle connection after 10 s; ours go before that.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// What stands before a stream's name in the path of a viewer's session.
+pub(crate) const WHEP: &str = "/whep/";
+
+/// How long the box's own server may take to say something of a session: twice that is how long a viewer may stay whose
+/// address has ended.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Asks the box's own server. Clones share all of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Proxy(Arc<ProxyState>);
+pub(crate) struct Proxy(Arc<Inner>);
 
 #[derive(Debug)]
-struct ProxyState {
+struct Inner {
     /// To the socket that is for this machine's own processes: only there it counts for whom we ask.
     own: Client<OwnSocket, Full<Bytes>>,
     /// To where everybody asks, for a server that has no such socket.
@@ -65,23 +65,32 @@ struct ProxyState {
     streams: Semaphore,
 }
 
-/// Requests of one connection that have come, whole or in part.
-#[derive(Debug, Default)]
-pub(crate) struct Requests(BTreeMap<RpcId, Pending>);
-
+/// What is answered instead of what was asked for.
 #[derive(Debug)]
-enum Pending {
-    /// The rest of its body is still to come.
-    Arriving(RpcRequest),
-    /// It is under way.
-    Asked(CancellationToken),
+pub(crate) struct Excuse {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
 }
 
-/// What is answered instead of what was asked for.
-struct Excuse {
-    status: u16,
-    code: &'static str,
-    detail: String,
+/// A viewer's session at the box's own server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ViewerSession {
+    /// Its path there.
+    pub(crate) path: String,
+    /// For whom it was begun: the server shows and ends it for them alone. A [`SharedAccess`](framebridge_proto::bridge::SharedAccess) as text.
+    pub(crate) access: String,
+}
+
+/// How a viewer's session is, as far as the box's own server says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It is open.
+    Open,
+    /// There is none, or none any more.
+    Gone,
+    /// The server has not said.
+    Unanswered,
 }
 
 impl Proxy {
@@ -91,7 +100,7 @@ impl Proxy {
             .pool_max_idle_per_host(MOST_IDLE)
             .pool_idle_timeout(IDLE)
             .pool_timer(hyper_util::rt::TokioTimer::new());
-        Self(Arc::new(ProxyState {
+        Self(Arc::new(Inner {
             own: builder.build(OwnSocket(dir.clone())),
             client: builder.build_http(),
             dir,
@@ -162,19 +171,79 @@ impl Proxy {
         }
     }
 
-    /// Answers one request, whatever comes of it.
-    async fn answer(self, request: RpcRequest, frames: mpsc::Sender<ToStudio>) {
+    /// Ends a viewer's session.
+    pub(crate) async fn end(&self, session: &ViewerSession) -> Known {
+        match self.ask_of(Method::DELETE, session.path.clone(), session).await {
+            Some(response) if response.status().is_success() || response.status() == StatusCode::NOT_FOUND => {
+                Known::Gone
+            }
+            Some(_) | None => Known::Unanswered,
+        }
+    }
+
+    /// Whether a viewer's session is open still.
+    pub(crate) async fn look(&self, session: &ViewerSession) -> Known {
+        /// What is read of the server's answer.
+        #[derive(Deserialize)]
+        struct View {
+            state: String,
+        }
+        let Some((stream, id)) = session.path.strip_prefix(WHEP).and_then(|rest| rest.split_once('/')) else {
+            return Known::Gone;
+        };
+        let Some(response) = self
+            .ask_of(Method::GET, format!("/api/v1/streams/{stream}/sessions/{id}"), session)
+            .await
+        else {
+            return Known::Unanswered;
+        };
+        if response.status() == StatusCode::NOT_FOUND {
+            return Known::Gone;
+        }
+        let whole = timeout(SESSION_TIMEOUT, response.into_body().collect()).await;
+        let view: Option<View> = whole
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|whole| serde_json::from_slice(&whole.to_bytes()).ok());
+        match view {
+            Some(View { state }) if state == "closed" => Known::Gone,
+            Some(_) => Known::Open,
+            None => Known::Unanswered,
+        }
+    }
+
+    async fn ask_of(&self, method: Method, path: String, session: &ViewerSession) -> Option<Response<Incoming>> {
+        let question = Question {
+            method,
+            path,
+            headers: vec![(ACCESS.to_owned(), session.access.clone())],
+            body: Bytes::new(),
+        };
+        timeout(SESSION_TIMEOUT, self.once(&question)).await.ok()?.ok()
+    }
+
+    /// Answers one request for whoever has `access` (as in [`ViewerSession`]), whatever comes of it; `seen` is told of the server's answer before its body travels.
+    pub(crate) async fn answer(
+        self,
+        request: RpcRequest,
+        access: String,
+        frames: mpsc::Sender<ToStudio>,
+        seen: impl FnOnce(&Response<Incoming>),
+    ) {
         let id = request.id;
         // Whoever has waited so long for a place is not waited for any more.
         let Ok(Ok(place)) = timeout(LOCAL_TIMEOUT, self.0.places.acquire()).await else {
             return send_all(&frames, Excuse::busy().frames(id)).await;
         };
-        let asked = match Question::new(request) {
+        let asked = match Question::new(request, access) {
             Ok(question) => timeout(LOCAL_TIMEOUT, self.ask(&question))
                 .await
                 .unwrap_or_else(|_late| Err(format!("no answer within {} s", LOCAL_TIMEOUT.as_secs()))),
             Err(excuse) => return send_all(&frames, excuse.frames(id)).await,
         };
+        if let Ok(response) = &asked {
+            seen(response);
+        }
         match asked {
             Ok(response) if is_event_stream(&response) => {
                 // It has no end: others get its place.
@@ -217,104 +286,6 @@ impl Service<Uri> for OwnSocket {
     }
 }
 
-impl Requests {
-    /// A request came, whole or in part.
-    pub(crate) fn on_request(&mut self, proxy: &Proxy, wire: &Wire, request: RpcRequest) {
-        self.forget_the_ended();
-        if self.0.len() >= RPC_OPEN {
-            return refuse(wire, request.id, Excuse::busy());
-        }
-        if let Err(excuse) = check(&request) {
-            return refuse(wire, request.id, excuse);
-        }
-        if request.end {
-            self.start(proxy, wire, request);
-        } else {
-            self.0.insert(request.id, Pending::Arriving(request));
-        }
-    }
-
-    /// A request's next part came. For one that was refused, or never came, it means nothing.
-    pub(crate) fn on_chunk(&mut self, proxy: &Proxy, wire: &Wire, chunk: RpcChunk) {
-        let Some(Pending::Arriving(request)) = self.0.get_mut(&chunk.id) else {
-            return;
-        };
-        request.data.0.extend(chunk.data.0);
-        if request.data.0.len() > MAX_REQUEST_BODY {
-            self.0.remove(&chunk.id);
-            let detail = format!("A body may have {MAX_REQUEST_BODY} bytes.");
-            refuse(
-                wire,
-                chunk.id,
-                Excuse {
-                    status: 413,
-                    code: "too_large",
-                    detail,
-                },
-            );
-        } else if chunk.end
-            && let Some(Pending::Arriving(request)) = self.0.remove(&chunk.id)
-        {
-            self.start(proxy, wire, request);
-        }
-    }
-
-    /// Nobody waits for this answer any more.
-    pub(crate) fn on_cancel(&mut self, id: RpcId) {
-        if let Some(Pending::Asked(cancel)) = self.0.remove(&id) {
-            cancel.cancel();
-        }
-    }
-
-    fn start(&mut self, proxy: &Proxy, wire: &Wire, request: RpcRequest) {
-        let cancel = wire.over.child_token();
-        self.0.insert(request.id, Pending::Asked(cancel.clone()));
-        let answer = proxy.clone().answer(request, wire.answers.clone());
-        wire.tasks.spawn(async move {
-            let answered = cancel.run_until_cancelled(answer).await;
-            // Marks it as ended, for the table.
-            cancel.cancel();
-            answered
-        });
-    }
-
-    fn forget_the_ended(&mut self) {
-        self.0.retain(|_, pending| match pending {
-            Pending::Arriving(_) => true,
-            Pending::Asked(cancel) => !cancel.is_cancelled(),
-        });
-    }
-}
-
-/// Refuses what must not reach the box's own server.
-fn check(request: &RpcRequest) -> Result<(), Excuse> {
-    if request
-        .headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("upgrade"))
-    {
-        let detail = "There is no WebSocket here.".to_owned();
-        return Err(Excuse {
-            status: 426,
-            code: "no_upgrade",
-            detail,
-        });
-    }
-    paths::permit(&request.method, &request.path, &request.access).map_err(|denied| match denied {
-        Denied::NotFound => Excuse {
-            status: 404,
-            code: "not_found",
-            detail: "There is nothing here.".to_owned(),
-        },
-        Denied::ControlNeeded => Excuse {
-            status: 403,
-            code: "control_needed",
-            detail: "This address is for watching: `bridgectl share --control` makes one that may change things."
-                .to_owned(),
-        },
-    })
-}
-
 /// A request as the box's own server is asked.
 struct Question {
     method: Method,
@@ -324,22 +295,19 @@ struct Question {
 }
 
 impl Question {
-    fn new(request: RpcRequest) -> Result<Self, Excuse> {
+    fn new(request: RpcRequest, access: String) -> Result<Self, Excuse> {
         let invalid = |_| Excuse {
             status: 400,
             code: "invalid",
             detail: "This is no request.".to_owned(),
         };
-        let Access { stream, control } = request.access;
-        let access = (ACCESS.to_owned(), SharedAccess { stream, control }.to_string());
         Ok(Self {
             method: request.method.parse().map_err(invalid)?,
             path: request.path,
             headers: request
                 .headers
                 .into_iter()
-                .filter(|(name, _)| REQUEST_HEADERS.contains(&name.as_str()) && !is_hop_by_hop(name))
-                .chain([access])
+                .chain([(ACCESS.to_owned(), access)])
                 .collect(),
             body: request.data.0.into(),
         })
@@ -410,18 +378,8 @@ async fn send_all(frames: &mpsc::Sender<ToStudio>, all: Vec<ToStudio>) {
     }
 }
 
-/// Refuses without waiting: a studio that asks and asks, and reads no answer, would have us keep as many as it likes. When there
-/// is no room, the refusal is left out, and whoever asked hears of it by the studio's own patience.
-fn refuse(wire: &Wire, id: RpcId, excuse: Excuse) {
-    for frame in excuse.frames(id) {
-        if let Err(error) = wire.frames.try_send(frame) {
-            tracing::debug!(%error, "a refusal was left out");
-        }
-    }
-}
-
 impl Excuse {
-    fn busy() -> Self {
+    pub(crate) fn busy() -> Self {
         Self {
             status: 503,
             code: "busy",
@@ -429,7 +387,7 @@ impl Excuse {
         }
     }
 
-    fn frames(self, id: RpcId) -> Vec<ToStudio> {
+    pub(crate) fn frames(self, id: RpcId) -> Vec<ToStudio> {
         let Self { status, code, detail } = self;
         let body = json!({ "type": "about:blank", "status": status, "code": code, "detail": detail }).to_string();
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());

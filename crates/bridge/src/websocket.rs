@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use framebridge_studio_proto::{Frame as _, SESSION_PATH, ToBox, ToStudio, close, limits::MAX_FRAME};
+use framebridge_studio_proto::{
+    Frame as _, SESSION_PATH, ToBox, ToStudio, close,
+    limits::{MAX_FRAME, MAX_REASON},
+    plain,
+};
 use futures_util::{SinkExt as _, StreamExt as _, stream::SplitSink};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_tungstenite::{
@@ -15,8 +19,8 @@ use tokio_tungstenite::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    app::Event,
     dial::{Stream, Studio},
+    event::{ConnectionEvent, Event},
 };
 
 /// Frames that may wait for the studio: how the box is, and what it does.
@@ -39,7 +43,7 @@ type Sink = SplitSink<WebSocketStream<Box<dyn Stream>>, Message>;
 
 /// One connection, from the attempt at it on.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct Connection {
     /// Which one: events of those before it come late.
     pub(crate) number: u64,
     pub(crate) frames: mpsc::Sender<ToStudio>,
@@ -55,18 +59,7 @@ pub(crate) struct Wire {
     living: JoinHandle<()>,
 }
 
-/// What happens on a connection, and on which.
-#[derive(Debug)]
-pub(crate) enum WireEvent {
-    /// It is there.
-    Connected,
-    /// It is gone, or never came about.
-    Lost(String),
-    /// A frame came.
-    Frame(ToBox),
-}
-
-impl Wire {
+impl Connection {
     /// Whether hardly anything waits to leave first.
     pub(crate) fn is_at_ease(&self) -> bool {
         self.frames.max_capacity() - self.frames.capacity() < EASE
@@ -81,7 +74,7 @@ impl Wire {
         let living = tasks.spawn(async move {
             if let Some(why) = live(number, &studio, Queues(queue, answered), &events, &closing).await {
                 // An app that is gone does not care.
-                _ = events.send(Event::Wire(number, WireEvent::Lost(why))).await;
+                _ = events.send(Event::Connection(number, ConnectionEvent::Lost(why))).await;
             }
         });
         Self {
@@ -123,8 +116,8 @@ async fn live(
         Ok(socket) => socket,
         Err(error) => return Some(format!("{error:#}")),
     };
-    let event = |event| events.send(Event::Wire(number, event));
-    event(WireEvent::Connected).await.ok()?;
+    let event = |event| events.send(Event::Connection(number, event));
+    event(ConnectionEvent::Connected).await.ok()?;
     let (mut sink, mut stream) = socket.split();
     let read = async {
         loop {
@@ -136,6 +129,7 @@ async fn live(
                 Some(Ok(Message::Close(frame))) => {
                     let why = match frame {
                         Some(CloseFrame { code, reason }) => {
+                            let reason = plain(&reason, MAX_REASON);
                             format!("the studio closed the connection: {} ({reason})", u16::from(code))
                         }
                         None => "the studio closed the connection".to_owned(),
@@ -148,7 +142,7 @@ async fn live(
                 }
                 Some(Ok(Message::Text(text))) => match ToBox::decode(&text) {
                     Ok(frame) => {
-                        if event(WireEvent::Frame(frame)).await.is_err() {
+                        if event(ConnectionEvent::Frame(frame)).await.is_err() {
                             return ("stopping".to_owned(), None);
                         }
                     }

@@ -19,4 +19,4 @@ pub use reader::{Entry, Problem};
 pub use settings::{ConfigError, IceServer, Input, Log, Manage, Settings, Supervise, Webrtc};
 pub use source::{InvalidSource, Region, Slate, Source};
 pub use streams::{EncoderChoice, Stream};
-pub use studio::Studio;
+pub use studio::{Studio, StudioAllow};

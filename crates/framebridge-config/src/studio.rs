@@ -1,6 +1,6 @@
 //! `[studio]`: whom the bridge connects to, and how patiently.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use crate::reader::Reader;
 
@@ -11,6 +11,8 @@ pub struct Studio {
     pub urls: Vec<String>,
     /// Our token there.
     pub token: String,
+    /// What the studio may ask of this box.
+    pub allow: StudioAllow,
     /// Failed attempts in a row after which the bridge ends; `None`: never.
     pub reconnect_attempts: Option<u32>,
     /// First wait between two attempts; doubles with each.
@@ -21,6 +23,46 @@ pub struct Studio {
     pub read_idle: Duration,
     /// After so long an outage of signaling's HTTP the bridge has it started again.
     pub outage_patience: Duration,
+}
+
+/// What a studio may ask of a box, whatever it says of the viewer for whom it asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StudioAllow {
+    /// `view`: to watch, and to look at pictures.
+    pub view: bool,
+    /// `control`: to change things for anyone the studio says may. Without it only addresses that `bridgectl share --control`
+    /// has made change anything.
+    pub control: bool,
+    /// `jobs`: clips of what has been, and diagnoses.
+    pub jobs: bool,
+}
+
+/// One of them by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allowed {
+    View,
+    Control,
+    Jobs,
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::View => "view",
+            Self::Control => "control",
+            Self::Jobs => "jobs",
+        })
+    }
+}
+
+impl FromStr for Allowed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::View, Self::Control, Self::Jobs];
+        let known = all.into_iter().find(|known| known.to_string() == text);
+        known.ok_or_else(|| "use \"view\", \"control\" and \"jobs\"".to_owned())
+    }
 }
 
 impl fmt::Debug for Studio {
@@ -35,6 +77,12 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Studio> {
     let seconds = Duration::from_secs;
     let urls: Vec<String> = reader.list("studio.url", Vec::new());
     let token = reader.optional("studio.token", true);
+    let allowed = reader.list("studio.allow", vec![Allowed::View]);
+    let allow = StudioAllow {
+        view: allowed.contains(&Allowed::View),
+        control: allowed.contains(&Allowed::Control),
+        jobs: allowed.contains(&Allowed::Jobs),
+    };
     let attempts = reader.number("studio.reconnect_attempts", 0, 0..=1_000_000);
     let backoff = reader.millis("studio.backoff_ms", seconds(1), 10..=60_000);
     let backoff_cap = reader.millis("studio.backoff_cap_ms", seconds(30), 10..=3_600_000);
@@ -75,6 +123,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Studio> {
     Some(Studio {
         urls,
         token: token?,
+        allow,
         reconnect_attempts: (attempts > 0).then_some(attempts),
         backoff,
         backoff_cap,

@@ -16,7 +16,8 @@ pub use bounded::plain;
 pub use codec::{DecodeError, Frame, hello_version};
 pub use ids::{BoxId, InvalidId, JobId, PublicId, RpcId};
 pub use rpc::{
-    Access, Bytes64, Header, REQUEST_HEADERS, RESPONSE_HEADERS, RpcChunk, RpcRequest, RpcResponse, is_hop_by_hop,
+    Access, Bytes64, Header, REQUEST_HEADERS, RESPONSE_HEADERS, RpcChunk, RpcRequest, RpcResponse, UsedShare,
+    is_hop_by_hop,
 };
 pub use to_box::{IceServer, Refusal, RefusalKind, ToBox, Welcome};
 pub use to_studio::{

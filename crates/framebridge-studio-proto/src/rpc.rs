@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use framebridge_proto::StreamName;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{RpcId, bounded, limits::MAX_CHUNK};
+use crate::{PublicId, RpcId, bounded, limits::MAX_CHUNK};
 
 /// A header's name, in lower case, and value.
 pub type Header = (String, String);
@@ -65,6 +65,19 @@ pub struct Access {
     /// Whether its holder may change things, too.
     #[serde(default)]
     pub control: bool,
+    /// The shared address that was used; none where it was the session's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<UsedShare>,
+}
+
+/// A shared address that was used: the box ends what came of it when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedShare {
+    /// The address's last part.
+    pub id: PublicId,
+    /// Milliseconds until it ends; never, if it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
 }
 
 /// One request; its body may go on in [`RpcChunk`]s.

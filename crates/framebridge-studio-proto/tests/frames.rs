@@ -50,6 +50,7 @@ fn frames_of_version_one_read_and_write_the_same_for_ever() {
                 access: Access {
                     stream: Some("door".parse().unwrap()),
                     control: false,
+                    share: None,
                 },
                 data: Bytes64(b"hi".to_vec()),
                 end: true,

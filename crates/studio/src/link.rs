@@ -470,7 +470,8 @@ async fn on_frame(hub: &Arc<Hub>, session: &Arc<Session>, link: &Arc<Link>, fram
             control,
             expires_s,
         } => {
-            let access = Access { stream, control };
+            let share = None;
+            let access = Access { stream, control, share };
             let answer = share(hub, session, request, access, expires_s).await?;
             link.reply(answer).map_err(lost)?;
         }

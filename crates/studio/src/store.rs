@@ -370,6 +370,7 @@ fn share_row(row: &Row<'_>) -> rusqlite::Result<ShareRow> {
         access: Access {
             stream,
             control: row.get(3)?,
+            share: None,
         },
         expires_ms: row.get::<_, Option<i64>>(4)?.map(unsigned),
     })
@@ -477,6 +478,7 @@ mod tests {
             access: Access {
                 stream: Some("test".parse().unwrap()),
                 control: true,
+                share: None,
             },
             expires_ms,
         };

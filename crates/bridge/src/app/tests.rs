@@ -2,14 +2,17 @@
 
 mod jobs;
 mod requests;
+mod shares;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use framebridge_config::Input;
 use framebridge_daemon::{Args, Exit};
 use framebridge_ipc::BridgeClient;
+use framebridge_proto::bridge::BridgeRequest;
 use framebridge_studio_proto::{
-    Access, BoxState, Bytes64, Frame as _, JobResult, PublicId, Refusal as Sent, Rejection, RpcId, RpcRequest,
+    Access, BoxState, Bytes64, Frame as _, JobId, JobKind, JobResult, PublicId, Refusal as Sent, Rejection, RpcId,
+    ToStudio,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
@@ -21,6 +24,7 @@ use tokio::{
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 
 use super::*;
+use crate::jobs::Made;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -51,9 +55,19 @@ impl FakeStudio {
 
     /// A bridge whose jobs are done so.
     fn bridge_with(&self, server: SocketAddr, worker: Worker) -> Bridge {
+        self.bridge_that(r#"["view", "jobs"]"#, server, worker)
+    }
+
+    /// A bridge that allows its studio these.
+    fn bridge_that(&self, allows: &str, server: SocketAddr, worker: Worker) -> Bridge {
+        self.bridge_in(tempfile::tempdir().unwrap(), allows, server, worker)
+    }
+
+    /// A bridge with this runtime directory.
+    fn bridge_in(&self, dir: tempfile::TempDir, allows: &str, server: SocketAddr, worker: Worker) -> Bridge {
         let url = format!("http://{}", self.listener.local_addr().unwrap());
         let text = format!(
-            "[http]\nlisten = \"{server}\"\n[studio]\nurl = {url:?}\ntoken = \"t\"\nbackoff_ms = 50\nbackoff_cap_ms = 100\n"
+            "[http]\nlisten = \"{server}\"\n[studio]\nurl = {url:?}\ntoken = \"t\"\nallow = {allows}\nbackoff_ms = 50\nbackoff_cap_ms = 100\n"
         );
         let input = Input {
             file: "test",
@@ -61,7 +75,6 @@ impl FakeStudio {
             env: BTreeMap::new(),
             streams: &[],
         };
-        let dir = tempfile::tempdir().unwrap();
         let stop = CancellationToken::new();
         let context = Context {
             settings: Settings::parse(&input).unwrap(),
@@ -102,21 +115,24 @@ impl FakeStudio {
 
     async fn welcomed(&self) -> Session {
         let (mut session, _) = self.accept().await;
-        session
-            .send(&ToBox::Welcome(Welcome {
-                version: 1,
-                session: PublicId::from_bits(1),
-                url: "http://studio.example/s/1".into(),
-                heartbeat_ms: 200,
-                ice_servers: vec![],
-                seen_as: None,
-            }))
-            .await;
+        session.welcome().await;
         session
     }
 }
 
 impl Session {
+    async fn welcome(&mut self) {
+        self.send(&ToBox::Welcome(Welcome {
+            version: 1,
+            session: PublicId::from_bits(1),
+            url: "http://studio.example/s/1".into(),
+            heartbeat_ms: 200,
+            ice_servers: vec![],
+            seen_as: None,
+        }))
+        .await;
+    }
+
     async fn send(&mut self, frame: &ToBox) {
         self.send_text(frame.encode()).await;
     }
@@ -145,12 +161,17 @@ impl Session {
 
     /// Asks for a path, and gives back the answer's status and body.
     async fn ask(&mut self, id: u64, method: &str, path: &str) -> (u16, String) {
+        self.ask_by(Access::default(), id, method, path).await
+    }
+
+    /// [`ask`](Self::ask), by an address that opens so much.
+    async fn ask_by(&mut self, access: Access, id: u64, method: &str, path: &str) -> (u16, String) {
         self.send(&ToBox::RpcRequest(RpcRequest {
             id: RpcId(id),
             method: method.into(),
             path: path.into(),
             headers: vec![("accept".into(), "*/*".into()), ("cookie".into(), "secret".into())],
-            access: Access::default(),
+            access,
             data: Bytes64::default(),
             end: true,
         }))

@@ -104,7 +104,7 @@ async fn get_that_fails_is_asked_once_more_and_nothing_else_is() {
         let asked = asked.lock().unwrap();
         asked.iter().filter(|line| line.starts_with(method)).count()
     };
-    assert_eq!(session.ask(1, "GET", "/metrics").await.0, 200);
+    assert_eq!(session.ask(1, "GET", "/api/v1/streams").await.0, 200);
     assert_eq!(times("GET "), 2);
     for (id, method, path) in [(2, "POST", "/whep/test"), (3, "DELETE", "/whep/test/1")] {
         let (status, problem) = session.ask(id, method, path).await;
@@ -150,7 +150,7 @@ async fn eight_are_asked_at_once_the_rest_waits_and_past_the_bound_they_are_told
             .send(&ToBox::RpcRequest(RpcRequest {
                 id: RpcId(id),
                 method: "GET".into(),
-                path: "/metrics".into(),
+                path: "/api/v1/streams".into(),
                 headers: vec![],
                 access: Access::default(),
                 data: Bytes64::default(),
@@ -189,7 +189,7 @@ async fn what_a_studio_may_not_ask_never_reaches_the_server_and_garbage_costs_th
     let mut session = studio.welcomed().await;
     let asked = [
         ("GET", "/api/v1/config", 404),
-        ("GET", "/page/../metrics", 404),
+        ("GET", "/page/../health", 404),
         ("POST", "/api/v1/debug/stall-encoder", 404),
         ("GET", "/x\r\nhost: evil", 404),
         ("GET", "http://127.0.0.1:1/", 404),
@@ -222,8 +222,8 @@ async fn what_a_studio_may_not_ask_never_reaches_the_server_and_garbage_costs_th
         session.send_text(garbage).await;
         session = studio.welcomed().await;
     }
-    assert_eq!(session.ask(100, "GET", "/metrics").await.0, 200);
-    assert_eq!(server.asked(), ["GET /metrics HTTP/1.1"]);
+    assert_eq!(session.ask(100, "GET", "/api/v1/streams").await.0, 200);
+    assert_eq!(server.asked(), ["GET /api/v1/streams HTTP/1.1"]);
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn box_without_a_server_never_says_ready_and_its_viewers_are_told() {
     let nobody = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
     let _bridge = studio.bridge(nobody);
     let mut session = studio.welcomed().await;
-    let (status, problem) = session.ask(1, "GET", "/metrics").await;
+    let (status, problem) = session.ask(1, "GET", "/api/v1/streams").await;
     assert!(
         status == 502 && problem.contains("box_server_down"),
         "{status} {problem}"

@@ -110,10 +110,7 @@ fn studio_that_puts_the_box_off_is_left_alone_for_an_hour_and_no_longer() {
     let hour = Duration::from_secs(3600);
     assert_eq!(link.poll_timeout(), Some((now + hour, Reason::BackoffOver)));
     link.handle(Input::Timeout, now + hour);
-    assert_eq!(
-        drain(&mut link).first(),
-        Some(&Output::Changed(State::Connecting))
-    );
+    assert_eq!(drain(&mut link).first(), Some(&Output::Changed(State::Connecting)));
     // An operator who knows better need not wait.
     let (mut link, now) = welcomed();
     link.handle(Input::PutOff { why: "full".into() }, now);

@@ -1,0 +1,228 @@
+//! Addresses that end, and what a studio may not do whatever it says.
+
+use framebridge_studio_proto::UsedShare;
+
+use super::*;
+
+/// A server of a box that lets everybody in and everything be changed, and remembers what it was asked.
+struct Willing {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+    _serving: JoinSet<()>,
+}
+
+impl Willing {
+    async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&asked);
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            let mut joined = 0;
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (head, is_probe) = read_head(&mut stream).await;
+                let answer = if head.starts_with("POST ") {
+                    joined += 1;
+                    format!(
+                        "HTTP/1.1 201 Created\r\nconnection: close\r\nlocation: /whep/test/{joined}\r\ncontent-length: 0\r\n\r\n"
+                    )
+                } else {
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned()
+                };
+                if !is_probe {
+                    let access = head.lines().find_map(|line| line.strip_prefix("framebridge-access: "));
+                    let line = head.lines().next().unwrap_or_default();
+                    let line = format!("{line} for {}", access.unwrap_or("us"));
+                    kept.lock().unwrap().push(line);
+                }
+                // A bridge that hung up does not care.
+                _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Self {
+            address,
+            asked,
+            _serving: serving,
+        }
+    }
+
+    fn was_asked(&self, wanted: &str) -> bool {
+        self.asked.lock().unwrap().iter().any(|line| line.starts_with(wanted))
+    }
+
+    async fn until_asked(&self, wanted: &str) {
+        let asked = async {
+            while !self.was_asked(wanted) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, asked)
+            .await
+            .unwrap_or_else(|_| panic!("never {wanted}"));
+    }
+}
+
+/// What a shared address opens that lasts so long.
+fn by(id: u128, left_ms: Option<u64>) -> Access {
+    Access {
+        control: true,
+        share: Some(UsedShare {
+            id: PublicId::from_bits(id),
+            left_ms,
+        }),
+        ..Access::default()
+    }
+}
+
+async fn operator(bridge: &Bridge) -> BridgeClient {
+    let dir = RuntimeDir::at(bridge.dir.path());
+    BridgeClient::connect(&dir, &Identity::new(Role::Operator))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn session_that_came_by_a_shared_address_ends_with_it_and_no_other_does() {
+    let (studio, server) = (FakeStudio::start().await, Willing::start().await);
+    let bridge = studio.bridge(server.address);
+    let mut session = studio.welcomed().await;
+    let post = "/whep/test";
+    assert_eq!(session.ask(1, "POST", post).await.0, 201);
+    assert_eq!(session.ask_by(by(7, None), 2, "POST", post).await.0, 201);
+    assert_eq!(session.ask_by(by(8, Some(300)), 3, "POST", post).await.0, 201);
+    // For its viewer, whose it is: signaling ends it for nobody else.
+    server.until_asked("DELETE /whep/test/3 HTTP/1.1 for view").await;
+    assert_eq!(
+        session.ask_by(by(8, Some(0)), 4, "GET", "/").await.0,
+        404,
+        "its time is up"
+    );
+    // The address that has no end ends when it is taken back.
+    let mut operator = operator(&bridge).await;
+    let unsharing = operator.request(BridgeRequest::Unshare);
+    let answering = async {
+        let asked = |frame: &ToStudio| {
+            let ToStudio::Unshare { request, .. } = frame else {
+                return None;
+            };
+            Some(*request)
+        };
+        let request = session.until(asked).await;
+        session.send(&ToBox::Unshared { request, ended: 1 }).await;
+    };
+    let (unshared, ()) = tokio::join!(unsharing, answering);
+    assert_eq!(unshared.unwrap(), BridgeAnswer::Unshared { ended: 1 });
+    server.until_asked("DELETE /whep/test/2 ").await;
+    assert!(
+        !server.was_asked("DELETE /whep/test/1 "),
+        "it came by the box's own address"
+    );
+}
+
+#[tokio::test]
+async fn next_bridge_ends_what_its_predecessor_let_in() {
+    let (studio, server) = (FakeStudio::start().await, Willing::start().await);
+    let bridge = studio.bridge(server.address);
+    let mut session = studio.welcomed().await;
+    assert_eq!(session.ask_by(by(8, Some(1500)), 1, "POST", "/whep/test").await.0, 201);
+    let kept = bridge.dir.path().join("bridge.shares.json");
+    let written = async {
+        while !std::fs::read_to_string(&kept).is_ok_and(|text| text.contains("/whep/test/1")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, written).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(&kept, dir.path().join("bridge.shares.json")).unwrap();
+    bridge.stop.cancel();
+    bridge.ended().await.unwrap();
+    assert!(!server.was_asked("DELETE "), "its time is not up");
+    let worker: Worker = |desk, kind| Box::pin(crate::jobs::run(desk, kind));
+    let _next = studio.bridge_in(dir, r#"["view"]"#, server.address, worker);
+    server.until_asked("DELETE /whep/test/1 ").await;
+}
+
+#[tokio::test]
+async fn studio_changes_only_what_this_boxs_operator_has_shared_to_be_changed() {
+    let (studio, server) = (FakeStudio::start().await, Willing::start().await);
+    let bridge = studio.bridge(server.address);
+    let mut session = studio.welcomed().await;
+    let put = "/api/v1/streams/test/quality";
+    assert_eq!(
+        session.ask_by(by(8, None), 1, "PUT", put).await.0,
+        403,
+        "the studio's word alone"
+    );
+    let mut operator = operator(&bridge).await;
+    let wanted = BridgeRequest::Share {
+        stream: None,
+        control: true,
+        expires_s: None,
+    };
+    let sharing = operator.request(wanted);
+    let answering = async {
+        let asked = |frame: &ToStudio| {
+            let ToStudio::Share { request, .. } = frame else {
+                return None;
+            };
+            Some(*request)
+        };
+        let request = session.until(asked).await;
+        let (share, url) = (PublicId::from_bits(8), "http://studio.example/s/8".to_owned());
+        session.send(&ToBox::Shared { request, share, url }).await;
+    };
+    let (shared, ()) = tokio::join!(sharing, answering);
+    shared.unwrap();
+    assert_eq!(session.ask_by(by(8, None), 2, "PUT", put).await.0, 200);
+    assert_eq!(
+        session.ask_by(by(9, None), 3, "PUT", put).await.0,
+        403,
+        "another address"
+    );
+    let own = Access {
+        control: true,
+        ..Access::default()
+    };
+    assert_eq!(session.ask_by(own, 4, "PUT", put).await.0, 403, "none at all");
+}
+
+#[tokio::test]
+async fn box_that_allows_less_says_so_and_does_less() {
+    let (studio, server) = (FakeStudio::start().await, Willing::start().await);
+    let worker: Worker = |_, _| Box::pin(async { Ok(Made::Inline("done".into())) });
+    let _bridge = studio.bridge_that(r#"["view"]"#, server.address, worker);
+    let (mut session, hello) = studio.accept().await;
+    assert_eq!(hello.capabilities.jobs, ["snapshot"]);
+    session.welcome().await;
+    let job = JobId::from_bits(1);
+    session.offer(job, JobKind::Diagnose).await;
+    let rejected = |frame: &ToStudio| {
+        matches!(frame, ToStudio::Reject { job: refused, why: Rejection::Unsupported } if *refused == job).then_some(())
+    };
+    session.until(rejected).await;
+    drop(session);
+
+    let nothing = FakeStudio::start().await;
+    let _bridge = nothing.bridge_that("[]", server.address, worker);
+    let (mut session, hello) = nothing.accept().await;
+    assert!(hello.capabilities.jobs.is_empty());
+    session.welcome().await;
+    assert_eq!(session.ask(1, "GET", "/").await.0, 404);
+}
+
+#[tokio::test]
+async fn studio_that_sends_the_box_away_for_its_own_reasons_is_asked_again_and_its_words_are_plain() {
+    let (studio, server) = (FakeStudio::start().await, FakeServer::start().await);
+    let mut bridge = studio.bridge(server.address);
+    let (mut session, _) = studio.accept().await;
+    let (code, message) = (StudioRefusal::Fatal, "go away \u{1b}[31mfor ever".to_owned());
+    session.send(&ToBox::Error(Sent { code, message })).await;
+    while let Some(Ok(_)) = session.0.next().await {}
+    // Who asks finds it alive, and waiting.
+    let mut operator = operator(&bridge).await;
+    operator.request(BridgeRequest::Reconnect).await.unwrap();
+    let (_session, again) = studio.accept().await;
+    assert_eq!(again.token, "t");
+    assert!(bridge.running.try_join_next().is_none(), "it has ended");
+}
