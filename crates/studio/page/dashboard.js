@@ -114,7 +114,16 @@ function showStreams(id, box, streams) {
   }
 }
 
-function showBox({ name, instance, build, session, takes_jobs: takesJobs }) {
+/** What can be asked for: of a box that is away, anything, for it may be back by then. */
+function fitKinds(choice, jobs) {
+  for (const option of choice.options) {
+    const kind = option.value.endsWith("_ms") ? "clip" : option.value;
+    option.disabled = jobs !== null && jobs.length > 0 && !jobs.includes(kind);
+    option.title = option.disabled ? "The box's operator does not allow it: studio.allow" : "";
+  }
+}
+
+function showBox({ name, instance, build, session, takes_jobs: takesJobs, jobs }) {
   const box = place(session.id);
   const { root, part } = box;
   root.dataset.state = session.state;
@@ -126,6 +135,7 @@ function showBox({ name, instance, build, session, takes_jobs: takesJobs }) {
   setText(part(".facts"), [`instance ${instance.slice(0, 8)}`, build, takesJobs ? "" : "paused: takes no jobs"].filter(Boolean).join(" · "));
   part(".address").href = session.url;
   setText(part(".address"), session.url);
+  fitKinds(part("select[name=kind]"), jobs);
   showStreams(session.id, box, session.streams);
   return box;
 }

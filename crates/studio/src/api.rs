@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::{Body, Bytes},
     extract::{ConnectInfo, Path, Query, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -19,14 +19,13 @@ use serde_json::{Value, json};
 use tokio::{fs::File, io::AsyncReadExt as _};
 
 use crate::{
-    auth::{self, Kind},
-    call::Question,
+    auth,
+    boxes::{Event, Session, View, ask},
     hub::{Hub, Opened},
-    jobs,
     problem::Problem,
+    question::Question,
     random,
-    session::Session,
-    store::{JobRow, JobState},
+    store::{JobRow, JobState, Kind, Record},
     uploads,
 };
 
@@ -66,8 +65,8 @@ pub(crate) async fn health(State(hub): State<Arc<Hub>>) -> Json<Value> {
 /// How the session behind a public address is.
 pub(crate) async fn session(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Result<impl IntoResponse, Problem> {
     let id: PublicId = id.parse().map_err(|_| Problem::not_found())?;
-    let Opened { session, access } = hub.open(id).await?.ok_or_else(Problem::not_found)?;
-    let mut view = view(&hub, id, &session);
+    let Opened { session, access } = hub.open(id).await?.ok_or_else(Problem::address_ended)?;
+    let mut view = view(&hub, id, session.view());
     if let Some(only) = access.stream {
         view.streams.retain(|stream| stream.name == only);
         // The reason names other streams.
@@ -78,8 +77,7 @@ pub(crate) async fn session(State(hub): State<Arc<Hub>>, Path(id): Path<String>)
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(view)))
 }
 
-fn view(hub: &Hub, id: PublicId, session: &Session) -> SessionView {
-    let view = session.view();
+fn view(hub: &Hub, id: PublicId, view: View) -> SessionView {
     SessionView {
         id,
         state: view.shown.state.as_str(),
@@ -131,20 +129,40 @@ async fn admit(hub: &Hub, connection: SocketAddr, reads: bool, headers: &HeaderM
     Err(unauthorized())
 }
 
+/// What operators are answered is for their own pages: a browser is to guess no type, and to lend it to no other origin.
+pub(crate) async fn for_operators_only(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
 /// All boxes.
 pub(crate) async fn boxes(State(hub): State<Arc<Hub>>) -> Json<Value> {
-    let mut sessions = hub.sessions();
+    let mut sessions = hub.boxes.all();
     sessions.sort_by(|a, b| (&a.name, a.instance).cmp(&(&b.name, b.instance)));
     let boxes: Vec<Value> = sessions
         .iter()
         .map(|session| {
+            // One look, so that its parts agree.
+            let seen = session.view();
+            let report = seen.report.as_ref();
             json!({
                 "name": session.name,
                 "instance": session.instance,
-                "build": session.view().build,
-                "job": session.view().report.as_ref().and_then(|report| report.job),
-                "takes_jobs": session.view().report.is_none_or(|report| !report.capabilities.jobs.is_empty()),
-                "session": view(&hub, session.id, session),
+                "build": seen.build,
+                "job": report.and_then(|report| report.job),
+                "takes_jobs": report.is_none_or(|report| !report.capabilities.jobs.is_empty()),
+                "jobs": report.map(|report| &report.capabilities.jobs),
+                "session": view(&hub, session.id, seen.clone()),
             })
         })
         .collect();
@@ -182,7 +200,7 @@ pub(crate) async fn still(
         access: Access::default(),
         body: Vec::new(),
     };
-    let answer = question.ask(&link).await?;
+    let answer = ask(question, &link).await?;
     if answer.status != StatusCode::OK.as_u16() {
         return Err(Problem::not_found());
     }
@@ -236,8 +254,12 @@ pub(crate) async fn post_job(
         let detail = "So many jobs wait for this box already that another would be forgotten.";
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_jobs", detail));
     }
-    jobs::tell_others(&hub, job).await?;
-    jobs::offer_next(&hub, &session).await?;
+    if hub.nodes.are_there()
+        && let Some(row) = hub.store.job(job).await?
+    {
+        hub.nodes.on_record(Record::Job(row));
+    }
+    session.tell(Event::JobWaits).await;
     Ok((StatusCode::CREATED, Json(json!({ "id": job }))))
 }
 
@@ -260,7 +282,7 @@ pub(crate) async fn job_result(State(hub): State<Arc<Hub>>, Path(id): Path<Strin
         None => Err(Problem::not_found()),
         Some(JobResult::Inline { value }) => Ok(Json(value).into_response()),
         Some(JobResult::Uploaded { media_type, .. }) => {
-            let body = match File::open(hub.uploads.join(job.id.to_string())).await {
+            let body = match File::open(hub.uploads.file(job.id)).await {
                 Ok(file) => Body::from_stream(Box::pin(parts(file))),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     hub.nodes.file(job.id).await.ok_or_else(thrown_away)?
@@ -309,7 +331,7 @@ fn job_view(job: &JobRow) -> Value {
 
 fn known(hub: &Hub, id: &str) -> Result<Arc<Session>, Problem> {
     let id = id.parse().map_err(|_| Problem::not_found())?;
-    hub.session(id).ok_or_else(Problem::not_found)
+    hub.boxes.get(id).ok_or_else(Problem::not_found)
 }
 
 async fn known_job(hub: &Hub, id: &str) -> Result<JobRow, Problem> {

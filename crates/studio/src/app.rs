@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::Serve,
-    hub::{Hub, Keep, Parts},
+    hub::{Hub, Parts},
     limits::Limits,
     nodes::{self, Nodes},
     routes,
     store::Store,
     turn::Turn,
+    uploads::{Keep, Uploads},
 };
 
 /// From the signal to the end: what is under way has so long, and boxes come back by themselves.
@@ -55,7 +56,7 @@ impl App {
         let data = serve.data();
         let store = Store::open(&data).context(Exit::Unavailable)?;
         let uploads = data.join("uploads");
-        fs::create_dir_all(&uploads).with_context(|| format!("making {}", uploads.display()))?;
+        Uploads::make(&uploads).with_context(|| format!("making {}", uploads.display()))?;
         let turn = match &serve.turn_secret_file {
             None => None,
             Some(file) => {
@@ -101,16 +102,21 @@ impl App {
             ..PATIENCE
         };
         tokio::join!(
-            framebridge_http::serve(public, routes::public(Arc::clone(&hub)), patience, hub.stop.clone()),
+            framebridge_http::serve(
+                public,
+                routes::public(Arc::clone(&hub)),
+                patience,
+                hub.boxes.stop.clone()
+            ),
             framebridge_http::serve(
                 operators,
                 routes::operators(Arc::clone(&hub)),
                 PATIENCE,
-                hub.stop.clone()
+                hub.boxes.stop.clone()
             ),
         );
-        hub.links.close();
-        let parted = timeout(STOP_LIMIT, hub.links.wait()).await.is_ok();
+        hub.boxes.tasks.close();
+        let parted = timeout(STOP_LIMIT, hub.boxes.tasks.wait()).await.is_ok();
         ensure!(parted && tasks.end(STOP_LIMIT).await, "a task did not end in time");
         Ok(())
     }

@@ -5,34 +5,11 @@ use data_encoding::BASE64;
 use framebridge_auth::secrets_match;
 use framebridge_studio_proto::{BoxId, PublicId};
 use ring::hmac;
-use serde::{Deserialize, Serialize};
 
-use crate::{random, store::TokenRow};
-
-/// What a token opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
-    /// A box's session.
-    Box,
-    /// The dashboard.
-    Operator,
-}
-
-impl Kind {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Box => "box",
-            Self::Operator => "operator",
-        }
-    }
-
-    pub(crate) fn from_str(text: &str) -> Option<Self> {
-        [Self::Box, Self::Operator]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-    }
-}
+use crate::{
+    random,
+    store::{Kind, TokenRow},
+};
 
 /// A fresh token.
 pub(crate) fn make() -> String {

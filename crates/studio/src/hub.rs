@@ -1,59 +1,52 @@
-//! All boxes, and what every handler shares.
+//! What every handler shares.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use framebridge_core::studio::box_session;
-use framebridge_studio_proto::{Access, BoxId, IceServer, PublicId};
-use tokio::{
-    sync::Semaphore,
-    time::{MissedTickBehavior, interval},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use framebridge_studio_proto::{Access, BoxId, IceServer, PublicId, UsedShare};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth, jobs,
+    auth,
+    boxes::{Budget, Event, Registry, Session, Works},
     limits::Limits,
     nodes::Nodes,
-    session::Session,
-    store::{SessionRow, Store, StoreError, TokenRow},
+    store::{Store, StoreError, TokenRow, now_ms},
     turn::Turn,
-    uploads,
+    uploads::{self, Uploads},
+    visits::Visits,
 };
 
-/// How often deadlines of sessions are looked at: far finer than any of them.
+/// How often it is looked for tokens that were revoked.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often what is past its time is thrown away.
 const TIDY: Duration = Duration::from_secs(600);
+
+/// A job that no box took for so long has failed.
+const UNTAKEN: Duration = Duration::from_secs(3600);
+
+/// One that a box has begun is waited for so long: it keeps what came of it over any outage of the link.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// What every handler shares.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) store: Store,
     pub(crate) nodes: Nodes,
+    pub(crate) boxes: Registry,
+    /// What of boxes' answers waits for viewers.
+    pub(crate) waiting: Arc<Budget>,
+    pub(crate) visits: Arc<Visits>,
     pub(crate) limits: Limits,
     pub(crate) turn: Option<Turn>,
     /// Without a slash at its end.
     pub(crate) public_url: String,
-    pub(crate) uploads: PathBuf,
-    pub(crate) keep: Keep,
-    pub(crate) uploading: Semaphore,
-    /// Boxes' links end with these two: told to, and waited for.
-    pub(crate) stop: CancellationToken,
-    pub(crate) links: TaskTracker,
-    sessions: Mutex<BTreeMap<PublicId, Arc<Session>>>,
-}
-
-/// How much of the jobs' files is kept.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Keep {
-    pub(crate) age: Duration,
-    pub(crate) bytes: u64,
+    pub(crate) uploads: Uploads,
 }
 
 /// What a public address opens.
@@ -61,6 +54,14 @@ pub(crate) struct Keep {
 pub(crate) struct Opened {
     pub(crate) session: Arc<Session>,
     pub(crate) access: Access,
+}
+
+impl Opened {
+    /// How long the address is good still; `None`: it has no end.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let left_ms = self.access.share.and_then(|share| share.left_ms);
+        left_ms.map(Duration::from_millis)
+    }
 }
 
 /// What a [`Hub`] is made of.
@@ -72,28 +73,35 @@ pub(crate) struct Parts {
     pub(crate) turn: Option<Turn>,
     pub(crate) public_url: String,
     pub(crate) uploads: PathBuf,
-    pub(crate) keep: Keep,
+    pub(crate) keep: uploads::Keep,
     pub(crate) stop: CancellationToken,
 }
 
 impl Hub {
     /// All boxes as the records have them.
     pub(crate) fn load(parts: Parts) -> Result<Arc<Self>, StoreError> {
-        let rows = parts.store.sessions()?.into_iter();
-        let restore = |row| Arc::new(Session::restore(row, box_session::Config::default()));
-        let sessions = rows.map(restore).map(|session| (session.id, session)).collect();
+        let visits = Arc::new(Visits::default());
+        let works = Works {
+            store: parts.store.clone(),
+            nodes: parts.nodes.clone(),
+            visits: Arc::clone(&visits),
+            uploads: parts.uploads.clone(),
+            public_url: parts.public_url.clone(),
+        };
+        let boxes = Registry::new(works, parts.stop);
+        for row in parts.store.sessions()? {
+            boxes.adopt(row);
+        }
         Ok(Arc::new(Self {
             store: parts.store,
             nodes: parts.nodes,
+            boxes,
+            waiting: Arc::default(),
+            visits,
             limits: parts.limits,
             turn: parts.turn,
             public_url: parts.public_url,
-            uploads: parts.uploads,
-            keep: parts.keep,
-            uploading: Semaphore::new(uploads::MOST_AT_ONCE),
-            stop: parts.stop,
-            links: TaskTracker::new(),
-            sessions: Mutex::new(sessions),
+            uploads: Uploads::new(parts.uploads, parts.keep),
         }))
     }
 
@@ -107,44 +115,27 @@ impl Hub {
         let row = self.store.session_of(token.name.clone(), instance, fresh).await?;
         Ok(row.map(|(row, forgotten)| {
             for forgotten in forgotten {
-                let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-                sessions.remove(&forgotten);
+                self.boxes.forget(forgotten);
             }
-            self.adopt(row)
+            self.boxes.adopt(row)
         }))
-    }
-
-    /// The session that is kept so.
-    pub(crate) fn adopt(&self, row: SessionRow) -> Arc<Session> {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = sessions
-            .entry(row.id)
-            .or_insert_with(|| Arc::new(Session::restore(row, box_session::Config::default())));
-        Arc::clone(session)
-    }
-
-    /// All boxes, in no order that means anything.
-    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
-        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.values().map(Arc::clone).collect()
-    }
-
-    /// The box with this id.
-    pub(crate) fn session(&self, id: PublicId) -> Option<Arc<Session>> {
-        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.get(&id).map(Arc::clone)
     }
 
     /// What a public address opens: a session's own, everything to look at; a share's, what it was made for.
     pub(crate) async fn open(&self, id: PublicId) -> Result<Option<Opened>, StoreError> {
-        if let Some(session) = self.session(id) {
+        if let Some(session) = self.boxes.get(id) {
             let access = Access::default();
             return Ok(Some(Opened { session, access }));
         }
         let share = self.store.share(id).await?;
         Ok(share.and_then(|share| {
-            let session = self.session(share.session)?;
-            let access = share.access;
+            let session = self.boxes.get(share.session)?;
+            let left_ms = share.expires_ms.map(|expires_ms| expires_ms.saturating_sub(now_ms()));
+            let share_used = Some(UsedShare { id, left_ms });
+            let access = Access {
+                share: share_used,
+                ..share.access
+            };
             Some(Opened { session, access })
         }))
     }
@@ -154,34 +145,36 @@ impl Hub {
         format!("{}/s/{id}", self.public_url)
     }
 
-    /// Servers that help viewers through their own NAT.
-    pub(crate) fn ice_servers(&self, session: PublicId) -> Vec<IceServer> {
+    /// Servers that help viewers through their own NAT, for somebody whose address is good for so long.
+    pub(crate) fn ice_servers(&self, address: PublicId, left: Option<Duration>) -> Vec<IceServer> {
         let turn = self.turn.iter();
-        turn.map(|turn| turn.server(&session.to_string(), SystemTime::now()))
+        turn.map(|turn| turn.server(&address.to_string(), left, SystemTime::now()))
             .collect()
     }
 
     /// Sends boxes away whose token was revoked since they came.
     async fn revoke(&self) -> Result<(), StoreError> {
-        let linked: Vec<_> = self
-            .sessions()
-            .into_iter()
-            .filter(|session| session.link().is_some())
-            .collect();
+        let here = |session: &Arc<Session>| session.link().is_some();
+        let linked: Vec<_> = self.boxes.all().into_iter().filter(here).collect();
         if linked.is_empty() {
             return Ok(());
         }
         let tokens = self.store.current_tokens().await?;
         let is_revoked = |name: &str| tokens.iter().any(|token| token.name == name && token.revoked);
         for session in linked.iter().filter(|session| is_revoked(&session.name)) {
-            if let Some(link) = session.link() {
-                link.revoke();
-            }
+            session.tell(Event::Revoked).await;
         }
         Ok(())
     }
 
-    /// Lets time pass for all boxes and for what is kept, as long as it is polled.
+    /// Gives up on jobs that nobody took, and forgets what is old.
+    async fn tidy(&self) -> Result<(), StoreError> {
+        let before = |span: Duration| now_ms().saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        let forget = self.uploads.keep.age;
+        self.store.tidy(before(UNTAKEN), before(LONGEST), before(forget)).await
+    }
+
+    /// Looks after what is kept, as long as it is polled.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -189,26 +182,15 @@ impl Hub {
         tidy.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             // Both arms are cancel-safe.
-            tokio::select! {
-                _ = ticks.tick() => {
-                    // Without the other nodes it can't be said for how long a box has been away.
-                    let unsure = self.nodes.are_cut_off();
-                    for session in self.sessions() {
-                        if unsure && session.link().is_none() {
-                            continue;
-                        }
-                        if let Err(error) = session.tick(&self.store).await {
-                            tracing::error!("{:#}", anyhow::Error::from(error));
-                        }
-                    }
-                    if let Err(error) = self.revoke().await {
-                        tracing::error!("{:#}", anyhow::Error::from(error));
-                    }
-                }
+            let done = tokio::select! {
+                _ = ticks.tick() => self.revoke().await,
                 _ = tidy.tick() => {
-                    jobs::tidy(&self).await;
-                    uploads::tidy(&self).await;
+                    self.uploads.tidy().await;
+                    self.tidy().await
                 }
+            };
+            if let Err(error) = done {
+                tracing::error!("{:#}", anyhow::Error::from(error));
             }
         }
     }

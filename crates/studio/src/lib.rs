@@ -9,23 +9,23 @@
 mod api;
 mod app;
 mod auth;
-mod call;
+mod boxes;
 mod cli;
 mod hub;
-mod jobs;
 mod limits;
-mod link;
 mod nodes;
 mod page;
 mod problem;
 mod proxy;
+mod question;
 mod random;
 mod routes;
-mod session;
+mod socket;
 mod store;
 mod turn;
 mod uploads;
 mod verbs;
+mod visits;
 
 use std::{ffi::OsString, process::ExitCode};
 

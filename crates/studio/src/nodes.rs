@@ -19,7 +19,7 @@ use framebridge_core::studio::{
     box_session,
     presence::{self, Presence},
 };
-use framebridge_studio_proto::{JobId, LogBatch, PublicId, RpcId};
+use framebridge_studio_proto::{Heartbeat, JobId, LogBatch, PublicId, RpcId};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
@@ -28,11 +28,9 @@ pub(crate) use task::run;
 pub(crate) use wire::NodeId;
 
 use crate::{
-    call::Question,
-    link::Gone,
+    question::{Gone, Question},
     random,
-    session::Session,
-    store::{Record, now_ms},
+    store::{Record, SessionRow, now_ms},
 };
 use wire::{NEWS, News, Note, Parting, Said};
 
@@ -55,7 +53,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RECONNECT_CAP: Duration = Duration::from_secs(2);
 
 /// All nodes but this one; by default there are none.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Nodes(Option<Arc<Mesh>>);
 
 #[derive(Debug)]
@@ -75,6 +73,14 @@ struct Mesh {
 struct Work {
     leaving: mpsc::Receiver<(String, Vec<u8>)>,
     events: mpsc::Receiver<Event>,
+}
+
+/// A box that is connected to this node, as the others are told of it.
+#[derive(Debug)]
+pub(crate) struct Here {
+    pub(crate) row: SessionRow,
+    pub(crate) build: String,
+    pub(crate) report: Option<Heartbeat>,
 }
 
 /// The way to a box by another node.
@@ -152,19 +158,18 @@ impl Nodes {
         })
     }
 
-    /// Something happened to a box that is connected here.
-    pub(crate) fn on_box(&self, session: &Session, input: box_session::Input) {
+    /// A box has come to this node, or has left it.
+    pub(crate) fn on_box(&self, here: Here, input: box_session::Input) {
         let Some(mesh) = &self.0 else { return };
-        let (input, now) = (input, Instant::now());
-        let id = session.id;
+        let now = Instant::now();
+        let id = here.row.id;
         let (how, why) = match input {
             box_session::Input::Welcomed => {
                 let at_ms = now_ms();
                 mesh.presence(|presence| presence.handle(presence::Input::Came { session: id, at_ms }, now));
-                return mesh.tell_of(session);
+                return mesh.tell_of(here);
             }
-            box_session::Input::Reported(_) => return mesh.tell_of(session),
-            box_session::Input::Timeout => return,
+            box_session::Input::Reported(_) | box_session::Input::Timeout => return,
             box_session::Input::Lost { why } => (Parting::Lost, why),
             box_session::Input::Left { broken: true, why } => (Parting::Broken, why),
             box_session::Input::Left { broken: false, why } => (Parting::Stopped, why),
@@ -173,18 +178,29 @@ impl Nodes {
         mesh.tell(News::Gone { session: id, how, why });
     }
 
+    /// A box that is connected here has said how it is.
+    pub(crate) fn on_report(&self, here: Here) {
+        if let Some(mesh) = &self.0 {
+            mesh.tell_of(here);
+        }
+    }
+
     /// A box that is connected here has logged something.
-    pub(crate) fn on_lines(&self, session: &Session, batch: &LogBatch) {
+    pub(crate) fn on_lines(&self, session: PublicId, batch: &LogBatch) {
         self.tell(|| News::Lines {
-            session: session.id,
+            session,
             batch: batch.clone(),
         });
     }
 
     /// A share of a session has ended, or all of them.
-    pub(crate) fn on_unshared(&self, session: &Session, share: Option<PublicId>) {
-        let session = session.id;
+    pub(crate) fn on_unshared(&self, session: PublicId, share: Option<PublicId>) {
         self.tell(|| News::Unshared { session, share });
+    }
+
+    /// Something of which this node has not heard may be known to another: all are to say what they know.
+    pub(crate) fn ask_all(&self) {
+        self.tell(|| News::TellMe);
     }
 
     /// A record is new, or has changed.
@@ -230,20 +246,19 @@ impl Mesh {
     }
 
     /// Tells how a box of this node is.
-    fn tell_of(&self, session: &Session) {
-        if let Some(news) = self.here(session) {
+    fn tell_of(&self, here: Here) {
+        if let Some(news) = self.here(here) {
             self.tell(news);
         }
     }
 
-    fn here(&self, session: &Session) -> Option<News> {
-        let (node, epoch) = self.presence(|presence| presence.holder(session.id))?;
-        let view = session.view();
+    fn here(&self, Here { row, build, report }: Here) -> Option<News> {
+        let (node, epoch) = self.presence(|presence| presence.holder(row.id))?;
         (node == self.own).then(|| News::Here {
-            session: Box::new(session.row()),
+            session: Box::new(row),
             epoch,
-            build: view.build,
-            report: view.report.map(Box::new),
+            build,
+            report: report.map(Box::new),
         })
     }
 

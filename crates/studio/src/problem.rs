@@ -42,6 +42,12 @@ impl Problem {
         )
     }
 
+    /// A public address opens nothing. Which of the two it is nobody is told who may be guessing.
+    pub(crate) fn address_ended() -> Self {
+        let detail = "This address has ended, or was never given out.";
+        Self::new(StatusCode::NOT_FOUND, "address_ended", detail)
+    }
+
     /// Says when trying again makes sense.
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_millis().div_ceil(1000).max(1);

@@ -10,20 +10,18 @@ use axum::{
 };
 use framebridge_studio_proto::{
     Bytes64, Header, PublicId, REQUEST_HEADERS, RESPONSE_HEADERS,
-    limits::{MAX_CHUNK, MAX_REQUEST_BODY},
+    limits::{MAX_CHUNK, MAX_PATH, MAX_REQUEST_BODY},
 };
 use tokio::time::timeout;
 
 use crate::{
-    call::{Answer, Question},
+    boxes::{Answer, ask},
     hub::{Hub, Opened},
     page,
     problem::Problem,
+    question::Question,
     turn,
 };
-
-/// The longest path and query that is carried.
-const MOST_PATH: usize = 2048;
 
 /// The longest header value that is carried.
 const MOST_VALUE: usize = 4096;
@@ -63,10 +61,12 @@ async fn answer(hub: &Hub, connection: SocketAddr, parts: &request::Parts, body:
         return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "no_upgrade", detail));
     }
     let (id, path) = split(parts).ok_or_else(Problem::not_found)?;
-    let Opened { session, access } = hub.open(id).await?.ok_or_else(Problem::not_found)?;
+    let opened = hub.open(id).await?.ok_or_else(Problem::address_ended)?;
+    let left = opened.left();
+    let Opened { session, access } = opened;
     let joins = parts.method == Method::POST && path.starts_with("/whep/");
+    let address = hub.limits.address(connection, &parts.headers);
     if joins {
-        let address = hub.limits.address(connection, &parts.headers);
         hub.limits.joins.take(address)?;
     } else if !parts.method.is_safe() && !path.starts_with("/whep/") && !is_same_origin(hub, &parts.headers) {
         let detail = "A page of another origin may not change anything here.";
@@ -88,6 +88,7 @@ async fn answer(hub: &Hub, connection: SocketAddr, parts: &request::Parts, body:
         let (excuse, wait) = view.excuse();
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "box_away", excuse).retry_after(wait));
     };
+    let visit = hub.visits.enter(id, session.id, address, left).await?;
     let body = whole(body).await?;
     let question = Question {
         method: parts.method.to_string(),
@@ -96,9 +97,14 @@ async fn answer(hub: &Hub, connection: SocketAddr, parts: &request::Parts, body:
         access,
         body: body.chunks(MAX_CHUNK).map(|part| Bytes64(part.to_vec())).collect(),
     };
-    let answer = question.ask(&link).await?;
-    let ice = if joins { hub.ice_servers(id) } else { Vec::new() };
-    Ok(response(answer, id, ice.iter().flat_map(turn::links)))
+    let answer = ask(question, &link).await?;
+    let visit = if answer.is_event_stream() {
+        visit.into_stream()?
+    } else {
+        visit
+    };
+    let ice = if joins { hub.ice_servers(id, left) } else { Vec::new() };
+    Ok(response(answer.for_visit(visit), id, ice.iter().flat_map(turn::links)))
 }
 
 /// A request's body.
@@ -118,7 +124,9 @@ async fn whole(body: Body) -> Result<Bytes, Problem> {
 fn split(parts: &request::Parts) -> Option<(PublicId, String)> {
     let whole = parts.uri.path_and_query()?.as_str();
     let (id, rest) = whole.strip_prefix("/s/")?.split_once('/')?;
-    (rest.len() < MOST_PATH).then_some(())?;
+    if rest.len() >= MAX_PATH {
+        return None;
+    }
     Some((id.parse().ok()?, format!("/{rest}")))
 }
 
@@ -221,7 +229,7 @@ mod tests {
         assert_eq!(path("/").as_deref(), Some("/"));
         assert_eq!(path("/s/a%2Fb?x=1&y").as_deref(), Some("/s/a%2Fb?x=1&y"));
         assert_eq!(path("/a/../b").as_deref(), Some("/a/../b"));
-        assert_eq!(path(&format!("/{}", "x".repeat(MOST_PATH))), None);
+        assert_eq!(path(&format!("/{}", "x".repeat(MAX_PATH))), None);
         assert!(split(&parts("/s/short/x")).is_none());
     }
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    middleware::from_fn_with_state,
+    middleware::{from_fn_with_state, map_response},
     routing::{any, get, put},
 };
 use framebridge_studio_proto::{SESSION_PATH, UPLOAD_PATH};
 
-use crate::{api, hub::Hub, link, page, problem::Problem, proxy, uploads};
+use crate::{api, hub::Hub, page, problem::Problem, proxy, socket, uploads};
 
 /// What boxes and viewers reach.
 pub(crate) fn public(hub: Arc<Hub>) -> Router {
@@ -21,7 +21,7 @@ pub(crate) fn public(hub: Arc<Hub>) -> Router {
         .route("/s/{session}/", any(proxy::carry))
         .route("/s/{session}/{*path}", any(proxy::carry))
         .route("/api/v1/sessions/{session}", get(api::session))
-        .route(SESSION_PATH, any(link::accept))
+        .route(SESSION_PATH, any(socket::accept))
         .route(&format!("{UPLOAD_PATH}{{job}}"), put(uploads::put))
         .with_state(hub)
 }
@@ -38,6 +38,7 @@ pub(crate) fn operators(hub: Arc<Hub>) -> Router {
         .route("/api/v1/jobs/{job}/result", get(api::job_result))
         .layer(from_fn_with_state(Arc::clone(&hub), api::operators_only))
         .merge(shared())
+        .layer(map_response(api::for_operators_only))
         .with_state(hub)
 }
 

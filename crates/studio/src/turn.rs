@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use framebridge_studio_proto::IceServer;
 
-/// A credential outlives its viewer's longest sitting; coturn checks it only where an allocation begins or is renewed.
-const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// The longest life of a credential. coturn looks at it where an allocation begins, and a viewer who watches on begins none: what
+/// is passed on is worth no more than the address by which it was got.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A TURN server and the secret shared with it.
 pub(crate) struct Turn {
@@ -27,9 +28,11 @@ impl Turn {
         }
     }
 
-    /// Credentials for somebody who watches `whom`, an address that is a permission: only a hash of it travels.
-    pub(crate) fn server(&self, whom: &str, now: SystemTime) -> IceServer {
-        let until = now.duration_since(UNIX_EPOCH).unwrap_or_default() + LIFETIME;
+    /// Credentials for somebody who watches `whom`, an address that is a permission and has `left` to live: only a hash of it
+    /// travels.
+    pub(crate) fn server(&self, whom: &str, left: Option<Duration>, now: SystemTime) -> IceServer {
+        let lifetime = left.map_or(LONGEST, |left| left.min(LONGEST));
+        let until = now.duration_since(UNIX_EPOCH).unwrap_or_default() + lifetime;
         let (username, credential) = self.secret.credentials(whom, until.as_secs());
         IceServer {
             urls: self.urls.clone(),
@@ -70,15 +73,19 @@ mod tests {
     #[test]
     fn credentials_are_what_coturn_computes() {
         // echo -n box | openssl dgst -sha1 -hmac secret: its first 16 digits are the user, then
-        // echo -n 1700043200:1ba7b2c73f5da978 | openssl dgst -sha1 -hmac secret -binary | base64
+        // echo -n 1700003600:1ba7b2c73f5da978 | openssl dgst -sha1 -hmac secret -binary | base64
         let turn = Turn::new(vec!["turn:t:3478".into()], "secret");
-        let server = turn.server("box", UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-        assert_eq!(server.username.as_deref(), Some("1700043200:1ba7b2c73f5da978"));
-        assert_eq!(server.credential.as_deref(), Some("/WQqE/LiFfhznHQzrTNQWZ9bR5A="));
+        let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let server = turn.server("box", None, now);
+        assert_eq!(server.username.as_deref(), Some("1700003600:1ba7b2c73f5da978"));
+        assert_eq!(server.credential.as_deref(), Some("oAS8jqDqquCcSlpllND6AQ8jSfE="));
+        // One who came by an address that ends has them for no longer.
+        let short = turn.server("box", Some(Duration::from_secs(60)), now);
+        assert_eq!(short.username.as_deref(), Some("1700000060:1ba7b2c73f5da978"));
         let link = links(&server).next().unwrap();
         assert!(
             link.starts_with(
-                "<turn:t:3478>; rel=\"ice-server\"; username=\"1700043200:1ba7b2c73f5da978\"; credential=\""
+                "<turn:t:3478>; rel=\"ice-server\"; username=\"1700003600:1ba7b2c73f5da978\"; credential=\""
             ),
             "{link}"
         );

@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::{
-    auth::{self, Kind},
+    auth,
     cli::{Token, Verb},
-    store::Store,
+    store::{Kind, Store},
 };
 
 /// Carries a verb out, and says on stderr why if it can't.

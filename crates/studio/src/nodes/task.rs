@@ -8,7 +8,7 @@ use std::{
 
 use async_nats::Event;
 use framebridge_core::studio::{box_session, presence};
-use framebridge_studio_proto::{Bytes64, Heartbeat, PublicId, RpcChunk, RpcId, RpcResponse};
+use framebridge_studio_proto::{Bytes64, PublicId, RpcChunk, RpcId, RpcResponse};
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -17,16 +17,14 @@ use tokio::{
 };
 
 use super::{
-    BEAT, Mesh, NodeId, NodeRoad, Work, files,
+    BEAT, Here, Mesh, NodeId, NodeRoad, Work, files,
     wire::{NEWS, News, Note, Parting, Said, batches},
 };
 use crate::{
-    call::Question,
+    boxes::{Event as BoxEvent, Link, Session, ask},
     hub::Hub,
-    jobs,
-    link::{Gone, Link},
     problem::Problem,
-    session::Session,
+    question::{Gone, Question},
     store::{Record, SessionRow, StoreError, TokenRow},
 };
 
@@ -47,7 +45,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
         },
         hear(&hub, mesh),
         Answers::new(&hub, mesh).serve(),
-        files::lend(mesh, &hub.uploads)
+        files::lend(mesh, hub.uploads.folder())
     );
     if let Err(error) = ended {
         tracing::error!("the other nodes: {error:#}");
@@ -109,12 +107,21 @@ async fn everything(hub: &Hub, mesh: &Mesh) -> Result<(), StoreError> {
         return Ok(());
     }
     let records = batches(hub.store.records().await?);
-    let here = hub.sessions();
-    let here = here.iter().filter_map(|session| mesh.here(session));
+    let here = hub.boxes.all();
+    let here = here.iter().filter_map(|session| mesh.here(here_of(session)));
     for news in records.into_iter().chain(here) {
         mesh.publish(NEWS.to_owned(), mesh.encode(news)).await;
     }
     Ok(())
+}
+
+fn here_of(session: &Session) -> Here {
+    let view = session.view();
+    Here {
+        row: session.row(),
+        build: view.build,
+        report: view.report,
+    }
 }
 
 fn decode<T: DeserializeOwned>(message: &async_nats::Message) -> Option<Said<T>> {
@@ -142,6 +149,7 @@ async fn on_news(hub: &Hub, mesh: &Arc<Mesh>, from: NodeId, news: News) -> Resul
         News::Records(records) => on_records(hub, records).await?,
         News::Unshared { session, share } => {
             hub.store.end_shares(session, share).await?;
+            hub.visits.end(session, share);
         }
         News::Here {
             session,
@@ -157,7 +165,9 @@ async fn on_news(hub: &Hub, mesh: &Arc<Mesh>, from: NodeId, news: News) -> Resul
                     epoch,
                 };
                 handle(hub, mesh, held).await?;
-                report_by(hub, &session, from, &build, report.map(|report| *report)).await?;
+                let report = report.map(|report| *report);
+                let node = from;
+                session.tell(BoxEvent::Told { node, build, report }).await;
             }
         }
         News::Gone { session, how, why } => {
@@ -167,30 +177,12 @@ async fn on_news(hub: &Hub, mesh: &Arc<Mesh>, from: NodeId, news: News) -> Resul
                 Parting::Stopped => box_session::Input::Left { broken: false, why },
             };
             handle(hub, mesh, presence::Input::Released { node: from, session }).await?;
-            part(hub, session, from, input).await?;
+            part(hub, session, from, input).await;
         }
         News::Lines { session, batch } => {
-            if let Some(session) = hub.session(session) {
-                session.log(batch);
+            if let Some(session) = hub.boxes.get(session) {
+                session.tell(BoxEvent::Logged(batch)).await;
             }
-        }
-    }
-    Ok(())
-}
-
-/// Takes in what a box says of itself, if it is at that node.
-async fn report_by(
-    hub: &Hub,
-    session: &Session,
-    node: NodeId,
-    build: &str,
-    report: Option<Heartbeat>,
-) -> Result<(), StoreError> {
-    if let Some(link) = by(session, node) {
-        session.set_build(build);
-        if let Some(report) = report {
-            let input = session.report(report);
-            session.tell(&hub.store, &link, input).await?;
         }
     }
     Ok(())
@@ -211,8 +203,8 @@ async fn on_records(hub: &Hub, records: Vec<Record>) -> Result<(), StoreError> {
         }
     }
     for session in with_jobs {
-        if let Some(session) = hub.session(session) {
-            jobs::offer_next(hub, &session).await?;
+        if let Some(session) = hub.boxes.get(session) {
+            session.tell(BoxEvent::JobWaits).await;
         }
     }
     Ok(())
@@ -220,12 +212,12 @@ async fn on_records(hub: &Hub, records: Vec<Record>) -> Result<(), StoreError> {
 
 /// The session of this row, once its token is known here.
 async fn known(hub: &Hub, row: SessionRow) -> Result<Option<Arc<Session>>, StoreError> {
-    if let Some(session) = hub.session(row.id) {
+    if let Some(session) = hub.boxes.get(row.id) {
         return Ok(Some(session));
     }
     hub.store.merge(vec![Record::Session(row.clone())]).await?;
     let kept = hub.store.has_session(row.id).await?;
-    Ok(kept.then(|| hub.adopt(row)))
+    Ok(kept.then(|| hub.boxes.adopt(row)))
 }
 
 /// The session's link, if it is by this node.
@@ -242,13 +234,14 @@ async fn handle(hub: &Hub, mesh: &Arc<Mesh>, input: presence::Input<NodeId, Publ
     for output in outputs {
         match output {
             presence::Output::Moved { session, node } => {
-                let Some(found) = hub.session(session) else { continue };
-                let mesh = Arc::clone(mesh);
-                let link = Link::by_node(NodeRoad { node, session, mesh });
-                if let Some(before) = found.welcome(Arc::clone(&link)) {
-                    before.replace();
-                }
-                found.tell(&hub.store, &link, box_session::Input::Welcomed).await?;
+                let Some(found) = hub.boxes.get(session) else { continue };
+                let road = NodeRoad {
+                    node,
+                    session,
+                    mesh: Arc::clone(mesh),
+                };
+                let link = Link::by_node(road, Arc::clone(&hub.waiting));
+                found.tell(BoxEvent::Linked { link, build: None }).await;
             }
             presence::Output::Lost { session, node } => {
                 let why = if hub.nodes.are_cut_off() {
@@ -256,7 +249,7 @@ async fn handle(hub: &Hub, mesh: &Arc<Mesh>, input: presence::Input<NodeId, Publ
                 } else {
                     "the node of the studio that had it is gone"
                 };
-                part(hub, session, node, box_session::Input::Lost { why: why.to_owned() }).await?;
+                part(hub, session, node, box_session::Input::Lost { why: why.to_owned() }).await;
             }
             presence::Output::Silent { node } => tracing::warn!(%node, "a node of the studio is gone"),
         }
@@ -265,15 +258,10 @@ async fn handle(hub: &Hub, mesh: &Arc<Mesh>, input: presence::Input<NodeId, Publ
 }
 
 /// Ends a link by another node.
-async fn part(hub: &Hub, session: PublicId, node: NodeId, input: box_session::Input) -> Result<(), StoreError> {
-    let Some(session) = hub.session(session) else {
-        return Ok(());
-    };
-    if let Some(link) = by(&session, node) {
-        link.calls.end();
-        session.tell(&hub.store, &link, input).await?;
+async fn part(hub: &Hub, session: PublicId, node: NodeId, input: box_session::Input) {
+    if let Some(session) = hub.boxes.get(session) {
+        session.tell(BoxEvent::Left { node, input }).await;
     }
-    Ok(())
 }
 
 /// Questions of other nodes in hand.
@@ -314,7 +302,7 @@ impl<'a> Answers<'a> {
     }
 
     async fn on_note(&mut self, from: NodeId, note: Note) {
-        let link = |session| by(&*self.hub.session(session)?, from);
+        let link = |session| by(&*self.hub.boxes.get(session)?, from);
         match note {
             Note::Ask { session, id, question } => self.on_ask(from, session, id, question).await,
             Note::Cancel { session, id } => {
@@ -341,7 +329,7 @@ impl<'a> Answers<'a> {
     }
 
     async fn on_ask(&mut self, from: NodeId, session: PublicId, id: RpcId, question: Question) {
-        let here = self.hub.session(session).and_then(|session| session.link());
+        let here = self.hub.boxes.get(session).and_then(|session| session.link());
         let here = here.filter(|link| link.node().is_none() && self.tasks.len() < MOST_ASKED);
         let mesh = Arc::clone(self.mesh);
         let Some(link) = here else {
@@ -380,7 +368,7 @@ async fn answer(
     question: Question,
     link: &Arc<Link>,
 ) -> Result<(), Gone> {
-    let mut answer = match question.ask(link).await {
+    let mut answer = match ask(question, link).await {
         Ok(answer) => answer,
         Err(problem) => {
             let response = refusal(id, &problem);

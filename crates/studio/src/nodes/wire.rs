@@ -6,7 +6,7 @@ use framebridge_studio_proto::{Heartbeat, JobId, LogBatch, PublicId, RpcChunk, R
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    call::Question,
+    question::Question,
     store::{Record, SessionRow},
 };
 
@@ -140,7 +140,7 @@ pub(super) struct Borrow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{auth::Kind, store::TokenRow};
+    use crate::store::{Kind, TokenRow};
 
     #[test]
     fn many_records_are_few_messages_each_small_and_in_order() {

@@ -11,9 +11,6 @@ pub(super) const COLUMNS: &str = "id, session, kind, deadline_ms, state, result,
 /// Jobs of one session that may wait at once; past it a new one is refused.
 const MOST_WAITING: i64 = 32;
 
-/// With so many jobs of a session in the records, no other node's is adopted.
-const MOST_ADOPTED: i64 = 1024;
-
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -134,34 +131,19 @@ impl Store {
         .await
     }
 
-    /// Ends a job of this session, once: what comes later changes nothing. `adopts`: one that is not known is another node's, which
-    /// has not been heard of it, and what came of it is kept all the same.
+    /// Ends a job of this session, once: what comes later changes nothing, and neither does what comes of a job that is not known.
+    /// False if nothing was ended.
     pub(crate) async fn end_job(
         &self,
         job: JobId,
         session: PublicId,
         outcome: Result<JobResult, String>,
-        adopts: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (state, result, error) = match outcome {
             Ok(result) => (JobState::Done, Some(json(&result)), None),
             Err(error) => (JobState::Failed, None, Some(error)),
         };
         self.aside("end a job", move |db| {
-            if adopts {
-                db.execute(
-                    "INSERT OR IGNORE INTO jobs (id, session, kind, deadline_ms, state, created_ms)
-                     SELECT ?1, ?2, ?3, 0, 'running', ?4
-                     WHERE (SELECT count(*) FROM jobs WHERE session = ?2) < ?5",
-                    params![
-                        job.to_string(),
-                        session.to_string(),
-                        json(&JobKind::Unknown),
-                        signed(now_ms()),
-                        MOST_ADOPTED
-                    ],
-                )?;
-            }
             db.execute(
                 "UPDATE jobs SET state = ?3, result = ?4, error = ?5, ended_ms = ?6
                  WHERE id = ?1 AND session = ?2 AND ended_ms IS NULL",
@@ -174,7 +156,7 @@ impl Store {
                     signed(now_ms())
                 ],
             )
-            .map(drop)
+            .map(|ended| ended > 0)
         })
         .await
     }
@@ -234,7 +216,7 @@ mod tests {
     use framebridge_studio_proto::BoxId;
 
     use super::*;
-    use crate::auth::Kind;
+    use crate::store::Kind;
 
     #[tokio::test]
     async fn lost_job_is_offered_before_those_that_wait_and_ends_once() {
@@ -259,16 +241,11 @@ mod tests {
             value: serde_json::json!({"ok": true}),
         };
         let stranger = JobId::from_bits(77);
-        for (adopts, known) in [(false, false), (true, true)] {
-            store
-                .end_job(stranger, session, Ok(inline.clone()), adopts)
-                .await
-                .unwrap();
-            let row = store.job(stranger).await.unwrap();
-            assert_eq!(row.is_some_and(|row| row.state == JobState::Done), known);
-        }
-        store.end_job(second, session, Ok(inline.clone()), false).await.unwrap();
-        store.end_job(second, session, Err("late".into()), true).await.unwrap();
+        let end = async |job, outcome| store.end_job(job, session, outcome).await.unwrap();
+        assert!(!end(stranger, Ok(inline.clone())).await);
+        assert!(store.job(stranger).await.unwrap().is_none(), "nobody has asked for it");
+        assert!(end(second, Ok(inline.clone())).await);
+        assert!(!end(second, Err("late".into())).await);
         let row = store.job(second).await.unwrap().unwrap();
         assert_eq!((row.state, row.result, row.error), (JobState::Done, Some(inline), None));
         let stranger = PublicId::from_bits(9);

@@ -3,12 +3,13 @@
 //! Taking one in twice, late or in another order changes nothing: a token that was revoked stays so, a share ends when
 //! anybody says it ended, a job ends once.
 
-use framebridge_core::studio::box_session;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
-use super::{JobRow, SessionRow, ShareRow, Store, StoreError, TokenRow, jobs, now_ms, read_tokens, session_row};
-use super::{share_row, signed};
+use super::{
+    JobRow, SessionRow, ShareRow, Store, StoreError, TokenRow, jobs, now_ms, sessions::session_row, shares::share_row,
+    signed, tokens::read_tokens,
+};
 
 /// One record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -143,30 +144,12 @@ fn merge_job(db: &Connection, job: &JobRow) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-/// A session's state in one word.
-pub(super) mod state {
-    use serde::{Deserializer, Serializer, de::Error as _};
-
-    use super::{Deserialize as _, box_session};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's shape")]
-    pub(in super::super) fn serialize<S: Serializer>(state: &box_session::State, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(state.as_str())
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<box_session::State, D::Error> {
-        let text = String::deserialize(from)?;
-        let known = box_session::State::ALL.into_iter().find(|known| known.as_str() == text);
-        known.ok_or_else(|| D::Error::custom(format!("`{text}` is no state")))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use framebridge_studio_proto::{Access, BoxId, JobId, JobKind, JobResult, PublicId};
 
     use super::*;
-    use crate::{auth::Kind, store::JobState};
+    use crate::store::{JobState, Kind};
 
     /// Two nodes, the first with a token, a session, a share and a job.
     async fn two() -> ([tempfile::TempDir; 2], [Store; 2], PublicId) {
@@ -218,7 +201,7 @@ mod tests {
         assert!(two.revoke_token("door").unwrap());
         assert_eq!(two.end_shares(session, None).await.unwrap(), 1);
         let result = JobResult::Inline { value: true.into() };
-        two.end_job(job, session, Ok(result.clone()), false).await.unwrap();
+        two.end_job(job, session, Ok(result.clone())).await.unwrap();
         two.merge(before).await.unwrap();
         tell(&two, &one).await;
         for store in [&one, &two] {

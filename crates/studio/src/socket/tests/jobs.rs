@@ -43,12 +43,7 @@ async fn job_that_may_work_another_time_is_tried_again_and_not_for_ever() {
     assert_eq!(row.state, JobState::Waiting);
     assert!(row.error.unwrap().contains("operator wants no jobs"));
     let outcome = Err("the test has no use for it".to_owned());
-    studio
-        .hub
-        .store
-        .end_job(waiting, session, outcome, false)
-        .await
-        .unwrap();
+    studio.hub.store.end_job(waiting, session, outcome).await.unwrap();
 
     // One that its box dies of each time says nothing at all.
     let deadly = JobId::from_bits(8);
@@ -141,18 +136,34 @@ async fn bytes_are_taken_from_the_box_whose_job_it_is_while_it_lasts() {
     assert_eq!(put("good", &id, MAX_UPLOAD + 1, b"").await, 413);
     assert_eq!(put("good", &id, 5, b"bytes").await, 204);
     assert_eq!(put("good", &id, 5, b"again").await, 204, "repeating it does no harm");
-    let file = studio.hub.uploads.join(&id);
+    let file = studio.hub.uploads.file(job);
     assert_eq!(std::fs::read(&file).unwrap(), b"again");
     assert_eq!(
-        std::fs::read_dir(&studio.hub.uploads).unwrap().count(),
+        std::fs::read_dir(studio.hub.uploads.folder()).unwrap().count(),
         1,
         "nothing else is left"
     );
-    let places = studio.hub.uploading.try_acquire_many(16).unwrap();
-    assert_eq!(put("good", &id, 5, b"bytes").await, 503);
-    drop(places);
+    // Two that do not come on are as many as a box has.
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut slow = TcpStream::connect(studio.address).await.unwrap();
+        let request = format!(
+            "PUT {UPLOAD_PATH}{id} HTTP/1.1\r\nhost: studio\r\nauthorization: Bearer good\r\ncontent-length: 9\r\n\r\nx"
+        );
+        slow.write_all(request.as_bytes()).await.unwrap();
+        held.push(slow);
+    }
+    let until = async |wanted| {
+        let reached = async { while put("good", &id, 5, b"bytes").await != wanted {} };
+        timeout(PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| panic!("never {wanted}"));
+    };
+    until(503).await;
+    drop(held);
+    until(204).await;
     let outcome = Err("called off".to_owned());
-    studio.hub.store.end_job(job, session, outcome, false).await.unwrap();
+    studio.hub.store.end_job(job, session, outcome).await.unwrap();
     assert_eq!(put("good", &id, 5, b"bytes").await, 410);
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use framebridge_http::Patience;
 use framebridge_studio_proto::{
-    BoxId, BoxState, Bytes64, Capabilities, Heartbeat, JobId, PublicId, RpcChunk, RpcResponse, StreamReport,
+    BoxId, BoxState, Bytes64, Capabilities, Farewell, Heartbeat, JobId, LogBatch, LogLine, PublicId, RpcChunk, RpcId,
+    RpcResponse, StreamReport, limits,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -31,12 +32,14 @@ use tokio_tungstenite::{
 use super::*;
 use crate::{
     auth,
-    hub::{Keep, Parts},
+    hub::Parts,
     limits::Limits,
     nodes::Nodes,
     routes,
-    store::Store,
+    store::{MOST_SHARES, Store},
+    uploads::Keep,
 };
+use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -70,7 +73,7 @@ impl Studio {
             listener,
             router,
             Patience::default(),
-            hub.stop.clone(),
+            hub.boxes.stop.clone(),
         ));
         Self {
             address,
@@ -322,7 +325,7 @@ async fn what_a_box_may_not_send_ends_its_link_with_a_reason_and_nothing_else() 
     for harmless in [
         r#"{"type":"teleport","now":true}"#.to_owned(),
         ToStudio::RpcResponse(RpcResponse {
-            id: framebridge_studio_proto::RpcId(7),
+            id: RpcId(7),
             status: 200,
             headers: vec![],
             data: Bytes64(vec![0; 10]),
@@ -455,5 +458,168 @@ async fn shares_open_what_they_were_made_for_until_they_end() {
     .await;
     while fake.next().await != (ToBox::Unshared { request: 6, ended: 1 }) {}
     assert_eq!(studio.get(&format!("/s/{share}/s/two")).await.0, 404);
-    assert!(studio.hub.session(session).is_some());
+    assert!(studio.hub.boxes.get(session).is_some());
+}
+
+/// So many rows have been written since the records were opened.
+fn writes(studio: &Studio) -> u64 {
+    studio.hub.store.written().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_box_floods_its_studio_with_is_cut_kept_once_a_second_and_read_no_faster_than_it_may_talk() {
+    // As many as may come at once, and one second's more.
+    const HEARTBEATS: u64 = 550;
+    let studio = Studio::start().await;
+    let (mut fake, session) = studio.welcomed().await;
+    let line = LogLine {
+        at_ms: 1,
+        level: "information".into(),
+        text: format!("\u{1b}[31m{}", "A".repeat(200_000)),
+    };
+    let lines = vec![line];
+    fake.send(&ToStudio::LogBatch(LogBatch { lost: 0, lines })).await;
+    let (before, begun) = (writes(&studio), std::time::Instant::now());
+    for number in 0..HEARTBEATS {
+        let ToStudio::Heartbeat(mut heartbeat) = ready() else {
+            panic!("no heartbeat")
+        };
+        heartbeat.state = BoxState::Degraded;
+        heartbeat.reason = Some(format!("{number} {}", "R".repeat(2000)));
+        fake.send(&ToStudio::Heartbeat(heartbeat)).await;
+    }
+    for _ in 0..HEARTBEATS {
+        assert_eq!(fake.next().await, ToBox::HeartbeatAck);
+    }
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(900), "{took:?}");
+    let written = writes(&studio) - before;
+    assert!(written <= 3 + took.as_secs(), "{written} in {took:?}");
+    let seen = studio.until(session, "degraded").await;
+    let reason = seen["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("549 R") && reason.len() <= limits::MAX_REASON,
+        "{reason}"
+    );
+    let (lines, _) = studio.hub.boxes.get(session).unwrap().lines(0);
+    assert!(lines[0].text.starts_with(" [31mA"), "{}", lines[0].text);
+    assert_eq!(
+        (lines[0].text.capacity(), lines[0].level.as_str()),
+        (limits::MAX_LOG_LINE, "informat")
+    );
+    // What is true in the end is what is kept.
+    let kept = async {
+        loop {
+            let rows = studio.hub.store.sessions().unwrap();
+            if rows.iter().any(|row| row.reason.as_deref() == Some(reason)) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, kept).await.unwrap();
+}
+
+/// Opens an event stream at this address, and has the box begin it.
+async fn event_stream(
+    studio: &Studio,
+    fake: &mut FakeBox,
+    address: PublicId,
+) -> (TcpStream, framebridge_studio_proto::RpcRequest) {
+    let mut viewer = TcpStream::connect(studio.address).await.unwrap();
+    let request = format!("GET /s/{address}/api/v1/streams/two/events HTTP/1.1\r\nhost: studio\r\n\r\n");
+    viewer.write_all(request.as_bytes()).await.unwrap();
+    let request = loop {
+        if let ToBox::RpcRequest(request) = fake.next().await {
+            break request;
+        }
+    };
+    fake.send(&ToStudio::RpcResponse(RpcResponse {
+        id: request.id,
+        status: 200,
+        headers: vec![("content-type".into(), "text/event-stream".into())],
+        data: Bytes64(b"data: one\n\n".to_vec()),
+        end: false,
+    }))
+    .await;
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("data: one") {
+        assert!(
+            timeout(PATIENCE, viewer.read_buf(&mut seen)).await.unwrap().unwrap() > 0,
+            "it ended"
+        );
+    }
+    (viewer, request)
+}
+
+#[tokio::test]
+async fn stream_that_came_by_a_shared_address_ends_with_it_and_the_box_knows_which_that_was() {
+    let studio = Studio::start().await;
+    let (mut fake, session) = studio.welcomed().await;
+    fake.send(&ready()).await;
+    studio.until(session, "ready").await;
+    for (request, expires_s) in [(1, Some(2)), (2, None)] {
+        fake.send(&ToStudio::Share {
+            request,
+            stream: None,
+            control: false,
+            expires_s,
+        })
+        .await;
+        let share = loop {
+            if let ToBox::Shared { share, .. } = fake.next().await {
+                break share;
+            }
+        };
+        let (mut viewer, asked) = event_stream(&studio, &mut fake, share).await;
+        let used = asked.access.share.unwrap();
+        assert_eq!(used.id, share);
+        assert_eq!(used.left_ms.is_some_and(|left_ms| left_ms <= 2000), expires_s.is_some());
+        if expires_s.is_none() {
+            fake.send(&ToStudio::Unshare {
+                request: 3,
+                share: None,
+            })
+            .await;
+        }
+        let ended = async { while viewer.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {} };
+        timeout(PATIENCE, ended).await.expect("the stream to end");
+        while fake.next().await != (ToBox::RpcCancel { id: asked.id }) {}
+        let (status, problem) = studio.get(&format!("/s/{share}/metrics")).await;
+        assert!(
+            status == 404 && problem.contains("This address has ended"),
+            "{status} {problem}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_viewer_has_four_event_streams_and_more_are_refused() {
+    let studio = Studio::start().await;
+    let (mut fake, session) = studio.welcomed().await;
+    fake.send(&ready()).await;
+    studio.until(session, "ready").await;
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        open.push(event_stream(&studio, &mut fake, session).await);
+    }
+    let path = format!("/s/{session}/api/v1/streams/two/events");
+    let asking = studio.get(&path);
+    let answering = async {
+        let ToBox::RpcRequest(request) = fake.next().await else {
+            panic!("no request")
+        };
+        fake.send(&ToStudio::RpcResponse(RpcResponse {
+            id: request.id,
+            status: 200,
+            headers: vec![("content-type".into(), "text/event-stream".into())],
+            data: Bytes64::default(),
+            end: false,
+        }))
+        .await;
+        // The box hears that nobody listens.
+        assert_eq!(fake.next().await, ToBox::RpcCancel { id: request.id });
+    };
+    let ((status, _), ()) = tokio::join!(asking, answering);
+    assert_eq!(status, 429);
 }
