@@ -275,10 +275,18 @@ fn twelve_hundred_requests_at_eight_at_a_time_are_all_answered_and_leave_nothing
 fn changes_are_told_to_many_who_listen_from_outside_and_hold_up_nobody_else() {
     // More than the box answers at once.
     const LISTENERS: usize = 12;
-    let (studio, system, address) = box_at_a_studio("");
+    // They are at places of their own: one has four.
+    let studio = Studio::start_with(&["--behind-proxy"]).unwrap();
+    let system = System::start_with(&[("test", "test:")], &studio.settings("box").unwrap()).unwrap();
+    let address = studio.address_of(&system).unwrap();
+    address.until("ready", PATIENCE).unwrap();
     let events = address.path("/api/v1/streams/test/events");
     let mut listeners: Vec<_> = (0..LISTENERS)
-        .map(|_| Request::new("GET", &events).open(studio.address()).unwrap())
+        .map(|place| {
+            let from = format!("192.0.2.{place}");
+            let listen = Request::new("GET", &events).header("x-forwarded-for", from);
+            listen.open(studio.address()).unwrap()
+        })
         .collect();
     let mut all_hear = |wanted: &str| {
         for listener in &mut listeners {

@@ -1,5 +1,7 @@
 //! What an operator does by hand: the dashboard in a browser, and addresses that are shared for a while.
 
+use std::time::Duration;
+
 use framebridge_tests::{
     browser::{Browser, Page},
     studio::{Address, Studio},
@@ -117,6 +119,49 @@ fn share(system: &System, address: &Address, arguments: &[&str]) -> Address {
     let shared = system.bridgectl(&[&["share"], arguments].concat()).unwrap();
     assert!(shared.status.success(), "{shared:?}");
     address.other(String::from_utf8(shared.stdout).unwrap().lines().next().unwrap())
+}
+
+/// Viewers of the one stream, as the box's own server counts them.
+fn until_viewers_are(system: &System, wanted: u64, within: Duration) {
+    wait::until_true(&format!("{wanted} viewers"), within, || {
+        Ok(system.get("/api/v1/streams/test")?.json()?["viewers"] == wanted)
+    })
+    .unwrap();
+}
+
+#[test]
+fn viewers_leave_with_the_address_they_came_by_and_no_others_do() {
+    const AT_MOST: Duration = Duration::from_secs(2);
+    let (studio, system, address) = box_at_a_studio("");
+    let browser = Browser::start().unwrap();
+    let open = |of: &Address| {
+        let page = browser.open(&of.url("/s/test")).unwrap();
+        page.until_live().unwrap();
+        page
+    };
+    let says_so = |page: &Page| {
+        page.until_holds("document.body.innerText.includes('This address has ended')")
+            .unwrap();
+    };
+    let own = open(&address);
+    let kept = share(&system, &address, &[]);
+    let taken_back = open(&kept);
+    let short = share(&system, &address, &["--expires", "15s"]);
+    let expires = open(&short);
+    until_viewers_are(&system, 3, PATIENCE);
+    let has_ended = |of: &Address| Ok::<_, anyhow::Error>(studio.get(&of.path("/"))?.status == 404);
+    wait::until_true("the address to expire", PATIENCE, || has_ended(&short)).unwrap();
+    until_viewers_are(&system, 2, AT_MOST);
+    says_so(&expires);
+    taken_back.until_live().unwrap();
+
+    // The bridge that let them in need not be the one that ends it.
+    system.kill_and_await("bridge").unwrap();
+    address.until("ready", PATIENCE).unwrap();
+    assert!(system.bridgectl(&["unshare"]).unwrap().status.success());
+    until_viewers_are(&system, 1, AT_MOST);
+    says_so(&taken_back);
+    own.until_live().unwrap();
 }
 
 #[test]
