@@ -7,7 +7,7 @@ use framebridge_studio_proto::{
 use proptest::prelude::*;
 
 #[test]
-fn frames_of_version_one_read_and_write_the_same_for_ever() {
+fn frames_to_a_box_of_version_one_read_and_write_the_same_for_ever() {
     let job = JobId::from_bits(7);
     let to_box = [
         (
@@ -61,6 +61,10 @@ fn frames_of_version_one_read_and_write_the_same_for_ever() {
         assert_eq!(ToBox::decode(text).unwrap(), frame);
         assert_eq!(frame.encode(), text);
     }
+}
+
+#[test]
+fn frames_to_a_studio_of_version_one_read_and_write_the_same_for_ever() {
     let to_studio = [
         (
             r#"{"type":"heartbeat","state":"degraded","reason":"HTTP is down","streams":[{"name":"door","state":"live","verdict":"live","viewers":2}],"capabilities":{"streams":[],"codecs":[],"jobs":[]}}"#,

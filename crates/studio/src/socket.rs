@@ -263,7 +263,16 @@ where
                 tracing::debug!(name = session.name, "ignored a frame of an unknown type");
                 false
             }
-            frame => {
+            frame @ (ToStudio::Heartbeat(_)
+            | ToStudio::LogBatch(_)
+            | ToStudio::Accept { .. }
+            | ToStudio::Reject { .. }
+            | ToStudio::Complete { .. }
+            | ToStudio::Fail { .. }
+            | ToStudio::ReadyForMore
+            | ToStudio::Share { .. }
+            | ToStudio::Unshare { .. }
+            | ToStudio::Goodbye { .. }) => {
                 let is_last = matches!(frame, ToStudio::Goodbye { .. });
                 session.tell(Event::Said(Arc::clone(link), frame)).await;
                 if is_last {
