@@ -52,7 +52,9 @@ async fn rate_without_a_gap(subscriber: &mut Subscriber) -> f64 {
 async fn hostile_bytes_close_one_connection_and_nothing_else() {
     let system = System::start(&[("test", "test:")]).unwrap();
     let pids = ["supervisor", "encoder-test", "signaling", "bridge"].map(|name| system.pid(name).unwrap());
-    for socket in sockets(&system.runtime_dir()) {
+    // Signaling's own HTTP speaks no handshake, but is attacked like the others.
+    let greeting = |socket: &PathBuf| !socket.ends_with("http.sock");
+    for socket in sockets(&system.runtime_dir()).into_iter().filter(greeting) {
         let (good, mut spoilt) = (hello(), hello());
         spoilt[0] ^= 1;
         assert!(
