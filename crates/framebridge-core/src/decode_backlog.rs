@@ -7,8 +7,8 @@
 //! | behind by | left out |
 //! | --- | --- |
 //! | nothing, for some seconds | nothing |
-//! | [`SPARE`] | pictures that no other one needs |
-//! | [`SKIP`] | everything up to a keyframe that is no further behind than this |
+//! | `SPARE` | pictures that no other one needs |
+//! | `SKIP` | everything up to a keyframe that is no further behind than this |
 
 use std::time::{Duration, Instant};
 

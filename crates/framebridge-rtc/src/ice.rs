@@ -443,7 +443,7 @@ impl Agent {
         self.next_check = self.pairs.iter().filter_map(due).min();
     }
 
-    /// When [`Agent::handle_timeout`] is due.
+    /// When `handle_timeout` is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let consent = self.consent.as_ref().map(|consent| consent.due.min(consent.until));
         [self.next_check, consent].into_iter().flatten().min()

@@ -481,7 +481,7 @@ impl Worker {
     }
 }
 
-/// The front of a worker's ufrags; see [`worker_of`].
+/// The front of a worker's ufrags; see `worker_of`.
 pub(crate) fn ufrag_prefix(worker: usize) -> String {
     format!("{worker:02x}")
 }
