@@ -236,7 +236,7 @@ fn twelve_hundred_requests_at_eight_at_a_time_are_all_answered_and_leave_nothing
     let shared = system.bridgectl(&["share", "--control"]).unwrap();
     let url = String::from_utf8(shared.stdout).unwrap();
     let address = address.other(url.lines().find(|line| line.starts_with("http")).unwrap());
-    let reads = ["/api/v1/health", "/", "/api/v1/streams"].map(|path| address.path(path));
+    let reads = ["/api/v1/health", "/s/test", "/api/v1/streams"].map(|path| address.path(path));
     let quality = address.path("/api/v1/streams/test/quality");
     let ask = |worker: usize, count: usize| {
         for at in 0..count {
