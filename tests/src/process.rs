@@ -181,11 +181,16 @@ pub fn stop_thread(pid: u32, name: &str) -> anyhow::Result<Process> {
     Err(anyhow!("{pid} has no thread called {name}"))
 }
 
-/// Whether a process is there and stopped, as by SIGSTOP.
+/// Whether a process is there and stopped, as by SIGSTOP. It is when its last thread is: until then the kernel does not
+/// count it as stopped, and does not wake it when its group becomes an orphan.
 pub fn is_stopped(pid: u32) -> bool {
-    // The name in parentheses may hold anything; the state is the first field after it.
-    let stat = fs::read_to_string(proc(pid, "stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    fs::read_dir(proc(pid, "task")).is_ok_and(|mut threads| {
+        threads.all(|thread| {
+            // The name in parentheses may hold anything; the state is the first field after it.
+            let stat = thread.and_then(|thread| fs::read_to_string(thread.path().join("stat")));
+            stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        })
+    })
 }
 
 /// The unit of CPU times in `/proc/<pid>/stat`: USER_HZ, which is 100 on every architecture we build for.
