@@ -18,8 +18,8 @@ pub use certificate::{Certificate, CertificateError, SelfSigned, self_signed};
 pub use client::{Cidr, InvalidCidr, client_address, rate_key};
 pub use cookie::{CookieKey, MAX_COOKIE};
 pub use principal::{Denied, InvalidScope, Origin, Principal, Scope, Streams};
-pub use register::{Register, RegisterError, Row, TokenName};
-pub use token::{Hash, TokenId, hash, make, secrets_match};
+pub use register::{Register, RegisterError, Row};
+pub use token::{Hash, InvalidTokenName, TokenId, TokenName, hash, make, secrets_match};
 pub use turn::Turn;
 
 /// Whole seconds since the Unix epoch.

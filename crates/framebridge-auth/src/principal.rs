@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use framebridge_proto::StreamName;
 use serde::{Deserialize, Serialize};
 
-use crate::{UnixTime, register::TokenName, token::TokenId};
+use crate::{
+    UnixTime,
+    token::{TokenId, TokenName},
+};
 
 /// What may be done; each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -9,7 +9,7 @@
 //! expires = 1795413600      # seconds since 1970; left out: never
 //! ```
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::collections::BTreeSet;
 
 use framebridge_proto::StreamName;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     UnixTime,
     principal::{Origin, Principal, Scope, Streams},
-    token::{Hash, TokenId, hash},
+    token::{Hash, TokenId, TokenName, hash},
 };
 
 /// Every one is compared with each request's token.
@@ -25,11 +25,6 @@ const MOST_TOKENS: usize = 1024;
 
 const HEADER: &str =
     "# Who may ask what: `bridgectl token` writes this, signaling reads it again when it changes. Hashes only.\n\n";
-
-/// A token's name: 1 to 32 of `a-z A-Z 0-9 - _ .`
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TokenName(String);
 
 /// What is kept of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,9 +54,6 @@ pub enum RegisterError {
     /// A token's hash is none.
     #[error("token `{0}`: its hash is not 64 hexadecimal digits")]
     Hash(TokenName),
-    /// A name that is none.
-    #[error("`{0}` is no name of a token: use 1 to 32 of a-z, A-Z, 0-9, -, _ and .")]
-    Name(String),
     /// Two have one name.
     #[error("there are two tokens called `{0}`")]
     Twice(TokenName),
@@ -198,39 +190,6 @@ impl Row {
             expires: self.expires,
         };
         (!principal.has_expired(now)).then_some(principal)
-    }
-}
-
-impl FromStr for TokenName {
-    type Err = RegisterError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(RegisterError::Name(text.to_owned()))
-        }
-    }
-}
-
-impl TryFrom<String> for TokenName {
-    type Error = RegisterError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<TokenName> for String {
-    fn from(name: TokenName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for TokenName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -1,6 +1,6 @@
-//! Tokens: what is given out, and the hash of it that is kept.
+//! Tokens: what is given out, the hash of it that is kept, and the name that its maker gave it.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use data_encoding::HEXLOWER;
 use ring::digest::{SHA256, digest};
@@ -20,6 +20,16 @@ pub struct Hash([u8; 32]);
 /// Names a token without opening anything: the beginning of its hash.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TokenId(String);
+
+/// A token's name: 1 to 32 of `a-z A-Z 0-9 - _ .`
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenName(String);
+
+/// A token's name that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no name of a token: use 1 to 32 of a-z, A-Z, 0-9, -, _ and .")]
+pub struct InvalidTokenName(String);
 
 /// A token of 256 fresh random bits, so that a plain hash of it tells nothing.
 pub fn make(random: &[u8; 32]) -> String {
@@ -81,6 +91,39 @@ impl TokenId {
 impl From<&str> for TokenId {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
+    }
+}
+
+impl FromStr for TokenName {
+    type Err = InvalidTokenName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidTokenName(text.to_owned()))
+        }
+    }
+}
+
+impl TryFrom<String> for TokenName {
+    type Error = InvalidTokenName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<TokenName> for String {
+    fn from(name: TokenName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
