@@ -6,6 +6,7 @@
 
 mod bounded;
 mod codec;
+mod headers;
 mod ids;
 pub mod limits;
 mod rpc;
@@ -14,11 +15,9 @@ mod to_studio;
 
 pub use bounded::plain;
 pub use codec::{DecodeError, Frame, hello_version};
+pub use headers::{Header, REQUEST_HEADERS, RESPONSE_HEADERS, is_hop_by_hop};
 pub use ids::{BoxId, InvalidId, JobId, PublicId, RpcId};
-pub use rpc::{
-    Access, Bytes64, Header, REQUEST_HEADERS, RESPONSE_HEADERS, RpcChunk, RpcRequest, RpcResponse, UsedShare,
-    is_hop_by_hop,
-};
+pub use rpc::{Access, Bytes64, RpcChunk, RpcRequest, RpcResponse, UsedShare};
 pub use to_box::{IceServer, Refusal, RefusalKind, ToBox, Welcome};
 pub use to_studio::{
     BoxState, Capabilities, ClipSpan, Farewell, Heartbeat, Hello, JobKind, JobResult, LogBatch, LogLine, Rejection,

@@ -6,55 +6,7 @@ use data_encoding::BASE64;
 use framebridge_proto::StreamName;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{PublicId, RpcId, bounded, limits::MAX_CHUNK};
-
-/// A header's name, in lower case, and value.
-pub type Header = (String, String);
-
-/// Request headers that travel to a box: what signaling's interface reads, and nothing that says who asks.
-pub const REQUEST_HEADERS: &[&str] = &["accept", "content-type", "if-match", "if-none-match"];
-
-/// Response headers that travel from a box.
-pub const RESPONSE_HEADERS: &[&str] = &[
-    "accept-patch",
-    "accept-post",
-    "access-control-allow-headers",
-    "access-control-allow-methods",
-    "access-control-allow-origin",
-    "access-control-expose-headers",
-    "access-control-max-age",
-    "allow",
-    "cache-control",
-    "content-length",
-    "content-security-policy",
-    "content-type",
-    "cross-origin-opener-policy",
-    "cross-origin-resource-policy",
-    "etag",
-    "link",
-    "location",
-    "referrer-policy",
-    "retry-after",
-    "vary",
-    "x-content-type-options",
-];
-
-/// Whether a header is about one connection (RFC 9110, section 7.6.1) and must not be passed on. Both lists above leave
-/// these out; this is for whoever extends them.
-pub fn is_hop_by_hop(name: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
-}
+use crate::{Header, PublicId, RpcId, bounded, limits::MAX_CHUNK};
 
 /// What the address that was used lets its holder do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +41,7 @@ pub struct RpcRequest {
     pub method: String,
     /// Path and query, as the box's own server is asked: the public address's prefix is taken off.
     pub path: String,
-    /// Those of [`REQUEST_HEADERS`] that there are; others are left out as a frame is read.
+    /// Those of [`REQUEST_HEADERS`](crate::REQUEST_HEADERS) that there are; others are left out as a frame is read.
     #[serde(default, deserialize_with = "bounded::request_headers")]
     pub headers: Vec<Header>,
     /// What the asker may do.
@@ -109,7 +61,7 @@ pub struct RpcResponse {
     pub id: RpcId,
     /// The status code.
     pub status: u16,
-    /// Those of [`RESPONSE_HEADERS`] that there are; others are left out as a frame is read.
+    /// Those of [`RESPONSE_HEADERS`](crate::RESPONSE_HEADERS) that there are; others are left out as a frame is read.
     #[serde(default, deserialize_with = "bounded::response_headers")]
     pub headers: Vec<Header>,
     /// The body's start.
@@ -161,19 +113,5 @@ impl<'de> Deserialize<'de> for Bytes64 {
             return Err(D::Error::custom(format!("{} bytes in one chunk", bytes.len())));
         }
         Ok(Self(bytes))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_header_of_one_connection_travels() {
-        assert!(is_hop_by_hop("Upgrade") && is_hop_by_hop("transfer-encoding") && !is_hop_by_hop("etag"));
-        for name in REQUEST_HEADERS.iter().chain(RESPONSE_HEADERS) {
-            assert!(!is_hop_by_hop(name), "{name}");
-            assert_eq!(*name, name.to_ascii_lowercase());
-        }
     }
 }

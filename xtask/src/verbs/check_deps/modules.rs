@@ -38,7 +38,6 @@ const KNOWN: &[(&str, &[&str])] = &[
             "whep",
         ],
     ),
-    ("framebridge-studio-proto", &["bounded", "rpc"]),
     ("studio", &["boxes", "hub", "nodes", "uploads"]),
     ("supervisor", &["app", "peers", "probe", "slot", "status"]),
 ];
