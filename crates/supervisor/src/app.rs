@@ -23,22 +23,22 @@ use framebridge_proto::{
 use rustix::process::Signal;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::sleep_until,
 };
 
 use crate::{
-    child::{Child, Mark},
+    child::{Child, Mark, Started},
+    event::{Answer, Event, Target},
     journal::{Journal, Note},
     launcher::Launcher,
     ledger::{Entry, Ledger},
     lock::Lock,
-    peers::{self, Answer},
-    probe::{self, Target},
+    peers, probe,
     slot::{Meeting, Slot, slots},
     status,
-    systemd::{Started, Systemd},
+    systemd::Systemd,
     systemd_fd_store::SystemdFdStore,
 };
 
@@ -53,25 +53,6 @@ const TASKS_LIMIT: Duration = Duration::from_millis(500);
 
 /// The clock runs behind the machines' timeouts, so this long a wait is none: nothing is due.
 const NOTHING_DUE: Duration = Duration::from_secs(3600);
-
-/// What the loop is told by the tasks around it.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// A process reported.
-    Reported { peer: Peer, progress: Box<Progress> },
-    /// Somebody asks.
-    Asked {
-        request: SupervisorRequest,
-        answer: oneshot::Sender<Answer>,
-    },
-    /// Signaling was asked over HTTP.
-    Probed { pid: u32, answered: bool },
-    /// systemd has started the process of a slot, or said why not.
-    Started {
-        index: usize,
-        outcome: Result<Started, String>,
-    },
-}
 
 /// A process ended: its slot, its pid, how.
 type End = (usize, u32, ExitStatus);

@@ -34,6 +34,20 @@ pub(crate) struct Child {
     pidfd: Arc<AsyncFd<OwnedFd>>,
 }
 
+/// What came of a start.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// It runs.
+    Lives(Child),
+    /// It ran, has ended, and whoever started it leaves it at that.
+    Died {
+        /// It was this one.
+        pid: u32,
+        /// How it ended.
+        status: ExitStatus,
+    },
+}
+
 /// What tells one process from every other there ever was since the machine started: a pid is used again, a pid
 /// with its start time is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ mod app;
 mod child;
 mod cli;
 mod degradation;
+mod event;
 mod journal;
 mod launcher;
 mod ledger;

@@ -7,14 +7,14 @@ use framebridge_ipc::{HandshakeError, Incoming, Link, Listener, ReceiveError, Se
 use framebridge_proto::{
     Refusal, RefusalKind,
     limits::REQUEST_TIMEOUT,
-    supervisor::{FromSupervisor, SupervisorAnswer, ToSupervisor},
+    supervisor::{FromSupervisor, ToSupervisor},
 };
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
 
-use crate::app::Event;
+use crate::event::{Answer, Event};
 
 /// After an accept that the system refused (no descriptors left, say): as often as a repeated error is worth a line.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -47,9 +47,6 @@ impl From<SendError> for Parting {
         Self::Lost
     }
 }
-
-/// What came of a request.
-pub(crate) type Answer = Result<SupervisorAnswer, Refusal>;
 
 /// Accepts for ever; what the peers say becomes events. A full queue holds up whoever fills it.
 pub(crate) async fn serve(listener: Listener<ToSupervisor, FromSupervisor>, events: mpsc::Sender<Event>, tasks: Tasks) {

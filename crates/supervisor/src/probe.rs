@@ -15,10 +15,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use crate::app::Event;
-
-/// Whom to ask: a process, and where it listens.
-pub(crate) type Target = Option<(u32, SocketAddr)>;
+use crate::event::{Event, Target};
 
 /// How long the system is given to say whether anybody listens; where it does not say, a flood is in the way.
 const KNOCK: Duration = Duration::from_millis(200);

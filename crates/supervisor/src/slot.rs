@@ -24,9 +24,9 @@ use framebridge_proto::{
 use crate::{
     child::Child,
     degradation::{self, Overrides, Step},
+    event::Target,
     journal::Note,
     ledger::Known,
-    probe::Target,
 };
 
 /// So many reports in a row, 3 s, from a process whose socket is not there: it looks for it once a second, and a new one

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use zbus::{Connection, fdo::DBusProxy, zvariant::OwnedObjectPath};
 
 use crate::{
-    child::{Child, Mark},
+    child::{Child, Mark, Started},
     degradation::Overrides,
     replace::replace,
 };
@@ -60,20 +60,6 @@ trait Service {
     /// With which exit code, or by which signal.
     #[zbus(property(emits_changed_signal = "false"))]
     fn exec_main_status(&self) -> zbus::Result<i32>;
-}
-
-/// What came of a start.
-#[derive(Debug)]
-pub(crate) enum Started {
-    /// It runs.
-    Lives(Child),
-    /// It ran, has ended, and systemd leaves it at that.
-    Died {
-        /// It was this one.
-        pid: u32,
-        /// How it ended.
-        status: ExitStatus,
-    },
 }
 
 /// systemd, as far as we need it.

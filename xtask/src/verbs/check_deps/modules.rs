@@ -39,7 +39,6 @@ const KNOWN: &[(&str, &[&str])] = &[
         ],
     ),
     ("studio", &["boxes", "hub", "nodes", "uploads"]),
-    ("supervisor", &["app", "peers", "probe", "slot", "status"]),
 ];
 
 /// Modules that can be walked in a circle.

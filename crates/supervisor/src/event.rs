@@ -1,0 +1,37 @@
+//! What the loop is told by the tasks around it.
+
+use std::net::SocketAddr;
+
+use framebridge_ipc::Peer;
+use framebridge_proto::{
+    Refusal,
+    supervisor::{Progress, SupervisorAnswer, SupervisorRequest},
+};
+use tokio::sync::oneshot;
+
+use crate::child::Started;
+
+/// What the loop is told by the tasks around it.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A process reported.
+    Reported { peer: Peer, progress: Box<Progress> },
+    /// Somebody asks.
+    Asked {
+        request: SupervisorRequest,
+        answer: oneshot::Sender<Answer>,
+    },
+    /// Signaling was asked over HTTP.
+    Probed { pid: u32, answered: bool },
+    /// systemd has started the process of a slot, or said why not.
+    Started {
+        index: usize,
+        outcome: Result<Started, String>,
+    },
+}
+
+/// What came of a request.
+pub(crate) type Answer = Result<SupervisorAnswer, Refusal>;
+
+/// Whom the probe asks: a process, and where it listens.
+pub(crate) type Target = Option<(u32, SocketAddr)>;
