@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use framebridge_config::Manage;
 use framebridge_core::{
     ingest,
     process::{Exit, ExitStatus, Input, Output, State},
@@ -32,13 +31,12 @@ use crate::{
     child::{Child, Mark, Started},
     event::{Answer, Event, Target},
     journal::{Journal, Note},
-    launcher::Launcher,
+    launcher::{Launch, Launcher},
     ledger::{Entry, Ledger},
     lock::Lock,
     peers, probe,
     slot::{Meeting, Slot, slots},
     status,
-    systemd::Systemd,
     systemd_fd_store::SystemdFdStore,
 };
 
@@ -62,8 +60,6 @@ type End = (usize, u32, ExitStatus);
 pub struct App {
     slots: Vec<Slot>,
     launcher: Launcher,
-    /// Where it starts the processes, and not we.
-    systemd: Option<Systemd>,
     ledger: Ledger,
     journal: Journal,
     fd_store: Arc<FdStore>,
@@ -101,15 +97,7 @@ impl App {
         let listener = Listener::bind(&dir.socket(Role::Supervisor, None), &identity).await?;
         let fd_store = Arc::new(FdStore::bind(&dir, &identity, Box::new(SystemdFdStore)).await?);
         let (journal, writer) = Journal::open(dir.path());
-        let launcher = Launcher::new(&dir, args.forward())?;
-        let systemd = match settings.supervisor.manage {
-            Manage::Spawn => None,
-            Manage::Systemd => Some(
-                Systemd::connect(dir.path())
-                    .await
-                    .context("supervisor.manage = systemd")?,
-            ),
-        };
+        let launcher = Launcher::new(settings.supervisor.manage, &dir, args.forward()).await?;
         let (told, events) = mpsc::channel(QUEUE);
         let (probed, target) = watch::channel(None);
         let rules = &settings.supervisor;
@@ -128,7 +116,6 @@ impl App {
         let mut app = Self {
             slots: slots(&settings, now, seeds(&identity)),
             launcher,
-            systemd,
             ledger: Ledger::of(dir.path()),
             journal,
             fd_store,
@@ -162,23 +149,21 @@ impl App {
             // Every arm is cancel-safe.
             tokio::select! {
                 () = stop.cancelled(), if !self.stopping => {
-                    if self.systemd.is_some() {
+                    if self.launcher.is_systemds() {
                         break;
                     }
                     self.stopping = true;
-                    self.each_slot(|slot, now| slot.process.handle(Input::Stop { patience }, now));
+                    self.feed_all(|_| Input::Stop { patience });
                 }
                 Some(end) = self.exits.join_next() => self.on_end(end.context("watching a process")?),
                 Some(event) = self.events.recv() => self.on_event(event),
-                () = sleep_until(timeout.into()) => {
-                    self.each_slot(|slot, now| slot.process.handle(Input::Timeout, now));
-                }
+                () = sleep_until(timeout.into()) => self.feed_all(|_| Input::Timeout),
                 // The terminal that it was started in is closed.
                 Some(()) = hangups.recv() => stop.cancel(),
                 () = pulse.beat() => {}
             }
         }
-        if self.systemd.is_none() {
+        if !self.launcher.is_systemds() {
             self.clear_away();
         }
         self.journal.close();
@@ -203,11 +188,8 @@ impl App {
     }
 
     fn next_timeout(&self) -> Instant {
-        let timeouts = self.slots.iter().filter_map(|slot| slot.process.poll_timeout());
-        timeouts
-            .map(|(at, _)| at)
-            .min()
-            .unwrap_or_else(|| Instant::now() + NOTHING_DUE)
+        let timeouts = self.slots.iter().filter_map(Slot::due);
+        timeouts.min().unwrap_or_else(|| Instant::now() + NOTHING_DUE)
     }
 
     /// Adopts what an earlier supervisor left alive, ends what nobody wants any more, starts the rest.
@@ -230,13 +212,12 @@ impl App {
         self.write_down();
         last_words::clear(&self.dir);
         let patience = self.stop_timeout;
-        self.each_slot(|slot, now| {
-            let wish = if slot.is_leftover() {
+        self.feed_all(|slot| {
+            if slot.is_leftover() {
                 Input::Stop { patience }
             } else {
                 Input::Start
-            };
-            slot.process.handle(wish, now);
+            }
         });
     }
 }
@@ -253,9 +234,7 @@ impl App {
             Event::Started { index, outcome } => self.on_started(index, outcome),
             Event::Probed { pid, answered } => {
                 if let Some(index) = self.living(pid) {
-                    let now = Instant::now();
-                    self.slots[index].process.handle(Input::Probe { answered }, now);
-                    self.settle(index, now);
+                    self.feed(index, Input::Probe { answered }, Instant::now());
                 }
             }
         }
@@ -275,20 +254,22 @@ impl App {
             Meeting::Again => {}
             Meeting::Stranger => {
                 let why = "another program reports under its pid".to_owned();
-                self.slots[index].process.handle(Input::Wedged { why }, now);
-                return self.settle(index, now);
+                return self.feed(index, Input::Wedged { why }, now);
             }
         }
         // Where the directory is gone, a new life has no place for its socket either.
         let reachable = self.slots[index].stream.is_none() || self.socket(index).exists() || !self.dir.path().is_dir();
-        self.slots[index].report(progress, reachable, now);
+        let wedged = self.slots[index].report(progress, reachable, now);
+        self.feed(index, Input::Beat, now);
         // What one process reports may change what is known of each stream.
         for stream in 0..self.slots.len() {
             if let Some(note) = status::change(&mut self.slots, stream, now) {
                 self.tell(note);
             }
         }
-        self.settle(index, now);
+        if let Some(why) = wedged {
+            self.feed(index, Input::Wedged { why }, now);
+        }
         if self.slots[index].role == Role::Signaling {
             self.judge_hops(index, now);
         }
@@ -308,8 +289,7 @@ impl App {
                 ingest::End::Encoder => encoder,
                 ingest::End::Signaling => signaling,
             };
-            self.slots[index].process.handle(Input::Wedged { why }, now);
-            self.settle(index, now);
+            self.feed(index, Input::Wedged { why }, now);
         }
     }
 
@@ -317,7 +297,7 @@ impl App {
     /// place it is for if nothing lives there; two of one kind are one too many.
     fn welcome(&mut self, peer: &Peer, progress: &Progress, now: Instant) -> Option<usize> {
         let index = self.slots.iter().position(|slot| slot.is_for(peer.role, progress))?;
-        if self.systemd.is_some() && self.slots[index].state() == State::Starting {
+        if self.launcher.is_systemds() && self.slots[index].state() == State::Starting {
             // systemd is about to name it to us; it reports again.
             return None;
         }
@@ -343,8 +323,7 @@ impl App {
             Ok(Started::Died { pid, status }) => (Input::Spawned { pid }, Some((index, pid, status))),
             Err(reason) => (Input::SpawnFailed { reason }, None),
         };
-        self.slots[index].process.handle(input, now);
-        self.settle(index, now);
+        self.feed(index, input, now);
         if let Some(end) = ended {
             self.on_end(end);
         }
@@ -356,14 +335,12 @@ impl App {
             SupervisorRequest::Status => Ok(SupervisorAnswer::Status(self.status(now))),
             SupervisorRequest::Restart { process } => {
                 let index = self.startable(&process)?;
-                self.slots[index].process.handle(Input::Restart, now);
-                self.settle(index, now);
+                self.feed(index, Input::Restart, now);
                 Ok(SupervisorAnswer::Done)
             }
             SupervisorRequest::Resume { process } => {
                 let index = self.startable(&process)?;
-                self.slots[index].process.handle(Input::Resume, now);
-                self.settle(index, now);
+                self.feed(index, Input::Resume, now);
                 Ok(SupervisorAnswer::Done)
             }
             SupervisorRequest::Journal { after } => Ok(SupervisorAnswer::Journal(self.journal.after(after))),
@@ -409,9 +386,8 @@ impl App {
             slot.vacate();
         }
         let exit = Exit { status, last_words };
-        slot.process.handle(Input::Exited { pid, exit }, now);
         self.write_down();
-        self.settle(index, now);
+        self.feed(index, Input::Exited { pid, exit }, now);
     }
 
     /// Where others reach the process of a slot.
@@ -429,17 +405,17 @@ impl App {
 
 // What is done about it.
 impl App {
-    fn each_slot(&mut self, mut act: impl FnMut(&mut Slot, Instant)) {
+    fn feed_all(&mut self, input: impl Fn(&Slot) -> Input) {
         let now = Instant::now();
         for index in 0..self.slots.len() {
-            act(&mut self.slots[index], now);
-            self.settle(index, now);
+            self.feed(index, input(&self.slots[index]), now);
         }
     }
 
-    /// Carries out what a slot's machine asks for, until it asks for nothing more.
-    fn settle(&mut self, index: usize, now: Instant) {
-        while let Some(output) = self.slots[index].process.poll_output() {
+    /// Tells a slot's machine, and carries out what it asks for, until it asks for nothing more.
+    fn feed(&mut self, index: usize, input: Input, now: Instant) {
+        self.slots[index].feed(input, now);
+        while let Some(output) = self.slots[index].next_output() {
             match output {
                 Output::Spawn { .. } => self.apply_spawn(index, now),
                 Output::Terminate { .. } => self.apply_signal(index, Signal::TERM),
@@ -483,47 +459,35 @@ impl App {
     }
 
     fn apply_spawn(&mut self, index: usize, now: Instant) {
-        let slot = &mut self.slots[index];
-        if let Some(systemd) = self.systemd.clone() {
-            let (role, stream, told) = (slot.role, slot.stream_name().cloned(), self.told.clone());
-            self.tasks.spawn(async move {
-                let outcome = systemd.start(role, stream).await.map_err(|error| format!("{error:#}"));
-                // The loop that is gone wants nothing any more.
-                _ = told.send(Event::Started { index, outcome }).await;
-            });
-            return;
-        }
+        let slot = &self.slots[index];
         match self.launcher.start(slot.role, slot.stream_name(), slot.overrides(now)) {
-            Ok(child) => {
-                let pid = self.occupy(index, child, now);
-                self.slots[index].process.handle(Input::Spawned { pid }, now);
+            Launch::Done(outcome) => self.on_started(index, outcome),
+            Launch::Asked(outcome) => {
+                let told = self.told.clone();
+                self.tasks.spawn(async move {
+                    let outcome = outcome.await;
+                    // The loop that is gone wants nothing any more.
+                    _ = told.send(Event::Started { index, outcome }).await;
+                });
             }
-            Err(error) => slot.process.handle(
-                Input::SpawnFailed {
-                    reason: error.to_string(),
-                },
-                now,
-            ),
         }
     }
 
-    /// systemd starts again what ends, sooner than we may ask for it: what a unit is to do without is written down before.
+    /// What a process is to do without is known before it is started, which may happen before we ask for it.
     fn prepare_next_start(&self, index: usize, now: Instant) {
         let slot = &self.slots[index];
-        if let (Some(systemd), Some(stream)) = (&self.systemd, slot.stream_name())
-            && let Err(error) = systemd.override_next_start(stream, &slot.overrides(now))
+        if let Some(stream) = slot.stream_name()
+            && let Err(error) = self.launcher.prepare(stream, &slot.overrides(now))
         {
             tracing::warn!(%error, "can't tell the unit of {} what to do without", slot.name);
         }
     }
 
-    /// Keeps systemd from starting by itself what is parked.
     fn leave_alone(&self, index: usize) {
-        if let Some(systemd) = self.systemd.clone() {
-            let slot = &self.slots[index];
-            let (role, stream) = (slot.role, slot.stream_name().cloned());
+        let slot = &self.slots[index];
+        if let Some(left) = self.launcher.leave_alone(slot.role, slot.stream_name().cloned()) {
             self.tasks.spawn(async move {
-                if let Err(error) = systemd.stop(role, stream).await {
+                if let Err(error) = left.await {
                     tracing::warn!("{error:#}");
                 }
             });
@@ -540,9 +504,8 @@ impl App {
     fn adopt(&mut self, index: usize, child: Child, step: usize, now: Instant) {
         let (started_at, pid) = (child.mark.started_at(now), child.mark.pid);
         let adopt = Input::Adopt { pid, started_at, step };
-        self.slots[index].process.handle(adopt, now);
+        self.feed(index, adopt, now);
         self.occupy(index, child, now);
-        self.settle(index, now);
     }
 
     fn occupy(&mut self, index: usize, child: Child, now: Instant) -> u32 {

@@ -1,22 +1,108 @@
-//! What is started, and how.
+//! How processes are started: by us, or by systemd for us.
 
-use std::{env, ffi::OsString, io, path::PathBuf, process::Command};
+use std::{env, ffi::OsString, io, path::PathBuf, pin::Pin, process::Command};
 
 use anyhow::Context as _;
+use framebridge_config::Manage;
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::{Role, StreamName};
 
-use crate::{child::Child, degradation::Overrides};
+use crate::{
+    child::{Child, Started},
+    degradation::Overrides,
+    systemd::Systemd,
+};
 
 /// Names another directory of binaries than the supervisor's own.
 const BIN_DIR: &str = "FRAMEBRIDGE_BIN_DIR";
 
-/// Starts processes: from the directory of our own executable, with our own flags and environment.
+/// Starts processes, or has them started.
 #[derive(Debug)]
-pub(crate) struct Launcher {
+pub(crate) enum Launcher {
+    /// They are ours.
+    Spawn(Spawn),
+    /// They are systemd's, from their units.
+    Systemd(Systemd),
+}
+
+/// Starts processes from the directory of our own executable, with our own flags and environment.
+#[derive(Debug)]
+pub(crate) struct Spawn {
     bin_dir: PathBuf,
     runtime_dir: PathBuf,
     arguments: Vec<OsString>,
+}
+
+/// What comes of starting a process; in words where it fails.
+type Outcome = Result<Started, String>;
+
+/// A process is started.
+pub(crate) enum Launch {
+    /// This has come of it.
+    Done(Outcome),
+    /// systemd does it, and this will come of it.
+    Asked(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+}
+
+impl Launcher {
+    /// # Errors
+    /// Our own executable can't be found, or systemd does not answer.
+    pub(crate) async fn new(manage: Manage, dir: &RuntimeDir, arguments: Vec<OsString>) -> anyhow::Result<Self> {
+        Ok(match manage {
+            Manage::Spawn => Self::Spawn(Spawn::new(dir, arguments)?),
+            Manage::Systemd => Self::Systemd(
+                Systemd::connect(dir.path())
+                    .await
+                    .context("supervisor.manage = systemd")?,
+            ),
+        })
+    }
+
+    /// Whether the processes are systemd's: it names them to us once they run, and it stops them.
+    pub(crate) fn is_systemds(&self) -> bool {
+        matches!(self, Self::Systemd(_))
+    }
+
+    /// Starts a process of `role`; an encoder for `stream`, differently where `overrides` say so.
+    pub(crate) fn start(&self, role: Role, stream: Option<&StreamName>, overrides: Overrides) -> Launch {
+        match self {
+            Self::Spawn(spawn) => {
+                let started = spawn.start(role, stream, overrides);
+                Launch::Done(started.map(Started::Lives).map_err(|error| error.to_string()))
+            }
+            Self::Systemd(systemd) => {
+                let (systemd, stream) = (systemd.clone(), stream.cloned());
+                Launch::Asked(Box::pin(async move {
+                    let started = systemd.start(role, stream).await;
+                    started.map_err(|error| format!("{error:#}"))
+                }))
+            }
+        }
+    }
+
+    /// What an encoder is to do without at its next start is known: where it may be started before we ask for it, it is written
+    /// down.
+    pub(crate) fn prepare(&self, stream: &StreamName, overrides: &Overrides) -> io::Result<()> {
+        match self {
+            Self::Spawn(_) => Ok(()),
+            Self::Systemd(systemd) => systemd.override_next_start(stream, overrides),
+        }
+    }
+
+    /// Keeps a process that is parked from being started by others than us. `None`: nobody else would.
+    pub(crate) fn leave_alone(
+        &self,
+        role: Role,
+        stream: Option<StreamName>,
+    ) -> Option<impl Future<Output = anyhow::Result<()>> + use<>> {
+        match self {
+            Self::Spawn(_) => None,
+            Self::Systemd(systemd) => {
+                let systemd = systemd.clone();
+                Some(async move { systemd.stop(role, stream).await })
+            }
+        }
+    }
 }
 
 /// What of our environment a process of `role` does not get as it is: secrets that are another's. The studio is emptied and not
@@ -39,9 +125,9 @@ const STUDIO_TOKEN: &str = "FRAMEBRIDGE_STUDIO_TOKEN";
 /// Of variables that hold credentials of TURN servers, which viewers are given.
 const SECRET_ENDINGS: [&str; 2] = ["_CREDENTIAL", "_SECRET"];
 
-impl Launcher {
+impl Spawn {
     /// Finds the binaries: in `$FRAMEBRIDGE_BIN_DIR`, else beside the one that runs.
-    pub(crate) fn new(dir: &RuntimeDir, arguments: Vec<OsString>) -> anyhow::Result<Self> {
+    fn new(dir: &RuntimeDir, arguments: Vec<OsString>) -> anyhow::Result<Self> {
         let bin_dir = match env::var_os(BIN_DIR) {
             Some(named) => named.into(),
             None => {
@@ -57,7 +143,7 @@ impl Launcher {
     }
 
     /// Starts a process of `role`; an encoder for `stream`, differently where `overrides` say so.
-    pub(crate) fn start(&self, role: Role, stream: Option<&StreamName>, overrides: Overrides) -> io::Result<Child> {
+    fn start(&self, role: Role, stream: Option<&StreamName>, overrides: Overrides) -> io::Result<Child> {
         let path = self.executable(role);
         #[expect(clippy::disallowed_methods, reason = "the one place where processes are started")]
         let mut command = Command::new(&path);

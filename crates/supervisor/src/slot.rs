@@ -10,7 +10,7 @@ use framebridge_core::{
     health::{History, SourceMemory, failed_too_often},
     ingest::{self, IngestWatch},
     probe::ProbeWatch,
-    process::{self, Heartbeats, Input, Process, Snapshot, State, Transition},
+    process::{self, Heartbeats, Input, Output, Process, Snapshot, State, Transition},
     stream::{EncoderReport, StreamWatch},
 };
 use framebridge_ipc::Peer;
@@ -40,7 +40,7 @@ pub(crate) struct Slot {
     pub(crate) role: Role,
     /// For an encoder.
     pub(crate) stream: Option<Stream>,
-    pub(crate) process: Process,
+    process: Process,
     pub(crate) child: Option<Child>,
     /// Who lives here, by its own word.
     pub(crate) known: Option<Known>,
@@ -270,6 +270,24 @@ impl Slot {
         self.process.snapshot().state
     }
 
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.process.snapshot()
+    }
+
+    /// When [`Input::Timeout`] is due.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.process.poll_timeout().map(|(at, _)| at)
+    }
+
+    /// Tells the machine what happened, or what is wanted. [`next_output`](Self::next_output) says what follows.
+    pub(crate) fn feed(&mut self, input: Input, now: Instant) {
+        self.process.handle(input, now);
+    }
+
+    pub(crate) fn next_output(&mut self) -> Option<Output> {
+        self.process.poll_output()
+    }
+
     /// A new life begins: nothing that the one before said holds any more.
     pub(crate) fn occupy(&mut self, child: Child, now: Instant) {
         self.vacate();
@@ -297,35 +315,26 @@ impl Slot {
         }
     }
 
-    /// Takes in a report of the process that lives here. `reachable`: the socket that others find it by is there.
-    pub(crate) fn report(&mut self, progress: Progress, reachable: bool, now: Instant) {
-        self.process.handle(Input::Beat, now);
-        if self.reachable.observe(reachable) {
-            let why = "its socket is gone, so nobody can reach it".to_owned();
-            self.process.handle(Input::Wedged { why }, now);
-        }
-        if self.is_as_before(&progress) {
-            let why = "it runs with the settings of an earlier start".to_owned();
-            self.process.handle(Input::Wedged { why }, now);
-        }
-        match &progress {
+    /// Takes in a report of the process that lives here, and returns why it has to be started again, if it has.
+    /// `reachable`: the socket that others find it by is there.
+    pub(crate) fn report(&mut self, progress: Progress, reachable: bool, now: Instant) -> Option<String> {
+        let unreachable = self.reachable.observe(reachable);
+        let unreachable = unreachable.then(|| "its socket is gone, so nobody can reach it".to_owned());
+        let as_before = self.is_as_before(&progress);
+        let as_before = as_before.then(|| "it runs with the settings of an earlier start".to_owned());
+        let wedged = match &progress {
             Progress::Encoder(encoder) => {
                 self.memory.observe(&encoder.state);
-                if let Some(watch) = &mut self.watch
-                    && watch.observe(encoder, now)
-                {
-                    let why = watch.stall().map_or_else(String::new, ToString::to_string);
-                    self.process.handle(Input::Wedged { why }, now);
-                }
+                self.watch.as_mut().and_then(|watch| {
+                    let wedged = watch.observe(encoder, now);
+                    wedged.then(|| watch.stall().map_or_else(String::new, ToString::to_string))
+                })
             }
-            Progress::Signaling(signaling) => {
-                if let Some(why) = self.egress.observe(signaling, now) {
-                    self.process.handle(Input::Wedged { why }, now);
-                }
-            }
-            Progress::Bridge(_) => {}
-        }
+            Progress::Signaling(signaling) => self.egress.observe(signaling, now),
+            Progress::Bridge(_) => None,
+        };
         self.report = Some(Report { progress, at: now });
+        unreachable.or(as_before).or(wedged)
     }
 
     /// Takes in what signaling says of this encoder's stream. Returns which of the two processes to restart, if any, and why.

@@ -111,8 +111,8 @@ impl<'a> Picture<'a> {
 
     /// How the stream is, by all that is known.
     fn health(&self, now: Instant) -> Health {
-        let process = self.slot.process.snapshot();
-        let signaling = self.signaling.map(|slot| (&slot.name, slot.process.snapshot()));
+        let process = self.slot.snapshot();
+        let signaling = self.signaling.map(|slot| (&slot.name, slot.snapshot()));
         let facts = Facts {
             process: Some(ProcessFacts {
                 name: &self.slot.name,
@@ -212,7 +212,7 @@ fn row(slot: &Slot, now: Instant) -> ProcessStatus {
         last_end,
         heartbeat_at,
         ..
-    } = slot.process.snapshot();
+    } = slot.snapshot();
     let age = |at: Instant| now.saturating_duration_since(at);
     ProcessStatus {
         name: slot.name.clone(),
@@ -259,7 +259,7 @@ fn bridge(slots: &[Slot]) -> BridgeStatus {
         },
         Some(Progress::Encoder(_) | Progress::Signaling(_)) | None => {
             // Why it ended, where it did: a studio's refusal is read here.
-            let end = slot.and_then(|slot| slot.process.snapshot().last_end);
+            let end = slot.and_then(|slot| slot.snapshot().last_end);
             BridgeStatus {
                 state: BridgeState::Down,
                 reason: Some(end.map_or_else(|| "the bridge does not report".into(), |end| end.to_string())),
