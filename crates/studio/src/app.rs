@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::Serve,
+    exchange,
     hub::{Hub, Parts},
     limits::Limits,
-    nodes::{self, Nodes},
+    nodes::Nodes,
     routes,
     store::Store,
     turn::Turn,
@@ -90,7 +91,7 @@ impl App {
     async fn run(self, tasks: Tasks) -> anyhow::Result<()> {
         let Self { public, operators, hub } = self;
         tasks.spawn(Arc::clone(&hub).keep_time());
-        tasks.spawn(nodes::run(Arc::clone(&hub)));
+        tasks.spawn(exchange::run(Arc::clone(&hub)));
         // All viewers come from the proxy's address then; the proxy knows theirs.
         let per_address = if hub.limits.behind_proxy {
             usize::MAX

@@ -5,7 +5,6 @@
 //! (`docs/decisions/0010-nodes.md`).
 
 mod files;
-mod task;
 mod wire;
 
 use std::{
@@ -24,18 +23,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 
-pub(crate) use task::run;
-pub(crate) use wire::NodeId;
+pub(crate) use files::lend;
+pub(crate) use wire::{NEWS, News, NodeId, Note, Parting, Said, batches};
 
 use crate::{
     question::{Gone, Question},
     random,
     store::{Record, SessionRow, now_ms},
 };
-use wire::{NEWS, News, Note, Parting, Said};
 
 /// A node that says nothing for three of these is gone.
-const BEAT: Duration = Duration::from_secs(2);
+pub(crate) const BEAT: Duration = Duration::from_secs(2);
 
 /// Messages that may wait to leave. What finds no place is made up for by saying everything again.
 const QUEUE: usize = 1024;
@@ -56,23 +54,27 @@ const RECONNECT_CAP: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Nodes(Option<Arc<Mesh>>);
 
+/// The way to the other nodes, and which box is at which.
 #[derive(Debug)]
-struct Mesh {
-    own: NodeId,
-    client: Client,
+pub(crate) struct Mesh {
+    pub(crate) own: NodeId,
+    pub(crate) client: Client,
     presence: Mutex<Presence<NodeId, PublicId>>,
     /// What leaves, and where to.
     leaving: mpsc::Sender<(String, Vec<u8>)>,
     /// Everything is to be said again.
-    all: Notify,
-    /// What [`run`] works on.
+    pub(crate) all: Notify,
+    /// What the task works on that keeps the nodes together.
     work: Mutex<Option<Work>>,
 }
 
+/// What the task works on that keeps the nodes together.
 #[derive(Debug)]
-struct Work {
-    leaving: mpsc::Receiver<(String, Vec<u8>)>,
-    events: mpsc::Receiver<Event>,
+pub(crate) struct Work {
+    /// What leaves, and where to.
+    pub(crate) leaving: mpsc::Receiver<(String, Vec<u8>)>,
+    /// What became of the connection to NATS.
+    pub(crate) events: mpsc::Receiver<Event>,
 }
 
 /// A box that is connected to this node, as the others are told of it.
@@ -87,8 +89,8 @@ pub(crate) struct Here {
 #[derive(Debug)]
 pub(crate) struct NodeRoad {
     pub(crate) node: NodeId,
-    session: PublicId,
-    mesh: Arc<Mesh>,
+    pub(crate) session: PublicId,
+    pub(crate) mesh: Arc<Mesh>,
 }
 
 impl Nodes {
@@ -132,6 +134,13 @@ impl Nodes {
             all: Notify::new(),
             work: Mutex::new(Some(Work { leaving: queue, events })),
         }))))
+    }
+
+    /// The way to the others, and what is to be done on it: for the one task that does it.
+    pub(crate) fn take_work(&self) -> Option<(&Arc<Mesh>, Work)> {
+        let mesh = self.0.as_ref()?;
+        let work = mesh.work.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some((mesh, work))
     }
 
     /// Whether there may be others.
@@ -221,21 +230,21 @@ impl Nodes {
 }
 
 impl Mesh {
-    fn presence<T>(&self, with: impl FnOnce(&mut Presence<NodeId, PublicId>) -> T) -> T {
+    pub(crate) fn presence<T>(&self, with: impl FnOnce(&mut Presence<NodeId, PublicId>) -> T) -> T {
         with(&mut self.presence.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    fn encode(&self, what: impl Serialize) -> Vec<u8> {
+    pub(crate) fn encode(&self, what: impl Serialize) -> Vec<u8> {
         let from = self.own;
         serde_json::to_vec(&Said { from, what }).expect("messages hold nothing that JSON can't")
     }
 
     /// Tells all nodes, as soon as may be. What is not heard is made up for when a connection is there again.
-    fn tell(&self, news: News) {
+    pub(crate) fn tell(&self, news: News) {
         self.leave(NEWS.to_owned(), self.encode(news));
     }
 
@@ -252,7 +261,7 @@ impl Mesh {
         }
     }
 
-    fn here(&self, Here { row, build, report }: Here) -> Option<News> {
+    pub(crate) fn here(&self, Here { row, build, report }: Here) -> Option<News> {
         let (node, epoch) = self.presence(|presence| presence.holder(row.id))?;
         (node == self.own).then(|| News::Here {
             session: Box::new(row),
@@ -263,12 +272,12 @@ impl Mesh {
     }
 
     /// Sends to one node, when there is room for it.
-    async fn send(&self, node: NodeId, note: Note) -> Result<(), Gone> {
+    pub(crate) async fn send(&self, node: NodeId, note: Note) -> Result<(), Gone> {
         let sent = self.is_connected() && self.publish(node.notes(), self.encode(note)).await;
         sent.then_some(()).ok_or(Gone)
     }
 
-    async fn publish(&self, subject: String, message: Vec<u8>) -> bool {
+    pub(crate) async fn publish(&self, subject: String, message: Vec<u8>) -> bool {
         let published = self.client.publish(subject, message.into()).await;
         published
             .inspect_err(|error| tracing::warn!(%error, "a message to another node was not sent"))

@@ -12,7 +12,7 @@ use axum::{
 };
 use framebridge_studio_proto::{SESSION_PATH, UPLOAD_PATH};
 
-use crate::{api, hub::Hub, page, problem::Problem, proxy, socket, uploads};
+use crate::{api, hub::Hub, page, problem::Problem, proxy, socket, upload_route};
 
 /// What boxes and viewers reach.
 pub(crate) fn public(hub: Arc<Hub>) -> Router {
@@ -22,7 +22,7 @@ pub(crate) fn public(hub: Arc<Hub>) -> Router {
         .route("/s/{session}/{*path}", any(proxy::carry))
         .route("/api/v1/sessions/{session}", get(api::session))
         .route(SESSION_PATH, any(socket::accept))
-        .route(&format!("{UPLOAD_PATH}{{job}}"), put(uploads::put))
+        .route(&format!("{UPLOAD_PATH}{{job}}"), put(upload_route::put))
         .with_state(hub)
 }
 

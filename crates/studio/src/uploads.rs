@@ -3,18 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::SocketAddr,
     os::unix::fs::DirBuilderExt as _,
     path::{Path as FilePath, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use axum::{
-    body::Body,
-    extract::{ConnectInfo, Path, State},
-    http::{HeaderMap, StatusCode, header},
-};
+use axum::{body::Body, http::StatusCode};
 use framebridge_studio_proto::{JobId, PublicId, limits::MAX_UPLOAD};
 use futures_util::StreamExt as _;
 use tokio::{
@@ -22,7 +17,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{auth, hub::Hub, problem::Problem, random, store::Kind};
+use crate::{problem::Problem, random};
 
 /// Uploads that are taken at once.
 const MOST_AT_ONCE: usize = 16;
@@ -100,6 +95,36 @@ impl Uploads {
         Some(Place { uploads: self, of })
     }
 
+    /// Takes the bytes of a job's result from the box `of`; `length`: how many there are, where it is said.
+    pub(crate) async fn receive(
+        &self,
+        job: JobId,
+        of: PublicId,
+        length: Option<u64>,
+        body: Body,
+    ) -> Result<(), Problem> {
+        if length.is_some_and(|length| length > MAX_UPLOAD) {
+            return Err(too_large());
+        }
+        let _place = self.take_place(of).ok_or_else(|| {
+            let detail = "So many uploads are under way that this one has to wait.";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(Duration::from_secs(1))
+        })?;
+        // Its own: an attempt that was given up may still be under way.
+        let part = self.folder.join(format!("{job}.{:x}{PART}", random::bits()));
+        let outcome = match write(&part, body).await {
+            Ok(()) => tokio::fs::rename(&part, self.file(job)).await.map_err(disk),
+            Err(problem) => Err(problem),
+        };
+        if outcome.is_err() {
+            // It may never have been made.
+            _ = tokio::fs::remove_file(&part).await;
+        }
+        outcome?;
+        self.tidy().await;
+        Ok(())
+    }
+
     /// Throws away what is too old, then the oldest until the rest is small enough.
     pub(crate) async fn tidy(&self) {
         let (folder, keep) = (self.folder.clone(), self.keep);
@@ -120,66 +145,6 @@ impl Drop for Place<'_> {
             }
         }
     }
-}
-
-/// Takes the bytes of a job's result from the box that does it. Repeating it does no harm.
-pub(crate) async fn put(
-    State(hub): State<Arc<Hub>>,
-    Path(job): Path<String>,
-    ConnectInfo(connection): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<StatusCode, Problem> {
-    let tokens = hub.store.current_tokens().await?;
-    let given = auth::presented(&headers).unwrap_or_default();
-    let Some(token) = auth::find(&tokens, &given, Kind::Box) else {
-        hub.limits.wrong_tokens.take(hub.limits.address(connection, &headers))?;
-        let detail = "This takes the token of a box.";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
-    };
-    let id: JobId = job.parse().map_err(|_| Problem::not_found())?;
-    let Some(job) = hub.store.job(id).await? else {
-        // Another node's, it may be, of which this one has not heard yet.
-        return Err(if hub.nodes.are_there() {
-            let detail = "This node of the studio does not know the job (yet).";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unknown_job", detail).retry_after(Duration::from_secs(5))
-        } else {
-            Problem::not_found()
-        });
-    };
-    let owner = hub.boxes.get(job.session).map(|session| session.name.clone());
-    if owner.as_ref() != Some(&token.name) {
-        return Err(Problem::not_found());
-    }
-    if job.ended_ms.is_some() {
-        let detail = "The job has ended: nobody waits for what came of it.";
-        return Err(Problem::new(StatusCode::GONE, "job_ended", detail));
-    }
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > MAX_UPLOAD) {
-        return Err(too_large());
-    }
-    let _place = hub.uploads.take_place(job.session).ok_or_else(|| {
-        let detail = "So many uploads are under way that this one has to wait.";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(Duration::from_secs(1))
-    })?;
-    let whole = hub.uploads.file(id);
-    // Its own: an attempt that was given up may still be under way.
-    let part = hub.uploads.folder().join(format!("{id}.{:x}{PART}", random::bits()));
-    let written = write(&part, body).await;
-    let outcome = match written {
-        Ok(()) => tokio::fs::rename(&part, &whole).await.map_err(disk),
-        Err(problem) => Err(problem),
-    };
-    if outcome.is_err() {
-        // It may never have been made.
-        _ = tokio::fs::remove_file(&part).await;
-    }
-    outcome?;
-    hub.uploads.tidy().await;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn write(path: &PathBuf, body: Body) -> Result<(), Problem> {

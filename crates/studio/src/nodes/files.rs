@@ -64,7 +64,7 @@ async fn part(mesh: &Mesh, node: NodeId, job: JobId, offset: u64) -> Option<Byte
 }
 
 /// Lends what is asked for, one part at a time.
-pub(super) async fn lend(mesh: &Mesh, uploads: &Path) -> anyhow::Result<()> {
+pub(crate) async fn lend(mesh: &Mesh, uploads: &Path) -> anyhow::Result<()> {
     let mut asked = mesh.client.subscribe(mesh.own.files()).await?;
     while let Some(message) = asked.next().await {
         let Some(reply) = message.reply else { continue };

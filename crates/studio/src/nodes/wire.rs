@@ -11,12 +11,12 @@ use crate::{
 };
 
 /// Where all nodes hear all.
-pub(super) const NEWS: &str = "framebridge.news";
+pub(crate) const NEWS: &str = "framebridge.news";
 
 /// One life of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct NodeId(pub(super) u64);
+pub(crate) struct NodeId(pub(crate) u64);
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,27 +26,27 @@ impl fmt::Display for NodeId {
 
 impl NodeId {
     /// Where this node hears what is meant for it.
-    pub(super) fn notes(self) -> String {
+    pub(crate) fn notes(self) -> String {
         format!("framebridge.node.{self}")
     }
 
     /// Where this node lends files.
-    pub(super) fn files(self) -> String {
+    pub(crate) fn files(self) -> String {
         format!("framebridge.node.{self}.files")
     }
 }
 
 /// Who says it, and what.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Said<T> {
-    pub(super) from: NodeId,
-    pub(super) what: T,
+pub(crate) struct Said<T> {
+    pub(crate) from: NodeId,
+    pub(crate) what: T,
 }
 
 /// To all nodes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum News {
+pub(crate) enum News {
     /// I am there.
     Beat,
     /// I have just come, or missed something: say what you know.
@@ -76,7 +76,7 @@ pub(super) enum News {
 const BATCH: usize = 256 * 1024;
 
 /// Records, in their order, as they fit into messages: so many are few messages, and whoever hears them keeps up.
-pub(super) fn batches(records: Vec<Record>) -> Vec<News> {
+pub(crate) fn batches(records: Vec<Record>) -> Vec<News> {
     let mut batches = Vec::new();
     let (mut batch, mut size) = (Vec::new(), 0);
     for record in records {
@@ -97,7 +97,7 @@ pub(super) fn batches(records: Vec<Record>) -> Vec<News> {
 /// How a box went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Parting {
+pub(crate) enum Parting {
     /// Its link is gone.
     Lost,
     /// It said that it is broken.
@@ -109,7 +109,7 @@ pub(super) enum Parting {
 /// To one node.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Note {
+pub(crate) enum Note {
     /// A question for a box of yours. Its number is the asker's.
     Ask {
         session: PublicId,
@@ -132,9 +132,9 @@ pub(super) enum Note {
 
 /// Asks for a part of a job's file.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Borrow {
-    pub(super) job: JobId,
-    pub(super) offset: u64,
+pub(crate) struct Borrow {
+    pub(crate) job: JobId,
+    pub(crate) offset: u64,
 }
 
 #[cfg(test)]

@@ -16,13 +16,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{
-    BEAT, Here, Mesh, NodeId, NodeRoad, Work, files,
-    wire::{NEWS, News, Note, Parting, Said, batches},
-};
 use crate::{
     boxes::{Event as BoxEvent, Link, Session, ask},
     hub::Hub,
+    nodes::{BEAT, Here, Mesh, NEWS, News, NodeId, NodeRoad, Note, Parting, Said, Work, batches, lend},
     problem::Problem,
     question::{Gone, Question},
     store::{Record, SessionRow, StoreError, TokenRow},
@@ -34,8 +31,7 @@ const MOST_ASKED: usize = 8192;
 
 /// Says, hears, answers and lends, until dropped.
 pub(crate) async fn run(hub: Arc<Hub>) {
-    let Some(mesh) = &hub.nodes.0 else { return };
-    let Some(work) = mesh.work.lock().ok().and_then(|mut work| work.take()) else {
+    let Some((mesh, work)) = hub.nodes.take_work() else {
         return;
     };
     let ended = tokio::try_join!(
@@ -45,7 +41,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
         },
         hear(&hub, mesh),
         Answers::new(&hub, mesh).serve(),
-        files::lend(mesh, hub.uploads.folder())
+        lend(mesh, hub.uploads.folder())
     );
     if let Err(error) = ended {
         tracing::error!("the other nodes: {error:#}");
