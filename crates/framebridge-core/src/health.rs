@@ -108,6 +108,28 @@ struct Finding {
     retry_in: Option<Duration>,
 }
 
+impl Finding {
+    fn new(kind: FaultKind, what: impl Into<Cow<'static, str>>, remedy: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            remedy: remedy.into(),
+            lasted: None,
+            retry_in: None,
+        }
+    }
+
+    fn lasting(self, lasted: Duration) -> Self {
+        let lasted = Some(lasted);
+        Self { lasted, ..self }
+    }
+
+    /// `None`: when that is, nobody knows.
+    fn retried_in(self, retry_in: Option<Duration>) -> Self {
+        Self { retry_in, ..self }
+    }
+}
+
 /// A row of the table: what is wrong by the facts that it looks at, if anything is.
 type Row = fn(&Facts<'_>, Instant) -> Option<Finding>;
 
@@ -200,7 +222,7 @@ fn well(source: Option<&SourceState>, pace: Option<SourcePace>) -> Cow<'static, 
 fn source_unavailable(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
     let source = facts.source?;
     let next_viewer = "it is tried again with the next viewer";
-    let (reason, remedy, retry_in) = match (source.state, source.failed) {
+    let (reason, remedy, retry_in): (&str, Cow<'static, str>, _) = match (source.state, source.failed) {
         (SourceState::Unavailable { reason, retry_in_ms }, _) => {
             let retry_in = Duration::from_millis(*retry_in_ms).saturating_sub(source.age);
             let remedy = format!("next try in {:.0} s", retry_in.as_secs_f64().ceil());
@@ -216,13 +238,14 @@ fn source_unavailable(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
         (SourceState::Idle | SourceState::Opening, None)
         | (SourceState::Live | SourceState::Paused | SourceState::Slate { .. }, _) => return None,
     };
-    Some(Finding {
-        kind: FaultKind::SourceUnavailable,
-        what: format!("source unavailable: {reason}").into(),
-        remedy,
-        lasted: None,
-        retry_in,
-    })
+    Some(
+        Finding::new(
+            FaultKind::SourceUnavailable,
+            format!("source unavailable: {reason}"),
+            remedy,
+        )
+        .retried_in(retry_in),
+    )
 }
 
 fn slate(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
@@ -232,13 +255,14 @@ fn slate(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
     };
     let retry_in = Duration::from_millis(*retry_in_ms).saturating_sub(source.age);
     let seconds = retry_in.as_secs_f64().ceil();
-    Some(Finding {
-        kind: FaultKind::Slate,
-        what: reason.clone().into(),
-        remedy: format!("viewers see a slate, and the source is tried again in {seconds:.0} s").into(),
-        lasted: None,
-        retry_in: Some(retry_in),
-    })
+    Some(
+        Finding::new(
+            FaultKind::Slate,
+            reason.clone(),
+            format!("viewers see a slate, and the source is tried again in {seconds:.0} s"),
+        )
+        .retried_in(Some(retry_in)),
+    )
 }
 
 fn encoder_stalled(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
@@ -253,13 +277,7 @@ fn encoder_stalled(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
         ),
         EncoderStall::SubscriberSlow => return None,
     };
-    Some(Finding {
-        kind,
-        what: stall.to_string().into(),
-        remedy: remedy.into(),
-        lasted: Some(lasted),
-        retry_in: None,
-    })
+    Some(Finding::new(kind, stall.to_string(), remedy).lasting(lasted))
 }
 
 fn ingest_broken(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
@@ -267,37 +285,40 @@ fn ingest_broken(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
         return None;
     };
     let seconds = lasted.as_secs();
-    Some(Finding {
-        kind: FaultKind::IngestBroken,
-        what: format!("its encoder sends frames, and none has reached signaling for {seconds} s").into(),
-        remedy: "its encoder and signaling are restarted one after the other".into(),
-        lasted: Some(lasted),
-        retry_in: None,
-    })
+    Some(
+        Finding::new(
+            FaultKind::IngestBroken,
+            format!("its encoder sends frames, and none has reached signaling for {seconds} s"),
+            "its encoder and signaling are restarted one after the other",
+        )
+        .lasting(lasted),
+    )
 }
 
 fn refused(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
     let (lasted, why) = facts.refusal?;
     let seconds = lasted.as_secs();
-    Some(Finding {
-        kind: FaultKind::Refused,
-        what: format!("this machine has refused all that signaling sends to viewers for {seconds} s: {why}").into(),
-        remedy: "no restart mends that, so look for a firewall or a missing route; signaling goes on sending".into(),
-        lasted: Some(lasted),
-        retry_in: None,
-    })
+    Some(
+        Finding::new(
+            FaultKind::Refused,
+            format!("this machine has refused all that signaling sends to viewers for {seconds} s: {why}"),
+            "no restart mends that, so look for a firewall or a missing route; signaling goes on sending",
+        )
+        .lasting(lasted),
+    )
 }
 
 fn viewers_starved(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
     let lasted = facts.egress?;
     let seconds = lasted.as_secs();
-    Some(Finding {
-        kind: FaultKind::ViewersStarved,
-        what: format!("signaling gets its frames and has sent its viewers none for {seconds} s").into(),
-        remedy: "signaling asks for a keyframe again and again".into(),
-        lasted: Some(lasted),
-        retry_in: None,
-    })
+    Some(
+        Finding::new(
+            FaultKind::ViewersStarved,
+            format!("signaling gets its frames and has sent its viewers none for {seconds} s"),
+            "signaling asks for a keyframe again and again",
+        )
+        .lasting(lasted),
+    )
 }
 
 fn frames_missing(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
@@ -305,36 +326,33 @@ fn frames_missing(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
         return None;
     };
     let seconds = lasted.as_secs_f64();
-    Some(Finding {
-        kind: FaultKind::FramesMissing,
-        what: format!("no frame has come from its encoder for {seconds:.1} s").into(),
-        remedy: "its encoder opens a silent source again, and the supervisor restarts what is stuck".into(),
-        lasted: Some(lasted),
-        retry_in: None,
-    })
+    Some(
+        Finding::new(
+            FaultKind::FramesMissing,
+            format!("no frame has come from its encoder for {seconds:.1} s"),
+            "its encoder opens a silent source again, and the supervisor restarts what is stuck",
+        )
+        .lasting(lasted),
+    )
 }
 
 fn decodes_too_slowly(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
     facts.source.filter(|source| *source.state == SourceState::Live)?;
     let (decoded, coming) = facts.pace?.decodes?;
-    Some(Finding {
-        kind: FaultKind::DecodesTooSlowly,
-        what: format!("this machine decodes {decoded} of {coming} pictures a second").into(),
-        remedy: "pictures are left out, so that it stays current".into(),
-        lasted: None,
-        retry_in: None,
-    })
+    Some(Finding::new(
+        FaultKind::DecodesTooSlowly,
+        format!("this machine decodes {decoded} of {coming} pictures a second"),
+        "pictures are left out, so that it stays current",
+    ))
 }
 
 fn subscriber_slow(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
     let stall = facts.encoder.filter(|stall| **stall == EncoderStall::SubscriberSlow)?;
-    Some(Finding {
-        kind: FaultKind::SubscriberSlow,
-        what: stall.to_string().into(),
-        remedy: "it is skipped to the next keyframe".into(),
-        lasted: None,
-        retry_in: None,
-    })
+    Some(Finding::new(
+        FaultKind::SubscriberSlow,
+        stall.to_string(),
+        "it is skipped to the next keyframe",
+    ))
 }
 
 fn degraded(facts: &Facts<'_>, now: Instant) -> Option<Finding> {
@@ -349,13 +367,14 @@ fn degraded(facts: &Facts<'_>, now: Instant) -> Option<Finding> {
         Some(wait) => format!("more is tried in {:.0} s if it stays well", wait.as_secs_f64().ceil()).into(),
         None => Cow::Borrowed("more is tried once it has been well for a while"),
     };
-    Some(Finding {
-        kind: FaultKind::Degraded,
-        what: format!("with {without}, since its encoder failed too often{why}").into(),
-        remedy,
-        lasted: None,
-        retry_in,
-    })
+    Some(
+        Finding::new(
+            FaultKind::Degraded,
+            format!("with {without}, since its encoder failed too often{why}"),
+            remedy,
+        )
+        .retried_in(retry_in),
+    )
 }
 
 /// A span of time that has passed, for people.

@@ -34,13 +34,11 @@ pub(super) fn encoder_down(facts: &Facts<'_>, now: Instant) -> Option<Finding> {
             absence("its encoder", process, kind, now)
         }
         None if facts.source.is_some() => None,
-        None => Some(Finding {
-            kind: FaultKind::EncoderDown,
-            what: "its encoder is not reachable".into(),
-            remedy: "the supervisor starts it, and signaling connects to it then".into(),
-            lasted: None,
-            retry_in: None,
-        }),
+        None => Some(Finding::new(
+            FaultKind::EncoderDown,
+            "its encoder is not reachable",
+            "the supervisor starts it, and signaling connects to it then",
+        )),
     }
 }
 
@@ -57,12 +55,12 @@ pub(super) fn encoder_starting(facts: &Facts<'_>, now: Instant) -> Option<Findin
     if process.snapshot.state == State::Starting {
         return absence("its encoder", process, FaultKind::EncoderStarting, now);
     }
-    facts.source.is_none().then(|| Finding {
-        kind: FaultKind::EncoderStarting,
-        what: "its encoder has not told how its source is".into(),
-        remedy: "waiting for its first report".into(),
-        lasted: None,
-        retry_in: None,
+    facts.source.is_none().then(|| {
+        Finding::new(
+            FaultKind::EncoderStarting,
+            "its encoder has not told how its source is",
+            "waiting for its first report",
+        )
     })
 }
 
@@ -107,13 +105,7 @@ fn absence(subject: &str, process: ProcessFacts<'_>, kind: FaultKind, now: Insta
             format!("no restart helps: mend it, then `bridgectl resume {name}`").into(),
         ),
     };
-    Some(Finding {
-        kind,
-        what: what.into(),
-        remedy,
-        lasted: Some(lasted),
-        retry_in,
-    })
+    Some(Finding::new(kind, what, remedy).lasting(lasted).retried_in(retry_in))
 }
 
 fn because(last: Option<&Cause>) -> String {
