@@ -159,6 +159,22 @@ impl Session {
         }
     }
 
+    /// Gives this id to the next address that is asked for to change things by.
+    async fn share_as(&mut self, share: PublicId) {
+        let asked = |frame: &ToStudio| {
+            let ToStudio::Share {
+                request, control: true, ..
+            } = frame
+            else {
+                return None;
+            };
+            Some(*request)
+        };
+        let request = self.until(asked).await;
+        let url = format!("http://studio.example/s/{share}");
+        self.send(&ToBox::Shared { request, share, url }).await;
+    }
+
     /// Asks for a path, and gives back the answer's status and body.
     async fn ask(&mut self, id: u64, method: &str, path: &str) -> (u16, String) {
         self.ask_by(Access::default(), id, method, path).await
@@ -204,6 +220,12 @@ impl Session {
 }
 
 impl Bridge {
+    async fn operator(&self) -> BridgeClient {
+        let dir = RuntimeDir::at(self.dir.path());
+        let identity = Identity::new(Role::Operator);
+        BridgeClient::connect(&dir, &identity).await.unwrap()
+    }
+
     async fn ended(mut self) -> anyhow::Result<()> {
         timeout(PATIENCE, self.running.join_next())
             .await
@@ -224,7 +246,7 @@ async fn read_head(stream: &mut TcpStream) -> (String, bool) {
 
 const NOTHING: &[u8] = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// A server of a box that answers everything with what it was asked, and remembers that.
+/// A server of a box that remembers what it was asked, one request a connection.
 struct FakeServer {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -232,7 +254,16 @@ struct FakeServer {
 }
 
 impl FakeServer {
+    /// Answers everything with what it was asked.
     async fn start() -> Self {
+        Self::answering(|head| {
+            let length = head.len();
+            format!("HTTP/1.1 200 OK\r\nconnection: close\r\nlocation: /x\r\ncontent-length: {length}\r\n\r\n{head}")
+        })
+        .await
+    }
+
+    async fn answering(mut answer: impl FnMut(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -241,10 +272,7 @@ impl FakeServer {
         serving.spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let (head, _) = read_head(&mut stream).await;
-                let answer = format!(
-                    "HTTP/1.1 200 OK\r\nconnection: close\r\nlocation: /x\r\ncontent-length: {}\r\n\r\n{head}",
-                    head.len()
-                );
+                let answer = answer(&head);
                 kept.lock().unwrap().push(head);
                 // A bridge that hung up does not care.
                 _ = stream.write_all(answer.as_bytes()).await;
@@ -294,34 +322,15 @@ async fn operators_share_pause_and_reconnect() {
     session
         .until(|frame| matches!(frame, ToStudio::Heartbeat(_)).then_some(()))
         .await;
-    let dir = RuntimeDir::at(bridge.dir.path());
-    let mut operator = BridgeClient::connect(&dir, &Identity::new(Role::Operator))
-        .await
-        .unwrap();
+    let mut operator = bridge.operator().await;
     let wanted = BridgeRequest::Share {
         stream: None,
         control: true,
         expires_s: Some(60),
     };
-    let sharing = operator.request(wanted);
-    let answering = async {
-        let request = session
-            .until(|frame| {
-                if let ToStudio::Share {
-                    request, control: true, ..
-                } = frame
-                {
-                    Some(*request)
-                } else {
-                    None
-                }
-            })
-            .await;
-        let (share, url) = (PublicId::from_bits(2), "http://studio.example/s/2".to_owned());
-        session.send(&ToBox::Shared { request, share, url }).await;
-    };
+    let (sharing, answering) = (operator.request(wanted), session.share_as(PublicId::from_bits(2)));
     let (shared, ()) = tokio::join!(sharing, answering);
-    assert!(matches!(shared.unwrap(), BridgeAnswer::Shared { url } if url.ends_with("/s/2")));
+    assert!(matches!(shared.unwrap(), BridgeAnswer::Shared { url } if url.starts_with("http://studio.example/s/")));
 
     operator.request(BridgeRequest::Pause).await.unwrap();
     session.offer(JobId::from_bits(3), JobKind::Diagnose).await;

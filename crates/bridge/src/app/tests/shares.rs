@@ -4,51 +4,29 @@ use framebridge_studio_proto::UsedShare;
 
 use super::*;
 
-/// A server of a box that lets everybody in and everything be changed, and remembers what it was asked.
-struct Willing {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
-    _serving: JoinSet<()>,
-}
-
-impl Willing {
-    async fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&asked);
-        let mut serving = JoinSet::new();
-        serving.spawn(async move {
-            let mut joined = 0;
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let (head, is_probe) = read_head(&mut stream).await;
-                let answer = if head.starts_with("POST ") {
-                    joined += 1;
-                    format!(
-                        "HTTP/1.1 201 Created\r\nconnection: close\r\nlocation: /whep/test/{joined}\r\ncontent-length: 0\r\n\r\n"
-                    )
-                } else {
-                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned()
-                };
-                if !is_probe {
-                    let access = head.lines().find_map(|line| line.strip_prefix("framebridge-access: "));
-                    let line = head.lines().next().unwrap_or_default();
-                    let line = format!("{line} for {}", access.unwrap_or("us"));
-                    kept.lock().unwrap().push(line);
-                }
-                // A bridge that hung up does not care.
-                _ = stream.write_all(answer.as_bytes()).await;
-            }
-        });
-        Self {
-            address,
-            asked,
-            _serving: serving,
-        }
+impl FakeServer {
+    /// Lets everybody in, and everything be changed.
+    async fn willing() -> Self {
+        let mut joined = 0;
+        Self::answering(move |head| {
+            let (status, location) = if head.starts_with("POST ") {
+                joined += 1;
+                ("201 Created", format!("location: /whep/test/{joined}\r\n"))
+            } else {
+                ("200 OK", String::new())
+            };
+            format!("HTTP/1.1 {status}\r\nconnection: close\r\n{location}content-length: 0\r\n\r\n")
+        })
+        .await
     }
 
+    /// Whether there was a request whose line, with who it was for, begins so.
     fn was_asked(&self, wanted: &str) -> bool {
-        self.asked.lock().unwrap().iter().any(|line| line.starts_with(wanted))
+        self.asked.lock().unwrap().iter().any(|head| {
+            let access = head.lines().find_map(|line| line.strip_prefix("framebridge-access: "));
+            let line = head.lines().next().unwrap_or_default();
+            format!("{line} for {}", access.unwrap_or("us")).starts_with(wanted)
+        })
     }
 
     async fn until_asked(&self, wanted: &str) {
@@ -75,16 +53,9 @@ fn by(id: u128, left_ms: Option<u64>) -> Access {
     }
 }
 
-async fn operator(bridge: &Bridge) -> BridgeClient {
-    let dir = RuntimeDir::at(bridge.dir.path());
-    BridgeClient::connect(&dir, &Identity::new(Role::Operator))
-        .await
-        .unwrap()
-}
-
 #[tokio::test]
 async fn session_that_came_by_a_shared_address_ends_with_it_and_no_other_does() {
-    let (studio, server) = (FakeStudio::start().await, Willing::start().await);
+    let (studio, server) = (FakeStudio::start().await, FakeServer::willing().await);
     let bridge = studio.bridge(server.address);
     let mut session = studio.welcomed().await;
     let post = "/whep/test";
@@ -99,7 +70,7 @@ async fn session_that_came_by_a_shared_address_ends_with_it_and_no_other_does() 
         "its time is up"
     );
     // The address that has no end ends when it is taken back.
-    let mut operator = operator(&bridge).await;
+    let mut operator = bridge.operator().await;
     let unsharing = operator.request(BridgeRequest::Unshare);
     let answering = async {
         let asked = |frame: &ToStudio| {
@@ -122,7 +93,7 @@ async fn session_that_came_by_a_shared_address_ends_with_it_and_no_other_does() 
 
 #[tokio::test]
 async fn next_bridge_ends_what_its_predecessor_let_in() {
-    let (studio, server) = (FakeStudio::start().await, Willing::start().await);
+    let (studio, server) = (FakeStudio::start().await, FakeServer::willing().await);
     let bridge = studio.bridge(server.address);
     let mut session = studio.welcomed().await;
     assert_eq!(session.ask_by(by(8, Some(1500)), 1, "POST", "/whep/test").await.0, 201);
@@ -145,7 +116,7 @@ async fn next_bridge_ends_what_its_predecessor_let_in() {
 
 #[tokio::test]
 async fn studio_changes_only_what_this_boxs_operator_has_shared_to_be_changed() {
-    let (studio, server) = (FakeStudio::start().await, Willing::start().await);
+    let (studio, server) = (FakeStudio::start().await, FakeServer::willing().await);
     let bridge = studio.bridge(server.address);
     let mut session = studio.welcomed().await;
     let put = "/api/v1/streams/test/quality";
@@ -154,24 +125,13 @@ async fn studio_changes_only_what_this_boxs_operator_has_shared_to_be_changed() 
         403,
         "the studio's word alone"
     );
-    let mut operator = operator(&bridge).await;
+    let mut operator = bridge.operator().await;
     let wanted = BridgeRequest::Share {
         stream: None,
         control: true,
         expires_s: None,
     };
-    let sharing = operator.request(wanted);
-    let answering = async {
-        let asked = |frame: &ToStudio| {
-            let ToStudio::Share { request, .. } = frame else {
-                return None;
-            };
-            Some(*request)
-        };
-        let request = session.until(asked).await;
-        let (share, url) = (PublicId::from_bits(8), "http://studio.example/s/8".to_owned());
-        session.send(&ToBox::Shared { request, share, url }).await;
-    };
+    let (sharing, answering) = (operator.request(wanted), session.share_as(PublicId::from_bits(8)));
     let (shared, ()) = tokio::join!(sharing, answering);
     shared.unwrap();
     assert_eq!(session.ask_by(by(8, None), 2, "PUT", put).await.0, 200);
@@ -189,7 +149,7 @@ async fn studio_changes_only_what_this_boxs_operator_has_shared_to_be_changed() 
 
 #[tokio::test]
 async fn box_that_allows_less_says_so_and_does_less() {
-    let (studio, server) = (FakeStudio::start().await, Willing::start().await);
+    let (studio, server) = (FakeStudio::start().await, FakeServer::willing().await);
     let worker: Worker = |_, _| Box::pin(async { Ok(Made::Inline("done".into())) });
     let _bridge = studio.bridge_that(r#"["view"]"#, server.address, worker);
     let (mut session, hello) = studio.accept().await;
@@ -220,7 +180,7 @@ async fn studio_that_sends_the_box_away_for_its_own_reasons_is_asked_again_and_i
     session.send(&ToBox::Error(Sent { code, message })).await;
     while let Some(Ok(_)) = session.0.next().await {}
     // Who asks finds it alive, and waiting.
-    let mut operator = operator(&bridge).await;
+    let mut operator = bridge.operator().await;
     operator.request(BridgeRequest::Reconnect).await.unwrap();
     let (_session, again) = studio.accept().await;
     assert_eq!(again.token, "t");
