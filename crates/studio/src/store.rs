@@ -116,6 +116,17 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
+    /// The records of an empty directory, and the session of a box in them.
+    pub(crate) async fn with_a_box(dir: &Path) -> (Self, framebridge_studio_proto::PublicId) {
+        use framebridge_studio_proto::{BoxId, PublicId};
+        let store = Self::open(dir).unwrap();
+        store.add_token("door", Kind::Box, &[7; 32]).unwrap();
+        let (instance, fresh) = (BoxId::from_bits(1), PublicId::from_bits(1));
+        let session = store.session_of("door".into(), instance, fresh).await.unwrap();
+        let (row, _forgotten) = session.unwrap();
+        (store, row.id)
+    }
+
     /// So many rows have been written since this was opened.
     pub(crate) fn written(&self) -> Result<u64, StoreError> {
         self.now("count what was written", |db| {

@@ -213,23 +213,12 @@ pub(super) fn json(value: &impl serde::Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_studio_proto::BoxId;
-
     use super::*;
-    use crate::store::Kind;
 
     #[tokio::test]
     async fn lost_job_is_offered_before_those_that_wait_and_ends_once() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        store.add_token("door", Kind::Box, &[7; 32]).unwrap();
-        let session = store
-            .session_of("door".into(), BoxId::from_bits(1), PublicId::from_bits(1))
-            .await
-            .unwrap()
-            .unwrap()
-            .0
-            .id;
+        let (store, session) = Store::with_a_box(dir.path()).await;
         let [first, second] = [1, 2].map(JobId::from_bits);
         for job in [first, second] {
             assert!(store.add_job(job, session, &JobKind::Diagnose, 1000).await.unwrap());

@@ -99,23 +99,12 @@ pub(super) fn share_row(row: &Row<'_>) -> rusqlite::Result<ShareRow> {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_studio_proto::BoxId;
-
     use super::*;
-    use crate::store::Kind;
 
     #[tokio::test]
     async fn shares_end_when_they_are_told_to_or_time_is_up() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        store.add_token("door", Kind::Box, &[7; 32]).unwrap();
-        let session = store
-            .session_of("door".into(), BoxId::from_bits(1), PublicId::from_bits(1))
-            .await
-            .unwrap()
-            .unwrap()
-            .0
-            .id;
+        let (store, session) = Store::with_a_box(dir.path()).await;
         let share = |id, expires_ms| ShareRow {
             id: PublicId::from_bits(id),
             session,
