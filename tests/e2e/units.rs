@@ -66,8 +66,12 @@ fn installed_units_come_up_at_once_and_tell_systemd_how_it_goes() {
         let pid = machine.property(unit.unwrap(), "MainPID").unwrap();
         assert_eq!(process.pid.unwrap().to_string(), pid, "{}", process.name);
     }
+    // That a busy machine's encoder leaves pictures out is no fault of a unit.
     let warnings = machine
-        .run("journalctl --no-pager --output=cat --unit='framebridge-*' | grep -E 'WARN|ERROR' || true")
+        .run(
+            "journalctl --no-pager --output=cat --unit='framebridge-*' | grep -E 'WARN|ERROR' \
+             | grep -v 'left out: the encoder' || true",
+        )
         .unwrap();
     assert_eq!(warnings, "");
     // The page can show a picture before the heartbeat that says so has reached the supervisor.
