@@ -155,8 +155,6 @@ impl Drop for Engine {
             }
         }
         // Viewers that were on their way to a worker.
-        for (_, session) in shared.sessions().drain() {
-            session.stream.release();
-        }
+        shared.close_all();
     }
 }

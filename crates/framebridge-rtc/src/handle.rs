@@ -13,7 +13,8 @@ use framebridge_proto::{StreamName, media::AccessUnit, supervisor::Datagrams};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Candidate, CloseReason, JoinError, PatchError, Peer, PeerConfig, SessionId, SessionInfo, StreamStats, ViewerState,
+    Candidate, CloseReason, JoinError, PatchError, Peer, PeerConfig, SessionId, SessionInfo, StreamCounts, StreamStats,
+    ViewerState,
     clock::monotonic,
     ice::Credentials,
     mailbox::{Command, IceRestart, Mailbox},
@@ -180,7 +181,7 @@ impl Handle {
             restarts: Restarts::default(),
             state: ViewerState::Connecting,
         };
-        shared.sessions().insert(session, entry);
+        shared.open(session, entry);
         order.give(Command::Join(Box::new(viewer), offer.candidates));
         Ok(Joined { session, etag, answer })
     }
@@ -266,7 +267,9 @@ impl Handle {
     /// Like [`leave`](Self::leave), without waiting. A worker that has no room for the news keeps the viewer, uncounted,
     /// until it has not connected in time.
     pub fn abandon(&self, session: &SessionId) {
-        let Some(worker) = self.forget(session) else { return };
+        let Some(worker) = self.shared.close(session) else {
+            return;
+        };
         let mailbox = &self.shared.mailboxes[worker];
         let end = Command::End(*session, CloseReason::Left);
         if mailbox.commands.try_send(end).is_ok() {
@@ -279,20 +282,13 @@ impl Handle {
             return false;
         };
         let order = self.order(worker).await;
-        if self.forget(session).is_none() {
+        if self.shared.close(session).is_none() {
             return false;
         }
         if let Some(order) = order {
             order.give(Command::End(*session, reason));
         }
         true
-    }
-
-    /// Makes a session unknown and frees its place; who served it.
-    fn forget(&self, session: &SessionId) -> Option<usize> {
-        let ended = self.shared.sessions().remove(session)?;
-        ended.stream.release();
-        Some(ended.worker)
     }
 
     /// Who serves a session.
@@ -338,7 +334,7 @@ impl Handle {
                 stream.counters.frames_published.fetch_add(1, Relaxed);
                 self.shared.distribute(&stream, frame);
             }
-            Published::Undecodable if stream.counters.viewers.load(Relaxed) > 0 => {
+            Published::Undecodable if stream.viewers().open > 0 => {
                 self.shared.ask_keyframe(&stream, KEYFRAME_INTERVAL, now);
             }
             Published::Undecodable | Published::Empty => {}
@@ -348,6 +344,11 @@ impl Handle {
     /// How often each worker thread has come round. All are woken, so that one whose number is the same a moment later hangs.
     pub fn rounds(&self) -> Vec<u64> {
         self.shared.mailboxes.iter().map(Mailbox::rounds).collect()
+    }
+
+    /// The counts of one stream.
+    pub fn counts(&self, stream: &StreamName) -> StreamCounts {
+        StreamCounts(self.shared.stream(stream))
     }
 
     /// Counters of every stream seen so far, by name.

@@ -49,6 +49,7 @@ pub use peer::{Input, Output, Peer, PeerConfig};
 pub use reach::Pacer;
 pub use sdp::Candidate;
 pub use session::{CloseReason, Event, InvalidSessionId, SessionId, SessionInfo, ViewerState};
-pub use stats::StreamStats;
+pub use stats::{StreamStats, ViewerCount};
+pub use stream::StreamCounts;
 pub use track::TrackState;
 pub use transmit::{Keys, TransmitState};

@@ -84,19 +84,8 @@ impl EngineState {
 
     /// All streams' counters, by name.
     pub(crate) fn stats(&self) -> Vec<StreamStats> {
-        let mut live: BTreeMap<StreamName, u32> = BTreeMap::new();
-        for session in self
-            .sessions()
-            .values()
-            .filter(|session| session.state == ViewerState::Live)
-        {
-            *live.entry(session.stream.name.clone()).or_default() += 1;
-        }
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
-        streams
-            .values()
-            .map(|stream| stream.stats(live.get(&stream.name).copied().unwrap_or(0)))
-            .collect()
+        streams.values().map(|stream| stream.stats()).collect()
     }
 
     /// Adds what the system did with a worker's datagrams.
@@ -131,6 +120,34 @@ impl EngineState {
     /// The open sessions.
     pub(crate) fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Session>> {
         lock(&self.sessions)
+    }
+
+    /// A session begins, for which its stream has reserved a place.
+    pub(crate) fn open(&self, session: SessionId, entry: Session) {
+        entry.stream.change(ViewerState::Connecting, entry.state);
+        self.sessions().insert(session, entry);
+    }
+
+    /// A session, if it is open still, is in another state now.
+    pub(crate) fn change(&self, session: &SessionId, state: ViewerState) {
+        if let Some(entry) = self.sessions().get_mut(session) {
+            entry.stream.change(entry.state, state);
+            entry.state = state;
+        }
+    }
+
+    /// Makes a session unknown and gives its place back; who served it, if it was open still.
+    pub(crate) fn close(&self, session: &SessionId) -> Option<usize> {
+        let ended = self.sessions().remove(session)?;
+        ended.stream.release(ended.state);
+        Some(ended.worker)
+    }
+
+    /// Likewise with every session.
+    pub(crate) fn close_all(&self) {
+        for (_, ended) in self.sessions().drain() {
+            ended.stream.release(ended.state);
+        }
     }
 
     /// The worker for the next viewer: in turn.

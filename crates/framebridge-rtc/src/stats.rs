@@ -4,6 +4,15 @@ use framebridge_proto::StreamName;
 
 use crate::DelayStats;
 
+/// How many watch a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ViewerCount {
+    /// Open sessions.
+    pub open: u32,
+    /// Of these, viewers that are connected: pictures go out to them.
+    pub live: u32,
+}
+
 /// Counters of one stream since the engine started; only `viewers` and `live` ever fall.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamStats {

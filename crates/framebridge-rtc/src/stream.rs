@@ -2,15 +2,16 @@
 
 use std::{
     sync::{
-        Mutex,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use framebridge_proto::StreamName;
+use tokio::sync::watch;
 
-use crate::{StreamStats, delay::Delays, mutex::lock, packetizer::Packetizer};
+use crate::{StreamStats, ViewerCount, ViewerState, delay::Delays, mutex::lock, packetizer::Packetizer};
 
 /// At most one IDR per stream in this time serves all who have no picture yet.
 pub(crate) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(250);
@@ -25,6 +26,8 @@ pub(crate) struct Stream {
     pub(crate) number: usize,
     /// Locked once per published picture, by who publishes.
     pub(crate) packetizer: Mutex<Packetizer>,
+    /// Who watches it.
+    viewers: watch::Sender<ViewerCount>,
     /// What was done for it.
     pub(crate) counters: Counters,
     /// When a keyframe was last asked for.
@@ -34,7 +37,6 @@ pub(crate) struct Stream {
 /// See [`StreamStats`].
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) viewers: AtomicU32,
     pub(crate) frames_published: AtomicU64,
     pub(crate) frames_sent: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
@@ -56,6 +58,7 @@ impl Stream {
             name,
             number,
             packetizer: Mutex::default(),
+            viewers: watch::Sender::default(),
             counters: Counters::default(),
             asked: Mutex::default(),
         }
@@ -63,13 +66,33 @@ impl Stream {
 
     /// Takes one of the places for viewers, if there is one left.
     pub(crate) fn reserve(&self, limit: u32) -> bool {
-        let take = |viewers: u32| (viewers < limit).then_some(viewers + 1);
-        self.counters.viewers.fetch_update(Relaxed, Relaxed, take).is_ok()
+        self.viewers.send_if_modified(|viewers| {
+            let has_room = viewers.open < limit;
+            viewers.open += u32::from(has_room);
+            has_room
+        })
     }
 
-    /// Gives a viewer's place back.
-    pub(crate) fn release(&self) {
-        self.counters.viewers.fetch_sub(1, Relaxed);
+    /// Gives the place back of a viewer that was in this state.
+    pub(crate) fn release(&self, state: ViewerState) {
+        self.viewers.send_modify(|viewers| {
+            viewers.open -= 1;
+            viewers.live -= u32::from(state == ViewerState::Live);
+        });
+    }
+
+    /// A viewer that has a place has gone from one state to another.
+    pub(crate) fn change(&self, from: ViewerState, to: ViewerState) {
+        let is_live = |state| u32::from(state == ViewerState::Live);
+        self.viewers.send_if_modified(|viewers| {
+            viewers.live = viewers.live + is_live(to) - is_live(from);
+            is_live(to) != is_live(from)
+        });
+    }
+
+    /// Who watches it now.
+    pub(crate) fn viewers(&self) -> ViewerCount {
+        *self.viewers.borrow()
     }
 
     /// Whether the last keyframe was asked for so long ago that another may be; if so it counts as asked for.
@@ -82,13 +105,13 @@ impl Stream {
         may
     }
 
-    /// `live`: viewers that are connected.
-    pub(crate) fn stats(&self, live: u32) -> StreamStats {
+    pub(crate) fn stats(&self) -> StreamStats {
         let counters = &self.counters;
+        let viewers = self.viewers();
         StreamStats {
             stream: self.name.clone(),
-            viewers: counters.viewers.load(Relaxed),
-            live,
+            viewers: viewers.open,
+            live: viewers.live,
             frames_published: counters.frames_published.load(Relaxed),
             frames_sent: counters.frames_sent.load(Relaxed),
             bytes_sent: counters.bytes_sent.load(Relaxed),
@@ -102,6 +125,32 @@ impl Stream {
             holds: counters.holds.load(Relaxed),
             capture_to_wire: counters.capture_to_wire.stats(),
         }
+    }
+}
+
+/// One stream's counts, read where they are kept: they are never old.
+#[derive(Debug, Clone)]
+pub struct StreamCounts(pub(crate) Arc<Stream>);
+
+impl StreamCounts {
+    /// Who watches now.
+    pub fn viewers(&self) -> ViewerCount {
+        self.0.viewers()
+    }
+
+    /// Follows who watches.
+    pub fn follow_viewers(&self) -> watch::Receiver<ViewerCount> {
+        self.0.viewers.subscribe()
+    }
+
+    /// Frames sent, summed over viewers.
+    pub fn frames_sent(&self) -> u64 {
+        self.0.counters.frames_sent.load(Relaxed)
+    }
+
+    /// All that is counted.
+    pub fn stats(&self) -> StreamStats {
+        self.0.stats()
     }
 }
 

@@ -126,7 +126,7 @@ impl Worker {
             restarts: Restarts::default(),
             state: ViewerState::Live,
         };
-        self.shared.sessions().insert(session, entry);
+        self.shared.open(session, entry);
         let mut viewer = Viewer::new(session, stream, peer, now);
         viewer.reservation = Some(reservation);
         let slot = self.join(Box::new(viewer), now);
@@ -355,15 +355,11 @@ impl Worker {
                     self.viewer_file.wipe(reservation.place);
                 }
                 // One that was asked to leave has given its place back already.
-                if self.shared.sessions().remove(&session).is_some() {
-                    stream.release();
-                }
+                self.shared.close(&session);
             }
             ViewerState::Connecting | ViewerState::Grace => {}
         }
-        if let Some(session) = self.shared.sessions().get_mut(&session) {
-            session.state = state;
-        }
+        self.shared.change(&session, state);
         self.shared.tell(Event::ViewerState {
             session,
             stream: stream.name.clone(),
