@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     os::fd::AsFd as _,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ use framebridge_proto::{
 use framebridge_rtc::{Config, Engine, Event, ViewerState};
 use tokio::{
     net::TcpListener,
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::spawn_blocking,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -30,21 +30,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access,
-    app_state::{AppState, Parts},
+    app_state::AppState,
     debug::Debug,
     encoder_link::EncoderLink,
-    events::{self, Events},
+    ended::Ended,
+    events,
     handover::{self, Restored},
+    ice_servers::IceServers,
+    limits::Limits,
     meter::Meter,
-    owners::Owners,
+    owners::{Owners, brief},
     routes, serve,
+    site::Site,
     stream::{Stream, Streams},
     supervisor::Supervisor,
-    viewers::{self, brief},
+    viewers,
 };
 
-/// How often the media plane's counts are taken over, whatever happens.
-const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the service manager is told how many watch.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the media workers are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -112,18 +116,23 @@ impl App {
         tasks.spawn(handover::hand_over(dir.clone(), identity.clone(), http, handover));
 
         let streams = link_encoders(&tasks, &settings, &engine, &dir, &identity);
-        let (told, news) = Events::new();
-        let parts = Parts {
+        let (news, glances) = watch::channel(Arc::default());
+        let shared = Arc::new(AppState {
             address,
             streams,
             engine: engine.handle(),
             supervisor: Supervisor::new(dir.clone(), identity.clone()),
             access: Access::load(&settings.http, &dir, address.port())?,
             owners: Owners::load(&dir, &engine.handle().sessions()),
+            ended: Ended::default(),
+            limits: Limits::new(),
+            site: Site::new(&settings.http),
+            ice_servers: IceServers::new(&settings.webrtc.ice_servers),
             tls: settings.http.tls.as_ref().map(serve::load_tls).transpose()?,
-            events: told,
-        };
-        let shared = AppState::new(parts, &settings.webrtc.ice_servers, &settings.http);
+            glances,
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+        });
         viewers::end_strangers(&shared).await;
         tasks.spawn(events::tell(Arc::clone(&shared), news));
         tasks.spawn(viewers::keep_current(Arc::clone(&shared)));
@@ -159,8 +168,8 @@ impl App {
     /// # Errors
     /// The media plane ended by itself.
     pub async fn run(mut self) -> anyhow::Result<()> {
-        let mut samples = interval(SAMPLE_INTERVAL);
-        samples.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut statuses = interval(STATUS_INTERVAL);
+        statuses.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut pulse = notify::Pulse::new();
         notify::ready();
         let mut told = None;
@@ -181,8 +190,7 @@ impl App {
                         die(&self.dir, &format!("media worker {worker} has not come round for {} s", hangs.as_secs()));
                     }
                 }
-                _ = samples.tick() => {
-                    self.shared.sample();
+                _ = statuses.tick() => {
                     let viewers = self.shared.streams.values().map(|stream| stream.viewers()).sum::<u32>();
                     if told.replace(viewers) != Some(viewers) {
                         notify::status(&format!("{viewers} viewers"));
@@ -241,7 +249,7 @@ fn link_encoders(
 ) -> Streams {
     let mut streams = Streams::new();
     for configured in &settings.streams {
-        let (stream, asks) = Stream::new(configured);
+        let (stream, asks) = Stream::new(configured, engine.handle().counts(&configured.name));
         streams.insert(stream.name.clone(), Arc::clone(&stream));
         let link = EncoderLink {
             stream,
@@ -258,8 +266,9 @@ fn link_encoders(
 fn on_event(shared: &AppState, event: Event) {
     match event {
         Event::KeyframeWanted { stream } => {
+            // Without an encoder there is nobody to ask; the next one begins with a keyframe.
             if let Some(stream) = shared.streams.get(&stream) {
-                stream.request_keyframe();
+                _ = stream.request_keyframe();
             }
         }
         Event::ViewerState {
@@ -267,7 +276,6 @@ fn on_event(shared: &AppState, event: Event) {
             stream,
             state,
         } => {
-            shared.sample();
             if state != ViewerState::Connecting {
                 shared.limits.settled(&whole);
             }
@@ -336,21 +344,32 @@ fn divide_memory(webrtc: &Webrtc, streams: usize) -> (usize, usize) {
 
 fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<AppState>) {
     let packets = Meter::new();
+    let meters = |_: &Arc<Stream>| (Meter::new(), Meter::new());
+    let meters: Vec<_> = shared.streams.values().map(meters).collect();
     tasks.spawn(heartbeats(dir, identity, move || {
-        shared.sample();
-        packets.raise_to(shared.engine.stats().iter().map(|stats| stats.packets_sent).sum());
-        let streams = shared.streams.values().map(|stream| StreamFlow {
-            stream: stream.name.clone(),
-            viewers: stream.viewers(),
-            live: stream.live.load(Ordering::Relaxed),
-            frames_published: stream.published.read(),
-            frames_sent: stream.sent.read(),
-        });
+        let mut packets_sent = 0;
+        let streams = shared.streams.values().zip(&meters);
+        let streams: Vec<_> = streams
+            .map(|(stream, (published, sent))| {
+                let stats = stream.counts.stats();
+                packets_sent += stats.packets_sent;
+                published.raise_to(stats.frames_published);
+                sent.raise_to(stats.frames_sent);
+                StreamFlow {
+                    stream: stats.stream,
+                    viewers: stats.viewers,
+                    live: stats.live,
+                    frames_published: published.read(),
+                    frames_sent: sent.read(),
+                }
+            })
+            .collect();
+        packets.raise_to(packets_sent);
         Progress::Signaling(SignalingProgress {
             http: shared.address.to_string(),
             rtp: packets.read(),
             datagrams: shared.engine.datagrams(),
-            streams: streams.collect(),
+            streams,
         })
     }));
 }

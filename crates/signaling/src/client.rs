@@ -1,23 +1,36 @@
 //! Where a request comes from, as far as that is sure.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use axum::{
-    extract::ConnectInfo,
-    http::{HeaderMap, Request, header},
+    extract::{ConnectInfo, FromRequestParts},
+    http::{HeaderMap, Request, header, request::Parts},
 };
 use framebridge_auth::{Cidr, client_address};
 use framebridge_core::places::network;
 use framebridge_http::{Client, Transport};
 
-use crate::limits::ClientAddress;
-
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
-/// Who asks, behind proxies that are trusted; an extension of each request. Limits per address count by it.
+/// Who asks, behind proxies that are trusted; an extension of each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address(pub(crate) IpAddr);
+
+/// Whose request it is, for the limits per address; an extension of each request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientAddress(pub(crate) Client);
+
+impl<S: Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or(Self(Client(None))))
+    }
+}
 
 /// Whether nobody on the way to the client can read along; an extension of each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

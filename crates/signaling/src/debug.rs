@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{api::request_problem, app_state::AppState, gate::Route, problem::Problem, whep::unknown_session};
+use crate::{app_state::AppState, gate::Route, problem::Problem};
 
 /// What there is to break.
 #[derive(Debug)]
@@ -68,14 +68,13 @@ async fn disconnect_webrtc(
 ) -> Result<Json<Value>, Problem> {
     let engine = &debug.shared.engine;
     let sessions = match session {
-        Some(session) => vec![session.parse().map_err(|_| unknown_session())?],
+        Some(session) => vec![session.parse().map_err(|_| Problem::unknown_session())?],
         None => engine.sessions(),
     };
     let mut disconnected = 0;
     for session in &sessions {
         disconnected += u32::from(engine.drop_silently(session).await);
     }
-    debug.shared.sample();
     Ok(Json(json!({ "disconnected": disconnected })))
 }
 
@@ -85,7 +84,7 @@ async fn stall_encoder(
     Query(Whose { stream }): Query<Whose>,
 ) -> Result<StatusCode, Problem> {
     let stream = debug.shared.stream(&stream)?;
-    stream.request(EncoderRequest::Stall).await.map_err(request_problem)?;
+    stream.request(EncoderRequest::Stall).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

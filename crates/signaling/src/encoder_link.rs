@@ -16,11 +16,14 @@ use framebridge_proto::{
 };
 use framebridge_rtc::Handle;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use crate::stream::{Ask, Demand, Question, Stream};
+use crate::{
+    asks::{Ask, Question},
+    stream::{Demand, Stream},
+};
 
 /// How often one looks for askers who have left: what was asked for them may hold a place in the encoder for a minute.
 const LOOK: Duration = Duration::from_millis(250);
@@ -197,12 +200,8 @@ impl Reader<'_> {
 }
 
 /// Subscribes or unsubscribes as the demand says; returns whether we are subscribed now.
-async fn follow(
-    demand: &mut watch::Receiver<Demand>,
-    subscribed: bool,
-    sender: &mut Sender<ToEncoder>,
-) -> Result<bool, SendError> {
-    let wanted = demand.borrow_and_update().wants_frames();
+async fn follow(demand: &mut Demand, subscribed: bool, sender: &mut Sender<ToEncoder>) -> Result<bool, SendError> {
+    let wanted = demand.wants_frames();
     match (subscribed, wanted) {
         (false, true) => sender.send(&ToEncoder::Subscribe).await?,
         (true, false) => sender.send(&ToEncoder::Unsubscribe).await?,

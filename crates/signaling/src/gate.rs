@@ -134,7 +134,7 @@ async fn pass(
         Err(unknown) => return refusal(unknown).into_response(),
     };
     if asker.by_cookie && !request.method().is_safe() && !is_from_our_page(request.headers(), guard::host(&request)) {
-        return cross_origin().into_response();
+        return Problem::cross_origin().into_response();
     }
     // One that can't be read is for the handler to refuse.
     let stream = params.ok().and_then(|params| {
@@ -195,14 +195,6 @@ fn out_of_scope(scope: Scope) -> Problem {
         Ok(challenge) => problem.header(header::WWW_AUTHENTICATE, challenge),
         Err(_never) => problem,
     }
-}
-
-pub(crate) fn cross_origin() -> Problem {
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "cross_origin",
-        "A page of another origin may not change anything here.",
-    )
 }
 
 /// Whether a page of ours sent it: with a cookie, that nothing speaks against it is not enough.

@@ -11,7 +11,7 @@
 //! - **WHEP is open** to pages of the origins in `http.origins`, by default of none. Our own page and players that are no
 //!   web pages need none of it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
@@ -22,11 +22,14 @@ use axum::{
 
 use framebridge_http::Transport;
 
-use crate::{app_state::AppState, client, gate, problem::Problem, whep};
+use crate::{app_state::AppState, client, problem::Problem};
 
 /// What a page may load: its own modules and styles, our API, and pictures made by either.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
+/// WHEP's methods. Some players ask with OPTIONS themselves, and a browser asks whether they may.
+const METHODS: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
 
 /// Request headers that a WHEP player may send: any, and those that `*` does not mean (`Authorization`), or that older
 /// browsers want named.
@@ -61,7 +64,7 @@ pub(crate) async fn admit(State(shared): State<Arc<AppState>>, mut request: Requ
     for (name, value) in fixed {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    if shared.hsts && !is_plain {
+    if shared.site.hsts && !is_plain {
         let year = HeaderValue::from_static("max-age=31536000");
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
     }
@@ -86,11 +89,11 @@ pub(crate) async fn share(State(shared): State<Arc<AppState>>, request: Request,
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let anyone = HeaderValue::from_static("*");
-    let allowed = if shared.origins.contains(&anyone) {
+    let allowed = if shared.site.is_open() {
         Some(anyone)
     } else {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        origin.filter(|origin| shared.origins.contains(origin))
+        origin.filter(|origin| shared.site.lets_play(origin))
     };
     let Some(allowed) = allowed else { return response };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
@@ -99,10 +102,7 @@ pub(crate) async fn share(State(shared): State<Arc<AppState>>, request: Request,
         HeaderValue::from_static(EXPOSED_HEADERS),
     );
     if preflight {
-        let methods = whep::METHODS.map(|method| method.to_string()).join(", ");
-        if let Ok(methods) = HeaderValue::from_str(&methods) {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-        }
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static(REQUEST_HEADERS),
@@ -119,7 +119,7 @@ fn check(shared: &AppState, request: &Request) -> Result<(), Problem> {
     let host = host(request);
     // On our own socket a name means nothing.
     let is_ours = client::transport(request) == Transport::Local;
-    if !is_ours && !host.is_some_and(|host| is_known(&shared.hosts, host)) {
+    if !is_ours && !host.is_some_and(|host| shared.site.is_called(host)) {
         return Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "unknown_host",
@@ -128,7 +128,7 @@ fn check(shared: &AppState, request: &Request) -> Result<(), Problem> {
     }
     let changes = !request.method().is_safe() && !request.uri().path().starts_with("/whep/");
     if changes && !is_same_origin(request.headers(), host) {
-        return Err(gate::cross_origin());
+        return Err(Problem::cross_origin());
     }
     if is_costly(request.uri().path()) && is_cross_site(request.headers()) {
         return Err(Problem::new(
@@ -158,33 +158,6 @@ pub(crate) fn host(request: &Request) -> Option<&str> {
     named.or_else(|| request.headers().get(header::HOST)?.to_str().ok())
 }
 
-/// Whether a request for `host[:port]` may be meant for us.
-fn is_known(hosts: &[String], host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split_once(']').map_or(v6, |(address, _port)| address),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let name = name.to_ascii_lowercase();
-    // Names of RFC 6761 that browsers resolve by themselves: nobody can have those point anywhere.
-    let is_localhost = !host.starts_with('[') && (name == "localhost" || name.ends_with(".localhost"));
-    let cant_be_rebound = name.parse::<IpAddr>().is_ok() || is_localhost;
-    cant_be_rebound
-        || hosts
-            .iter()
-            .any(|known| known == "*" || known.eq_ignore_ascii_case(&name))
-}
-
-/// The names that this machine calls itself by: what it was named, that without its domain, and as mDNS announces it.
-pub(crate) fn own_names() -> Vec<String> {
-    let system = rustix::system::uname();
-    let full = system.nodename().to_string_lossy().to_ascii_lowercase();
-    let label = full.split('.').next().unwrap_or_default().to_owned();
-    if label.is_empty() {
-        return Vec::new();
-    }
-    vec![format!("{label}.local"), label, full]
-}
-
 /// Programs send no `Origin`; browsers send it with everything that is not a plain read.
 pub(crate) fn is_same_origin(headers: &HeaderMap, host: Option<&str>) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
@@ -201,45 +174,6 @@ pub(crate) fn is_same_origin(headers: &HeaderMap, host: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_and_names_that_are_local_or_listed_are_known_and_nothing_else_is() {
-        for good in [
-            "127.0.0.1:8890",
-            "127.0.0.1",
-            "[::1]:8890",
-            "localhost:1",
-            "LOCALHOST",
-            "box.localhost:8890",
-            "Live.Example:443",
-        ] {
-            assert!(is_known(&["live.example".to_owned()], good), "{good}");
-        }
-        for bad in [
-            "evil.example:8890",
-            "127.0.0.1.evil.example",
-            "localhost.evil.example",
-            "evil",
-            "evil:8890",
-            "evil.local:8890",
-            "[localhost]",
-            "",
-            "[evil]",
-        ] {
-            assert!(!is_known(&["live.example".to_owned()], bad), "{bad}");
-            assert!(is_known(&["*".to_owned()], bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn machine_is_known_by_its_own_name() {
-        let own = own_names();
-        assert!(
-            own.iter().any(|name| is_known(&own, &format!("{name}:8890"))),
-            "{own:?}"
-        );
-        assert!(own.is_empty() || own[0].ends_with(".local"));
-    }
 
     #[test]
     fn origin_has_to_be_our_own_host_where_there_is_one() {

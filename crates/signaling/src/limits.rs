@@ -5,22 +5,18 @@
 //! do harm.
 
 use std::{
-    convert::Infallible,
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use axum::{
-    extract::FromRequestParts,
-    http::{StatusCode, request::Parts},
-};
+use axum::http::StatusCode;
 use framebridge_core::{half_open::HalfOpen, places::NoPlace, rate_limit::RateLimit};
 use framebridge_http::{Client, Place, Places};
 use framebridge_proto::StreamName;
 use framebridge_rtc::{Config, SessionId};
 
-use crate::problem::Problem;
+use crate::{client::ClientAddress, problem::Problem};
 
 /// Viewers that join: a page that is reloaded by a whole office behind one address is fine. As at the studio.
 const JOINS: (u32, Duration) = (60, Duration::from_millis(500));
@@ -52,19 +48,6 @@ const MOST_ADDRESSES: usize = 100_000;
 
 /// When somebody else may have given a place back.
 const RETRY: Duration = Duration::from_secs(2);
-
-/// Whose request it is. An extension of every request, set by [`crate::client::note`] and read by nobody else than handlers with
-/// limits.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ClientAddress(pub(crate) Client);
-
-impl<S: Sync> FromRequestParts<S> for ClientAddress {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get().copied().unwrap_or(Self(Client(None))))
-    }
-}
 
 /// All limits of this process that depend on who asks.
 #[derive(Debug)]

@@ -31,10 +31,9 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 )]
 pub(crate) async fn metrics(State(shared): State<Arc<AppState>>) -> Result<impl IntoResponse, Problem> {
     let processes = shared.supervisor.status().await.map(|status| status.processes);
-    shared.sample();
     let mut registry = Registry::with_prefix("framebridge");
     registry.register_collector(Box::new(Scrape {
-        stats: shared.engine.stats(),
+        stats: shared.streams.values().map(|stream| stream.counts.stats()).collect(),
         shared,
         processes: processes.ok(),
     }));
@@ -129,9 +128,10 @@ impl Collector for Scrape {
             ends.encode(encoder.encode_descriptor(name, help, None, ends.metric_type())?)?;
         }
         let streams = self.shared.streams.values();
-        let viewers = streams
+        let stats = self.stats.iter();
+        let viewers = stats
             .clone()
-            .map(|stream| (stream.name.as_str(), ConstGauge::new(i64::from(stream.viewers()))));
+            .map(|stats| (stats.stream.as_str(), ConstGauge::new(i64::from(stats.viewers))));
         family(
             &mut encoder,
             "viewers",
@@ -157,16 +157,12 @@ impl Collector for Scrape {
             family(&mut encoder, name, help, "stream", samples)?;
         }
         for (name, help, read) in DOWNSTREAM {
-            let samples = streams.clone().map(|stream| {
-                let found = self.stats.iter().find(|stats| stats.stream == stream.name);
-                (stream.name.as_str(), ConstCounter::new(found.map_or(0, read)))
-            });
+            let samples = stats
+                .clone()
+                .map(|stats| (stats.stream.as_str(), ConstCounter::new(read(stats))));
             family(&mut encoder, name, help, "stream", samples)?;
         }
-        let delays = self
-            .stats
-            .iter()
-            .map(|stats| (stats.stream.as_str(), Histogram(&stats.capture_to_wire)));
+        let delays = stats.map(|stats| (stats.stream.as_str(), Histogram(&stats.capture_to_wire)));
         family(
             &mut encoder,
             "capture_to_wire_seconds",

@@ -21,6 +21,9 @@ const FILE: &str = "viewers.jsonl";
 /// Lines of ended sessions that the file may have before it is written anew.
 const MOST_STALE: usize = 1024;
 
+/// So many digits name a session to an operator, and tell nobody how to end it.
+pub(crate) const DIGITS: usize = 8;
+
 /// Who opened a session, from where and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
@@ -124,6 +127,11 @@ impl Owners {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What stands for a session in logs and lists: who knows all of an id may end its session.
+pub(crate) fn brief(session: &SessionId) -> String {
+    session.to_string().chars().take(DIGITS).collect()
 }
 
 fn line(session: SessionId, owner: &Owner) -> String {

@@ -13,8 +13,6 @@ use framebridge_auth::Principal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::stream::Stream;
-
 const CONTENT_TYPE: &str = "application/problem+json";
 
 /// An answer that says what is wrong, for a person (`detail`) and for a program (`code`).
@@ -76,13 +74,10 @@ impl Problem {
         self
     }
 
-    /// In words that are meant for `who`: where a source is, and what FFmpeg says of it, is for operators.
-    pub(crate) fn told(mut self, who: &Principal, stream: &Stream) -> Self {
+    /// To anybody but an operator in these words: where a source is, and what FFmpeg says of it, is for operators.
+    pub(crate) fn told(mut self, who: &Principal, words: Option<&str>) -> Self {
         if !who.is_operator() {
-            self.detail = stream
-                .words_for_viewers()
-                .unwrap_or("The stream can't be had now.")
-                .to_owned();
+            self.detail = words.unwrap_or("The stream can't be had now.").to_owned();
         }
         self
     }
@@ -92,6 +87,31 @@ impl Problem {
             StatusCode::NOT_FOUND,
             "unknown_stream",
             "There is no stream of this name.",
+        )
+    }
+
+    pub(crate) fn unknown_session() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "unknown_session",
+            "There is no such session (any more).",
+        )
+    }
+
+    pub(crate) fn cross_origin() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "cross_origin",
+            "A page of another origin may not change anything here.",
+        )
+    }
+
+    /// An encoder has broken the protocol.
+    pub(crate) fn odd_answer() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "failed",
+            "The encoder answered something else.",
         )
     }
 

@@ -10,15 +10,14 @@ use framebridge_auth::Scope::{Admin, Control, View};
 use utoipa::OpenApi;
 
 use crate::{
-    api,
     app_state::AppState,
-    debug,
+    control, debug,
     debug::Debug,
     events,
     gate::{Gated, Route},
-    login, metrics, page,
+    login, metrics, page, pictures,
     problem::Details,
-    sessions, viewers, whep,
+    sessions, status, streams, viewers, whep,
 };
 
 /// The routes that any web page may use.
@@ -48,19 +47,23 @@ fn own_routes() -> [Route; 23] {
         Route::open("/page/{file}", get(page::part)),
         Route::open("/login", get(login::form).post(login::log_in)),
         Route::open("/logout", post(login::log_out)),
-        Route::open("/api/v1/health", get(api::health)),
-        Route::new("/api/v1/status", Admin, get(api::status)),
+        Route::open("/api/v1/health", get(status::health)),
+        Route::new("/api/v1/status", Admin, get(status::status)),
         Route::new("/api/v1/events", View, get(events::all)),
-        Route::new("/api/v1/streams", View, get(api::streams)),
-        Route::new("/api/v1/streams/{stream}", View, get(api::stream)),
+        Route::new("/api/v1/streams", View, get(streams::streams)),
+        Route::new("/api/v1/streams/{stream}", View, get(streams::stream)),
         Route::new("/api/v1/streams/{stream}/events", View, get(events::one)),
-        Route::new("/api/v1/streams/{stream}/quality", Control, put(api::put_quality)),
-        Route::new("/api/v1/streams/{stream}/keyframe", Control, post(api::post_keyframe)),
-        Route::new("/api/v1/streams/{stream}/pause", Control, post(api::post_pause)),
-        Route::new("/api/v1/streams/{stream}/resume", Control, post(api::post_resume)),
-        Route::new("/api/v1/streams/{stream}/snapshot.jpg", View, get(api::snapshot)),
+        Route::new("/api/v1/streams/{stream}/quality", Control, put(control::put_quality)),
+        Route::new(
+            "/api/v1/streams/{stream}/keyframe",
+            Control,
+            post(control::post_keyframe),
+        ),
+        Route::new("/api/v1/streams/{stream}/pause", Control, post(control::post_pause)),
+        Route::new("/api/v1/streams/{stream}/resume", Control, post(control::post_resume)),
+        Route::new("/api/v1/streams/{stream}/snapshot.jpg", View, get(pictures::snapshot)),
         // What has been is more than watching.
-        Route::new("/api/v1/streams/{stream}/clip.mp4", Control, get(api::clip)),
+        Route::new("/api/v1/streams/{stream}/clip.mp4", Control, get(pictures::clip)),
         Route::new(
             "/api/v1/streams/{stream}/sessions/{session}",
             View,
@@ -102,8 +105,8 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     ),
     paths(
         page::index, page::watch, page::part,
-        api::health, api::status, api::streams, api::stream, api::put_quality, api::post_keyframe,
-        api::post_pause, api::post_resume, api::snapshot, api::clip, events::all, events::one, sessions::session,
+        status::health, status::status, streams::streams, streams::stream, control::put_quality, control::post_keyframe,
+        control::post_pause, control::post_resume, pictures::snapshot, pictures::clip, events::all, events::one, sessions::session,
         login::form, login::log_in, login::log_out, login::make_link, viewers::list, viewers::kick,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,

@@ -7,19 +7,9 @@ use std::{
 
 use axum::{body::Bytes, http::StatusCode};
 use framebridge_http::Places;
-use framebridge_proto::{
-    encoder::{EncoderAnswer, EncoderRequest, ImageFormat},
-    status::StreamState,
-};
 use tokio::sync::Semaphore;
 
-use crate::{
-    api::{odd_answer, request_problem},
-    limits::ClientAddress,
-    problem::Problem,
-    stream::Stream,
-    whep::unavailable_problem,
-};
+use crate::{client::ClientAddress, problem::Problem};
 
 /// Those who may wait for a picture of one stream at once. Who comes while there is a fresh one does not wait; so many that do
 /// are no people.
@@ -31,9 +21,6 @@ const MAX_WAITING_EACH: usize = 4;
 /// How old a picture may be and still serve the next asker: one takes some 5 ms of a core at 720p, so the 4 a second that
 /// are made at most are 2 % of it.
 const FRESH: Duration = Duration::from_millis(250);
-
-/// How long one waits for a stream that was just woken up.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// When there may be a fresh picture, or a place to wait for one.
 const RETRY: Duration = Duration::from_secs(1);
@@ -70,8 +57,12 @@ impl Snapshots {
         }
     }
 
-    /// A JPEG of the stream's latest picture, at most [`FRESH`] old. An idle stream is started for it, a paused one gives none.
-    pub(crate) async fn get(&self, stream: &Stream, ClientAddress(client): ClientAddress) -> Result<Bytes, Problem> {
+    /// The latest picture, at most [`FRESH`] old; else what `make` makes, for all who came before it was made.
+    pub(crate) async fn get(
+        &self,
+        ClientAddress(client): ClientAddress,
+        make: impl Future<Output = Result<Bytes, Problem>>,
+    ) -> Result<Bytes, Problem> {
         let came = Instant::now();
         if let Some(outcome) = self.made(came) {
             return outcome;
@@ -81,13 +72,13 @@ impl Snapshots {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_requests", detail).retry_after(RETRY));
         };
         let Ok(_permit) = self.permit.acquire().await else {
-            return Err(odd_answer());
+            return Err(Problem::odd_answer());
         };
         if let Some(outcome) = self.made(came) {
             return outcome;
         }
         // Whoever gives up meanwhile leaves the turn to the next.
-        let outcome = make(stream).await;
+        let outcome = make.await;
         let made = Made {
             at: Instant::now(),
             outcome: outcome.clone(),
@@ -101,23 +92,6 @@ impl Snapshots {
         let made = last.as_ref().filter(|made| made.serves(came, Instant::now()))?;
         Some(made.outcome.clone())
     }
-}
-
-async fn make(stream: &Stream) -> Result<Bytes, Problem> {
-    let _guest = stream.guest();
-    stream
-        .ready(PATIENCE)
-        .await
-        .map_err(|unavailable| unavailable_problem(&unavailable))?;
-    let health = stream.health();
-    if health.state == StreamState::Paused {
-        return Err(unavailable_problem(&(&health).into()));
-    }
-    let request = EncoderRequest::Snapshot(ImageFormat::Jpeg);
-    let EncoderAnswer::Snapshot { image, .. } = stream.request(request).await.map_err(request_problem)? else {
-        return Err(odd_answer());
-    };
-    Ok(image)
 }
 
 #[cfg(test)]
@@ -135,7 +109,7 @@ mod tests {
         };
         let failure = Made {
             at,
-            outcome: Err(odd_answer()),
+            outcome: Err(Problem::odd_answer()),
         };
         for (made, came, now, serves) in [
             (&picture, at - ms(500), at, true),

@@ -3,40 +3,36 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
+use axum::{body::Bytes, http::StatusCode};
 use framebridge_config as config;
 use framebridge_core::health::{self, Facts, Health, IngestGap, SourceFacts, SourceMemory, judge};
-use framebridge_ipc::RequestError;
 use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
-    encoder::{EncoderAnswer, EncoderRequest, Quality, QualityChange, SourceState},
-    limits::{MAX_REQUESTS, MAX_VIEWERS_CLIPS},
+    encoder::{EncoderAnswer, EncoderRequest, ImageFormat, Quality, QualityChange, SourceState},
+    limits::MAX_VIEWERS_CLIPS,
     media::CodecParameters,
     status::{Condition, FaultKind, StreamState, StreamStatus},
 };
+use framebridge_rtc::{StreamCounts, ViewerCount};
 use tokio::{
-    sync::{
-        OwnedSemaphorePermit, Semaphore,
-        mpsc::{self, error::TrySendError},
-        oneshot, watch,
-    },
+    sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
 
-use crate::{meter::Meter, snapshots::Snapshots};
+use crate::{
+    asks::{Ask, AskError, Asks},
+    client::ClientAddress,
+    meter::Meter,
+    problem::Problem,
+    snapshots::Snapshots,
+};
 
-/// Questions and keyframe requests waiting to be written to one encoder. There is room for all questions that may be under
-/// way; when keyframe requests fill it, a further one is dropped, because one that is already queued serves both.
-const MAX_ASKS: usize = 4 * MAX_REQUESTS;
-
-/// When an encoder that has all the questions it takes may have answered one.
-const BUSY_RETRY: Duration = Duration::from_secs(1);
+/// How long a snapshot waits for a stream that it has just woken up.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A stream that may be there so soon is waited for, however little patience is left.
 const SOON: Duration = Duration::from_secs(1);
@@ -58,21 +54,16 @@ pub(crate) struct Stream {
     /// What it is to be encoded with, as configured.
     pub(crate) quality: Quality,
     upstream: watch::Sender<Upstream>,
-    demand: watch::Sender<Demand>,
-    asks: mpsc::Sender<Ask>,
-    pub(crate) snapshots: Snapshots,
+    /// Those who want frames and are no viewers.
+    guests: watch::Sender<u32>,
+    asks: Asks,
+    snapshots: Snapshots,
     /// For clips that its encoder is asked to make.
     pub(crate) clips: Semaphore,
-    /// For questions under way. Refused here, they cost the encoder nothing.
-    places: Arc<Semaphore>,
+    /// What the media plane counts.
+    pub(crate) counts: StreamCounts,
     /// Frames received from the encoder.
     pub(crate) received: Meter,
-    /// Of these, frames that a decoder can show, and so meant for viewers.
-    pub(crate) published: Meter,
-    /// Viewers that are connected.
-    pub(crate) live: AtomicU32,
-    /// Frames sent, summed over viewers.
-    pub(crate) sent: Meter,
     /// Frames that the encoder has encoded, as their sequence numbers tell.
     pub(crate) encoded: Meter,
     /// Frames that the encoder left out because this process was too slow.
@@ -92,52 +83,11 @@ pub(crate) struct Upstream {
     memory: SourceMemory,
 }
 
-/// Who wants a stream's frames.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Who wants a stream's frames, followed.
+#[derive(Debug)]
 pub(crate) struct Demand {
-    viewers: u32,
-    guests: u32,
-}
-
-/// What a handler wants of an encoder.
-#[derive(Debug)]
-pub(crate) enum Ask {
-    Keyframe,
-    Request {
-        request: EncoderRequest,
-        question: Question,
-    },
-}
-
-/// A question's place among those under way, and where its answer goes.
-#[derive(Debug)]
-pub(crate) struct Question {
-    reply: oneshot::Sender<Result<EncoderAnswer, Refusal>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Question {
-    /// Whether nobody waits for the answer any more.
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.reply.is_closed()
-    }
-
-    /// Hands the answer on. An asker who has left needs none.
-    pub(crate) fn answer(self, result: Result<EncoderAnswer, Refusal>) {
-        _ = self.reply.send(result);
-    }
-}
-
-/// Why a question has no answer.
-#[derive(Debug)]
-pub(crate) enum AskError {
-    /// As many as may be are under way; it was not asked.
-    Busy {
-        /// When one of them may have been answered.
-        retry_after: Duration,
-    },
-    /// It was asked to no avail.
-    Failed(RequestError),
+    viewers: watch::Receiver<ViewerCount>,
+    guests: watch::Receiver<u32>,
 }
 
 /// How a stream is, as clients are told of it.
@@ -157,23 +107,20 @@ pub(crate) struct Guest<'a>(&'a Stream);
 
 impl Stream {
     /// A stream, and the queue that its link has to serve.
-    pub(crate) fn new(stream: &config::Stream) -> (Arc<Self>, mpsc::Receiver<Ask>) {
-        let (asks, queue) = mpsc::channel(MAX_ASKS);
+    pub(crate) fn new(stream: &config::Stream, counts: StreamCounts) -> (Arc<Self>, mpsc::Receiver<Ask>) {
+        let (asks, queue) = Asks::new();
         let stream = Self {
             name: stream.name.clone(),
             source: stream.source.to_string(),
             source_kind: stream.source.kind(),
             quality: stream.quality,
             upstream: watch::Sender::default(),
-            demand: watch::Sender::default(),
+            guests: watch::Sender::default(),
             asks,
             snapshots: Snapshots::new(),
             clips: Semaphore::new(MAX_VIEWERS_CLIPS),
-            places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            counts,
             received: Meter::new(),
-            published: Meter::new(),
-            live: AtomicU32::new(0),
-            sent: Meter::new(),
             encoded: Meter::new(),
             dropped: AtomicU64::new(0),
         };
@@ -218,24 +165,21 @@ impl Stream {
     }
 
     /// The link's: follows whether anybody wants frames.
-    pub(crate) fn demand(&self) -> watch::Receiver<Demand> {
-        self.demand.subscribe()
+    pub(crate) fn demand(&self) -> Demand {
+        Demand {
+            viewers: self.counts.follow_viewers(),
+            guests: self.guests.subscribe(),
+        }
     }
 
-    /// Says how many viewers the media plane has.
-    pub(crate) fn set_viewers(&self, viewers: u32) {
-        self.demand
-            .send_if_modified(|demand| std::mem::replace(&mut demand.viewers, viewers) != viewers);
-    }
-
-    /// Viewers with an open session, as last told.
+    /// Viewers with an open session.
     pub(crate) fn viewers(&self) -> u32 {
-        self.demand.borrow().viewers
+        self.counts.viewers().open
     }
 
     /// Wants frames until the guest is dropped.
     pub(crate) fn guest(&self) -> Guest<'_> {
-        self.demand.send_modify(|demand| demand.guests += 1);
+        self.guests.send_modify(|guests| *guests += 1);
         Guest(self)
     }
 
@@ -285,46 +229,46 @@ impl Stream {
         is_due.then_some(silence)
     }
 
-    /// Asks the encoder for an IDR. `false`: there is no encoder to ask.
-    pub(crate) fn request_keyframe(&self) -> bool {
-        let linked = self.upstream.borrow().source.is_some();
-        if linked && self.asks.try_send(Ask::Keyframe).is_err() {
+    /// Asks the encoder for an IDR.
+    pub(crate) fn request_keyframe(&self) -> Result<(), AskError> {
+        self.check_link()?;
+        if !self.asks.keyframe() {
             tracing::debug!(stream = %self.name, "keyframe request dropped: the queue is full");
         }
-        linked
+        Ok(())
     }
 
-    /// Asks the encoder and waits for its answer. Up to [`MAX_REQUESTS`] are under way at once, those that were given up and
-    /// are yet to be called off among them.
+    /// Asks the encoder and waits for its answer.
     pub(crate) async fn request(&self, request: EncoderRequest) -> Result<EncoderAnswer, AskError> {
-        let no_encoder = || AskError::Failed(self.no_encoder().into());
-        if self.upstream.borrow().source.is_none() {
-            return Err(no_encoder());
-        }
-        let busy = AskError::Busy {
-            retry_after: BUSY_RETRY,
-        };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return Err(busy);
-        };
-        let (reply, answer) = oneshot::channel();
-        let limit = request.timeout();
-        let question = Question { reply, _place: place };
-        match self.asks.try_send(Ask::Request { request, question }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(busy),
-            Err(TrySendError::Closed(_)) => return Err(no_encoder()),
-        }
-        match timeout(limit, answer).await {
-            Ok(Ok(answer)) => answer.map_err(|refusal| AskError::Failed(refusal.into())),
-            Ok(Err(_link_ended)) => Err(AskError::Failed(RequestError::Closed)),
-            Err(_elapsed) => Err(AskError::Failed(RequestError::Timeout)),
-        }
+        self.check_link()?;
+        self.asks.request(request).await
     }
 
-    fn no_encoder(&self) -> Refusal {
+    /// A JPEG of the latest picture. An idle stream is started for it, a paused one gives none.
+    pub(crate) async fn snapshot(&self, client: ClientAddress) -> Result<Bytes, Problem> {
+        self.snapshots.get(client, self.make_snapshot()).await
+    }
+
+    async fn make_snapshot(&self) -> Result<Bytes, Problem> {
+        let _guest = self.guest();
+        self.ready(SNAPSHOT_PATIENCE).await?;
+        let health = self.health();
+        if health.state == StreamState::Paused {
+            return Err(Told::from(&health).into());
+        }
+        let request = EncoderRequest::Snapshot(ImageFormat::Jpeg);
+        let EncoderAnswer::Snapshot { image, .. } = self.request(request).await? else {
+            return Err(Problem::odd_answer());
+        };
+        Ok(image)
+    }
+
+    fn check_link(&self) -> Result<(), AskError> {
+        if self.upstream.borrow().source.is_some() {
+            return Ok(());
+        }
         let message = format!("The encoder of `{}` is not there; it is being started.", self.name);
-        Refusal::new(RefusalKind::Unavailable, message)
+        Err(AskError::Failed(Refusal::new(RefusalKind::Unavailable, message).into()))
     }
 }
 
@@ -382,14 +326,34 @@ impl From<StreamStatus> for Told {
     }
 }
 
+impl From<Told> for Problem {
+    fn from(told: Told) -> Self {
+        let retry_after = told.retry_after();
+        // Who asks is about to be a viewer, so that an idle source is on its way.
+        let reason = told.reason.unwrap_or_else(|| "its source is being opened".to_owned());
+        Problem::new(StatusCode::CONFLICT, "stream_unavailable", reason).retry_after(retry_after)
+    }
+}
+
 impl Demand {
-    pub(crate) fn wants_frames(self) -> bool {
-        self.viewers > 0 || self.guests > 0
+    /// Whether anybody does. [`changed`](Self::changed) waits for what comes after.
+    pub(crate) fn wants_frames(&mut self) -> bool {
+        let viewers = self.viewers.borrow_and_update().open;
+        let guests = *self.guests.borrow_and_update();
+        viewers > 0 || guests > 0
+    }
+
+    /// Waits for a change. Cancel-safe.
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        tokio::select! {
+            changed = self.viewers.changed() => changed,
+            changed = self.guests.changed() => changed,
+        }
     }
 }
 
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
-        self.0.demand.send_modify(|demand| demand.guests -= 1);
+        self.0.guests.send_modify(|guests| *guests -= 1);
     }
 }

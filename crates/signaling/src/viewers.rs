@@ -7,7 +7,6 @@ use axum::{
     extract::{Path, Query, State},
     http::StatusCode,
 };
-use framebridge_rtc::SessionId;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, MissedTickBehavior, interval};
 use utoipa::{IntoParams, ToSchema};
@@ -15,15 +14,12 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app_state::AppState,
     gate::Asker,
+    owners::{DIGITS, brief},
     problem::{Details, Problem},
-    whep::unknown_session,
 };
 
 /// How often it is looked whether everybody may still watch. With what ends a session it stays below two seconds.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// So many digits name a session to an operator, and tell nobody how to end it.
-const DIGITS: usize = 8;
 
 /// Everybody who watches.
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,11 +50,6 @@ pub(crate) struct ViewerView {
 pub(crate) struct Which {
     /// Only those of this stream.
     stream: Option<String>,
-}
-
-/// What stands for a session in logs and lists: who knows all of an id may end its session.
-pub(crate) fn brief(session: &SessionId) -> String {
-    session.to_string().chars().take(DIGITS).collect()
 }
 
 /// Who watches.
@@ -110,13 +101,13 @@ pub(crate) async fn kick(
         .into_iter()
         .filter(|open| session.len() >= DIGITS && open.to_string().starts_with(&session));
     let (Some(found), None) = (named.next(), named.next()) else {
-        return Err(unknown_session());
+        return Err(Problem::unknown_session());
     };
     tracing::info!(target: "audit", %who, session = brief(&found), "sent a viewer away");
     if shared.end(&found).await {
         Ok(StatusCode::NO_CONTENT)
     } else {
-        Err(unknown_session())
+        Err(Problem::unknown_session())
     }
 }
 

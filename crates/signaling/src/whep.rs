@@ -6,7 +6,7 @@ use axum::{
     Extension,
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use framebridge_auth::Principal;
@@ -17,13 +17,11 @@ use crate::{
     access::now,
     app_state::AppState,
     body,
-    client::Address,
+    client::{Address, ClientAddress},
     gate::Asker,
-    limits::ClientAddress,
-    owners::Owner,
+    owners::{Owner, brief},
     problem::{Details, Problem},
-    stream::{Stream, Told},
-    viewers::brief,
+    stream::Stream,
 };
 
 const SDP: &str = "application/sdp";
@@ -96,18 +94,14 @@ pub(crate) async fn post(
         joined: Some(joined),
     };
     shared.limits.open(session, &stream.name, client)?;
-    // Whoever joins wants frames from here on, whether or not the media plane's count has been taken over yet.
-    let guest = stream.guest();
-    shared.sample();
-    let ready = stream.ready(PATIENCE).await;
-    if let Err(unavailable) = ready {
+    // Whoever has joined is counted, and so wants frames.
+    if let Err(unavailable) = stream.ready(PATIENCE).await {
         drop(unanswered);
         let health = shared.health(stream).await;
         let is_known_better = health.reason.is_some();
-        let told = if is_known_better { &health } else { &unavailable };
-        return Err(unavailable_problem(told).told(&who, stream));
+        let told = if is_known_better { health } else { unavailable };
+        return Err(Problem::from(told).told(&who, stream.words_for_viewers()));
     }
-    drop(guest);
     let joined = unanswered.answered().ok_or_else(internal)?;
     tracing::info!(stream = %stream.name, session = brief(&joined.session), %who, %address, "viewer joined");
     created(&shared, stream, joined)
@@ -151,7 +145,6 @@ impl Drop for Unanswered<'_> {
         if let Some(joined) = &self.joined {
             self.shared.engine.abandon(&joined.session);
             self.shared.owners.forget(&joined.session);
-            self.shared.sample();
         }
     }
 }
@@ -190,7 +183,11 @@ pub(crate) async fn patch(
     let session = known_session(&shared, &who, &stream, &session)?;
     shared.limits.patch(client)?;
     let fragment = body::read_text(&headers, body, FRAGMENT).await?;
-    let current = shared.engine.session(&session).ok_or_else(unknown_session)?.etag;
+    let current = shared
+        .engine
+        .session(&session)
+        .ok_or_else(Problem::unknown_session)?
+        .etag;
     let if_match = if_match(&headers, &current)?;
     match engine(&shared, &headers)
         .patch(&session, &fragment, if_match)
@@ -229,7 +226,7 @@ pub(crate) async fn delete(
     if shared.end(&session).await {
         Ok(StatusCode::OK)
     } else {
-        Err(unknown_session())
+        Err(Problem::unknown_session())
     }
 }
 
@@ -270,7 +267,7 @@ pub(crate) async fn get_session(
     Path((stream, session)): Path<(String, String)>,
 ) -> Result<impl IntoResponse, Problem> {
     let session = known_session(&shared, &who, &stream, &session)?;
-    let info = shared.engine.session(&session).ok_or_else(unknown_session)?;
+    let info = shared.engine.session(&session).ok_or_else(Problem::unknown_session)?;
     let headers = [
         (header::ETAG, entity_tag(&info.etag)?),
         (ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT)),
@@ -304,17 +301,6 @@ pub(crate) async fn options_session() -> impl IntoResponse {
     ]
 }
 
-/// Methods that a page of another origin may use.
-pub(crate) const METHODS: [Method; 6] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PATCH,
-    Method::DELETE,
-    // Some players ask with it themselves, and a browser asks whether they may.
-    Method::OPTIONS,
-];
-
 fn created(shared: &AppState, stream: &Stream, joined: Joined) -> Result<Response, Problem> {
     let location = format!("/whep/{}/{}", stream.name, joined.session);
     let mut response = (StatusCode::CREATED, joined.answer).into_response();
@@ -327,7 +313,7 @@ fn created(shared: &AppState, stream: &Stream, joined: Joined) -> Result<Respons
     );
     headers.insert(header::ETAG, entity_tag(&joined.etag)?);
     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
-    for link in shared.ice_links(&joined.session.to_string()) {
+    for link in shared.ice_servers.links(&joined.session.to_string(), now()) {
         headers.append(header::LINK, link);
     }
     Ok(response)
@@ -343,13 +329,13 @@ fn engine(shared: &AppState, headers: &HeaderMap) -> Handle {
 /// the id alone has to do.
 fn known_session(shared: &AppState, who: &Principal, stream: &str, session: &str) -> Result<SessionId, Problem> {
     let stream = shared.stream(stream)?;
-    let session: SessionId = session.parse().map_err(|_| unknown_session())?;
-    let info = shared.engine.session(&session).ok_or_else(unknown_session)?;
+    let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
+    let info = shared.engine.session(&session).ok_or_else(Problem::unknown_session)?;
     let owner = shared.owners.of(&session);
     if info.stream == stream.name && owner.is_none_or(|owner| owner.principal.is_same(who)) {
         Ok(session)
     } else {
-        Err(unknown_session())
+        Err(Problem::unknown_session())
     }
 }
 
@@ -432,7 +418,7 @@ fn join_problem(error: JoinError) -> Problem {
 
 fn patch_problem(error: PatchError) -> Problem {
     match error {
-        PatchError::UnknownSession => unknown_session(),
+        PatchError::UnknownSession => Problem::unknown_session(),
         PatchError::PreconditionFailed { etag } => {
             let problem = Problem::new(
                 StatusCode::PRECONDITION_FAILED,
@@ -461,20 +447,6 @@ fn patch_problem(error: PatchError) -> Problem {
         )
         .retry_after(retry_after),
     }
-}
-
-pub(crate) fn unavailable_problem(told: &Told) -> Problem {
-    // Who asks is about to be a viewer, so that an idle source is on its way.
-    let reason = told.reason.as_deref().unwrap_or("its source is being opened");
-    Problem::new(StatusCode::CONFLICT, "stream_unavailable", reason).retry_after(told.retry_after())
-}
-
-pub(crate) fn unknown_session() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "unknown_session",
-        "There is no such session (any more).",
-    )
 }
 
 fn draining() -> Problem {

@@ -13,31 +13,6 @@ use std::{
 /// The names from a crate's root to a module.
 type ModulePath = Vec<String>;
 
-/// Circles that are still there: a crate, and the modules among which they are. One that grows, or that is open by now and
-/// still listed, is an error.
-const KNOWN: &[(&str, &[&str])] = &[(
-    "signaling",
-    &[
-        "access",
-        "api",
-        "app_state",
-        "body",
-        "client",
-        "events",
-        "gate",
-        "guard",
-        "limits",
-        "own_status",
-        "page",
-        "problem",
-        "sessions",
-        "snapshots",
-        "stream",
-        "viewers",
-        "whep",
-    ],
-)];
-
 /// Modules that can be walked in a circle.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Circle {
@@ -72,37 +47,18 @@ pub(super) fn circles(crates: &Path) -> io::Result<Vec<String>> {
         found.extend(modules.circles(&name));
     }
     found.sort();
-    Ok(judge(&found, KNOWN))
+    Ok(found.iter().map(Circle::sentence).collect())
 }
 
-/// What is wrong: circles that are not known, and known ones that are not there.
-fn judge(found: &[Circle], known: &[(&str, &[&str])]) -> Vec<String> {
-    let is_within = |circle: &Circle, (package, members): &(&str, &[&str])| {
-        circle.package == *package
-            && circle.parent.is_empty()
-            && circle.members.iter().all(|member| members.contains(&member.as_str()))
-    };
-    let new = found
-        .iter()
-        .filter(|circle| !known.iter().any(|known| is_within(circle, known)));
-    let new = new.map(|circle| {
-        let parent = circle.parent.iter().map(|name| format!("{name}::")).collect::<String>();
+impl Circle {
+    fn sentence(&self) -> String {
+        let parent = self.parent.iter().map(|name| format!("{name}::")).collect::<String>();
         format!(
             "{}: {parent}{{{}}} use each other in a circle",
-            circle.package,
-            circle.members.join(", ")
+            self.package,
+            self.members.join(", ")
         )
-    });
-    let open = known
-        .iter()
-        .filter(|known| !found.iter().any(|circle| is_within(circle, known)));
-    let open = open.map(|(package, members)| {
-        format!(
-            "{package}: the circle of {} is open: take it off the list",
-            members.join(", ")
-        )
-    });
-    new.chain(open).collect()
+    }
 }
 
 impl Modules {
@@ -409,10 +365,8 @@ mod tests {
                 .replace("test: ", "")
                 .replace(" use each other in a circle", "")
         };
-        judge(&modules.circles("test").into_iter().collect::<Vec<_>>(), &[])
-            .into_iter()
-            .map(bare)
-            .collect()
+        let circles = modules.circles("test");
+        circles.iter().map(|circle| bare(circle.sentence())).collect()
     }
 
     #[test]
@@ -481,25 +435,6 @@ mod tests {
         assert_eq!(circles_of(&knows_parent), [""; 0]);
         let circle = [("a", ""), ("a::b", "use super::c::C;"), ("a::c", "use crate::a::b::B;")];
         assert_eq!(circles_of(&circle), ["a::{b, c}"]);
-    }
-
-    #[test]
-    fn known_circle_may_stay_or_shrink_and_is_struck_when_it_is_open() {
-        let circle = |members: &[&str]| Circle {
-            package: "test".to_owned(),
-            parent: ModulePath::new(),
-            members: members.iter().map(|name| (*name).to_owned()).collect(),
-        };
-        let known: &[(&str, &[&str])] = &[("test", &["a", "b", "c"])];
-        assert_eq!(judge(&[circle(&["a", "b", "c"])], known), [""; 0]);
-        assert_eq!(judge(&[circle(&["a", "b"])], known), [""; 0]);
-        assert_eq!(judge(&[circle(&["a", "b", "c", "d"])], known).len(), 2, "it has grown");
-        assert_eq!(judge(&[], known).len(), 1);
-        let elsewhere = Circle {
-            package: "other".to_owned(),
-            ..circle(&["a", "b"])
-        };
-        assert_eq!(judge(&[elsewhere], known).len(), 2);
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! The streams as the API shows them.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+};
+use framebridge_auth::Principal;
+use framebridge_proto::{
+    media::CodecParameters,
+    status::{Condition, FaultKind, StreamState},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    app_state::AppState,
+    gate::Asker,
+    meter::millis,
+    problem::{Details, Problem},
+    stream::Stream,
+};
+
+/// All streams.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StreamList {
+    /// By name.
+    streams: Vec<StreamView>,
+}
+
+/// One stream as this process sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StreamView {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its source as configured, secrets left out, for operators; for others its kind, e.g. `rtsp:`.
+    source: String,
+    /// `idle`, `opening`, `live`, `paused`, `unavailable` or `slate`; `down` while its encoder is not there.
+    #[schema(value_type = String)]
+    state: StreamState,
+    /// `well`, `faulty` (it can be watched, or soon can) or `dark` (it can't).
+    #[schema(value_type = String)]
+    condition: Condition,
+    /// What is wrong, in one word; null exactly where it is well.
+    #[schema(value_type = Option<String>)]
+    fault: Option<FaultKind>,
+    /// Why there is no picture, in a sentence for viewers; null where there is one, or will be once somebody watches.
+    reason: Option<String>,
+    /// Milliseconds until what is wrong is tried again, where that is known.
+    retry_in_ms: Option<u64>,
+    /// Encoder in use; empty until known.
+    encoder: String,
+    /// Encoded width in pixels; 0 until known.
+    width: u32,
+    /// Encoded height in pixels; 0 until known.
+    height: u32,
+    /// Frames per second in force, or configured until known.
+    fps: u32,
+    /// Bits per second in force, or configured until known.
+    bitrate: u32,
+    /// Viewers with an open session.
+    viewers: u32,
+    /// Frames received from the encoder since this process started.
+    frames_received: u64,
+    /// Frames sent since then, summed over viewers.
+    frames_sent: u64,
+    /// Milliseconds since the last frame was received.
+    last_frame_age_ms: Option<u64>,
+    /// Where a player POSTs its offer.
+    whep: String,
+}
+
+/// All streams.
+#[utoipa::path(get, path = "/api/v1/streams", tag = "api", responses((status = 200, body = StreamList)))]
+pub(crate) async fn streams(State(shared): State<Arc<AppState>>, Extension(who): Asker) -> Json<StreamList> {
+    let mut streams = Vec::new();
+    for stream in shared.streams.values().filter(|stream| who.streams.has(&stream.name)) {
+        streams.push(view_for(&who, &shared, stream).await);
+    }
+    Json(StreamList { streams })
+}
+
+/// One stream.
+#[utoipa::path(
+    get, path = "/api/v1/streams/{stream}", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses(
+        (status = 200, body = StreamView),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn stream(
+    State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
+    Path(stream): Path<String>,
+) -> Result<Json<StreamView>, Problem> {
+    let stream = shared.stream(&stream)?;
+    Ok(Json(view_for(&who, &shared, stream).await))
+}
+
+impl StreamView {
+    /// As it is shown to who is no operator.
+    pub(crate) fn for_viewers(self, stream: &Stream) -> Self {
+        let words = stream.words_for_viewers();
+        Self {
+            source: stream.source_kind.to_owned(),
+            reason: self
+                .reason
+                .map(|_| words.unwrap_or("No picture arrives from the source.").to_owned()),
+            ..self
+        }
+    }
+}
+
+async fn view_for(who: &Principal, shared: &AppState, stream: &Stream) -> StreamView {
+    let view = view(shared, stream).await;
+    if who.is_operator() {
+        view
+    } else {
+        view.for_viewers(stream)
+    }
+}
+
+/// A stream as it is now, for operators.
+pub(crate) async fn view(shared: &AppState, stream: &Stream) -> StreamView {
+    let health = shared.health(stream).await;
+    let upstream = stream.upstream();
+    let received = stream.received.read();
+    let parameters = upstream.parameters.as_ref();
+    let known = |read: fn(&CodecParameters) -> u32| parameters.map(read);
+    StreamView {
+        name: stream.name.to_string(),
+        source: stream.source.clone(),
+        state: stream.health().state,
+        condition: health.condition,
+        fault: health.fault,
+        retry_in_ms: health.retry_in.map(millis),
+        reason: health.reason,
+        encoder: parameters.map(|found| found.encoder.clone()).unwrap_or_default(),
+        width: known(|found| found.width).unwrap_or(0),
+        height: known(|found| found.height).unwrap_or(0),
+        fps: known(|found| found.fps).unwrap_or(stream.quality.fps),
+        bitrate: stream.bitrate(),
+        viewers: stream.viewers(),
+        frames_received: received.count,
+        frames_sent: stream.counts.frames_sent(),
+        last_frame_age_ms: received.age_ms,
+        whep: format!("/whep/{}", stream.name),
+    }
+}
