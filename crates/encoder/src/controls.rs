@@ -26,7 +26,7 @@ impl Controls {
             quality: watch::Sender::new(quality),
             paused: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
-            keyframes: Mutex::new(KeyframeGate::new()),
+            keyframes: Mutex::new(KeyframeGate::of_encoder()),
         }
     }
 

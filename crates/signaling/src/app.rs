@@ -266,9 +266,8 @@ fn link_encoders(
 fn on_event(shared: &AppState, event: Event) {
     match event {
         Event::KeyframeWanted { stream } => {
-            // Without an encoder there is nobody to ask; the next one begins with a keyframe.
             if let Some(stream) = shared.streams.get(&stream) {
-                _ = stream.request_keyframe();
+                stream.request_keyframe();
             }
         }
         Event::ViewerState {

@@ -13,16 +13,15 @@ use tokio::{
     sync::{
         OwnedSemaphorePermit, Semaphore,
         mpsc::{self, error::TrySendError},
-        oneshot,
+        oneshot, watch,
     },
     time::timeout,
 };
 
 use crate::problem::Problem;
 
-/// Questions and keyframe requests waiting to be written to one encoder. There is room for all questions that may be under
-/// way; when keyframe requests fill it, a further one is dropped, because one that is already queued serves both.
-const MAX_ASKS: usize = 4 * MAX_REQUESTS;
+/// Questions waiting to be written to one encoder: room for all that may be under way.
+const MAX_ASKS: usize = MAX_REQUESTS;
 
 /// When an encoder that has all the questions it takes may have answered one.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
@@ -34,18 +33,26 @@ const ENCODER_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Asks {
     queue: mpsc::Sender<Ask>,
+    /// Changed by each wish for a keyframe: however many are unheard, one keyframe serves them.
+    keyframes: Wishes<watch::Sender<()>>,
     /// For questions under way. Refused here, they cost the encoder nothing.
     places: Arc<Semaphore>,
 }
 
-/// What a handler wants of an encoder.
+/// Who wishes for a keyframe.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes<T> {
+    /// The media plane, for viewers; it sees to it that they do not wish too often.
+    pub(crate) viewers: T,
+    /// Whoever may ask by HTTP, as often as they like.
+    pub(crate) outside: T,
+}
+
+/// What a handler asks an encoder.
 #[derive(Debug)]
-pub(crate) enum Ask {
-    Keyframe,
-    Request {
-        request: EncoderRequest,
-        question: Question,
-    },
+pub(crate) struct Ask {
+    pub(crate) request: EncoderRequest,
+    pub(crate) question: Question,
 }
 
 /// A question's place among those under way, and where its answer goes.
@@ -69,12 +76,20 @@ impl Asks {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Ask>) {
         let (queue, asks) = mpsc::channel(MAX_ASKS);
         let places = Arc::new(Semaphore::new(MAX_REQUESTS));
-        (Self { queue, places }, asks)
+        let keyframes = Wishes::default();
+        (
+            Self {
+                queue,
+                keyframes,
+                places,
+            },
+            asks,
+        )
     }
 
-    /// Has the encoder make an IDR; false where the queue is full.
-    pub(crate) fn keyframe(&self) -> bool {
-        self.queue.try_send(Ask::Keyframe).is_ok()
+    /// The wishes for keyframes.
+    pub(crate) fn keyframes(&self) -> &Wishes<watch::Sender<()>> {
+        &self.keyframes
     }
 
     /// Asks and waits for the answer. Up to [`MAX_REQUESTS`] are under way at once, those that were given up and are yet to be
@@ -86,7 +101,7 @@ impl Asks {
         let (reply, answer) = oneshot::channel();
         let limit = request.timeout();
         let question = Question { reply, _place: place };
-        match self.queue.try_send(Ask::Request { request, question }) {
+        match self.queue.try_send(Ask { request, question }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(AskError::Busy),
             Err(TrySendError::Closed(_)) => return Err(AskError::Failed(RequestError::Closed)),
@@ -95,6 +110,16 @@ impl Asks {
             Ok(Ok(answer)) => answer.map_err(|refusal| AskError::Failed(refusal.into())),
             Ok(Err(_link_ended)) => Err(AskError::Failed(RequestError::Closed)),
             Err(_elapsed) => Err(AskError::Failed(RequestError::Timeout)),
+        }
+    }
+}
+
+impl Wishes<watch::Sender<()>> {
+    /// Follows what is wished from now on.
+    pub(crate) fn follow(&self) -> Wishes<watch::Receiver<()>> {
+        Wishes {
+            viewers: self.viewers.subscribe(),
+            outside: self.outside.subscribe(),
         }
     }
 }

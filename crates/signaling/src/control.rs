@@ -153,12 +153,12 @@ async fn pause(shared: &AppState, stream: &str, paused: bool) -> Result<Json<Pau
     Ok(Json(PauseView { paused, changed }))
 }
 
-/// Asks the encoder for a keyframe. Several requests within 250 ms get one.
+/// Asks the encoder for a keyframe: at once, or a second after the one before. All requests until then get one together.
 #[utoipa::path(
     post, path = "/api/v1/streams/{stream}/keyframe", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
-        (status = 202, description = "It was asked for."),
+        (status = 202, description = "It is made, for this request and others."),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
         (status = 409, description = "Its encoder is not there now; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
@@ -167,7 +167,7 @@ pub(crate) async fn post_keyframe(
     State(shared): State<Arc<AppState>>,
     Path(stream): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    shared.stream(&stream)?.request_keyframe()?;
+    shared.stream(&stream)?.wish_keyframe()?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use framebridge_core::keyframe_gate::KeyframeGate;
 use framebridge_ipc::{ConnectError, Identity, Link, ReceiveError, Receiver, RuntimeDir, SendError, Sender, connect};
 use framebridge_proto::{
     InstanceId, RequestId, Role,
@@ -17,7 +18,7 @@ use framebridge_proto::{
 use framebridge_rtc::Handle;
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, sleep_until},
 };
 
 use crate::{
@@ -117,6 +118,8 @@ async fn write(
     waiting: &Waiting,
 ) -> SendError {
     let mut demand = stream.demand();
+    let mut wishes = stream.keyframe_wishes();
+    let mut outside = KeyframeGate::of_outside();
     let mut subscribed = false;
     let mut next_id = 0;
     let mut looks = interval(LOOK);
@@ -126,17 +129,27 @@ async fn write(
             Ok(subscribed) => subscribed,
             Err(error) => return error,
         };
+        let keyframe_due = outside.poll_timeout(Instant::now());
         // All arms are cancel-safe. What is to be said is chosen apart from saying it, which must not be cancelled half-way.
         let messages = tokio::select! {
-            Some(ask) = asks.recv() => vec![match ask {
-                Ask::Keyframe => ToEncoder::RequestKeyframe,
-                Ask::Request { request, question } => {
-                    let id = RequestId(next_id);
-                    next_id = next_id.wrapping_add(1);
-                    waiting.lock().insert(id, question);
-                    ToEncoder::Request { id, request }
-                }
-            }],
+            Some(Ask { request, question }) = asks.recv() => {
+                let id = RequestId(next_id);
+                next_id = next_id.wrapping_add(1);
+                waiting.lock().insert(id, question);
+                vec![ToEncoder::Request { id, request }]
+            }
+            Ok(()) = wishes.viewers.changed() => {
+                outside.made(Instant::now());
+                vec![ToEncoder::RequestKeyframe]
+            }
+            Ok(()) = wishes.outside.changed() => {
+                outside.request();
+                continue;
+            }
+            () = sleep_until(keyframe_due.unwrap_or_else(Instant::now).into()), if keyframe_due.is_some() => {
+                outside.made(Instant::now());
+                vec![ToEncoder::RequestKeyframe]
+            }
             Ok(()) = demand.changed() => continue,
             _ = looks.tick(), if !waiting.lock().is_empty() => {
                 let mut waiting = waiting.lock();

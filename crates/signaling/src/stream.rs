@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    asks::{Ask, AskError, Asks},
+    asks::{Ask, AskError, Asks, Wishes},
     client::ClientAddress,
     meter::Meter,
     problem::Problem,
@@ -229,13 +229,21 @@ impl Stream {
         is_due.then_some(silence)
     }
 
-    /// Asks the encoder for an IDR.
-    pub(crate) fn request_keyframe(&self) -> Result<(), AskError> {
+    /// The media plane's: viewers need a keyframe. Without an encoder there is nobody to ask, and the next one begins with one.
+    pub(crate) fn request_keyframe(&self) {
+        self.asks.keyframes().viewers.send_replace(());
+    }
+
+    /// Somebody outside wishes for a keyframe. It comes at once, or a second after the one before, for all who wish for it.
+    pub(crate) fn wish_keyframe(&self) -> Result<(), AskError> {
         self.check_link()?;
-        if !self.asks.keyframe() {
-            tracing::debug!(stream = %self.name, "keyframe request dropped: the queue is full");
-        }
+        self.asks.keyframes().outside.send_replace(());
         Ok(())
+    }
+
+    /// The link's: follows who wishes for a keyframe.
+    pub(crate) fn keyframe_wishes(&self) -> Wishes<watch::Receiver<()>> {
+        self.asks.keyframes().follow()
     }
 
     /// Asks the encoder and waits for its answer.

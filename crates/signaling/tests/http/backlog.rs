@@ -1,9 +1,11 @@
 //! More is asked than an encoder reads or answers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use tokio::{task::JoinSet, time::timeout};
+
+use framebridge_proto::limits::MAX_REQUESTS;
 
 use crate::{
     encoder::{Encoder, JPEG, Script},
@@ -12,8 +14,8 @@ use crate::{
 
 const SNAPSHOT: &str = "/api/v1/streams/test/snapshot.jpg";
 
-/// Messages that fill the socket to an encoder that does not read, and the queue before it, several times over.
-const PILE: usize = 1_000;
+/// Viewers that come and go: twice as many messages fill the socket to an encoder that does not read.
+const PILE: usize = 300;
 
 /// Requests of one moment, as from a page that went wrong.
 const CROWD: usize = 100;
@@ -25,14 +27,15 @@ const WAITING: usize = 8;
 async fn encoder_that_reads_nothing_is_still_read() {
     let site = Site::start().await;
     let _encoder = Encoder::start(&site.dir, "test", Script::Deaf).await;
-    site.join("test").await;
+    let (first, _) = site.join("test").await;
     site.shows("/api/v1/streams/test", |stream| {
         stream["frames_received"].as_u64() > Some(0)
     })
     .await;
-    for _ask in 0..PILE {
-        let asked = site.send(Method::POST, "/api/v1/streams/test/keyframe", &[], "").await;
-        assert_eq!(asked.status, StatusCode::ACCEPTED);
+    site.send(Method::DELETE, &first, &[], "").await;
+    for _viewer in 0..PILE {
+        let (location, _) = site.join("test").await;
+        site.send(Method::DELETE, &location, &[], "").await;
     }
     let so_far = site.get("/api/v1/streams/test").await.json()["frames_received"].as_u64();
     let more = so_far.map(|frames| frames + 60);
@@ -41,7 +44,33 @@ async fn encoder_that_reads_nothing_is_still_read() {
     })
     .await;
     // What can't be asked is refused, and does not wait.
-    site.get(SNAPSHOT).await.problem(503, "too_many_requests");
+    let site = std::sync::Arc::new(site);
+    let mut asking = JoinSet::new();
+    for _one in 0..=MAX_REQUESTS {
+        let site = std::sync::Arc::clone(&site);
+        asking.spawn(async move { site.send(Method::POST, "/api/v1/streams/test/pause", &[], "").await });
+    }
+    let refused = timeout(PATIENCE, asking.join_next()).await.expect("an answer at once");
+    refused.unwrap().unwrap().problem(503, "too_many_requests");
+}
+
+#[tokio::test]
+async fn however_many_ask_for_a_keyframe_it_is_made_once_a_second_and_for_the_last_one_too() {
+    let site = Site::start().await;
+    let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.shows("/api/v1/streams/test", |stream| stream["state"] == "idle")
+        .await;
+    let started = Instant::now();
+    let mut before_last = 0;
+    for _ask in 0..CROWD {
+        before_last = encoder.seen().keyframes;
+        let asked = site.send(Method::POST, "/api/v1/streams/test/keyframe", &[], "").await;
+        assert_eq!(asked.status, StatusCode::ACCEPTED);
+    }
+    encoder.sees("the last one", |seen| seen.keyframes > before_last).await;
+    let most = 2 + started.elapsed().as_secs();
+    let made = u64::from(encoder.seen().keyframes);
+    assert!(made <= most, "{made} in {:?}", started.elapsed());
 }
 
 #[tokio::test]
