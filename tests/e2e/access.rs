@@ -59,11 +59,12 @@ fn viewer_logs_in_and_is_out_within_two_seconds_of_its_tokens_end() {
     .unwrap();
     page.until_holds("document.querySelector('video') !== null").unwrap();
     page.until_live().unwrap();
-    let viewers = bridgectl(&system, &["viewers"]);
-    assert!(
-        viewers.contains("token wall") && viewers.contains("127.0.0.1"),
-        "{viewers}"
-    );
+    wait::until_true("the viewer, its path, loss and rate", PATIENCE, || {
+        let viewers = bridgectl(&system, &["viewers", "test"]);
+        let told = ["token wall", "127.0.0.1", "udp ", " % ", " Mb/s"];
+        Ok(told.iter().all(|part| viewers.contains(part)))
+    })
+    .unwrap();
 
     // The cookie outlives the process that gave it, as the session does.
     system.kill_and_await("signaling").unwrap();
@@ -134,7 +135,7 @@ fn https_is_served_from_a_certificate_of_our_own_and_http_leads_there() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = System::start(&[("test", "test:")]).unwrap();
     let out = folder.path().display().to_string();
-    let printed = bridgectl(&nowhere, &["certificate", "self-signed", "--out", &out]);
+    let printed = bridgectl(&nowhere, &["certificate", "self-signed", "--expires", "5d", "--out", &out]);
     assert!(
         printed.contains("[http.tls]") && printed.contains("127.0.0.1"),
         "{printed}"
@@ -156,4 +157,9 @@ fn https_is_served_from_a_certificate_of_our_own_and_http_leads_there() {
     })
     .unwrap();
     bridgectl(&system, &["viewers"]);
+    // Whoever asks how a stream is hears that nobody will come in soon.
+    wait::until_true("why to tell of the certificate", PATIENCE, || {
+        Ok(bridgectl(&system, &["why", "test"]).contains("the certificate of HTTPS ends in 4 days: renew it"))
+    })
+    .unwrap();
 }

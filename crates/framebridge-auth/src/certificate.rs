@@ -2,10 +2,14 @@
 
 use std::net::IpAddr;
 
+use framebridge_proto::supervisor::CertificateNotice;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
 use x509_parser::{pem::Pem, time::ASN1Time};
 
 use crate::UnixTime;
+
+/// A certificate that ends sooner is to be renewed now: those who renew by themselves do so a month before.
+const RENEWAL_DAYS: u64 = 14;
 
 /// What a certificate says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +69,17 @@ impl Certificate {
     pub fn days_left(&self, now: UnixTime) -> Option<u64> {
         Some(self.not_after.checked_sub(now)? / (24 * 3600))
     }
+
+    /// Why it has to be renewed now, if it has to.
+    pub fn notice(&self, now: UnixTime) -> Option<CertificateNotice> {
+        match self.days_left(now) {
+            None => Some(CertificateNotice::Ended),
+            Some(days) if days < RENEWAL_DAYS => Some(CertificateNotice::Ends {
+                in_days: u32::try_from(days).unwrap_or(u32::MAX),
+            }),
+            Some(_) => None,
+        }
+    }
 }
 
 /// A certificate for `names` and `addresses`, signed by its own key (P-256), which holds from `from` until `until`.
@@ -121,6 +136,10 @@ mod tests {
         assert_eq!(read.subject, "CN=box");
         assert_eq!(read.days_left(1_700_000_001), Some(9));
         assert_eq!(read.days_left(1_700_864_001), None);
+        let notice = |now| read.notice(now).map(|notice| notice.to_string());
+        assert_eq!(notice(1_699_000_000), None);
+        assert!(notice(1_700_000_001).is_some_and(|notice| notice.contains("ends in 9 days")));
+        assert!(notice(1_700_864_001).is_some_and(|notice| notice.contains("has ended")));
         assert!(!format!("{made:?}").contains("PRIVATE KEY"));
     }
 

@@ -143,6 +143,7 @@ mod tests {
                     rtp: Counter::default(),
                     datagrams: Datagrams::default(),
                     streams: ["desk", "door"].into_iter().zip(live).map(stream).collect(),
+                    certificate: None,
                 },
                 now: Instant::now(),
             }

@@ -12,9 +12,6 @@ use framebridge_config::{ConfigError, Settings, Source, Tls};
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::probe::{Finding, Verdict};
 
-/// A certificate that ends sooner is to be renewed now: those who renew by themselves do so a month before.
-const RENEWAL_DAYS: u64 = 14;
-
 /// X servers listen on TCP port 6000 plus the display's number, where they listen on TCP at all.
 const X11_PORT: u16 = 6000;
 
@@ -111,14 +108,13 @@ fn certificate(tls: &Tls) -> Finding {
         .as_secs();
     let read = fs::read(&tls.certificate).map_err(|error| error.to_string());
     let read = read.and_then(|pem| Certificate::read(&pem).map_err(|error| error.to_string()));
-    let (verdict, detail) = match read.map(|found| (found.days_left(now), found)) {
+    let (verdict, detail) = match read.map(|found| (found.notice(now), found)) {
         Err(error) => (Verdict::Bad, format!("{path}: {error}")),
-        Ok((None, found)) => (Verdict::Bad, format!("{path} ({}) has ended: renew it", found.subject)),
-        Ok((Some(days), found)) if days < RENEWAL_DAYS => (
-            Verdict::Bad,
-            format!("{path} ({}) ends in {days} days: renew it", found.subject),
-        ),
-        Ok((Some(days), found)) => (Verdict::Good, format!("{path} ({}), {days} days left", found.subject)),
+        Ok((Some(notice), found)) => (Verdict::Bad, format!("{path} ({}): {notice}", found.subject)),
+        Ok((None, found)) => {
+            let days = found.days_left(now).unwrap_or(0);
+            (Verdict::Good, format!("{path} ({}), {days} days left", found.subject))
+        }
     };
     Finding::new("certificate", verdict, detail)
 }

@@ -1,5 +1,7 @@
 //! Messages on `supervisor.sock`: daemons report their progress, operators and daemons ask.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -191,6 +193,29 @@ pub struct SignalingProgress {
     pub datagrams: Datagrams,
     /// By stream.
     pub streams: Vec<StreamFlow>,
+    /// What there is to say of the certificate that HTTPS is served with.
+    pub certificate: Option<CertificateNotice>,
+}
+
+/// Why a certificate of HTTPS has to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CertificateNotice {
+    /// It ends soon.
+    Ends {
+        /// Whole days that are left.
+        in_days: u32,
+    },
+    /// It has ended: browsers refuse it.
+    Ended,
+}
+
+impl fmt::Display for CertificateNotice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ends { in_days } => write!(f, "the certificate of HTTPS ends in {in_days} days: renew it"),
+            Self::Ended => f.write_str("the certificate of HTTPS has ended: renew it"),
+        }
+    }
 }
 
 /// What the system did with datagrams of all kinds, to all viewers together.

@@ -13,8 +13,8 @@ use framebridge_proto::{StreamName, media::AccessUnit, supervisor::Datagrams};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Candidate, CloseReason, JoinError, PatchError, Peer, PeerConfig, SessionId, SessionInfo, StreamCounts, StreamStats,
-    ViewerState,
+    Candidate, CloseReason, JoinError, Link, PatchError, Peer, PeerConfig, SessionId, SessionInfo, StreamCounts,
+    StreamStats, ViewerState,
     clock::monotonic,
     ice::Credentials,
     mailbox::{Command, IceRestart, Mailbox},
@@ -180,6 +180,7 @@ impl Handle {
             mid,
             restarts: Restarts::default(),
             state: ViewerState::Connecting,
+            link: Link::default(),
         };
         shared.open(session, entry);
         order.give(Command::Join(Box::new(viewer), offer.candidates));
@@ -317,6 +318,7 @@ impl Handle {
             stream: entry.stream.name.clone(),
             etag: entry.etag.clone(),
             state: entry.state,
+            link: entry.link,
         })
     }
 

@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,7 @@ use crate::{
     feedback::{self, Feedback},
     ice::{Agent, Credentials, Heard, Path},
     reach::Pacer,
-    sdp::Candidate,
+    sdp::{Candidate, CandidateKind},
     srtp::Receiver,
     stun::{Stun, is_stun},
     track::{Track, TrackState},
@@ -25,6 +26,9 @@ use crate::{
 /// Without a word from the viewer for so long it is in its grace. Consent checks are answered every 4 to 6 s at
 /// most, and browsers report and check more often.
 const SILENCE: Duration = Duration::from_secs(8);
+
+/// Candidates whose kind is remembered: as many as ICE tries, and a restart's. Further ones are as if nobody had named them.
+const MAX_NAMED: usize = 48;
 
 /// What a peer is made with.
 #[derive(Debug)]
@@ -89,6 +93,8 @@ pub struct Peer {
     disconnect_grace: Duration,
     established: Option<Session>,
     track: TrackState,
+    /// What the viewer said of its addresses; `None`: an earlier process was told.
+    named: Option<Vec<(SocketAddr, CandidateKind)>>,
     outputs: VecDeque<Output>,
 }
 
@@ -124,6 +130,7 @@ impl Peer {
             disconnect_grace: config.disconnect_grace,
             established: None,
             track: TrackState::random(config.ssrc, config.payload_type),
+            named: Some(Vec::new()),
             outputs: VecDeque::new(),
         }
     }
@@ -149,6 +156,7 @@ impl Peer {
             disconnect_grace,
             established: Some(Session::new(state.keys.clone(), state.track)),
             track: state.track,
+            named: None,
             outputs: VecDeque::new(),
         }
     }
@@ -185,6 +193,13 @@ impl Peer {
         self.reply == Some(*path)
     }
 
+    /// What kind of candidate of the viewer is at `remote`; `None`: that can't be known any more.
+    pub(crate) fn kind_of(&self, remote: SocketAddr) -> Option<CandidateKind> {
+        let named = self.named.as_ref()?;
+        let found = named.iter().find(|(address, _)| *address == remote);
+        Some(found.map_or(CandidateKind::PeerReflexive, |(_, kind)| *kind))
+    }
+
     /// What media takes, while the peer is live.
     pub(crate) fn media(&mut self) -> Option<(&mut Track, Path)> {
         let path = self.ice.selected()?;
@@ -203,9 +218,12 @@ impl Peer {
             Input::Datagram(path, datagram) => self.on_datagram(path, datagram, now),
             Input::Timeout(pacer) => self.on_timeout(pacer, now),
             Input::Candidates(candidates) => {
-                candidates
-                    .iter()
-                    .for_each(|candidate| self.ice.add_remote(candidate.address, candidate.priority, now));
+                for candidate in candidates {
+                    self.ice.add_remote(candidate.address, candidate.priority, now);
+                    if let Some(named) = self.named.as_mut().filter(|named| named.len() < MAX_NAMED) {
+                        named.push((candidate.address, candidate.kind));
+                    }
+                }
             }
             Input::Restart(local, remote) => self.ice.restart(local, remote),
             Input::Close(reason) => self.close(reason, now),

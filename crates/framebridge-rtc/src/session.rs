@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use framebridge_proto::StreamName;
 use ring::digest;
 
-use crate::random;
+use crate::{Link, random};
 
 /// Names a WHEP session: 128 random bits, written as 32 hexadecimal digits. Knowing it is what allows to end it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,7 +123,7 @@ impl fmt::Display for CloseReason {
 }
 
 /// A session as [`Handle::session`](crate::Handle::session) shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SessionInfo {
     /// The stream it watches.
     pub stream: StreamName,
@@ -131,6 +131,8 @@ pub struct SessionInfo {
     pub etag: String,
     /// Where it is in its life; never `Closed`, a closed session is unknown.
     pub state: ViewerState,
+    /// What its link is like.
+    pub link: Link,
 }
 
 /// What the engine tells its owner.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{ViewerState, ice::Credentials, reach::Restarts, stream::Stream};
+use crate::{Link, ViewerState, ice::Credentials, reach::Restarts, stream::Stream};
 
 /// An open session, as handles know it.
 #[derive(Debug)]
@@ -14,4 +14,6 @@ pub(crate) struct Session {
     pub(crate) mid: Option<String>,
     pub(crate) restarts: Restarts,
     pub(crate) state: ViewerState,
+    /// As the worker last saw it.
+    pub(crate) link: Link,
 }

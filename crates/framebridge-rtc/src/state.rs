@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Config, Event, SessionId, StreamStats, ViewerState, batch::Outcome, dtls::Identity, frame::Frame, mailbox::Mailbox,
-    mutex::lock, sdp::Candidate, sessions::Session, stream::Stream,
+    mutex::lock, sdp::Candidate, sessions::Session, stream::Stream, viewer::Viewer,
 };
 
 /// The sum of all [`Outcome`]s.
@@ -133,6 +133,21 @@ impl EngineState {
         if let Some(entry) = self.sessions().get_mut(session) {
             entry.stream.change(entry.state, state);
             entry.state = state;
+        }
+    }
+
+    /// Shows what a viewer's link is like.
+    pub(crate) fn note_link(&self, viewer: &mut Viewer, now: Instant) {
+        match viewer
+            .peer
+            .media()
+            .map(|(track, path)| (path.remote, track.state().octets))
+        {
+            Some((remote, octets)) => viewer.link.on_sent(remote, viewer.peer.kind_of(remote), octets, now),
+            None => viewer.link.on_silence(),
+        }
+        if let Some(entry) = self.sessions().get_mut(&viewer.session) {
+            entry.link = viewer.link.link();
         }
     }
 

@@ -11,6 +11,7 @@ use crate::{
     Peer, SessionId,
     congestion::Congestion,
     handover::reservation::Reservation,
+    link::LinkWatch,
     repeats::{Repeats, Wishes},
     stream::Stream,
 };
@@ -52,6 +53,7 @@ pub(crate) struct Viewer {
     pub(crate) congestion: Congestion,
     pub(crate) repeats: Repeats,
     pub(crate) wishes: Wishes,
+    pub(crate) link: LinkWatch,
 }
 
 impl Viewer {
@@ -69,6 +71,7 @@ impl Viewer {
             congestion: Congestion::default(),
             repeats: Repeats::new(now),
             wishes: Wishes::new(now),
+            link: LinkWatch::default(),
         }
     }
 

@@ -17,7 +17,7 @@ use framebridge_proto::StreamName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    Candidate, CloseReason, Event, Input, Output, Pacer, Peer, ViewerState,
+    Candidate, CloseReason, Event, Input, Link, Output, Pacer, Peer, ViewerState,
     batch::{Batch, Inbox},
     channel::{CATCH_UP, Channel, Sent},
     clock::monotonic,
@@ -125,6 +125,7 @@ impl Worker {
             mid,
             restarts: Restarts::default(),
             state: ViewerState::Live,
+            link: Link::default(),
         };
         self.shared.open(session, entry);
         let mut viewer = Viewer::new(session, stream, peer, now);
@@ -392,6 +393,7 @@ impl Worker {
             return;
         }
         viewer.report = now + REPORT_INTERVAL;
+        self.shared.note_link(viewer, now);
         let channel = self.channels.get(viewer.stream.number).and_then(Option::as_ref);
         let Some(timestamp) = channel.and_then(|channel| channel.timestamp(now)) else {
             return;

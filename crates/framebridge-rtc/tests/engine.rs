@@ -14,8 +14,8 @@ use std::{
 
 use framebridge_proto::StreamName;
 use framebridge_rtc::{
-    Config, Engine, Event, Handle, IfMatch, JoinError, PatchError, SessionId, StreamStats, dtls::Identity,
-    srtp::Profile,
+    CandidateKind, Config, Engine, Event, Handle, IfMatch, JoinError, PatchError, SessionId, StreamStats,
+    dtls::Identity, srtp::Profile,
 };
 use framebridge_testkit::{Options, Pictures, Seat, Viewer, watch};
 use tokio::sync::mpsc;
@@ -232,6 +232,25 @@ fn lost_packets_are_sent_again() {
     );
     assert!(reception.lost() * 10 < reception.reordered + 10, "{reception:?}");
     assert_eq!(reception.forged, 0, "what is sent again is the same packet");
+    // And whoever looks sees what the link is like.
+    let session = world.engine.handle().sessions()[0];
+    let link = || world.engine.handle().session(&session).unwrap().link;
+    watch_until(&mut seats, "loss and rate", |_| {
+        link().loss.is_some() && link().bits_per_second.is_some()
+    });
+    let link = link();
+    assert!(link.remote.is_some_and(|remote| remote.ip().is_loopback()), "{link:?}");
+    assert_eq!(
+        link.kind,
+        Some(CandidateKind::PeerReflexive),
+        "its offer names no candidate"
+    );
+    // The stream has 2 Mb/s.
+    assert!(
+        link.bits_per_second
+            .is_some_and(|rate| (500_000..4_000_000).contains(&rate)),
+        "{link:?}"
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::Access,
+    access::{Access, now},
     app_state::AppState,
     debug::Debug,
     encoder_link::EncoderLink,
@@ -369,6 +369,7 @@ fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: 
             rtp: packets.read(),
             datagrams: shared.engine.datagrams(),
             streams,
+            certificate: shared.tls.as_ref().and_then(|tls| tls.certificate().notice(now())),
         })
     }));
 }

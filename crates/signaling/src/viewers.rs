@@ -7,6 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     http::StatusCode,
 };
+use framebridge_rtc::Link;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, MissedTickBehavior, interval};
 use utoipa::{IntoParams, ToSchema};
@@ -14,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app_state::AppState,
     gate::Asker,
+    meter::millis,
     owners::{DIGITS, brief},
     problem::{Details, Problem},
 };
@@ -41,6 +43,18 @@ pub(crate) struct ViewerView {
     principal: Option<String>,
     /// Where it asked from.
     address: Option<String>,
+    /// How media goes to it: `udp`, and the kind of its candidate: `host`, `srflx` (behind a NAT), `prflx` (an address that it
+    /// had not named) or `relay`. Only `udp` where an earlier life of the server connected it; null before it is connected.
+    path: Option<String>,
+    /// Where media goes: its own address or its relay's.
+    media_address: Option<String>,
+    /// Of 100 packets, those that did not come in the last seconds, by its own reports.
+    #[schema(minimum = 0, maximum = 100)]
+    loss_percent: Option<f64>,
+    /// Bits of media a second that are sent to it, without what is sent again.
+    bitrate: Option<u64>,
+    /// There and back, milliseconds.
+    round_trip_ms: Option<u64>,
     /// Since when, seconds since 1970.
     since: Option<u64>,
 }
@@ -66,12 +80,26 @@ pub(crate) async fn list(
     let viewers = sessions.into_iter().filter_map(|session| {
         let info = shared.engine.session(&session)?;
         let owner = shared.owners.of(&session);
+        let Link {
+            remote,
+            kind,
+            loss,
+            bits_per_second,
+            round_trip,
+        } = info.link;
+        let path = |_| kind.map_or_else(|| "udp".to_owned(), |kind| format!("udp {}", kind.as_str()));
         Some(ViewerView {
             session: brief(&session),
             stream: info.stream.to_string(),
             state: info.state.as_str(),
             principal: owner.as_ref().map(|owner| owner.principal.to_string()),
             address: owner.as_ref().map(|owner| owner.address.to_string()),
+            path: remote.map(path),
+            media_address: remote.map(|remote| remote.to_string()),
+            // To a tenth: what is behind it says nothing.
+            loss_percent: loss.map(|loss| (f64::from(loss) * 1000.0).round() / 10.0),
+            bitrate: bits_per_second,
+            round_trip_ms: round_trip.map(millis),
             since: owner.as_ref().map(|owner| owner.since),
         })
     });

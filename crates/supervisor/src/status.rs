@@ -147,13 +147,18 @@ impl<'a> Picture<'a> {
     }
 }
 
-/// How a stream is.
+/// How a stream is, and what besides may keep viewers away.
 pub(crate) fn why(slots: &[Slot], stream: &StreamName, now: Instant) -> Option<Why> {
     let slot = slots.iter().find(|slot| slot.stream_name() == Some(stream))?;
-    let health = Picture::of(slot, signaling(slots))?.health(now);
+    let signaling = signaling(slots);
+    let health = Picture::of(slot, signaling)?.health(now);
+    let certificate = signaling
+        .and_then(signaling_progress)
+        .and_then(|progress| progress.certificate);
+    let notice = certificate.map_or(String::new(), |notice| format!("; {notice}"));
     Some(Why {
         well: health.is_well(),
-        sentence: health.to_string(),
+        sentence: format!("{health}{notice}"),
     })
 }
 

@@ -24,16 +24,24 @@ pub(crate) async fn run(stream: Option<StreamName>) -> anyhow::Result<Exit> {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs();
-    let mut table = plain(&["SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "WHO"]);
+    let mut table = plain(&[
+        "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "WHO",
+    ]);
     for viewer in viewers {
         let text = |field: &str| viewer[field].as_str().unwrap_or("-").to_owned();
+        let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
         let since = viewer["since"].as_u64().map(|since| span(now.saturating_sub(since)));
+        let loss = viewer["loss_percent"].as_f64().map(|loss| format!("{loss} %"));
+        let rate = viewer["bitrate"].as_u64();
         table.add_row([
             text("session"),
             text("stream"),
             text("state"),
             text("address"),
-            since.unwrap_or_else(|| "-".to_owned()),
+            or_none(since),
+            text("path"),
+            or_none(loss),
+            or_none(rate.map(|rate| format!("{}.{} Mb/s", rate / 1_000_000, rate / 100_000 % 10))),
             text("principal"),
         ]);
     }

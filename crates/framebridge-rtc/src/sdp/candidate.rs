@@ -13,8 +13,40 @@ pub struct Candidate {
     pub address: SocketAddr,
     /// How much its owner likes it.
     pub priority: u32,
-    /// Whether it is one as which others see its owner (`srflx`), of ours; of others' it makes no difference.
-    reflexive: bool,
+    /// How its owner came by it.
+    pub kind: CandidateKind,
+}
+
+/// How an address is its owner's (RFC 8445, section 5.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CandidateKind {
+    /// It is its machine's own.
+    Host,
+    /// As which a STUN server sees it, behind a NAT.
+    ServerReflexive,
+    /// As which the other end sees it, and nobody had named it.
+    PeerReflexive,
+    /// A relay's, which passes on what comes.
+    Relayed,
+}
+
+impl CandidateKind {
+    /// Its name in SDP.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::ServerReflexive => "srflx",
+            Self::PeerReflexive => "prflx",
+            Self::Relayed => "relay",
+        }
+    }
+
+    /// Reads a name of SDP. One that is not known is as good as none.
+    fn named(name: &str) -> Self {
+        let known = [Self::Host, Self::ServerReflexive, Self::Relayed];
+        let found = known.into_iter().find(|kind| kind.as_str() == name);
+        found.unwrap_or(Self::PeerReflexive)
+    }
 }
 
 /// The line is no candidate that we could use: TCP, another component, a `.local` name, or not a candidate at all.
@@ -29,7 +61,7 @@ impl Candidate {
         Self {
             address,
             priority: (126 << 24) | (local_preference << 8) | 255,
-            reflexive: false,
+            kind: CandidateKind::Host,
         }
     }
 
@@ -38,7 +70,7 @@ impl Candidate {
         Self {
             address,
             priority: (100 << 24) | (65_535 << 8) | 255,
-            reflexive: true,
+            kind: CandidateKind::ServerReflexive,
         }
     }
 
@@ -59,7 +91,7 @@ impl FromStr for Candidate {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.strip_prefix("candidate:").unwrap_or(text);
         let fields: Vec<&str> = text.split_whitespace().collect();
-        let [_, "1", transport, priority, ip, port, "typ", _, ..] = fields[..] else {
+        let [_, "1", transport, priority, ip, port, "typ", kind, ..] = fields[..] else {
             return Err(UnusableCandidate);
         };
         if !transport.eq_ignore_ascii_case("udp") {
@@ -73,7 +105,7 @@ impl FromStr for Candidate {
         Ok(Self {
             address: SocketAddr::new(ip, port),
             priority: priority.parse().map_err(|_| UnusableCandidate)?,
-            reflexive: false,
+            kind: CandidateKind::named(kind),
         })
     }
 }
@@ -84,12 +116,13 @@ impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, priority, .. } = self;
         let (ip, port) = (address.ip(), address.port());
-        let kind = match (self.reflexive, ip) {
-            (false, _) => "host",
-            (true, IpAddr::V4(_)) => "srflx raddr 0.0.0.0 rport 9",
-            (true, IpAddr::V6(_)) => "srflx raddr :: rport 9",
+        let base = match (self.kind, ip) {
+            (CandidateKind::Host, _) => "",
+            (_, IpAddr::V4(_)) => " raddr 0.0.0.0 rport 9",
+            (_, IpAddr::V6(_)) => " raddr :: rport 9",
         };
-        write!(f, "{priority} 1 udp {priority} {ip} {port} typ {kind}")
+        let kind = self.kind.as_str();
+        write!(f, "{priority} 1 udp {priority} {ip} {port} typ {kind}{base}")
     }
 }
 
@@ -107,7 +140,7 @@ mod tests {
             Candidate {
                 address: "192.0.2.1:5000".parse().unwrap(),
                 priority: 2122,
-                reflexive: false,
+                kind: CandidateKind::Host,
             }
         );
         assert!("1 1 udp 5 2001:db8::1 5000 typ host".parse::<Candidate>().is_ok());
@@ -132,6 +165,20 @@ mod tests {
             "{text}"
         );
         assert!(seen.priority < Candidate::host(seen.address, usize::MAX).priority);
+    }
+
+    #[test]
+    fn kind_is_what_the_line_says() {
+        for (kind, known) in [
+            ("host", CandidateKind::Host),
+            ("srflx", CandidateKind::ServerReflexive),
+            ("prflx", CandidateKind::PeerReflexive),
+            ("relay", CandidateKind::Relayed),
+            ("other", CandidateKind::PeerReflexive),
+        ] {
+            let line = format!("1 1 udp 5 192.0.2.1 5000 typ {kind} raddr 0.0.0.0 rport 9");
+            assert_eq!(line.parse::<Candidate>().unwrap().kind, known);
+        }
     }
 
     #[test]

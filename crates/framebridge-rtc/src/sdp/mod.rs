@@ -13,7 +13,7 @@ mod tests;
 mod transport;
 
 pub(crate) use answer::Answer;
-pub use candidate::Candidate;
+pub use candidate::{Candidate, CandidateKind};
 pub(crate) use error::OfferError;
 pub(crate) use fragment::{Change, Fragment};
 pub(crate) use offer::Offer;

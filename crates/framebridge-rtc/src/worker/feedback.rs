@@ -43,7 +43,9 @@ impl Worker {
                 counters.packets_sent.fetch_add(repeated, Relaxed);
             }
             Feedback::Report(report) => {
-                if let Some(round_trip) = report.round_trip(ntp_now()) {
+                let round_trip = report.round_trip(ntp_now());
+                viewer.link.on_report(*report, round_trip, now);
+                if let Some(round_trip) = round_trip {
                     viewer.repeats.on_round_trip(round_trip);
                 }
                 let Some(verdict) = viewer.congestion.on_report(*report, channel.rate(), now) else {

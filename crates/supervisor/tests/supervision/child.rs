@@ -114,6 +114,7 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
                     rtp: Counter::default(),
                     datagrams: Datagrams::default(),
                     streams: flow.into_iter().collect(),
+                    certificate: None,
                 })
             };
             tokio::join!(
