@@ -119,10 +119,20 @@ fn passwords_of_sources_are_nowhere_to_be_read() {
         Ok(system.stream("cam")?.state == StreamState::Unavailable)
     })
     .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("framebridge.toml");
+    fs::write(&file, format!("[streams.cam]\nsource = {source:?}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let checked = bridgectl(&system, &["config", "check", "--config", &file.display().to_string()]);
+    assert!(
+        checked.contains("warning: ") && checked.contains("chmod 640"),
+        "{checked}"
+    );
     let shown = [
         system.get("/api/v1/streams").unwrap().text(),
         system.get("/api/v1/status").unwrap().text(),
         bridgectl(&system, &["config", "print"]),
+        checked,
         system.log().unwrap(),
     ];
     for text in shown {
@@ -135,7 +145,10 @@ fn https_is_served_from_a_certificate_of_our_own_and_http_leads_there() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = System::start(&[("test", "test:")]).unwrap();
     let out = folder.path().display().to_string();
-    let printed = bridgectl(&nowhere, &["certificate", "self-signed", "--expires", "5d", "--out", &out]);
+    let printed = bridgectl(
+        &nowhere,
+        &["certificate", "self-signed", "--expires", "5d", "--out", &out],
+    );
     assert!(
         printed.contains("[http.tls]") && printed.contains("127.0.0.1"),
         "{printed}"

@@ -11,6 +11,9 @@ pub(crate) fn run(verb: &cli::Config) -> anyhow::Result<Exit> {
             let settings = args.load()?;
             let streams: Vec<_> = settings.streams.iter().map(|stream| stream.name.as_str()).collect();
             writeln!(out, "the configuration is valid; streams: {}", streams.join(", "))?;
+            for warning in &settings.warnings {
+                writeln!(out, "warning: {warning}")?;
+            }
         }
         cli::Config::Print(args) => write!(out, "{}", args.load()?.to_toml())?,
     }
