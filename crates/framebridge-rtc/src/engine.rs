@@ -90,7 +90,11 @@ impl Engine {
             events,
         ));
         let mut engine = Self {
-            handle: Handle { shared, seen_as: None },
+            handle: Handle {
+                shared,
+                seen_as: None,
+                is_elsewhere: false,
+            },
             handover: Handover::default(),
             workers: Vec::new(),
         };

@@ -36,6 +36,8 @@ pub struct Handle {
     pub(crate) shared: Arc<EngineState>,
     /// As which the viewers that join by this one see this machine, where that is no address of its own.
     pub(crate) seen_as: Option<IpAddr>,
+    /// Whether they are elsewhere: this machine's loopback is their own.
+    pub(crate) is_elsewhere: bool,
 }
 
 impl std::fmt::Debug for Handle {
@@ -102,6 +104,15 @@ impl Handle {
     pub fn seen_as(&self, address: IpAddr) -> Self {
         Self {
             seen_as: Some(address),
+            ..self.elsewhere()
+        }
+    }
+
+    /// For viewers on other machines, who are not told to try loopback addresses, unless there are no others.
+    #[must_use]
+    pub fn elsewhere(&self) -> Self {
+        Self {
+            is_elsewhere: true,
             ..self.clone()
         }
     }
@@ -109,6 +120,10 @@ impl Handle {
     /// What viewers are told to try.
     fn candidates(&self) -> Vec<Candidate> {
         let mut candidates = self.shared.candidates.clone();
+        let leads_there = |candidate: &Candidate| !candidate.address.ip().is_loopback();
+        if self.is_elsewhere && candidates.iter().any(leads_there) {
+            candidates.retain(leads_there);
+        }
         let seen_as = self.seen_as.map(|ip| SocketAddr::new(ip, self.shared.port));
         if let Some(address) = seen_as.filter(|seen| candidates.iter().all(|known| known.address.ip() != seen.ip())) {
             candidates.push(Candidate::reflexive(address));

@@ -1,6 +1,6 @@
 //! WHEP: viewers join, trickle, restart ICE and leave over HTTP (draft-ietf-wish-whep; ICE as in RFC 9725).
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -81,7 +81,7 @@ pub(crate) async fn post(
     }
     shared.limits.join(client)?;
     let offer = body::read_text(&headers, body, SDP).await?;
-    let joined = join(&shared, &engine(&shared, &headers), stream, &offer).await?;
+    let joined = join(&shared, &engine(&shared, &headers, address), stream, &offer).await?;
     let session = joined.session;
     let owner = Owner {
         principal: who.clone(),
@@ -176,6 +176,7 @@ pub(crate) async fn patch(
     State(shared): State<Arc<AppState>>,
     client: ClientAddress,
     Extension(who): Asker,
+    Extension(Address(address)): Extension<Address>,
     Path((stream, session)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
@@ -189,7 +190,7 @@ pub(crate) async fn patch(
         .ok_or_else(Problem::unknown_session)?
         .etag;
     let if_match = if_match(&headers, &current)?;
-    match engine(&shared, &headers)
+    match engine(&shared, &headers, address)
         .patch(&session, &fragment, if_match)
         .await
         .map_err(patch_problem)?
@@ -319,10 +320,14 @@ fn created(shared: &AppState, stream: &Stream, joined: Joined) -> Result<Respons
     Ok(response)
 }
 
-/// The media plane, for a viewer who may come from outside: by the bridge, which alone may say so.
-fn engine(shared: &AppState, headers: &HeaderMap) -> Handle {
+/// The media plane, for a viewer at `address`, or from outside: by the bridge, which alone may say so.
+fn engine(shared: &AppState, headers: &HeaderMap, address: IpAddr) -> Handle {
     let seen_as = headers.get(SEEN_AS).and_then(|value| value.to_str().ok()?.parse().ok());
-    seen_as.map_or_else(|| shared.engine.clone(), |address| shared.engine.seen_as(address))
+    match seen_as {
+        Some(seen_as) => shared.engine.seen_as(seen_as),
+        None if address.is_loopback() => shared.engine.clone(),
+        None => shared.engine.elsewhere(),
+    }
 }
 
 /// The session of a URL: it has to exist, to be one of the URL's stream, and `who`'s own. Of whom it is not known whose it is,

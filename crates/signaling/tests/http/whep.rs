@@ -490,3 +490,20 @@ async fn options_say_what_is_accepted_to_pages_of_any_origin_where_any_may_play(
     }
     site.get("/whep/nothing").await.problem(404, "unknown_stream");
 }
+
+#[tokio::test]
+async fn loopback_is_offered_to_viewers_of_this_machine_alone() {
+    let site = Site::with(
+        "[http]\ntrusted_proxies = [\"127.0.0.1\"]\n[webrtc]\ncandidates = [\"198.51.100.7\"]\n[streams.test]\nsource = \"test:\"\n",
+    )
+    .await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let candidates = async |further: &[(&str, &str)]| {
+        let headers = [&[("content-type", "application/sdp")][..], further].concat();
+        let joined = site.send(Method::POST, "/whep/test", &headers, OFFER).await;
+        assert_eq!(joined.status, StatusCode::CREATED, "{joined:?}");
+        ["127.0.0.1", "198.51.100.7"].map(|address| joined.text().contains(&format!(" {address} ")))
+    };
+    assert_eq!(candidates(&[]).await, [true, true]);
+    assert_eq!(candidates(&[("x-forwarded-for", "192.0.2.1")]).await, [false, true]);
+}
