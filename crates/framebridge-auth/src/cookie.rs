@@ -37,6 +37,16 @@ impl CookieKey {
                 };
                 format!("link {until} {id} {}{streams}", principal.scope)
             }
+            Origin::Jwt { subject } => {
+                let subject = BASE64URL_NOPAD.encode(subject.as_bytes());
+                let streams = match &principal.streams {
+                    Streams::All => "all".to_owned(),
+                    Streams::Only(named) => named
+                        .iter()
+                        .fold("only".to_owned(), |text, name| format!("{text} {name}")),
+                };
+                format!("jwt {until} {subject} {} {streams}", principal.scope)
+            }
             Origin::Local | Origin::Anyone | Origin::Share => return None,
         };
         let tag = hmac::sign(&self.0, claim.as_bytes());
@@ -72,6 +82,17 @@ impl CookieKey {
                         .collect::<Result<Vec<_>, _>>()
                         .ok()?,
                 ),
+                expires: Some(until),
+            },
+            "jwt" => Principal {
+                origin: Origin::Jwt {
+                    subject: String::from_utf8(BASE64URL_NOPAD.decode(id.as_bytes()).ok()?).ok()?,
+                },
+                scope: words.next()?.parse().ok()?,
+                streams: match words.next()? {
+                    "all" => Streams::All,
+                    _only => Streams::Only(words.map(str::parse).collect::<Result<_, _>>().ok()?),
+                },
                 expires: Some(until),
             },
             _ => return None,
@@ -148,6 +169,23 @@ mod tests {
         let cookie = key().bake(&holder, 1000).expect("a cookie");
         assert_eq!(key().read(&cookie, &Register::default(), 99), Some((holder, 100)));
         assert_eq!(key().read(&cookie, &Register::default(), 100), None);
+    }
+
+    #[test]
+    fn cookie_of_a_jwt_opens_what_it_opened_and_no_longer() {
+        let door: StreamName = "door".parse().expect("a good name");
+        for streams in [Streams::All, Streams::Only([door].into()), Streams::Only([].into())] {
+            let holder = Principal {
+                origin: Origin::Jwt {
+                    subject: "Ada L. <ada@idp>".to_owned(),
+                },
+                streams,
+                ..Principal::of_link(String::new(), Scope::Control, Streams::All, 100)
+            };
+            let cookie = key().bake(&holder, 1000).expect("a cookie");
+            assert_eq!(key().read(&cookie, &Register::default(), 99), Some((holder, 100)));
+            assert_eq!(key().read(&cookie, &Register::default(), 100), None);
+        }
     }
 
     #[test]

@@ -47,6 +47,11 @@ pub enum Origin {
         /// What its maker called it.
         name: TokenName,
     },
+    /// The holder of an identity provider's JWT, or of a cookie that was got for it.
+    Jwt {
+        /// Who that is to the provider: the claim `sub`.
+        subject: String,
+    },
     /// Who opened a one-time link.
     Link {
         /// Which.
@@ -146,7 +151,7 @@ impl Principal {
         match self.origin {
             Origin::Local => true,
             Origin::Anyone | Origin::Share => false,
-            Origin::Token { .. } | Origin::Link { .. } => self.may(Scope::Admin, None).is_ok(),
+            Origin::Token { .. } | Origin::Jwt { .. } | Origin::Link { .. } => self.may(Scope::Admin, None).is_ok(),
         }
     }
 
@@ -170,6 +175,7 @@ impl fmt::Display for Principal {
             Origin::Local => f.write_str("local"),
             Origin::Anyone => f.write_str("anyone"),
             Origin::Token { name, .. } => write!(f, "token {name}"),
+            Origin::Jwt { subject } => write!(f, "jwt {subject}"),
             Origin::Link { id } => write!(f, "link {id}"),
             Origin::Share => write!(f, "share ({})", self.scope),
         }

@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use framebridge_auth::{Cidr, Scope};
+use framebridge_auth::{Cidr, Issuer, Scope};
 
 use crate::reader::Reader;
 
@@ -33,10 +33,21 @@ pub struct Http {
 pub struct Auth {
     /// How it is known who asks.
     pub mode: AuthMode,
-    /// The file of tokens, where there are any.
-    pub tokens: PathBuf,
+    /// The file of tokens, where there is one.
+    pub tokens: Option<PathBuf>,
+    /// An identity provider whose tokens are taken, too.
+    pub jwt: Option<Jwt>,
     /// The most that nobody needs a token for.
     pub open: Option<Scope>,
+}
+
+/// `[http.auth.jwt]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jwt {
+    /// The file of its public keys, a JWK Set.
+    pub keys: PathBuf,
+    /// Whose tokens they are, and how they say what they open.
+    pub issuer: Issuer,
 }
 
 /// How it is known who asks.
@@ -86,17 +97,52 @@ fn auth(reader: &mut Reader<'_>) -> Auth {
     let mode = reader.text("http.auth.mode", AuthMode::Unset);
     let tokens = reader.optional("http.auth.tokens", false);
     let open: Vec<Scope> = reader.list("http.auth.open", Vec::new());
-    if mode == AuthMode::Token && tokens.is_none() {
+    let jwt = jwt(reader);
+    if mode == AuthMode::Token && tokens.is_none() && jwt.is_none() {
         reader.problem(
             "http.auth.tokens",
             "mode = \"token\" needs a file of tokens, e.g. tokens = \"/etc/framebridge/tokens.toml\": \
-             `bridgectl token new NAME --scope view` makes it",
+             `bridgectl token new NAME --scope view` makes it; or the keys of an identity provider, http.auth.jwt",
         );
+    }
+    if mode != AuthMode::Token && jwt.is_some() {
+        let detail = "tokens count only with http.auth.mode = \"token\": without it everybody may do everything";
+        reader.problem("http.auth.jwt.keys", detail);
     }
     Auth {
         mode,
-        tokens: tokens.unwrap_or_default().into(),
+        tokens: tokens.map(PathBuf::from),
+        jwt,
         open: open.into_iter().max(),
+    }
+}
+
+fn jwt(reader: &mut Reader<'_>) -> Option<Jwt> {
+    let keys = reader.optional("http.auth.jwt.keys", false);
+    let issuer = reader.optional("http.auth.jwt.issuer", false);
+    let audience = reader.optional("http.auth.jwt.audience", false);
+    let scope_claim = reader.text("http.auth.jwt.scope_claim", "scope".to_owned());
+    let streams_claim = reader.text("http.auth.jwt.streams_claim", "streams".to_owned());
+    match (keys, issuer, audience) {
+        (Some(keys), Some(name), Some(audience)) => Some(Jwt {
+            keys: keys.into(),
+            issuer: Issuer {
+                name,
+                audience,
+                scope_claim,
+                streams_claim,
+            },
+        }),
+        (None, None, None) => None,
+        (keys, issuer, _) => {
+            let missing = match (keys, issuer) {
+                (None, _) => "http.auth.jwt.keys",
+                (Some(_), None) => "http.auth.jwt.issuer",
+                (Some(_), Some(_)) => "http.auth.jwt.audience",
+            };
+            reader.problem(missing, "JWTs take all three: keys, issuer and audience");
+            None
+        }
     }
 }
 

@@ -14,7 +14,7 @@ mod source;
 mod streams;
 mod studio;
 
-pub use http::{Auth, AuthMode, Http, Tls};
+pub use http::{Auth, AuthMode, Http, Jwt, Tls};
 pub use reader::{Entry, Problem};
 pub use settings::{ConfigError, IceServer, Input, Log, Manage, Settings, Supervise, Webrtc};
 pub use source::{InvalidSource, Region, Slate, Source};

@@ -185,6 +185,11 @@ fn listener_that_lets_others_in_needs_a_word_on_who_may_ask() {
         assert!(named.unwrap_err().to_string().starts_with("environment: "));
         parse(&format!("{text}[http.auth]\nmode = \"none\"\n")).unwrap();
         parse(&format!("{text}[http.auth]\nmode = \"token\"\ntokens = \"/t\"\n")).unwrap();
+        let provider = "keys = \"/k\"\nissuer = \"i\"\naudience = \"a\"\n";
+        parse(&format!(
+            "{text}[http.auth]\nmode = \"token\"\n[http.auth.jwt]\n{provider}"
+        ))
+        .unwrap();
     }
     for listen in ["127.0.0.1:1", "127.1.2.3:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
         parse(&format!("[http]\nlisten = \"{listen}\"\n")).unwrap();
@@ -196,6 +201,18 @@ fn half_an_authentication_and_half_a_certificate_are_problems() {
     for (text, wrong) in [
         ("[http.auth]\nmode = \"token\"\n", "http.auth.tokens"),
         ("[http.auth]\nmode = \"basic\"\n", "use token or none"),
+        (
+            "[http.auth]\nmode = \"token\"\n[http.auth.jwt]\nkeys = \"/k\"\n",
+            "http.auth.jwt.issuer",
+        ),
+        (
+            "[http.auth]\nmode = \"token\"\n[http.auth.jwt]\nissuer = \"i\"\n",
+            "http.auth.jwt.keys",
+        ),
+        (
+            "[http.auth.jwt]\nkeys = \"/k\"\nissuer = \"i\"\naudience = \"a\"\n",
+            "only with http.auth.mode",
+        ),
         ("[http.auth]\nopen = [\"all\"]\n", "use view, control or admin"),
         ("[http.tls]\ncertificate = \"/c\"\n", "http.tls.key"),
         ("[http.tls]\nkey = \"/k\"\n", "http.tls.certificate"),

@@ -5,24 +5,25 @@ use std::{
     io::{self, Read as _, Write as _},
     net::IpAddr,
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     str::FromStr as _,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
 use axum::http::{HeaderMap, Request, header};
-use framebridge_auth::{Cidr, CookieKey, Origin, Principal, Register, Scope, Streams, UnixTime, rate_key};
+use framebridge_auth::{
+    Cidr, CookieKey, Issuer, JwtError, KeySet, Origin, Principal, Register, Scope, Streams, UnixTime, rate_key,
+};
 use framebridge_config::{AuthMode, Http};
 use framebridge_core::rate_limit::RateLimit;
-use framebridge_daemon::Exit;
 use framebridge_http::Transport;
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::bridge::{ACCESS, SEEN_AS, SharedAccess};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::client;
+use crate::{client, reloaded::Reloaded};
 
 /// A wrong token costs its sender one of so many ...
 const WRONG_BURST: u32 = 5;
@@ -47,12 +48,14 @@ const KEY_FILE: &str = "cookie.key";
 /// Who may ask.
 #[derive(Debug)]
 pub(crate) struct Access {
-    /// The file of tokens; `None`: nobody needs one.
-    tokens: Option<PathBuf>,
+    /// Whether one has to say who one is.
+    pub(crate) asks_for_tokens: bool,
     /// What nobody needs a token for, where others need one.
     open: Option<Scope>,
     pub(crate) trusted: Vec<Cidr>,
-    register: RwLock<Arc<Register>>,
+    tokens: Option<Reloaded<Register>>,
+    /// The identity provider, and its keys.
+    provider: Option<(Issuer, Reloaded<KeySet>)>,
     cookies: CookieKey,
     cookie_name: String,
     wrong: Mutex<RateLimit<IpAddr>>,
@@ -88,26 +91,34 @@ pub(crate) enum Unknown {
     WrongToken,
     /// So many that its sender has to wait.
     TooMany(Duration),
+    /// Its provider says who that is, and nothing of what it opens here.
+    NoScope,
 }
 
 impl Access {
     /// Reads the tokens, and the key of a life before or a new one.
     pub(crate) fn load(http: &Http, dir: &RuntimeDir, port: u16) -> anyhow::Result<Self> {
-        let tokens = (http.auth.mode == AuthMode::Token).then(|| http.auth.tokens.clone());
-        let register = match &tokens {
-            Some(path) => read_register(path)
-                .with_context(|| format!("http.auth.tokens: {}", path.display()))
-                .context(Exit::Config)?,
-            None => Register::default(),
+        let asks_for_tokens = http.auth.mode == AuthMode::Token;
+        let tokens = http.auth.tokens.clone().filter(|_| asks_for_tokens);
+        let tokens = tokens.map(|path| Reloaded::load("http.auth.tokens", path, read_register));
+        let tokens = tokens.transpose()?;
+        let provider = match &http.auth.jwt {
+            Some(jwt) => {
+                let keys = Reloaded::load("http.auth.jwt.keys", jwt.keys.clone(), read_keys)?;
+                Some((jwt.issuer.clone(), keys))
+            }
+            None => None,
         };
-        if tokens.is_some() && register.rows().is_empty() && http.auth.open.is_none() {
+        let nobody_has_one = provider.is_none() && tokens.as_ref().is_some_and(|tokens| tokens.get().rows().is_empty());
+        if nobody_has_one && http.auth.open.is_none() {
             tracing::warn!("there is no token yet, so nobody is let in: `bridgectl token new NAME --scope view`");
         }
         Ok(Self {
+            asks_for_tokens,
             tokens,
+            provider,
             open: http.auth.open,
             trusted: http.trusted_proxies.clone(),
-            register: RwLock::new(Arc::new(register)),
             cookies: CookieKey::new(&cookie_key(&dir.path().join(KEY_FILE))),
             // A browser sends cookies to all ports of a host: two Framebridges on one must not overwrite each other's.
             cookie_name: format!("framebridge-{port}"),
@@ -117,14 +128,9 @@ impl Access {
         })
     }
 
-    /// Whether one has to say who one is.
-    pub(crate) fn asks_for_tokens(&self) -> bool {
-        self.tokens.is_some()
-    }
-
     /// Whether nobody may watch without.
     pub(crate) fn keeps_strangers_out(&self) -> bool {
-        self.tokens.is_some() && self.open.is_none()
+        self.asks_for_tokens && self.open.is_none()
     }
 
     /// Who sent `request`, whose claims about others count only on our own socket and are taken out otherwise.
@@ -149,7 +155,7 @@ impl Access {
         for ours in [ACCESS, SEEN_AS] {
             request.headers_mut().remove(ours);
         }
-        if self.tokens.is_none() {
+        if !self.asks_for_tokens {
             let is_here = address.is_loopback();
             return Ok(known(if is_here {
                 Principal::local()
@@ -167,13 +173,23 @@ impl Access {
 
     /// Whose token it is. Who shows wrong ones from `address` is told to wait; who shows a good one never is.
     pub(crate) fn holder(&self, token: &str, address: IpAddr) -> Result<Principal, Unknown> {
-        if let Some(holder) = self.register().find(token, now()) {
-            return Ok(holder);
-        }
+        let now = now();
+        let ours = self.tokens.as_ref().and_then(|tokens| tokens.get().find(token, now));
+        let why = match (ours, &self.provider) {
+            (Some(holder), _) => return Ok(holder),
+            (None, Some((issuer, keys))) if Issuer::may_have_made(token) => {
+                match issuer.holder(token, &keys.get(), now) {
+                    Ok(holder) => return Ok(holder),
+                    Err(JwtError::NoScope) => return Err(Unknown::NoScope),
+                    Err(error) => error.to_string(),
+                }
+            }
+            (None, _) => "it is none of ours, or has ended".to_owned(),
+        };
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         match wrong.take(rate_key(address), Instant::now()) {
             Ok(()) => {
-                tracing::warn!(target: "audit", %address, "a wrong token was refused");
+                tracing::warn!(target: "audit", %address, why, "a wrong token was refused");
                 Err(Unknown::WrongToken)
             }
             Err(wait) => Err(Unknown::TooMany(wait)),
@@ -187,11 +203,12 @@ impl Access {
     }
 
     fn known_by_cookie(&self, headers: &HeaderMap) -> Result<Asker, Unknown> {
-        let register = self.register();
+        let register = self.tokens.as_ref().map(Reloaded::get).unwrap_or_default();
         let now = now();
         let found = self
             .cookie_in(headers)
-            .find_map(|cookie| self.cookies.read(cookie, &register, now));
+            .find_map(|cookie| self.cookies.read(cookie, &register, now))
+            .filter(|(principal, _)| self.is_good(principal));
         let (principal, until) = found.ok_or(Unknown::Nobody)?;
         let is_old = until < now + (COOKIE_LIFE - COOKIE_RENEWAL).as_secs();
         let renewed = (is_old && principal.expires != Some(until))
@@ -269,51 +286,34 @@ impl Access {
         let now = now();
         match &principal.origin {
             Origin::Local | Origin::Share => true,
-            Origin::Anyone => self.tokens.is_none() || self.open.is_some(),
+            Origin::Anyone => !self.asks_for_tokens || self.open.is_some(),
             Origin::Link { .. } => !principal.has_expired(now),
-            Origin::Token { id, .. } => self
-                .register()
-                .of(id, now)
-                .is_some_and(|now_it_is| now_it_is.scope >= principal.scope && now_it_is.streams == principal.streams),
-        }
-    }
-
-    /// The file of tokens has changed: it is read again. What makes no sense changes nothing.
-    pub(crate) fn reload(&self) {
-        let Some(path) = &self.tokens else { return };
-        match read_register(path) {
-            Ok(fresh) => {
-                let tokens = fresh.rows().len();
-                *self.register.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
-                tracing::info!(target: "audit", tokens, "the tokens have changed");
-            }
-            Err(error) => {
-                tracing::error!(
-                    "http.auth.tokens: {}: {error:#}; the tokens stay as they were",
-                    path.display()
-                );
+            Origin::Jwt { .. } => self.provider.is_some() && !principal.has_expired(now),
+            Origin::Token { id, .. } => {
+                let known = self.tokens.as_ref().and_then(|tokens| tokens.get().of(id, now));
+                known.is_some_and(|known| known.scope >= principal.scope && known.streams == principal.streams)
             }
         }
     }
 
-    /// What the file of tokens is like now, to tell whether it has changed.
-    pub(crate) fn stamp(&self) -> Option<(SystemTime, u64)> {
-        let found = fs::metadata(self.tokens.as_ref()?).ok()?;
-        Some((found.modified().ok()?, found.len()))
-    }
-
-    fn register(&self) -> Arc<Register> {
-        Arc::clone(&self.register.read().unwrap_or_else(PoisonError::into_inner))
+    /// Reads the files of tokens and keys again, if they have changed.
+    pub(crate) fn refresh(&self) {
+        if let Some(tokens) = &self.tokens {
+            tokens.refresh();
+        }
+        if let Some((_, keys)) = &self.provider {
+            keys.refresh();
+        }
     }
 }
 
 /// A file that is not there has no tokens.
-fn read_register(path: &Path) -> anyhow::Result<Register> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Register::parse(&text)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Register::default()),
-        Err(error) => Err(error).context("reading it"),
-    }
+fn read_register(text: Option<&str>) -> anyhow::Result<Register> {
+    Ok(text.map(Register::parse).transpose()?.unwrap_or_default())
+}
+
+fn read_keys(text: Option<&str>) -> anyhow::Result<KeySet> {
+    Ok(KeySet::parse(text.context("there is no such file")?)?)
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).

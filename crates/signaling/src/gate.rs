@@ -184,6 +184,7 @@ pub(crate) fn refusal(unknown: Unknown) -> Problem {
             let detail = "Too many wrong tokens have come from this address.";
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", detail).retry_after(wait)
         }
+        Unknown::NoScope => out_of_scope(Scope::View),
     }
 }
 

@@ -31,6 +31,7 @@ mod owners;
 mod page;
 mod pictures;
 mod problem;
+mod reloaded;
 mod routes;
 mod serve;
 mod sessions;

@@ -109,7 +109,7 @@ pub(crate) async fn log_in(
     };
     let shown: LoginBody = serde_json::from_slice(&body).map_err(|_| bad())?;
     let access = &shared.access;
-    if !access.asks_for_tokens() {
+    if !access.asks_for_tokens {
         return Ok(Json(Welcome { next: "./".to_owned() }).into_response());
     }
     let principal = match (shown.token, shown.code) {

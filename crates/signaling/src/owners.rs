@@ -85,6 +85,16 @@ impl Owners {
         self.told(file.and_then(|mut file| file.write_all(line.as_bytes())));
     }
 
+    /// Its owner has shown something that is good for longer.
+    pub(crate) fn prolong(&self, session: SessionId, principal: &Principal) {
+        let Some(owner) = self.of(&session) else { return };
+        let ends = |principal: &Principal| principal.expires.unwrap_or(UnixTime::MAX);
+        if ends(principal) > ends(&owner.principal) {
+            let principal = principal.clone();
+            self.note(session, Owner { principal, ..owner });
+        }
+    }
+
     /// A session has ended.
     pub(crate) fn forget(&self, session: &SessionId) {
         self.known().owners.remove(session);
@@ -144,7 +154,7 @@ fn line(session: SessionId, owner: &Owner) -> String {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_auth::Scope;
+    use framebridge_auth::{Scope, Streams};
 
     use super::*;
 
@@ -174,5 +184,28 @@ mod tests {
         let next = Owners::load(&dir, &[session(1), session(0), session(9)]);
         assert_eq!(next.of(&session(1)), Some(owner));
         assert_eq!((next.of(&session(2)), next.of(&session(9))), (None, None));
+    }
+
+    #[test]
+    fn session_lasts_as_long_as_the_best_that_was_shown_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let owners = Owners::load(&RuntimeDir::at(folder.path()), &[]);
+        let until = |expires| Principal::of_link("ada".to_owned(), Scope::View, Streams::All, expires);
+        let (address, since) = ([192, 0, 2, 1].into(), 7);
+        let principal = until(100);
+        owners.note(
+            session(1),
+            Owner {
+                principal,
+                address,
+                since,
+            },
+        );
+        for (shown, ends) in [(50, 100), (200, 200), (150, 200)] {
+            owners.prolong(session(1), &until(shown));
+            assert_eq!(owners.of(&session(1)).unwrap().principal.expires, Some(ends));
+        }
+        owners.prolong(session(2), &until(100));
+        assert_eq!(owners.of(&session(2)), None);
     }
 }

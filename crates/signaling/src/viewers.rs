@@ -38,8 +38,8 @@ pub(crate) struct ViewerView {
     stream: String,
     /// `connecting`, `live` or `grace`.
     state: &'static str,
-    /// Who it is: `token NAME`, `link ID`, `share (view)`, `local` or `anyone`; `null` where a full disk kept that from being
-    /// written down.
+    /// Who it is: `token NAME`, `jwt SUBJECT`, `link ID`, `share (view)`, `local` or `anyone`; `null` where a full disk kept that
+    /// from being written down.
     principal: Option<String>,
     /// Where it asked from.
     address: Option<String>,
@@ -139,19 +139,14 @@ pub(crate) async fn kick(
     }
 }
 
-/// Keeps the tokens as their file has them, and ends the sessions of those who may not watch any more. For as long as it is
+/// Keeps tokens and keys as their files have them, and ends the sessions of those who may not watch any more. For as long as it is
 /// polled.
 pub(crate) async fn keep_current(shared: Arc<AppState>) {
-    let mut stamp = shared.access.stamp();
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let fresh = shared.access.stamp();
-        if fresh != stamp {
-            stamp = fresh;
-            shared.access.reload();
-        }
+        shared.access.refresh();
         for (session, owner) in shared.owners.all() {
             if !shared.access.is_good(&owner.principal) {
                 tracing::info!(target: "audit", who = %owner.principal, session = brief(&session), "may not watch any more");

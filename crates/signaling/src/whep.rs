@@ -338,6 +338,7 @@ fn known_session(shared: &AppState, who: &Principal, stream: &str, session: &str
     let info = shared.engine.session(&session).ok_or_else(Problem::unknown_session)?;
     let owner = shared.owners.of(&session);
     if info.stream == stream.name && owner.is_none_or(|owner| owner.principal.is_same(who)) {
+        shared.owners.prolong(session, who);
         Ok(session)
     } else {
         Err(Problem::unknown_session())

@@ -10,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use framebridge_auth::{Register, Row, Streams, UnixTime, hash, make};
 use framebridge_config::Settings;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -66,10 +66,7 @@ fn path(file: &TokenFile) -> anyhow::Result<PathBuf> {
         return Ok(path.clone());
     }
     let tokens = Settings::load(file.config.as_deref(), &[])?.http.auth.tokens;
-    if tokens.as_os_str().is_empty() {
-        bail!("no file of tokens is configured: set http.auth.tokens, or name one by --file");
-    }
-    Ok(tokens)
+    tokens.context("no file of tokens is configured: set http.auth.tokens, or name one by --file")
 }
 
 fn read(path: &Path) -> anyhow::Result<Register> {

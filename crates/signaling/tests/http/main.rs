@@ -9,6 +9,7 @@ mod continuity;
 mod debug;
 mod encoder;
 mod events;
+mod jwt;
 mod page;
 mod site;
 mod trust;
