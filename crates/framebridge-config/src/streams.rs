@@ -15,6 +15,8 @@ use crate::{
 pub struct Stream {
     /// Its name, the `NAME` above.
     pub name: StreamName,
+    /// What viewers are shown in place of the name; the name, where none is given.
+    pub title: String,
     /// Where its pictures come from.
     pub source: Source,
     /// What encodes them.
@@ -47,6 +49,9 @@ pub enum EncoderChoice {
     /// V4L2 memory-to-memory, as on a Raspberry Pi.
     V4l2m2m,
 }
+
+/// Letters of a title: what fits on a card.
+const MOST_TITLE: usize = 64;
 
 /// Streams of one box: each has its encoder report to the supervisor, which serves 64 processes and operators at once.
 const MOST_STREAMS: usize = 48;
@@ -162,6 +167,7 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         pre_roll,
     } = video(reader, &format!("streams.{name}"), defaults);
     Stream {
+        title: title(reader, &name),
         name,
         source,
         encoder,
@@ -171,6 +177,21 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         pause_timeout,
         pre_roll,
     }
+}
+
+fn title(reader: &mut Reader<'_>, name: &StreamName) -> String {
+    let key = format!("streams.{name}.title");
+    let Some(title) = reader.optional(&key, false) else {
+        return name.to_string();
+    };
+    let length = title.chars().count();
+    if length > MOST_TITLE {
+        let message = format!("a title has up to {MOST_TITLE} letters, and this one {length}");
+        reader.problem(&key, message);
+    } else if title.trim().is_empty() || title.chars().any(char::is_control) {
+        reader.problem(&key, "a title is one line of text, e.g. title = \"Front door\"");
+    }
+    title
 }
 
 fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> StreamDefaults {

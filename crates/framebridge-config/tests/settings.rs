@@ -57,6 +57,20 @@ fn a_stream_takes_what_it_does_not_say_from_video() {
 }
 
 #[test]
+fn a_stream_has_a_title_or_its_name() {
+    let of = |title: &str| {
+        let text = format!("[streams.door]\nsource = \"test:\"\ntitle = {title:?}\n");
+        parse(&text).map(|settings| settings.streams[0].title.clone())
+    };
+    assert_eq!(of("Front door").unwrap(), "Front door");
+    assert_eq!(of("").unwrap(), "door");
+    for bad in [" ", "two\nlines", &"x".repeat(65)] {
+        let said = of(bad).unwrap_err().to_string();
+        assert!(said.contains("streams.door.title"), "{said}");
+    }
+}
+
+#[test]
 fn environment_wins_over_the_file_and_flags_over_both() {
     let text = "[http]\nlisten = \"127.0.0.1:1\"\n[streams.test]\nsource = \"file:/a\"\n";
     let env = [

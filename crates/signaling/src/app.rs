@@ -40,7 +40,7 @@ use crate::{
     limits::Limits,
     meter::Meter,
     owners::{Owners, brief},
-    routes, serve,
+    pictures, routes, serve,
     site::Site,
     stream::{Stream, Streams},
     supervisor::Supervisor,
@@ -136,6 +136,7 @@ impl App {
         viewers::end_strangers(&shared).await;
         tasks.spawn(events::tell(Arc::clone(&shared), news));
         tasks.spawn(viewers::keep_current(Arc::clone(&shared)));
+        tasks.spawn(pictures::keep_stills(Arc::clone(&shared)));
         let http_stop = CancellationToken::new();
         let debug = breakable.map(|listener| Debug {
             shared: Arc::clone(&shared),

@@ -5,7 +5,14 @@ use framebridge_proto::StreamName;
 use serde_json::Value;
 
 /// What changes all the time, and is no news.
-const RESTLESS: [&str; 4] = ["frames_received", "frames_sent", "last_frame_age_ms", "retry_in_ms"];
+const RESTLESS: [&str; 6] = [
+    "frames_received",
+    "frames_sent",
+    "last_frame_age_ms",
+    "retry_in_ms",
+    "still_age_ms",
+    "capture_to_wire_ms",
+];
 
 /// How all streams were, by name.
 #[derive(Debug, Default)]
@@ -40,9 +47,13 @@ impl Glance {
 impl Glances {
     /// All that `who` may see, or of one stream, as it is shown to `who`.
     pub(crate) fn shown_to(&self, who: &Principal, only: Option<&StreamName>) -> Vec<Value> {
-        let shown = |glance: &Glance| match who.is_operator() {
-            true => glance.for_operators.clone(),
-            false => glance.for_viewers.clone(),
+        let shown = |glance: &Glance| {
+            let mut shown = match who.is_operator() {
+                true => glance.for_operators.clone(),
+                false => glance.for_viewers.clone(),
+            };
+            shown["scope"] = who.scope.as_str().into();
+            shown
         };
         self.of(who, only).map(shown).collect()
     }
@@ -90,6 +101,7 @@ mod tests {
         assert_eq!(after.shown_to(&all, None).len(), 2);
         assert_eq!(after.shown_to(&of_desk, None), after.shown_to(&all, Some(&desk)));
         assert_eq!(after.shown_to(&of_desk, None)[0]["source"], "rtsp:");
+        assert_eq!(after.shown_to(&of_desk, None)[0]["scope"], "view");
         let operator = Principal::local();
         assert_eq!(after.shown_to(&operator, None)[1]["source"], "rtsp://camera");
     }

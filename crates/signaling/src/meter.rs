@@ -1,11 +1,15 @@
 //! Counters that know when they last grew.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use framebridge_proto::supervisor::Counter;
+use framebridge_rtc::DelayStats;
 
 /// A counter that only grows. Lock-free, because it is bumped per frame.
 #[derive(Debug)]
@@ -54,6 +58,40 @@ impl Meter {
     }
 }
 
+/// The mean of the delays that were counted between the latest two looks.
+#[derive(Debug, Default)]
+pub(crate) struct MeanDelay(Mutex<Looked>);
+
+#[derive(Debug, Default)]
+struct Looked {
+    count: u64,
+    seconds: f64,
+    mean: Option<Duration>,
+}
+
+impl MeanDelay {
+    /// Looks at all that have been counted.
+    pub(crate) fn observe(&self, delays: &DelayStats) {
+        let count: u64 = delays.buckets.iter().map(|(_, count)| count).sum();
+        let mut looked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let grown = u32::try_from(count.saturating_sub(looked.count)).unwrap_or(u32::MAX);
+        if grown > 0 {
+            let seconds = (delays.sum - looked.seconds).max(0.0) / f64::from(grown);
+            let mean = Duration::try_from_secs_f64(seconds).ok();
+            *looked = Looked {
+                count,
+                seconds: delays.sum,
+                mean,
+            };
+        }
+    }
+
+    /// The mean, milliseconds.
+    pub(crate) fn millis(&self) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).mean.map(millis)
+    }
+}
+
 /// Whole milliseconds; a span too long for 64 bits is as good as for ever.
 pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -78,5 +116,21 @@ mod tests {
         meter.bump();
         assert_eq!(meter.read().count, 8);
         assert!(meter.read().age_ms.is_some());
+    }
+
+    #[test]
+    fn mean_delay_is_of_what_came_since_the_last_look() {
+        let mean = MeanDelay::default();
+        let counted = |fast, slow, sum| DelayStats {
+            buckets: vec![(0.01, fast), (f64::INFINITY, slow)],
+            sum,
+        };
+        assert_eq!(mean.millis(), None);
+        mean.observe(&counted(9, 1, 0.1));
+        assert_eq!(mean.millis(), Some(10));
+        mean.observe(&counted(9, 1, 0.1));
+        assert_eq!(mean.millis(), Some(10), "nothing has come since");
+        mean.observe(&counted(9, 3, 0.2));
+        assert_eq!(mean.millis(), Some(50));
     }
 }

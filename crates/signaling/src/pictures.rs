@@ -9,10 +9,14 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use framebridge_http::Place;
-use framebridge_proto::encoder::{ClipSpan, EncoderAnswer, EncoderRequest};
+use framebridge_http::{Client, Place};
+use framebridge_proto::{
+    encoder::{ClipSpan, EncoderAnswer, EncoderRequest},
+    status::StreamState,
+};
 use futures_util::stream;
 use serde::Deserialize;
+use tokio::time::{MissedTickBehavior, interval};
 use utoipa::IntoParams;
 
 use crate::{
@@ -20,7 +24,11 @@ use crate::{
     client::ClientAddress,
     gate::Asker,
     problem::{Details, Problem},
+    stream::Stream,
 };
+
+/// How often a still of a watched stream is kept, for cards that show it when nobody watches any more: 5 ms of a core each.
+const KEEP: Duration = Duration::from_secs(10);
 
 /// When a clip that is being made may be done.
 const CLIP_RETRY: Duration = Duration::from_secs(5);
@@ -28,10 +36,19 @@ const CLIP_RETRY: Duration = Duration::from_secs(5);
 /// What of a clip is handed on at once: so much of it may be in memory after its place was given back.
 const PART_BYTES: usize = 64 << 10;
 
+/// Which picture.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// `true`: the one that was kept when the stream was last watched, however old (`still_age_ms`); nothing is started for it.
+    #[serde(default)]
+    kept: bool,
+}
+
 /// The latest picture as a JPEG, at most a quarter of a second old. An idle stream is started for it; a paused one gives none.
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}/snapshot.jpg", tag = "api",
-    params(("stream" = String, Path, description = "The stream's name")),
+    params(("stream" = String, Path, description = "The stream's name"), Which),
     responses(
         (status = 200, description = "The picture.", content_type = "image/jpeg"),
         (status = 403, description = "A page of another site asks.", body = Details, content_type = "application/problem+json"),
@@ -46,12 +63,40 @@ pub(crate) async fn snapshot(
     Extension(who): Asker,
     client: ClientAddress,
     Path(stream): Path<String>,
+    Query(Which { kept }): Query<Which>,
 ) -> Result<Response, Problem> {
     let stream = shared.stream(&stream)?;
-    let image = stream.snapshot(client).await;
-    let image = image.map_err(|problem| problem.told(&who, stream.words_for_viewers()))?;
+    let image = if kept {
+        kept_still(stream)?
+    } else {
+        let image = stream.snapshot(client).await;
+        image.map_err(|problem| problem.told(&who, stream.words_for_viewers()))?
+    };
     let place = shared.limits.snapshot(client)?;
     Ok(whole_file("image/jpeg", image, place))
+}
+
+fn kept_still(stream: &Stream) -> Result<Bytes, Problem> {
+    let kept = stream.kept_still().map(|(_, image)| image);
+    kept.ok_or_else(|| {
+        let detail = "No still was kept: nobody has watched the stream yet.";
+        Problem::new(StatusCode::NOT_FOUND, "no_still", detail)
+    })
+}
+
+/// Keeps stills of the streams that are watched, for as long as it is polled.
+pub(crate) async fn keep_stills(shared: Arc<AppState>) {
+    let mut turns = interval(KEEP);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        for stream in shared.streams.values() {
+            if stream.viewers() > 0 && stream.health().state == StreamState::Live {
+                // A picture that can't be had now is had the next time.
+                _ = stream.snapshot(ClientAddress(Client(None))).await;
+            }
+        }
+    }
 }
 
 /// Which piece of a stream, in whole seconds; one of the two.

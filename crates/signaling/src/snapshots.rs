@@ -22,6 +22,9 @@ const MAX_WAITING_EACH: usize = 4;
 /// are made at most are 2 % of it.
 const FRESH: Duration = Duration::from_millis(250);
 
+/// A still that is larger is not kept, so that 48 streams' take 24 MiB at most. One of 720p has some 100 KB.
+const MOST_KEPT: usize = 512 << 10;
+
 /// When there may be a fresh picture, or a place to wait for one.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,8 @@ pub(crate) struct Snapshots {
     waiting: Places,
     permit: Semaphore,
     last: Mutex<Option<Made>>,
+    /// The last picture there was, and since when.
+    kept: Mutex<Option<(Instant, Bytes)>>,
 }
 
 /// What came of making one.
@@ -54,6 +59,7 @@ impl Snapshots {
             waiting: Places::new(MAX_WAITING, MAX_WAITING_EACH),
             permit: Semaphore::new(1),
             last: Mutex::new(None),
+            kept: Mutex::new(None),
         }
     }
 
@@ -83,8 +89,16 @@ impl Snapshots {
             at: Instant::now(),
             outcome: outcome.clone(),
         };
+        if let Some(image) = outcome.as_ref().ok().filter(|image| image.len() <= MOST_KEPT) {
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((made.at, image.clone()));
+        }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
         outcome
+    }
+
+    /// The last picture there was, and when that was.
+    pub(crate) fn kept(&self) -> Option<(Instant, Bytes)> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn made(&self, came: Instant) -> Option<Result<Bytes, Problem>> {

@@ -101,7 +101,7 @@ fn row(stream: &Stream) -> StreamStatus {
         width,
         height,
         fps,
-        bitrate: stream.bitrate(),
+        bitrate: stream.quality_in_force().bitrate,
         encoder,
         viewers: stream.viewers(),
         frames_encoded: stream.encoded.count(),

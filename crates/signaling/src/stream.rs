@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     asks::{Ask, AskError, Asks, Wishes},
     client::ClientAddress,
-    meter::Meter,
+    meter::{MeanDelay, Meter},
     problem::Problem,
     snapshots::Snapshots,
 };
@@ -47,6 +47,8 @@ pub(crate) type Streams = BTreeMap<StreamName, Arc<Stream>>;
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) name: StreamName,
+    /// What viewers are shown in its place.
+    pub(crate) title: String,
     /// Its source as configured, secrets left out: for operators.
     pub(crate) source: String,
     /// What kind of source that is.
@@ -62,6 +64,8 @@ pub(crate) struct Stream {
     pub(crate) clips: Semaphore,
     /// What the media plane counts.
     pub(crate) counts: StreamCounts,
+    /// From capture to the way out.
+    wire_delay: MeanDelay,
     /// Frames received from the encoder.
     pub(crate) received: Meter,
     /// Frames that the encoder has encoded, as their sequence numbers tell.
@@ -111,6 +115,7 @@ impl Stream {
         let (asks, queue) = Asks::new();
         let stream = Self {
             name: stream.name.clone(),
+            title: stream.title.clone(),
             source: stream.source.to_string(),
             source_kind: stream.source.kind(),
             quality: stream.quality,
@@ -120,6 +125,7 @@ impl Stream {
             snapshots: Snapshots::new(),
             clips: Semaphore::new(MAX_VIEWERS_CLIPS),
             counts,
+            wire_delay: MeanDelay::default(),
             received: Meter::new(),
             encoded: Meter::new(),
             dropped: AtomicU64::new(0),
@@ -159,9 +165,21 @@ impl Stream {
         }
     }
 
-    /// Bits per second that are aimed at.
-    pub(crate) fn bitrate(&self) -> u32 {
-        self.upstream.borrow().quality.unwrap_or(self.quality).bitrate
+    /// What it is to be encoded with now.
+    pub(crate) fn quality_in_force(&self) -> Quality {
+        self.upstream.borrow().quality.unwrap_or(self.quality)
+    }
+
+    /// Milliseconds from a picture's capture to its way out, the mean since this was asked last.
+    pub(crate) fn capture_to_wire_ms(&self) -> Option<u64> {
+        self.wire_delay.observe(&self.counts.stats().capture_to_wire);
+        self.wire_delay.millis()
+    }
+
+    /// The last picture there was, and when that was; none while its operator has stopped it.
+    pub(crate) fn kept_still(&self) -> Option<(Instant, Bytes)> {
+        let is_paused = self.health().state == StreamState::Paused;
+        self.snapshots.kept().filter(|_| !is_paused)
     }
 
     /// The link's: follows whether anybody wants frames.

@@ -6,7 +6,7 @@ use axum::{
     Extension, Json,
     extract::{Path, State},
 };
-use framebridge_auth::Principal;
+use framebridge_auth::{Principal, Scope};
 use framebridge_proto::{
     media::CodecParameters,
     status::{Condition, FaultKind, StreamState},
@@ -34,6 +34,10 @@ pub(crate) struct StreamList {
 pub(crate) struct StreamView {
     /// Its name.
     pub(crate) name: String,
+    /// What viewers are shown in its place: `streams.NAME.title`.
+    title: String,
+    /// What whoever asks may do with it: `view`, `control` or `admin`.
+    scope: &'static str,
     /// Its source as configured, secrets left out, for operators; for others its kind, e.g. `rtsp:`.
     source: String,
     /// `idle`, `opening`, `live`, `paused`, `unavailable` or `slate`; `down` while its encoder is not there.
@@ -59,6 +63,10 @@ pub(crate) struct StreamView {
     fps: u32,
     /// Bits per second in force, or configured until known.
     bitrate: u32,
+    /// What it is to be encoded with now, for all its viewers; a source may give less.
+    quality: QualityInForce,
+    /// How old the kept still is that `snapshot.jpg?kept=true` gives; null: there is none.
+    still_age_ms: Option<u64>,
     /// Viewers with an open session.
     viewers: u32,
     /// Frames received from the encoder since this process started.
@@ -67,8 +75,21 @@ pub(crate) struct StreamView {
     frames_sent: u64,
     /// Milliseconds since the last frame was received.
     last_frame_age_ms: Option<u64>,
+    /// Milliseconds from a picture's capture to its last packet's way out, the mean of the latest pictures; null until known.
+    capture_to_wire_ms: Option<u64>,
     /// Where a player POSTs its offer.
     whep: String,
+}
+
+/// What a stream is to be encoded with.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct QualityInForce {
+    /// Target bitrate, bits per second.
+    bitrate: u32,
+    /// Frames per second at most.
+    fps: u32,
+    /// Longest edge of the picture in pixels.
+    longest_edge: u32,
 }
 
 /// All streams.
@@ -115,10 +136,14 @@ impl StreamView {
 
 async fn view_for(who: &Principal, shared: &AppState, stream: &Stream) -> StreamView {
     let view = view(shared, stream).await;
-    if who.is_operator() {
+    let view = if who.is_operator() {
         view
     } else {
         view.for_viewers(stream)
+    };
+    StreamView {
+        scope: who.scope.as_str(),
+        ..view
     }
 }
 
@@ -129,8 +154,11 @@ pub(crate) async fn view(shared: &AppState, stream: &Stream) -> StreamView {
     let received = stream.received.read();
     let parameters = upstream.parameters.as_ref();
     let known = |read: fn(&CodecParameters) -> u32| parameters.map(read);
+    let quality = stream.quality_in_force();
     StreamView {
         name: stream.name.to_string(),
+        title: stream.title.clone(),
+        scope: Scope::View.as_str(),
         source: stream.source.clone(),
         state: stream.health().state,
         condition: health.condition,
@@ -141,11 +169,18 @@ pub(crate) async fn view(shared: &AppState, stream: &Stream) -> StreamView {
         width: known(|found| found.width).unwrap_or(0),
         height: known(|found| found.height).unwrap_or(0),
         fps: known(|found| found.fps).unwrap_or(stream.quality.fps),
-        bitrate: stream.bitrate(),
+        bitrate: quality.bitrate,
+        quality: QualityInForce {
+            bitrate: quality.bitrate,
+            fps: quality.fps,
+            longest_edge: quality.longest_edge,
+        },
+        still_age_ms: stream.kept_still().map(|(at, _)| millis(at.elapsed())),
         viewers: stream.viewers(),
         frames_received: received.count,
         frames_sent: stream.counts.frames_sent(),
         last_frame_age_ms: received.age_ms,
+        capture_to_wire_ms: stream.capture_to_wire_ms(),
         whep: format!("/whep/{}", stream.name),
     }
 }

@@ -181,6 +181,14 @@ async fn snapshot_starts_an_idle_stream_and_lets_it_go() {
         .await;
 
     let _failing = Encoder::start(&site.dir, "door", Script::Fails("no such camera")).await;
+    // It is kept for those who look at the list later, and nothing is started for them.
+    let stream = site.get("/api/v1/streams/test").await.json();
+    assert!(stream["still_age_ms"].is_u64(), "{stream}");
+    let kept = site.get("/api/v1/streams/test/snapshot.jpg?kept=true").await;
+    assert_eq!(kept.body, JPEG);
+    site.get("/api/v1/streams/door/snapshot.jpg?kept=true")
+        .await
+        .problem(404, "no_still");
     let refused = site.get("/api/v1/streams/door/snapshot.jpg").await;
     assert_eq!(
         refused.problem(409, "stream_unavailable")["detail"],
