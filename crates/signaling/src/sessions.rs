@@ -27,6 +27,8 @@ pub(crate) struct SessionView {
     webrtc_reconnecting: bool,
     /// What is or was wrong with its connection; `null`: nothing.
     webrtc_error: Option<String>,
+    /// It has ended because an operator sent the viewer away: it is not to come back by itself.
+    sent_away: bool,
 }
 
 /// How a viewer's session is; for a while after its end, why it ended.
@@ -70,5 +72,6 @@ pub(crate) async fn session(
         state: state.as_str(),
         webrtc_reconnecting: state == ViewerState::Grace,
         webrtc_error,
+        sent_away: shared.ended.was_sent_away(&session),
     }))
 }

@@ -109,7 +109,7 @@ pub(crate) async fn list(
     })
 }
 
-/// Ends a viewer's session. A page comes back by itself, unless its token was revoked.
+/// Ends a viewer's session. Its page says so, and does not come back by itself.
 #[utoipa::path(
     delete, path = "/api/v1/viewers/{session}", tag = "api",
     params(("session" = String, Path, description = "The session's id, or as many digits of it as `/api/v1/viewers` shows")),
@@ -132,6 +132,9 @@ pub(crate) async fn kick(
         return Err(Problem::unknown_session());
     };
     tracing::info!(target: "audit", %who, session = brief(&found), "sent a viewer away");
+    if let Some(open) = shared.engine.session(&found) {
+        shared.ended.send_away(found, open.stream);
+    }
     if shared.end(&found).await {
         Ok(StatusCode::NO_CONTENT)
     } else {

@@ -257,6 +257,15 @@ async fn viewer_that_is_sent_away_is_gone() {
     let gone = guarded.ask("operator", Method::DELETE, &kick(brief)).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
     guarded.get("viewer", &location).await.problem(404, "unknown_session");
+    let id = location.rsplit('/').next().unwrap();
+    let session = guarded
+        .get("viewer", &format!("/api/v1/streams/test/sessions/{id}"))
+        .await
+        .json();
+    assert_eq!(
+        (&session["state"], &session["sent_away"]),
+        (&"closed".into(), &true.into())
+    );
 }
 
 #[tokio::test]
