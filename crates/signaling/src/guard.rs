@@ -11,7 +11,7 @@
 //! - **WHEP is open** to pages of the origins in `http.origins`, by default of none. Our own page and players that are no
 //!   web pages need none of it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -22,7 +22,11 @@ use axum::{
 
 use framebridge_http::Transport;
 
-use crate::{app_state::AppState, client, problem::Problem};
+use crate::{
+    app_state::AppState,
+    client::{self, IsSecure},
+    problem::Problem,
+};
 
 /// What a page may load: its own modules and styles, our API, and pictures made by either.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -49,6 +53,7 @@ const PREFLIGHT_AGE: &str = "7200";
 pub(crate) async fn admit(State(shared): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     client::note(&mut request, &shared.access.trusted);
     let is_plain = client::transport(&request) == Transport::Plain;
+    let is_trustworthy = is_trustworthy(&request);
     let mut response = match check(&shared, &request) {
         Ok(()) if is_plain && shared.tls.is_some() => to_https(&request),
         Ok(()) => next.run(request).await,
@@ -59,16 +64,32 @@ pub(crate) async fn admit(State(shared): State<Arc<AppState>>, mut request: Requ
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ];
     for (name, value) in fixed {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    if is_trustworthy {
+        // Elsewhere browsers ignore it, and tell so in the console of each page.
+        let opener = HeaderName::from_static("cross-origin-opener-policy");
+        let same = HeaderValue::from_static("same-origin");
+        response.headers_mut().insert(opener, same);
     }
     if shared.site.hsts && !is_plain {
         let year = HeaderValue::from_static("max-age=31536000");
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
     }
     response
+}
+
+/// Whether the page's origin is potentially trustworthy to its browser (Secure Contexts, section 3.1).
+fn is_trustworthy(request: &Request) -> bool {
+    let is_secure = request.extensions().get() == Some(&IsSecure(true));
+    let name = host(request).map_or("", |host| host.rsplit_once(':').map_or(host, |(name, _port)| name));
+    let is_loopback = name
+        .trim_matches(['[', ']'])
+        .parse()
+        .is_ok_and(|address: IpAddr| address.is_loopback());
+    is_secure || is_loopback || name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Sends who came by HTTP on to HTTPS, at the name it came by.
