@@ -13,6 +13,7 @@ mod interop;
 mod leaks;
 mod links;
 mod operator;
+mod page;
 mod parked;
 mod playback;
 mod players;

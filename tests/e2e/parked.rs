@@ -31,7 +31,10 @@ fn viewers_of_a_parked_stream_see_why_and_until_when_and_then_the_picture_again(
     .unwrap();
     let stream = system.stream("test").unwrap();
     assert!(stream.verdict.contains("killed by signal 9"), "{}", stream.verdict);
-    page.until_live().unwrap();
+    // The slate, and nothing over it.
+    page.until_holds("document.body.dataset.state === 'slate' && !document.querySelector('.card').checkVisibility()")
+        .unwrap();
+    assert!(!page.text().unwrap().contains("Next attempt"), "a second countdown");
     assert_eq!(page.sessions().unwrap(), session);
     page.screenshot(&system.scratch().join("slate.png")).unwrap();
 
@@ -54,6 +57,7 @@ fn viewers_of_a_parked_stream_see_why_and_until_when_and_then_the_picture_again(
     late.screenshot(&system.scratch().join("card.png")).unwrap();
 
     page.until_shows_later_than(SystemTime::now()).unwrap();
+    page.until_live().unwrap();
     assert_eq!(page.sessions().unwrap(), session);
     late.until_live().unwrap();
 }

@@ -319,6 +319,77 @@ impl Page {
         Ok(std::fs::write(file, decode_base64(encoded)?)?)
     }
 
+    /// Gives the window another size, in pixels.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn resize(&self, width: u32, height: u32) -> anyhow::Result<()> {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", metrics).map(drop)
+    }
+
+    /// Has the page believe that its viewer prefers `dark` or `light`.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn prefer(&self, scheme: &str) -> anyhow::Result<()> {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.call("Emulation.setEmulatedMedia", json!({ "features": features }))
+            .map(drop)
+    }
+
+    /// Presses a key and lets go of it, as a person does: `f`, `ArrowLeft`, `Tab`.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn press(&self, key: &str) -> anyhow::Result<()> {
+        self.press_with(key, false)
+    }
+
+    /// [`press`](Self::press), with Shift held where `shift` says so.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn press_with(&self, key: &str, shift: bool) -> anyhow::Result<()> {
+        let modifiers = if shift { 8 } else { 0 };
+        for kind in ["rawKeyDown", "keyUp"] {
+            let code = if key == "Tab" { 9 } else { 0 };
+            let event = json!({ "type": kind, "key": key, "modifiers": modifiers, "windowsVirtualKeyCode": code });
+            self.call("Input.dispatchKeyEvent", event)?;
+        }
+        Ok(())
+    }
+
+    /// Presses and lets go of the left button at a point of the window.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn click(&self, x: u32, y: u32) -> anyhow::Result<()> {
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", event)?;
+        }
+        Ok(())
+    }
+
+    /// What a person reads in the page.
+    ///
+    /// # Errors
+    /// The page does not answer.
+    pub fn text(&self) -> anyhow::Result<String> {
+        let text = self.evaluate("document.body.innerText")?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until a person reads these words in the page, in whatever case.
+    ///
+    /// # Errors
+    /// They do not appear.
+    pub fn until_reads(&self, words: &str) -> anyhow::Result<()> {
+        let words = json!(words.to_lowercase());
+        self.until_holds(&format!("document.body.innerText.toLowerCase().includes({words})"))
+    }
+
     /// Closes the page, as a person does.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //!
 //! Nothing here looks inside a process of Framebridge. Whatever is started is killed when its owner is dropped.
 
+pub mod axe;
 pub mod browser;
 pub mod camera;
 mod cdp;

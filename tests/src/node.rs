@@ -63,7 +63,11 @@ pub fn bundle(folder: &Path, script: &str, into: &Path) -> anyhow::Result<()> {
     run(folder, &bundler, &[&entry, "--bundle", "--log-level=warning", &outfile])
 }
 
-fn run(folder: &Path, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+/// Runs a program in a folder.
+///
+/// # Errors
+/// It can't be started, or fails: then with all that it says.
+pub fn run(folder: &Path, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let output = command(program)
         .args(arguments)
         .current_dir(folder)

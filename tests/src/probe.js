@@ -8,6 +8,9 @@ window.probe = {
 
   video: () => document.querySelector("video"),
 
+  // What a console would show in red, of the page's own doing.
+  errors: [],
+
   // Every connection this page has made, the latest last.
   peers: [],
 
@@ -107,4 +110,13 @@ window.fetch = async (resource, options) => {
     probe.video()?.requestVideoFrameCallback((now) => (session.shown = now));
   }
   return response;
+};
+
+addEventListener("error", ({ message }) => message && probe.errors.push(message));
+addEventListener("unhandledrejection", ({ reason }) => probe.errors.push(`unhandled: ${reason}`));
+addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => probe.errors.push(`${violatedDirective}: ${blockedURI}`));
+const errorAsItIs = console.error;
+console.error = (...words) => {
+  probe.errors.push(words.join(" "));
+  errorAsItIs(...words);
 };

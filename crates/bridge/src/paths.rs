@@ -52,7 +52,7 @@ pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access, grant:
         [] | ["page", _] | ["api", "v1", "health"] if reads => None,
         // What is about all streams is not for an address of one.
         // The system's status and metrics are for nobody outside.
-        ["api", "v1", "events" | "streams"] if reads => return everything(access),
+        ["wall"] | ["api", "v1", "events" | "streams"] if reads => return everything(access),
         ["s", stream] | ["api", "v1", "streams", stream] if reads => Some(stream),
         ["api", "v1", "streams", stream, "events" | "snapshot.jpg"] if reads => Some(stream),
         ["api", "v1", "streams", stream, "sessions", _session] if reads => Some(stream),
@@ -111,6 +111,7 @@ mod tests {
         for (method, path) in [
             ("GET", "/"),
             ("GET", "/s/test"),
+            ("GET", "/wall?streams=test,door&cols=2"),
             ("GET", "/page/style.css"),
             ("GET", "/api/v1/health"),
             ("HEAD", "/api/v1/streams"),
@@ -227,6 +228,7 @@ mod tests {
             "/whep/yard",
             "/api/v1/streams/yard",
             "/api/v1/streams",
+            "/wall",
             "/api/v1/status",
             "/metrics",
         ] {

@@ -16,41 +16,29 @@ function tab() {
   };
 }
 
-test("what came true is there after a reload, and nothing else", () => {
+test("what was chosen is there after a reload, until it is forgotten", () => {
   const storage = tab();
-  const choices = new Choices(storage, "door");
-  assert.deepEqual([choices.fps, choices.layout], [null, "fit"]);
-  choices.succeeded({ stream: "door" });
-  choices.succeeded({ fps: 15 });
-  choices.succeeded({ layout: "fill" });
-  const reloaded = new Choices(storage, "door");
-  assert.deepEqual([reloaded.fps, reloaded.layout], [15, "fill"]);
+  const choices = new Choices(storage);
+  assert.equal(choices.layout, "fit");
+  choices.layout = "fill";
+  const reloaded = new Choices(storage);
+  assert.equal(reloaded.layout, "fill");
+  reloaded.forget();
+  assert.deepEqual([reloaded.layout, storage.size()], ["fit", 0]);
 });
 
-test("another stream takes over the layout and no quality", () => {
+test("what an older page has kept of a quality is not asked for", () => {
   const storage = tab();
-  new Choices(storage, "door").succeeded({ stream: "door", fps: 15, layout: "fill" });
-  const other = new Choices(storage, "yard");
-  assert.deepEqual([other.fps, other.layout], [null, "fill"]);
-  // A stream that never opened was no successful change.
-  assert.equal(new Choices(storage, "door").fps, 15);
-  other.succeeded({ stream: "yard" });
-  assert.equal(new Choices(storage, "door").fps, null);
-});
-
-test("leaving on purpose forgets all of it", () => {
-  const storage = tab();
-  const choices = new Choices(storage, "door");
-  choices.succeeded({ stream: "door", fps: 15 });
-  choices.forget();
-  assert.deepEqual([choices.fps, choices.layout, storage.size()], [null, "fit", 0]);
+  storage.setItem("framebridge.choices", '{"stream":"door","fps":15,"layout":"fill"}');
+  const choices = new Choices(storage);
+  assert.deepEqual([choices.layout, choices.fps], ["fill", undefined]);
 });
 
 test("a tab without a storage, or with nonsense in it, has its choices while the page lasts", () => {
-  const broken = new Choices(undefined, "door");
-  broken.succeeded({ fps: 60 });
-  assert.equal(broken.fps, 60);
+  const broken = new Choices(undefined);
+  broken.layout = "fill";
+  assert.equal(broken.layout, "fill");
   const storage = tab();
   storage.setItem("framebridge.choices", "{");
-  assert.equal(new Choices(storage, "door").layout, "fit");
+  assert.equal(new Choices(storage).layout, "fit");
 });

@@ -1,34 +1,32 @@
 // Logging in: a token that is typed, or the code of a one-time link, which stands behind the # of the address.
 
-const REQUEST_TIMEOUT = 10_000;
+import { $, setText } from "./format.js";
+import { refusal, request, sending } from "./http.js";
 
-const form = document.getElementById("login");
-const token = document.getElementById("token");
-const notice = document.getElementById("notice");
+const LOGIN_TIMEOUT = 10000;
+
+const form = $("login");
+const token = $("token");
 const root = new URL(form.dataset.root || "./", location.href);
 
-/** Shows what was given at the door, and goes where it leads: to the page that was asked for, if one was. */
+/** Shows what was given at the door, and goes where it leads: to the page that was asked for, if one was. @param {{token?: string, code?: string}} shown */
 async function enter(shown) {
-  notice.textContent = "One moment …";
+  const say = (/** @type {string} */ text) => setText($("notice"), text);
+  say("One moment …");
   try {
-    const response = await fetch(new URL("login", root), {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(shown),
-      signal: AbortSignal.timeout(REQUEST_TIMEOUT),
-    });
-    const answer = await response.json();
+    const response = await request(new URL("login", root), sending("POST", shown), LOGIN_TIMEOUT);
     if (response.ok) {
+      const { next } = JSON.parse(await response.text());
       const atTheDoor = location.pathname === new URL("login", root).pathname;
-      if (atTheDoor) location.replace(new URL(answer.next, root));
+      if (atTheDoor) location.replace(new URL(next, root).href);
       else location.reload();
-    } else notice.textContent = shown.code ? "This link was used already, or is too old. Ask for another." : answer.detail;
+    } else say(shown.code ? "This link was used already, or is too old. Ask for another." : (await refusal(response)).message);
   } catch {
-    notice.textContent = "The server can't be reached. Try again.";
+    say("The server can't be reached. Try again.");
   }
 }
 
-form.addEventListener("submit", (event) => {
+form.addEventListener("submit", (/** @type {Event} */ event) => {
   event.preventDefault();
   enter({ token: token.value.trim() });
 });

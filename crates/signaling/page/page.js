@@ -1,313 +1,282 @@
-// The player's page: wires the state machine (player.js) to the session (whep.js), the API and the document.
+// The page of one stream: what is shown around a viewer (viewer.js), and what can be done with it.
 
 import { Choices } from "./choices.js";
-import { Player } from "./player.js";
-import { Refused, WhepSession } from "./whep.js";
+import { canFloat, save, toggleFloating, toggleFullscreen, WakeLock, watchSleep, Zoomable } from "./controls.js";
+import { $, sentence, setText, TITLES, whenAgain } from "./format.js";
+import { json, Refused, refusal, request, sending } from "./http.js";
+import { bind, toggle, WATCHING } from "./keys.js";
+import { Panel } from "./panel.js";
+import { changeTo, profileOf, PROFILES, RATES } from "./quality.js";
+import { Feed } from "./streams.js";
+import { outcome, Viewer } from "./viewer.js";
 
 const TICK = 200;
-const REQUEST_TIMEOUT = 2000;
-/** Span over which the shown frame rate is measured. */
-const RATE_WINDOW = 2000;
 /** The pointer at rest for so long hides the controls. */
 const REST = 2500;
+/** How long something that happened is told. */
+const TELL = 6000;
+/** Making a snapshot or a clip may wait for a source, and takes as long as it takes to send. */
+const SAVE_TIMEOUT = 30000;
+const CLIP_SECONDS = 10;
 /** Where the browser plays nothing by itself. */
 const TOUCH = "Touch the page to let the picture go on.";
 
-const TITLES = Object.freeze({
-  connecting: "Connecting",
-  live: "Live",
-  reconnecting: "Reconnecting",
-  unavailable: "Unavailable",
-});
-
-const $ = (id) => document.getElementById(id);
-const stream = decodeURIComponent(location.pathname.split("/").filter(Boolean).pop() ?? "");
 // Relative, so that the page also works below a prefix.
-const endpoint = new URL(`../whep/${encodeURIComponent(stream)}`, location.href);
-const api = new URL(`../api/v1/streams/${encodeURIComponent(stream)}`, location.href);
-
-const player = new Player(Math.random);
-const choices = new Choices(window.sessionStorage, stream);
+const root = new URL("../", location.href);
+const name = decodeURIComponent(location.pathname.split("/").filter(Boolean).pop() || "");
+const api = new URL(`api/v1/streams/${encodeURIComponent(name)}`, root);
 const picture = $("picture");
-/** The session that is open, and a number that tells it from those before it. */
-let session = null;
-let generation = 0;
-/** Pictures decoded in the sessions before this one, and in this one. */
-let decodedBefore = 0;
-let decodedHere = 0;
-let size = "";
-let lastFrameAt = null;
-const counts = [];
+const stage = $("stage");
 
-function send(event) {
-  for (const action of player.handle(event, performance.now())) act(action);
-  render();
-}
+const choices = new Choices(storage());
+const zoom = new Zoomable(stage, picture);
+const wakeLock = new WakeLock();
+/** The stream as the server told of it last. @type {import("./streams.js").Stream | null} */
+let stream = null;
+const mayControl = () => stream !== null && stream.scope !== "view";
+const viewer = new Viewer({
+  root,
+  stream: name,
+  video: picture,
+  onChange: () => render(),
+  needsTouch: (needs) => (needs ? tell(TOUCH, 0) : $("notice").textContent === TOUCH && tell("")),
+  mayAsk: mayControl,
+});
+const panel = new Panel(viewer, () => stream, () => feed.ask());
+const feed = new Feed(root, name, onFeed);
 
-function act(action) {
-  const current = generation;
-  /** Reports an outcome, unless the session it belongs to is no longer the one that is open. */
-  const report = (event) => current === generation && send(event);
-  switch (action) {
-    case "connect":
-      connect();
-      break;
-    case "close":
-      close();
-      break;
-    case "ask":
-      ask(session, report);
-      break;
-    case "keyframe":
-      fetch(`${api}/keyframe`, { method: "POST", signal: AbortSignal.timeout(REQUEST_TIMEOUT) }).catch(() => {});
-      break;
-    case "restart":
-      session.restart().catch((error) => {
-        // Whatever else was answered, the session is there still.
-        const status = error instanceof Refused ? error.status : null;
-        if (status === 401) return report({ type: "lockedOut" });
-        report({ type: status === 404 ? "restartRefused" : "restartFailed" });
-      });
-      break;
-  }
-}
-
-async function connect() {
-  const current = ++generation;
-  const opening = WhepSession.open(endpoint, {
-    onStream: (media) => {
-      picture.srcObject = media;
-    },
-    onTransport: (state) => current === generation && session && send({ type: "transport", state }),
-  });
+function storage() {
   try {
-    const opened = await opening;
-    if (current !== generation) return opened.close();
-    session = opened;
-    send({ type: "opened" });
-    choices.succeeded({ stream });
-    // Whoever comes back gets what they had asked for.
-    (choices.fps === null ? readFps() : setFps(choices.fps)).catch(() => {});
-  } catch (error) {
-    if (current !== generation) return;
-    if (error instanceof Refused && error.status === 401) send({ type: "lockedOut" });
-    else if (error instanceof Refused) send({ type: "refused", reason: error.message, retryAfter: error.retryAfter });
-    else send({ type: "unreachable", reason: "The server can't be reached" });
-  }
-}
-
-function close() {
-  generation += 1;
-  decodedBefore += decodedHere;
-  decodedHere = 0;
-  counts.length = 0;
-  session?.close();
-  session = null;
-}
-
-/** How are the session and the stream? A server that does not answer says nothing. */
-async function ask(asked, report) {
-  try {
-    const [known, response] = await Promise.all(
-      [`${api}/sessions/${asked.id}`, api].map((url) => fetch(url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) })),
-    );
-    if (known.status === 401) return report({ type: "lockedOut" });
-    if (known.status === 404) return report({ type: "gone", reason: null });
-    const { state: life, webrtc_error: error } = await known.json();
-    if (life === "closed") return report({ type: "gone", reason: error });
-    if (!response.ok) return;
-    const { reason, retry_in_ms: retryIn } = await response.json();
-    report({ type: "source", reason, retryIn });
+    return window.sessionStorage;
   } catch {
-    // Unanswered: the player's patience goes on.
+    return undefined;
   }
 }
 
-async function readFps() {
-  const response = await fetch(api, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
-  if (response.ok) showFps((await response.json()).fps);
+function onFeed() {
+  if (feed.refused && (feed.refused.status === 401 || feed.refused.code === "address_ended")) viewer.send(outcome(feed.refused));
+  const told = feed.streams.get(name);
+  if (!told || feed.stale) return render();
+  stream = told;
+  const { reason, retry_in_ms: retryIn, state } = told;
+  viewer.send({ type: "source", reason, retryIn, state, frameAge: null });
+  showTitle(told.title);
+  // With one stream there is no list to go back to.
+  $("leave").hidden = feed.streams.size === 1;
+  showQuality(told.quality);
+  $("quality").hidden = $("clip").hidden = !mayControl();
+  setText($("rights"), mayControl() ? "You may change the quality, for everybody who watches." : "You may watch. Whoever holds control of this stream chooses its quality.");
 }
 
-/** Asks for so many frames per second, and throws the server's reason if it does not want to. */
-async function setFps(fps) {
-  const response = await fetch(`${api}/quality`, {
-    method: "PUT",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ fps }),
-    signal: AbortSignal.timeout(REQUEST_TIMEOUT),
-  });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.detail);
-  showFps(answer.fps);
+/** @param {string} title */
+function showTitle(title) {
+  document.title = `${title} · Framebridge`;
+  setText($("name"), title);
+  setText($("heading"), title);
 }
 
-/** Shows what is in force. */
-function showFps(fps) {
-  const choice = $("fps");
-  if (![...choice.options].some(({ value }) => Number(value) === fps)) choice.add(new Option(`${fps} fps`, fps));
-  choice.value = choice.dataset.inForce = fps;
+/** Shows what is in force. @param {import("./quality.js").Quality} quality */
+function showQuality(quality) {
+  const profile = profileOf(quality);
+  const profiles = PROFILES.map(({ name, title }) => ({ value: name, text: title }));
+  if (!profile) profiles.unshift({ value: "", text: `${quality.longest_edge} px` });
+  choose($("profile"), profiles, profile ? profile.name : "");
+  const rates = RATES.includes(quality.fps) ? RATES : RATES.concat(quality.fps).sort((one, other) => one - other);
+  choose($("fps"), rates.map((fps) => ({ value: String(fps), text: `${fps} fps` })), String(quality.fps));
 }
 
-async function chooseFps() {
-  const choice = $("fps");
-  const fps = Number(choice.value);
+/** @param {HTMLSelectElement} select @param {{value: string, text: string}[]} options @param {string} value */
+function choose(select, options, value) {
+  const shown = Array.from(select.options).map((option) => option.value + option.text);
+  if (shown.join() !== options.map((option) => option.value + option.text).join()) {
+    select.textContent = "";
+    for (const option of options) select.add(new Option(option.text, option.value));
+  }
+  if (select.value !== value) select.value = value;
+}
+
+/** Asks for a quality, once; what comes of it the server tells everybody. @param {Partial<import("./quality.js").Quality> | null} change */
+async function change(change) {
+  if (!stream || !change) return;
   try {
-    await setFps(fps);
-    choices.succeeded({ fps });
-    setText($("notice"), "");
+    const { bitrate, fps, longest_edge } = await json(`${api}/quality`, sending("PUT", change));
+    stream.quality = { bitrate, fps, longest_edge };
+    tell("");
   } catch (error) {
-    choice.value = choice.dataset.inForce ?? "";
-    setText($("notice"), sentence(error.message));
+    tell(error instanceof Refused ? sentence(error.message) : "The server did not answer.");
   }
+  showQuality(stream.quality);
+}
+
+/** Says something for a while. @param {string} text @param {number} [span] milliseconds; 0: until it is over */
+function tell(text, span = TELL) {
+  setText($("notice"), text);
+  clearTimeout(tell.timer);
+  if (text && span) tell.timer = window.setTimeout(() => setText($("notice"), ""), span);
+}
+tell.timer = 0;
+
+/** @param {string} path @param {string} ending */
+async function saveAs(path, ending) {
+  tell("One moment …", 0);
+  try {
+    const response = await request(`${api}/${path}`, {}, SAVE_TIMEOUT);
+    if (!response.ok) throw await refusal(response);
+    const time = new Date().toISOString().slice(0, 19).replace(/:/g, "-");
+    save(await response.blob(), `${name}-${time}.${ending}`);
+    tell("Saved.");
+  } catch (error) {
+    tell(error instanceof Refused ? sentence(error.message) : "The server did not answer.");
+  }
+}
+
+function render() {
+  const { state, reason, retryAt, action } = viewer.view;
+  document.body.dataset.state = state;
+  setText($("state"), TITLES[state]);
+  setText($("title"), TITLES[state]);
+  setText($("reason"), sentence(reason));
+  const waits = state === "reconnecting" || state === "unavailable" || state === "connecting";
+  const again = whenAgain(retryAt, performance.now());
+  setText($("retry"), !waits ? "" : again || (state === "unavailable" ? "The picture returns by itself." : ""));
+  $("login").hidden = action !== "login";
+  $("again").hidden = action !== "again" && (!waits || retryAt === null || viewer.session !== null);
+  setText($("facts"), state === "live" ? facts() : "");
+  wakeLock.set(state === "live" && !document.hidden);
+}
+
+function facts() {
+  const figures = viewer.figures;
+  if (!figures || !figures.width) return "";
+  const { width, height, fps } = figures;
+  const rate = fps >= 0.95 ? `${Math.round(fps)} fps` : fps > 0 ? `1 picture in ${Math.round(1 / fps)} s` : "";
+  return [`${width}×${height}`, rate].filter(Boolean).join(" · ");
 }
 
 function showLayout() {
   document.body.dataset.layout = choices.layout;
-  $("layout").setAttribute("aria-pressed", choices.layout === "fill");
+  $("layout").setAttribute("aria-pressed", String(choices.layout === "fill"));
 }
 
 function toggleLayout() {
-  choices.succeeded({ layout: choices.layout === "fill" ? "fit" : "fill" });
+  choices.layout = choices.layout === "fill" ? "fit" : "fill";
   showLayout();
 }
 
-async function count() {
-  const counted = session;
-  if (!counted) return;
-  const { frames, width, height } = await counted.decoded().catch(() => ({ frames: 0 }));
-  if (counted !== session || frames <= decodedHere || !plays()) return;
-  const pictures = frames - decodedHere;
-  decodedHere = frames;
-  lastFrameAt = Date.now();
-  size = width ? `${width}×${height}` : "";
-  const now = performance.now();
-  counts.push([now, frames]);
-  while (now - counts[0][0] > RATE_WINDOW) counts.shift();
-  send({ type: "picture", pictures });
+/** To the page of the stream so many places on. @param {number} places */
+function switchTo(places) {
+  const names = Array.from(feed.streams.keys());
+  const next = names[(names.indexOf(name) + places + names.length) % names.length];
+  if (next && next !== name) location.assign(new URL(`s/${encodeURIComponent(next)}${location.search}`, root).href);
 }
 
-/**
- * Whether what is decoded is shown, too. A browser may pause the element by itself, as an iPhone does that leaves full screen:
- * it is told to go on, and where it wants a touch first, so does the page.
- */
-function plays() {
-  if (!picture.paused || document.hidden) return true;
-  const notice = $("notice");
-  picture
-    .play()
-    .then(() => notice.textContent === TOUCH && setText(notice, ""))
-    .catch(({ name }) => name === "NotAllowedError" && setText(notice, TOUCH));
-  return false;
-}
-
-function rate() {
-  if (counts.length < 2) return 0;
-  const [[from, before], [to, after]] = [counts[0], counts.at(-1)];
-  return ((after - before) * 1000) / (to - from);
-}
-
-function render() {
-  const now = performance.now();
-  const { state, reason, retryAt, lockedOut } = player.view(now);
-  $("login").hidden = !lockedOut;
-  document.body.dataset.state = state;
-  setText($("state"), TITLES[state]);
-  setText($("title"), TITLES[state]);
-  setText($("reason"), reason ? sentence(reason) : "");
-  setText($("retry"), state === "live" || lockedOut ? "" : whenAgain(state, retryAt, now));
-  setText($("facts"), state === "live" ? [size, `${Math.round(rate())} fps`].filter(Boolean).join(" · ") : "");
-}
-
-/** A reason as a person writes it, whoever gave it. */
-function sentence(reason) {
-  return `${reason.charAt(0).toUpperCase()}${reason.slice(1).replace(/\.$/, "")}.`;
-}
-
-function whenAgain(state, retryAt, now) {
-  if (retryAt === null) return state === "unavailable" ? "The picture returns by itself." : "";
-  const seconds = Math.ceil((retryAt - now) / 1000);
-  return seconds > 0 ? `Next attempt in ${seconds} s.` : "Trying again now.";
-}
-
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-async function toggleFullscreen() {
-  if (document.fullscreenElement) await document.exitFullscreen();
-  else if ($("stage").requestFullscreen) await $("stage").requestFullscreen();
-  // An iPhone gives the whole screen to the video element only.
-  else picture.webkitEnterFullscreen?.();
-}
-
-/** Controls fade while the pointer rests, as long as the picture is live. */
+/** Controls fade while the pointer rests, as long as the picture is live and no key has led to one of them. */
 function stir() {
   document.body.classList.remove("resting");
   clearTimeout(stir.timer);
-  stir.timer = setTimeout(() => document.body.classList.add("resting"), REST);
+  stir.timer = window.setTimeout(() => (isOnControl() ? stir() : document.body.classList.add("resting")), REST);
+}
+stir.timer = 0;
+
+function isOnControl() {
+  const at = document.activeElement;
+  try {
+    return Boolean(at && at.closest(".bar") && at.matches(":focus-visible"));
+  } catch {
+    return Boolean(at && at.closest(".bar"));
+  }
 }
 
+function onVisibility() {
+  const isSeen = !document.hidden || Boolean(document.pictureInPictureElement);
+  viewer.send({ type: isSeen ? "visible" : "hidden" });
+}
+
+const deeds = {
+  fullscreen: () => toggleFullscreen(stage, picture).catch(() => {}),
+  layout: toggleLayout,
+  snapshot: () => saveAs("snapshot.jpg", "jpg"),
+  clip: () => mayControl() && saveAs(`clip.mp4?last=${CLIP_SECONDS}`, "mp4"),
+  stats: () => $("info").setAttribute("aria-pressed", String(panel.toggle())),
+  closer: () => zoom.step(1),
+  farther: () => zoom.step(-1),
+  reset: () => zoom.reset(),
+  left: () => zoom.move(-1, 0),
+  right: () => zoom.move(1, 0),
+  up: () => zoom.move(0, -1),
+  down: () => zoom.move(0, 1),
+  previous: () => switchTo(-1),
+  next: () => switchTo(1),
+  wall: () => location.assign(new URL("wall", root).href),
+  help: () => toggle($("sheet")),
+  pip: () => canFloat(picture) && Promise.resolve(toggleFloating(picture)).catch(() => {}),
+};
+
+showTitle(name);
+if (new URLSearchParams(location.search).get("controls") === "0") document.body.classList.add("bare");
+bind(WATCHING, deeds, $("sheet"));
+$("pip").hidden = !canFloat(picture);
+for (const id of ["fullscreen", "layout", "snapshot", "clip", "help", "pip"]) $(id).addEventListener("click", deeds[/** @type {"layout"} */ (id)]);
+$("info").addEventListener("click", deeds.stats);
+$("profile").addEventListener("change", () => stream && change(changeTo($("profile").value, stream.quality)));
+$("fps").addEventListener("change", () => change({ fps: Number($("fps").value) }));
+$("again").addEventListener("click", () => viewer.send({ type: "retry" }));
 // The server shows where to log in in place of this page.
-$("login").addEventListener("click", (event) => {
+$("login").addEventListener("click", (/** @type {Event} */ event) => {
   event.preventDefault();
   location.reload();
 });
-document.title = `${stream} · Framebridge`;
-$("name").textContent = stream;
-$("fps").addEventListener("change", chooseFps);
-$("layout").addEventListener("click", toggleLayout);
 // Leaving for the list is on purpose; a reload or a lost connection is not.
 $("leave").addEventListener("click", () => {
   choices.forget();
   showLayout();
 });
-$("fullscreen").addEventListener("click", toggleFullscreen);
-picture.addEventListener("dblclick", toggleFullscreen);
-picture.addEventListener("pause", plays);
-addEventListener("pointerup", plays);
+picture.addEventListener("dblclick", deeds.fullscreen);
+picture.addEventListener("leavepictureinpicture", onVisibility);
+addEventListener("pointerup", () => viewer.touched());
 for (const type of ["pointermove", "pointerdown", "keydown", "focusin"]) addEventListener(type, stir, { passive: true });
-addEventListener("keydown", (event) => {
-  if (event.key === "f" && !event.ctrlKey && !event.metaKey && !event.altKey) toggleFullscreen();
-});
-document.addEventListener("visibilitychange", () => send({ type: document.hidden ? "hidden" : "visible" }));
-addEventListener("pagehide", () => send({ type: "stop" }));
-addEventListener("pageshow", ({ persisted }) => persisted && send({ type: "start" }));
+document.addEventListener("visibilitychange", onVisibility);
+addEventListener("online", () => viewer.send({ type: "online" }));
+watchSleep(() => viewer.send({ type: "woke" }));
+addEventListener("pagehide", () => viewer.send({ type: "stop" }));
+addEventListener("pageshow", ({ persisted }) => persisted && viewer.send({ type: "start" }));
 
 // What is going on, for tests and the curious: a view, not a handle.
-window.framebridge = Object.freeze({
+/** @type {any} */ (window).framebridge = Object.freeze({
   get state() {
-    return player.view(performance.now()).state;
+    return viewer.view.state;
   },
   get reason() {
-    return player.view(performance.now()).reason;
+    return viewer.view.reason;
   },
   /** What went wrong with the connection, until there is a picture again. */
   get webrtcError() {
-    return player.webrtc(performance.now()).error;
+    return viewer.player.webrtc(performance.now()).error;
   },
   get webrtcReconnecting() {
-    return player.webrtc(performance.now()).reconnecting;
+    return viewer.player.webrtc(performance.now()).reconnecting;
   },
   get session() {
-    return session?.url.href ?? null;
+    return viewer.session?.url?.href ?? null;
   },
   /** Since the page was opened, over all its sessions. */
   get framesDecoded() {
-    return decodedBefore + decodedHere;
+    return viewer.framesDecoded;
   },
   get fps() {
-    return rate();
+    return viewer.figures?.fps ?? 0;
+  },
+  /** What "Copy as JSON" copies. */
+  get report() {
+    return panel.json;
   },
   /** Milliseconds since the epoch, or null. */
   get lastFrameAt() {
-    return lastFrameAt;
+    return viewer.lastFrameAt || null;
   },
 });
 
 stir();
 showLayout();
-setInterval(() => {
-  count();
-  send({ type: "tick" });
-}, TICK);
-send({ type: "start" });
+setInterval(() => viewer.tick(), TICK);
+viewer.send({ type: document.hidden ? "hidden" : "visible" });

@@ -1,16 +1,20 @@
 // What the viewer does when: a plain state machine. Events and the time in, actions out; no DOM, no network, no clock.
 //
-// Its numbers are the system's (docs/architecture.md). Its rule: a session is given up only when the server does not
-// vouch for it. While the server says that the source or its encoder is being mended, the session is the shortest way
-// back to a picture, so the player stays in it and shows the server's reason.
+// Its numbers are the system's (docs/architecture.md). Its rules: a session is given up only when the server does not vouch
+// for it, for while the source or its encoder is being mended the session is the shortest way back to a picture. And nothing
+// is called live but what is newer than the fault before it: an encoder whose source stands still may send its last picture
+// once more.
 
 /** Milliseconds, all of them. */
 export const TIMES = Object.freeze({
   /** No new picture for so long: ask the server how the stream and the session are. */
   ask: 750,
-  /** Pause between two such questions while the server does not account for the silence, and while it does. */
+  /** Pause between two such questions while the server does not account for the silence, and while it does; a slate vouches for itself. */
   askAgain: 500,
   askExcused: 1000,
+  askSlate: 3000,
+  /** A picture that came although the server said there is none: how soon it may be asked again. */
+  askOnPicture: 250,
   /** No new picture for so long: it no longer counts as live, and a keyframe is asked for. */
   keyframe: 1500,
   /** No new picture for so long: restart ICE. */
@@ -19,100 +23,184 @@ export const TIMES = Object.freeze({
   reconnect: 6000,
   /** First wait between two attempts; doubles up to the cap. */
   backoff: 1000,
-  backoffCap: 10_000,
+  backoffCap: 10000,
   /** A server that forgot us has just been started again: come back within so long, not all viewers at once. */
   welcomeBack: 200,
   /** The longest Retry-After that is obeyed as it is. */
-  retryAfterCap: 60_000,
+  retryAfterCap: 60000,
+  /** The slowest pace that is learnt: a source that gives a picture more seldom is asked after each time. */
+  slowestPace: 15000,
+  /** How much older than the server's last frame the shown picture may be and still be that frame's. */
+  onTheWay: 400,
+  /** A session that plays for less than this before it fails is a fall; so many within the span, and it rests for a while. */
+  steady: 10000,
+  fallsSpan: 60000,
+  park: 30000,
+  /** Pictures after a fault have to come for so long, with no longer gap, to be the source's. */
+  series: 400,
+  seriesGap: 600,
+  /** Pictures that keep coming for so long are the source's, however slow, and overrule a server that says there are none. */
+  overrule: 3000,
+  /** A page that is hidden for so long ends its session: nothing is sent to who does not look. */
+  hidden: 30000,
 });
 
 /** Until the first picture, ICE and DTLS have to be set up too: every patience is so many times longer. */
 const FIRST_PICTURE_PATIENCE = 2;
 
+/** So many pictures in a row after a fault are none that was sent once more. */
+const SERIES = 3;
+/** After a fault, a source that comes at less than so much of its rate has to do so for longer. */
+const LEAST_RATE = 1 / 3;
+/** So many gaps in a row tell a source's pace. */
+const PACE_GAPS = 5;
+/** So many overrule the server. */
+const MANY = 10;
+/** So many falls are a loop. */
+const FALLS = 5;
+
 /** What to say to who is not let in, or not any more. */
 const LOCKED_OUT = "You are not logged in, or your access has ended";
+const BLOCKED = "The server answers, but no video gets through: something on the way blocks UDP";
 
 /**
- * A viewer's life. Phases: `off` (not started, or hidden while nothing plays), `connecting` (POST under way), `session`
- * (a session is open) and `waiting` (for the next attempt).
+ * `connect` has the outcomes `opened`, `refused`, `unreachable`; `ask` has `source`, `gone`, and none where it goes
+ * unanswered; either may find that it is over (`ended`) or that nobody is let in without a login (`lockedOut`). `source` is
+ * also told as it changes, then with `frameAge: null`. `restart` may find `restartRefused` (for good) or `restartFailed` (not
+ * now, as when the server is just being started again). `picture`: the decoder's count has grown, by so many.
+ * @typedef {{type: "start" | "stop" | "visible" | "hidden" | "tick" | "woke" | "online" | "retry" | "opened" | "lockedOut"}
+ *   | {type: "refused", reason: string, retryAfter: number | null}
+ *   | {type: "unreachable", reason: string}
+ *   | {type: "ended", reason: string, action: Action}
+ *   | {type: "picture", pictures: number}
+ *   | {type: "transport", state: string}
+ *   | {type: "source", reason: string | null, retryIn: number | null, state: string, frameAge: number | null}
+ *   | {type: "gone", reason: string | null}
+ *   | {type: "restartRefused" | "restartFailed"}} Event
+ */
+
+/** What its viewer can do about it. @typedef {"login" | "again" | null} Action */
+
+/**
+ * What to show: the state in one word, why, when the next attempt is made (`null`: now, or none is needed).
+ * @typedef {{state: "connecting" | "live" | "slate" | "reconnecting" | "unavailable" | "ended", reason: string | null,
+ *   retryAt: number | null, action: Action}} View
+ */
+
+/** @typedef {"connect" | "close" | "ask" | "keyframe" | "restart"} Deed */
+
+/** What is known of the session that is open. @param {number} now */
+function opened(now) {
+  return {
+    connected: false,
+    sawPicture: false,
+    firstAt: 0,
+    pictureAt: 0,
+    /** When the server said last that there is no newer picture than the one shown. */
+    vouchedAt: -Infinity,
+    /** Whether what comes after a fault has still to prove that it is newer. */
+    inDoubt: false,
+    series: { since: now, last: -Infinity, count: 0 },
+    stage: 0,
+    progressAt: now,
+    askedAt: -Infinity,
+    restartAt: -Infinity,
+    /** Why there is no picture, in the server's words. @type {{reason: string, retryAt: number | null, heardAt: number} | null} */
+    excuse: null,
+    isSlate: false,
+  };
+}
+
+/**
+ * A viewer's life. Phases: `off` (not started, or hidden), `connecting` (POST under way), `session` (a session is open),
+ * `waiting` (for the next attempt) and `ended` (there is none).
  */
 export class Player {
-  #random;
-  #phase = "off";
-  #visible = true;
-  #everLive = false;
-  #attempts = 0;
-  #retryAt = null;
-  #refusal = null;
-  #trouble = null;
-  #lockedOut = false;
-  // Of the session that is open:
-  #sawPicture = false;
-  #pictureAt = 0;
-  #progressAt = 0;
-  #stage = 0;
-  #askedAt = -Infinity;
-  #restartAt = -Infinity;
-  #excuse = null;
-
   /** @param {() => number} random uniform in [0, 1), for jitter. */
   constructor(random) {
-    this.#random = random;
+    this._random = random;
+    this._phase = "off";
+    this._visible = true;
+    this._hiddenAt = 0;
+    this._everLive = false;
+    this._attempts = 0;
+    /** @type {number | null} */
+    this._retryAt = null;
+    /** @type {{reason: string, retryAt: number | null} | null} */
+    this._refusal = null;
+    /** @type {string | null} */
+    this._trouble = null;
+    /** @type {{reason: string, action: Action} | null} */
+    this._end = null;
+    /** Pictures a millisecond, a running mean. */
+    this._rate = 0;
+    /** The latest times between two pictures. @type {number[]} */
+    this._gaps = [];
+    /** The shortest of them: one gap alone is no pace. */
+    this._pace = 0;
+    /** When sessions have failed that had hardly begun. @type {number[]} */
+    this._falls = [];
+    this._open = opened(0);
   }
 
   /**
    * Takes one event and tells what is to be done about it, in order.
-   *
-   * Events: `start`, `stop`, `visible`, `hidden`, `tick`; `opened`, `refused {reason, retryAfter}`, `unreachable {reason}`
-   * (the three outcomes of `connect`); `lockedOut` (the server wants to know who asks, and it is nobody it lets in); `picture {pictures}` (the decoder's count has
-   * grown, by so many); `transport {state}`; `source {reason, retryIn}`, `gone {reason}` (the outcomes of `ask`; an unanswered one is no event); `restartRefused`
-   * (for good), `restartFailed` (not now, as when the server is just being started again).
-   *
-   * Actions: `connect`, `close`, `ask`, `keyframe`, `restart`.
-   * @param {{type: string}} event
+   * @param {Event} event
    * @param {number} now milliseconds, monotonic
-   * @returns {string[]}
+   * @returns {Deed[]}
    */
   handle(event, now) {
     switch (event.type) {
       case "start":
-        return this.#phase === "off" ? this.#connect() : [];
+        return this._phase === "off" ? this._connect() : [];
       case "stop":
-        return this.#stop();
+        return this._stop("off");
       case "visible":
-        return this.#onVisible(now);
+        return this._onVisible(now);
       case "hidden":
-        this.#visible = false;
+        this._visible = false;
+        this._hiddenAt = now;
         return [];
+      case "woke":
+      case "online":
+        return this._onWoke(now);
+      case "retry":
+        return this._phase === "waiting" || this._phase === "ended" ? this._connect() : [];
       case "lockedOut":
-        return this.#onLockedOut();
+        return this._onEnded(LOCKED_OUT, "login");
+      case "ended":
+        return this._onEnded(event.reason, event.action);
       case "tick":
-        return this.#onTick(now);
+        return this._onTick(now);
       case "opened":
-        return this.#onOpened(now);
+        return this._onOpened(now);
       case "refused":
-        return this.#onRefused(event, now);
+        return this._onRefused(event, now);
       case "unreachable":
-        return this.#onUnreachable(event, now);
+        return this._onUnreachable(event.reason, now);
       default:
-        return this.#phase === "session" ? this.#inSession(event, now) : [];
+        return this._phase === "session" ? this._inSession(event, now) : [];
     }
   }
 
   /**
-   * What to show: the state in one word, why, and when the next attempt is made (`null`: now, or none is needed).
    * @param {number} now
+   * @returns {View}
    */
   view(now) {
-    if (this.#lockedOut) return { state: "unavailable", reason: LOCKED_OUT, retryAt: null, lockedOut: true };
-    if (this.#isLive(now)) return { state: "live", reason: null, retryAt: null };
-    const excuse = this.#phase === "session" ? this.#excuse : this.#refusal;
-    if (excuse) return { state: "unavailable", reason: excuse.reason, retryAt: excuse.retryAt };
-    return {
-      state: this.#everLive || this.#attempts > 0 ? "reconnecting" : "connecting",
-      reason: this.#trouble,
-      retryAt: this.#retryAt,
-    };
+    if (this._end) return { state: "ended", reason: this._end.reason, retryAt: null, action: this._end.action };
+    const view = (/** @type {View["state"]} */ state, /** @type {string | null} */ reason, /** @type {number | null} */ retryAt) => ({
+      state,
+      reason,
+      retryAt,
+      action: null,
+    });
+    if (this._showsSlate(now)) return view("slate", null, null);
+    if (this._isLive(now)) return view("live", null, null);
+    const excuse = this._phase === "session" ? this._open.excuse : this._refusal;
+    if (excuse) return view("unavailable", excuse.reason, excuse.retryAt);
+    const state = this._everLive || this._attempts > 0 ? "reconnecting" : "connecting";
+    return view(state, this._trouble, this._retryAt);
   }
 
   /**
@@ -121,182 +209,285 @@ export class Player {
    * @param {number} now
    */
   webrtc(now) {
-    if (this.#isLive(now)) return { error: null, reconnecting: false };
-    const underWay = this.#phase !== "session" || this.#stage >= 2 || !this.#sawPicture;
-    return { error: this.#trouble, reconnecting: this.#everLive && this.#phase !== "off" && underWay };
+    if (this._isLive(now)) return { error: null, reconnecting: false };
+    const underWay = this._phase !== "session" || this._open.stage >= 2 || !this._open.sawPicture;
+    return { error: this._trouble, reconnecting: this._everLive && this._phase !== "off" && underWay };
   }
 
-  #isLive(now) {
-    return this.#phase === "session" && this.#sawPicture && now - this.#pictureAt < TIMES.keyframe;
+  /** How long one waits for a picture before it is missed. @param {number} least @param {number} paces */
+  _patience(least, paces) {
+    return Math.max(least, this._pace * paces);
   }
 
-  #connect() {
-    this.#phase = "connecting";
-    this.#retryAt = null;
-    if (this.#refusal) this.#refusal.retryAt = null;
+  /** @param {number} now */
+  _isLive(now) {
+    if (this._phase !== "session" || !this._open.sawPicture || this._open.inDoubt || this._open.excuse) return false;
+    return now - Math.max(this._open.pictureAt, this._open.vouchedAt) < this._patience(TIMES.keyframe, 2.5);
+  }
+
+  /** A slate says by itself what is wrong: nothing is put over it. @param {number} now */
+  _showsSlate(now) {
+    const comes = now - this._open.pictureAt < this._patience(TIMES.restart, 3);
+    return this._phase === "session" && this._open.isSlate && this._open.sawPicture && comes;
+  }
+
+  /** @returns {Deed[]} */
+  _connect() {
+    this._phase = "connecting";
+    this._end = null;
+    this._retryAt = null;
+    if (this._refusal) this._refusal.retryAt = null;
     return ["connect"];
   }
 
-  #stop() {
-    const close = this.#phase === "session" || this.#phase === "connecting";
-    this.#phase = "off";
+  /** @param {"off" | "ended"} phase @returns {Deed[]} */
+  _stop(phase) {
+    const close = this._phase === "session" || this._phase === "connecting";
+    this._phase = phase;
     return close ? ["close"] : [];
   }
 
-  /** Nothing is tried again by itself: whoever watches has to log in first. */
-  #onLockedOut() {
-    this.#lockedOut = true;
-    return this.#stop();
+  /** Nothing is tried again by itself. @param {string} reason @param {Action} action */
+  _onEnded(reason, action) {
+    this._end = { reason, action };
+    return this._stop("ended");
   }
 
-  #onVisible(now) {
-    this.#visible = true;
-    if (this.#lockedOut) return [];
-    if (this.#phase === "off") return this.#connect();
+  /** @param {number} now @returns {Deed[]} */
+  _onVisible(now) {
+    this._visible = true;
+    if (this._phase === "off") return this._connect();
     // A hidden page's decoder may rest: its silence so far means nothing.
-    this.#renewPatience(now);
+    this._renewPatience(now);
     return [];
   }
 
-  #onTick(now) {
-    if (this.#phase === "waiting" && now >= this.#retryAt) {
-      if (this.#visible) return this.#connect();
-      this.#phase = "off";
+  /** After a sleep, or back in a network: what was there may be gone, and nobody should have to wait for it. @param {number} now @returns {Deed[]} */
+  _onWoke(now) {
+    if (this._phase === "waiting") return this._connect();
+    if (this._phase !== "session" || this._isLive(now)) return [];
+    this._renewPatience(now - TIMES.keyframe);
+    this._open.askedAt = now;
+    return ["ask"];
+  }
+
+  /** @param {number} now @returns {Deed[]} */
+  _onTick(now) {
+    if (this._phase === "waiting" && this._retryAt !== null && now >= this._retryAt) {
+      if (this._visible) return this._connect();
+      this._phase = "off";
     }
-    return this.#phase === "session" && this.#visible ? this.#escalate(now) : [];
+    if (this._phase !== "session") return [];
+    if (this._visible) return this._escalate(now);
+    return now - this._hiddenAt >= TIMES.hidden ? this._stop("off") : [];
   }
 
-  #onOpened(now) {
-    if (this.#phase !== "connecting") return ["close"];
-    this.#phase = "session";
-    this.#sawPicture = false;
-    this.#excuse = null;
-    this.#refusal = null;
-    this.#askedAt = -Infinity;
-    this.#renewPatience(now);
+  /** @param {number} now @returns {Deed[]} */
+  _onOpened(now) {
+    if (this._phase !== "connecting") return ["close"];
+    this._phase = "session";
+    this._refusal = null;
+    this._open = opened(now);
     return [];
   }
 
-  #onRefused({ reason, retryAfter }, now) {
-    if (this.#phase !== "connecting") return [];
-    const delay = retryAfter === null ? this.#backoff() : Math.min(retryAfter, TIMES.retryAfterCap);
-    this.#wait(now + delay);
-    this.#refusal = { reason, retryAt: this.#retryAt };
+  /** @param {{reason: string, retryAfter: number | null}} event @param {number} now @returns {Deed[]} */
+  _onRefused({ reason, retryAfter }, now) {
+    if (this._phase !== "connecting") return [];
+    const delay = retryAfter === null ? this._backoff() : Math.min(retryAfter, TIMES.retryAfterCap);
+    this._wait(now + delay);
+    this._refusal = { reason, retryAt: this._retryAt };
     return [];
   }
 
-  #onUnreachable({ reason }, now) {
-    if (this.#phase !== "connecting") return [];
-    this.#refusal = null;
-    this.#trouble = reason;
-    this.#wait(now + this.#backoff());
+  /** @param {string} reason @param {number} now @returns {Deed[]} */
+  _onUnreachable(reason, now) {
+    if (this._phase !== "connecting") return [];
+    this._refusal = null;
+    this._trouble = reason;
+    this._wait(now + this._backoff());
     return [];
   }
 
-  #inSession(event, now) {
+  /** @param {Event} event @param {number} now @returns {Deed[]} */
+  _inSession(event, now) {
     switch (event.type) {
       case "picture":
-        if (this.#excuse && !this.#isSeries(event, now)) return [];
-        this.#sawPicture = this.#everLive = true;
-        this.#attempts = 0;
-        this.#excuse = this.#trouble = null;
-        this.#pictureAt = now;
-        this.#renewPatience(now);
-        return [];
+        return this._onPicture(event.pictures, now);
       case "transport":
-        return this.#onTransport(event.state);
+        return this._onTransport(event.state, now);
       case "source":
-        this.#onSource(event, now);
+        this._onSource(event, now);
         return [];
       case "gone":
-        this.#trouble = event.reason ?? "The server was restarted";
-        this.#wait(now + this.#random() * TIMES.welcomeBack);
+        this._trouble = event.reason || "The server was restarted";
+        this._wait(now + this._random() * TIMES.welcomeBack);
+        if (event.reason) this._onFall(now);
         return ["close"];
       case "restartRefused":
-        return this.#reconnect(now);
+        return this._reconnect(now);
       case "restartFailed":
         // Nothing has changed, so it may be tried again.
-        this.#stage = 1;
-        this.#restartAt = now + TIMES.askAgain;
+        this._open.stage = 1;
+        this._open.restartAt = now + TIMES.askAgain;
         return [];
       default:
         throw new Error(`unknown event ${event.type}`);
     }
   }
 
-  #onTransport(state) {
+  /** @param {number} pictures @param {number} now @returns {Deed[]} */
+  _onPicture(pictures, now) {
+    if (this._isLive(now)) {
+      const gap = Math.min(now - this._open.pictureAt, TIMES.slowestPace);
+      const rate = pictures / Math.max(gap, 1);
+      this._rate = this._rate === 0 ? rate : this._rate * 0.9 + rate * 0.1;
+      this._gaps = this._gaps.concat(gap).slice(-PACE_GAPS);
+      this._pace = this._gaps.length < PACE_GAPS ? 0 : Math.min(...this._gaps);
+    }
+    this._doubt(now);
+    if (!this._open.sawPicture) this._open.firstAt = now;
+    this._open.sawPicture = true;
+    this._open.pictureAt = now;
+    const isProof = this._isProof(pictures, now);
+    if (this._open.excuse && !(isProof && this._open.series.count >= MANY && now - this._open.series.since >= TIMES.overrule)) {
+      const ask = !this._open.isSlate && now - this._open.askedAt >= TIMES.askOnPicture;
+      if (ask) this._open.askedAt = now;
+      return ask ? ["ask"] : [];
+    }
+    if (this._open.inDoubt && !isProof) return [];
+    this._open.inDoubt = false;
+    this._everLive = true;
+    this._attempts = 0;
+    this._open.excuse = this._trouble = null;
+    this._renewPatience(now);
+    return [];
+  }
+
+  /**
+   * Whether a picture is one of several that keep coming: one alone may be the last one, sent once more, and a few at once what
+   * a decoder had left over when its source fell silent.
+   * @param {number} pictures
+   * @param {number} now
+   */
+  _isProof(pictures, now) {
+    const series = this._open.series;
+    if (now - series.last > this._patience(TIMES.seriesGap, 2)) [series.since, series.count] = [now, 0];
+    series.last = now;
+    series.count += pictures;
+    const span = now - series.since;
+    // One whose source stands still may send its last picture again twice a second.
+    const isAsBefore = series.count / Math.max(span, 1) >= this._rate * LEAST_RATE;
+    return series.count >= SERIES && span >= TIMES.series && (isAsBefore || span >= TIMES.overrule);
+  }
+
+  /** What was not live any more has to be newer to be so again. @param {number} now */
+  _doubt(now) {
+    if (this._open.inDoubt || !this._open.sawPicture || this._isLive(now)) return;
+    this._open.inDoubt = true;
+    this._open.series = { since: now, last: -Infinity, count: 0 };
+  }
+
+  /** @param {string} state @param {number} now @returns {Deed[]} */
+  _onTransport(state, now) {
+    if (state === "connected") this._open.connected = true;
     const lost = state === "failed" || state === "closed";
-    if (!lost || this.#stage >= 2) return [];
-    this.#stage = 2;
-    this.#trouble = "The connection was lost";
+    if (!lost || this._open.stage >= 2) return [];
+    this._open.stage = 2;
+    this._trouble = this._open.connected ? "The connection was lost" : BLOCKED;
+    this._open.askedAt = now;
     return ["ask", "restart"];
   }
 
-  /** Whether a picture is one of several: an encoder whose source stands still may send its last one once more. */
-  #isSeries({ pictures = 1 }, now) {
-    const before = this.#excuse.pictureAt;
-    this.#excuse.pictureAt = now;
-    return pictures > 1 || now - before < TIMES.keyframe;
-  }
-
-  #onSource({ reason, retryIn }, now) {
+  /** @param {{reason: string | null, retryIn: number | null, state: string, frameAge: number | null}} event @param {number} now */
+  _onSource({ reason, retryIn, state, frameAge }, now) {
+    this._open.isSlate = state === "slate";
     // The server gives a reason exactly where no picture is to be expected.
-    if (reason) {
-      const pictureAt = this.#excuse?.pictureAt ?? -Infinity;
-      this.#excuse = { reason, retryAt: retryIn === null ? null : now + retryIn, heardAt: now, pictureAt };
-    } else if (this.#excuse) {
-      this.#excuse = null;
-      this.#renewPatience(now);
+    if (reason || this._open.isSlate) {
+      this._open.excuse = { reason: reason || "", retryAt: retryIn === null ? null : now + retryIn, heardAt: now };
+      this._doubt(now);
+      return;
+    }
+    if (this._open.excuse) {
+      this._open.excuse = null;
+      this._open.series = { since: now, last: -Infinity, count: 0 };
+      this._renewPatience(now);
+    }
+    // It has none that is newer than the one shown: that one is how things are, and the session is well.
+    const isNewest = this._open.sawPicture && frameAge !== null && frameAge + TIMES.onTheWay >= now - this._open.pictureAt;
+    if (isNewest && !this._open.inDoubt && state === "live") {
+      this._open.vouchedAt = now;
+      this._renewPatience(now);
     }
   }
 
-  #escalate(now) {
-    if (this.#excuse && now - this.#excuse.heardAt >= TIMES.reconnect) {
+  /** @param {number} now @returns {Deed[]} */
+  _escalate(now) {
+    if (this._open.excuse && now - this._open.excuse.heardAt >= TIMES.reconnect) {
       // Nobody vouches for the session any more.
-      this.#excuse = null;
-      this.#renewPatience(now);
+      this._open.excuse = null;
+      this._renewPatience(now);
     }
-    const silence = (now - this.#progressAt) / (this.#sawPicture ? 1 : FIRST_PICTURE_PATIENCE);
-    const actions = [];
-    const pause = this.#excuse ? TIMES.askExcused : TIMES.askAgain;
-    if (silence >= TIMES.ask && now - this.#askedAt >= pause) {
-      this.#askedAt = now;
-      actions.push("ask");
+    this._doubt(now);
+    const silence = (now - this._open.progressAt) / (this._open.sawPicture ? 1 : FIRST_PICTURE_PATIENCE);
+    /** @type {Deed[]} */
+    const deeds = [];
+    const excused = this._open.isSlate ? TIMES.askSlate : TIMES.askExcused;
+    const pause = this._open.excuse ? excused : TIMES.askAgain;
+    const isDue = this._open.excuse !== null || silence >= this._patience(TIMES.ask, 1.5);
+    if (isDue && now - this._open.askedAt >= pause) {
+      this._open.askedAt = now;
+      deeds.push("ask");
     }
-    if (this.#excuse) return actions;
-    if (silence >= TIMES.reconnect) {
-      this.#trouble = "No picture arrives";
-      return this.#reconnect(now);
+    if (this._open.excuse) return deeds;
+    if (silence >= this._patience(TIMES.reconnect, 4)) {
+      this._trouble = this._open.sawPicture || this._open.connected ? "No picture arrives" : BLOCKED;
+      return this._reconnect(now);
     }
-    if (silence >= TIMES.restart && this.#stage < 2 && now >= this.#restartAt) {
-      this.#stage = 2;
-      this.#trouble = "The picture stopped";
-      actions.push("restart");
-    } else if (silence >= TIMES.keyframe && this.#stage < 1) {
-      this.#stage = 1;
-      actions.push("keyframe");
+    if (silence >= this._patience(TIMES.restart, 3) && this._open.stage < 2 && now >= this._open.restartAt) {
+      this._open.stage = 2;
+      this._trouble = this._open.sawPicture || this._open.connected ? "The picture stopped" : "No picture has come yet";
+      deeds.push("restart");
+    } else if (silence >= this._patience(TIMES.keyframe, 2.5) && this._open.stage < 1) {
+      this._open.stage = 1;
+      deeds.push("keyframe");
     }
-    return actions;
+    return deeds;
   }
 
-  #reconnect(now) {
-    this.#wait(now + this.#backoff());
+  /** @param {number} now @returns {Deed[]} */
+  _reconnect(now) {
+    this._wait(now + this._backoff());
+    this._onFall(now);
     return ["close"];
   }
 
-  #renewPatience(now) {
-    this.#progressAt = now;
-    this.#stage = 0;
+  /** A session has failed. One after the other that does so early is a loop, and rests. @param {number} now */
+  _onFall(now) {
+    if (this._open.sawPicture && now - this._open.firstAt >= TIMES.steady) return;
+    this._falls = this._falls.filter((at) => now - at < TIMES.fallsSpan).concat(now);
+    if (this._falls.length < FALLS) return;
+    this._falls = [];
+    this._wait(now + TIMES.park);
+    const why = this._trouble ? `: ${this._trouble.charAt(0).toLowerCase()}${this._trouble.slice(1)}` : "";
+    this._refusal = { reason: `It has failed ${FALLS} times within a minute${why}`, retryAt: this._retryAt };
   }
 
-  #wait(until) {
-    this.#phase = "waiting";
-    this.#retryAt = until;
+  /** @param {number} now */
+  _renewPatience(now) {
+    this._open.progressAt = now;
+    this._open.stage = 0;
   }
 
-  #backoff() {
-    const full = Math.min(TIMES.backoff * 2 ** this.#attempts, TIMES.backoffCap);
-    this.#attempts += 1;
-    return full * (0.75 + 0.25 * this.#random());
+  /** @param {number} until */
+  _wait(until) {
+    this._phase = "waiting";
+    this._retryAt = until;
+  }
+
+  _backoff() {
+    const full = Math.min(TIMES.backoff * 2 ** this._attempts, TIMES.backoffCap);
+    this._attempts += 1;
+    return full * (0.75 + 0.25 * this._random());
   }
 }

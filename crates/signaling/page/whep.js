@@ -1,49 +1,33 @@
 // A WHEP client (draft-ietf-wish-whep, RFC 9725 for ICE): one object per session. It speaks HTTP and WebRTC and decides
 // nothing; what to do when is player.js's.
 
+import { refusal, request } from "./http.js";
+
 const FRAGMENT = "application/trickle-ice-sdpfrag";
 
 /** A POST may wait 3 s for a source that it has just woken up; everything else is answered at once. */
 const JOIN_TIMEOUT = 8000;
-const REQUEST_TIMEOUT = 2000;
 
 /** How long an ICE restart waits for candidates before it goes with those there are. */
 const GATHERING_TIMEOUT = 300;
 
-/** The server said no: `message` is its reason, `retryAfter` what it asks for in milliseconds, if it does. */
-export class Refused extends Error {
-  constructor(message, status, retryAfter) {
-    super(message);
-    this.status = status;
-    this.retryAfter = retryAfter;
-  }
-}
+/** How long candidates are collected before they are sent: a server that is gone is not asked for each of them. */
+const TRICKLE_PAUSE = 50;
+
+/** @typedef {{onStream: (stream: MediaStream) => void, onTransport: (state: string) => void}} Handlers */
 
 export class WhepSession {
-  #pc;
-  #etag = null;
-  #answer = null;
-  /** Candidates not sent yet. */
-  #candidates = [];
-  #sending = false;
-  /** The restart under way. */
-  #restarting = null;
-  #closed = false;
-
-  /** The session's URL; what DELETE ends. */
-  url = null;
-
   /**
    * Opens a session.
    * @param {URL} endpoint
-   * @param {{onStream: (stream: MediaStream) => void, onTransport: (state: string) => void}} handlers
-   * @throws {Refused} the server said no
+   * @param {Handlers} handlers
+   * @throws {import("./http.js").Refused} the server said no
    * @throws {Error} no answer came, or one that makes no sense
    */
   static async open(endpoint, handlers) {
     const session = new WhepSession(handlers);
     try {
-      await session.#open(endpoint);
+      await session._open(endpoint);
       return session;
     } catch (error) {
       session.close();
@@ -51,145 +35,164 @@ export class WhepSession {
     }
   }
 
+  /** @param {Handlers} handlers */
   constructor({ onStream, onTransport }) {
-    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
-    this.#pc.addTransceiver("video", { direction: "recvonly" });
-    this.#pc.ontrack = ({ streams, track }) => onStream(streams[0] ?? new MediaStream([track]));
-    this.#pc.onconnectionstatechange = () => onTransport(this.#pc.connectionState);
-    this.#pc.onicecandidate = ({ candidate }) => {
-      if (candidate?.candidate) this.#candidates.push(candidate.candidate);
-      this.#trickle();
+    /** The session's URL; what DELETE ends. @type {URL | null} */
+    this.url = null;
+    /** @type {string | null} */
+    this._etag = null;
+    this._answer = "";
+    /** Candidates not sent yet. @type {string[]} */
+    this._candidates = [];
+    this._sending = false;
+    /** The restart under way. @type {Promise<void> | null} */
+    this._restarting = null;
+    this._closed = false;
+    this._pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this._pc.addTransceiver("video", { direction: "recvonly" });
+    this._pc.ontrack = ({ streams, track }) => onStream(streams[0] ?? new MediaStream([track]));
+    this._pc.onconnectionstatechange = () => onTransport(this._pc.connectionState);
+    this._pc.onicecandidate = ({ candidate }) => {
+      if (!candidate?.candidate) return;
+      this._candidates.push(candidate.candidate);
+      setTimeout(() => this._trickle(), TRICKLE_PAUSE);
     };
   }
 
-  async #open(endpoint) {
-    const offer = await this.#pc.createOffer();
-    const response = await fetch(endpoint, {
+  /** @param {URL} endpoint */
+  async _open(endpoint) {
+    const offer = await this._pc.createOffer();
+    const options = {
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
       body: offer.sdp,
-      signal: AbortSignal.timeout(JOIN_TIMEOUT),
-    });
+    };
+    const response = await request(endpoint, options, JOIN_TIMEOUT);
     if (response.status !== 201) throw await refusal(response);
-    this.url = new URL(response.headers.get("Location"), response.url);
-    this.#etag = response.headers.get("ETag");
-    this.#answer = await response.text();
+    // Below our own endpoint, whatever a proxy between makes of its path.
+    const id = (response.headers.get("Location") || "").split("/").pop();
+    this.url = new URL(`${endpoint.href}/${id}`);
+    this._etag = response.headers.get("ETag");
+    this._answer = await response.text();
     // Gathering starts with the local description, so the servers have to be known before it.
-    this.#pc.setConfiguration({ bundlePolicy: "max-bundle", iceServers: iceServers(response.headers.get("Link")) });
-    await this.#pc.setLocalDescription(offer);
-    await this.#pc.setRemoteDescription({ type: "answer", sdp: this.#answer });
-    this.#trickle();
+    this._pc.setConfiguration({ bundlePolicy: "max-bundle", iceServers: iceServers(response.headers.get("Link")) });
+    await this._pc.setLocalDescription(offer);
+    await this._pc.setRemoteDescription({ type: "answer", sdp: this._answer });
+    this._trickle();
   }
 
   /**
    * Restarts ICE in this session: new credentials and candidates both ways, the same keys and media. One that fails is
    * taken back, and the session goes on as it was.
-   * @throws {Refused} the server said no
+   * @throws {import("./http.js").Refused} the server said no
    * @throws {Error} no answer came, or one that makes no sense
    */
   restart() {
     // One at a time: a second is the first.
-    this.#restarting ??= this.#tryRestart().finally(() => (this.#restarting = null));
-    return this.#restarting;
+    if (!this._restarting) {
+      this._restarting = this._tryRestart().finally(() => {
+        this._restarting = null;
+      });
+    }
+    return this._restarting;
   }
 
-  async #tryRestart() {
-    this.#candidates = [];
-    await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart: true }));
+  async _tryRestart() {
+    this._candidates = [];
+    await this._pc.setLocalDescription(await this._pc.createOffer({ iceRestart: true }));
     try {
-      await this.#restart();
+      await this._restart();
     } catch (error) {
-      this.#candidates = [];
-      if (this.#pc.signalingState === "have-local-offer") await this.#pc.setLocalDescription({ type: "rollback" });
+      this._candidates = [];
+      if (this._pc.signalingState === "have-local-offer") await this._pc.setLocalDescription({ type: "rollback" });
       throw error;
     }
-    this.#trickle();
+    this._trickle();
   }
 
-  async #restart() {
-    await this.#gathered();
-    const response = await this.#patch("*", this.#candidates.splice(0));
+  async _restart() {
+    await this._gathered();
+    const response = await this._patch("*", this._candidates.splice(0));
     if (response.status !== 200) throw await refusal(response);
-    const answer = withIce(this.#answer, await response.text());
-    await this.#pc.setRemoteDescription({ type: "answer", sdp: answer });
-    this.#etag = response.headers.get("ETag");
-    this.#answer = answer;
+    const answer = withIce(this._answer, await response.text());
+    await this._pc.setRemoteDescription({ type: "answer", sdp: answer });
+    this._etag = response.headers.get("ETag");
+    this._answer = answer;
   }
 
   /** What the server knows it by. */
   get id() {
-    return this.url.pathname.split("/").pop();
+    return this.url?.pathname.split("/").pop() || "";
   }
 
-  /** Pictures decoded so far, and their size. */
-  async decoded() {
-    const stats = await this.#pc.getStats();
-    for (const report of stats.values()) {
-      if (report.type === "inbound-rtp" && report.kind === "video") {
-        return { frames: report.framesDecoded ?? 0, width: report.frameWidth ?? 0, height: report.frameHeight ?? 0 };
-      }
-    }
-    return { frames: 0, width: 0, height: 0 };
+  /** What the browser reports of the connection (getStats), its state with it. @returns {Promise<any[]>} */
+  async reports() {
+    /** @type {any[]} */
+    const reports = [];
+    (await this._pc.getStats()).forEach((report) => reports.push(report));
+    return reports;
+  }
+
+  get transport() {
+    return this._pc.connectionState;
+  }
+
+  /** The server has ended it: there is nothing left to delete. */
+  forget() {
+    this.url = null;
   }
 
   /** Ends the session, also while the page is being left. */
   close() {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#pc.close();
+    if (this._closed) return;
+    this._closed = true;
+    this._pc.close();
     // Nobody is left to care for the answer: what is not deleted the server finds by itself.
-    if (this.url) fetch(this.url, { method: "DELETE", keepalive: true }).catch(() => {});
+    if (this.url) fetch(String(this.url), { method: "DELETE", keepalive: true }).catch(() => {});
   }
 
   /** Sends the candidates that have come up, in one request at a time. Losing them costs nothing but a path. */
-  async #trickle() {
-    if (this.#sending || this.#closed || !this.#etag || this.#pc.signalingState !== "stable") return;
-    if (this.#candidates.length === 0) return;
-    this.#sending = true;
+  async _trickle() {
+    if (this._sending || this._closed || !this._etag || this._pc.signalingState !== "stable") return;
+    if (this._candidates.length === 0) return;
+    this._sending = true;
     try {
-      await this.#patch(this.#etag, this.#candidates.splice(0));
-    } catch (error) {
-      console.debug("trickle:", error);
+      await this._patch(this._etag, this._candidates.splice(0));
+    } catch {
+      // What is not heard of is as good as lost.
     } finally {
-      this.#sending = false;
+      this._sending = false;
     }
-    this.#trickle();
+    this._trickle();
   }
 
-  #patch(ifMatch, candidates) {
-    return fetch(this.url, {
+  /** @param {string} ifMatch @param {string[]} candidates */
+  _patch(ifMatch, candidates) {
+    return request(/** @type {URL} */ (this.url), {
       method: "PATCH",
       headers: { "Content-Type": FRAGMENT, "If-Match": ifMatch },
-      body: fragment(this.#pc.localDescription.sdp, candidates),
-      signal: AbortSignal.timeout(REQUEST_TIMEOUT),
+      body: fragment(this._pc.localDescription?.sdp || "", candidates),
     });
   }
 
-  #gathered() {
-    if (this.#pc.iceGatheringState === "complete") return Promise.resolve();
+  _gathered() {
+    if (this._pc.iceGatheringState === "complete") return Promise.resolve(null);
     return new Promise((resolve) => {
-      setTimeout(resolve, GATHERING_TIMEOUT);
-      this.#pc.addEventListener("icegatheringstatechange", () => {
-        if (this.#pc.iceGatheringState === "complete") resolve();
+      setTimeout(() => resolve(null), GATHERING_TIMEOUT);
+      this._pc.addEventListener("icegatheringstatechange", () => {
+        if (this._pc.iceGatheringState === "complete") resolve(null);
       });
     });
   }
 }
 
-/** Makes an error of a response that is none we wanted. */
-async function refusal(response) {
-  const retryAfter = Number.parseFloat(response.headers.get("Retry-After"));
-  const problem = await response.json().catch(() => ({}));
-  return new Refused(
-    problem.detail ?? `The server answered ${response.status} ${response.statusText}`.trim(),
-    response.status,
-    Number.isFinite(retryAfter) ? retryAfter * 1000 : null,
-  );
-}
-
-/** An SDP fragment (RFC 8840): the first m-section of `sdp`, its credentials and `candidates`. */
+/**
+ * An SDP fragment (RFC 8840): the first m-section of `sdp`, its credentials and `candidates`.
+ * @param {string} sdp
+ * @param {string[]} candidates
+ */
 function fragment(sdp, candidates) {
-  const line = (pattern) => sdp.match(pattern)?.[0].trim();
+  const line = (/** @type {RegExp} */ pattern) => sdp.match(pattern)?.[0].trim();
   const lines = [
     line(/^a=group:BUNDLE.*$/m),
     line(/^m=.*$/m),
@@ -201,7 +204,11 @@ function fragment(sdp, candidates) {
   return `${lines.filter(Boolean).join("\r\n")}\r\n`;
 }
 
-/** `answer` with the ICE credentials and candidates of `fragment` in place of its own. */
+/**
+ * `answer` with the ICE credentials and candidates of `fragment` in place of its own.
+ * @param {string} answer
+ * @param {string} fragment
+ */
 function withIce(answer, fragment) {
   const fresh = fragment.split(/\r?\n/).filter((line) => /^a=(ice-ufrag|ice-pwd|candidate|end-of-candidates)/.test(line));
   const kept = answer.split(/\r?\n/).filter((line) => !/^a=(ice-ufrag|ice-pwd|candidate|end-of-candidates)/.test(line));
@@ -210,11 +217,16 @@ function withIce(answer, fragment) {
   return kept.join("\r\n");
 }
 
-/** The ICE servers of a `Link` header (RFC 9725, section 4.6). */
+/**
+ * The ICE servers of a `Link` header (RFC 9725, section 4.6).
+ * @param {string | null} link
+ */
 function iceServers(link) {
-  const entries = link?.matchAll(/<([^>]+)>((?:\s*;\s*[\w-]+=(?:"(?:[^"\\]|\\.)*"|[^",;\s]+))*)/g) ?? [];
+  const entries = (link || "").matchAll(/<([^>]+)>((?:\s*;\s*[\w-]+=(?:"(?:[^"\\]|\\.)*"|[^",;\s]+))*)/g);
+  /** @type {RTCIceServer[]} */
   const servers = [];
   for (const [, urls, rest] of entries) {
+    /** @type {Record<string, string>} */
     const parameters = {};
     for (const [, name, quoted, plain] of rest.matchAll(/([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;\s]+))/g)) {
       parameters[name] = quoted?.replace(/\\(.)/g, "$1") ?? plain;

@@ -110,8 +110,13 @@ impl Gated {
     }
 }
 
-async fn nothing_here() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
+async fn nothing_here(request: Request) -> Response {
+    let wanted = request.headers().get(header::ACCEPT).map(HeaderValue::as_bytes);
+    let is_for_people = wanted.is_some_and(|wanted| wanted.starts_with(b"text/html"));
+    if is_for_people && request.method() == Method::GET {
+        return page::nothing(request.uri().path());
+    }
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.").into_response()
 }
 
 /// Finds out who asks, and lets through who may.

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 
@@ -23,23 +23,50 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-const INDEX: File = ("index.html", HTML, include_str!("../page/index.html"));
-const WATCH: File = ("watch.html", HTML, include_str!("../page/watch.html"));
-const LOGIN: File = ("login.html", HTML, include_str!("../page/login.html"));
-const PARTS: [File; 7] = [
-    ("index.js", SCRIPT, include_str!("../page/index.js")),
-    ("page.js", SCRIPT, include_str!("../page/page.js")),
-    ("choices.js", SCRIPT, include_str!("../page/choices.js")),
-    ("login.js", SCRIPT, include_str!("../page/login.js")),
-    ("player.js", SCRIPT, include_str!("../page/player.js")),
-    ("whep.js", SCRIPT, include_str!("../page/whep.js")),
-    ("style.css", STYLE, include_str!("../page/style.css")),
-];
+/// The files of `page/` by their names.
+macro_rules! files {
+    ($kind:expr, $($name:literal),+) => { [$(($name, $kind, include_str!(concat!("../page/", $name)))),+] };
+}
+
+const PAGES: [File; 5] = files!(
+    HTML,
+    "index.html",
+    "watch.html",
+    "wall.html",
+    "login.html",
+    "nothing.html"
+);
+const INDEX: &File = &PAGES[0];
+const WATCH: &File = &PAGES[1];
+const WALL: &File = &PAGES[2];
+const LOGIN: &File = &PAGES[3];
+const NOTHING: &File = &PAGES[4];
+const SCRIPTS: [File; 17] = files!(
+    SCRIPT,
+    "choices.js",
+    "controls.js",
+    "format.js",
+    "http.js",
+    "index.js",
+    "keys.js",
+    "layout.js",
+    "login.js",
+    "page.js",
+    "panel.js",
+    "player.js",
+    "quality.js",
+    "stats.js",
+    "streams.js",
+    "viewer.js",
+    "wall.js",
+    "whep.js"
+);
+const STYLES: [File; 1] = files!(STYLE, "style.css");
 
 /// The list of streams.
 #[utoipa::path(get, path = "/", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
 pub(crate) async fn index(headers: HeaderMap) -> Response {
-    file(&INDEX, &headers)
+    file(INDEX, &headers)
 }
 
 /// The player of one stream.
@@ -57,17 +84,46 @@ pub(crate) async fn watch(
     headers: HeaderMap,
 ) -> Response {
     match shared.stream(&stream) {
-        Ok(_) => file(&WATCH, &headers),
-        Err(_unknown) => (StatusCode::NOT_FOUND, file(&WATCH, &HeaderMap::new())).into_response(),
+        Ok(_) => file(WATCH, &headers),
+        Err(_unknown) => (StatusCode::NOT_FOUND, file(WATCH, &HeaderMap::new())).into_response(),
     }
+}
+
+/// The wall: several streams side by side.
+#[utoipa::path(get, path = "/wall", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
+pub(crate) async fn wall(headers: HeaderMap) -> Response {
+    file(WALL, &headers)
+}
+
+/// The player's address with a slash too many.
+#[utoipa::path(
+    get, path = "/s/{stream}/", tag = "page",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses((status = 308, description = "The same without the slash."))
+)]
+pub(crate) async fn without_slash(uri: Uri) -> Response {
+    // Relative, so that it also leads there below a prefix.
+    let name = uri.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = format!("../{name}{query}");
+    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response()
+}
+
+/// That there is nothing at `path`, for people.
+pub(crate) fn nothing(path: &str) -> Response {
+    (StatusCode::NOT_FOUND, rooted(NOTHING, path)).into_response()
 }
 
 /// Where to log in, for a page at `path`: as far up as that is down.
 pub(crate) fn login(path: &str) -> impl IntoResponse + use<> {
-    let (_, kind, text) = LOGIN;
+    rooted(LOGIN, path)
+}
+
+/// A page that may stand at any `path`: what it loads is as far up as that is down.
+fn rooted((_, kind, text): &File, path: &str) -> impl IntoResponse + use<> {
     let depth = path.trim_start_matches('/').matches('/').count();
-    let text = text.replace("{root}", &"../".repeat(depth));
-    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
+    let text = sent(text).replace("{root}", &"../".repeat(depth));
+    let headers = [(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "no-store")];
     (headers, text)
 }
 
@@ -88,13 +144,43 @@ pub(crate) fn please_log_in(path: &str) -> Response {
     )
 )]
 pub(crate) async fn part(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let found = PARTS.iter().find(|(known, ..)| *known == name);
+    let found = SCRIPTS.iter().chain(&STYLES).find(|(known, ..)| *known == name);
     let found = found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "not_found", "The page has no such part."))?;
     Ok(file(found, &headers))
 }
 
+/// A file as it is sent: what is there for whoever reads the source, comments and indentation, stays here. Whole lines and the
+/// types that stand within them (`/** @type ... */`) go; no text of ours has such marks.
+fn sent(text: &str) -> String {
+    let mut is_comment = false;
+    let mut sent = String::with_capacity(text.len());
+    for line in text.lines().map(str::trim) {
+        let ends_at = line.find("*/").map(|at| at + 2);
+        let begins = line.starts_with("/*") && ends_at.is_none_or(|at| at == line.len());
+        if is_comment || begins {
+            is_comment = !line.ends_with("*/");
+            continue;
+        }
+        if line.is_empty() || line.starts_with("//") {
+            continue;
+        }
+        let mut rest = line;
+        while let Some((before, (_, after))) = rest
+            .split_once("/** @")
+            .and_then(|(before, after)| Some((before, after.split_once("*/ ")?)))
+        {
+            sent.push_str(before);
+            rest = after;
+        }
+        sent.push_str(rest);
+        sent.push('\n');
+    }
+    sent
+}
+
 /// The file, or 304 where the browser has it: it asks each time, so that an upgrade shows at once.
 fn file((_, kind, text): &File, headers: &HeaderMap) -> Response {
+    let text = sent(text);
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     let tag = format!("\"{:016x}\"", hasher.finish());
@@ -108,6 +194,25 @@ fn file((_, kind, text): &File, headers: &HeaderMap) -> Response {
     if cached {
         (StatusCode::NOT_MODIFIED, headers).into_response()
     } else {
-        (headers, [(header::CONTENT_TYPE, *kind)], *text).into_response()
+        (headers, [(header::CONTENT_TYPE, *kind)], text).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_readers_of_the_source_is_not_sent() {
+        let source = "/* Two\n * lines. */\n// One.\n/** @type {A} */\nconst a = /** @type {A} */ (b); // kept\n\n/** @type {C} */ (c).d();\n  f(\"https://x\");\n";
+        assert_eq!(sent(source), "const a = (b); // kept\n(c).d();\nf(\"https://x\");\n");
+    }
+
+    #[test]
+    fn page_is_small() {
+        const MOST: usize = 90_000;
+        let all = PAGES.iter().chain(&SCRIPTS).chain(&STYLES);
+        let size: usize = all.map(|(_, _, text)| sent(text).len()).sum();
+        assert!(size < MOST, "{size} bytes");
     }
 }

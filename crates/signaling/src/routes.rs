@@ -40,10 +40,12 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 23] {
+fn own_routes() -> [Route; 25] {
     [
         Route::page("/", View, get(page::index)),
+        Route::page("/wall", View, get(page::wall)),
         Route::page("/s/{stream}", View, get(page::watch)),
+        Route::open("/s/{stream}/", get(page::without_slash)),
         Route::open("/page/{file}", get(page::part)),
         Route::open("/login", get(login::form).post(login::log_in)),
         Route::open("/logout", post(login::log_out)),
@@ -104,7 +106,7 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
         description = "Live video to browsers. Errors are RFC 9457 problem details; `code` tells their kinds apart."
     ),
     paths(
-        page::index, page::watch, page::part,
+        page::index, page::wall, page::watch, page::without_slash, page::part,
         status::health, status::status, streams::streams, streams::stream, control::put_quality, control::post_keyframe,
         control::post_pause, control::post_resume, pictures::snapshot, pictures::clip, events::all, events::one, sessions::session,
         login::form, login::log_in, login::log_out, login::make_link, viewers::list, viewers::kick,

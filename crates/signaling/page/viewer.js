@@ -1,0 +1,228 @@
+// One viewer of one stream: wires the state machine (player.js) to the session (whep.js), the API and a <video>.
+
+import { json, Refused, request } from "./http.js";
+import { Player } from "./player.js";
+import { figures, sample } from "./stats.js";
+import { WhepSession } from "./whep.js";
+
+/** Span over which the shown frame rate is measured. */
+const RATE_WINDOW = 2000;
+/** Reconnects that are remembered with their reasons. */
+const MOST_RECONNECTS = 20;
+/** What there is no coming back from by itself. */
+const SENT_AWAY = "Whoever runs this Framebridge has ended your session";
+const ADDRESS_ENDED = "This address has ended. Ask whoever sent it to you for a new one";
+
+export class Viewer {
+  /**
+   * @param {{root: URL, stream: string, video: HTMLVideoElement, onChange: () => void, needsTouch?: (needs: boolean) => void,
+   *   mayAsk?: () => boolean, turn?: () => Promise<() => void>}} options `mayAsk`: whether a keyframe may be asked for; `turn`:
+   *   waits until this one may connect, and gives back what ends its turn
+   */
+  constructor({ root, stream, video, onChange, needsTouch = () => {}, mayAsk = () => false, turn = async () => () => {} }) {
+    this.player = new Player(Math.random);
+    this.video = video;
+    /** @type {WhepSession | null} */
+    this.session = null;
+    this.lastFrameAt = 0;
+    /** How often it was connected anew, and why. @type {{at: string, reason: string}[]} */
+    this.reconnects = [];
+    this._endpoint = new URL(`whep/${encodeURIComponent(stream)}`, root);
+    this._api = new URL(`api/v1/streams/${encodeURIComponent(stream)}`, root);
+    this._onChange = onChange;
+    this._needsTouch = needsTouch;
+    this._mayAsk = mayAsk;
+    this._turn = turn;
+    /** Tells a session from those before it. */
+    this._generation = 0;
+    /** Pictures decoded in the sessions before this one, and in this one. */
+    this._decodedBefore = 0;
+    this._decodedHere = 0;
+    /** @type {import("./stats.js").Sample[]} */
+    this._samples = [];
+    this._counting = false;
+    /** From a picture's arrival to its presentation, a running mean, where the browser tells. @type {number | null} */
+    this.toScreenMs = null;
+    video.addEventListener("pause", () => this._plays());
+    this._watchFrames();
+  }
+
+  /** @param {import("./player.js").Event} event */
+  send(event) {
+    for (const deed of this.player.handle(event, performance.now())) this._do(deed);
+    this._onChange();
+  }
+
+  get view() {
+    return this.player.view(performance.now());
+  }
+
+  /** Since the page was opened, over all its sessions. */
+  get framesDecoded() {
+    return this._decodedBefore + this._decodedHere;
+  }
+
+  /** The figures of the last seconds, or `null` where nothing came. */
+  get figures() {
+    const [first, last] = [this._samples[0], this._samples[this._samples.length - 1]];
+    return this._samples.length < 2 ? null : figures(first, last);
+  }
+
+  /** @param {import("./player.js").Deed} deed */
+  _do(deed) {
+    const { session } = this;
+    const current = this._generation;
+    /** Reports an outcome, unless the session it belongs to is no longer the one that is open. */
+    const report = (/** @type {import("./player.js").Event} */ event) => current === this._generation && this.send(event);
+    switch (deed) {
+      case "connect":
+        this._connect();
+        break;
+      case "close":
+        this._close();
+        break;
+      case "ask":
+        if (session) this._ask(session, report);
+        break;
+      case "keyframe":
+        if (this._mayAsk()) request(`${this._api}/keyframe`, { method: "POST" }).catch(() => {});
+        break;
+      case "restart":
+        if (session) this._restart(session, report);
+        break;
+    }
+  }
+
+  async _connect() {
+    const current = ++this._generation;
+    const isCurrent = () => current === this._generation;
+    const done = await this._turn();
+    try {
+      if (!isCurrent()) return;
+      const opened = await WhepSession.open(this._endpoint, {
+        onStream: (media) => {
+          if (isCurrent()) this.video.srcObject = media;
+        },
+        onTransport: (state) => isCurrent() && this.session && this.send({ type: "transport", state }),
+      });
+      if (!isCurrent()) return opened.close();
+      this.session = opened;
+      this.send({ type: "opened" });
+      this.send({ type: "transport", state: opened.transport });
+    } catch (error) {
+      if (isCurrent()) this.send(outcome(error));
+    } finally {
+      done();
+    }
+  }
+
+  _close() {
+    const reason = this.player.webrtc(performance.now()).error;
+    if (reason) this.reconnects = this.reconnects.concat({ at: new Date().toISOString(), reason }).slice(-MOST_RECONNECTS);
+    this._generation += 1;
+    this._decodedBefore += this._decodedHere;
+    this._decodedHere = 0;
+    this._samples = [];
+    if (this.session) this.session.close();
+    this.session = null;
+  }
+
+  /** @param {WhepSession} session @param {(event: import("./player.js").Event) => unknown} report */
+  async _restart(session, report) {
+    try {
+      await session.restart();
+    } catch (error) {
+      // Whatever else was answered, the session is there still.
+      const status = error instanceof Refused ? error.status : null;
+      if (status === 401) report({ type: "lockedOut" });
+      else report({ type: status === 404 ? "restartRefused" : "restartFailed" });
+    }
+  }
+
+  /** How are the session and the stream? A server that does not answer says nothing. @param {WhepSession} session @param {(event: import("./player.js").Event) => unknown} report */
+  async _ask(session, report) {
+    try {
+      const known = await json(`${this._api}/sessions/${session.id}`);
+      if (known.state === "closed") session.forget();
+      if (known.sent_away) return report({ type: "ended", reason: SENT_AWAY, action: "again" });
+      if (known.state === "closed") return report({ type: "gone", reason: known.webrtc_error });
+      const { reason, retry_in_ms: retryIn, state, last_frame_age_ms: frameAge } = await json(this._api);
+      report({ type: "source", reason, retryIn, state, frameAge });
+    } catch (error) {
+      if (!(error instanceof Refused)) return;
+      if (error.code === "unknown_session") {
+        session.forget();
+        report({ type: "gone", reason: null });
+      } else if (error.status === 401 || error.status === 404) report(outcome(error));
+    }
+  }
+
+  /** Looks how many pictures have come, and lets time pass. */
+  async tick() {
+    this.send({ type: "tick" });
+    const { session } = this;
+    if (!session || this._counting) return;
+    this._counting = true;
+    try {
+      const now = sample(await session.reports(), performance.now());
+      if (now && session === this.session) this._count(now);
+    } catch {
+      // It is being closed.
+    } finally {
+      this._counting = false;
+    }
+  }
+
+  /** @param {import("./stats.js").Sample} now */
+  _count(now) {
+    this._samples.push(now);
+    while (now.at - this._samples[0].at > RATE_WINDOW) this._samples.shift();
+    const pictures = now.frames - this._decodedHere;
+    if (pictures <= 0 || !this._plays()) return;
+    this._decodedHere = now.frames;
+    this.lastFrameAt = Date.now();
+    this.send({ type: "picture", pictures });
+  }
+
+  /**
+   * Whether what is decoded is shown, too. A browser may pause the element by itself, as an iPhone does that leaves full
+   * screen: it is told to go on, and where it wants a touch first, so does the page.
+   */
+  _plays() {
+    const { video } = this;
+    if (!video.paused || document.hidden || !video.srcObject) return !video.paused || document.hidden;
+    video
+      .play()
+      .then(() => this._needsTouch(false))
+      .catch(({ name }) => name === "NotAllowedError" && this._needsTouch(true));
+    return false;
+  }
+
+  _watchFrames() {
+    /** @type {any} */
+    const { video } = this;
+    video.requestVideoFrameCallback?.((/** @type {number} */ now, /** @type {any} */ { receiveTime, expectedDisplayTime }) => {
+      const took = receiveTime ? expectedDisplayTime - receiveTime : null;
+      if (took !== null) this.toScreenMs = this.toScreenMs === null ? took : this.toScreenMs * 0.95 + took * 0.05;
+      this._watchFrames();
+    });
+  }
+
+  /** The viewer has touched the page. */
+  touched() {
+    this._plays();
+  }
+}
+
+/**
+ * What came of an attempt that failed, for the player.
+ * @param {unknown} error
+ * @returns {import("./player.js").Event}
+ */
+export function outcome(error) {
+  if (!(error instanceof Refused)) return { type: "unreachable", reason: "The server can't be reached" };
+  if (error.status === 401) return { type: "lockedOut" };
+  if (error.code === "unknown_stream") return { type: "ended", reason: "There is no such stream", action: "again" };
+  if (error.code === "address_ended") return { type: "ended", reason: ADDRESS_ENDED, action: null };
+  return { type: "refused", reason: error.message, retryAfter: error.retryAfter };
+}
