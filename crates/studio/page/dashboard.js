@@ -1,24 +1,21 @@
 // All boxes, kept current: state, streams with a picture, jobs, logs. What is there is changed in place, so that nothing is
 // taken away from under the pointer.
 
+import { json } from "./http.js";
+
 const REFRESH = 2000;
-const STILL_REFRESH = 15_000;
+const STILL_REFRESH = 15000;
 const REQUEST_TIMEOUT = 8000;
 const MOST_JOBS = 10;
-const MOST_LOG_CHARACTERS = 100_000;
+const MOST_LOG_CHARACTERS = 100000;
 
 const list = document.getElementById("boxes");
 const summary = document.getElementById("summary");
 /** Shown boxes by session id. */
 const shown = new Map();
 
-async function api(path, options) {
-  // Not relative: with the password in this page's own address, no browser would ask.
-  const response = await fetch(`${location.origin}/api/v1/${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT), ...options });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.detail ?? `status ${response.status}`);
-  return answer;
-}
+/** Not relative: with the password in this page's own address, no browser would ask. */
+const api = (path, options) => json(`${location.origin}/api/v1/${path}`, options, REQUEST_TIMEOUT);
 
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -26,7 +23,8 @@ function setText(element, text) {
 
 /** A copy of a template, and a way to its parts. */
 function made(template) {
-  const root = document.getElementById(template).content.cloneNode(true).firstElementChild;
+  const source = /** @type {HTMLTemplateElement} */ (document.getElementById(template));
+  const root = /** @type {any} */ (source.content.cloneNode(true)).firstElementChild;
   return { root, part: (selector) => root.querySelector(selector) };
 }
 
@@ -36,6 +34,12 @@ function ago(ms) {
   if (seconds < 90) return `${seconds} s ago`;
   const minutes = Math.round(seconds / 60);
   return minutes < 90 ? `${minutes} min ago` : new Date(ms).toLocaleString();
+}
+
+/** A time as a log has it: local, with its date, of 24 hours. */
+function stamp(ms) {
+  const at = new Date(ms);
+  return new Date(ms - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19).replace("T", " ");
 }
 
 /** What the form asks for, as the interface takes it. */
@@ -154,7 +158,7 @@ async function showJobs(id, box) {
     const cell = row.insertCell();
     if (job.result) {
       const link = document.createElement("a");
-      Object.assign(link, { href: job.result, textContent: "Open", target: "_blank" });
+      Object.assign(link, { href: job.result, textContent: "Download", download: "" });
       cell.append(link);
     }
     return row;
@@ -174,7 +178,7 @@ async function showLog(id, box) {
   if (lines.length === 0) return;
   const log = box.part(".log");
   const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-  const text = lines.map(({ at_ms, level, text }) => `${new Date(at_ms).toLocaleTimeString()} ${level} ${text}\n`);
+  const text = lines.map(({ at_ms, level, text }) => `${stamp(at_ms)} ${level} ${text}\n`);
   log.textContent = (log.textContent + text.join("")).slice(-MOST_LOG_CHARACTERS);
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
@@ -189,8 +193,9 @@ async function refresh() {
       return [showJobs(id, box), showLog(id, box)];
     });
     // What one box lacks is no reason to leave the others as they were; with all of them it is the studio.
-    const failed = (await Promise.allSettled(parts)).filter(({ status }) => status === "rejected");
-    if (failed.length > 0 && failed.length === parts.length) throw failed[0].reason;
+    const told = parts.map((part) => part.then(() => null, (error) => error));
+    const failed = (await Promise.all(told)).filter((error) => error !== null);
+    if (failed.length > 0 && failed.length === parts.length) throw failed[0];
     document.body.classList.remove("stale");
   } catch (error) {
     // What is shown is from before, and looks it.

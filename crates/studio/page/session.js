@@ -1,5 +1,7 @@
 // How a box's session is, in words, until there is something to watch.
 
+import { json, Refused, request } from "./http.js";
+
 const ASK = 2000;
 const REQUEST_TIMEOUT = 5000;
 
@@ -36,18 +38,17 @@ function show({ state, reason, next, last_seen_ms: seen }) {
 
 /** Whether the box itself answers at this address again. */
 async function isBack() {
-  const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
+  const response = await request(location.href, { cache: "no-store" }, REQUEST_TIMEOUT);
   return response.ok;
 }
 
 async function ask() {
   try {
-    const response = await fetch(`/api/v1/sessions/${id}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT) });
-    if (response.status === 404) return location.reload();
-    const session = await response.json();
+    const session = await json(`/api/v1/sessions/${id}`, {}, REQUEST_TIMEOUT);
     show(session);
     if (session.linked && (await isBack())) return location.reload();
-  } catch {
+  } catch (error) {
+    if (error instanceof Refused && error.status === 404) return location.reload();
     setText($("title"), "The studio can't be reached");
     setText($("reason"), "");
     setText($("next"), "This page tries again by itself.");

@@ -18,7 +18,9 @@ type File = (&'static str, &'static str, &'static str);
 const SESSION: File = ("session.html", HTML, include_str!("../page/session.html"));
 const DASHBOARD: File = ("dashboard.html", HTML, include_str!("../page/dashboard.html"));
 const NOTHING: File = ("nothing.html", HTML, include_str!("../page/nothing.html"));
-const PARTS: [File; 3] = [
+const PARTS: [File; 4] = [
+    // How both kinds of pages ask their servers.
+    ("http.js", SCRIPT, include_str!("../../signaling/page/http.js")),
     ("session.js", SCRIPT, include_str!("../page/session.js")),
     ("dashboard.js", SCRIPT, include_str!("../page/dashboard.js")),
     ("studio.css", STYLE, include_str!("../page/studio.css")),

@@ -182,7 +182,7 @@ fn location(id: PublicId, value: &str) -> String {
 }
 
 /// Whether a person's browser asks for a page.
-fn is_navigation(parts: &request::Parts) -> bool {
+pub(crate) fn is_navigation(parts: &request::Parts) -> bool {
     let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     parts.method == Method::GET && accept.is_some_and(|accept| accept.contains("text/html"))
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::Request,
     middleware::{from_fn_with_state, map_response},
+    response::{IntoResponse as _, Response},
     routing::{any, get, put},
 };
 use framebridge_studio_proto::{SESSION_PATH, UPLOAD_PATH};
@@ -49,6 +51,10 @@ fn shared() -> Router<Arc<Hub>> {
         .fallback(nothing_here)
 }
 
-async fn nothing_here() -> Problem {
-    Problem::not_found()
+async fn nothing_here(request: Request) -> Response {
+    let (parts, _body) = request.into_parts();
+    if proxy::is_navigation(&parts) {
+        return page::nothing_here();
+    }
+    Problem::not_found().into_response()
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use framebridge_tests::{
+    axe,
     browser::{Browser, Page},
     studio::{Address, Studio},
     system::System,
@@ -72,6 +73,15 @@ fn dashboard_shows_a_box_as_it_is_and_brings_what_is_asked_for() {
         page.evaluate("document.querySelector('.address').href").unwrap(),
         address.url("").as_str()
     );
+
+    axe::judge(&page).unwrap();
+    let nothing = Browser::start()
+        .unwrap()
+        .open(&format!("http://{}/", studio.address()))
+        .unwrap();
+    nothing.until_reads("This address has ended").unwrap();
+    axe::judge(&nothing).unwrap();
+    drop(nothing);
 
     for (place, (kind, media_type)) in [
         ("snapshot", "image/jpeg"),
