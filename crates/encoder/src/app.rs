@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use framebridge_capture::{NETWORK_OPEN_LIMIT, PICTURE_LIMIT};
-use framebridge_config::{Source, Stream};
+use framebridge_config::{Keep, Source, Stream};
 use framebridge_core::{
     health::{Facts, SourceFacts, judge},
     source_life::{Config, Input, Output, SourceLife, State},
@@ -126,9 +126,10 @@ impl App {
         let config = Config {
             linger: stream.linger,
             retry: Config::RETRY,
+            probe: stream.probe,
         };
         let seed = u64::from_le_bytes(std::array::from_fn(|byte| identity.instance.0[byte]));
-        let mut life = SourceLife::new(config, seed);
+        let mut life = SourceLife::new(config, Instant::now(), seed);
         if pause_file.is_there() {
             tracing::info!("paused by its operator, as before");
             life.handle(Input::Pause(true), Instant::now());
@@ -167,7 +168,10 @@ impl App {
             state: self.state.subscribe(),
             commands,
         };
+        let _kept = (self.stream.keep == Keep::Always).then(|| self.shared.broadcast.demand());
         let mut demand = self.shared.broadcast.watch_demand();
+        // What is wanted already is news, too.
+        demand.mark_changed();
         let mut pulse = notify::Pulse::new();
         tracing::info!(source = %self.stream.source, "ready");
         notify::ready();

@@ -9,7 +9,9 @@
 //! | unavailable | – | idle, and said to be unavailable | – | – | – |
 //!
 //! An unavailable source is opened again when its backoff is over; one that nobody wants any more stays unavailable until an
-//! attempt gives a picture. A pause is told in place of all states but those. A source that hangs is in none of these states for
+//! attempt gives a picture. A pause is told in place of all states but those. A source that nobody wants is tried now and then
+//! (probed), and closed again after its first picture. A failure is told, and so is the first picture after one, for the linger; a probe
+//! that finds what is known already is not. A source that hangs is in none of these states for
 //! long: its process is ended by a watchdog ([`StageWatch`](crate::stage_watch::StageWatch)) and started anew.
 
 use std::{
@@ -26,6 +28,8 @@ pub struct Config {
     pub linger: Duration,
     /// How long to wait before an unavailable source is tried again.
     pub retry: backoff::Config,
+    /// How long a source is closed before it is tried, so that a dead one is known before somebody wants it. `None`: it is not.
+    pub probe: Option<Duration>,
 }
 
 impl Config {
@@ -102,7 +106,12 @@ pub enum Reason {
     Linger,
     /// An unavailable source is due again.
     Retry,
+    /// A closed source is to be tried.
+    Probe,
 }
+
+/// How long a source that is back is live at least, though nobody wants it: two heartbeats tell of it.
+const SHOWN_FOR: Duration = Duration::from_secs(1);
 
 /// The life of one source, over as many openings as it takes.
 #[derive(Debug)]
@@ -113,6 +122,12 @@ pub struct SourceLife {
     paused: bool,
     wanted: bool,
     linger_until: Option<Instant>,
+    /// When it is to be tried, while it is closed.
+    probe_at: Option<Instant>,
+    /// It was opened only to see whether it can be.
+    probing: bool,
+    /// It has given a picture since this life began, and since it last failed: there is nothing to tell of another.
+    has_shown: bool,
     /// Why and when it could not be opened or ended, until it gives a picture.
     failed: Option<(String, Instant)>,
     announced: State,
@@ -130,7 +145,7 @@ enum Phase {
 
 impl SourceLife {
     /// A closed source that nobody wants yet. `seed` spreads the retries of many.
-    pub fn new(config: Config, seed: u64) -> Self {
+    pub fn new(config: Config, now: Instant, seed: u64) -> Self {
         Self {
             config,
             backoff: Backoff::new(config.retry, seed),
@@ -138,6 +153,9 @@ impl SourceLife {
             paused: false,
             wanted: false,
             linger_until: None,
+            probe_at: config.probe.map(|probe| now + probe),
+            probing: false,
+            has_shown: false,
             failed: None,
             announced: State::Idle,
             outputs: VecDeque::new(),
@@ -146,7 +164,9 @@ impl SourceLife {
 
     /// Where it is.
     pub fn state(&self) -> State {
-        match (&self.phase, &self.failed) {
+        // A probe is not told of: to everybody else the source is closed.
+        let phase = if self.probing { &Phase::Idle } else { &self.phase };
+        match (phase, &self.failed) {
             (Phase::Unavailable { reason, retry_at }, _) => State::Unavailable {
                 reason: reason.clone(),
                 retry_at: *retry_at,
@@ -173,7 +193,7 @@ impl SourceLife {
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
             Input::Demand(true) => {
-                (self.wanted, self.linger_until) = (true, None);
+                (self.wanted, self.linger_until, self.probing) = (true, None, false);
                 if self.phase == Phase::Idle {
                     self.open();
                 }
@@ -190,6 +210,8 @@ impl SourceLife {
                     self.phase = Phase::Live;
                     self.failed = None;
                     self.backoff.succeeded(now);
+                    self.probed(now);
+                    self.has_shown = true;
                 }
             }
             Input::Ended { reason } => self.ended(reason, now),
@@ -205,7 +227,9 @@ impl SourceLife {
             Phase::Unavailable { retry_at, .. } => Some((retry_at, Reason::Retry)),
             Phase::Idle | Phase::Opening | Phase::Live | Phase::Closing => None,
         };
-        linger.into_iter().chain(retry).min_by_key(|(due, _)| *due)
+        let is_idle = self.phase == Phase::Idle && !self.wanted && !self.paused;
+        let probe = self.probe_at.filter(|_| is_idle).map(|due| (due, Reason::Probe));
+        linger.into_iter().chain(retry).chain(probe).min_by_key(|(due, _)| *due)
     }
 
     /// The next thing to do.
@@ -218,15 +242,16 @@ impl SourceLife {
             Some((due, Reason::Linger)) if due <= now => {
                 self.linger_until = None;
                 match self.phase {
-                    Phase::Opening | Phase::Live => {
-                        self.phase = Phase::Closing;
-                        self.outputs.push_back(Output::Close);
-                    }
-                    Phase::Unavailable { .. } => self.phase = Phase::Idle,
+                    Phase::Opening | Phase::Live => self.close(),
+                    Phase::Unavailable { .. } => self.rest(now),
                     Phase::Idle | Phase::Closing => {}
                 }
             }
             Some((due, Reason::Retry)) if due <= now => self.open(),
+            Some((due, Reason::Probe)) if due <= now => {
+                self.probing = true;
+                self.open();
+            }
             Some(_) | None => {}
         }
     }
@@ -236,13 +261,42 @@ impl SourceLife {
         self.outputs.push_back(Output::Open);
     }
 
+    /// A probe has ended with a picture.
+    fn probed(&mut self, now: Instant) {
+        if self.probing && self.has_shown {
+            self.close();
+        } else if self.probing {
+            // Whoever remembers a failure, of this life or an earlier one, sees that it is over.
+            self.probing = false;
+            self.linger_until = Some(now + self.config.linger.max(SHOWN_FOR));
+        }
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closing;
+        self.outputs.push_back(Output::Close);
+    }
+
+    /// It is closed, and nobody wants it.
+    fn rest(&mut self, now: Instant) {
+        self.phase = Phase::Idle;
+        self.probing = false;
+        self.probe_at = self.config.probe.map(|probe| now + probe);
+    }
+
     fn ended(&mut self, reason: String, now: Instant) {
         match self.phase {
             Phase::Closing if self.wanted => self.open(),
-            Phase::Closing => self.phase = Phase::Idle,
+            Phase::Closing => self.rest(now),
+            Phase::Opening | Phase::Live if self.probing => {
+                self.failed = Some((reason, now));
+                self.has_shown = false;
+                self.rest(now);
+            }
             Phase::Opening | Phase::Live => {
                 let retry_at = now + self.backoff.next_delay(now);
                 self.failed = Some((reason.clone(), now));
+                self.has_shown = false;
                 self.phase = Phase::Unavailable { reason, retry_at };
             }
             Phase::Idle | Phase::Unavailable { .. } => {}
@@ -270,7 +324,10 @@ mod tests {
             jitter: 0.0,
             ..Config::RETRY
         },
+        probe: None,
     };
+
+    const PROBE: Duration = Duration::from_secs(60);
 
     struct World {
         life: SourceLife,
@@ -279,10 +336,23 @@ mod tests {
 
     impl World {
         fn new() -> Self {
+            Self::with(CONFIG)
+        }
+
+        fn with(config: Config) -> Self {
+            let now = Instant::now();
             Self {
-                life: SourceLife::new(CONFIG, 1),
-                now: Instant::now(),
+                life: SourceLife::new(config, now, 1),
+                now,
             }
+        }
+
+        /// One that is tried now and then.
+        fn probed() -> Self {
+            Self::with(Config {
+                probe: Some(PROBE),
+                ..CONFIG
+            })
         }
 
         /// A machine that was brought into a state by its inputs.
@@ -439,6 +509,60 @@ mod tests {
     }
 
     #[test]
+    fn source_that_nobody_wants_is_tried_and_only_what_came_of_it_is_told() {
+        let mut world = World::probed();
+        assert_eq!(world.life.poll_timeout(), Some((world.now + PROBE, Reason::Probe)));
+        assert_eq!(world.pass(PROBE), [Output::Open]);
+        let tried_at = world.now;
+        let reason = "gone".to_owned();
+        let told = State::UnavailableIdle { reason, tried_at };
+        assert_eq!(world.on(ended()), [Output::Announce(told)]);
+        // It came back, and nobody looked.
+        assert_eq!(world.pass(PROBE), [Output::Open]);
+        assert_eq!(world.on(Input::Picture), [Output::Announce(State::Live)]);
+        assert_eq!(
+            world.pass(CONFIG.linger),
+            [Output::Close, Output::Announce(State::Idle)]
+        );
+        assert_eq!(world.life.poll_timeout(), None, "it is still being closed");
+        assert_eq!(world.on(ended()), []);
+        // There is nothing new to tell.
+        assert_eq!(world.pass(PROBE), [Output::Open]);
+        assert_eq!(world.on(Input::Picture), [Output::Close]);
+        assert_eq!(world.on(ended()), []);
+        assert_eq!(world.life.poll_timeout(), Some((world.now + PROBE, Reason::Probe)));
+    }
+
+    #[test]
+    fn viewer_who_comes_during_a_probe_takes_it_over() {
+        let opening = Output::Announce(State::Opening);
+        let mut world = World::probed();
+        world.pass(PROBE);
+        assert_eq!(world.on(WANTED), std::slice::from_ref(&opening), "it is open already");
+        assert_eq!(world.on(Input::Picture), [Output::Announce(State::Live)]);
+
+        let mut world = World::probed();
+        world.pass(PROBE);
+        world.on(Input::Picture);
+        world.pass(CONFIG.linger);
+        world.on(ended());
+        world.pass(PROBE);
+        assert_eq!(world.on(Input::Picture), [Output::Close]);
+        assert_eq!(world.on(WANTED), [opening], "opened again once it is closed");
+        assert_eq!(world.on(ended()), [Output::Open]);
+    }
+
+    #[test]
+    fn paused_or_wanted_source_is_not_probed() {
+        let mut world = World::probed();
+        world.on(Input::Pause(true));
+        assert_eq!(world.life.poll_timeout(), None);
+        let mut world = World::probed();
+        world.on(WANTED);
+        assert_eq!(world.pass(PROBE * 2), []);
+    }
+
+    #[test]
     fn a_pause_outlives_the_source() {
         let mut world = World::new();
         assert_eq!(
@@ -464,8 +588,8 @@ mod tests {
         /// Whatever happens in whatever order: never two sources open at once, never one left open that nobody wants,
         /// and no state that neither an event nor a timer leaves.
         #[test]
-        fn histories_keep_the_invariants(steps in prop::collection::vec((0..6_u8, 0..8_000_u64), 1..200)) {
-            let mut world = World::new();
+        fn histories_keep_the_invariants(steps in prop::collection::vec((0..6_u8, 0..8_000_u64), 1..200), probes in any::<bool>()) {
+            let mut world = if probes { World::probed() } else { World::new() };
             let mut open = false;
             for (step, millis) in steps {
                 let outputs = match step {
@@ -488,7 +612,8 @@ mod tests {
             // A pause would hide what the source does.
             world.on(Input::Pause(false));
             let mut rounds = 0;
-            while let Some((due, _)) = world.life.poll_timeout() {
+            while let Some((due, why)) = world.life.poll_timeout() {
+                if why == Reason::Probe { break; }
                 let wait = due.saturating_duration_since(world.now);
                 if world.pass(wait).contains(&Output::Open) { world.on(ended()); }
                 rounds += 1;
