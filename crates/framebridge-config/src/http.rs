@@ -2,14 +2,14 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
 };
 
 use framebridge_auth::{Cidr, Issuer, Scope};
 
-use crate::reader::Reader;
+use crate::{listen::listen_address, reader::Reader};
 
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,8 +80,8 @@ const SAY_WHO: &str = "lets other machines in, and nothing says who may ask. Wri
 
 pub(crate) fn read(reader: &mut Reader<'_>) -> Http {
     let http = Http {
-        listen: reader.text("http.listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 8890))),
-        hosts: reader.list("http.hosts", Vec::new()),
+        listen: reader.text("http.listen", Listen((Ipv4Addr::LOCALHOST, 8890).into())).0,
+        hosts: hosts(reader, "http.hosts"),
         origins: origins(reader, "http.origins"),
         trusted_proxies: reader.list("http.trusted_proxies", Vec::new()),
         auth: auth(reader),
@@ -91,6 +91,23 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Http {
         reader.problem("http.listen", format!("{} {SAY_WHO}", http.listen));
     }
     http
+}
+
+/// [`listen_address`], as a setting is read.
+struct Listen(SocketAddr);
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        listen_address(text).map(Self)
+    }
 }
 
 fn auth(reader: &mut Reader<'_>) -> Auth {
@@ -108,6 +125,10 @@ fn auth(reader: &mut Reader<'_>) -> Auth {
     if mode != AuthMode::Token && jwt.is_some() {
         let detail = "tokens count only with http.auth.mode = \"token\": without it everybody may do everything";
         reader.problem("http.auth.jwt.keys", detail);
+    }
+    if mode != AuthMode::Token {
+        let why = "nobody is asked for a token without mode = \"token\"";
+        reader.warn_if_set(&["http.auth.tokens", "http.auth.open"], why);
     }
     Auth {
         mode,
@@ -156,7 +177,10 @@ fn tls(reader: &mut Reader<'_>) -> Option<Tls> {
             key: key.into(),
             hsts,
         }),
-        (None, None) => None,
+        (None, None) => {
+            reader.warn_if_set(&["http.tls.hsts"], "without a certificate there is no HTTPS");
+            None
+        }
         (Some(_), None) => {
             reader.problem("http.tls.key", "a certificate needs its key");
             None
@@ -168,19 +192,63 @@ fn tls(reader: &mut Reader<'_>) -> Option<Tls> {
     }
 }
 
+/// Names as browsers send them in `Host`, but for the port.
+fn hosts(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
+    let hosts: Vec<String> = reader.list(key, Vec::new());
+    for bad in hosts.iter().filter(|host| *host != "*" && !is_host_name(host)) {
+        let bare = bare_host(bad);
+        let example = if is_host_name(bare) { bare } else { "cam.example" };
+        let message = format!(
+            "`{bad}` is no host name, so no request would have it: write it without scheme, port, path and wildcard, e.g. `{example}`, \
+             or `*` for any"
+        );
+        reader.problem(key, message);
+    }
+    hosts
+}
+
+/// Letters, digits, `-`, `_` and dots between them; addresses, which are always allowed, do no harm.
+fn is_host_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    host.parse::<IpAddr>().is_ok() || host.split('.').all(is_label)
+}
+
+/// `https://*.cam.example:8443/path` -> `cam.example`
+fn bare_host(written: &str) -> &str {
+    let authority = written.split_once("://").map_or(written, |(_, rest)| rest);
+    let host = authority.split(['/', ':', '?']).next().unwrap_or_default();
+    host.trim_start_matches("*.").trim_end_matches('.')
+}
+
 fn origins(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
     let origins: Vec<String> = reader.list(key, Vec::new());
-    let is_origin = |origin: &str| {
-        let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
-        !authority.is_empty() && !authority.contains('/') && origin.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    if let Some(bad) = origins.iter().find(|origin| *origin != "*" && !is_origin(origin)) {
-        reader.problem(
-            key,
-            format!("`{bad}` is no origin: use e.g. https://player.example, without a path, or *"),
+    for bad in origins.iter().filter(|origin| *origin != "*" && !is_origin(origin)) {
+        let message = format!(
+            "`{bad}` is no origin that a browser sends: use e.g. https://player.example, in small letters, without a path, a wildcard \
+             or the scheme's own port; or *"
         );
+        reader.problem(key, message);
     }
     origins
+}
+
+/// Whether a browser would send it, letter for letter.
+fn is_origin(origin: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
+    let own_port = match scheme {
+        "https" => ":443",
+        "http" => ":80",
+        _ => "/",
+    };
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !b"/*?#@".contains(&byte);
+    !authority.is_empty() && authority.bytes().all(is_plain) && !authority.ends_with(own_port)
 }
 
 impl AuthMode {

@@ -7,7 +7,10 @@
 //! reported at once.
 
 mod http;
+mod listen;
+mod log;
 mod mask;
+mod near;
 mod reader;
 mod settings;
 mod source;
@@ -15,8 +18,11 @@ mod streams;
 mod studio;
 
 pub use http::{Auth, AuthMode, Http, Jwt, Tls};
+pub use listen::listen_address;
+pub use log::{Log, check_filter};
+pub use near::{did_you_mean, nearest};
 pub use reader::{Entry, Problem};
-pub use settings::{ConfigError, IceServer, Input, Log, Manage, Settings, Supervise, Webrtc};
+pub use settings::{ConfigError, IceServer, Input, Manage, Settings, Supervise, Webrtc};
 pub use source::{InvalidSource, Region, Slate, Source};
-pub use streams::{EncoderChoice, Stream};
+pub use streams::{EncoderChoice, Keep, Stream};
 pub use studio::{Studio, StudioAllow};

@@ -13,6 +13,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use crate::near::{did_you_mean, nearest};
+
 /// Something wrong with one setting, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -41,8 +43,14 @@ pub struct Entry {
     pub origin: String,
 }
 
+/// What the environment's variables of ours begin with.
+pub(crate) const PREFIX: &str = "FRAMEBRIDGE_";
+
+/// What variables that set something for one stream begin with.
+const OF_A_STREAM: &str = "FRAMEBRIDGE_STREAMS_";
+
 /// Variables of ours that are no settings: where things are, and switches for tests.
-const OTHER_VARIABLES: [&str; 4] = [
+pub(crate) const OTHER_VARIABLES: [&str; 4] = [
     "FRAMEBRIDGE_CONFIG",
     "FRAMEBRIDGE_RUNTIME_DIR",
     "FRAMEBRIDGE_BIN_DIR",
@@ -156,9 +164,7 @@ impl<'a> Reader<'a> {
             N::try_from(held).map_err(|_never| format!("{held} does not fit"))
         });
         if let Some(message) = clamped {
-            let found = self.find(key).map(|found| (found.place, found.spelled));
-            let (place, key) = found.unwrap_or_else(|| (self.file.to_owned(), key.to_owned()));
-            self.warnings.push(Problem { place, key, message });
+            self.warn(key, message);
         }
         value
     }
@@ -226,11 +232,44 @@ impl<'a> Reader<'a> {
     /// Notes a problem with a setting that was understood by itself but not in its place.
     pub(crate) fn problem(&mut self, key: &str, message: impl Into<String>) {
         let place = self.find(key).map_or_else(|| self.place_of(key), |found| found.place);
+        // It is no unknown one as well.
+        self.read.insert(key.to_owned());
         self.problems.push(Problem {
             place,
             key: key.to_owned(),
             message: message.into(),
         });
+    }
+
+    /// Notes that a setting does not do what it seems to.
+    pub(crate) fn warn(&mut self, key: &str, message: impl Into<String>) {
+        let found = self.find(key).map(|found| (found.place, found.spelled));
+        let (place, key) = found.unwrap_or_else(|| (self.place_of(key), key.to_owned()));
+        let message = message.into();
+        self.warnings.push(Problem { place, key, message });
+    }
+
+    /// Warns of each of `keys` that is set: `why` it does nothing.
+    pub(crate) fn warn_if_set(&mut self, keys: &[&str], why: &str) {
+        for key in keys {
+            if self.has(key) {
+                self.warn(key, format!("has no effect: {why}"));
+            }
+        }
+    }
+
+    /// Warns where the first wait is longer than the longest one, which is what holds then.
+    pub(crate) fn warn_of_cap(&mut self, first: (&str, Duration), longest: (&str, Duration)) {
+        if first.1 > longest.1 {
+            if self.has(first.0) {
+                self.warn(first.0, format!("is longer than {}, which is used instead", longest.0));
+            } else {
+                self.warn(
+                    longest.0,
+                    format!("is shorter than {}, and is used instead of it", first.0),
+                );
+            }
+        }
     }
 
     /// Notes a problem with a flag.
@@ -248,20 +287,97 @@ impl<'a> Reader<'a> {
         let mut unknown = Vec::new();
         self.unread("", self.root, &mut unknown);
         self.problems.extend(unknown);
-        let known: BTreeSet<String> = self.read.iter().map(|key| variable(key)).collect();
-        let stray = self
-            .env
-            .keys()
-            .filter(|name| !known.contains(*name) && !OTHER_VARIABLES.contains(&name.as_str()));
-        self.warnings.extend(stray.map(|name| Problem {
-            place: "environment".into(),
-            key: name.clone(),
-            message: "there is no such setting: it is ignored".into(),
-        }));
+        self.warnings.extend(self.stray_variables());
         Outcome {
             entries: self.entries,
             problems: self.problems,
             warnings: self.warnings,
+        }
+    }
+
+    /// The environment's variables with our prefix that set nothing.
+    fn stray_variables(&self) -> Vec<Problem> {
+        let known: BTreeSet<String> = self.read.iter().map(|key| variable(key)).collect();
+        let is_known = |name: &str| known.contains(name) || OTHER_VARIABLES.contains(&name);
+        let about = |name: &str| {
+            let of_stream = name
+                .strip_prefix(OF_A_STREAM)
+                .map(|rest| self.about_stream_variable(rest));
+            of_stream.unwrap_or_else(|| {
+                let short = |name| str::strip_prefix(name, PREFIX);
+                let candidates = known
+                    .iter()
+                    .map(String::as_str)
+                    .chain(OTHER_VARIABLES)
+                    .filter_map(short);
+                let near = nearest(short(name).unwrap_or(name), candidates);
+                let near = near.map_or_else(String::new, |near| format!("; did you mean `{PREFIX}{near}`?"));
+                format!("there is no such setting: it is ignored{near}")
+            })
+        };
+        let stray = self.env.keys().filter(|name| !is_known(name));
+        stray
+            .map(|name| Problem {
+                place: "environment".into(),
+                key: name.clone(),
+                message: about(name),
+            })
+            .collect()
+    }
+
+    /// What is said of `FRAMEBRIDGE_STREAMS_` with something behind it that sets nothing.
+    fn about_stream_variable(&self, rest: &str) -> String {
+        let parts = |read: &'_ String| {
+            let (name, key) = read.strip_prefix("streams.")?.split_once('.')?;
+            Some((name.to_owned(), key.to_uppercase()))
+        };
+        let known: BTreeSet<(String, String)> = self.read.iter().filter_map(parts).collect();
+        let spelled = |name: &str| name.to_uppercase().replace('-', "_");
+        let names: BTreeSet<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+        let of_stream = names.iter().find_map(|name| {
+            let key = rest.strip_prefix(&spelled(name))?.strip_prefix('_')?;
+            Some((spelled(name), key))
+        });
+        if let Some((name, key)) = of_stream {
+            let near = nearest(key, known.iter().map(|(_, key)| key.as_str()));
+            let near = near.map_or_else(String::new, |near| {
+                format!("; did you mean `{OF_A_STREAM}{name}_{near}`?")
+            });
+            return format!("there is no such setting: it is ignored{near}");
+        }
+        let ending = known
+            .iter()
+            .find_map(|(_, key)| rest.strip_suffix(key)?.strip_suffix('_'));
+        let name = ending.unwrap_or(rest).to_lowercase();
+        let near = did_you_mean(&name, names);
+        format!("no stream is called `{name}`: it is ignored; streams are made in the file or by --stream{near}")
+    }
+
+    /// What is said of a key that nothing reads: the nearest one beside it, one of its name elsewhere, or how to find it.
+    fn about_unknown(&self, key: &str) -> String {
+        let (parent, name) = key.rsplit_once('.').map_or(("", key), |(parent, name)| (parent, name));
+        let beside = self.read.iter().filter_map(|read| {
+            let rest = match parent {
+                "" => read.as_str(),
+                _ => read.strip_prefix(parent)?.strip_prefix('.')?,
+            };
+            rest.split('.').next()
+        });
+        let prefix = if parent.is_empty() {
+            String::new()
+        } else {
+            format!("{parent}.")
+        };
+        let near = nearest(name, beside).map(|near| format!("{prefix}{near}"));
+        let elsewhere = || {
+            self.read
+                .iter()
+                .find(|read| read.rsplit('.').next() == Some(name))
+                .cloned()
+        };
+        match near.or_else(elsewhere) {
+            Some(near) => format!("there is no such setting; did you mean `{near}`?"),
+            None => "there is no such setting: `bridgectl config print` lists them".to_owned(),
         }
     }
 
@@ -398,11 +514,10 @@ impl<'a> Reader<'a> {
                 | DeValue::Float(_)
                 | DeValue::Boolean(_)
                 | DeValue::Datetime(_) => {
-                    let message = "there is no such setting: `bridgectl config print` lists them".to_owned();
                     unknown.push(Problem {
+                        message: self.about_unknown(&key),
                         place: self.place(name.span().start),
                         key,
-                        message,
                     });
                 }
             }
@@ -412,7 +527,7 @@ impl<'a> Reader<'a> {
 
 /// The environment variable that sets `key`: `http.listen` is `FRAMEBRIDGE_HTTP_LISTEN`.
 fn variable(key: &str) -> String {
-    format!("FRAMEBRIDGE_{}", key.to_uppercase().replace(['.', '-'], "_"))
+    format!("{PREFIX}{}", key.to_uppercase().replace(['.', '-'], "_"))
 }
 
 fn quoted(value: &impl Display) -> String {

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    env, fmt, fs, io,
+    env,
+    ffi::OsString,
+    fmt, fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -14,7 +16,8 @@ use toml::de::DeTable;
 
 use crate::{
     http::{self, Http},
-    reader::{DEBUG_ENDPOINTS, Entry, Outcome, Problem, Reader},
+    log::{self, Log},
+    reader::{DEBUG_ENDPOINTS, Entry, OTHER_VARIABLES, Outcome, PREFIX, Problem, Reader},
     streams::{self, Stream},
     studio::{self, Studio},
 };
@@ -125,15 +128,6 @@ pub struct Supervise {
     pub stale_heartbeats: u32,
 }
 
-/// `[log]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// One JSON object per line instead of text.
-    pub json: bool,
-    /// Levels by module, e.g. `info,framebridge_rtc=debug`.
-    pub filter: String,
-}
-
 /// What settings are made of, all of it given: parsing looks nowhere else.
 #[derive(Debug, Clone, Default)]
 pub struct Input<'a> {
@@ -180,9 +174,22 @@ impl Settings {
     /// # Errors
     /// The file can't be read, is no TOML, or holds settings that make no sense (all of them are named).
     pub fn load(config: Option<&Path>, streams: &[String]) -> Result<Self, ConfigError> {
+        Self::load_with(config, streams, env::vars_os().collect())
+    }
+
+    /// [`load`](Self::load), with the environment of another process.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    pub fn load_with(
+        config: Option<&Path>,
+        streams: &[String],
+        environment: Vec<(OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let named = || environment.iter().find(|(name, _)| name == "FRAMEBRIDGE_CONFIG");
         let named = config
             .map(Path::to_owned)
-            .or_else(|| env::var_os("FRAMEBRIDGE_CONFIG").map(PathBuf::from));
+            .or_else(|| named().map(|(_, path)| PathBuf::from(path)));
         let path = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
         let text = match &path {
             Some(path) => fs::read_to_string(path).map_err(|source| ConfigError::Read {
@@ -192,9 +199,7 @@ impl Settings {
             None => String::new(),
         };
         let file = path.map_or_else(|| "built-in".to_owned(), |path| path.display().to_string());
-        let env = env::vars()
-            .filter(|(name, _)| name.starts_with("FRAMEBRIDGE_"))
-            .collect();
+        let env = variables(environment.into_iter()).map_err(ConfigError::Invalid)?;
         let mut settings = Self::parse(&Input {
             file: &file,
             text: &text,
@@ -247,7 +252,7 @@ impl Settings {
             streams: streams::streams(&mut reader, input.streams),
             supervisor: supervise(&mut reader),
             studio: studio::read(&mut reader),
-            log: log(&mut reader),
+            log: log::read(&mut reader),
             debug_endpoints: input.env.get(DEBUG_ENDPOINTS).is_some_and(|value| value == "1"),
             warnings: Vec::new(),
             entries: Vec::new(),
@@ -288,6 +293,28 @@ impl Settings {
     }
 }
 
+/// Those of an environment that are ours. What others have in theirs does not matter, and need not be text.
+fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Result<BTreeMap<String, String>, Vec<Problem>> {
+    let (mut ours, mut problems) = (BTreeMap::new(), Vec::new());
+    for (name, value) in all {
+        if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let key = name.to_string_lossy().into_owned();
+        match value.into_string() {
+            Ok(value) => _ = ours.insert(key, value),
+            // Paths may be anything.
+            Err(_) if OTHER_VARIABLES.contains(&key.as_str()) => {}
+            Err(_) => problems.push(Problem {
+                place: "environment".into(),
+                key,
+                message: "its value is no text: write it in UTF-8".into(),
+            }),
+        }
+    }
+    if problems.is_empty() { Ok(ours) } else { Err(problems) }
+}
+
 /// `[section]`, or `[[section]]` for an item of a list.
 fn heading(section: &str) -> String {
     match section.rsplit_once('.') {
@@ -306,11 +333,8 @@ const ICE_SERVERS: &str = "webrtc.ice_servers";
 fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
     Webrtc {
         port: reader.number("webrtc.port", 8890, 0..=u16::MAX),
-        bind: reader.list(
-            "webrtc.bind",
-            vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-        ),
-        candidates: reader.list("webrtc.candidates", Vec::new()),
+        bind: bind(reader),
+        candidates: candidates(reader),
         workers: usize::from(reader.number("webrtc.workers", 1_u8, 1..=MOST_WORKERS)),
         max_viewers_per_stream: reader.number("webrtc.max_viewers_per_stream", 1000, 1..=100_000),
         memory_budget_mb: reader.number("webrtc.memory_budget_mb", 512, 32..=65_536),
@@ -321,6 +345,47 @@ fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
             .map(|index| ice_server(reader, index))
             .collect(),
     }
+}
+
+/// An address as a setting is read.
+struct Ip(IpAddr);
+
+impl fmt::Display for Ip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Ip {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = text.parse().map(Self);
+        address.map_err(|_| "use an IP address without a port, e.g. 192.0.2.7 or 2001:db8::7")
+    }
+}
+
+fn bind(reader: &mut Reader<'_>) -> Vec<IpAddr> {
+    let any = vec![Ip(Ipv4Addr::UNSPECIFIED.into()), Ip(Ipv6Addr::UNSPECIFIED.into())];
+    let bind: Vec<_> = reader.list("webrtc.bind", any).into_iter().map(|Ip(ip)| ip).collect();
+    if bind.is_empty() {
+        reader.problem(
+            "webrtc.bind",
+            "media needs an address: leave the key out for all, or use e.g. \"192.0.2.7\"",
+        );
+    }
+    bind
+}
+
+fn candidates(reader: &mut Reader<'_>) -> Vec<IpAddr> {
+    let candidates = reader.list("webrtc.candidates", Vec::new()).into_iter();
+    let candidates: Vec<_> = candidates.map(|Ip(ip)| ip).collect();
+    let nowhere = candidates.iter().find(|ip| ip.is_unspecified() || ip.is_multicast());
+    if let Some(bad) = nowhere {
+        let message = format!("`{bad}` leads no viewer here: use an address that they reach, e.g. 203.0.113.7");
+        reader.problem("webrtc.candidates", message);
+    }
+    candidates
 }
 
 fn ice_server(reader: &mut Reader<'_>, index: &str) -> IceServer {
@@ -336,6 +401,16 @@ fn ice_server(reader: &mut Reader<'_>, index: &str) -> IceServer {
             &key("secret"),
             "credentials are made of the secret: leave out username and credential",
         );
+    }
+    let relays = server.urls.iter().any(|url| url.starts_with("turn"));
+    let is_whole = server.secret.is_some() || (server.username.is_some() && server.credential.is_some());
+    if relays && !is_whole {
+        let message = "a TURN server needs `username` and `credential`, or `secret`: without them browsers refuse to connect at all";
+        reader.problem(&key("urls"), message);
+    }
+    if !relays {
+        let unused = [key("username"), key("credential"), key("secret")];
+        reader.warn_if_set(&unused.each_ref().map(String::as_str), "only TURN servers ask for it");
     }
     server
 }
@@ -372,6 +447,14 @@ fn supervise(reader: &mut Reader<'_>) -> Supervise {
     let stop_timeout = millis("stop_timeout_ms", seconds(5), 100..=60_000);
     let probe_interval = millis("probe_interval_ms", seconds(1), 100..=60_000);
     let probe_timeout = millis("probe_timeout_ms", seconds(1), 100..=60_000);
+    reader.warn_of_cap(
+        ("supervisor.backoff_ms", backoff),
+        ("supervisor.backoff_cap_ms", backoff_cap),
+    );
+    reader.warn_of_cap(
+        ("supervisor.cooldown_ms", cooldown),
+        ("supervisor.cooldown_cap_ms", cooldown_cap),
+    );
     Supervise {
         manage: reader.text("supervisor.manage", Manage::Spawn),
         backoff,
@@ -388,13 +471,6 @@ fn supervise(reader: &mut Reader<'_>) -> Supervise {
         probe_timeout,
         probe_failures: reader.number("supervisor.probe_failures", 3, 1..=1000),
         stale_heartbeats: reader.number("supervisor.stale_heartbeats", 12, 1..=1000),
-    }
-}
-
-fn log(reader: &mut Reader<'_>) -> Log {
-    Log {
-        json: reader.flag("log.json", false),
-        filter: reader.text("log.filter", "info".to_owned()),
     }
 }
 

@@ -29,8 +29,21 @@ pub struct Stream {
     pub stall_timeout: Duration,
     /// A network source that falls silent is waited for so long in the same connection before it is opened again.
     pub pause_timeout: Duration,
+    /// When its source is open.
+    pub keep: Keep,
+    /// How long the source is closed before it is tried; `None`: it is not tried before somebody watches.
+    pub probe: Option<Duration>,
     /// So much of the stream is kept for clips of what has been; zero: nothing.
     pub pre_roll: Duration,
+}
+
+/// When a source is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// While somebody watches.
+    OnDemand,
+    /// Always.
+    Always,
 }
 
 /// Which H.264 encoder to use.
@@ -64,7 +77,10 @@ pub(crate) fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> 
     for flag in flags {
         match stream_flag(flag) {
             Ok((name, source)) => {
-                sources.insert(name, source);
+                if let Some(first) = sources.insert(name.clone(), source) {
+                    let message = format!("`{name}` is named twice, and can have one source: the first was {first}");
+                    reader.flag_problem("--stream", &without_secrets(flag), message);
+                }
             }
             Err(message) => reader.flag_problem("--stream", &without_secrets(flag), message),
         }
@@ -85,14 +101,13 @@ pub(crate) fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> 
             Err(error) => reader.problem(&format!("streams.{text}"), error.to_string()),
         }
     }
-    let origin = if flags.is_empty() && configured.is_empty() {
-        sources.insert(StreamName::from_str("test").expect("a valid name"), Source::Test);
-        "default"
-    } else {
-        "--stream"
-    };
+    if flags.is_empty() && configured.is_empty() {
+        let name = StreamName::from_str("test").expect("a valid name");
+        let source = reader.text("streams.test.source", Source::Test);
+        streams.insert(name.clone(), stream(reader, name, source, &video));
+    }
     for (name, source) in sources {
-        reader.given(origin, format!("streams.{name}.source"), &source);
+        reader.given("--stream", format!("streams.{name}.source"), &source);
         streams.insert(name.clone(), stream(reader, name, source, &video));
     }
     if streams.len() > MOST_STREAMS {
@@ -135,6 +150,8 @@ struct StreamDefaults {
     linger: Duration,
     stall_timeout: Duration,
     pause_timeout: Duration,
+    keep: Keep,
+    probe: Duration,
     pre_roll: Duration,
 }
 
@@ -150,6 +167,9 @@ const BUILT_IN: StreamDefaults = StreamDefaults {
     stall_timeout: Duration::from_secs(2),
     // What a Wi-Fi camera needs to change its access point; cameras with one session refuse a second one for a minute.
     pause_timeout: Duration::from_secs(10),
+    keep: Keep::OnDemand,
+    // A dead camera is known within a minute, and opening one so often costs it and this machine next to nothing.
+    probe: Duration::from_secs(60),
     pre_roll: Duration::from_secs(15),
 };
 
@@ -164,8 +184,14 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         linger,
         stall_timeout,
         pause_timeout,
+        keep,
+        probe,
         pre_roll,
     } = video(reader, &format!("streams.{name}"), defaults);
+    let is_asked_for = ["video".to_owned(), format!("streams.{name}")]
+        .iter()
+        .any(|section| reader.has(&format!("{section}.probe_ms")));
+    let may_probe = !probe.is_zero() && (is_asked_for || !is_disturbed_by_probes(&source));
     Stream {
         title: title(reader, &name),
         name,
@@ -175,6 +201,8 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         linger,
         stall_timeout,
         pause_timeout,
+        keep,
+        probe: may_probe.then_some(probe),
         pre_roll,
     }
 }
@@ -194,6 +222,11 @@ fn title(reader: &mut Reader<'_>, name: &StreamName) -> String {
     title
 }
 
+/// A camera that is opened shows that by a light, and another program may want it.
+fn is_disturbed_by_probes(source: &Source) -> bool {
+    matches!(source, Source::V4l2 { .. })
+}
+
 fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> StreamDefaults {
     let key = |name: &str| format!("{section}.{name}");
     StreamDefaults {
@@ -210,7 +243,29 @@ fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> S
         linger: reader.millis(&key("linger_ms"), defaults.linger, UP_TO_AN_HOUR),
         stall_timeout: reader.millis(&key("stall_timeout_ms"), defaults.stall_timeout, 500..=60_000),
         pause_timeout: reader.millis(&key("pause_timeout_ms"), defaults.pause_timeout, 500..=60_000),
+        keep: reader.text(&key("keep"), defaults.keep),
+        probe: reader.millis(&key("probe_ms"), defaults.probe, UP_TO_AN_HOUR),
         pre_roll: reader.millis(&key("pre_roll_ms"), defaults.pre_roll, 0..=60_000),
+    }
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OnDemand => "on-demand",
+            Self::Always => "always",
+        })
+    }
+}
+
+impl FromStr for Keep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::OnDemand, Self::Always]
+            .into_iter()
+            .find(|keep| keep.to_string() == text)
+            .ok_or_else(|| format!("`{text}` is no time to keep a source open: use on-demand or always"))
     }
 }
 

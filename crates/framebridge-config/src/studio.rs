@@ -98,6 +98,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Studio> {
             format!("`{bad}` is no studio: use e.g. https://studio.example"),
         );
     }
+    reader.warn_of_cap(("studio.backoff_ms", backoff), ("studio.backoff_cap_ms", backoff_cap));
     let insecure = reader.flag("studio.insecure", false);
     if let Some(bad) = urls.iter().find(|url| !insecure && sends_in_the_clear(url)) {
         let message = format!(
@@ -106,6 +107,19 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Studio> {
         reader.problem("studio.url", message);
     }
     if urls.is_empty() {
+        let keys = [
+            "studio.insecure",
+            "studio.allow",
+            "studio.reconnect_attempts",
+            "studio.backoff_ms",
+            "studio.backoff_cap_ms",
+            "studio.read_idle_ms",
+            "studio.outage_patience_ms",
+        ];
+        // A supervisor empties it for those who are not the bridge: nothing is wrong then.
+        if !reader.has("studio.url") {
+            reader.warn_if_set(&keys, "`studio.url` names no studio");
+        }
         if token.is_some() {
             reader.problem(
                 "studio.url",

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use framebridge_config::{ConfigError, EncoderChoice, Input, Settings, Source};
+use framebridge_config::{ConfigError, EncoderChoice, Input, Keep, Settings, Source};
 
 fn parse_with(text: &str, env: &[(&str, &str)], streams: &[&str]) -> Result<Settings, ConfigError> {
     let env: BTreeMap<String, String> = env.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
@@ -114,6 +114,216 @@ fn every_problem_is_told_at_once_by_key_and_line() {
         assert!(error.contains(part), "no `{part}` in:\n{error}");
     }
     assert!(!error.contains("secret"), "{error}");
+    assert_eq!(error.matches("streams.A").count(), 1, "{error}");
+}
+
+/// Every setting there is, with a studio, a certificate, tokens and a TURN server, so that all of them count.
+const ALL_IN_USE: &str = "[http.auth]\nmode = \"token\"\ntokens = \"/t\"\n[http.tls]\ncertificate = \"/c\"\nkey = \"/k\"\n\
+     [studio]\nurl = \"https://s\"\ntoken = \"t\"\n[[webrtc.ice_servers]]\nurls = [\"turn:t\"]\nsecret = \"s\"\n\
+     [streams.desk]\nsource = \"test:\"\n";
+
+fn variable(key: &str) -> String {
+    format!("FRAMEBRIDGE_{}", key.to_uppercase().replace('.', "_"))
+}
+
+/// Without one letter of its last word, so that it is nobody's name.
+fn misspelt(key: &str) -> String {
+    let at = key.len() - 2;
+    format!("{}{}", &key[..at], &key[at + 1..])
+}
+
+#[test]
+fn every_number_out_of_its_range_is_told_of_wherever_it_stands() {
+    let settings = parse(ALL_IN_USE).unwrap();
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+    let (mut numbers, mut silent) = (0, Vec::new());
+    for entry in settings.entries() {
+        if entry.value.parse::<i64>().is_err() {
+            continue;
+        }
+        numbers += 1;
+        let variable = variable(&entry.key);
+        for value in ["-1", "9000000000000"] {
+            let told = parse_with(ALL_IN_USE, &[(&variable, value)], &[]).unwrap().warnings;
+            if !told
+                .iter()
+                .any(|told| told.key == variable && told.message.contains("is outside"))
+            {
+                silent.push(format!("{variable}={value}"));
+            }
+        }
+    }
+    assert!(numbers > 30, "{numbers}");
+    assert_eq!(silent, [""; 0]);
+}
+
+#[test]
+fn every_misspelt_key_and_variable_is_told_with_what_was_meant() {
+    let settings = parse(ALL_IN_USE).unwrap();
+    let mut silent = Vec::new();
+    for entry in settings.entries() {
+        let wrong = misspelt(&entry.key);
+        let told = parse_with(ALL_IN_USE, &[(&variable(&wrong), "1")], &[])
+            .unwrap()
+            .warnings;
+        let meant = format!("did you mean `{}`?", variable(&entry.key));
+        if !told.iter().any(|told| told.message.ends_with(&meant)) {
+            silent.push(format!("{}: {told:?}", variable(&wrong)));
+        }
+        let (section, name) = wrong.rsplit_once('.').unwrap();
+        if section.contains("ice_servers") {
+            continue;
+        }
+        // A file of its own: no table stands twice.
+        let error = parse(&format!("[{section}]\n{name} = 1\n")).unwrap_err().to_string();
+        if !error.contains(&format!(
+            "{wrong}: there is no such setting; did you mean `{}`?",
+            entry.key
+        )) {
+            silent.push(error);
+        }
+    }
+    assert_eq!(silent, [""; 0]);
+    let error = parse("[htpp]\nlisten = \"x\"\n").unwrap_err().to_string();
+    assert!(error.ends_with("did you mean `http`?"), "{error}");
+    let error = parse("[http]\ntokens = \"x\"\n").unwrap_err().to_string();
+    assert!(error.ends_with("did you mean `http.auth.tokens`?"), "{error}");
+}
+
+#[test]
+fn variable_of_a_stream_that_is_not_there_is_told_of() {
+    let told = |name: &str| {
+        let settings = parse_with("[streams.front-door]\nsource = \"test:\"\n", &[(name, "1")], &[]).unwrap();
+        settings.warnings.iter().map(ToString::to_string).collect::<String>()
+    };
+    let unknown = told("FRAMEBRIDGE_STREAMS_GARAGE_SOURCE");
+    assert!(unknown.contains("no stream is called `garage`"), "{unknown}");
+    let near = told("FRAMEBRIDGE_STREAMS_FRONT_DOR_FPS");
+    assert!(near.ends_with("did you mean `front-door`?"), "{near}");
+    assert_eq!(told("FRAMEBRIDGE_STREAMS_FRONT_DOOR_FPS"), "");
+    let built_in = parse_with("", &[("FRAMEBRIDGE_STREAMS_TEST_SOURCE", "file:/a.mp4")], &[]).unwrap();
+    assert_eq!(built_in.streams[0].source.to_string(), "file:/a.mp4");
+    assert!(built_in.warnings.is_empty(), "{:?}", built_in.warnings);
+}
+
+#[test]
+fn setting_that_does_nothing_is_told_of() {
+    let turn = |rest: &str| format!("[[webrtc.ice_servers]]\nurls = [\"turn:t\"]\n{rest}");
+    for (text, said) in [
+        ("[http.auth]\ntokens = \"/t\"\n", "http.auth.tokens: has no effect"),
+        (
+            "[http.auth]\nmode = \"none\"\nopen = [\"view\"]\n",
+            "http.auth.open: has no effect",
+        ),
+        ("[http.tls]\nhsts = true\n", "http.tls.hsts: has no effect"),
+        ("[studio]\nallow = [\"jobs\"]\n", "studio.allow: has no effect"),
+        (
+            "[supervisor]\nbackoff_ms = 50000\n",
+            "supervisor.backoff_ms: is longer than supervisor.backoff_cap_ms",
+        ),
+        (
+            "[supervisor]\ncooldown_cap_ms = 100\n",
+            "supervisor.cooldown_cap_ms: is shorter than supervisor.cooldown_ms",
+        ),
+        (
+            "[[webrtc.ice_servers]]\nurls = [\"stun:s\"]\nsecret = \"s\"\n",
+            "webrtc.ice_servers.0.secret: has no effect",
+        ),
+        (
+            "[log]\nfilter = \"info,singaling=debug\"\n",
+            "log.filter: nothing is logged as `singaling`",
+        ),
+    ] {
+        let warnings = parse(text).unwrap().warnings;
+        assert!(
+            warnings.iter().any(|told| told.to_string().contains(said)),
+            "{text}: {warnings:?}"
+        );
+    }
+    for (text, said) in [
+        ("[webrtc]\nbind = []\n".to_owned(), "webrtc.bind"),
+        ("[webrtc]\nbind = [\"localhost\"]\n".to_owned(), "e.g. 192.0.2.7"),
+        ("[webrtc]\ncandidates = [\"0.0.0.0\"]\n".to_owned(), "webrtc.candidates"),
+        (turn(""), "webrtc.ice_servers.0.urls"),
+        (turn("username = \"u\"\n"), "webrtc.ice_servers.0.urls"),
+        ("[log]\nfilter = \"off\"\n".to_owned(), "framebridge.toml:2: log.filter"),
+        ("[http]\nlisten = 8890\n".to_owned(), "http.listen"),
+        ("[http]\nlisten = \"8890\"\n".to_owned(), "`127.0.0.1:8890`"),
+    ] {
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+}
+
+#[test]
+fn host_or_origin_that_no_browser_sends_is_refused_with_what_it_sends() {
+    for (bad, right) in [
+        ("https://cam.example", "`cam.example`"),
+        ("cam.example:8443", "`cam.example`"),
+        ("*.cam.example", "`cam.example`"),
+        ("http://cam.example:80/page", "`cam.example`"),
+        ("cam.example.", "`cam.example`"),
+        ("cam example", "`cam.example`"),
+        ("", "`cam.example`"),
+        ("kamera\u{fc}.example", "`cam.example`"),
+    ] {
+        let error = parse(&format!("[http]\nhosts = [{bad:?}]\n")).unwrap_err().to_string();
+        assert!(
+            error.contains("framebridge.toml:2: http.hosts") && error.contains(right),
+            "{error}"
+        );
+    }
+    for good in ["cam.example", "Cam_1", "*", "192.0.2.7", "2001:db8::7"] {
+        parse(&format!("[http]\nhosts = [{good:?}]\n")).unwrap();
+    }
+    for bad in [
+        "cam.example",
+        "https://cam.example/",
+        "https://*.example",
+        "https://Cam.example",
+        "https://cam.example:443",
+        "http://cam.example:80",
+        "https://",
+    ] {
+        let error = parse(&format!("[http]\norigins = [{bad:?}]\n"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("http.origins"), "{error}");
+    }
+    for good in ["https://cam.example", "http://cam.example:8443", "http://[::1]:1", "*"] {
+        parse(&format!("[http]\norigins = [{good:?}]\n")).unwrap();
+    }
+}
+
+#[test]
+fn source_is_probed_each_minute_unless_that_would_disturb_it() {
+    let probe = |text: &str| parse(text).unwrap().streams[0].probe.map(|probe| probe.as_secs());
+    let stream = |source: &str, more: &str| format!("[streams.a]\nsource = \"{source}\"\n{more}\n");
+    assert_eq!(probe(&stream("rtsp://cam/s", "")), Some(60));
+    assert_eq!(probe(&stream("rtsp://cam/s", "probe_ms = 0")), None);
+    assert_eq!(probe(&stream("v4l2:/dev/video0", "")), None);
+    assert_eq!(probe(&stream("v4l2:/dev/video0", "probe_ms = 5000")), Some(5));
+    assert_eq!(
+        probe(&format!("[video]\nprobe_ms = 9000\n{}", stream("v4l2:/dev/video0", ""))),
+        Some(9)
+    );
+    assert_eq!(
+        parse(&stream("test:", "keep = \"always\"")).unwrap().streams[0].keep,
+        Keep::Always
+    );
+    let error = parse(&stream("test:", "keep = \"forever\"")).unwrap_err().to_string();
+    assert!(error.contains("use on-demand or always"), "{error}");
+}
+
+#[test]
+fn stream_that_is_named_twice_is_refused() {
+    let error = parse_with("", &[], &["x=test:", "x=rtsp://u:SECRET@cam/s"])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`x` is named twice") && !error.contains("SECRET"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -147,7 +357,7 @@ fn misspelled_variable_is_warned_of() {
     };
     assert_eq!(
         warning.to_string(),
-        "environment: FRAMEBRIDGE_HTP_LISTEN: there is no such setting: it is ignored"
+        "environment: FRAMEBRIDGE_HTP_LISTEN: there is no such setting: it is ignored; did you mean `FRAMEBRIDGE_HTTP_LISTEN`?"
     );
 }
 

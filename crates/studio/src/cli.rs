@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use framebridge_config::listen_address;
 
 /// A public address for boxes that have none.
 #[derive(Debug, Parser)]
@@ -22,10 +23,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Serve {
     /// Where boxes and viewers come; port 0 lets the system pick
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8900")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8900", value_parser = listen_address)]
     pub(crate) listen: SocketAddr,
     /// Where the operators' dashboard listens: an origin of its own, so that no box's page can reach into it
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8901")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8901", value_parser = listen_address)]
     pub(crate) operators: SocketAddr,
     /// Where everything that has to last is kept
     #[arg(long, value_name = "DIR", required = true)]
