@@ -1,4 +1,4 @@
-//! What a studio's jobs do here.
+//! Does a studio's jobs on this box.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -95,8 +95,17 @@ async fn diagnosis(desk: &Desk) -> anyhow::Result<Made> {
         .await
         .unwrap_or_else(|error| vec![json!({ "error": format!("{error:#}") })]);
     let (dir, settings) = (desk.dir.clone(), Arc::clone(&desk.settings));
+    let signaling = desk.status.as_ref().and_then(doctor::signaling_pid);
+    let examine = move || {
+        doctor::examine(&doctor::Scene {
+            dir: &dir,
+            settings: Ok(&settings),
+            signaling,
+            is_running: true,
+        })
+    };
     // It binds and connects, which may block.
-    let doctor = spawn_blocking(move || isolated_now(|| doctor::examine(&dir, Ok(&settings), true)))
+    let doctor = spawn_blocking(move || isolated_now(examine))
         .await?
         .map_err(anyhow::Error::msg)?;
     let log = tail::last(&desk.dir, Role::Signaling.as_str(), LAST_LINES);

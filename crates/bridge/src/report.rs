@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use framebridge_core::{health::is_watchable, studio::local_health};
+use framebridge_daemon::reach;
 use framebridge_proto::status::{ProcessState, Status, StreamStatus};
 use framebridge_studio_proto::{BoxState, Capabilities, Heartbeat, JobId, StreamReport, limits::MAX_STREAMS};
 
@@ -52,15 +53,7 @@ pub(crate) fn watchable(status: &Status) -> Result<(), String> {
 
 /// Where the box's own server listens, once signaling said so.
 pub(crate) fn server(status: &Status) -> Option<SocketAddr> {
-    let mut address: SocketAddr = status.http.as_ref()?.parse().ok()?;
-    // Bound to all addresses, it is reached on loopback.
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    Some(address)
+    status.http.as_ref()?.parse().ok().map(reach::local)
 }
 
 /// Tells from two pictures in a row what has happened to the box's processes, so that the studio's log shows it.

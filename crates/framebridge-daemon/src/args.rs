@@ -1,6 +1,7 @@
 //! The arguments that all daemons share.
 
 use std::{
+    env,
     ffi::OsString,
     fs, io,
     io::Write as _,
@@ -49,8 +50,16 @@ impl Args {
     /// # Errors
     /// They make no sense; every problem is named.
     pub fn load(&self) -> Result<Settings, ConfigError> {
+        self.load_with(env::vars_os().collect())
+    }
+
+    /// [`load`](Self::load), with the environment of another process.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    pub fn load_with(&self, environment: Vec<(OsString, OsString)>) -> Result<Settings, ConfigError> {
         let Some(path) = &self.streams_file else {
-            return Settings::load(self.config.as_deref(), &self.streams);
+            return Settings::load_with(self.config.as_deref(), &self.streams, environment);
         };
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.clone(),
@@ -58,23 +67,23 @@ impl Args {
         })?;
         let kept = text.lines().map(str::to_owned);
         let streams: Vec<String> = kept.chain(self.streams.iter().cloned()).collect();
-        Settings::load(self.config.as_deref(), &streams)
+        Settings::load_with(self.config.as_deref(), &streams, environment)
     }
 
-    /// The same without a secret in it: streams that have one are written to a file in `dir` instead. `None`: there is none.
+    /// Whether a stream's source has a password in it.
+    pub fn has_secrets(&self) -> bool {
+        let parsed = |flag: &String| flag.split_once('=')?.1.parse::<Source>().ok();
+        self.streams
+            .iter()
+            .filter_map(parsed)
+            .any(|source| source.has_secrets())
+    }
+
+    /// The same without a secret in it: streams are written to a file in `dir` instead.
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn without_secrets(&self, dir: &Path) -> io::Result<Option<Self>> {
-        let parsed = |flag: &String| flag.split_once('=')?.1.parse::<Source>().ok();
-        let has_secrets = self
-            .streams
-            .iter()
-            .filter_map(parsed)
-            .any(|source| source.has_secrets());
-        if !has_secrets {
-            return Ok(None);
-        }
+    pub fn without_secrets(&self, dir: &Path) -> io::Result<Self> {
         let path = dir.join(format!("{STREAMS_FILE}{}", process::id()));
         // One that a process of our number left has a mode and a text of its own.
         _ = fs::remove_file(&path);
@@ -86,11 +95,11 @@ impl Args {
         for flag in &self.streams {
             writeln!(file, "{flag}")?;
         }
-        Ok(Some(Self {
+        Ok(Self {
             streams: Vec::new(),
             streams_file: Some(path),
             ..self.clone()
-        }))
+        })
     }
 
     /// Removes from `dir` what such files others have left there.
@@ -137,12 +146,13 @@ mod tests {
             streams: vec!["a=test:".to_owned()],
             ..Args::default()
         };
-        assert!(plain.without_secrets(folder.path()).unwrap().is_none());
+        assert!(!plain.has_secrets());
         let secret = Args {
             streams: vec!["a=test:".to_owned(), "cam=rtsp://u:SECRET@cam/s".to_owned()],
             ..Args::default()
         };
-        let handed = secret.without_secrets(folder.path()).unwrap().unwrap();
+        assert!(secret.has_secrets());
+        let handed = secret.without_secrets(folder.path()).unwrap();
         assert!(!format!("{:?}", handed.forward()).contains("SECRET"));
         let path = handed.streams_file.clone().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

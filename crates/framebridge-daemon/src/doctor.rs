@@ -1,68 +1,131 @@
-//! What keeps Framebridge from working, as far as one can see without starting anything.
+//! Finds what keeps Framebridge from working, without starting anything.
 
 use std::{
     env, fs, io,
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    net::TcpStream,
+    os::unix::net::UnixStream,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use framebridge_auth::Certificate;
 use framebridge_config::{ConfigError, Settings, Source, Tls};
 use framebridge_ipc::RuntimeDir;
-use framebridge_proto::probe::{Finding, Verdict};
+use framebridge_proto::{
+    Role,
+    probe::{Finding, Verdict},
+    status::{ProcessState, Status},
+};
+
+use crate::ports::{self, Holder, Port};
 
 /// X servers listen on TCP port 6000 plus the display's number, where they listen on TCP at all.
 const X11_PORT: u16 = 6000;
 
-/// Looks at the runtime directory, and at what the settings need. `running`: Framebridge runs, and holds its ports itself.
-pub fn examine(dir: &RuntimeDir, settings: Result<&Settings, &ConfigError>, running: bool) -> Vec<Finding> {
-    let mut findings = vec![runtime_dir(dir)];
-    match settings {
+/// What is known of the Framebridge that is looked at.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// Where its sockets are.
+    pub dir: &'a RuntimeDir,
+    /// What its operator asked for.
+    pub settings: Result<&'a Settings, &'a ConfigError>,
+    /// The pid of its signaling, while it runs.
+    pub signaling: Option<u32>,
+    /// Its encoders run, and know better than we whether a source can be had.
+    pub is_running: bool,
+}
+
+/// The pid of the signaling that runs.
+pub fn signaling_pid(status: &Status) -> Option<u32> {
+    let found = status
+        .processes
+        .iter()
+        .find(|process| process.role == Role::Signaling)?;
+    found.pid.filter(|_| found.state == ProcessState::Running)
+}
+
+/// Looks at the runtime directory, and at what the settings need.
+pub fn examine(scene: &Scene<'_>) -> Vec<Finding> {
+    let mut findings = vec![runtime_dir(scene.dir)];
+    match scene.settings {
         Ok(settings) => {
-            findings.push(Finding::new("configuration", Verdict::Good, "valid"));
-            findings.extend(ports(settings, running));
-            findings.extend(displays(settings));
+            findings.extend(configuration(settings));
+            findings.extend(ports::wanted(settings).iter().map(|port| port_finding(port, scene)));
+            if !scene.is_running {
+                findings.extend(displays(settings));
+            }
             findings.extend(settings.http.tls.as_ref().map(certificate));
         }
-        Err(error) => findings.push(Finding::new("configuration", Verdict::Bad, error.to_string())),
+        Err(error) => {
+            let error = chain(error);
+            findings.push(Finding::new("configuration", Verdict::Bad, error.replace('\n', "; ")));
+        }
     }
     findings
 }
 
-fn runtime_dir(dir: &RuntimeDir) -> Finding {
-    let path = dir.path().display();
-    let (verdict, detail) = match dir.create().map(|()| fs::metadata(dir.path())) {
-        Ok(Ok(found)) => (
-            Verdict::Good,
-            format!("{path}, mode {:o}, ours", found.permissions().mode() & 0o777),
-        ),
-        Ok(Err(error)) => (Verdict::Bad, format!("{path}: {error}")),
-        Err(error) => (Verdict::Bad, format!("{:#}", anyhow::Error::from(error))),
-    };
-    Finding::new("socket directory", verdict, detail)
+/// An error with its causes, in one line.
+fn chain(error: &ConfigError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
 }
 
-/// Whether the ports can be had. While Framebridge runs, it holds them itself.
-fn ports(settings: &Settings, running: bool) -> Vec<Finding> {
-    let tcp = (
-        format!("TCP {}", settings.http.listen),
-        TcpListener::bind(settings.http.listen).map(drop),
-    );
-    let udp = settings.webrtc.bind.iter().map(|&ip: &IpAddr| {
-        let address = SocketAddr::new(ip, settings.webrtc.port);
-        (format!("UDP {address}"), UdpSocket::bind(address).map(drop))
-    });
-    std::iter::once(tcp)
-        .chain(udp)
-        .map(|(what, bound)| match bound {
-            Ok(()) => Finding::new(what, Verdict::Good, "free"),
-            Err(error) if running && error.kind() == io::ErrorKind::AddrInUse => {
-                Finding::new(what, Verdict::Good, "in use while Framebridge runs")
+/// That it is valid, and what is odd about it.
+fn configuration(settings: &Settings) -> Vec<Finding> {
+    let odd = settings.warnings.iter();
+    let odd = odd.map(|warning| Finding::new("configuration", Verdict::Bad, warning.to_string()));
+    let good = Finding::new("configuration", Verdict::Good, "valid");
+    std::iter::once(good).chain(odd).collect()
+}
+
+/// Whether sockets and files can be made there. Root looks at another's as it is: its owner has to get along with it.
+fn runtime_dir(dir: &RuntimeDir) -> Finding {
+    let path = dir.path().display();
+    let (owner, own) = (dir.owner(), rustix::process::geteuid());
+    let (verdict, detail) = match owner {
+        Some(owner) if own.is_root() && owner != own.as_raw() => (Verdict::Good, format!("{path}, of uid {owner}")),
+        Some(_) | None => match dir.try_out() {
+            Ok(()) => (Verdict::Good, format!("{path}, takes files and sockets")),
+            Err(error) => (Verdict::Bad, format!("{:#}", anyhow::Error::from(error))),
+        },
+    };
+    Finding::new("runtime directory", verdict, detail)
+}
+
+/// Whether a port is free, or has who should have it.
+fn port_finding(port: &Port, scene: &Scene<'_>) -> Finding {
+    let what = port.to_string();
+    let Err(error) = port.try_out() else {
+        return match scene.signaling {
+            Some(pid) if port.address.port() != 0 => {
+                let detail = format!(
+                    "free, though signaling (pid {pid}) runs: it listens elsewhere, or `bridgectl restart signaling`"
+                );
+                Finding::new(what, Verdict::Bad, detail)
             }
-            Err(error) => Finding::new(what, Verdict::Bad, format!("{error}: free it, or configure another")),
-        })
-        .collect()
+            Some(_) | None => Finding::new(what, Verdict::Good, "free"),
+        };
+    };
+    let holders = port.holders();
+    // What is ours the supervisor holds, too: it keeps copies for the next signaling.
+    let ours = holders.iter().find(|holder| Some(holder.pid) == scene.signaling);
+    let is_hidden = scene.signaling.is_some() && holders.is_empty();
+    if error.kind() == io::ErrorKind::AddrInUse && (ours.is_some() || is_hidden) {
+        let by = ours.map_or_else(|| "Framebridge".to_owned(), Holder::to_string);
+        return Finding::new(what, Verdict::Good, format!("in use by {by}"));
+    }
+    let mut detail = port.why_not(&error);
+    if let Some(dir) = holders.first().and_then(runtime_dir_of) {
+        detail += &format!("; it is a Framebridge's, with the runtime directory {dir}");
+    }
+    Finding::new(what, Verdict::Bad, detail)
+}
+
+/// The runtime directory that a process was started for, where it is one of Framebridge's and lets us look.
+fn runtime_dir_of(holder: &Holder) -> Option<String> {
+    let environment = fs::read(format!("/proc/{}/environ", holder.pid)).ok()?;
+    let mut variables = environment.split(|byte| *byte == 0);
+    let dir = variables.find_map(|variable| variable.strip_prefix(b"FRAMEBRIDGE_RUNTIME_DIR="))?;
+    Some(String::from_utf8_lossy(dir).into_owned())
 }
 
 /// The displays that streams are captured from, and the one this terminal is on.
@@ -148,6 +211,8 @@ fn parse_display(display: &str) -> Option<(&str, u16)> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -159,11 +224,66 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_port_is_bad_unless_framebridge_holds_it() {
+    fn busy_port_is_bad_unless_it_is_signalings() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut settings = Settings::load(None, &[]).unwrap();
         settings.http.listen = taken.local_addr().unwrap();
-        assert_eq!(ports(&settings, false)[0].verdict, Verdict::Bad);
-        assert_eq!(ports(&settings, true)[0].verdict, Verdict::Good);
+        settings.webrtc.bind.clear();
+        let (scratch, own) = (tempfile::tempdir().unwrap(), std::process::id());
+        let dir = RuntimeDir::at(scratch.path());
+        let found = |signaling| {
+            let scene = Scene {
+                dir: &dir,
+                settings: Ok(&settings),
+                signaling,
+                is_running: true,
+            };
+            let findings = examine(&scene);
+            findings
+                .into_iter()
+                .find(|finding| finding.what.starts_with("TCP"))
+                .unwrap()
+        };
+        let strangers = found(None);
+        assert_eq!(strangers.verdict, Verdict::Bad);
+        assert!(
+            strangers.detail.contains(&format!("in use by pid {own} (")),
+            "{}",
+            strangers.detail
+        );
+        assert_eq!(
+            found(Some(1)).verdict,
+            Verdict::Bad,
+            "signaling runs, and another has its port"
+        );
+        assert_eq!(found(Some(own)).verdict, Verdict::Good);
+        drop(taken);
+        assert_eq!(found(None).verdict, Verdict::Good);
+        assert_eq!(
+            found(Some(own)).verdict,
+            Verdict::Bad,
+            "signaling runs, and does not have it"
+        );
+    }
+
+    #[test]
+    fn directory_and_settings_that_cant_be_used_are_bad() {
+        let error = Settings::load(Some(std::path::Path::new("/nonexistent.toml")), &[]).unwrap_err();
+        let dir = RuntimeDir::at(format!("/tmp/{}", "d".repeat(110)));
+        let scene = Scene {
+            dir: &dir,
+            settings: Err(&error),
+            signaling: None,
+            is_running: false,
+        };
+        let bad: Vec<_> = examine(&scene);
+        assert!(
+            bad.iter().all(|finding| finding.verdict == Verdict::Bad) && bad.len() == 2,
+            "{bad:?}"
+        );
+        assert!(
+            bad[0].detail.contains("too long") && bad[1].detail.contains("No such file"),
+            "{bad:?}"
+        );
     }
 }

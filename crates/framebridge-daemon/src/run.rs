@@ -1,4 +1,4 @@
-//! From arguments to exit code, the same way in every daemon.
+//! Runs a daemon: settings, logs, runtime and signals before its body, an exit code after it.
 
 use std::{
     cell::Cell,
@@ -14,11 +14,12 @@ use std::{
 use anyhow::Context as _;
 use framebridge_config::{Log, Settings};
 use framebridge_ipc::RuntimeDir;
+use framebridge_proto::Role;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Args, Exit, LogTap, Tasks, last_words, log_writer, logging, notify, tail::Tail};
+use crate::{Args, Exit, Hangups, LogTap, Tasks, last_words, log_writer, logging, notify, tail::Tail};
 
 /// How long blocking work may hold up the end once the body is done.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
@@ -55,14 +56,19 @@ where
     let outcome = args.load().map_err(anyhow::Error::from).and_then(|settings| {
         let dir = RuntimeDir::resolve();
         logging::start(process, &settings.log, tap, Some(Tail::of(&dir, process)))?;
-        for warning in &settings.warnings {
+        // All processes of a box read the same settings: one says what is odd about them.
+        for warning in settings
+            .warnings
+            .iter()
+            .filter(|_| process == Role::Supervisor.as_str())
+        {
             tracing::warn!("{warning}");
         }
         dir.create().context(Exit::Unavailable)?;
         host(Some(TASK_THREADS), async |stop, tasks| {
             // It is no end of ours: the kernel sends it to what stands still (SIGSTOP) when its supervisor is killed, whose
             // process group is an orphan then.
-            let _hangups = signal(SignalKind::hangup()).context("catching SIGHUP")?;
+            let _hangups = Hangups::catch().context("catching SIGHUP")?;
             body(Context {
                 settings,
                 args,

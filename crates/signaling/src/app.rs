@@ -7,13 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use framebridge_config::{Settings, Webrtc};
 use framebridge_core::{
     budget::{self, Claim},
     threads::ThreadWatch,
 };
-use framebridge_daemon::{Context, Exit, Tasks, heartbeats, last_words, notify};
+use framebridge_daemon::{
+    Context, Exit, Tasks, heartbeats, last_words, notify,
+    ports::{self, Transport},
+};
 use framebridge_ipc::{HttpListener, Identity, RuntimeDir};
 use framebridge_proto::{
     Role,
@@ -97,13 +100,15 @@ impl App {
         let Restored { listener, media } = handover::restore(&dir, &identity, listen).await;
         let listener = match listener {
             Some(listener) => listener,
-            None => bind(listen).await?,
+            None => bind(&settings).await?,
         };
         let address = listener.local_addr().context("reading the HTTP address")?;
         let (engine, events) = Engine::restore(engine_config(&settings), media, |name| {
             settings.streams.iter().any(|stream| stream.name == *name)
         })
-        .context("webrtc.port: starting the media plane")
+        .with_context(|| {
+            taken(&settings, Transport::Udp).unwrap_or_else(|| "webrtc.port: starting the media plane".to_owned())
+        })
         .context(Exit::Unavailable)?;
         let handover = engine.handover().try_clone().context("sharing the media sockets")?;
         let share = || {
@@ -233,11 +238,18 @@ fn die(dir: &RuntimeDir, why: &str) -> ! {
     std::process::exit(i32::from(code))
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("http.listen: can't listen on {address}; is another signaling running?"))
-        .context(Exit::Unavailable)
+async fn bind(settings: &Settings) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(settings.http.listen).await;
+    listener.map_err(|error| {
+        let why = taken(settings, Transport::Tcp).unwrap_or_else(|| format!("http.listen: {error}"));
+        anyhow!(why).context(Exit::Unavailable)
+    })
+}
+
+/// Who has the ports that we want, if anybody.
+fn taken(settings: &Settings, transport: Transport) -> Option<String> {
+    let wanted = ports::wanted(settings).into_iter();
+    ports::first_taken(wanted.filter(|port| port.transport == transport))
 }
 
 /// Starts the link to each stream's encoder.

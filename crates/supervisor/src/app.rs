@@ -12,7 +12,7 @@ use framebridge_core::{
     ingest,
     process::{Exit, ExitStatus, Input, Output, State},
 };
-use framebridge_daemon::{Context, Tasks, last_words, notify, tail};
+use framebridge_daemon::{Context, Hangups, Tasks, last_words, notify, tail};
 use framebridge_ipc::{FdStore, Identity, Listener, Peer, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
@@ -21,7 +21,6 @@ use framebridge_proto::{
 };
 use rustix::process::Signal;
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinSet,
     time::sleep_until,
@@ -30,6 +29,7 @@ use tokio::{
 use crate::{
     child::{Child, Mark, Started},
     event::{Answer, Event, Target},
+    first_start::Greeting,
     journal::{Journal, Note},
     launcher::{Launch, Launcher},
     ledger::{Entry, Ledger},
@@ -71,6 +71,7 @@ pub struct App {
     events: mpsc::Receiver<Event>,
     probed: watch::Sender<Target>,
     started_at: Instant,
+    greeting: Greeting,
     /// Told to stop: nothing is started any more.
     stopping: bool,
     tasks: Tasks,
@@ -126,6 +127,7 @@ impl App {
             events,
             probed,
             started_at: now,
+            greeting: Greeting::new(settings.http.tls.is_some()),
             stopping: false,
             tasks,
             _lock: lock,
@@ -143,7 +145,7 @@ impl App {
         let stop = self.tasks.stop().clone();
         let patience = self.stop_timeout.min(STOP_PATIENCE);
         let mut pulse = notify::Pulse::new();
-        let mut hangups = signal(SignalKind::hangup()).context("catching SIGHUP")?;
+        let mut hangups = Hangups::catch().context("catching SIGHUP")?;
         while !(self.stopping && self.slots.iter().all(|slot| slot.state() == State::Stopped)) {
             let timeout = self.next_timeout();
             // Every arm is cancel-safe.
@@ -159,7 +161,7 @@ impl App {
                 Some(event) = self.events.recv() => self.on_event(event),
                 () = sleep_until(timeout.into()) => self.feed_all(|_| Input::Timeout),
                 // The terminal that it was started in is closed.
-                Some(()) = hangups.recv() => stop.cancel(),
+                () = hangups.recv() => stop.cancel(),
                 () = pulse.beat() => {}
             }
         }
@@ -270,6 +272,10 @@ impl App {
         if let Some(why) = wedged {
             self.feed(index, Input::Wedged { why }, now);
         }
+        let wanted = self.slots.iter().filter(|slot| !slot.is_leftover());
+        let address = self.slots.iter().find_map(Slot::probe_target);
+        self.greeting
+            .look(wanted.map(Slot::state), address.map(|(_, address)| address), now);
         if self.slots[index].role == Role::Signaling {
             self.judge_hops(index, now);
         }
@@ -437,12 +443,8 @@ impl App {
             }
         }
         let target = self.slots.iter().find_map(Slot::probe_target);
-        let moved = self
-            .probed
+        self.probed
             .send_if_modified(|before| std::mem::replace(before, target) != target);
-        if let Some((_, address)) = target.filter(|_| moved) {
-            tracing::info!("viewers: http://{address}/");
-        }
     }
 
     fn tell(&mut self, note: Note) {

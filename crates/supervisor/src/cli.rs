@@ -21,12 +21,13 @@ impl Cli {
     /// # Errors
     /// What is to be hidden can't be: it goes on being seen.
     pub fn hide_secrets(&self) -> io::Result<()> {
+        if !self.args.has_secrets() {
+            return Ok(());
+        }
         let dir = RuntimeDir::resolve();
         dir.create().map_err(io::Error::other)?;
-        match self.args.without_secrets(dir.path())? {
-            None => Ok(()),
-            Some(args) => become_again(&args).map(|never| match never {}),
-        }
+        let args = self.args.without_secrets(dir.path())?;
+        become_again(&args).map(|never| match never {})
     }
 }
 

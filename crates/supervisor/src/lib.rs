@@ -10,6 +10,7 @@ mod child;
 mod cli;
 mod degradation;
 mod event;
+mod first_start;
 mod journal;
 mod launcher;
 mod ledger;
@@ -24,3 +25,4 @@ mod systemd_fd_store;
 
 pub use app::App;
 pub use cli::Cli;
+pub use first_start::check;

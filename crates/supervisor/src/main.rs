@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use supervisor::{App, Cli};
+use supervisor::{App, Cli, check};
 
 fn main() -> ExitCode {
     let cli: Cli = match framebridge_daemon::parse(std::env::args_os()) {
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         );
     }
     framebridge_daemon::run("supervisor", cli.args, async |context| {
+        check(&context).await?;
         App::load(context).await?.run().await
     })
 }

@@ -1,11 +1,8 @@
-//! Asks signaling what its viewers ask: whether HTTP answers. A heartbeat alone does not say so.
+//! Probes signaling's HTTP as viewers use it. A heartbeat alone does not say that it answers.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
+use framebridge_daemon::reach;
 use framebridge_ipc::{RuntimeDir, connect_http, has_http_socket};
 use rustix::io::Errno;
 use tokio::{
@@ -38,7 +35,7 @@ pub(crate) async fn watch(
         let Some((pid, address)) = *target.borrow() else {
             continue;
         };
-        let answered = match timeout(limit, ask(&dir, reachable(address))).await {
+        let answered = match timeout(limit, ask(&dir, reach::local(address))).await {
             Ok(Ok(answered)) => answered,
             // That we can't ask says nothing of whom we would have asked.
             Ok(Err(error)) if is_our_own(&error) => continue,
@@ -82,14 +79,4 @@ async fn answers(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<
     let mut answer = [0; ANSWER.len()];
     stream.read_exact(&mut answer).await?;
     Ok(answer == *ANSWER)
-}
-
-/// Where a listener on `address` is reached from this machine: one on all addresses, at loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }

@@ -70,7 +70,7 @@ fn operator_asks_for_a_snapshot_or_a_clip_and_gets_it() {
     assert_eq!(diagnosis["status"]["streams"][0]["name"], "test");
     assert!(diagnosis["events"].to_string().contains("encoder-test"), "{diagnosis}");
     assert!(
-        diagnosis["doctor"].to_string().contains("socket directory"),
+        diagnosis["doctor"].to_string().contains("runtime directory"),
         "{diagnosis}"
     );
     assert!(diagnosis["log"].to_string().contains("serving viewers"), "{diagnosis}");
