@@ -1,6 +1,6 @@
-//! Asking the daemons.
+//! Asks the daemons over their sockets.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use anyhow::{Context as _, bail};
 use framebridge_ipc::{BridgeClient, EncoderClient, Identity, RuntimeDir, SupervisorClient, connect_http};
@@ -8,13 +8,18 @@ use framebridge_proto::{
     Role, StreamName,
     bridge::{BridgeAnswer, BridgeRequest},
     encoder::{EncoderAnswer, EncoderRequest},
-    status::Status,
+    process_name,
+    status::{ProcessState, Status},
     supervisor::{SupervisorAnswer, SupervisorRequest},
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use rustix::process::geteuid;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::names;
 
 /// What went wrong is that the supervisor could not be reached; the error below it says where it was looked for.
 #[derive(Debug)]
@@ -26,16 +31,37 @@ impl fmt::Display for NoSupervisor {
     }
 }
 
+/// An encoder that was started listens within a second; a machine that is busy may take some more.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked for meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// What to say of an answer to another question.
 pub(crate) const MISMATCH: &str = "the answer is to another question";
 
 /// Asks the supervisor one thing.
 pub(crate) async fn supervisor(request: SupervisorRequest) -> anyhow::Result<SupervisorAnswer> {
     let dir = RuntimeDir::find();
-    let mut client = SupervisorClient::connect(&dir, &Identity::new(Role::Operator))
-        .await
-        .context(NoSupervisor)?;
+    let connected = SupervisorClient::connect(&dir, &Identity::new(Role::Operator)).await;
+    let mut client = connected.map_err(|error| no_supervisor(error.into(), &dir))?;
     Ok(client.request(request).await?)
+}
+
+/// Adds what to do: another user's directory looks like none.
+fn no_supervisor(error: anyhow::Error, dir: &RuntimeDir) -> anyhow::Error {
+    let error = match dir.owner() {
+        Some(owner) if owner != geteuid().as_raw() => error.context(format!(
+            "{} is uid {owner}'s: run this as root, or as that user",
+            dir.path().display()
+        )),
+        Some(_) => error,
+        None => error.context(format!(
+            "there is no runtime directory {}: start Framebridge, or set FRAMEBRIDGE_RUNTIME_DIR to where it runs",
+            dir.path().display()
+        )),
+    };
+    error.context(NoSupervisor)
 }
 
 /// Whether an error is that there is nobody to ask.
@@ -51,13 +77,28 @@ pub(crate) async fn status() -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// Asks the encoder of `stream` one thing.
+/// Asks the encoder of `stream` one thing. One that is just starting is waited for.
 pub(crate) async fn encoder(stream: &StreamName, request: EncoderRequest) -> anyhow::Result<EncoderAnswer> {
     let dir = RuntimeDir::find();
-    let mut client = EncoderClient::connect(&dir, &Identity::new(Role::Operator), stream)
-        .await
-        .with_context(|| format!("the encoder of `{stream}` is not reachable"))?;
-    Ok(client.request(request).await?)
+    let until = Instant::now() + START_PATIENCE;
+    loop {
+        let connected = EncoderClient::connect(&dir, &Identity::new(Role::Operator), stream).await;
+        let error = match connected {
+            Ok(mut client) => return Ok(client.request(request).await?),
+            Err(error) => error,
+        };
+        let status = status().await?;
+        names::stream(&status, stream.as_str())?;
+        let encoder = names::process(&status, &process_name(Role::Encoder, Some(stream)))?;
+        let may_come = matches!(
+            encoder.state,
+            ProcessState::Starting | ProcessState::Running | ProcessState::BackingOff
+        );
+        if !may_come || Instant::now() >= until {
+            return Err(error).with_context(|| format!("the encoder of `{stream}` is {}", encoder.state));
+        }
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// Asks signaling one thing by HTTP, on the socket of this machine's own processes: what it answers, `null` if nothing.

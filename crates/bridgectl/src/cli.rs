@@ -1,26 +1,34 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use framebridge_auth::{Scope, TokenName};
 use framebridge_proto::{
     StreamName,
-    encoder::{ClipSpan, QualityChange},
+    encoder::{ClipSpan, Quality as Encoded, QualityChange},
     limits::MAX_CLIP_SPAN,
+};
+
+use crate::{
+    clock::{moment, now_ms, seconds},
+    out::Target,
 };
 
 /// Ask a running Framebridge how it is, and tell it what to do.
 #[derive(Debug, Parser)]
 #[command(name = "bridgectl", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
+    /// For scripts: one line of JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, all healthy; 1 not done, or degraded; 2 down; 3 no supervisor reachable; 64 usage;
-78 configuration.
+Exit codes: 0 done, all is well; 1 not done, or degraded; 2 down; 3 no supervisor is reachable; 64 the command line is wrong;
+78 the configuration is wrong.
 Sockets are looked for in $FRAMEBRIDGE_RUNTIME_DIR, else $XDG_RUNTIME_DIR/framebridge, else /run/framebridge.";
 
 #[derive(Debug, Subcommand)]
@@ -30,14 +38,14 @@ pub(crate) enum Verb {
     /// What happened: faults, what was done about them, how long it took
     #[command(visible_alias = "events")]
     Journal(Journal),
-    /// How a stream is, and if not well, why, in one sentence
+    /// How something is, and if not well, why, in one sentence
     Why {
-        /// The stream
-        stream: StreamName,
+        /// A stream, a process, or `studio` for the session with it; without a name, all of Framebridge
+        name: Option<String>,
     },
-    /// Stop a process and start it again
+    /// Stop a process and start it again, even a parked one
     Restart {
-        /// Its name, as `status` shows it
+        /// Its name, as `status` shows it, or that of the stream whose encoder it is
         process: String,
     },
     /// Stop a stream for all its viewers, who keep their sessions, until it is resumed
@@ -45,7 +53,7 @@ pub(crate) enum Verb {
         /// The stream
         stream: StreamName,
     },
-    /// End a stream's pause; or start a process that is parked or waits, at once
+    /// End a stream's pause, or start at once a process that is parked or waits
     Resume {
         /// The stream's name, or the process's, as `status` shows it
         name: String,
@@ -92,36 +100,39 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// For scripts: the same as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Stay, and show it anew every second
+    /// Stay, and show it anew every second; Ctrl-C ends it
     #[arg(long)]
     pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Journal {
-    /// Stay, and show further ones as they happen
-    #[arg(long)]
+    /// Stay, and show further events as they happen; Ctrl-C ends it
+    #[arg(short, long)]
     pub(crate) follow: bool,
-    /// For scripts: one JSON object a line
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Only the last so many events
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub(crate) lines: Option<usize>,
+    /// Only events since then: a span like 10m or 2h, or a time in UTC like "2026-11-23 06:40"
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<u64>,
+    /// Only events of this stream and its encoder
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) stream: Option<StreamName>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Quality {
     /// The stream
     pub(crate) stream: StreamName,
-    /// Frames per second
-    #[arg(long)]
+    /// Frames per second, 1 to 60
+    #[arg(long, value_parser = fps)]
     fps: Option<u32>,
-    /// Bits per second; `k` and `M` are understood
+    /// Bits per second, 100k to 50M; `k` is a thousand, `M` a million
     #[arg(long, value_parser = bits_per_second)]
     bitrate: Option<u32>,
-    /// Longest edge of the picture, in pixels
-    #[arg(long)]
+    /// Longest edge of the picture in pixels, 64 to 4096
+    #[arg(long, value_name = "PIXELS", value_parser = longest_edge)]
     size: Option<u32>,
 }
 
@@ -141,9 +152,9 @@ impl Quality {
 pub(crate) struct Snapshot {
     /// The stream
     pub(crate) stream: StreamName,
-    /// Where to save it: JPEG, or PNG if the name ends in .png
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
+    /// Where to save it: a name that ends in .jpg, .jpeg or .png; - is stdout, which gets a JPEG
+    #[arg(short, long, value_name = "FILE", value_parser = picture, allow_hyphen_values = true)]
+    pub(crate) output: Target,
 }
 
 #[derive(Debug, Args)]
@@ -156,9 +167,12 @@ pub(crate) struct Clip {
     /// What comes, e.g. 10s
     #[arg(long, value_name = "TIME", value_parser = clip_millis)]
     next: Option<u32>,
-    /// Where to save it
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
+    /// Where to save it: a name that ends in .mp4; - is stdout
+    #[arg(short, long, value_name = "FILE", value_parser = film, allow_hyphen_values = true)]
+    pub(crate) output: Target,
+    /// Exit with 0 also where less was kept than asked for
+    #[arg(long)]
+    pub(crate) allow_short: bool,
 }
 
 impl Clip {
@@ -288,23 +302,44 @@ fn bits_per_second(text: &str) -> Result<u32, String> {
             .strip_suffix(['m', 'M'])
             .map_or((text, 1.0), |number| (number, 1e6)),
     };
-    let bits = number.parse::<f64>().map_err(|error| error.to_string())? * factor;
+    let range = Encoded::BITRATE;
+    let invalid = || {
+        format!(
+            "use a number of bits per second from {}k to {}M, e.g. 800k or 2.5M",
+            range.start() / 1000,
+            range.end() / 1_000_000
+        )
+    };
+    let bits = number.parse::<f64>().map_err(|_not_a_number| invalid())? * factor;
     // Through text, because that refuses what a u32 can't hold instead of bending it.
-    format!("{bits:.0}")
-        .parse()
-        .map_err(|_| format!("`{text}` is not a bitrate"))
+    let bits = format!("{bits:.0}").parse().ok();
+    bits.filter(|bits| range.contains(bits)).ok_or_else(invalid)
 }
 
-/// Reads `90s`, `30m`, `1h`, `7d`.
-fn seconds(text: &str) -> Result<u64, String> {
-    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 24 * 3600)];
-    let found = units
-        .iter()
-        .find_map(|(unit, factor)| Some((text.strip_suffix(*unit)?, factor)));
-    found
-        .and_then(|(number, factor)| number.parse::<u64>().ok()?.checked_mul(*factor))
-        .filter(|seconds| *seconds > 0)
-        .ok_or_else(|| format!("`{text}` is no span of time: use e.g. 90s, 30m, 1h or 7d"))
+/// Reads a number in `range`.
+fn within(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("use a whole number from {} to {}", range.start(), range.end()))
+}
+
+fn fps(text: &str) -> Result<u32, String> {
+    within(text, Encoded::FPS)
+}
+
+fn longest_edge(text: &str) -> Result<u32, String> {
+    within(text, Encoded::LONGEST_EDGE)
+}
+
+fn since(text: &str) -> Result<u64, String> {
+    moment(text, now_ms())
+}
+
+fn picture(text: &str) -> Result<Target, String> {
+    Target::parse(text, "a picture", &["jpg", "jpeg", "png"])
+}
+
+fn film(text: &str) -> Result<Target, String> {
+    Target::parse(text, "a clip", &["mp4"])
 }
 
 /// Reads the length of a clip.
@@ -327,16 +362,6 @@ mod tests {
     }
 
     #[test]
-    fn spans_of_time_are_read_as_people_write_them() {
-        for (text, expected) in [("90s", 90), ("30m", 1800), ("1h", 3600), ("7d", 604_800)] {
-            assert_eq!(seconds(text), Ok(expected));
-        }
-        for text in ["", "1", "h", "-1h", "1.5h", "0s", "99999999999999999999d"] {
-            assert!(seconds(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn bitrates_are_read_as_people_write_them() {
         for (text, bits) in [
             ("800000", 800_000),
@@ -346,8 +371,34 @@ mod tests {
         ] {
             assert_eq!(bits_per_second(text), Ok(bits));
         }
-        for text in ["", "fast", "-1", "NaN", "1e99", "5000M"] {
+        for text in ["", "fast", "-1", "NaN", "1e99", "51M", "99k"] {
             assert!(bits_per_second(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_cant_be_are_refused_with_those_that_can() {
+        for (line, said) in [
+            ("quality test --fps 1000", "from 1 to 60"),
+            ("quality test --size 10", "from 64 to 4096"),
+            ("quality test --bitrate 4", "from 100k to 50M"),
+            ("snapshot test -o x.gif", ".jpg or .jpeg or .png"),
+            ("snapshot test -o x", ".jpg or .jpeg or .png"),
+            ("clip test --next 1s -o x.mkv", ".mp4"),
+            ("clip test --next 2m -o x.mp4", "up to 60 s"),
+            ("journal --since tomorrow", "10m"),
+        ] {
+            let refused = Cli::try_parse_from(format!("bridgectl {line}").split(' '))
+                .unwrap_err()
+                .to_string();
+            assert!(refused.contains(said), "{line}: {refused}");
+        }
+        for line in [
+            "snapshot test -o -",
+            "snapshot test -o x.JPG --json",
+            "--json clip test --last 9s --allow-short -o x.mp4",
+        ] {
+            Cli::try_parse_from(format!("bridgectl {line}").split(' ')).unwrap();
         }
     }
 

@@ -1,4 +1,4 @@
-//! Exit codes, and the one line that says why.
+//! Exit codes, and the line that says why a verb failed.
 
 use std::{
     io::{self, Write as _},
@@ -33,8 +33,17 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Whether whoever read what we print has gone, as `head` does when it has its lines.
+fn is_unread(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
 /// Prints why a verb was not carried out.
 pub(crate) fn fail(error: &anyhow::Error) -> Exit {
+    if is_unread(error) {
+        return Exit::Ok;
+    }
     // A closed stderr leaves nobody to tell.
     _ = writeln!(io::stderr(), "bridgectl: {error:#}");
     match error {

@@ -8,15 +8,21 @@ mod ask;
 mod cli;
 mod clock;
 mod exit;
+mod names;
+mod out;
+mod running;
 mod stop;
 mod table;
+mod terminal;
+mod units;
 mod verbs;
+mod why;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Context as _;
 
-use crate::{cli::Cli, exit::Exit};
+use crate::{cli::Cli, exit::Exit, out::Out};
 
 /// Parses `arguments`, carries the verb out, and gives back the exit code that `docs/operations.md` lists.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -32,5 +38,5 @@ fn execute(cli: Cli) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(verbs::run(cli.verb))
+    runtime.block_on(verbs::run(cli.verb, Out { json: cli.json }))
 }

@@ -1,36 +1,98 @@
-//! A status as a person reads it.
+//! Draws a status for people.
 
 use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
 use framebridge_proto::{
     Role,
-    status::{BridgeStatus, ProcessState, ProcessStatus, Status, StreamStatus},
+    status::{BridgeState, BridgeStatus, ProcessState, ProcessStatus, Status, StreamStatus},
+};
+
+use crate::{
+    units::{age, bitrate, span},
+    why,
 };
 
 /// The whole picture: one line that sums it up, the processes, the streams, and one sentence for each stream.
 pub(crate) fn render(status: &Status) -> String {
-    let mut text = format!("framebridge is {}", status.overall);
-    if let Some(http) = &status.http {
-        // Writing to a String can't fail.
-        _ = write!(text, ", viewers at http://{http}/");
-    }
-    let processes = plain(&["PROCESS", "STATE", "PID", "UPTIME", "RESTARTS", "LAST REASON"])
-        .add_rows(
-            status
-                .processes
-                .iter()
-                .map(|process| process_row(process, &status.bridge)),
-        )
-        .trim_fmt();
+    let (mut text, processes) = (summary(status), processes(status));
     let streams = plain(&["STREAM", "SOURCE", "STATE", "PICTURE", "VIEWERS", "LAST FRAME"])
         .add_rows(status.streams.iter().map(stream_row))
         .trim_fmt();
+    // Writing to a String can't fail.
     _ = write!(text, "\n\n{processes}\n\n{streams}\n\n");
     for stream in &status.streams {
         _ = writeln!(text, "{}: {}", stream.name, stream.verdict);
     }
     text
+}
+
+/// The picture for a screen of `columns` and `rows`: what is wrong first, then the streams, then the processes. What does not fit is
+/// cut off, and counted.
+pub(crate) fn screen(status: &Status, columns: usize, rows: usize) -> Vec<String> {
+    let mut lines = vec![summary(status), String::new()];
+    let faults = why::faults(status);
+    lines.extend(faults.iter().flat_map(|fault| wrapped(fault, columns)));
+    if !faults.is_empty() {
+        lines.push(String::new());
+    }
+    let streams = plain(&["STREAM", "STATE", "PICTURE", "VIEWERS", "LAST FRAME"])
+        .add_rows(status.streams.iter().map(|stream| {
+            let [name, _source, rest @ ..] = stream_row(stream);
+            std::iter::once(name).chain(rest)
+        }))
+        .trim_fmt();
+    lines.extend(streams.lines().map(str::to_owned));
+    lines.push(String::new());
+    lines.extend(processes(status).lines().map(str::to_owned));
+    if lines.len() > rows {
+        let more = lines.len() - (rows - 1);
+        lines.truncate(rows - 1);
+        lines.push(format!("... and {more} more lines: `bridgectl status` shows them"));
+    }
+    lines
+        .into_iter()
+        .map(|line| line.chars().take(columns).collect())
+        .collect()
+}
+
+/// A sentence in lines of up to `columns`, cut at spaces; those after the first are indented.
+fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    for word in sentence.split_whitespace() {
+        let is_full = line.chars().count() + 1 + word.chars().count() > columns;
+        if is_full && !line.trim().is_empty() {
+            lines.push(std::mem::replace(&mut line, "  ".to_owned()));
+        }
+        if !line.trim().is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+fn summary(status: &Status) -> String {
+    let viewers = status.http.as_ref().map(|http| format!(", viewers at http://{http}/"));
+    let studio = (status.bridge.state != BridgeState::Disabled).then(|| format!(", studio {}", status.bridge.state));
+    format!(
+        "framebridge is {}{}{}",
+        status.overall,
+        viewers.unwrap_or_default(),
+        studio.unwrap_or_default()
+    )
+}
+
+fn processes(status: &Status) -> String {
+    let rows = status
+        .processes
+        .iter()
+        .map(|process| process_row(process, &status.bridge));
+    plain(&["PROCESS", "STATE", "PID", "UPTIME", "RESTARTS", "LAST REASON"])
+        .add_rows(rows)
+        .trim_fmt()
 }
 
 pub(crate) fn plain(header: &[&str]) -> Table {
@@ -62,7 +124,7 @@ fn stream_row(stream: &StreamStatus) -> [String; 6] {
         stream.state.to_string(),
         picture(stream),
         stream.viewers.to_string(),
-        or_dash(stream.last_frame_age_ms.map(|age| format!("{age} ms"))),
+        or_dash(stream.last_frame_age_ms.map(age)),
     ]
 }
 
@@ -73,18 +135,7 @@ fn picture(stream: &StreamStatus) -> String {
     } else {
         format!("{}x{}", stream.width, stream.height)
     };
-    let (whole, tenth) = (stream.bitrate / 1_000_000, stream.bitrate / 100_000 % 10);
-    format!("{size} {} fps {whole}.{tenth} Mb/s", stream.fps)
-}
-
-/// The two largest units of a span of seconds: `4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
-pub(crate) fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
-    }
+    format!("{size} {} fps {}", stream.fps, bitrate(stream.bitrate))
 }
 
 fn or_dash(value: Option<impl ToString>) -> String {
@@ -92,89 +143,131 @@ fn or_dash(value: Option<impl ToString>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use framebridge_proto::status::{BridgeState, Condition, FaultKind, Overall, StreamState};
+pub(crate) mod example {
+    use framebridge_proto::status::{Condition, FaultKind, Overall, StreamState};
 
     use super::*;
 
-    fn process(name: &str, role: Role, state: ProcessState, pid: Option<u32>) -> ProcessStatus {
-        ProcessStatus {
+    /// The worked example of `docs/operations.md`: a desktop that is well, and a camera without power.
+    pub(crate) fn degraded() -> Status {
+        let process = |name: &str, role, pid, state| ProcessStatus {
             name: name.into(),
             role,
-            stream: None,
+            stream: name.strip_prefix("encoder-").map(str::to_owned),
             state,
-            pid,
-            uptime_s: pid.map(|_| 200),
+            pid: Some(pid),
+            uptime_s: Some(72),
             restarts: 0,
             last_reason: None,
-            heartbeat_age_ms: pid.map(|_| 40),
-        }
-    }
-
-    #[test]
-    fn status_reads_at_a_glance() {
-        let status = Status {
+            heartbeat_age_ms: Some(40),
+        };
+        let running = ProcessState::Running;
+        Status {
             overall: Overall::Degraded,
             http: Some("127.0.0.1:8890".into()),
             processes: vec![
-                process("supervisor", Role::Supervisor, ProcessState::Running, Some(100)),
-                ProcessStatus {
-                    restarts: 2,
-                    last_reason: Some("killed by SIGKILL".into()),
-                    ..process("encoder-test", Role::Encoder, ProcessState::BackingOff, None)
-                },
-                process("bridge", Role::Bridge, ProcessState::Running, Some(103)),
+                process("supervisor", Role::Supervisor, 27_615, running),
+                process("signaling", Role::Signaling, 27_627, running),
+                process("encoder-desk", Role::Encoder, 27_631, running),
+                process("encoder-door", Role::Encoder, 27_632, running),
+                process("bridge", Role::Bridge, 27_635, running),
             ],
-            streams: vec![StreamStatus {
-                name: "test".into(),
-                source: "test:".into(),
-                state: StreamState::Live,
-                condition: Condition::Faulty,
-                fault: Some(FaultKind::EncoderWedged),
-                fault_age_ms: Some(2_000),
-                reason: None,
-                width: 1280,
-                height: 720,
-                fps: 30,
-                bitrate: 2_500_000,
-                encoder: "libx264".into(),
-                viewers: 2,
-                frames_encoded: 900,
-                frames_sent: 1800,
-                retry_in_ms: None,
-                last_frame_age_ms: Some(12),
-                verdict: "the encoder is being started again".into(),
-            }],
+            streams: vec![desk(), door()],
             bridge: BridgeStatus {
                 state: BridgeState::Disabled,
                 reason: None,
             },
-        };
-        let expected = "\
-framebridge is degraded, viewers at http://127.0.0.1:8890/
+        }
+    }
 
- PROCESS       STATE               PID  UPTIME      RESTARTS  LAST REASON
- supervisor    running             100  3 min 20 s  0         -
- encoder-test  backing-off         -    -           2         killed by SIGKILL
- bridge        running (disabled)  103  3 min 20 s  0         -
+    fn desk() -> StreamStatus {
+        StreamStatus {
+            name: "desk".into(),
+            source: "x11::0".into(),
+            state: StreamState::Live,
+            condition: Condition::Well,
+            fault: None,
+            fault_age_ms: None,
+            reason: None,
+            width: 1280,
+            height: 720,
+            fps: 60,
+            bitrate: 2_500_000,
+            encoder: "libx264".into(),
+            viewers: 1,
+            frames_encoded: 900,
+            frames_sent: 1800,
+            retry_in_ms: None,
+            last_frame_age_ms: Some(9),
+            verdict: "live".into(),
+        }
+    }
 
- STREAM  SOURCE  STATE  PICTURE                   VIEWERS  LAST FRAME
- test    test:   live   1280x720 30 fps 2.5 Mb/s  2        12 ms
+    fn door() -> StreamStatus {
+        StreamStatus {
+            name: "door".into(),
+            source: "rtsp://camera/stream".into(),
+            state: StreamState::Unavailable,
+            condition: Condition::Dark,
+            fault: Some(FaultKind::SourceUnavailable),
+            width: 0,
+            height: 0,
+            fps: 30,
+            bitrate: 1_500_000,
+            viewers: 0,
+            last_frame_age_ms: None,
+            verdict: "source unavailable: can't open the source: Connection to tcp://camera:554?timeout=2000000 failed: No route to \
+                      host; last tried 40 s ago, it is tried again with the next viewer"
+                .into(),
+            ..desk()
+        }
+    }
+}
 
-test: the encoder is being started again
-";
-        assert_eq!(render(&status), expected);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_reads_as_the_handbook_shows_it() {
+        let shown = include_str!("../../../docs/operations.md");
+        let block = shown.split("    $ bridgectl status\n").nth(1).expect("the example");
+        let lines = block
+            .lines()
+            .take_while(|line| line.is_empty() || line.starts_with("    "));
+        let documented: Vec<_> = lines.map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+        assert_eq!(
+            documented.join("\n").trim_end(),
+            render(&example::degraded()).trim_end()
+        );
     }
 
     #[test]
-    fn spans_show_their_two_largest_units() {
-        for (seconds, text) in [
-            (4, "4 s"),
-            (200, "3 min 20 s"),
-            (7_500, "2 h 5 min"),
-            (273_600, "3 d 4 h"),
-        ] {
-            assert_eq!(span(seconds), text);
-        }
+    fn screen_has_what_is_wrong_first_and_fits() {
+        let mut status = example::degraded();
+        let lines = screen(&status, 80, 24);
+        assert!(
+            lines.len() <= 24 && lines.iter().all(|line| line.chars().count() <= 80),
+            "{lines:#?}"
+        );
+        assert!(
+            lines[2].starts_with("door: source unavailable") && lines[3].starts_with("  "),
+            "{lines:#?}"
+        );
+        let at = |start: &str| {
+            lines
+                .iter()
+                .position(|line| line.trim_start().starts_with(start))
+                .expect(start)
+        };
+        assert!(at("door:") < at("STREAM") && at("desk") < at("PROCESS") && at("PROCESS") < at("supervisor"));
+        let header = &lines[at("STREAM")];
+        assert!(header.contains("LAST FRAME"), "{header}");
+
+        let one = status.streams[0].clone();
+        status.streams.extend((0..40).map(|_| one.clone()));
+        let lines = screen(&status, 80, 24);
+        assert_eq!(lines.len(), 24);
+        assert!(lines[23].starts_with("... and "), "{}", lines[23]);
     }
 }

@@ -1,19 +1,18 @@
 //! `bridgectl bridge pause|resume|reconnect|address`
 
-use std::io::{self, Write as _};
-
 use anyhow::bail;
 use framebridge_proto::bridge::{BridgeAnswer, BridgeRequest};
+use serde_json::json;
 
-use crate::{ask, cli, exit::Exit};
+use crate::{ask, cli, exit::Exit, out::Out};
 
-pub(crate) async fn run(asked: cli::Bridge) -> anyhow::Result<Exit> {
+pub(crate) async fn run(asked: cli::Bridge, out: Out) -> anyhow::Result<Exit> {
     let (request, done) = match asked {
         cli::Bridge::Address => {
             let BridgeAnswer::Shared { url } = ask::bridge(BridgeRequest::Address).await? else {
                 bail!(ask::MISMATCH)
             };
-            writeln!(io::stdout(), "{url}")?;
+            out.tell(&url, &json!({ "url": url }))?;
             return Ok(Exit::Ok);
         }
         cli::Bridge::Pause => (
@@ -27,6 +26,6 @@ pub(crate) async fn run(asked: cli::Bridge) -> anyhow::Result<Exit> {
         ),
     };
     ask::bridge(request).await?;
-    writeln!(io::stdout(), "{done}")?;
+    out.tell(&done, &json!({ "done": done }))?;
     Ok(Exit::Ok)
 }

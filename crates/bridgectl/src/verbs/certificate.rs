@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{self, Write as _},
+    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -12,14 +12,19 @@ use std::{
 
 use anyhow::Context as _;
 use framebridge_auth::self_signed;
+use serde_json::json;
 
-use crate::{cli, exit::Exit};
+use crate::{cli, exit::Exit, out::Out};
 
 /// A clock that is behind ours takes it, too.
 const EARLIER: u64 = 24 * 3600;
 
-pub(crate) fn run(asked: cli::Certificate) -> anyhow::Result<Exit> {
-    let cli::Certificate::SelfSigned { out, names, expires } = asked;
+pub(crate) fn run(asked: cli::Certificate, out: Out) -> anyhow::Result<Exit> {
+    let cli::Certificate::SelfSigned {
+        out: folder,
+        names,
+        expires,
+    } = asked;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
@@ -35,19 +40,21 @@ pub(crate) fn run(asked: cli::Certificate) -> anyhow::Result<Exit> {
     }
     let listed: Vec<IpAddr> = addresses.iter().copied().collect();
     let made = self_signed(&all, &listed, now.saturating_sub(EARLIER), now.saturating_add(expires))?;
-    let (certificate, key) = (out.join("tls.crt"), out.join("tls.key"));
+    let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
     write(&key, &made.key, 0o600)?;
     write(&certificate, &made.certificate, 0o644)?;
     let shown: Vec<String> = listed.iter().map(IpAddr::to_string).collect();
     let path = |path: &Path| fs::canonicalize(path).unwrap_or(path.to_owned()).display().to_string();
-    writeln!(
-        io::stdout(),
-        "for {}, {}\n\n[http.tls]\ncertificate = {:?}\nkey = {:?}\n\n\
+    let (certificate, key) = (path(&certificate), path(&key));
+    let text = format!(
+        "for {}, {}\n\n[http.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n\n\
          Browsers will warn until each of them is told to trust it: nobody vouches for it but itself.",
         all.join(", "),
         shown.join(", "),
-        path(&certificate),
-        path(&key),
+    );
+    out.tell(
+        &text,
+        &json!({ "certificate": certificate, "key": key, "names": all, "addresses": shown }),
     )?;
     Ok(Exit::Ok)
 }
@@ -132,7 +139,7 @@ mod tests {
             names: vec!["live.example".into(), "192.0.2.9".into()],
             expires: 3600,
         };
-        run(asked).unwrap();
+        run(asked, Out { json: false }).unwrap();
         let mode = fs::metadata(folder.path().join("tls.key"))
             .unwrap()
             .permissions()

@@ -1,23 +1,51 @@
 //! `bridgectl config check` and `bridgectl config print`
 
-use std::io::{self, Write as _};
+use framebridge_config::{ConfigError, Problem, Settings};
+use serde_json::{Value, json};
 
-use crate::{cli, exit::Exit};
+use crate::{cli, exit::Exit, out::Out};
 
-pub(crate) fn run(verb: &cli::Config) -> anyhow::Result<Exit> {
-    let mut out = io::stdout();
+pub(crate) fn run(verb: &cli::Config, out: Out) -> anyhow::Result<Exit> {
     match verb {
-        cli::Config::Check(args) => {
+        cli::Config::Check(args) => check(args.load(), out),
+        cli::Config::Print(args) => {
             let settings = args.load()?;
-            let streams: Vec<_> = settings.streams.iter().map(|stream| stream.name.as_str()).collect();
-            writeln!(out, "the configuration is valid; streams: {}", streams.join(", "))?;
-            for warning in &settings.warnings {
-                writeln!(out, "warning: {warning}")?;
-            }
+            let entries = settings.entries().iter();
+            let entries =
+                entries.map(|entry| json!({ "key": entry.key, "value": entry.value, "origin": entry.origin }));
+            out.tell(&settings.to_toml(), &entries.collect::<Vec<_>>())?;
+            Ok(Exit::Ok)
         }
-        cli::Config::Print(args) => write!(out, "{}", args.load()?.to_toml())?,
     }
+}
+
+/// Says what is wrong, or what is odd and runs all the same.
+fn check(loaded: Result<Settings, ConfigError>, out: Out) -> anyhow::Result<Exit> {
+    let settings = match loaded {
+        Ok(settings) => settings,
+        Err(ConfigError::Invalid(problems)) if out.json => {
+            let problems: Vec<_> = problems.iter().map(problem).collect();
+            out.tell(&"", &json!({ "valid": false, "problems": problems }))?;
+            return Ok(Exit::Config);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let streams: Vec<_> = settings.streams.iter().map(|stream| stream.name.as_str()).collect();
+    let mut text = String::new();
+    for warning in &settings.warnings {
+        text += &format!("warning: {warning}\n");
+    }
+    text += &format!("the configuration is valid; streams: {}", streams.join(", "));
+    let warnings: Vec<_> = settings.warnings.iter().map(problem).collect();
+    out.tell(
+        &text,
+        &json!({ "valid": true, "warnings": warnings, "streams": streams }),
+    )?;
     Ok(Exit::Ok)
+}
+
+fn problem(problem: &Problem) -> Value {
+    json!({ "place": problem.place, "key": problem.key, "message": problem.message })
 }
 
 #[cfg(test)]

@@ -1,26 +1,26 @@
 //! `bridgectl jobs`
 
-use std::io::{self, Write as _};
-
 use anyhow::bail;
 use framebridge_proto::bridge::{BridgeAnswer, BridgeRequest};
+use serde_json::json;
 
-use crate::{ask, exit::Exit};
+use crate::{ask, exit::Exit, out::Out};
 
-pub(crate) async fn run() -> anyhow::Result<Exit> {
+pub(crate) async fn run(out: Out) -> anyhow::Result<Exit> {
     let BridgeAnswer::Jobs { paused, jobs } = ask::bridge(BridgeRequest::Jobs).await? else {
         bail!(ask::MISMATCH)
     };
-    let mut out = io::stdout();
+    let mut lines = Vec::new();
     if paused {
-        writeln!(out, "paused: no jobs are taken until `bridgectl bridge resume`")?;
+        lines.push("paused: no jobs are taken until `bridgectl bridge resume`".to_owned());
     }
     if jobs.is_empty() {
-        writeln!(out, "no job is in hand, and no result waits for the studio")?;
+        lines.push("no job is in hand, and no result waits for the studio".to_owned());
     }
-    for job in jobs {
-        let why = job.error.map(|error| format!(": {error}")).unwrap_or_default();
-        writeln!(out, "{}  {}{why}", job.id, job.state)?;
-    }
+    lines.extend(jobs.iter().map(|job| {
+        let why = job.error.as_ref().map(|error| format!(": {error}"));
+        format!("{}  {}{}", job.id, job.state, why.unwrap_or_default())
+    }));
+    out.tell(&lines.join("\n"), &json!({ "paused": paused, "jobs": jobs }))?;
     Ok(Exit::Ok)
 }

@@ -19,30 +19,30 @@ mod token;
 mod viewers;
 mod why;
 
-use crate::{cli::Verb, exit::Exit};
+use crate::{cli::Verb, exit::Exit, out::Out};
 
 /// Carries a verb out.
-pub(crate) async fn run(verb: Verb) -> anyhow::Result<Exit> {
+pub(crate) async fn run(verb: Verb, out: Out) -> anyhow::Result<Exit> {
     match verb {
-        Verb::Status(status) => status::run(&status).await,
-        Verb::Journal(asked) => journal::run(&asked).await,
-        Verb::Why { stream } => why::run(stream).await,
-        Verb::Restart { process } => restart::run(process).await,
-        Verb::Pause { stream } => pause::run(&stream).await,
-        Verb::Resume { name } => resume::run(name).await,
-        Verb::Quality(quality) => quality::run(&quality).await,
-        Verb::Snapshot(snapshot) => snapshot::run(&snapshot).await,
-        Verb::Clip(clip) => clip::run(&clip).await,
-        Verb::Share(share) => share::run(share).await,
-        Verb::Unshare => share::end().await,
-        Verb::Token(token) => token::run(token),
-        Verb::Link(link) => link::run(link).await,
-        Verb::Viewers { stream } => viewers::run(stream).await,
-        Verb::Kick { session } => viewers::kick(&session).await,
-        Verb::Certificate(asked) => certificate::run(asked),
-        Verb::Jobs => jobs::run().await,
-        Verb::Bridge(asked) => bridge::run(asked).await,
-        Verb::Doctor(args) => doctor::run(&args).await,
-        Verb::Config(config) => config::run(&config),
+        Verb::Status(status) => status::run(&status, out).await,
+        Verb::Journal(asked) => journal::run(&asked, out).await,
+        Verb::Why { name } => why::run(name, out).await,
+        Verb::Restart { process } => restart::run(&process, out).await,
+        Verb::Pause { stream } => pause::run(&stream, out).await,
+        Verb::Resume { name } => resume::run(&name, out).await,
+        Verb::Quality(quality) => quality::run(&quality, out).await,
+        Verb::Snapshot(snapshot) => snapshot::run(&snapshot, out).await,
+        Verb::Clip(clip) => clip::run(&clip, out).await,
+        Verb::Share(share) => share::run(share, out).await,
+        Verb::Unshare => share::end(out).await,
+        Verb::Token(token) => token::run(token, out),
+        Verb::Link(link) => link::run(link, out).await,
+        Verb::Viewers { stream } => viewers::run(stream, out).await,
+        Verb::Kick { session } => viewers::kick(&session, out).await,
+        Verb::Certificate(asked) => certificate::run(asked, out),
+        Verb::Jobs => jobs::run(out).await,
+        Verb::Bridge(asked) => bridge::run(asked, out).await,
+        Verb::Doctor(args) => doctor::run(&args, out).await,
+        Verb::Config(config) => config::run(&config, out),
     }
 }

@@ -1,13 +1,12 @@
-//! `bridgectl quality STREAM [--fps N] [--bitrate B] [--size N]`
-
-use std::io::{self, Write as _};
+//! `bridgectl quality STREAM [--fps N] [--bitrate B] [--size PIXELS]`
 
 use anyhow::bail;
 use framebridge_proto::encoder::{EncoderAnswer, EncoderRequest, Quality};
+use serde_json::json;
 
-use crate::{ask, cli, exit::Exit};
+use crate::{ask, cli, exit::Exit, out::Out, units::bitrate};
 
-pub(crate) async fn run(asked: &cli::Quality) -> anyhow::Result<Exit> {
+pub(crate) async fn run(asked: &cli::Quality, out: Out) -> anyhow::Result<Exit> {
     let change = asked.change();
     let request = change.map_or(EncoderRequest::GetQuality, EncoderRequest::SetQuality);
     let EncoderAnswer::Quality { quality, changed } = ask::encoder(&asked.stream, request).await? else {
@@ -21,12 +20,16 @@ pub(crate) async fn run(asked: &cli::Quality) -> anyhow::Result<Exit> {
     let Quality {
         longest_edge,
         fps,
-        bitrate,
+        bitrate: bits,
     } = quality;
-    writeln!(
-        io::stdout(),
-        "{}: {longest_edge} px, {fps} fps, {bitrate} b/s{note}",
-        asked.stream
-    )?;
+    let text = format!(
+        "{}: {longest_edge} px, {fps} fps, {}{note}",
+        asked.stream,
+        bitrate(bits)
+    );
+    let value = json!({
+        "stream": asked.stream, "longest_edge": longest_edge, "fps": fps, "bitrate": bits, "changed": changed,
+    });
+    out.tell(&text, &value)?;
     Ok(Exit::Ok)
 }

@@ -5,13 +5,19 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::bail;
 use framebridge_proto::bridge::{BridgeAnswer, BridgeRequest};
 use qrcodegen::{QrCode, QrCodeEcc};
+use serde_json::json;
 
-use crate::{ask, cli, exit::Exit};
+use crate::{ask, cli, exit::Exit, names, out::Out, units::span};
 
 /// White modules around a QR code, as its standard asks for.
 const MARGIN: i32 = 2;
 
-pub(crate) async fn run(asked: cli::Share) -> anyhow::Result<Exit> {
+pub(crate) async fn run(asked: cli::Share, out: Out) -> anyhow::Result<Exit> {
+    if let Some(stream) = &asked.stream {
+        names::stream(&ask::status().await?, stream.as_str())?;
+    }
+    let opens = describe(&asked);
+    let value = json!({ "stream": asked.stream, "control": asked.control, "expires_s": asked.expires });
     let request = BridgeRequest::Share {
         stream: asked.stream,
         control: asked.control,
@@ -20,9 +26,33 @@ pub(crate) async fn run(asked: cli::Share) -> anyhow::Result<Exit> {
     let BridgeAnswer::Shared { url } = ask::bridge(request).await? else {
         bail!(ask::MISMATCH)
     };
-    writeln!(io::stdout(), "{url}")?;
-    qr_code(&url)?;
+    let mut value = value;
+    value["url"] = json!(url);
+    out.tell(&url, &value)?;
+    if !out.json {
+        // What is piped is the address alone.
+        writeln!(io::stderr(), "{opens}")?;
+        qr_code(&url)?;
+    }
     Ok(Exit::Ok)
+}
+
+/// What whoever has the address may do, and for how long.
+fn describe(asked: &cli::Share) -> String {
+    let what = match &asked.stream {
+        Some(stream) => format!("`{stream}`"),
+        None => "all streams".to_owned(),
+    };
+    let may = if asked.control {
+        "watches and changes"
+    } else {
+        "watches"
+    };
+    let until = match asked.expires {
+        Some(seconds) => format!("for {}, or until", span(seconds)),
+        None => "until".to_owned(),
+    };
+    format!("whoever has this address {may} {what}, {until} `bridgectl unshare`")
 }
 
 /// Shows an address to a telephone that is held to the terminal, where there is one.
@@ -37,12 +67,12 @@ pub(crate) fn qr_code(url: &str) -> io::Result<()> {
 }
 
 /// `bridgectl unshare`
-pub(crate) async fn end() -> anyhow::Result<Exit> {
+pub(crate) async fn end(out: Out) -> anyhow::Result<Exit> {
     let BridgeAnswer::Unshared { ended } = ask::bridge(BridgeRequest::Unshare).await? else {
         bail!(ask::MISMATCH)
     };
     let what = if ended == 1 { "address" } else { "addresses" };
-    writeln!(io::stdout(), "{ended} shared {what} ended")?;
+    out.tell(&format!("{ended} shared {what} ended"), &json!({ "ended": ended }))?;
     Ok(Exit::Ok)
 }
 
@@ -66,6 +96,23 @@ fn draw(code: &QrCode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn share_says_what_it_opens_and_for_how_long() {
+        let share = |stream: Option<&str>, expires, control| cli::Share {
+            stream: stream.map(|stream| stream.parse().unwrap()),
+            expires,
+            control,
+        };
+        assert_eq!(
+            describe(&share(None, None, false)),
+            "whoever has this address watches all streams, until `bridgectl unshare`"
+        );
+        assert_eq!(
+            describe(&share(Some("desk"), Some(90), true)),
+            "whoever has this address watches and changes `desk`, for 1 min 30 s, or until `bridgectl unshare`"
+        );
+    }
 
     #[test]
     fn drawing_is_square_with_a_light_margin() {

@@ -1,7 +1,7 @@
-//! `bridgectl status [--json] [--watch]`
+//! `bridgectl status [--watch]`
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     time::Duration,
 };
 
@@ -10,51 +10,93 @@ use framebridge_proto::status::{Overall, Status};
 use crate::{
     ask, cli,
     exit::{self, Exit},
-    stop, table,
+    out::Out,
+    stop::Stop,
+    table, terminal,
 };
 
 /// Often enough for eyes; heartbeats bring something new twice as often.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Top left, then wipe what is below: no flicker, unlike wiping first.
+/// The alternate screen, without a cursor; and back to what was there before.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+/// Top left; to the line's end; and to the screen's: nothing of the picture before is left, and nothing flickers.
 const HOME: &str = "\x1b[H";
+const WIPE_LINE: &str = "\x1b[K\r\n";
 const WIPE_REST: &str = "\x1b[J";
 
-pub(crate) async fn run(asked: &cli::Status) -> anyhow::Result<Exit> {
-    if asked.watch {
-        watch(asked.json).await
-    } else {
-        show(asked.json, "").await
+pub(crate) async fn run(asked: &cli::Status, out: Out) -> anyhow::Result<Exit> {
+    if !asked.watch {
+        return show(&ask::status().await?, out);
     }
+    if out.json || !io::stdout().is_terminal() {
+        return repeat(out).await;
+    }
+    let _screen = Screen::enter()?;
+    watch().await
 }
 
-/// Shows it anew until Ctrl-C; a supervisor that is away for a while is shown as that.
-async fn watch(json: bool) -> anyhow::Result<Exit> {
-    let mut ticks = tokio::time::interval(REFRESH);
-    let home = if json { "" } else { HOME };
-    while stop::tick(&mut ticks).await? {
-        if let Err(error) = show(json, home).await {
-            write!(io::stdout(), "{home}")?;
-            exit::fail(&error);
-        }
-        if !json {
-            write!(io::stdout(), "{WIPE_REST}")?;
+fn show(status: &Status, out: Out) -> anyhow::Result<Exit> {
+    out.tell(&table::render(status), status)?;
+    Ok(verdict(status))
+}
+
+/// Prints it again and again, for whoever reads a pipe; a supervisor that is away for a while is waited for.
+async fn repeat(out: Out) -> anyhow::Result<Exit> {
+    let (mut ticks, mut stop) = (tokio::time::interval(REFRESH), Stop::catch()?);
+    while stop.tick(&mut ticks).await {
+        match ask::status().await {
+            Ok(status) => {
+                show(&status, out)?;
+                if !out.json {
+                    writeln!(io::stdout())?;
+                }
+            }
+            Err(error) => _ = exit::fail(&error),
         }
     }
     Ok(Exit::Ok)
 }
 
-async fn show(json: bool, home: &str) -> anyhow::Result<Exit> {
-    let status = ask::status().await?;
-    let text = if json {
-        serde_json::to_string(&status)?
-    } else {
-        table::render(&status)
-    };
-    let mut out = io::stdout().lock();
-    writeln!(out, "{home}{}", text.trim_end())?;
-    out.flush()?;
-    Ok(verdict(&status))
+/// Shows it on the whole screen until it is told to end.
+async fn watch() -> anyhow::Result<Exit> {
+    let (mut ticks, mut stop) = (tokio::time::interval(REFRESH), Stop::catch()?);
+    while stop.tick(&mut ticks).await {
+        let (columns, rows) = terminal::size();
+        let lines = match ask::status().await {
+            // The last row is left free: a line feed there would move everything.
+            Ok(status) => table::screen(&status, columns, rows.saturating_sub(1).max(2)),
+            Err(error) => vec![format!("bridgectl: {error:#}")],
+        };
+        let mut out = io::stdout().lock();
+        write!(out, "{HOME}")?;
+        for line in lines {
+            write!(out, "{line}{WIPE_LINE}")?;
+        }
+        write!(out, "{WIPE_REST}")?;
+        out.flush()?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// The alternate screen, until it is dropped.
+struct Screen;
+
+impl Screen {
+    fn enter() -> io::Result<Self> {
+        write!(io::stdout(), "{ENTER}")?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let mut out = io::stdout();
+        // A terminal that is gone has no screen to go back to.
+        _ = write!(out, "{LEAVE}").and_then(|()| out.flush());
+    }
 }
 
 fn verdict(status: &Status) -> Exit {

@@ -7,23 +7,25 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
 use framebridge_auth::{Register, Row, Streams, UnixTime, hash, make};
 use framebridge_config::Settings;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use serde_json::{Value, json};
 
 use crate::{
     cli::{Token, TokenFile},
+    clock::now_ms,
     exit::Exit,
+    out::Out,
 };
 
 /// Whoever may read it learns names and hashes; whoever may write it is let in.
 const MODE: u32 = 0o640;
 
-pub(crate) fn run(asked: Token) -> anyhow::Result<Exit> {
+pub(crate) fn run(asked: Token, out: Out) -> anyhow::Result<Exit> {
     match asked {
         Token::New {
             name,
@@ -44,18 +46,17 @@ pub(crate) fn run(asked: Token) -> anyhow::Result<Exit> {
                 expires: expires.map(|seconds| now().saturating_add(seconds)),
             };
             change(&path(&file)?, |register| register.add(row))?;
-            writeln!(io::stdout(), "{token}")?;
+            out.tell(&token, &json!({ "token": token }))?;
         }
         Token::List { file } => {
             let path = path(&file)?;
-            write!(io::stdout(), "{}", table(&read(&path)?, now()))?;
+            let register = read(&path)?;
+            out.tell(&table(&register, now()), &rows(&register))?;
         }
         Token::Revoke { name, file } => {
             change(&path(&file)?, |register| register.remove(&name))?;
-            writeln!(
-                io::stdout(),
-                "{name} is revoked: what it has opened ends within two seconds"
-            )?;
+            let text = format!("{name} is revoked: what it has opened ends within two seconds");
+            out.tell(&text, &json!({ "name": name.to_string(), "revoked": true }))?;
         }
     }
     Ok(Exit::Ok)
@@ -115,17 +116,36 @@ fn keep_access(path: &Path, file: &fs::File) -> io::Result<()> {
     Ok(())
 }
 
+/// The streams that a token opens, where it does not open all.
+fn named(streams: &Streams) -> Option<Vec<&str>> {
+    match streams {
+        Streams::All => None,
+        Streams::Only(named) => Some(named.iter().map(|name| name.as_str()).collect()),
+    }
+}
+
+/// What scripts get of the tokens; never a hash.
+fn rows(register: &Register) -> Vec<Value> {
+    let rows = register.rows().iter();
+    rows.map(|row| {
+        json!({
+            "name": row.name.to_string(),
+            "scope": row.scope.to_string(),
+            "streams": named(&row.streams),
+            "expires": row.expires,
+        })
+    })
+    .collect()
+}
+
 fn table(register: &Register, now: UnixTime) -> String {
     let mut table = crate::table::plain(&["NAME", "SCOPE", "STREAMS", "ENDS"]);
     for row in register.rows() {
-        let streams = match &row.streams {
-            Streams::All => "all".to_owned(),
-            Streams::Only(named) => named.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
-        };
+        let streams = named(&row.streams).map_or_else(|| "all".to_owned(), |named| named.join(", "));
         let ends = match row.expires {
             None => "-".to_owned(),
             Some(at) if at <= now => "has ended".to_owned(),
-            Some(at) => format!("in {}", crate::table::span(at - now)),
+            Some(at) => format!("in {}", crate::units::span(at - now)),
         };
         table.add_row([row.name.to_string(), row.scope.to_string(), streams, ends]);
     }
@@ -133,10 +153,7 @@ fn table(register: &Register, now: UnixTime) -> String {
 }
 
 fn now() -> UnixTime {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    now_ms() / 1000
 }
 
 #[cfg(test)]

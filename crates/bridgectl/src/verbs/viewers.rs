@@ -1,29 +1,20 @@
 //! `bridgectl viewers [STREAM]` and `bridgectl kick SESSION`
 
-use std::{
-    io::{self, Write as _},
-    time::{SystemTime, UNIX_EPOCH},
-};
-
 use anyhow::{Context as _, bail};
 use framebridge_proto::StreamName;
 use hyper::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{
-    ask,
-    exit::Exit,
-    table::{plain, span},
-};
+use crate::{ask, clock, exit::Exit, names, out::Out, table::plain, units::span};
 
-pub(crate) async fn run(stream: Option<StreamName>) -> anyhow::Result<Exit> {
+pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<Exit> {
+    if let Some(stream) = &stream {
+        names::stream(&ask::status().await?, stream.as_str())?;
+    }
     let query = stream.map(|stream| format!("?stream={stream}")).unwrap_or_default();
     let answer = ask::signaling(Method::GET, &format!("/api/v1/viewers{query}"), None).await?;
     let viewers = answer["viewers"].as_array().context(ask::MISMATCH)?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = clock::now_ms() / 1000;
     let mut table = plain(&[
         "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "WHO",
     ]);
@@ -45,12 +36,12 @@ pub(crate) async fn run(stream: Option<StreamName>) -> anyhow::Result<Exit> {
             text("principal"),
         ]);
     }
-    writeln!(io::stdout(), "{}", table.trim_fmt())?;
+    out.tell(&table.trim_fmt(), viewers)?;
     Ok(Exit::Ok)
 }
 
 /// `bridgectl kick SESSION`
-pub(crate) async fn kick(session: &str) -> anyhow::Result<Exit> {
+pub(crate) async fn kick(session: &str, out: Out) -> anyhow::Result<Exit> {
     if session.is_empty() || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         bail!("`{session}` is no session: `bridgectl viewers` shows them");
     }
@@ -58,6 +49,9 @@ pub(crate) async fn kick(session: &str) -> anyhow::Result<Exit> {
     if gone != Value::Null {
         bail!(ask::MISMATCH);
     }
-    writeln!(io::stdout(), "{session} is gone")?;
+    out.tell(
+        &format!("{session} is gone"),
+        &json!({ "session": session, "gone": true }),
+    )?;
     Ok(Exit::Ok)
 }

@@ -1,19 +1,14 @@
-//! `bridgectl why STREAM`
+//! `bridgectl why [NAME]`
 
-use std::io::{self, Write as _};
+use serde_json::json;
 
-use anyhow::bail;
-use framebridge_proto::{
-    StreamName,
-    supervisor::{SupervisorAnswer, SupervisorRequest},
-};
+use crate::{ask, exit::Exit, out::Out, why};
 
-use crate::{ask, exit::Exit};
-
-pub(crate) async fn run(stream: StreamName) -> anyhow::Result<Exit> {
-    let SupervisorAnswer::Why(why) = ask::supervisor(SupervisorRequest::Why { stream }).await? else {
-        bail!(ask::MISMATCH)
-    };
-    writeln!(io::stdout(), "{}", why.sentence)?;
-    Ok(if why.well { Exit::Ok } else { Exit::Failure })
+pub(crate) async fn run(name: Option<String>, out: Out) -> anyhow::Result<Exit> {
+    let answer = why::of(&ask::status().await?, name.as_deref())?;
+    out.tell(
+        &answer.sentence,
+        &json!({ "well": answer.well, "sentence": answer.sentence }),
+    )?;
+    Ok(if answer.well { Exit::Ok } else { Exit::Failure })
 }

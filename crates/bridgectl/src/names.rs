@@ -1,0 +1,80 @@
+//! Names that operators type, and what they are told of one that nothing has.
+
+use anyhow::anyhow;
+use framebridge_config::did_you_mean;
+use framebridge_proto::status::{ProcessStatus, Status, StreamStatus};
+
+/// The stream of this name.
+///
+/// # Errors
+/// There is none; the error names the near one.
+pub(crate) fn stream<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a StreamStatus> {
+    let found = status.streams.iter().find(|stream| stream.name == name);
+    found.ok_or_else(|| {
+        let near = did_you_mean(name, status.streams.iter().map(|stream| stream.name.as_str()));
+        anyhow!(
+            "no stream is called `{name}`{near}; `bridgectl status` lists them",
+            near = before(&near)
+        )
+    })
+}
+
+/// The process that `name` means: its own name, or the stream's whose encoder it is.
+///
+/// # Errors
+/// There is none, or it is the supervisor, which can't do this to itself.
+pub(crate) fn process<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a ProcessStatus> {
+    let by_name = |name: &str| status.processes.iter().find(|process| process.name == name);
+    let encoder = || {
+        status
+            .processes
+            .iter()
+            .find(|process| process.stream.as_deref() == Some(name))
+    };
+    let found = by_name(name).or_else(encoder);
+    found.ok_or_else(|| {
+        let processes = status.processes.iter().map(|process| process.name.as_str());
+        let streams = status.streams.iter().map(|stream| stream.name.as_str());
+        let near = did_you_mean(name, processes.chain(streams));
+        anyhow!(
+            "no process and no stream is called `{name}`{near}; `bridgectl status` lists them",
+            near = before(&near)
+        )
+    })
+}
+
+/// `; did you mean ...?` in the middle of a sentence.
+fn before(near: &str) -> String {
+    near.strip_prefix("; ")
+        .map_or_else(String::new, |near| format!(" ({near})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::example;
+
+    #[test]
+    fn unknown_name_is_answered_with_the_near_one() {
+        let status = example::degraded();
+        assert_eq!(stream(&status, "door").unwrap().name, "door");
+        assert_eq!(process(&status, "door").unwrap().name, "encoder-door");
+        assert_eq!(process(&status, "bridge").unwrap().name, "bridge");
+        for (error, said) in [
+            (
+                stream(&status, "dor").unwrap_err(),
+                "no stream is called `dor` (did you mean `door`?); `bridgectl status` lists them",
+            ),
+            (
+                stream(&status, "nosuch").unwrap_err(),
+                "no stream is called `nosuch`; `bridgectl status` lists them",
+            ),
+            (
+                process(&status, "encoder-dor").unwrap_err(),
+                "no process and no stream is called `encoder-dor` (did you mean `encoder-door`?); `bridgectl status` lists them",
+            ),
+        ] {
+            assert_eq!(error.to_string(), said);
+        }
+    }
+}
