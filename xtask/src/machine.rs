@@ -1,4 +1,4 @@
-//! What the machine must have, and how it gets it.
+//! Checks what the machine must have, and installs what is missing.
 
 use std::process::Command;
 
@@ -81,6 +81,8 @@ const TEST: &[Needed] = &[
     needed("iproute2", Sign::Program(&["ip"])),
     needed("nftables", Sign::Program(&["nft"])),
     needed("openssl", Sign::Program(&["openssl"])),
+    // It judges metrics and alert rules.
+    needed("prometheus", Sign::Program(&["promtool"])),
     // It counts instructions.
     needed("valgrind", Sign::Program(&["valgrind"])),
     // They judge the units; a container runs them under a systemd of its own, which asks polkit what is allowed.

@@ -1,4 +1,4 @@
-//! One stream's link to its encoder: always there or being made, subscribed only while somebody wants frames.
+//! Keeps one stream's link to its encoder, and subscribes to frames only while somebody wants them.
 
 use std::{
     collections::BTreeMap,
@@ -207,6 +207,8 @@ impl Reader<'_> {
 
     fn on_frame(&mut self, unit: AccessUnit) {
         self.stream.received.bump();
+        let bytes = u64::try_from(unit.payload.len()).unwrap_or(u64::MAX);
+        self.stream.received_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.stream.encoded.raise_to(self.tally.total(unit.sequence));
         self.engine.publish(&self.stream.name, unit);
     }

@@ -1,4 +1,7 @@
-//! `GET /metrics`: counters for Prometheus, in OpenMetrics text.
+//! `GET /metrics`: gauges and counters for Prometheus, in its text format or in OpenMetrics.
+
+mod text_format;
+mod usage;
 
 use std::{
     fmt,
@@ -7,10 +10,10 @@ use std::{
 
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
 };
-use framebridge_proto::status::ProcessStatus;
+use framebridge_proto::status::{BridgeState, ProcessState, Status, StreamState, StreamStatus};
 use framebridge_rtc::{DelayStats, StreamStats};
 use prometheus_client::{
     collector::Collector,
@@ -20,22 +23,32 @@ use prometheus_client::{
 };
 use tokio::runtime::Handle;
 
-use crate::{app_state::AppState, problem::Problem, stream::Stream};
+use crate::{app_state::AppState, problem::Problem, status, stream::Stream};
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Counters per stream, and restarts per process. Everything is read at the scrape.
+/// How streams, processes and the session with a studio are, and counters. Everything is read at the scrape.
 #[utoipa::path(
     get, path = "/metrics", tag = "api",
-    responses((status = 200, description = "OpenMetrics text.", content_type = "application/openmetrics-text"))
+    responses((
+        status = 200,
+        description = "Prometheus' text format 0.0.4; OpenMetrics where `Accept` asks for it.",
+        content_type = "text/plain"
+    ))
 )]
-pub(crate) async fn metrics(State(shared): State<Arc<AppState>>) -> Result<impl IntoResponse, Problem> {
-    let processes = shared.supervisor.status().await.map(|status| status.processes);
+pub(crate) async fn metrics(
+    State(shared): State<Arc<AppState>>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    let status = shared.supervisor.status().await;
+    let (status, supervisor_is_there) = match status {
+        Ok(status) => (status, true),
+        Err(problem) => (status::own_view(&shared, problem), false),
+    };
     let mut registry = Registry::with_prefix("framebridge");
     registry.register_collector(Box::new(Scrape {
         stats: shared.streams.values().map(|stream| stream.counts.stats()).collect(),
         shared,
-        processes: processes.ok(),
+        status,
+        supervisor_is_there,
     }));
     let mut out = String::new();
     text::encode(&mut out, &registry).map_err(|_| {
@@ -45,7 +58,14 @@ pub(crate) async fn metrics(State(shared): State<Arc<AppState>>) -> Result<impl 
             "The metrics could not be written.",
         )
     })?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], out))
+    Ok(if text_format::wants_open_metrics(&headers) {
+        ([(header::CONTENT_TYPE, text_format::OPEN_METRICS)], out)
+    } else {
+        (
+            [(header::CONTENT_TYPE, text_format::TEXT)],
+            text_format::from_open_metrics(&out),
+        )
+    })
 }
 
 /// What one scrape shows.
@@ -53,14 +73,15 @@ pub(crate) async fn metrics(State(shared): State<Arc<AppState>>) -> Result<impl 
 struct Scrape {
     shared: Arc<AppState>,
     stats: Vec<StreamStats>,
-    /// `None` while the supervisor can't be reached.
-    processes: Option<Vec<ProcessStatus>>,
+    status: Status,
+    /// Without it, `status` is what this process sees by itself.
+    supervisor_is_there: bool,
 }
 
 /// A counter of the encoder's side: its name, its help, how it is read.
 type Upstream = (&'static str, &'static str, fn(&Stream) -> u64);
 
-const UPSTREAM: [Upstream; 3] = [
+const UPSTREAM: [Upstream; 4] = [
     (
         "frames_encoded",
         "Frames encoded, as the sequence numbers of received frames tell",
@@ -69,6 +90,11 @@ const UPSTREAM: [Upstream; 3] = [
     ("frames_received", "Frames received from the encoder", |stream| {
         stream.received.count()
     }),
+    (
+        "bytes_received",
+        "Bytes of encoded frames received from the encoder",
+        |stream| stream.received_bytes.load(Ordering::Relaxed),
+    ),
     (
         "frames_dropped",
         "Frames that the encoder left out because signaling was too slow",
@@ -116,70 +142,195 @@ const DOWNSTREAM: [Downstream; 10] = [
     ),
 ];
 
+/// A gauge of a stream: its name, its help, how it is read; a stream that has no such value is left out.
+type OfStream = (&'static str, &'static str, fn(&StreamStatus) -> Option<f64>);
+
+const OF_STREAM: [OfStream; 4] = [
+    (
+        "source_up",
+        "Whether the source gave pictures, or nothing is known against it, when it was last tried",
+        |stream| Some(truth(!is_down(stream))),
+    ),
+    (
+        "stream_fps_target",
+        "Frames per second that the stream is to have",
+        |stream| Some(f64::from(stream.fps)),
+    ),
+    (
+        "stream_target_bytes_per_second",
+        "Bytes per second that the stream is to have",
+        |stream| Some(f64::from(stream.bitrate) / 8.0),
+    ),
+    (
+        "stream_last_frame_age_seconds",
+        "Time since the last frame was encoded",
+        |stream| stream.last_frame_age_ms.map(seconds),
+    ),
+];
+
+fn is_down(stream: &StreamStatus) -> bool {
+    matches!(
+        stream.state,
+        StreamState::Unavailable | StreamState::Slate | StreamState::Down
+    )
+}
+
+fn truth(is_so: bool) -> f64 {
+    if is_so { 1.0 } else { 0.0 }
+}
+
+fn seconds(ms: u64) -> f64 {
+    // Ages past 49 days are that.
+    f64::from(u32::try_from(ms).unwrap_or(u32::MAX)) / 1000.0
+}
+
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_box(&mut encoder)?;
+        self.encode_states(&mut encoder)?;
+        self.encode_processes(&mut encoder)?;
+        self.encode_streams(&mut encoder)
+    }
+}
+
+impl Scrape {
+    /// What there is one of.
+    fn encode_box(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let build = [(env!("CARGO_PKG_VERSION"), ConstGauge::new(1_i64))].into_iter();
+        family(
+            encoder,
+            "build_info",
+            "The version of Framebridge; always 1",
+            "version",
+            build,
+        )?;
         let tasks = ConstGauge::new(i64::try_from(Handle::current().metrics().num_alive_tasks()).unwrap_or(i64::MAX));
         let help = "Tasks alive in signaling: some per connection and per stream";
         tasks.encode(encoder.encode_descriptor("signaling_tasks", help, None, tasks.metric_type())?)?;
+        let up = ConstGauge::new(i64::from(self.supervisor_is_there));
+        let help = "Whether the supervisor answers; without it, signaling tells what it sees by itself";
+        up.encode(encoder.encode_descriptor("supervisor_up", help, None, up.metric_type())?)?;
         if let Some(tls) = &self.shared.tls {
             let ends = ConstGauge::new(i64::try_from(tls.certificate().not_after).unwrap_or(i64::MAX));
             let help = "When the certificate of HTTPS ends, seconds since 1970";
             let name = "tls_certificate_expiry_timestamp_seconds";
             ends.encode(encoder.encode_descriptor(name, help, None, ends.metric_type())?)?;
         }
+        Ok(())
+    }
+
+    /// Every state there is, 1 for the one that holds: an alert can ask for any of them before it has ever been seen.
+    fn encode_states(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let streams = self.status.streams.iter();
+        let states = streams.flat_map(|stream| {
+            let all = StreamState::ALL.iter();
+            all.map(move |state| {
+                (
+                    [("stream", stream.name.as_str()), ("state", state.as_str())],
+                    stream.state == *state,
+                )
+            })
+        });
+        let help = "1 for the state that the stream is in, 0 for the others";
+        labelled(
+            encoder,
+            "stream_state",
+            help,
+            states.map(|(labels, holds)| (labels, ConstGauge::new(i64::from(holds)))),
+        )?;
+        let sessions = BridgeState::ALL.iter();
+        let sessions = sessions.map(|state| {
+            (
+                state.as_str(),
+                ConstGauge::new(i64::from(self.status.bridge.state == *state)),
+            )
+        });
+        let help = "1 for the state of the session with the studio, 0 for the others";
+        family(encoder, "studio_session", help, "state", sessions)?;
+        for (name, help, read) in OF_STREAM {
+            let samples = self.status.streams.iter();
+            let samples = samples.filter_map(|stream| Some((stream.name.as_str(), ConstGauge::new(read(stream)?))));
+            family(encoder, name, help, "stream", samples)?;
+        }
+        Ok(())
+    }
+
+    fn encode_processes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let processes = || self.status.processes.iter();
+        let up = processes().map(|process| {
+            let runs = process.state == ProcessState::Running;
+            (process.name.as_str(), ConstGauge::new(i64::from(runs)))
+        });
+        family(
+            encoder,
+            "process_up",
+            "Whether the process runs and reports",
+            "process",
+            up,
+        )?;
+        let usage: Vec<_> = processes()
+            .filter_map(|process| Some((process.name.as_str(), usage::of(process.pid?)?)))
+            .collect();
+        let cpu = usage
+            .iter()
+            .map(|(name, usage)| (*name, ConstCounter::new(usage.cpu_seconds)));
+        family(
+            encoder,
+            "process_cpu_seconds",
+            "Time that the process had a processor",
+            "process",
+            cpu,
+        )?;
+        let resident = usage
+            .iter()
+            .map(|(name, usage)| (*name, ConstGauge::new(bytes(usage.resident_bytes))));
+        let help = "Memory that the process has in RAM";
+        family(encoder, "process_resident_memory_bytes", help, "process", resident)?;
+        // Only the supervisor knows: without it, a counter would seem to begin anew.
+        let restarts = processes().filter(|_| self.supervisor_is_there);
+        let restarts = restarts.map(|process| (process.name.as_str(), ConstCounter::new(process.restarts)));
+        let help = "Times a process was started again";
+        family(encoder, "process_restarts", help, "process", restarts)
+    }
+
+    /// Counters of this process.
+    fn encode_streams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let streams = self.shared.streams.values();
         let stats = self.stats.iter();
         let viewers = stats
             .clone()
             .map(|stats| (stats.stream.as_str(), ConstGauge::new(i64::from(stats.viewers))));
-        family(
-            &mut encoder,
-            "viewers",
-            "Viewers with an open session",
-            "stream",
-            viewers,
-        )?;
+        family(encoder, "viewers", "Viewers with an open session", "stream", viewers)?;
         let up = streams.clone().map(|stream| {
             let live = stream.upstream().source.is_some();
             (stream.name.as_str(), ConstGauge::new(i64::from(live)))
         });
-        family(
-            &mut encoder,
-            "encoder_up",
-            "Whether the encoder is linked",
-            "stream",
-            up,
-        )?;
+        family(encoder, "encoder_up", "Whether the encoder is linked", "stream", up)?;
         for (name, help, read) in UPSTREAM {
             let samples = streams
                 .clone()
                 .map(|stream| (stream.name.as_str(), ConstCounter::new(read(stream))));
-            family(&mut encoder, name, help, "stream", samples)?;
+            family(encoder, name, help, "stream", samples)?;
         }
         for (name, help, read) in DOWNSTREAM {
             let samples = stats
                 .clone()
                 .map(|stats| (stats.stream.as_str(), ConstCounter::new(read(stats))));
-            family(&mut encoder, name, help, "stream", samples)?;
+            family(encoder, name, help, "stream", samples)?;
         }
         let delays = stats.map(|stats| (stats.stream.as_str(), Histogram(&stats.capture_to_wire)));
         family(
-            &mut encoder,
+            encoder,
             "capture_to_wire_seconds",
             "From a picture's capture to its last packet's way out, for viewers who keep up",
             "stream",
             delays,
-        )?;
-        let restarts = self.processes.iter().flatten();
-        let restarts = restarts.map(|process| (process.name.as_str(), ConstCounter::new(process.restarts)));
-        family(
-            &mut encoder,
-            "process_restarts",
-            "Times a process was started again",
-            "process",
-            restarts,
         )
     }
+}
+
+fn bytes(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// A histogram as it was counted elsewhere.
@@ -203,16 +354,31 @@ fn family<'a, M: EncodeMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    label: &str,
+    label: &'a str,
     samples: impl Iterator<Item = (&'a str, M)>,
+) -> fmt::Result {
+    labelled(
+        encoder,
+        name,
+        help,
+        samples.map(|(value, sample)| ([(label, value)], sample)),
+    )
+}
+
+/// One metric, a sample per set of labels.
+fn labelled<'a, const N: usize, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: impl Iterator<Item = ([(&'a str, &'a str); N], M)>,
 ) -> fmt::Result {
     let mut samples = samples.peekable();
     let Some((_, first)) = samples.peek() else {
         return Ok(());
     };
     let mut metric = encoder.encode_descriptor(name, help, None, first.metric_type())?;
-    for (value, sample) in samples {
-        sample.encode(metric.encode_family(&[(label, value)])?)?;
+    for (labels, sample) in samples {
+        sample.encode(metric.encode_family(&labels)?)?;
     }
     Ok(())
 }

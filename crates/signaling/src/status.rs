@@ -45,7 +45,7 @@ pub(crate) async fn status(State(shared): State<Arc<AppState>>) -> Json<Status> 
 }
 
 /// Our own view, which is degraded at best.
-fn own_view(shared: &AppState, supervisor_problem: String) -> Status {
+pub(crate) fn own_view(shared: &AppState, supervisor_problem: String) -> Status {
     let streams: Vec<StreamStatus> = shared.streams.values().map(|stream| row(stream)).collect();
     Status {
         // Nobody restarts what dies now.

@@ -68,6 +68,8 @@ pub(crate) struct Stream {
     wire_delay: MeanDelay,
     /// Frames received from the encoder.
     pub(crate) received: Meter,
+    /// Their bytes.
+    pub(crate) received_bytes: AtomicU64,
     /// Frames that the encoder has encoded, as their sequence numbers tell.
     pub(crate) encoded: Meter,
     /// Frames that the encoder left out because this process was too slow.
@@ -127,6 +129,7 @@ impl Stream {
             counts,
             wire_delay: MeanDelay::default(),
             received: Meter::new(),
+            received_bytes: AtomicU64::new(0),
             encoded: Meter::new(),
             dropped: AtomicU64::new(0),
         };

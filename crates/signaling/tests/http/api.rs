@@ -207,12 +207,15 @@ async fn metrics_count_per_stream_and_per_process() {
     })
     .await;
     let metrics = site.get("/metrics").await;
-    assert!(
-        metrics
-            .header("content-type")
-            .starts_with("application/openmetrics-text")
+    assert_eq!(
+        metrics.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
     );
     let text = metrics.text();
+    assert!(
+        !text.contains("# EOF") && text.contains("# TYPE framebridge_nacks_total counter\n"),
+        "{text}"
+    );
     let value = |sample: &str| {
         let line = text
             .lines()
@@ -249,7 +252,18 @@ async fn metrics_count_per_stream_and_per_process() {
         value("framebridge_process_restarts_total{process=\"encoder-test\"} "),
         7
     );
-    assert!(text.ends_with("# EOF\n"));
+    assert_eq!(value("framebridge_stream_state{stream=\"door\",state=\"down\"} "), 1);
+    assert_eq!(value("framebridge_stream_state{stream=\"test\",state=\"live\"} "), 1);
+    assert_eq!(
+        value("framebridge_stream_state{stream=\"test\",state=\"unavailable\"} "),
+        0
+    );
+    assert!(value("framebridge_bytes_received_total{stream=\"test\"} ") > 0);
+    assert_eq!(value("framebridge_supervisor_up "), 1);
+    let accept = [("accept", "application/openmetrics-text; version=1.0.0")];
+    let open = site.send(Method::GET, "/metrics", &accept, "").await;
+    assert!(open.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(open.text().ends_with("# EOF\n"));
     supervisor.stop.cancel();
 }
 
