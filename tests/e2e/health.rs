@@ -160,3 +160,30 @@ fn paused_stream_says_so_to_everybody_outlives_its_encoder_and_comes_back_in_the
     assert!(said(&["resume", "encoder-test"]).contains("being started"));
     assert_eq!(system.pid("encoder-test").unwrap(), before);
 }
+
+#[test]
+fn dead_source_is_known_before_anybody_watches_and_a_kept_one_has_a_past() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("later.mp4").display().to_string();
+    let streams = format!(
+        "[streams.gone]\nsource = \"file:{file}\"\nprobe_ms = 1000\n[streams.kept]\nsource = \"test:\"\nkeep = \"always\"\n"
+    );
+    let system = System::start_with(&[], &streams).unwrap();
+    let until = |what: &str, overall: Overall, state: StreamState| {
+        wait::until_true(what, PATIENCE, || {
+            let status = system.status()?;
+            Ok(status.overall == overall && stream(&status, "gone").state == state)
+        })
+        .unwrap();
+    };
+    until("the dead source to show", Overall::Degraded, StreamState::Unavailable);
+    // What has been of a stream that nobody watches becomes the source that was missing.
+    wait::until_true("two seconds of the past", PATIENCE, || {
+        Ok(system
+            .bridgectl(&["clip", "kept", "--last", "2s", "-o", &file])?
+            .status
+            .success())
+    })
+    .unwrap();
+    until("the source to be back", Overall::Healthy, StreamState::Idle);
+}

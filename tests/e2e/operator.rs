@@ -1,14 +1,22 @@
 //! What an operator types, and what comes back.
 
-use std::fs;
+use std::{
+    ffi::OsStr,
+    fs,
+    net::{TcpListener, UdpSocket},
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use framebridge_proto::{
+    exit_code,
     status::{BridgeState, Overall},
     supervisor::JournalEntry,
 };
 use framebridge_tests::{
-    process::{command, signal},
-    system::{System, binary},
+    process::{Process, command, signal},
+    system::{System, alone, binary, free_port},
     wait::{self, PATIENCE},
 };
 use rustix::process::Signal;
@@ -160,7 +168,7 @@ fn quality_snapshot_and_clip_reach_the_encoder() {
     let first = system.bridgectl(&set).unwrap();
     let said = String::from_utf8(first.stdout).unwrap();
     assert!(
-        said.contains("640 px, 15 fps, 800000 b/s") && !said.contains("already"),
+        said.contains("640 px, 15 fps, 800 kb/s") && !said.contains("already"),
         "{said}"
     );
     wait::until_true("a source at rest to show its new bitrate", PATIENCE, || {
@@ -170,8 +178,8 @@ fn quality_snapshot_and_clip_reach_the_encoder() {
     let again = String::from_utf8(system.bridgectl(&set).unwrap().stdout).unwrap();
     assert!(again.contains("already"), "{again}");
     let refused = system.bridgectl(&["quality", "test", "--fps", "1000"]).unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("fps"));
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--fps"));
 
     for (name, magic) in [("shot.jpg", &[0xff, 0xd8][..]), ("shot.png", b"\x89PNG")] {
         let file = system.scratch().join(name);
@@ -186,6 +194,18 @@ fn quality_snapshot_and_clip_reach_the_encoder() {
     let output = system.bridgectl(&clip).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(&fs::read(&film).unwrap()[4..8], b"ftyp");
+    let piped = system.bridgectl(&["snapshot", "test", "-o", "-"]).unwrap();
+    assert!(piped.stdout.starts_with(&[0xff, 0xd8]) && piped.status.success());
+    // Nobody has watched for long enough.
+    let short = ["clip", "test", "--last", "60s", "-o", &film.to_string_lossy()];
+    let output = system.bridgectl(&short).unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.code() == Some(1) && said.contains("less than asked for"),
+        "{said}"
+    );
+    let allowed = system.bridgectl(&[&short[..], &["--allow-short"]].concat()).unwrap();
+    assert_eq!(allowed.status.code(), Some(0));
     let neither = system.bridgectl(&["clip", "test", "-o", "film.mp4"]).unwrap();
     assert_eq!(neither.status.code(), Some(64));
 }
@@ -196,7 +216,185 @@ fn doctor_finds_nothing_bad_where_all_is_well() {
     let output = system.bridgectl(&["doctor"]).unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
-    for what in ["socket directory", "configuration", "TCP ", "UDP ", "ffmpeg", "libx264"] {
+    for what in [
+        "supervisor",
+        "runtime directory",
+        "configuration",
+        "TCP ",
+        "UDP ",
+        "ffmpeg",
+        "libx264",
+        "gives pictures",
+    ] {
         assert!(said.contains(what), "no {what}:\n{said}");
     }
+    // As somebody would who has neither this configuration nor these variables, but for where it runs.
+    let mut elsewhere = command(binary("bridgectl").unwrap());
+    let output = elsewhere
+        .arg("doctor")
+        .env("FRAMEBRIDGE_RUNTIME_DIR", system.runtime_dir())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let port = system.http().to_string();
+    assert!(
+        said.contains(&port) && said.contains("(signaling)") && output.status.success(),
+        "{said}"
+    );
+}
+
+#[test]
+fn name_that_nothing_has_gets_one_answer_from_every_verb() {
+    let system = healthy_system();
+    let file = system.scratch().join("never.mp4").display().to_string();
+    let picture = system.scratch().join("never.png").display().to_string();
+    for arguments in [
+        &["quality", "tset"][..],
+        &["pause", "tset"],
+        &["snapshot", "tset", "-o", &picture],
+        &["clip", "tset", "--next", "1s", "-o", &file],
+        &["journal", "--stream", "tset"],
+        &["viewers", "tset"],
+        &["share", "tset"],
+        &["why", "tset"],
+        &["restart", "tset"],
+        &["resume", "tset"],
+    ] {
+        let output = system.bridgectl(arguments).unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let answer = "no stream is called `tset` (did you mean `test`?); `bridgectl status` lists them\n";
+        let is_answered =
+            said.ends_with(answer) || said.ends_with(&answer.replace("no stream is", "no process and no stream is"));
+        assert!(is_answered && output.status.code() == Some(1), "{arguments:?}: {said}");
+    }
+    // A stream's name means its encoder.
+    assert!(system.bridgectl(&["restart", "test"]).unwrap().status.success());
+}
+
+#[test]
+fn reader_that_goes_and_one_that_is_no_terminal_get_plain_text() {
+    let system = healthy_system();
+    let mut bridgectl = command(binary("bridgectl").unwrap());
+    bridgectl
+        .arg("status")
+        .env("FRAMEBRIDGE_RUNTIME_DIR", system.runtime_dir());
+    let mut child = bridgectl.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stderr),
+        (Some(0), Vec::new()),
+        "nobody reads it"
+    );
+
+    let said = system.scratch().join("watched");
+    let mut watcher = system.start_bridgectl(&["status", "--watch"], &said).unwrap();
+    wait::until_true("two pictures", PATIENCE, || {
+        Ok(fs::read_to_string(&said)?.matches("framebridge is healthy").count() >= 2)
+    })
+    .unwrap();
+    signal(watcher.pid(), Signal::TERM).unwrap();
+    assert!(watcher.wait(PATIENCE).unwrap().success());
+    assert!(
+        !fs::read_to_string(&said).unwrap().contains('\x1b'),
+        "codes of a terminal"
+    );
+}
+
+/// A supervisor by itself, in `dir`, with these ports for TCP and UDP; it never begins to work. `is_journal`: what reads its log is
+/// systemd's journal.
+fn failed_start(dir: &Path, ports: (u16, u16), is_journal: bool) -> (Option<i32>, String) {
+    let mut supervisor = command(binary("supervisor").unwrap());
+    supervisor
+        .args(["--stream", "x=test:"])
+        .env("FRAMEBRIDGE_RUNTIME_DIR", dir);
+    supervisor.env("FRAMEBRIDGE_HTTP_LISTEN", format!("127.0.0.1:{}", ports.0));
+    supervisor.env("FRAMEBRIDGE_WEBRTC_PORT", ports.1.to_string());
+    let scratch = tempfile::tempdir().unwrap();
+    let log = scratch.path().join("log");
+    if is_journal {
+        let file = fs::File::create(&log).unwrap().metadata().unwrap();
+        supervisor.env("JOURNAL_STREAM", format!("{}:{}", file.dev(), file.ino()));
+    }
+    let mut supervisor = Process::start(&mut supervisor, &log).unwrap();
+    let code = supervisor.wait(PATIENCE).unwrap().code();
+    (code, fs::read_to_string(&log).unwrap())
+}
+
+#[test]
+fn first_start_that_cant_be_ends_with_one_sentence() {
+    let _machine = alone();
+    let scratch = tempfile::tempdir().unwrap();
+    let (held_tcp, held_udp) = (
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+        UdpSocket::bind("0.0.0.0:0").unwrap(),
+    );
+    let (tcp, udp) = (
+        held_tcp.local_addr().unwrap().port(),
+        held_udp.local_addr().unwrap().port(),
+    );
+    let (free, pid) = (free_port().unwrap(), std::process::id());
+    for (dir, ports, said) in [
+        (
+            scratch.path().to_owned(),
+            (tcp, free),
+            format!("TCP 127.0.0.1:{tcp} is in use by pid {pid} ("),
+        ),
+        (
+            scratch.path().to_owned(),
+            (free, udp),
+            format!("UDP 0.0.0.0:{udp} is in use by pid {pid} ("),
+        ),
+        (
+            scratch.path().join("d".repeat(100)),
+            (free, free),
+            "is too long for the sockets in it".to_owned(),
+        ),
+        (
+            PathBuf::from("/proc/framebridge"),
+            (free, free),
+            "set FRAMEBRIDGE_RUNTIME_DIR".to_owned(),
+        ),
+    ] {
+        let (code, log) = failed_start(&dir, ports, false);
+        assert_eq!(code, Some(exit_code::UNAVAILABLE.into()), "{log}");
+        assert!(log.lines().count() == 1 && log.contains(&said), "{log}");
+    }
+    let (_, log) = failed_start(scratch.path(), (tcp, free), true);
+    let entry = log
+        .strip_prefix("<3>[supervisor] ")
+        .unwrap_or_else(|| panic!("no error to the journal: {log}"));
+    assert!(
+        !entry.contains("ERROR") && !entry.contains('Z') && entry.contains("is in use by"),
+        "{log}"
+    );
+}
+
+#[test]
+fn box_that_was_started_by_nohup_outlives_its_terminal_and_says_last_where_to_look() {
+    let _machine = alone();
+    let scratch = tempfile::tempdir().unwrap();
+    let (log, port) = (scratch.path().join("log"), free_port().unwrap());
+    let mut nohup = command("nohup");
+    nohup.arg(binary("supervisor").unwrap()).args(["--stream", "x=test:"]);
+    nohup.env("FRAMEBRIDGE_RUNTIME_DIR", scratch.path().join("run"));
+    nohup.env("FRAMEBRIDGE_HTTP_LISTEN", format!("localhost:{port}"));
+    nohup.env("FRAMEBRIDGE_WEBRTC_PORT", "0");
+    // What others have in their environment need not be text.
+    nohup.env("BAD", OsStr::from_bytes(b"\xa3"));
+    let mut supervisor = Process::start(&mut nohup, &log).unwrap();
+    let greeting = format!("open http://127.0.0.1:{port}/ in a browser");
+    let last_line = || Ok(fs::read_to_string(&log)?.lines().last().unwrap_or_default().to_owned());
+    wait::until_true("the last line to say where to look", PATIENCE, || {
+        last_line().map(|line| line.contains(&greeting))
+    })
+    .unwrap();
+    signal(supervisor.pid(), Signal::HUP).unwrap();
+    // A restart goes through the loop that would have ended on the signal.
+    let mut bridgectl = command(binary("bridgectl").unwrap());
+    bridgectl.env("FRAMEBRIDGE_RUNTIME_DIR", scratch.path().join("run"));
+    assert!(bridgectl.args(["restart", "bridge"]).output().unwrap().status.success());
+    assert!(!fs::read_to_string(&log).unwrap().contains("stopping"));
+    signal(supervisor.pid(), Signal::INT).unwrap();
+    assert!(supervisor.wait(PATIENCE).unwrap().success());
 }

@@ -392,7 +392,10 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// A port that is free for TCP and UDP.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
+///
+/// # Errors
+/// None is.
+pub fn free_port() -> anyhow::Result<u16> {
     static NEXT: Mutex<Option<u16>> = Mutex::new(None);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     // Test runs side by side start at different ports.

@@ -17,6 +17,8 @@ mod cli;
 mod documents;
 mod error;
 mod machine;
+#[cfg(test)]
+mod quotations;
 mod verbs;
 
 use std::process::ExitCode;
