@@ -1,4 +1,4 @@
-//! Running programs, cargo among them.
+//! Runs programs, cargo among them.
 
 use std::{
     env,

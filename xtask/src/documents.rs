@@ -1,4 +1,4 @@
-//! What the documents say is where they say.
+//! Tests that the paths and links in the documents exist.
 
 use std::{
     fs,

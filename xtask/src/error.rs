@@ -1,4 +1,4 @@
-//! What can go wrong here, and the exit code each kind has.
+//! The errors of xtask, and the exit code of each kind.
 
 use std::{fmt, io, process::ExitCode};
 

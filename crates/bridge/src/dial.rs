@@ -1,4 +1,4 @@
-//! Connections to a studio: TCP, and TLS where its address says so.
+//! Connects to a studio: by TCP, and by TLS where its address says so.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What can happen to the bridge: the one loop of the app takes one at a time.
+//! What can happen to the bridge. The app's one loop takes one event at a time.
 
 use framebridge_core::studio::{job_slot, shared_viewers};
 use framebridge_proto::{

@@ -1,4 +1,4 @@
-//! Which box this is, over all lives of its processes.
+//! The box's identity, which outlives its processes.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What goes on on this machine: the box's own server, its supervisor, and whoever started us.
+//! Watches this machine for the bridge: the box's own server, its supervisor, and the service manager.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What of the box's own server can be reached from outside: an allow-list, and nothing that has to be normalised.
+//! The paths of the box's own server that can be reached from outside: an allow-list, without anything to normalise.
 
 use framebridge_proto::StreamName;
 use framebridge_studio_proto::Access;

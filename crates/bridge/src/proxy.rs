@@ -1,4 +1,4 @@
-//! Requests of the public address, asked of the box's own server.
+//! Passes requests of the public address on to the box's own server.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! Requests of the public address that have come over one connection: whole or in part, and what is under way.
+//! Collects requests of the public address from one connection, and knows which are under way.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The way of a job's bytes to the studio.
+//! Uploads the result of a job to the studio.
 
 use std::{
     convert::Infallible,

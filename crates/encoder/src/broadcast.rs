@@ -1,4 +1,4 @@
-//! Every encoded picture to every subscriber: made into a message once, with a queue for each of them.
+//! Sends every encoded picture to every subscriber: it makes one message, and has a queue for each subscriber.
 
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},

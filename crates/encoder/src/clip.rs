@@ -1,4 +1,4 @@
-//! Pieces of the stream as films: of what has been, out of what was kept, and of what comes.
+//! Makes clips of a stream: of the past, from the pre-roll, and of what comes.
 
 use std::time::Duration;
 

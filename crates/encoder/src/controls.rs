@@ -1,4 +1,4 @@
-//! What the threads that capture and encode are told while they run.
+//! Tells the threads that capture and encode what to change while they run.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,

@@ -1,4 +1,4 @@
-//! An operator's pause of the stream, kept over restarts of the encoder: a crash must not show what somebody has paused.
+//! Keeps an operator's pause over restarts of the encoder: a crash must not show what somebody has paused.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! What was done so far, counted where it is done, so that a pulse without progress shows.
+//! Counts what was done where it is done, so that a pulse without progress shows.
 
 use std::sync::{
     Mutex,

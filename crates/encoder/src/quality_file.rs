@@ -1,4 +1,4 @@
-//! The quality that an operator has set, kept over restarts of the encoder.
+//! Keeps the quality that an operator has set over restarts of the encoder.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! Images of the latest picture.
+//! Makes images of the latest picture.
 
 use std::time::Duration;
 

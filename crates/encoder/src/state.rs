@@ -1,4 +1,4 @@
-//! What an encoder's threads, connections and requests share.
+//! State that an encoder's threads, connections and requests share.
 
 use std::{
     sync::{Arc, Mutex},

@@ -1,4 +1,4 @@
-//! What an encoded picture is made of: H.264 Annex B, ITU-T H.264 section 7.3.1 and annex B.
+//! Takes an encoded picture apart: H.264 Annex B, ITU-T H.264 section 7.3.1 and annex B.
 
 /// `nal_unit_type` of a coded slice of an IDR picture.
 const IDR: u8 = 5;

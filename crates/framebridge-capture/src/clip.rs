@@ -1,4 +1,4 @@
-//! Encoded pictures as a film: MP4 (ISO/IEC 14496-12) by FFmpeg's muxer, nothing encoded again.
+//! Writes encoded pictures as MP4 (ISO/IEC 14496-12) with FFmpeg's muxer, without encoding again.
 
 use std::{
     fs::File,

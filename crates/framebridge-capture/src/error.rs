@@ -1,4 +1,4 @@
-//! What FFmpeg says when it fails.
+//! Turns FFmpeg's errors into reasons for operators.
 
 use std::fmt;
 

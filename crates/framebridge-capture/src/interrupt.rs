@@ -1,4 +1,4 @@
-//! How a thread that is inside FFmpeg, or waits for its next picture, is called back.
+//! Calls back a thread that is inside FFmpeg, or waits for its next picture.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! When a picture of a recorded or generated source is due, by its own timestamps.
+//! Paces a recorded or generated source by its own timestamps.
 
 use std::time::{Duration, Instant};
 

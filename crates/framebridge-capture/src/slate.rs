@@ -1,4 +1,4 @@
-//! What is shown where a source should be: why it is not, and when it is tried again.
+//! Draws the slate: why there is no source, and when it is tried again.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How one budget is divided over whatever is running.
+//! Divides one budget among all who share it.
 
 /// What one of those who share a budget wants of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Which pictures of a fast source to keep for a slower stream.
+//! Chooses which pictures of a fast source a slower stream keeps.
 
 use std::time::{Duration, Instant};
 

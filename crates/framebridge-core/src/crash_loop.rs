@@ -1,4 +1,4 @@
-//! When failing again and again has to stop for a while.
+//! Decides when a process has failed too often and is left alone for a while.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! What to leave out when a live source's pictures come faster than this machine decodes them.
+//! Decides which pictures to leave out when a live source gives them faster than this machine decodes.
 //!
 //! Whoever decodes too slowly reads too slowly, and what is not read waits in the sockets, ever more of it. A reader
 //! that had to wait for a packet had nothing left over; one that has not waited since is behind by how much less the

@@ -1,4 +1,4 @@
-//! What to give up before giving up.
+//! Decides what a failing process does without, step by step, before it is parked.
 
 use std::time::{Duration, Instant};
 

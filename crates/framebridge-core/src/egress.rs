@@ -1,4 +1,4 @@
-//! Whether signaling sends what it gets: a media plane that stands still under a fresh heartbeat and a good HTTP.
+//! Detects a signaling that receives frames and sends none, though its heartbeat is fresh and its HTTP answers.
 
 use std::{
     collections::BTreeMap,

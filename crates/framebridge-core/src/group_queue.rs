@@ -1,4 +1,4 @@
-//! What waits for one subscriber: bounded, and dropped by whole groups.
+//! The queue of one subscriber. It is bounded, and drops whole groups.
 //!
 //! A picture is of no use without those before it up to the last keyframe. So a queue that is full lets go of all it
 //! holds and takes nothing more until a keyframe comes, and the subscriber is told how many pictures it lost.

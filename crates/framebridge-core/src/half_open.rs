@@ -1,4 +1,4 @@
-//! Sessions that were asked for and are not connected yet: who may have how many, and which goes when places run out.
+//! Limits sessions that are not connected yet: how many each client may have, and which one goes when places run out.
 //!
 //! Asking costs a stranger one request, and holds a viewer's place until it has not connected in time.
 

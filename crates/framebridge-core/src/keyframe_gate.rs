@@ -1,4 +1,4 @@
-//! One keyframe for all who ask within a while.
+//! Makes one keyframe serve all who ask within an interval.
 
 use std::time::{Duration, Instant};
 

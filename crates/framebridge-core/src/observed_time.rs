@@ -1,4 +1,4 @@
-//! Time as far as somebody looked.
+//! A clock that counts only the time during which somebody looked.
 
 use std::time::{Duration, Instant};
 

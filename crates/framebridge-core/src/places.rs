@@ -1,4 +1,4 @@
-//! Who gets one of the places there are, when nobody may have all of them.
+//! Gives out a limited number of places so that no client can take all of them.
 
 use std::{collections::BTreeMap, net::IpAddr};
 

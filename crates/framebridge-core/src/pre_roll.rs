@@ -1,4 +1,4 @@
-//! What a stream showed lately: whole groups, bounded in time and in bytes.
+//! Keeps the last whole groups of a stream, bounded in time and in bytes.
 
 use std::{collections::VecDeque, time::Duration};
 

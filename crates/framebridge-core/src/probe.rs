@@ -1,4 +1,4 @@
-//! When questions without an answer add up to a verdict.
+//! Decides when unanswered probes mean that a process is wedged.
 
 /// Counts failures in a row of one kind of probe against that kind's own threshold.
 #[derive(Debug, Clone)]

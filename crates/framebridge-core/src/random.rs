@@ -1,4 +1,4 @@
-//! The only randomness there is in a decision: a seed's.
+//! Random numbers from a seed: decisions know no others.
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): one addition and three mixes per number, good enough to spread retries.
 #[derive(Debug, Clone)]

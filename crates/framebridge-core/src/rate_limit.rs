@@ -1,4 +1,4 @@
-//! How often one address may ask.
+//! Limits how often one address may ask.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! How many a second, seen over the last while.
+//! Measures a rate over the last seconds.
 
 use std::{collections::VecDeque, time::Duration};
 

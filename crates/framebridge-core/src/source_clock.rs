@@ -1,4 +1,4 @@
-//! From a live source's clock to ours: when a picture was taken, and when to show it, though it came in a burst.
+//! Maps a live source's clock to ours: it says when a picture was taken, and when to show one that came in a burst.
 //!
 //! What is sent at even times arrives unevenly: radio links and cameras hold packets back and let them go together. The
 //! source's timestamps still say how far apart the pictures were taken. The *offset* of a picture is how much later it

@@ -1,4 +1,4 @@
-//! How often a source gives pictures, learnt from it, and so how long it may give none before that is a stall.
+//! Learns how often a source gives pictures, and so how long it may give none before that is a stall.
 
 use std::{
     collections::VecDeque,

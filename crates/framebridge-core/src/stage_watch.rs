@@ -1,4 +1,4 @@
-//! How long each step of capture and encoding may take before it counts as stuck for good.
+//! Decides when a step of capture or encoding has taken so long that it is stuck for good.
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Whether something that should make progress does.
+//! Detects a counter that should grow and does not.
 
 use std::time::{Duration, Instant};
 

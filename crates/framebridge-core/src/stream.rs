@@ -1,4 +1,4 @@
-//! Which stage of an encoder stands still, read off its counters.
+//! Finds the stage of an encoder that stands still, by its counters.
 
 use std::{
     fmt,

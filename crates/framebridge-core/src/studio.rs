@@ -1,4 +1,4 @@
-//! What the two ends of a box's session with its studio decide.
+//! Decisions of both ends of a box's session with its studio.
 //!
 //! At the box: [`bridge_link`] (when to connect, greet, beat and give up), [`local_health`] (what may truthfully be said of
 //! the box, and when to ask for help), [`job_slot`] (one job at a time, no result lost), [`shared_viewers`] (whose session

@@ -1,4 +1,4 @@
-//! Telling the supervisor what was done, again and again.
+//! Reports this process's progress to the supervisor every half second.
 
 use framebridge_ipc::{Identity, RuntimeDir, connect};
 use framebridge_proto::{

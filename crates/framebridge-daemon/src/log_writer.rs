@@ -1,4 +1,4 @@
-//! The way of log lines to stderr. Whoever logs never waits: stderr may be a terminal that somebody has stopped, or a pipe
+//! Writes log lines to stderr on a thread of its own. Whoever logs never waits: stderr may be a stopped terminal, or a pipe
 //! that nobody reads, and a process that waits for its log has frozen.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Words to the service manager that started us. Without one (no `NOTIFY_SOCKET`) each says nothing to nobody.
+//! Tells the service manager that started this process how it is. Without one (no `NOTIFY_SOCKET`) every call does nothing.
 
 use std::{
     sync::{Mutex, PoisonError},

@@ -1,4 +1,4 @@
-//! What is logged, kept in memory for somebody who ships it elsewhere.
+//! Keeps the last log lines in memory for a task that sends them elsewhere.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! Tasks that are owned: started by name, told to stop, waited for.
+//! Owns a daemon's tasks: starts them, tells them to stop, and waits for them.
 
 use std::{future::Future, time::Duration};
 

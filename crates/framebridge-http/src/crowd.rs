@@ -1,4 +1,4 @@
-//! The connections there are, and which of them goes when there are too many.
+//! Counts open connections, and chooses which one to close when there are too many.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 

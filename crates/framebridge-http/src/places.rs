@@ -1,4 +1,4 @@
-//! Places of a kind that nobody may have all of.
+//! Places that are shared out so that no client can take all of them.
 
 use std::{
     net::IpAddr,

@@ -1,4 +1,4 @@
-//! A connection that is watched as it writes: one that takes nothing for too long is broken, and one knows when it last did.
+//! Watches a connection as it writes: one that takes nothing for too long counts as broken.
 
 use std::{
     io,

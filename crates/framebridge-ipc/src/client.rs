@@ -1,4 +1,4 @@
-//! Asking one thing after another over a link of one's own.
+//! Clients that ask a process one thing after another over a link of their own.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Keeping file descriptors past the life of the process that opened them.
+//! Keeps file descriptors beyond the life of the process that opened them.
 //!
 //! A process hands the supervisor its listening sockets and its memory files; when it dies, whatever is connected or
 //! queued there stays, and its next life takes the same ones up. One connection, one order: after the handshake the

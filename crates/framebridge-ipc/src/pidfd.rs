@@ -1,4 +1,4 @@
-//! A process's life, told from that of any later process with the same pid.
+//! Tells a process from any later one that has the same pid.
 
 use std::os::fd::OwnedFd;
 

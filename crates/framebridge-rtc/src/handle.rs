@@ -1,4 +1,4 @@
-//! How others use an engine: join, patch, leave, publish, count.
+//! The handle by which other tasks use an engine: join, patch, leave, publish, count.
 
 use std::{
     net::{IpAddr, SocketAddr},

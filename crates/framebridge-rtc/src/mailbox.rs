@@ -1,4 +1,4 @@
-//! How handles and workers reach a worker.
+//! The queue by which handles and other workers reach a worker.
 
 use std::{
     io,

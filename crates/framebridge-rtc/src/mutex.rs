@@ -1,4 +1,4 @@
-//! Locking.
+//! Locks a mutex that a panic may have poisoned.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Where an offer may have us send, and how much: anybody can name an address that is not theirs.
+//! Limits where an offer can make us send, and how much: anybody can name an address that is not theirs.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

@@ -1,4 +1,4 @@
-//! What the other side wrote, cut as it is read: nothing that waits, is kept, logged or shown is longer than it may be.
+//! Cuts what the other side wrote as it is read, so that nothing kept, logged or shown is longer than it may be.
 
 use std::{fmt, marker::PhantomData};
 

@@ -1,4 +1,4 @@
-//! Access units out of nothing: the right shape and size for a media plane, and no picture in them.
+//! Makes access units without a picture, of the right shape and size for a media plane.
 
 use bytes::Bytes;
 use framebridge_proto::media::AccessUnit;

@@ -1,4 +1,4 @@
-//! What one viewer received: packets, loss, order, gaps, and the first picture.
+//! Counts what one viewer received: packets, loss, order, gaps, and the first picture.
 
 use std::{
     collections::BTreeSet,

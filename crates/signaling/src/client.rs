@@ -1,4 +1,4 @@
-//! Where a request comes from, as far as that is sure.
+//! Finds out where a request comes from, as far as that can be trusted.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,4 @@
-//! How the streams are, told as it changes: server-sent events.
+//! Sends changes of the streams as server-sent events.
 //!
 //! One task looks, and only while somebody listens; each who listens is told what has changed since it was told last.
 

@@ -1,4 +1,4 @@
-//! What the next life of this process goes on with: kept by the supervisor, taken up at the start.
+//! Hands sockets and viewer files to the supervisor, and takes them up again at the next start.
 //!
 //! When this process is killed, requests queue on the listener and packets on the media sockets until the next life takes
 //! them up, and the viewers of the media plane are those it had.

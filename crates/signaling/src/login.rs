@@ -1,4 +1,4 @@
-//! Logging in: a token, or a one-time link's code, for a cookie that pages are known by.
+//! Logs people in: a page gets a cookie for a token, or for the code of a one-time link.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Serving HTTP: to strangers, by TLS where there is a certificate, and to this machine's own processes.
+//! Serves HTTP to viewers, with TLS where there is a certificate, and to this machine's own processes.
 
 use std::{io, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The supervisor as a neighbour: asked for the whole picture, which only it has.
+//! Asks the supervisor for the whole picture, which only it has.
 
 use std::{
     sync::Mutex,

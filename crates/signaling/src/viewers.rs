@@ -1,4 +1,4 @@
-//! Who watches, and sending one away.
+//! Lists who watches, and sends viewers away.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What goes on between the nodes, as long as the process lives.
+//! Talks to the other nodes for as long as the process lives.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

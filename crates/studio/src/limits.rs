@@ -1,4 +1,4 @@
-//! How often one address may ask for what costs.
+//! Limits how often one address may ask for what is costly.
 
 use std::{
     net::{IpAddr, SocketAddr},

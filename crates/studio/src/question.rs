@@ -1,4 +1,4 @@
-//! What is asked of a box, as it waits and as it travels between nodes.
+//! A question to a box, as it waits and as it travels between nodes.
 
 use framebridge_studio_proto::{Access, Bytes64, Header, RpcChunk, RpcId, RpcRequest, ToBox};
 use serde::{Deserialize, Serialize};

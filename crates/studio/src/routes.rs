@@ -1,4 +1,4 @@
-//! Every route there is.
+//! All routes of the studio.
 //!
 //! Boxes' pages run in viewers' browsers with the public address's origin. Operators' browsers hold a token that opens all
 //! boxes, so what they open is served elsewhere and only there.

@@ -1,4 +1,4 @@
-//! What lasts: tokens, sessions, shares and jobs, in SQLite. The only place that knows SQL.
+//! Stores what has to last in SQLite: tokens, sessions, shares and jobs. Only this module knows SQL.
 
 mod jobs;
 mod records;

@@ -1,4 +1,4 @@
-//! What is done on the command line, beside a studio that may be running.
+//! Verbs of the command line, which work beside a running studio.
 
 use std::{
     io::{self, Write as _},

@@ -1,4 +1,4 @@
-//! What viewers have under way: so much each, and no longer than the address by which they came.
+//! Limits what viewers have under way: so much each, and no longer than the address by which they came.
 
 use std::{
     collections::BTreeMap,

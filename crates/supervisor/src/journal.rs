@@ -1,4 +1,4 @@
-//! What happened: the latest in memory for whoever asks, all of it in a file that is never let grow past a bound.
+//! Records what happened: the latest events in memory for whoever asks, more of them in a file of bounded size.
 
 use std::{
     collections::VecDeque,

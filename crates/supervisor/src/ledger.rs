@@ -1,4 +1,4 @@
-//! What lives, written down, so that the next supervisor finds it after this one was killed.
+//! Writes down which processes live, so that the next supervisor finds them after this one was killed.
 
 use std::{
     fs, io,

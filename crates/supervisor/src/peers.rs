@@ -1,4 +1,4 @@
-//! Who connects to `supervisor.sock`: processes that report, operators that ask.
+//! Serves `supervisor.sock`: processes report there, and operators ask.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Writing a file in one step.
+//! Replaces a file in one step.
 
 use std::{fs, io, path::Path};
 

@@ -1,4 +1,4 @@
-//! Processes by way of systemd, for production: it starts them from their units, we judge them.
+//! Has systemd start the processes from their units, while the supervisor judges them.
 //!
 //! systemd restarts by itself what ends, so asking it to start what runs already is no fault. What only we can see, a
 //! wedge, we end; what we park, we have systemd stop.

@@ -1,4 +1,4 @@
-//! The studio's jobs: taken, done, and brought back.
+//! Takes the studio's jobs, does them, and brings back the results.
 
 use std::{
     collections::VecDeque,

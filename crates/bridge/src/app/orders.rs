@@ -1,4 +1,4 @@
-//! What operators want, and what the studio has to be asked for it.
+//! Carries out what operators order, and asks the studio for what that takes.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Doing what the machines say.
+//! Carries out what the machines decide.
 
 use std::time::Instant;
 

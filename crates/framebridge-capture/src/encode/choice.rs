@@ -1,4 +1,4 @@
-//! Which encoder to use, found out by using it.
+//! Finds out which encoder to use by using it.
 
 use std::error::Error as _;
 

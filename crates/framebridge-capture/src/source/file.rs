@@ -1,4 +1,4 @@
-//! Whether a file is still the one that was opened.
+//! Notices that a file is no longer the one that was opened.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! How FFmpeg is to open each kind of source.
+//! Says how FFmpeg opens each kind of source.
 
 use std::{fs, path::PathBuf, time::Duration};
 

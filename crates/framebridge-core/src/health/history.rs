@@ -1,4 +1,4 @@
-//! What a stream's health was before: what the journal tells, and what must not be forgotten.
+//! Remembers a stream's earlier health, for the journal and for faults that must not be forgotten.
 
 use std::time::{Duration, Instant};
 

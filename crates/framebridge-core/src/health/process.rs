@@ -1,4 +1,4 @@
-//! What the state of a process means for a stream.
+//! Says what the state of a process means for a stream.
 
 use std::{borrow::Cow, time::Instant};
 

@@ -1,4 +1,4 @@
-//! What goes in and out of the [`Process`](crate::process::Process) machine.
+//! The inputs and outputs of the [`Process`](crate::process::Process) machine.
 
 use std::{
     fmt,

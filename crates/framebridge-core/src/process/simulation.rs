@@ -1,4 +1,4 @@
-//! Thousands of random histories against what must hold after every step. A failure prints its seed.
+//! Runs thousands of random histories and checks after every step what must always hold. A failure prints its seed.
 
 use super::*;
 use crate::{degradation, random::Random};

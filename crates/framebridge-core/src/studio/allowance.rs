@@ -1,4 +1,4 @@
-//! How fast one side may talk: so much a second on average, and some of it at once.
+//! Limits how fast one side may send: a rate on average, and a burst at once.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! When a studio offers a box its next job, and whether one that came to nothing is offered again.
+//! Decides when a studio offers a box its next job, and whether it offers a failed one again.
 
 use std::collections::VecDeque;
 

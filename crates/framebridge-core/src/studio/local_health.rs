@@ -1,4 +1,4 @@
-//! What a bridge may truthfully say of its box, and when it asks the supervisor for help.
+//! Decides what a bridge says of its box, and when it asks the supervisor for help.
 //!
 //! The box's own HTTP server may be down for a while: that is shown, logged now and then, and after some patience
 //! mended by having `signaling` started again. Only the end of the supervisor is the end.

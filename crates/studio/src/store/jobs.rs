@@ -1,4 +1,4 @@
-//! Jobs as they are kept.
+//! Stores jobs.
 
 use framebridge_studio_proto::{JobId, JobKind, JobResult, PublicId};
 use rusqlite::{OptionalExtension as _, Row, params};

@@ -1,4 +1,4 @@
-//! Records as they travel between the nodes of a studio, each of which keeps all of them.
+//! Records that the nodes of a studio exchange; each node keeps all of them.
 //!
 //! Taking one in twice, late or in another order changes nothing: a token that was revoked stays so, a share ends when
 //! anybody says it ended, a job ends once.

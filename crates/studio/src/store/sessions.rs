@@ -1,4 +1,4 @@
-//! Boxes' sessions as they are kept.
+//! Stores boxes' sessions.
 
 use framebridge_core::studio::box_session;
 use framebridge_studio_proto::{BoxId, PublicId};

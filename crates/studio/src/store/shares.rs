@@ -1,4 +1,4 @@
-//! Shared addresses as they are kept.
+//! Stores shared addresses.
 
 use framebridge_proto::StreamName;
 use framebridge_studio_proto::{Access, PublicId};

@@ -1,4 +1,4 @@
-//! Tokens as they are kept: by their hash.
+//! Stores tokens, by their hash.
 
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};

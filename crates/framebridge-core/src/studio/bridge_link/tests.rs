@@ -1,4 +1,4 @@
-//! The link, case by case and through thousands of random histories. A failure of the latter prints its seed.
+//! Tests the link case by case and through thousands of random histories. A failure of the latter prints its seed.
 
 use super::*;
 use crate::random::Random;
