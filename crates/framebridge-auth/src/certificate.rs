@@ -14,9 +14,9 @@ const RENEWAL_DAYS: u64 = 14;
 /// What a certificate says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// From when it holds.
+    /// First second at which it holds, since the Unix epoch.
     pub not_before: UnixTime,
-    /// Until when it holds.
+    /// Last second at which it holds, since the Unix epoch.
     pub not_after: UnixTime,
     /// Whom it was issued to, as it says.
     pub subject: String,
@@ -24,9 +24,9 @@ pub struct Certificate {
 
 /// A certificate and its key, both PEM.
 pub struct SelfSigned {
-    /// The certificate.
+    /// PEM: the certificate, signed by itself.
     pub certificate: String,
-    /// Its private key.
+    /// PEM: its private key.
     pub key: String,
 }
 

@@ -22,7 +22,7 @@ pub struct Cidr {
 pub struct InvalidCidr(String);
 
 impl Cidr {
-    /// Whether `address` is in it.
+    /// Whether `address` is in it; an IPv4 address that IPv6 carries counts as IPv4.
     pub fn has(&self, address: IpAddr) -> bool {
         match (self.network, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {

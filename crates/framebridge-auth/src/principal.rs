@@ -64,11 +64,11 @@ pub enum Origin {
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
-    /// How it was found.
+    /// What the request carried: a token, a cookie, a share, or nothing.
     pub origin: Origin,
-    /// What it may do.
+    /// The most that it may do; each scope includes those below it.
     pub scope: Scope,
-    /// With which streams.
+    /// The streams that the scope holds for.
     pub streams: Streams,
     /// When it ends; `None`: not by itself.
     pub expires: Option<UnixTime>,
@@ -202,7 +202,7 @@ impl Scope {
     /// All, the least first.
     pub const ALL: [Self; 3] = [Self::View, Self::Control, Self::Admin];
 
-    /// Its name.
+    /// `view`, `control` or `admin`, as files and commands spell it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::View => "view",

@@ -29,13 +29,13 @@ const HEADER: &str =
 /// What is kept of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// What its maker called it.
+    /// What its maker called it: unique in a register.
     pub name: TokenName,
-    /// By which it is known.
+    /// SHA-256 of the token; the token itself is not kept.
     pub hash: Hash,
-    /// What it opens.
+    /// The most that it opens.
     pub scope: Scope,
-    /// Of which streams.
+    /// The streams that it opens.
     pub streams: Streams,
     /// When it ends; `None`: not by itself.
     pub expires: Option<UnixTime>,

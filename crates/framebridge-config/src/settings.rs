@@ -38,7 +38,7 @@ pub struct Settings {
     pub supervisor: Supervise,
     /// The studio to register with, if any.
     pub studio: Option<Studio>,
-    /// Logs.
+    /// Form and amount of the logs.
     pub log: Log,
     /// `FRAMEBRIDGE_DEBUG_ENDPOINTS=1`: processes can be broken on request. For tests; no setting of the file.
     pub debug_endpoints: bool,
@@ -55,13 +55,13 @@ const MOST_WORKERS: u8 = 20;
 pub struct Webrtc {
     /// The one UDP port of all viewers; 0 lets the system pick.
     pub port: u16,
-    /// Local addresses to bind.
+    /// Local addresses to bind; never empty.
     pub bind: Vec<IpAddr>,
     /// Further addresses to offer as host candidates, e.g. the public one of a 1:1 NAT.
     pub candidates: Vec<IpAddr>,
     /// STUN and TURN servers that viewers are told of.
     pub ice_servers: Vec<IceServer>,
-    /// Threads that send media.
+    /// Threads that send media, 1 to 20.
     pub workers: usize,
     /// Past it, a viewer is refused with 503.
     pub max_viewers_per_stream: u32,
@@ -74,7 +74,7 @@ pub struct Webrtc {
 /// `[[webrtc.ice_servers]]`
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceServer {
-    /// `stun:` and `turn:` URLs.
+    /// `stun:` and `turn:` URLs; at least one.
     pub urls: Vec<String>,
     /// For TURN.
     pub username: Option<String>,
@@ -108,19 +108,19 @@ pub struct Supervise {
     pub healthy_after: Duration,
     /// So many failures within the window park a process.
     pub crash_loop_failures: u32,
-    /// The window.
+    /// Length of that window.
     pub crash_loop_window: Duration,
     /// First stay in park; doubles with each.
     pub cooldown: Duration,
     /// Longest stay in park.
     pub cooldown_cap: Duration,
-    /// From SIGTERM to SIGKILL.
+    /// Time that a process has from SIGTERM to SIGKILL.
     pub stop_timeout: Duration,
     /// So many missed heartbeats make a process wedged.
     pub missed_heartbeats: u32,
     /// How often signaling's HTTP is probed.
     pub probe_interval: Duration,
-    /// How long a probe may take.
+    /// Longest time for a probe's answer.
     pub probe_timeout: Duration,
     /// So many failed probes in a row restart signaling.
     pub probe_failures: u32,
@@ -133,7 +133,7 @@ pub struct Supervise {
 pub struct Input<'a> {
     /// The file's name, for messages.
     pub file: &'a str,
-    /// The file's text.
+    /// The file's text; empty where there is no file.
     pub text: &'a str,
     /// The environment's `FRAMEBRIDGE_*`.
     pub env: BTreeMap<String, String>,

@@ -19,9 +19,9 @@ pub struct Stream {
     pub title: String,
     /// Where its pictures come from.
     pub source: Source,
-    /// What encodes them.
+    /// The H.264 encoder to use.
     pub encoder: EncoderChoice,
-    /// How they are encoded.
+    /// Bit rate, frame rate and size, each within its range.
     pub quality: Quality,
     /// How long the source stays open after the last subscriber left.
     pub linger: Duration,

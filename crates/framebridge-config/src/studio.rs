@@ -9,7 +9,7 @@ use crate::reader::Reader;
 pub struct Studio {
     /// Its addresses, tried in turn: nodes of one studio.
     pub urls: Vec<String>,
-    /// Our token there.
+    /// This box's token there; never shown.
     pub token: String,
     /// What the studio may ask of this box.
     pub allow: StudioAllow,

@@ -12,11 +12,11 @@ const PAID_OFF: u32 = 10;
 /// How a [`Backoff`] grows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
-    /// The first delay.
+    /// The delay after the first failure, before jitter.
     pub base: Duration,
     /// What each delay is multiplied with to get the next; below 1 counts as 1.
     pub factor: f64,
-    /// No delay is longer.
+    /// The longest delay, before jitter.
     pub cap: Duration,
     /// The share of a delay that chance may take away, 0 to 1: retries of many must not fall together.
     pub jitter: f64,

@@ -14,7 +14,7 @@ pub struct Config {
     pub window: Duration,
     /// The first park's length; each further one is twice as long.
     pub cooldown: Duration,
-    /// No park is longer.
+    /// The longest park.
     pub cooldown_cap: Duration,
 }
 

@@ -42,9 +42,9 @@ pub enum Decode {
 /// Pictures a second that are decoded, and that come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeRate {
-    /// Decoded.
+    /// Pictures a second that are decoded.
     pub decoded: u32,
-    /// Coming.
+    /// Pictures a second that come.
     pub coming: u32,
 }
 

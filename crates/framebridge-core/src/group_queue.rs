@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 /// How much may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Pictures.
+    /// Most pictures that wait.
     pub items: usize,
     /// Bytes in all; a single picture may exceed it.
     pub bytes: usize,

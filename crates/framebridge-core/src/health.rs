@@ -64,7 +64,7 @@ pub struct Facts<'a> {
 pub struct SourceFacts<'a> {
     /// The source's state, as it was sent.
     pub state: &'a SourceState,
-    /// How long ago that was.
+    /// Time since that was reported.
     pub age: Duration,
     /// Why the last attempt to open it failed, if none has succeeded since: [`SourceMemory`] knows.
     pub failed: Option<&'a str>,
@@ -84,7 +84,7 @@ pub enum IngestGap {
 pub struct Health {
     /// What the stream does.
     pub state: StreamState,
-    /// How well it is.
+    /// Whether it can be watched.
     pub condition: Condition,
     /// What is wrong; `None` exactly where it is well.
     pub fault: Option<FaultKind>,
@@ -388,7 +388,7 @@ fn ago(span: Duration) -> String {
 }
 
 impl Health {
-    /// Whether nothing is wrong.
+    /// Whether it has no fault.
     pub fn is_well(&self) -> bool {
         self.fault.is_none()
     }

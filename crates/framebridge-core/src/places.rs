@@ -81,7 +81,7 @@ impl<K: Ord> Places<K> {
         }
     }
 
-    /// How many are taken.
+    /// Places taken, by all holders together.
     pub fn taken(&self) -> usize {
         self.taken
     }

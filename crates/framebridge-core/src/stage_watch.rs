@@ -39,7 +39,7 @@ pub struct StageWatch {
 pub struct Stuck {
     /// Which step.
     pub stage: Stage,
-    /// How long it has lasted.
+    /// Time since the step began.
     pub lasted: Duration,
 }
 

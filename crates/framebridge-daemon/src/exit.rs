@@ -53,7 +53,7 @@ impl Exit {
         error.downcast_ref::<Self>().copied().unwrap_or(Self::Failure)
     }
 
-    /// The number.
+    /// What the process exits with.
     pub fn code(self) -> u8 {
         self as u8
     }

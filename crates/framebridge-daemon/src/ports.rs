@@ -45,9 +45,9 @@ impl fmt::Display for Holder {
 /// A port that the settings ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port {
-    /// Over what.
+    /// TCP for HTTP, UDP for media.
     pub transport: Transport,
-    /// Where.
+    /// The local address, as configured.
     pub address: SocketAddr,
     /// The key that sets it.
     pub key: &'static str,

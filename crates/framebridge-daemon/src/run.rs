@@ -27,7 +27,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 /// What a daemon's body is given.
 #[derive(Debug)]
 pub struct Context {
-    /// What the operator asked for.
+    /// File, environment and flags, validated.
     pub settings: Settings,
     /// The arguments, to pass on.
     pub args: Args,

@@ -31,9 +31,9 @@ struct Buffer {
 pub struct Tapped {
     /// When, ms since the Unix epoch.
     pub at_ms: u64,
-    /// How bad.
+    /// Its level.
     pub level: Level,
-    /// What, with its fields.
+    /// Its message, then its fields as ` name=value`.
     pub text: String,
 }
 

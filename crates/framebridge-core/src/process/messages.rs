@@ -164,11 +164,11 @@ pub enum Output {
 /// One step in a process's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
-    /// From where.
+    /// The state that was left.
     pub from: State,
-    /// To where.
+    /// The state that was entered.
     pub to: State,
-    /// Why.
+    /// Why, as the journal says it.
     pub cause: Cause,
 }
 
@@ -262,13 +262,13 @@ pub enum Reason {
 pub struct Snapshot {
     /// Where it is in its life.
     pub state: State,
-    /// Since when.
+    /// When it entered that state.
     pub since: Instant,
     /// Its pid, while there is a process.
     pub pid: Option<u32>,
     /// When it was started, while there is a process.
     pub started_at: Option<Instant>,
-    /// Times it was started again.
+    /// Starts after the first, since this supervisor began.
     pub restarts: u64,
     /// Why it last ended, if it ever did other than by request.
     pub last_end: Option<Cause>,
