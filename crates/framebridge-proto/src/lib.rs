@@ -15,9 +15,11 @@ pub mod probe;
 pub mod stamp;
 pub mod status;
 pub mod supervisor;
+mod text;
 
 pub use ids::{InstanceId, InvalidStreamName, RequestId, Role, StreamName};
 pub use names::{process_name, socket_name};
+pub use text::plain;
 
 use serde::{Deserialize, Serialize};
 

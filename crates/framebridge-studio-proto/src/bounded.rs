@@ -2,26 +2,13 @@
 
 use std::{fmt, marker::PhantomData};
 
+use framebridge_proto::plain;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 
 use crate::{Header, REQUEST_HEADERS, RESPONSE_HEADERS, limits::MAX_HEADERS};
-
-/// At most `most` bytes of `text`, on one line and without what steers a terminal or turns the direction of writing; with no
-/// more memory than it takes.
-pub fn plain(text: &str, most: usize) -> String {
-    let kept = &text[..text.floor_char_boundary(most)];
-    let mut plain = String::with_capacity(kept.len());
-    plain.extend(kept.chars().map(|letter| if steers(letter) { ' ' } else { letter }));
-    plain
-}
-
-/// Control characters (C0, DEL, C1), and those that order writing to the left or the right.
-fn steers(letter: char) -> bool {
-    letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
 
 /// A text of at most `MOST` bytes; what is beyond is cut.
 pub(crate) fn text<'de, D: Deserializer<'de>, const MOST: usize>(from: D) -> Result<String, D::Error> {
@@ -104,20 +91,4 @@ where
 
     let of = PhantomData;
     from.deserialize_seq(Keeping { most, keep, of })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_of_the_other_side_are_one_plain_line_of_their_length() {
-        assert_eq!(
-            plain("a\x1b]0;title\x07b\r\nc\u{9b}2J\u{202e}d", 100),
-            "a ]0;title b  c 2J d"
-        );
-        assert_eq!(plain("grün", 3), "gr", "no half a letter");
-        let long = "x".repeat(250_000);
-        assert_eq!(plain(&long, 10).capacity(), 10);
-    }
 }

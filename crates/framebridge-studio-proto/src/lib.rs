@@ -13,8 +13,8 @@ mod rpc;
 mod to_box;
 mod to_studio;
 
-pub use bounded::plain;
 pub use codec::{DecodeError, Frame, hello_version};
+pub use framebridge_proto::plain;
 pub use headers::{Header, REQUEST_HEADERS, RESPONSE_HEADERS, is_hop_by_hop};
 pub use ids::{BoxId, InvalidId, JobId, PublicId, RpcId};
 pub use rpc::{Access, Bytes64, RpcChunk, RpcRequest, RpcResponse, UsedShare};
