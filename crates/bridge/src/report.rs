@@ -104,6 +104,8 @@ mod tests {
             frames_encoded: 0,
             frames_sent: 0,
             retry_in_ms: None,
+            unchanged_ms: 0,
+            black_ms: 0,
             last_frame_age_ms: None,
             verdict: format!("it is {state}"),
         };

@@ -198,6 +198,8 @@ pub(crate) mod example {
             frames_encoded: 900,
             frames_sent: 1800,
             retry_in_ms: None,
+            unchanged_ms: 0,
+            black_ms: 0,
             last_frame_age_ms: Some(9),
             verdict: "live".into(),
         }

@@ -1,13 +1,16 @@
 //! The process: what it is made of, and the one loop that all news comes to.
 
 use std::{
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use framebridge_capture::{NETWORK_OPEN_LIMIT, PICTURE_LIMIT};
-use framebridge_config::{Keep, Source, Stream};
+use framebridge_capture::{NETWORK_OPEN_LIMIT, PICTURE_LIMIT, confine, lacks};
+use framebridge_config::{Keep, Settings, Source, Stream};
 use framebridge_core::{
     health::{Facts, SourceFacts, judge},
     source_life::{Config, Input, Output, SourceLife, State},
@@ -23,6 +26,7 @@ use framebridge_proto::{
     supervisor::{EncoderProgress, Progress as Report, SourcePace as ToldPace},
 };
 use tokio::{
+    net::TcpStream,
     sync::{Semaphore, mpsc, watch},
     time::{sleep, sleep_until, timeout},
 };
@@ -52,6 +56,11 @@ const LOCAL_OPEN_LIMIT: Duration = Duration::from_secs(5);
 
 /// What network calls may take beyond their own deadlines before they count as stuck.
 const NETWORK_MARGIN: Duration = Duration::from_secs(2);
+
+/// How often it is tried whether a camera that took no connection takes one again, and how long that may take: one that was
+/// restarted is shown as soon as it is there.
+const KNOCK_INTERVAL: Duration = Duration::from_millis(250);
+const KNOCK_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the threads have to end when the process does; one that hangs is left behind.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
@@ -93,10 +102,10 @@ impl App {
             ..
         } = context;
         let breakable = settings.debug_endpoints;
-        let stream = settings.streams.into_iter().find(|stream| stream.name == *name);
-        let stream = stream
-            .with_context(|| format!("no stream `{name}` is configured"))
-            .context(Exit::Config)?;
+        let stream = configured(&settings, name)?;
+        if let Err(error) = confine(&stream.source) {
+            tracing::warn!("this process keeps the rights that its source does not need: {error}");
+        }
         let identity = Identity::new(Role::Encoder);
         let listener = Listener::bind(&dir.socket(Role::Encoder, Some(name)), &identity).await?;
         let quality_file = QualityFile::new(dir.path(), name, stream.quality);
@@ -121,6 +130,8 @@ impl App {
             slate,
             clips: Semaphore::new(MAX_CLIPS),
             pace: Mutex::new(SourcePace::new()),
+            stillness: Mutex::default(),
+            left_out: AtomicU32::new(0),
             stall_timeout: stream.stall_timeout,
         });
         let config = Config {
@@ -178,6 +189,11 @@ impl App {
         notify::status("idle");
         while !self.stop.is_cancelled() {
             let timeout = self.life.poll_timeout();
+            let door = self
+                .life
+                .is_unreachable()
+                .then(|| self.stream.source.knock_at())
+                .flatten();
             // All arms are cancel-safe.
             tokio::select! {
                 () = self.stop.cancelled() => {}
@@ -197,6 +213,7 @@ impl App {
                     // A connection that has ended meanwhile has no use for its answer.
                     _ = command.reply.send(self.on_request(command.request));
                 }
+                () = answers(door) => self.life.handle(Input::Answers, Instant::now()),
                 () = wait(timeout.map(|(due, _)| due)) => self.life.handle(Input::Timeout, Instant::now()),
                 () = pulse.beat() => {}
             }
@@ -218,9 +235,9 @@ impl App {
     fn on_event(&mut self, event: Event) {
         let input = match event {
             Event::Picture => Input::Picture,
-            Event::Ended(reason) => {
+            Event::Ended(reason, failure) => {
                 self.pipeline = None;
-                Input::Ended { reason }
+                Input::Ended { reason, failure }
             }
         };
         self.life.handle(input, Instant::now());
@@ -378,7 +395,7 @@ impl App {
             pipeline.stop();
             let ended = async {
                 while let Some(event) = self.events.1.recv().await {
-                    if matches!(event, Event::Ended(_)) {
+                    if matches!(event, Event::Ended(..)) {
                         break;
                     }
                 }
@@ -399,18 +416,21 @@ fn pace(stream: &Stream, shared: &Arc<EncoderState>) -> impl Fn() -> ToldPace + 
     let patience = patience(stream);
     let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
     move || {
+        let stillness = lock(&shared.stillness).clone();
         let pace = lock(&shared.pace);
         ToldPace {
             interval_ms: millis(pace.interval()),
             patience_ms: millis(pace.patience(patience)),
             decodes: shared.progress.decodes().map(|rate| (rate.decoded, rate.coming)),
+            unchanged_ms: millis(stillness.unchanged()),
+            black_ms: millis(stillness.black()),
         }
     }
 }
 
 /// How long the source may give nothing before it is ended: a network source is ridden out in the same connection.
 fn patience(stream: &Stream) -> Duration {
-    if matches!(stream.source, Source::Rtsp { .. }) {
+    if stream.source.traits().network {
         stream.pause_timeout.max(stream.stall_timeout)
     } else {
         stream.stall_timeout
@@ -419,10 +439,10 @@ fn patience(stream: &Stream) -> Duration {
 
 /// How long each step of this stream may take, by the frame rate in force and by what was learnt of the source.
 fn limits(stream: &Stream, shared: &Arc<EncoderState>) -> impl Fn() -> StageWatch + Send + 'static {
-    let network = matches!(stream.source, Source::Rtsp { .. });
+    let kind = stream.source.traits();
     let (stall, patience) = (stream.stall_timeout, patience(stream));
     let shared = Arc::clone(shared);
-    let (opening, margin) = if network {
+    let (opening, margin) = if kind.interruptible {
         (NETWORK_OPEN_LIMIT, NETWORK_MARGIN)
     } else {
         (LOCAL_OPEN_LIMIT, Duration::ZERO)
@@ -436,6 +456,37 @@ fn limits(stream: &Stream, shared: &Arc<EncoderState>) -> impl Fn() -> StageWatc
             joining: PICTURE_LIMIT.max(reading) + margin,
             reading: reading + two_pictures + margin,
             encoding: stall * 2,
+        }
+    }
+}
+
+/// The stream `name` as it is configured, if this machine can have its source.
+fn configured(settings: &Settings, name: &StreamName) -> anyhow::Result<Stream> {
+    let stream = settings.streams.iter().find(|stream| stream.name == *name);
+    let stream = stream
+        .with_context(|| format!("no stream `{name}` is configured"))
+        .context(Exit::Config)?;
+    if let Some(lacking) = lacks(&stream.source) {
+        let key = format!("streams.{name}.source");
+        let entry = settings.entries().iter().find(|entry| entry.key == key);
+        let place = entry.map_or("", |entry| &entry.origin);
+        let told =
+            format!("{place}: {key}: this machine's FFmpeg was built without `{lacking}`, which this source needs");
+        return Err(anyhow::anyhow!(told).context(Exit::Config));
+    }
+    Ok(stream.clone())
+}
+
+/// Waits until what could not be reached takes a connection. Others are never waited for.
+async fn answers(door: Option<(String, u16)>) {
+    let Some((host, port)) = door else {
+        return std::future::pending().await;
+    };
+    loop {
+        sleep(KNOCK_INTERVAL).await;
+        let reached = timeout(KNOCK_LIMIT, TcpStream::connect((host.as_str(), port))).await;
+        if matches!(reached, Ok(Ok(_))) {
+            return;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -12,12 +13,17 @@ use std::{
 };
 
 use framebridge_capture::{
-    Choice, Codec, EncodeError, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Source, SourceConfig,
+    Choice, Codec, EncodeError, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Scaler, Source, SourceConfig,
     SourceError, choose, fit,
 };
 use framebridge_config::{EncoderChoice, Source as Location, Stream};
-use framebridge_core::{cadence::Cadence, source_clock::SourceClock, stage_watch::Stage};
-use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
+use framebridge_core::{
+    cadence::Cadence, source_clock::SourceClock, source_life::Failure, stage_watch::Stage, stillness::Stillness,
+};
+use framebridge_proto::{
+    media::{Codec as WireCodec, CodecParameters},
+    plain,
+};
 use tokio::sync::mpsc;
 
 use crate::{controls::lock, progress::Encoding, state::EncoderState};
@@ -26,9 +32,18 @@ use crate::{controls::lock, progress::Encoding, state::EncoderState};
 /// loses pictures here instead of falling behind.
 const HANDOFF: usize = 2;
 
-/// A picture is encoded again when no other has come for so long: who joins a slow source gets a keyframe of it at once, and
-/// pages, which take a second and a half of nothing for a fault, see that it is alive.
+/// A picture is encoded again when no other has come for so long: pages, which take a second and a half of nothing for a fault,
+/// see that it is alive.
 const REPEAT: Duration = Duration::from_millis(500);
+
+/// The same, when others have come that show nothing else. There is nothing to wait for in them.
+const REPEAT_STILL: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether a picture has to be encoded again: who joins gets a keyframe as soon as this.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether a picture is black.
+const BLACK_LOOK: Duration = Duration::from_secs(1);
 
 /// What a pipeline tells the app.
 #[derive(Debug)]
@@ -36,7 +51,7 @@ pub(crate) enum Event {
     /// The first picture came.
     Picture,
     /// Both threads are done, and why.
-    Ended(String),
+    Ended(String, Failure),
 }
 
 /// A running pipeline. Tell it to stop and wait for [`Event::Ended`].
@@ -52,6 +67,8 @@ enum PipelineError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    #[error("its picture has not changed for {} s (frozen_after_ms)", .0.as_secs())]
+    Frozen(Duration),
     #[error("the encoder's side has ended")]
     Deserted,
 }
@@ -115,12 +132,14 @@ impl Life {
             encoded.and(captured)
         });
         self.shared.latest.clear();
+        *lock(&self.shared.stillness) = Stillness::new();
         self.shared.broadcast.cut();
-        let reason = outcome
-            .err()
-            .map_or_else(String::new, |error| reason(&self.stream.source, error));
+        let (reason, failure) = outcome.err().map_or((String::new(), Failure::Other), |error| {
+            let failure = error.failure();
+            (reason(&self.stream.source, error), failure)
+        });
         // No receiver: the process is ending.
-        _ = self.events.blocking_send(Event::Ended(reason));
+        _ = self.events.blocking_send(Event::Ended(reason, failure));
     }
 
     fn capture(&self, sender: &SyncSender<Handed>) -> Result<(), PipelineError> {
@@ -132,6 +151,7 @@ impl Life {
                 location: self.stream.source.clone(),
                 fps,
                 silence_limit: self.stream.pause_timeout,
+                tls: self.stream.tls.clone(),
             };
             let mut source = match Source::open(&config, &self.interrupt) {
                 Ok(source) => source,
@@ -151,17 +171,19 @@ impl Life {
     /// Hands pictures over until the source ends, or (`Ok`) has to be opened for another frame rate.
     fn read(&self, source: &mut Source, opened_fps: u32, sender: &SyncSender<Handed>) -> Result<(), PipelineError> {
         let stage = &self.shared.stages.capture;
-        let joins_in_the_middle = matches!(self.stream.source, Location::Rtsp { .. });
+        let kind = self.stream.source.traits();
         let declared = source.interval().unwrap_or_default();
         lock(&self.shared.pace).opened(declared);
+        *lock(&self.shared.stillness) = Stillness::new();
+        let mut watched = Watched::default();
         let mut fps = opened_fps;
-        let even = !source.is_network() && !Source::follows_rate(&self.stream.source);
+        let even = !source.is_uneven() && !kind.follows_rate;
         let mut cadence = Cadence::new(fps, even);
         let mut clock = SourceClock::new();
         let (mut fruitful, mut announced) = (false, false);
         let mut left_out = LeftOut::default();
         loop {
-            let waiting = if joins_in_the_middle && !fruitful {
+            let waiting = if kind.network && !fruitful {
                 Stage::Joining
             } else {
                 Stage::Reading
@@ -170,7 +192,7 @@ impl Life {
             // Each packet is a sign of life; whether there are pictures in them is judged by the source itself.
             let mut undue = source.read(&|| stage.enter(waiting))?;
             stage.enter(Stage::Resting);
-            if source.is_network() {
+            if source.is_uneven() {
                 let timing = clock.observe(undue.time(), undue.taken());
                 undue.place(timing.taken, timing.due);
             }
@@ -187,7 +209,7 @@ impl Life {
             }
             let wanted = self.shared.controls.quality().fps;
             if wanted != fps {
-                if Source::follows_rate(&self.stream.source) {
+                if kind.follows_rate {
                     return Ok(());
                 }
                 (fps, cadence) = (wanted, Cadence::new(wanted, even));
@@ -196,13 +218,44 @@ impl Life {
                 continue;
             }
             self.shared.latest.set(Arc::clone(&picture));
+            if self.is_same(&mut watched, &picture)? {
+                self.shared.left_out.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             let told = told_fps(fps, cadence.source_fps(), declared);
             match sender.try_send((picture, told)) {
                 Ok(()) => {}
-                Err(TrySendError::Full(_)) => left_out.one(),
+                Err(TrySendError::Full(_)) => {
+                    left_out.one();
+                    // The next one that shows the same still has to be shown.
+                    watched.last = None;
+                }
                 Err(TrySendError::Disconnected(_)) => return Err(PipelineError::Deserted),
             }
         }
+    }
+
+    /// Whether a picture shows the same as the one before it.
+    fn is_same(&self, watched: &mut Watched, picture: &Arc<Picture>) -> Result<bool, PipelineError> {
+        let same = watched.last.as_ref().is_some_and(|last| last.shows_same(picture));
+        watched.is_new |= !same;
+        // The latest of those that show the same: a source that gives it again need not be compared.
+        watched.last = Some(Arc::clone(picture));
+        let now = Instant::now();
+        let is_due = watched.looked.is_none_or(|looked| now - looked >= BLACK_LOOK);
+        // What can't be converted is refused where it is encoded.
+        let black = (is_due && watched.is_new).then(|| picture.is_black(&mut watched.scaler).unwrap_or(false));
+        let mut stillness = lock(&self.shared.stillness);
+        stillness.picture(same, now);
+        if let Some(black) = black {
+            (watched.looked, watched.is_new) = (Some(now), false);
+            stillness.looked(black, now);
+        }
+        let (unchanged, limit) = (stillness.unchanged(), self.stream.frozen_after);
+        if !limit.is_zero() && unchanged >= limit {
+            return Err(PipelineError::Frozen(unchanged));
+        }
+        Ok(same)
     }
 
     /// A picture has come. How long the next one may take.
@@ -219,15 +272,24 @@ impl Life {
         let mut step = EncodeStep::new(&self.shared, self.stream.encoder);
         stage.enter(Stage::Resting);
         let mut last: Option<Handed> = None;
+        let mut encoded_at = Instant::now();
         let outcome = loop {
-            match receiver.recv_timeout(REPEAT) {
+            match receiver.recv_timeout(LOOK) {
                 Ok(handed) => last = Some(handed),
-                Err(RecvTimeoutError::Timeout) if self.shared.is_flowing() => {
+                Err(RecvTimeoutError::Timeout) => {
+                    let since = encoded_at.elapsed();
+                    let is_still = self.shared.left_out.load(Ordering::Relaxed) > 0;
+                    let repeat = if is_still { REPEAT_STILL } else { REPEAT };
+                    // A stage that gives nothing for the stall timeout counts as stuck.
+                    let repeat = repeat.min(self.stream.stall_timeout / 2);
+                    let is_due = since >= repeat || self.shared.controls.wants_keyframe();
+                    if !is_due || !self.shared.is_flowing() {
+                        continue;
+                    }
                     if let Some((picture, _)) = &mut last {
-                        *picture = Arc::new(picture.again(REPEAT));
+                        *picture = Arc::new(picture.again(since));
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => continue,
                 // The capture thread is gone.
                 Err(RecvTimeoutError::Disconnected) => break Ok(()),
             }
@@ -236,6 +298,7 @@ impl Life {
             };
             stage.enter(Stage::Encoding);
             let encoded = step.encode(picture, *fps);
+            encoded_at = Instant::now();
             stage.enter(Stage::Resting);
             if let Err(error) = encoded {
                 break Err(error.into());
@@ -247,6 +310,17 @@ impl Life {
         stage.enter(Stage::Resting);
         outcome
     }
+}
+
+/// What is watched of the pictures that come.
+#[derive(Default)]
+struct Watched {
+    last: Option<Arc<Picture>>,
+    /// Whether it has not been looked at for black.
+    is_new: bool,
+    /// When one was looked at for black.
+    looked: Option<Instant>,
+    scaler: Scaler,
 }
 
 /// Pictures that the encoder had no time for. A few after a hiccup are nothing to tell; more are told once a second.
@@ -335,7 +409,8 @@ impl<'a> EncodeStep<'a> {
             Some(_) | None => self.open(config)?,
         };
         encoder.set_bitrate(config.bitrate);
-        let encoded = encoder.encode(picture, keyframe)?;
+        let left_out = self.shared.left_out.swap(0, Ordering::Relaxed);
+        let encoded = encoder.encode_after(left_out, picture, keyframe)?;
         self.encoder = Some(encoder);
         Ok(encoded)
     }
@@ -388,26 +463,31 @@ fn adopt(shared: &EncoderState, choice: Choice) -> Choice {
     choice
 }
 
-/// Why a pipeline ended, in one line that names what failed.
-fn reason(source: &Location, error: PipelineError) -> String {
-    let name = match (&error, source) {
-        (PipelineError::Encode(_) | PipelineError::Deserted, _) => None,
-        (PipelineError::Source(_), Location::X11 { display, .. }) => Some(format!("display {display}")),
-        (PipelineError::Source(_), Location::V4l2 { device }) => Some(device.display().to_string()),
-        (PipelineError::Source(_), Location::File { path }) => Some(path.display().to_string()),
-        (PipelineError::Source(_), Location::Rtsp { .. }) => host(&source.to_string()),
-        (PipelineError::Source(_), Location::Test | Location::Lavfi { .. } | Location::Slate(_)) => None,
-    };
-    let told = format!("{:#}", anyhow::Error::from(error));
-    let told = name.map_or_else(|| told.clone(), |name| format!("{name}: {told}"));
-    told.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Reasons are cut here: what a camera answers may be of any length.
+const MOST_WORDS: usize = 500;
+
+impl PipelineError {
+    /// What it means for the next try.
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Source(error) => error.failure(),
+            Self::Encode(_) | Self::Frozen(_) | Self::Deserted => Failure::Other,
+        }
+    }
 }
 
-/// `host:port` of a URL.
-fn host(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    authority.rsplit('@').next().map(str::to_owned)
+/// Why a pipeline ended, in one line that names what failed.
+fn reason(source: &Location, error: PipelineError) -> String {
+    let place = match &error {
+        PipelineError::Source(_) | PipelineError::Frozen(_) => source.place(),
+        PipelineError::Encode(_) | PipelineError::Deserted => None,
+    };
+    let told = format!("{:#}", anyhow::Error::from(error));
+    let told = place.map_or_else(|| told.clone(), |place| format!("{place}: {told}"));
+    plain(&told, MOST_WORDS)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The frame rate of a stream that is to have `fps` at most: what its source was `seen` to give, or else what the `declared`
@@ -435,9 +515,6 @@ mod tests {
         };
         for (source, told) in [
             ("rtsp://u:p@cam:8554/s?x=1", "cam:8554: the source was silent for 2 s"),
-            ("file:/srv/a film.mp4", "/srv/a film.mp4: the source was silent for 2 s"),
-            ("x11::7", "display :7: the source was silent for 2 s"),
-            ("v4l2:/dev/video9", "/dev/video9: the source was silent for 2 s"),
             ("test:", "the source was silent for 2 s"),
         ] {
             assert_eq!(reason(&source.parse().unwrap(), failed().into()), told);

@@ -1,13 +1,13 @@
 //! State that an encoder's threads, connections and requests share.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU32},
     time::{Duration, Instant},
 };
 
 use framebridge_capture::{Choice, Picture};
 use framebridge_config::Slate;
-use framebridge_core::source_pace::SourcePace;
+use framebridge_core::{source_pace::SourcePace, stillness::Stillness};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
@@ -33,6 +33,10 @@ pub(crate) struct EncoderState {
     pub(crate) clips: Semaphore,
     /// What is expected of the source.
     pub(crate) pace: Mutex<SourcePace>,
+    /// Whether what it shows changes.
+    pub(crate) stillness: Mutex<Stillness>,
+    /// Pictures that came since the last one that was encoded, and are not encoded because they show the same.
+    pub(crate) left_out: AtomicU32,
     /// What the stream's configuration takes for a stall.
     pub(crate) stall_timeout: Duration,
 }

@@ -39,6 +39,9 @@ const RATE_CHANGE: f64 = 0.05;
 /// What comes is measured over so long: a second's bits are what is promised.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
+/// More pictures than come in a second.
+const MOST_LEFT_OUT: u32 = 120;
+
 /// Slower streams than this get no more bits for a picture: it would be late by what it takes to send it.
 const SLOWEST_FPS: f64 = 1.0;
 
@@ -219,8 +222,18 @@ impl Encoder {
         set_rate(&mut self.encoder, rate, self.config.bitrate);
     }
 
-    /// Takes in when a picture was taken.
-    fn measure(&mut self, captured_ns: u64) {
+    /// Takes in when a picture was taken, and how many came since the last one and are not encoded because they are the same.
+    fn measure(&mut self, captured_ns: u64, left_out: u32) {
+        let left_out = if self.last_ns == 0 {
+            0
+        } else {
+            left_out.min(MOST_LEFT_OUT)
+        };
+        let last = Duration::from_nanos(self.last_ns);
+        let step = Duration::from_nanos(captured_ns).saturating_sub(last) / (left_out + 1);
+        for number in 1..=left_out {
+            self.meter.add(last + step * number);
+        }
         self.meter.add(Duration::from_nanos(captured_ns));
         let fps = self
             .meter
@@ -233,11 +246,17 @@ impl Encoder {
     }
 
     /// Encodes one picture, scaled to the encoder's size. `keyframe` makes it an IDR. What comes out is mostly this
-    /// very picture; a hardware encoder may give an earlier one, or none yet.
+    /// very picture; a hardware encoder may give an earlier one, or none yet. `left_out`: so many came since the last one and
+    /// are not encoded, because they show the same; the bits of what moves next are counted by them.
     ///
     /// # Errors
     /// It could not be scaled, or the encoder failed and is of no further use.
-    pub fn encode(&mut self, picture: &Picture, keyframe: bool) -> Result<Option<EncodedFrame>, EncodeError> {
+    pub fn encode_after(
+        &mut self,
+        left_out: u32,
+        picture: &Picture,
+        keyframe: bool,
+    ) -> Result<Option<EncodedFrame>, EncodeError> {
         let target = Target {
             format: self.codec.pixel_format(),
             size: self.config.size,
@@ -251,7 +270,7 @@ impl Encoder {
             };
             frame = device.upload(&frame).map_err(failed)?;
         }
-        self.measure(picture.captured_ns);
+        self.measure(picture.captured_ns, left_out);
         let keyframe = self.begins_group(keyframe, picture.captured_ns);
         let pts = self.next_pts(picture.captured_ns);
         frame.set_pts(i64::try_from(pts).ok());
@@ -269,6 +288,14 @@ impl Encoder {
             },
         )?;
         self.receive()
+    }
+
+    /// [`encode_after`](Self::encode_after) for a picture with nothing left out before it.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn encode(&mut self, picture: &Picture, keyframe: bool) -> Result<Option<EncodedFrame>, EncodeError> {
+        self.encode_after(0, picture, keyframe)
     }
 
     /// Whether the picture taken at `captured_ns` is to be an IDR: because one was asked for, or because with the next picture

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use framebridge_config::without_secrets;
+
 use crate::ffi;
 
 /// An error of FFmpeg's, with the line it logged about it, which mostly says more than the code.
@@ -16,8 +18,13 @@ impl FfmpegError {
     pub(crate) fn of(code: ffmpeg_next::Error) -> Self {
         Self {
             code,
-            said: ffi::take_last_log_line().map(|line| without_credentials(&line)),
+            said: ffi::take_last_log_line().map(|line| told(&line)),
         }
+    }
+
+    /// FFmpeg's code.
+    pub(crate) fn code(&self) -> ffmpeg_next::Error {
+        self.code
     }
 }
 
@@ -32,21 +39,31 @@ impl fmt::Display for FfmpegError {
 
 impl std::error::Error for FfmpegError {}
 
-/// Takes `user:password@` out of every URL in `text`: FFmpeg quotes the URLs it is given.
-fn without_credentials(text: &str) -> String {
-    let mut parts = text.split("://");
-    let mut clean = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let authority = part.find(['/', ' ', '\'', '"']).unwrap_or(part.len());
-        let host = part[..authority].rfind('@').map_or(0, |at| at + 1);
-        // FFmpeg adds options of its own to the URLs that it derives from ours.
-        let own = part[host..].find("?timeout=").map_or(part.len(), |at| host + at);
-        let rest = part[own..].find(' ').map_or(part.len(), |at| own + at);
-        clean.push_str("://");
-        clean.push_str(&part[host..own]);
-        clean.push_str(&part[rest..]);
+/// What FFmpeg says, for people: it quotes the URLs that it is given, with the options that it adds to them, and its own lists.
+fn told(said: &str) -> String {
+    if said.starts_with("Format not on whitelist") {
+        return "it is a playlist, a list of files or something else that is not opened from there".to_owned();
     }
-    clean
+    if let Some((size, _)) = said.split_once(" exceeds specified max pixel count") {
+        return format!("{size} is more than 8192x4320");
+    }
+    let said = said.split(" not on whitelist").next().unwrap_or_default();
+    let said = if said.starts_with("Protocol ") {
+        format!("{said} is not allowed there")
+    } else {
+        said.to_owned()
+    };
+    let words = said.split(' ').map(|word| {
+        let Some(scheme) = word.find("://") else {
+            return word.to_owned();
+        };
+        let before = word[..scheme].trim_end_matches(|letter: char| letter.is_ascii_alphanumeric());
+        let url = word[before.len()..].trim_end_matches(['\'', '"', ',', ':', ')']);
+        let after = &word[before.len() + url.len()..];
+        let own = url.find("?timeout=").map_or(url, |at| &url[..at]);
+        format!("{before}{}{after}", without_secrets(own))
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -54,16 +71,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_taken_out_of_every_url() {
+    fn what_ffmpeg_says_is_told_without_secrets_and_lists() {
         for (said, shown) in [
             (
                 "Connection to tcp://me:p@ss@cam:554?timeout=1 failed: refused",
                 "Connection to tcp://cam:554 failed: refused",
             ),
-            ("rtsp://cam/s and rtsp://u:p@cam/x@y", "rtsp://cam/s and rtsp://cam/x@y"),
+            ("rtsp://cam/s and rtsp://u:p@cam/x", "rtsp://cam/s and rtsp://cam/x"),
+            (
+                "Failed to open 'https://cam/v?token=SECRET', again",
+                "Failed to open 'https://cam/v?token=********', again",
+            ),
+            (
+                "Picture size 16000x16000 exceeds specified max pixel count 35389440, see the documentation if you wish",
+                "Picture size 16000x16000 is more than 8192x4320",
+            ),
             ("no URL, user@host", "no URL, user@host"),
+            (
+                "Protocol 'http' not on whitelist 'file'!",
+                "Protocol 'http' is not allowed there",
+            ),
+            (
+                "Format not on whitelist 'mov,matroska'",
+                "it is a playlist, a list of files or something else that is not opened from there",
+            ),
         ] {
-            assert_eq!(without_credentials(said), shown);
+            assert_eq!(told(said), shown);
         }
     }
 }

@@ -18,11 +18,12 @@ use ffmpeg_next::{
     Dictionary, Error, Stream, StreamMut,
     error::{EINVAL, ENOMEM},
     ffi::{
-        AV_INPUT_BUFFER_PADDING_SIZE, AVBufferRef, AVCodecID, AVDiscard, AVFormatContext, AVHWDeviceType,
+        AV_INPUT_BUFFER_PADDING_SIZE, AVBufferRef, AVCodecID, AVDictionary, AVDiscard, AVFormatContext, AVHWDeviceType,
         AVHWFramesContext, AVMediaType, AVPixelFormat, av_buffer_alloc, av_buffer_ref, av_buffer_unref,
         av_find_input_format, av_frame_is_writable, av_frame_ref, av_guess_sample_aspect_ratio, av_hwdevice_ctx_create,
-        av_hwframe_ctx_alloc, av_hwframe_ctx_init, av_hwframe_get_buffer, av_hwframe_transfer_data, av_mallocz,
-        av_version_info, avformat_alloc_context, avformat_close_input, avformat_find_stream_info, avformat_open_input,
+        av_hwframe_ctx_alloc, av_hwframe_ctx_init, av_hwframe_get_buffer, av_hwframe_transfer_data,
+        av_image_get_linesize, av_mallocz, av_max_alloc, av_version_info, avformat_alloc_context, avformat_close_input,
+        avformat_find_stream_info, avformat_open_input, avio_find_protocol_name, avio_size,
     },
     format::{Pixel, context},
     util::interrupt,
@@ -30,7 +31,18 @@ use ffmpeg_next::{
 
 use crate::Interrupt;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod confine;
 mod swscale;
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) use confine::confine;
+
+/// Filters of calls are written for each architecture.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) fn confine(_network: bool) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
 
 pub(crate) use swscale::{Conversion, Side, Traits, format_name, plain};
 
@@ -48,9 +60,11 @@ pub(crate) struct Opening<'a> {
     /// What the demuxer opens.
     pub(crate) url: &'a str,
     /// Its options. FFmpeg ignores those it does not know.
-    pub(crate) options: &'a [(&'static str, String)],
+    pub(crate) options: Vec<(&'static str, String)>,
     /// Whether to read ahead to learn the streams' parameters; devices know theirs at once.
     pub(crate) probe: bool,
+    /// The largest picture that is decoded while it reads ahead.
+    pub(crate) max_pixels: u32,
 }
 
 /// Opens an input with a given demuxer, options *and* an interrupt, of which `ffmpeg-next` offers any two.
@@ -70,7 +84,7 @@ pub(crate) fn open_input(opening: &Opening<'_>, interrupt: &Interrupt) -> Result
         }
     };
     let mut options = Dictionary::new();
-    for (key, value) in opening.options {
+    for (key, value) in &opening.options {
         options.set(key, value);
     }
     let watched = interrupt.clone();
@@ -92,7 +106,7 @@ pub(crate) fn open_input(opening: &Opening<'_>, interrupt: &Interrupt) -> Result
             return Err(Error::from(opened));
         }
         if opening.probe {
-            let found = avformat_find_stream_info(context, ptr::null_mut());
+            let found = find_streams(context, opening.max_pixels);
             if found < 0 {
                 avformat_close_input(&raw mut context);
                 return Err(Error::from(found));
@@ -100,6 +114,55 @@ pub(crate) fn open_input(opening: &Opening<'_>, interrupt: &Interrupt) -> Result
         }
         Ok(context::Input::wrap_with_interrupt(context, callback.guard))
     }
+}
+
+/// Reads ahead, with pictures of `max_pixels` at most in the streams that are known before.
+///
+/// # Safety
+/// `context` is an open input of the caller's.
+unsafe fn find_streams(context: *mut AVFormatContext, max_pixels: u32) -> c_int {
+    // SAFETY: the number of streams is read off the live context. The array has an entry for each of them, which is null or a
+    // dictionary that FFmpeg may take options from and give back; all are owned, and so freed, again.
+    unsafe {
+        let known = usize::try_from((*context).nb_streams).unwrap_or(0);
+        let mut options: Vec<*mut AVDictionary> = (0..known)
+            .map(|_| {
+                let mut options = Dictionary::new();
+                options.set("max_pixels", &max_pixels.to_string());
+                options.disown()
+            })
+            .collect();
+        let found = avformat_find_stream_info(context, options.as_mut_ptr());
+        options.into_iter().for_each(|options| drop(Dictionary::own(options)));
+        found
+    }
+}
+
+/// Whether an input has a length: it is a file, wherever it comes from.
+pub(crate) fn has_length(input: &mut context::Input) -> bool {
+    // SAFETY: the context is live and borrowed mutably; its I/O context is null or live, and the call asks it for its size.
+    unsafe {
+        let io = (*input.as_mut_ptr()).pb;
+        !io.is_null() && avio_size(io) > 0
+    }
+}
+
+/// Whether FFmpeg was built with the protocol that `url` begins with.
+pub(crate) fn has_protocol(url: &str) -> bool {
+    // SAFETY: the argument is a C string that outlives the call; the result is null or points to static data.
+    c_string(url).is_ok_and(|url| unsafe { !avio_find_protocol_name(url.as_ptr()).is_null() })
+}
+
+/// Whether FFmpeg was built with this demuxer or device.
+pub(crate) fn has_format(name: &str) -> bool {
+    // SAFETY: the argument is a C string that outlives the call; the result is null or points to static data.
+    c_string(name).is_ok_and(|name| unsafe { !av_find_input_format(name.as_ptr()).is_null() })
+}
+
+/// No single piece of memory that FFmpeg asks for is larger: a plane of the largest picture, with the most bytes a pixel.
+pub(crate) fn limit_memory(bytes: usize) {
+    // SAFETY: the call sets a number.
+    unsafe { av_max_alloc(bytes) };
 }
 
 /// Gives a picture of eight bits a palette of its own, 0xAARRGGBB; leaves any other as it is.
@@ -191,6 +254,46 @@ pub(crate) fn reference(frame: &ffmpeg_next::frame::Video) -> Result<ffmpeg_next
     // are never written to after that because a frame's only writer is the stage that made it.
     check(unsafe { av_frame_ref(copy.as_mut_ptr(), frame.as_ptr()) })?;
     Ok(copy)
+}
+
+/// Whether two frames of one format and size hold the same pixels.
+pub(crate) fn has_same_pixels(one: &ffmpeg_next::frame::Video, other: &ffmpeg_next::frame::Video) -> bool {
+    let width = c_int::try_from(one.width()).unwrap_or(c_int::MAX);
+    let has_palette = one.format() == Pixel::PAL8;
+    let planes = if has_palette {
+        1
+    } else {
+        one.planes().min(other.planes())
+    };
+    let same = (0..planes).all(|plane| {
+        let (mine, others) = (one.data(plane), other.data(plane));
+        if mine.as_ptr() == others.as_ptr() {
+            return true;
+        }
+        let number = c_int::try_from(plane).unwrap_or(c_int::MAX);
+        // SAFETY: the call computes from three numbers.
+        let bytes = unsafe { av_image_get_linesize(one.format().into(), width, number) };
+        let bytes = usize::try_from(bytes).unwrap_or(0);
+        let rows = mine
+            .chunks(one.stride(plane).max(1))
+            .zip(others.chunks(other.stride(plane).max(1)));
+        // What lies beyond a row's pixels is nobody's.
+        bytes > 0
+            && rows
+                .into_iter()
+                .all(|(mine, others)| mine.get(..bytes) == others.get(..bytes))
+    });
+    same && (!has_palette || palette(one) == palette(other))
+}
+
+/// The colours of a picture of eight bits.
+fn palette(frame: &ffmpeg_next::frame::Video) -> Option<&[u8]> {
+    // SAFETY: the frame is live and borrowed for as long as the result. The second plane of its format is null or, by FFmpeg's
+    // word, a palette of 256 colours of four bytes.
+    unsafe {
+        let colours = (*frame.as_ptr()).data[1];
+        (!colours.is_null()).then(|| std::slice::from_raw_parts(colours, 1024))
+    }
 }
 
 /// Whether nobody else refers to `frame`'s buffers, so that its pixels may be written to.
@@ -310,6 +413,7 @@ mod log {
     use std::ffi::{CStr, c_char, c_int, c_void};
 
     use ffmpeg_next::ffi::{__va_list_tag, AV_LOG_ERROR, av_log_format_line2, av_log_set_callback};
+    use framebridge_proto::plain;
 
     use super::LAST_LOG_LINE;
 
@@ -342,7 +446,12 @@ mod log {
             );
             CStr::from_ptr(line.as_ptr())
         };
-        let text = text.to_string_lossy().trim().trim_end_matches('.').to_owned();
+        let text = text.to_string_lossy();
+        let text = plain(text.trim().trim_end_matches('.'), LINE);
+        // Sound is never decoded, and that is what this says, stream by stream.
+        if text.starts_with("Codec (") && text.contains("not on whitelist") {
+            return;
+        }
         // A thread that is going away has no cell any more, and nobody who would read it.
         let _kept = LAST_LOG_LINE.try_with(|last| last.replace(Some(text)));
     }

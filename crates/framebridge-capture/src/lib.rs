@@ -6,7 +6,7 @@
 //! an encoder that opens on this machine, [`image()`] makes a snapshot, [`clip()`] makes an MP4 of encoded frames,
 //! and [`Interrupt`] makes a blocked thread return.
 //!
-//! This crate has no threads, sockets, retries or policy. A call may block for ever where FFmpeg does (a stopped X
+//! This crate has no retries and no policy, and a thread only where an RTSP camera or a command is spoken with. A call may block for ever where FFmpeg does (a stopped X
 //! server, a FIFO without a writer). The caller watches for that and ends the process with [`terminate`].
 
 mod annexb;
@@ -19,6 +19,7 @@ mod image;
 mod interrupt;
 mod pace;
 mod picture;
+mod rtsp;
 mod scale;
 mod shape;
 mod slate;
@@ -38,6 +39,7 @@ pub use error::FfmpegError;
 pub use image::{ImageError, image};
 pub use interrupt::Interrupt;
 pub use picture::{Picture, monotonic_ns};
+pub use rtsp::{CameraError, TrustError};
 pub use scale::{ScaleError, Scaler, fit};
 pub use source::{Config as SourceConfig, NETWORK_OPEN_LIMIT, PICTURE_LIMIT, Source, SourceError, Undue};
 pub use x11::DisplayError;
@@ -52,6 +54,24 @@ pub fn ffmpeg_version() -> String {
     ffi::version()
 }
 
+/// What a source takes that this machine's FFmpeg was built without, in its own word; `None`: nothing.
+pub fn lacks(source: &framebridge_config::Source) -> Option<&'static str> {
+    init();
+    source::lacks(source)
+}
+
+/// Takes from this process what a source of this kind does not need, for good: sockets that reach other machines, and looks into
+/// other processes. The command of an `exec:` source is not ours to judge.
+///
+/// # Errors
+/// The kernel knows no filters of calls.
+pub fn confine(source: &framebridge_config::Source) -> std::io::Result<()> {
+    if matches!(source, framebridge_config::Source::Exec { .. }) {
+        return Ok(());
+    }
+    ffi::confine(source.traits().reaches_out)
+}
+
 /// Registers FFmpeg's devices and takes over its log, once.
 fn init() {
     static ONCE: Once = Once::new();
@@ -60,5 +80,6 @@ fn init() {
         ffmpeg_next::device::register_all();
         ffmpeg_next::format::network::init();
         ffi::capture_log();
+        ffi::limit_memory(source::MAX_PLANE);
     });
 }

@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
-use ffmpeg_next::frame;
+use ffmpeg_next::{format::Pixel, frame};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::{colour::Colours, ffi, shape};
+use crate::{ScaleError, Scaler, colour::Colours, ffi, fit, scale::Target, shape};
+
+/// The longest edge of the copy that is looked at.
+const LOOK_EDGE: u32 = 160;
+
+/// Black is 16; a camera in the dark has some noise on it.
+const BLACKEST: u8 = 24;
 
 /// One decoded picture and when it was taken.
 pub struct Picture {
@@ -32,9 +38,64 @@ impl Picture {
         Self { frame, captured_ns }
     }
 
+    /// Whether it shows the same as `other`, to the last pixel.
+    pub fn shows_same(&self, other: &Self) -> bool {
+        let (frame, other) = (&self.frame, &other.frame);
+        let traits = |frame: &frame::Video| (frame.format(), frame.width(), frame.height(), frame.aspect_ratio());
+        traits(frame) == traits(other)
+            && Colours::said(frame) == Colours::said(other)
+            && ffi::has_same_pixels(frame, other)
+    }
+
+    /// Whether nothing but black is to be seen in it. Looks at a small copy, in which fine lines still show as grey.
+    ///
+    /// # Errors
+    /// FFmpeg can't convert it.
+    pub fn is_black(&self, scaler: &mut Scaler) -> Result<bool, ScaleError> {
+        let target = Target {
+            format: Pixel::YUV420P,
+            size: fit(self.size(), LOOK_EDGE),
+            colours: Colours::HD,
+        };
+        let small = scaler.convert(self, &target)?;
+        let (width, height) = (target.size.0 as usize, target.size.1 as usize);
+        let rows = small.data(0).chunks(small.stride(0)).take(height);
+        Ok(rows
+            .flat_map(|row| row.iter().take(width))
+            .all(|luma| *luma <= BLACKEST))
+    }
+
     /// Width and height in pixels that are square, as it is meant to be seen.
     pub fn size(&self) -> (u32, u32) {
         shape::square((self.frame.width(), self.frame.height()), self.frame.aspect_ratio())
+    }
+
+    /// What it is like: what each thing is called, and what it is.
+    pub(crate) fn findings(&self) -> Vec<(&'static str, String)> {
+        let (stored, shown) = ((self.frame.width(), self.frame.height()), self.size());
+        let mut size = format!("{}x{}", shown.0, shown.1);
+        if stored != shown {
+            size += &format!(", of {}x{} pixels that are not square", stored.0, stored.1);
+        }
+        let colours = self.colours();
+        let said = [
+            colours.matrix.name(),
+            colours.range.name(),
+            colours.primaries.name(),
+            colours.transfer.name(),
+        ];
+        let said: Vec<&str> = said.into_iter().map(|name| name.unwrap_or("unknown")).collect();
+        vec![
+            ("size", size),
+            ("pixels", ffi::format_name(self.frame.format()).to_owned()),
+            (
+                "colours",
+                format!(
+                    "matrix {}, range {}, primaries {}, transfer {}",
+                    said[0], said[1], said[2], said[3]
+                ),
+            ),
+        ]
     }
 
     /// What its numbers mean.

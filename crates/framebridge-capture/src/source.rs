@@ -1,19 +1,28 @@
 //! A source: opened, read and decoded, one picture at a time, on one path for every kind.
 
+mod allowed;
+mod command;
 mod demuxer;
+mod error;
 mod file;
 mod recipe;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ffmpeg_next::{Error, frame};
-use framebridge_config::Source as Location;
+use framebridge_config::{Protocol, Source as Location, SourceTls};
 use framebridge_core::decode_backlog::DecodeRate;
 
-use crate::{DisplayError, FfmpegError, Interrupt, Picture, ffi, pace::Pacer, slate, stamp, x11::Display};
+use crate::{FfmpegError, Interrupt, Picture, ffi, pace::Pacer, rtsp::Relay, slate, stamp, x11::Display};
+use command::Command;
+pub use error::SourceError;
+
 use demuxer::{Decoded, Demuxer, Fed};
 use file::PlayedFile;
-use recipe::{Clock, Overlay, Recipe};
+use recipe::{Beside, Clock, Overlay, Recipe, Timing};
+
+/// The largest plane of the largest picture that is decoded: four components of two bytes.
+pub(crate) const MAX_PLANE: usize = allowed::MAX_PIXELS as usize * 8;
 
 /// How long a network source may take to open: name, connection, description and the first packets.
 pub const NETWORK_OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -32,6 +41,13 @@ const OPEN_SILENCES: u32 = 5;
 /// How often the picture of a source that has but one is shown again.
 const STILL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A desktop that does not change is looked at this often all the same: not every driver tells what it draws.
+const DESKTOP_LOOK: Duration = Duration::from_secs(1);
+
+/// FFmpeg makes up for the pictures of a desktop that were not asked for, as fast as it can. From this much on it is opened anew
+/// instead, which takes some milliseconds.
+const MOST_TO_MAKE_UP: Duration = Duration::from_millis(500);
+
 /// What saying good-bye to a camera may take.
 const CLOSING_LIMIT: Duration = Duration::from_millis(500);
 
@@ -47,6 +63,8 @@ pub struct Config {
     pub fps: u32,
     /// How long a network source may be silent once it is open.
     pub silence_limit: Duration,
+    /// How one that speaks TLS proves who it is.
+    pub tls: SourceTls,
 }
 
 /// An open source. Belongs to one thread, which may be blocked in it for ever: see [`Interrupt`].
@@ -54,18 +72,40 @@ pub struct Source {
     silence_limit: Duration,
     recipe: Recipe,
     interrupt: Interrupt,
-    display: Option<Display>,
     demuxer: Demuxer,
+    /// After FFmpeg's side: what it has to say when it closes is passed on.
+    beside: Running,
     pacer: Pacer,
-    file: Option<PlayedFile>,
     /// When the last picture came, or the source was opened.
     last_picture: Instant,
     /// Pictures since the source began, or began again.
     pictures: u64,
     /// The one picture of a source that has but one.
     still: Option<Still>,
+    /// The last picture of a desktop.
+    desktop: Option<Desktop>,
     /// The first picture of a source that begins again, until there is a second.
     first: Option<frame::Video>,
+}
+
+/// What belongs to an open source besides what FFmpeg has opened.
+#[derive(Default)]
+struct Running {
+    display: Option<Display>,
+    file: Option<PlayedFile>,
+    camera: Option<Relay>,
+    command: Option<Command>,
+}
+
+/// A desktop of which not every picture is taken.
+struct Desktop {
+    frame: frame::Video,
+    /// When it was last taken.
+    taken: Instant,
+    /// When it was last shown.
+    shown: Instant,
+    /// The time of the pictures that were not asked for.
+    skipped: Duration,
 }
 
 struct Still {
@@ -105,59 +145,6 @@ impl Undue {
     }
 }
 
-/// Why there is no source, or no further picture from it.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// Somebody called [`Interrupt::stop`].
-    #[error("capture was stopped")]
-    Stopped,
-    /// The display of an `x11:` source.
-    #[error(transparent)]
-    Display(#[from] DisplayError),
-    /// It can't be opened, has no video, or none that FFmpeg decodes.
-    #[error("can't open the source")]
-    Open(#[source] FfmpegError),
-    /// It was opened, and has no video.
-    #[error("there is no video in it")]
-    NoVideo,
-    /// It has video that this machine's FFmpeg has no decoder for.
-    #[error("this machine's FFmpeg has no decoder for its video")]
-    NoDecoder,
-    /// It did not answer in time, as FFmpeg or its deadline saw it.
-    #[error("the source did not answer within {:.1} s", waited.as_secs_f32())]
-    OpenTimeout {
-        /// How long it was waited for.
-        waited: Duration,
-        /// FFmpeg's reason.
-        #[source]
-        source: FfmpegError,
-    },
-    /// Reading failed.
-    #[error("can't read from the source")]
-    Read(#[source] FfmpegError),
-    /// What was read can't be decoded.
-    #[error("can't decode the source")]
-    Decode(#[source] FfmpegError),
-    /// Nothing came from the network in time.
-    #[error("the source was silent for {} s", limit.as_secs_f32())]
-    Silent {
-        /// How long it was given.
-        limit: Duration,
-    },
-    /// Data comes, pictures do not.
-    #[error("the source delivers data, but no picture for {} s", limit.as_secs())]
-    NoPicture {
-        /// How long it was given.
-        limit: Duration,
-    },
-    /// It is over.
-    #[error("the source has ended")]
-    Ended,
-    /// It is over, and there was no picture in it.
-    #[error("the source holds no picture that can be decoded")]
-    Undecodable(#[source] FfmpegError),
-}
-
 impl Source {
     /// Opens a source. Blocks; `interrupt` ends that where FFmpeg looks at it.
     ///
@@ -165,31 +152,24 @@ impl Source {
     /// It can't be opened, has no video or none that FFmpeg decodes, or the interrupt was stopped.
     pub fn open(config: &Config, interrupt: &Interrupt) -> Result<Self, SourceError> {
         crate::init();
-        let recipe = Recipe::new(config);
-        let display = recipe.display.as_deref().map(Display::connect).transpose()?;
-        let file = recipe.file.clone().map(PlayedFile::new);
-        let demuxer = open(&recipe, config.silence_limit, interrupt)?;
+        let mut recipe = Recipe::new(config);
+        arm(&recipe, config.silence_limit, interrupt);
+        let mut beside = Running::start(&mut recipe, config, interrupt)?;
+        let demuxer = open(&recipe, &mut beside, interrupt)?;
+        recipe.looped |= recipe.timing == Timing::NetworkOrRecorded && demuxer.timing == Timing::Recorded;
         Ok(Self {
             silence_limit: config.silence_limit,
             recipe,
             interrupt: interrupt.clone(),
-            display,
             demuxer,
+            beside,
             pacer: Pacer::default(),
-            file,
             last_picture: Instant::now(),
             pictures: 0,
             still: None,
+            desktop: None,
             first: None,
         })
-    }
-
-    /// Whether a source of this kind takes its frame rate from us, so that another rate means to open it anew.
-    pub fn follows_rate(location: &Location) -> bool {
-        match location {
-            Location::Test | Location::X11 { .. } | Location::V4l2 { .. } => true,
-            Location::Rtsp { .. } | Location::File { .. } | Location::Lavfi { .. } | Location::Slate(_) => false,
-        }
     }
 
     /// The time between two pictures by the source's own word, if it gives one.
@@ -197,9 +177,31 @@ impl Source {
         Some(self.demuxer.interval).filter(|interval| !interval.is_zero())
     }
 
-    /// Whether it comes over a network, and so unevenly.
-    pub fn is_network(&self) -> bool {
-        self.recipe.network
+    /// Whether its pictures come unevenly, as from a network, and are to be put back where their timestamps say.
+    pub fn is_uneven(&self) -> bool {
+        self.demuxer.timing == Timing::Network
+    }
+
+    /// What was found out about it, `picture` being its latest: what each thing is called, and what it is.
+    pub fn findings(&self, picture: &Picture) -> Vec<(&'static str, String)> {
+        let (container, codec) = self.demuxer.names();
+        let rate = self.interval().map_or_else(
+            || "says nothing of its rate".to_owned(),
+            |interval| format!("{:.2} pictures a second by its own word", 1.0 / interval.as_secs_f64()),
+        );
+        let timing = match self.demuxer.timing {
+            Timing::Recorded | Timing::RecordedOrArrival => "recorded: held to its timestamps",
+            Timing::Network | Timing::NetworkOrRecorded => "live, from a network: bursts are evened out",
+            Timing::Arrival => "live: shown as it comes",
+        };
+        let mut findings = vec![
+            ("container", container),
+            ("codec", codec),
+            ("rate", rate),
+            ("time", timing.to_owned()),
+        ];
+        findings.extend(picture.findings());
+        findings
     }
 
     /// From now on a network source may be silent for so long.
@@ -218,10 +220,13 @@ impl Source {
     /// # Errors
     /// The source ended, broke or fell silent, or the interrupt was stopped. It is of no use afterwards.
     pub fn read(&mut self, progress: &dyn Fn()) -> Result<Undue, SourceError> {
-        if let Some(display) = &mut self.display {
+        if let Some(display) = &mut self.beside.display {
             display.ping_if_due(Instant::now())?;
         }
         if let Some(undue) = self.still()? {
+            return Ok(undue);
+        }
+        if let Some(undue) = self.untouched()? {
             return Ok(undue);
         }
         let (mut frame, time) = loop {
@@ -246,11 +251,11 @@ impl Source {
                         return Ok(undue);
                     }
                 }
-                Decoded::Drained if self.pictures > 0 => return Err(SourceError::Ended),
+                Decoded::Drained if self.pictures > 0 => return Err(self.ended()),
                 Decoded::Drained => return Err(SourceError::Undecodable(self.demuxer.broken())),
             }
         };
-        if let Some(palette) = self.display.as_ref().and_then(Display::palette) {
+        if let Some(palette) = self.beside.display.as_ref().and_then(Display::palette) {
             ffi::set_palette(&mut frame, palette);
         }
         let now = Instant::now();
@@ -264,7 +269,15 @@ impl Source {
             };
             self.first = kept;
         }
-        let due = if self.recipe.paced {
+        if self.beside.display.is_some() {
+            self.desktop = ffi::reference(&frame).ok().map(|frame| Desktop {
+                frame,
+                taken: now,
+                shown: now,
+                skipped: self.desktop.take().map_or(Duration::ZERO, |desktop| desktop.skipped),
+            });
+        }
+        let due = if self.demuxer.timing == Timing::Recorded {
             self.pacer.due(time, self.demuxer.interval, now)
         } else {
             now
@@ -302,12 +315,46 @@ impl Source {
         Ok(Picture::taken(frame, undue.taken.elapsed()))
     }
 
+    /// The picture of a desktop again, on which nothing was drawn since.
+    fn untouched(&mut self) -> Result<Option<Undue>, SourceError> {
+        let (Some(display), Some(desktop)) = (&mut self.beside.display, &mut self.desktop) else {
+            return Ok(None);
+        };
+        let now = Instant::now();
+        let changed = display.has_changed()?;
+        if !changed && now - desktop.taken < DESKTOP_LOOK {
+            let frame = ffi::reference(&desktop.frame).map_err(|code| SourceError::Read(FfmpegError::of(code)))?;
+            let interval = self.demuxer.interval.max(POLL_INTERVAL);
+            let due = (desktop.shown + interval).max(now);
+            desktop.shown = due;
+            desktop.skipped += interval;
+            self.last_picture = now;
+            return Ok(Some(Undue {
+                frame,
+                time: None,
+                taken: due,
+                due,
+            }));
+        }
+        if changed && desktop.skipped > MOST_TO_MAKE_UP {
+            desktop.skipped = Duration::ZERO;
+            self.reopen()?;
+        }
+        Ok(None)
+    }
+
     /// The picture of a source that has but one, again. `None`: it has more, or its file has changed.
     fn still(&mut self) -> Result<Option<Undue>, SourceError> {
         let Some(still) = &mut self.still else {
             return Ok(None);
         };
-        if self.file.as_mut().is_some_and(PlayedFile::has_changed) {
+        let has_changed = match &mut self.beside.file {
+            Some(file) => file.has_changed(),
+            // A picture on the network is asked for again.
+            None if self.interrupt.wait_until(still.due) => true,
+            None => return Err(SourceError::Stopped),
+        };
+        if has_changed {
             self.still = None;
             self.reopen()?;
             return Ok(None);
@@ -329,7 +376,7 @@ impl Source {
         if self.last_picture.elapsed() > limit {
             return Err(SourceError::NoPicture { limit });
         }
-        if self.recipe.network {
+        if self.recipe.interruptible {
             self.interrupt.arm(self.silence_limit);
         }
         match self.demuxer.feed() {
@@ -341,14 +388,20 @@ impl Source {
                 limit: self.silence_limit,
             }),
             Err(Error::Eof) if self.pictures == 0 => Err(SourceError::Undecodable(self.demuxer.broken())),
-            Err(Error::Eof) => Err(SourceError::Ended),
+            Err(Error::Eof) => Err(self.ended()),
             Err(code) => Err(SourceError::Read(FfmpegError::of(code))),
         }
     }
 
+    /// Why there is nothing more.
+    fn ended(&mut self) -> SourceError {
+        let words = self.beside.command.as_mut().and_then(Command::last_words);
+        words.map_or(SourceError::Ended, SourceError::CommandEnded)
+    }
+
     /// Begins a looped source again: by seeking, or by opening it anew where it can't seek or is another one now.
     fn rewind(&mut self) -> Result<(), SourceError> {
-        if self.file.as_mut().is_some_and(PlayedFile::has_changed) {
+        if self.beside.file.as_mut().is_some_and(PlayedFile::has_changed) {
             return self.reopen();
         }
         if self.pictures == 1
@@ -361,7 +414,7 @@ impl Source {
         self.pictures = 0;
         self.pacer.rewound();
         if self.demuxer.rewind().is_err() {
-            self.demuxer = open(&self.recipe, self.silence_limit, &self.interrupt)?;
+            return self.reopen();
         }
         Ok(())
     }
@@ -369,7 +422,8 @@ impl Source {
     fn reopen(&mut self) -> Result<(), SourceError> {
         self.pictures = 0;
         self.pacer.rewound();
-        self.demuxer = open(&self.recipe, self.silence_limit, &self.interrupt)?;
+        arm(&self.recipe, self.silence_limit, &self.interrupt);
+        self.demuxer = open(&self.recipe, &mut self.beside, &self.interrupt)?;
         Ok(())
     }
 }
@@ -396,27 +450,80 @@ impl std::fmt::Debug for Source {
     }
 }
 
-fn open(recipe: &Recipe, silence_limit: Duration, interrupt: &Interrupt) -> Result<Demuxer, SourceError> {
-    let started = Instant::now();
-    if recipe.network {
+/// Gives what is opened from now on its time, where that can be given.
+fn arm(recipe: &Recipe, silence_limit: Duration, interrupt: &Interrupt) {
+    if recipe.interruptible {
         interrupt.arm(NETWORK_OPEN_LIMIT.min(silence_limit * OPEN_SILENCES));
     } else {
         interrupt.disarm();
     }
+}
+
+impl Running {
+    /// Gets ready what has to be there before FFmpeg opens the source.
+    fn start(recipe: &mut Recipe, config: &Config, interrupt: &Interrupt) -> Result<Self, SourceError> {
+        let mut running = Self::default();
+        match recipe.beside.clone() {
+            Beside::Nothing => {}
+            Beside::Display(name) => running.display = Some(Display::connect(&name)?),
+            Beside::File(path) => running.file = Some(PlayedFile::new(path)),
+            Beside::Camera(protocol, url) => {
+                let camera = Relay::open(protocol, &url, &config.tls, interrupt);
+                if interrupt.is_stopped() {
+                    return Err(SourceError::Stopped);
+                }
+                let camera = camera?;
+                recipe.url.clone_from(&camera.url);
+                running.camera = Some(camera);
+            }
+            Beside::Command(command) => {
+                let command = Command::start(&command).map_err(SourceError::Command)?;
+                recipe.url = command.url();
+                running.command = Some(command);
+            }
+        }
+        Ok(running)
+    }
+}
+
+fn open(recipe: &Recipe, beside: &mut Running, interrupt: &Interrupt) -> Result<Demuxer, SourceError> {
+    let started = Instant::now();
     Demuxer::open(recipe, interrupt).map_err(|code| {
         let (waited, source) = (started.elapsed(), FfmpegError::of(code));
         if interrupt.is_stopped() {
             SourceError::Stopped
+        } else if let Some(refusal) = beside.camera.as_ref().and_then(Relay::refusal) {
+            SourceError::Camera(refusal)
+        } else if let Some(words) = beside.command.as_mut().and_then(Command::last_words) {
+            SourceError::CommandEnded(words)
         } else if code == Error::StreamNotFound {
             SourceError::NoVideo
         } else if code == Error::DecoderNotFound {
             SourceError::NoDecoder
-        } else if recipe.network && interrupt.is_overdue() {
+        } else if recipe.interruptible && interrupt.is_overdue() {
             SourceError::OpenTimeout { waited, source }
         } else {
             SourceError::Open(source)
         }
     })
+}
+
+/// What a source takes that FFmpeg was built without.
+pub(crate) fn lacks(location: &Location) -> Option<&'static str> {
+    let device = |name: &'static str| (!ffi::has_format(name)).then_some(name);
+    match location {
+        Location::Network { protocol, .. } => match protocol {
+            Protocol::Rtsp | Protocol::Rtsps => device("rtsp"),
+            Protocol::Http | Protocol::Https | Protocol::Rtmp | Protocol::Rtmps | Protocol::Srt | Protocol::Udp => {
+                let scheme = protocol.scheme();
+                (!ffi::has_protocol(&format!("{scheme}://host:1/"))).then_some(scheme)
+            }
+        },
+        Location::X11 { .. } => device("x11grab"),
+        Location::V4l2 { .. } => device("v4l2"),
+        Location::Test | Location::Lavfi { .. } | Location::Slate(_) => device("lavfi"),
+        Location::File { .. } | Location::Exec { .. } => None,
+    }
 }
 
 impl std::fmt::Debug for Undue {

@@ -7,9 +7,14 @@
 use std::time::{Duration, Instant};
 
 use x11rb::{
+    NONE,
     connection::Connection as _,
     errors::{ConnectError, ConnectionError, ReplyError},
-    protocol::xproto::{Colormap, ConnectionExt as _, Window},
+    protocol::{
+        damage::{ConnectionExt as _, Damage, ReportLevel},
+        xfixes::{ConnectionExt as _, CursorNotifyMask},
+        xproto::{Colormap, ConnectionExt as _, Window},
+    },
     rust_connection::RustConnection,
 };
 
@@ -27,6 +32,10 @@ pub(crate) struct Display {
     asked: Instant,
     /// The colours that pixels of eight bits stand for, and where they are listed.
     palette: Option<(Colormap, Box<[u32; 256]>)>,
+    /// Tells what is drawn, where the server can.
+    damage: Option<Damage>,
+    /// Where the pointer was last, which is drawn into the pictures without being drawn on the screen.
+    pointer: (i16, i16),
 }
 
 /// What is wrong with a display.
@@ -76,9 +85,51 @@ impl Display {
             size,
             asked: Instant::now(),
             palette: (depth == 8).then(|| (colormap, Box::new([0; 256]))),
+            damage: None,
+            pointer: (0, 0),
         };
         display.read_palette()?;
+        // Without these extensions every picture is taken, and compared.
+        display.damage = display.watch_drawing().ok();
         Ok(display)
+    }
+
+    fn watch_drawing(&self) -> Result<Damage, ReplyError> {
+        let connection = &self.connection;
+        connection.xfixes_query_version(5, 0)?.reply()?;
+        connection.damage_query_version(1, 1)?.reply()?;
+        let damage = connection
+            .generate_id()
+            .map_err(|_none| ConnectionError::UnknownError)?;
+        connection
+            .damage_create(damage, self.root, ReportLevel::NON_EMPTY)?
+            .check()?;
+        connection
+            .xfixes_select_cursor_input(self.root, CursorNotifyMask::DISPLAY_CURSOR)?
+            .check()?;
+        Ok(damage)
+    }
+
+    /// Whether anything was drawn, or the pointer moved, since this was last asked. `true` where the server can't tell.
+    pub(crate) fn has_changed(&mut self) -> Result<bool, DisplayError> {
+        let Some(damage) = self.damage else {
+            return Ok(true);
+        };
+        let question = self.connection.query_pointer(self.root).map_err(DisplayError::Gone)?;
+        let answer = question.reply().map_err(DisplayError::Reply)?;
+        let pointer = (answer.root_x, answer.root_y);
+        let mut changed = std::mem::replace(&mut self.pointer, pointer) != pointer;
+        // All events are of drawing and of the pointer's shape.
+        while self.connection.poll_for_event().map_err(DisplayError::Gone)?.is_some() {
+            changed = true;
+        }
+        if changed {
+            // Before the picture is taken: what is drawn from now on is told anew.
+            let told = self.connection.damage_subtract(damage, NONE, NONE);
+            told.map_err(DisplayError::Gone)?;
+            self.connection.flush().map_err(DisplayError::Gone)?;
+        }
+        Ok(changed)
     }
 
     /// The colours that pixels of eight bits stand for: 0xAARRGGBB, opaque.

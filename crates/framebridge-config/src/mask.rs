@@ -11,7 +11,7 @@ const HARMLESS: [&str; 8] = [
 ];
 
 /// The address without what may be a secret.
-pub(crate) fn without_secrets(url: &str) -> String {
+pub fn without_secrets(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         // It is no address; what stands before an `@` may be meant as one's beginning.
         return match (url.contains('@'), url.split_once(':')) {

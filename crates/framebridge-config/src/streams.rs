@@ -7,7 +7,7 @@ use framebridge_proto::{StreamName, encoder::Quality};
 use crate::{
     mask::without_secrets,
     reader::{Reader, UP_TO_AN_HOUR},
-    source::Source,
+    source::{Source, SourceTls},
 };
 
 /// `[streams.NAME]`
@@ -35,6 +35,10 @@ pub struct Stream {
     pub probe: Option<Duration>,
     /// So much of the stream is kept for clips of what has been; zero: nothing.
     pub pre_roll: Duration,
+    /// A picture that has not changed for so long is a fault, and the source is opened anew; zero: it never is.
+    pub frozen_after: Duration,
+    /// How a source that speaks TLS proves who it is.
+    pub tls: SourceTls,
 }
 
 /// When a source is open.
@@ -72,6 +76,7 @@ const MOST_STREAMS: usize = 48;
 /// The streams of the file, then those of `--stream`, which wins; with neither, the built-in `test`.
 pub(crate) fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> {
     let video = stream_defaults(reader);
+    let may_execute = reader.flag("sources.exec", false);
     let mut streams = BTreeMap::new();
     let mut sources = BTreeMap::new();
     for flag in flags {
@@ -110,6 +115,9 @@ pub(crate) fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> 
         reader.given("--stream", format!("streams.{name}.source"), &source);
         streams.insert(name.clone(), stream(reader, name, source, &video));
     }
+    if !may_execute {
+        refuse_commands(reader, &streams);
+    }
     if streams.len() > MOST_STREAMS {
         let message = format!(
             "{} streams are more than the {MOST_STREAMS} that one box has",
@@ -118,6 +126,17 @@ pub(crate) fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> 
         reader.problem("streams", message);
     }
     streams.into_values().collect()
+}
+
+/// A command runs with the rights of its encoder, so whoever may write a source may not start one by that alone.
+fn refuse_commands(reader: &mut Reader<'_>, streams: &BTreeMap<StreamName, Stream>) {
+    for (name, _) in streams
+        .iter()
+        .filter(|(_, stream)| matches!(stream.source, Source::Exec { .. }))
+    {
+        let message = "`exec:` runs a command, which has to be allowed: set sources.exec = true";
+        reader.problem(&format!("streams.{name}.source"), message);
+    }
 }
 
 /// `NAME=SOURCE`
@@ -153,6 +172,10 @@ struct StreamDefaults {
     keep: Keep,
     probe: Duration,
     pre_roll: Duration,
+    frozen_after: Duration,
+    tls_verify: bool,
+    /// A path; empty: this machine's own authorities.
+    tls_ca: String,
 }
 
 /// The blueprint's 1280 longest edge, 30 fps, `balanced`: 2.5 Mb/s carries 720p30 of a desktop without visible blocks.
@@ -171,6 +194,10 @@ const BUILT_IN: StreamDefaults = StreamDefaults {
     // A dead camera is known within a minute, and opening one so often costs it and this machine next to nothing.
     probe: Duration::from_secs(60),
     pre_roll: Duration::from_secs(15),
+    // A picture may stand still for ever and be right.
+    frozen_after: Duration::ZERO,
+    tls_verify: true,
+    tls_ca: String::new(),
 };
 
 fn stream_defaults(reader: &mut Reader<'_>) -> StreamDefaults {
@@ -187,6 +214,9 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         keep,
         probe,
         pre_roll,
+        frozen_after,
+        tls_verify,
+        tls_ca,
     } = video(reader, &format!("streams.{name}"), defaults);
     let is_asked_for = ["video".to_owned(), format!("streams.{name}")]
         .iter()
@@ -204,6 +234,11 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         keep,
         probe: may_probe.then_some(probe),
         pre_roll,
+        frozen_after,
+        tls: SourceTls {
+            verify: tls_verify,
+            ca: (!tls_ca.is_empty()).then(|| tls_ca.into()),
+        },
     }
 }
 
@@ -246,6 +281,9 @@ fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> S
         keep: reader.text(&key("keep"), defaults.keep),
         probe: reader.millis(&key("probe_ms"), defaults.probe, UP_TO_AN_HOUR),
         pre_roll: reader.millis(&key("pre_roll_ms"), defaults.pre_roll, 0..=60_000),
+        frozen_after: reader.millis(&key("frozen_after_ms"), defaults.frozen_after, UP_TO_AN_HOUR),
+        tls_verify: reader.flag(&key("tls_verify"), defaults.tls_verify),
+        tls_ca: reader.text(&key("tls_ca"), defaults.tls_ca.clone()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What operators write, what they get, and what they are told when it makes no sense.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use framebridge_config::{ConfigError, EncoderChoice, Input, Keep, Settings, Source};
 
@@ -324,6 +324,29 @@ fn stream_that_is_named_twice_is_refused() {
         error.contains("`x` is named twice") && !error.contains("SECRET"),
         "{error}"
     );
+}
+
+#[test]
+fn command_is_refused_with_its_line_until_commands_are_allowed() {
+    let text = "[streams.cam]\nsource = \"exec:camera --key SECRET\"\n";
+    let error = parse(text).unwrap_err().to_string();
+    let told = "framebridge.toml:2: streams.cam.source: `exec:` runs a command, which has to be allowed: set sources.exec = true";
+    assert_eq!(error, told);
+    let allowed = parse(&format!("[sources]\nexec = true\n{text}")).unwrap();
+    assert_eq!(allowed.streams[0].source.kind(), "exec:");
+    assert!(!allowed.to_toml().contains("SECRET"));
+}
+
+#[test]
+fn stream_says_whom_its_source_has_to_be_and_when_it_counts_as_frozen() {
+    let text = "[video]\ntls_ca = \"/etc/cameras.pem\"\n[streams.a]\nsource = \"rtsps://cam/s\"\n\
+                [streams.b]\nsource = \"rtsps://cam/s\"\ntls_verify = false\ntls_ca = \"\"\nfrozen_after_ms = 60000\n";
+    let settings = parse(text).unwrap();
+    let [a, b] = &settings.streams[..] else {
+        panic!("{:?}", settings.streams)
+    };
+    assert!(a.tls.verify && a.tls.ca.as_deref() == Some(Path::new("/etc/cameras.pem")) && a.frozen_after.is_zero());
+    assert!(!b.tls.verify && b.tls.ca.is_none() && b.frozen_after.as_secs() == 60);
 }
 
 #[test]

@@ -36,6 +36,9 @@ const HOPELESS: Duration = Duration::from_secs(30);
 /// From this interval on it is said how slow a source is.
 const TOLD_INTERVAL: Duration = Duration::from_millis(1500);
 
+/// From then on it is said that a picture has not changed, or is black. People who present slides stay on one for less.
+const TOLD_STILL: Duration = Duration::from_secs(30);
+
 /// What is known of a stream. `None`: the one who asks does not know.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts<'a> {
@@ -201,11 +204,17 @@ fn condition(kind: FaultKind) -> Condition {
 }
 
 fn well(source: Option<&SourceState>, pace: Option<SourcePace>) -> Cow<'static, str> {
-    let interval = Duration::from_millis(pace.map_or(0, |pace| pace.interval_ms).into());
+    let pace = pace.unwrap_or_default();
+    let [interval, unchanged, black] =
+        [pace.interval_ms, pace.unchanged_ms, pace.black_ms].map(|millis| Duration::from_millis(millis.into()));
     let words = match source {
         Some(SourceState::Idle) => "idle: it starts with its first viewer",
         Some(SourceState::Opening) => "its source is being opened",
         Some(SourceState::Paused) => "paused by its operator",
+        Some(SourceState::Live) if black >= TOLD_STILL => return format!("live: black for {}", span(black)).into(),
+        Some(SourceState::Live) if unchanged >= TOLD_STILL => {
+            return format!("live: unchanged for {}; it may be still", span(unchanged)).into();
+        }
         Some(SourceState::Live) if interval >= TOLD_INTERVAL => {
             return format!("live: 1 picture in {:.0} s", interval.as_secs_f64()).into();
         }
@@ -378,6 +387,18 @@ fn degraded(facts: &Facts<'_>, now: Instant) -> Option<Finding> {
 }
 
 /// A span of time that has passed, for people.
+/// How long something has lasted, in steps that are told as changes no more often than people want to read of it.
+fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+    match seconds {
+        0..60 => format!("{} s", seconds / 10 * 10),
+        60..600 if seconds % 60 >= 10 => format!("{minutes} m {} s", seconds % 60 / 10 * 10),
+        60..3_600 => format!("{minutes} m"),
+        _ => format!("{hours} h {minutes} m"),
+    }
+}
+
 fn ago(span: Duration) -> String {
     match span.as_secs() {
         seconds @ 0..120 => format!("{seconds} s ago"),

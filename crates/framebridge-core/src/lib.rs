@@ -79,6 +79,7 @@ pub mod source_life;
 pub mod source_pace;
 pub mod stage_watch;
 pub mod stall;
+pub mod stillness;
 pub mod stream;
 pub mod studio;
 pub mod threads;

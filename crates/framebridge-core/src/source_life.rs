@@ -8,11 +8,14 @@
 //! | closing | told as opening | – | – | idle, or opening if wanted | the same |
 //! | unavailable | – | idle, and said to be unavailable | – | – | – |
 //!
-//! An unavailable source is opened again when its backoff is over; one that nobody wants any more stays unavailable until an
-//! attempt gives a picture. A pause is told in place of all states but those. A source that nobody wants is tried now and then
-//! (probed), and closed again after its first picture. A failure is told, and so is the first picture after one, for the linger; a probe
-//! that finds what is known already is not. A source that hangs is in none of these states for
+//! An unavailable source is opened again when its backoff is over, or at once when what could not be reached answers again; one
+//! that nobody wants any more stays unavailable until an attempt gives a picture. A pause is told in place of all states but those.
+//! A source that nobody wants is tried now and then (probed), and closed again after its first picture. A failure is told, and so is
+//! the first picture after one, for the linger; a probe that finds what is known already is not. A source that hangs is in none of these states for
 //! long: its process is ended by a watchdog ([`StageWatch`](crate::stage_watch::StageWatch)) and started anew.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
@@ -56,10 +59,32 @@ pub enum Input {
     Ended {
         /// Why, for people.
         reason: String,
+        /// What kind of failure it was.
+        failure: Failure,
     },
+    /// What could not be reached takes connections again.
+    Answers,
     /// The time that [`SourceLife::poll_timeout`] named has come.
     Timeout,
 }
+
+/// Why a source could not be opened, or ended, as far as it changes when it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Anything else.
+    Other,
+    /// It takes no connection.
+    Unreachable,
+    /// It refuses the user or the password.
+    Refused,
+}
+
+/// So often a password that was refused is tried again as anything else would be: it may have been set this very moment.
+/// Cameras lock their user out after five.
+const REFUSALS: u32 = 3;
+
+/// How long a password that was refused that often is left alone. Cameras count wrong ones for some minutes.
+const REFUSED_WAIT: Duration = Duration::from_secs(300);
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +155,12 @@ pub struct SourceLife {
     has_shown: bool,
     /// Why and when it could not be opened or ended, until it gives a picture.
     failed: Option<(String, Instant)>,
+    /// What kind of failure that was.
+    failure: Failure,
+    /// How often it refused the password since it gave a picture.
+    refusals: u32,
+    /// It is not tried again before, whoever wants it.
+    not_before: Option<Instant>,
     announced: State,
     outputs: VecDeque<Output>,
 }
@@ -157,6 +188,9 @@ impl SourceLife {
             probing: false,
             has_shown: false,
             failed: None,
+            failure: Failure::Other,
+            refusals: 0,
+            not_before: None,
             announced: State::Idle,
             outputs: VecDeque::new(),
         }
@@ -195,7 +229,7 @@ impl SourceLife {
             Input::Demand(true) => {
                 (self.wanted, self.linger_until, self.probing) = (true, None, false);
                 if self.phase == Phase::Idle {
-                    self.open();
+                    self.open_or_wait(now);
                 }
             }
             Input::Demand(false) => {
@@ -208,16 +242,27 @@ impl SourceLife {
             Input::Picture => {
                 if self.phase == Phase::Opening {
                     self.phase = Phase::Live;
-                    self.failed = None;
+                    (self.failed, self.failure) = (None, Failure::Other);
+                    (self.refusals, self.not_before) = (0, None);
                     self.backoff.succeeded(now);
                     self.probed(now);
                     self.has_shown = true;
                 }
             }
-            Input::Ended { reason } => self.ended(reason, now),
+            Input::Ended { reason, failure } => self.ended(reason, failure, now),
+            Input::Answers => {
+                if self.is_unreachable() {
+                    self.open();
+                }
+            }
             Input::Timeout => self.on_timeout(now),
         }
         self.announce();
+    }
+
+    /// Whether it waits for something that takes no connection: [`Input::Answers`] would be news.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.phase, Phase::Unavailable { .. }) && self.failure == Failure::Unreachable
     }
 
     /// When [`Input::Timeout`] is due, and why.
@@ -281,23 +326,43 @@ impl SourceLife {
     fn rest(&mut self, now: Instant) {
         self.phase = Phase::Idle;
         self.probing = false;
-        self.probe_at = self.config.probe.map(|probe| now + probe);
+        let probe_at = self.config.probe.map(|probe| now + probe);
+        self.probe_at = probe_at.map(|due| self.not_before.map_or(due, |earliest| due.max(earliest)));
     }
 
-    fn ended(&mut self, reason: String, now: Instant) {
-        match self.phase {
-            Phase::Closing if self.wanted => self.open(),
-            Phase::Closing => self.rest(now),
-            Phase::Opening | Phase::Live if self.probing => {
-                self.failed = Some((reason, now));
-                self.has_shown = false;
-                self.rest(now);
+    /// Opens it for somebody who has just come, unless it has to be left alone.
+    fn open_or_wait(&mut self, now: Instant) {
+        match (self.not_before.filter(|due| *due > now), &self.failed) {
+            (Some(retry_at), Some((reason, _))) => {
+                let reason = reason.clone();
+                self.phase = Phase::Unavailable { reason, retry_at };
             }
+            (Some(_), None) | (None, _) => self.open(),
+        }
+    }
+
+    fn ended(&mut self, reason: String, failure: Failure, now: Instant) {
+        match self.phase {
+            Phase::Closing if self.wanted => self.open_or_wait(now),
+            Phase::Closing => self.rest(now),
             Phase::Opening | Phase::Live => {
-                let retry_at = now + self.backoff.next_delay(now);
+                if std::mem::replace(&mut self.failure, failure) != failure {
+                    // It is there again, or fails for another reason: what was waited for is over.
+                    self.backoff.reset();
+                }
+                self.refusals += u32::from(failure == Failure::Refused);
+                if failure == Failure::Refused && self.refusals >= REFUSALS {
+                    self.not_before = Some(now + REFUSED_WAIT);
+                }
                 self.failed = Some((reason.clone(), now));
                 self.has_shown = false;
-                self.phase = Phase::Unavailable { reason, retry_at };
+                if self.probing {
+                    self.rest(now);
+                } else {
+                    let retry_at = now + self.backoff.next_delay(now);
+                    let retry_at = self.not_before.map_or(retry_at, |earliest| retry_at.max(earliest));
+                    self.phase = Phase::Unavailable { reason, retry_at };
+                }
             }
             Phase::Idle | Phase::Unavailable { .. } => {}
         }
@@ -308,319 +373,6 @@ impl SourceLife {
         if state != self.announced {
             self.announced = state.clone();
             self.outputs.push_back(Output::Announce(state));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const CONFIG: Config = Config {
-        linger: Duration::from_secs(5),
-        retry: backoff::Config {
-            jitter: 0.0,
-            ..Config::RETRY
-        },
-        probe: None,
-    };
-
-    const PROBE: Duration = Duration::from_secs(60);
-
-    struct World {
-        life: SourceLife,
-        now: Instant,
-    }
-
-    impl World {
-        fn new() -> Self {
-            Self::with(CONFIG)
-        }
-
-        fn with(config: Config) -> Self {
-            let now = Instant::now();
-            Self {
-                life: SourceLife::new(config, now, 1),
-                now,
-            }
-        }
-
-        /// One that is tried now and then.
-        fn probed() -> Self {
-            Self::with(Config {
-                probe: Some(PROBE),
-                ..CONFIG
-            })
-        }
-
-        /// A machine that was brought into a state by its inputs.
-        fn after(inputs: &[Input]) -> Self {
-            let mut world = Self::new();
-            for input in inputs {
-                world.on(input.clone());
-            }
-            world
-        }
-
-        fn on(&mut self, input: Input) -> Vec<Output> {
-            self.life.handle(input, self.now);
-            self.outputs()
-        }
-
-        fn pass(&mut self, time: Duration) -> Vec<Output> {
-            self.now += time;
-            self.life.handle(Input::Timeout, self.now);
-            self.outputs()
-        }
-
-        fn outputs(&mut self) -> Vec<Output> {
-            std::iter::from_fn(|| self.life.poll_output()).collect()
-        }
-    }
-
-    fn ended() -> Input {
-        Input::Ended {
-            reason: "gone".to_owned(),
-        }
-    }
-
-    const WANTED: Input = Input::Demand(true);
-    const UNWANTED: Input = Input::Demand(false);
-
-    #[test]
-    fn every_state_answers_every_event_as_the_table_says() {
-        let idle: &[Input] = &[];
-        let opening = &[WANTED];
-        let live = &[WANTED, Input::Picture];
-        let unavailable = &[WANTED, ended()];
-        let retry_at = |world: &World| world.now + CONFIG.retry.base;
-        type Expected = fn(Instant) -> Vec<Output>;
-        let nothing: Expected = |_| vec![];
-        let opens: Expected = |_| vec![Output::Open, Output::Announce(State::Opening)];
-        let fails: Expected = |at| {
-            vec![Output::Announce(State::Unavailable {
-                reason: "gone".to_owned(),
-                retry_at: at,
-            })]
-        };
-        let cases: [(&[Input], Input, Expected); 12] = [
-            (idle, WANTED, opens),
-            (idle, Input::Picture, nothing),
-            (idle, ended(), nothing),
-            (opening, WANTED, nothing),
-            (opening, Input::Picture, |_| vec![Output::Announce(State::Live)]),
-            (opening, ended(), fails),
-            (live, WANTED, nothing),
-            (live, Input::Picture, nothing),
-            (live, ended(), fails),
-            (live, Input::Pause(true), |_| vec![Output::Announce(State::Paused)]),
-            (unavailable, WANTED, nothing),
-            (unavailable, Input::Picture, nothing),
-        ];
-        for (before, input, expected) in cases {
-            let mut world = World::after(before);
-            let expected = expected(retry_at(&world));
-            assert_eq!(world.on(input.clone()), expected, "{before:?} then {input:?}");
-        }
-    }
-
-    #[test]
-    fn it_closes_when_nobody_has_wanted_it_for_the_linger() {
-        for before in [vec![WANTED], vec![WANTED, Input::Picture]] {
-            let mut world = World::after(&before);
-            assert_eq!(world.on(UNWANTED), []);
-            assert_eq!(world.pass(CONFIG.linger / 2), []);
-            assert_eq!(world.on(UNWANTED), [], "said twice, counted from the first time");
-            assert_eq!(
-                world.pass(CONFIG.linger / 2),
-                [Output::Close, Output::Announce(State::Idle)]
-            );
-            assert_eq!(world.life.poll_timeout(), None);
-            assert_eq!(world.on(ended()), []);
-            assert_eq!(world.on(WANTED), [Output::Open, Output::Announce(State::Opening)]);
-        }
-    }
-
-    #[test]
-    fn demand_within_the_linger_keeps_it_open() {
-        let mut world = World::after(&[WANTED, Input::Picture, UNWANTED]);
-        assert_eq!(world.on(WANTED), []);
-        assert_eq!(world.pass(CONFIG.linger * 2), []);
-        assert_eq!(world.life.state(), State::Live);
-    }
-
-    #[test]
-    fn demand_while_it_closes_opens_it_again_once_it_is_closed() {
-        let mut world = World::after(&[WANTED, Input::Picture, UNWANTED]);
-        world.pass(CONFIG.linger);
-        let opening = Output::Announce(State::Opening);
-        assert_eq!(
-            world.on(WANTED),
-            std::slice::from_ref(&opening),
-            "not opened yet: two at once would fight over the device"
-        );
-        assert_eq!(world.on(UNWANTED), [Output::Announce(State::Idle)]);
-        assert_eq!(world.on(WANTED), [opening]);
-        assert_eq!(world.on(ended()), [Output::Open]);
-    }
-
-    #[test]
-    fn an_unavailable_source_is_tried_again_and_again_ever_more_rarely_until_it_works() {
-        let mut world = World::after(&[WANTED]);
-        let mut delays = Vec::new();
-        for _ in 0..7 {
-            world.on(ended());
-            let (due, why) = world.life.poll_timeout().unwrap();
-            assert_eq!(why, Reason::Retry);
-            let delay = due - world.now;
-            delays.push(delay.as_millis());
-            assert_eq!(world.pass(delay), [Output::Open, Output::Announce(State::Opening)]);
-        }
-        assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 10_000, 10_000]);
-        world.on(Input::Picture);
-        world.now += CONFIG.retry.reset_after;
-        world.on(ended());
-        assert_eq!(world.life.poll_timeout().unwrap().0 - world.now, CONFIG.retry.base);
-    }
-
-    #[test]
-    fn an_unavailable_source_that_nobody_wants_is_left_alone_and_stays_unavailable_until_it_shows() {
-        let mut world = World::after(&[WANTED, ended(), UNWANTED]);
-        let mut opened = 0;
-        while let Some((due, _)) = world.life.poll_timeout() {
-            let outputs = world.pass(due - world.now);
-            if outputs.contains(&Output::Open) {
-                opened += 1;
-                world.on(ended());
-            }
-        }
-        assert!((1..10).contains(&opened), "retried while lingering only");
-        let State::UnavailableIdle { reason, tried_at } = world.life.state() else {
-            panic!("{:?}", world.life.state())
-        };
-        assert!(reason == "gone" && tried_at < world.now);
-        assert_eq!(world.on(WANTED), [Output::Open, Output::Announce(State::Opening)]);
-        world.on(Input::Picture);
-        world.on(UNWANTED);
-        world.pass(CONFIG.linger);
-        assert_eq!(world.life.state(), State::Idle, "it has shown");
-    }
-
-    #[test]
-    fn source_that_nobody_wants_is_tried_and_only_what_came_of_it_is_told() {
-        let mut world = World::probed();
-        assert_eq!(world.life.poll_timeout(), Some((world.now + PROBE, Reason::Probe)));
-        assert_eq!(world.pass(PROBE), [Output::Open]);
-        let tried_at = world.now;
-        let reason = "gone".to_owned();
-        let told = State::UnavailableIdle { reason, tried_at };
-        assert_eq!(world.on(ended()), [Output::Announce(told)]);
-        // It came back, and nobody looked.
-        assert_eq!(world.pass(PROBE), [Output::Open]);
-        assert_eq!(world.on(Input::Picture), [Output::Announce(State::Live)]);
-        assert_eq!(
-            world.pass(CONFIG.linger),
-            [Output::Close, Output::Announce(State::Idle)]
-        );
-        assert_eq!(world.life.poll_timeout(), None, "it is still being closed");
-        assert_eq!(world.on(ended()), []);
-        // There is nothing new to tell.
-        assert_eq!(world.pass(PROBE), [Output::Open]);
-        assert_eq!(world.on(Input::Picture), [Output::Close]);
-        assert_eq!(world.on(ended()), []);
-        assert_eq!(world.life.poll_timeout(), Some((world.now + PROBE, Reason::Probe)));
-    }
-
-    #[test]
-    fn viewer_who_comes_during_a_probe_takes_it_over() {
-        let opening = Output::Announce(State::Opening);
-        let mut world = World::probed();
-        world.pass(PROBE);
-        assert_eq!(world.on(WANTED), std::slice::from_ref(&opening), "it is open already");
-        assert_eq!(world.on(Input::Picture), [Output::Announce(State::Live)]);
-
-        let mut world = World::probed();
-        world.pass(PROBE);
-        world.on(Input::Picture);
-        world.pass(CONFIG.linger);
-        world.on(ended());
-        world.pass(PROBE);
-        assert_eq!(world.on(Input::Picture), [Output::Close]);
-        assert_eq!(world.on(WANTED), [opening], "opened again once it is closed");
-        assert_eq!(world.on(ended()), [Output::Open]);
-    }
-
-    #[test]
-    fn paused_or_wanted_source_is_not_probed() {
-        let mut world = World::probed();
-        world.on(Input::Pause(true));
-        assert_eq!(world.life.poll_timeout(), None);
-        let mut world = World::probed();
-        world.on(WANTED);
-        assert_eq!(world.pass(PROBE * 2), []);
-    }
-
-    #[test]
-    fn a_pause_outlives_the_source() {
-        let mut world = World::new();
-        assert_eq!(
-            world.on(Input::Pause(true)),
-            [Output::Announce(State::Paused)],
-            "also of what is closed"
-        );
-        assert_eq!(world.on(WANTED), [Output::Open]);
-        assert_eq!(world.on(Input::Picture), []);
-        assert!(matches!(
-            world.on(ended())[..],
-            [Output::Announce(State::Unavailable { .. })]
-        ));
-        assert_eq!(
-            world.pass(CONFIG.retry.base),
-            [Output::Open, Output::Announce(State::Paused)]
-        );
-        assert_eq!(world.on(Input::Picture), []);
-        assert_eq!(world.on(Input::Pause(false)), [Output::Announce(State::Live)]);
-    }
-
-    proptest! {
-        /// Whatever happens in whatever order: never two sources open at once, never one left open that nobody wants,
-        /// and no state that neither an event nor a timer leaves.
-        #[test]
-        fn histories_keep_the_invariants(steps in prop::collection::vec((0..6_u8, 0..8_000_u64), 1..200), probes in any::<bool>()) {
-            let mut world = if probes { World::probed() } else { World::new() };
-            let mut open = false;
-            for (step, millis) in steps {
-                let outputs = match step {
-                    0 => world.on(WANTED),
-                    1 => world.on(UNWANTED),
-                    2 if open => world.on(Input::Picture),
-                    3 if open => { open = false; world.on(ended()) }
-                    4 => world.on(Input::Pause(millis % 2 == 0)),
-                    _ => world.pass(Duration::from_millis(millis)),
-                };
-                for output in outputs {
-                    match output {
-                        Output::Open => { prop_assert!(!open); open = true; }
-                        Output::Close => prop_assert!(open),
-                        Output::Announce(state) => prop_assert_eq!(state, world.life.state()),
-                    }
-                }
-            }
-            world.on(UNWANTED);
-            // A pause would hide what the source does.
-            world.on(Input::Pause(false));
-            let mut rounds = 0;
-            while let Some((due, why)) = world.life.poll_timeout() {
-                if why == Reason::Probe { break; }
-                let wait = due.saturating_duration_since(world.now);
-                if world.pass(wait).contains(&Output::Open) { world.on(ended()); }
-                rounds += 1;
-                prop_assert!(rounds < 100);
-            }
-            let state = world.life.state();
-            prop_assert!(matches!(state, State::Idle | State::UnavailableIdle { .. }), "{:?}", state);
         }
     }
 }

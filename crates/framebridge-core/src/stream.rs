@@ -247,7 +247,7 @@ mod tests {
         bench.progress.pace = SourcePace {
             interval_ms: 7000,
             patience_ms: 21_000,
-            decodes: None,
+            ..SourcePace::default()
         };
         for _ in 0..5 {
             assert_eq!(bench.report(1, [true; 3]) + bench.report(6, [false; 3]), 0);

@@ -254,6 +254,10 @@ pub struct StreamStatus {
     pub verdict: String,
     /// Milliseconds until what is wrong is tried again, where that is known.
     pub retry_in_ms: Option<u64>,
+    /// Milliseconds since its picture has changed last; 0 where it moves, or nobody watches.
+    pub unchanged_ms: u64,
+    /// Milliseconds since it became black; 0 where it is not.
+    pub black_ms: u64,
 }
 
 /// The bridge's session.

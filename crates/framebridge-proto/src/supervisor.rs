@@ -180,6 +180,10 @@ pub struct SourcePace {
     pub patience_ms: u32,
     /// Pictures a second that this machine decodes, and that come, where it can't keep up.
     pub decodes: Option<(u32, u32)>,
+    /// For how long, in milliseconds, its picture has not changed in a single pixel. Since 1.
+    pub unchanged_ms: u32,
+    /// For how long, in milliseconds, it has been black. Since 1.
+    pub black_ms: u32,
 }
 
 /// What signaling has done.

@@ -102,6 +102,22 @@ const UPSTREAM: [Upstream; 4] = [
     ),
 ];
 
+/// A span of a stream's picture: its name, its help, how it is read in milliseconds.
+type Still = (&'static str, &'static str, fn(&StreamStatus) -> u64);
+
+const STILL: [Still; 2] = [
+    (
+        "picture_unchanged_seconds",
+        "Since the picture has changed last in any pixel; 0 where it moves",
+        |row| row.unchanged_ms,
+    ),
+    (
+        "picture_black_seconds",
+        "Since the picture became black; 0 where it is not",
+        |row| row.black_ms,
+    ),
+];
+
 /// A counter of the viewers' side.
 type Downstream = (&'static str, &'static str, fn(&StreamStats) -> u64);
 
@@ -250,6 +266,13 @@ impl Scrape {
         for (name, help, read) in OF_STREAM {
             let samples = self.status.streams.iter();
             let samples = samples.filter_map(|stream| Some((stream.name.as_str(), ConstGauge::new(read(stream)?))));
+            family(encoder, name, help, "stream", samples)?;
+        }
+        for (name, help, read) in STILL {
+            let samples = self.status.streams.iter().map(|row| {
+                let seconds = i64::try_from(read(row) / 1000).unwrap_or(i64::MAX);
+                (row.name.as_str(), ConstGauge::new(seconds))
+            });
             family(encoder, name, help, "stream", samples)?;
         }
         Ok(())

@@ -107,6 +107,8 @@ fn row(stream: &Stream) -> StreamStatus {
         frames_encoded: stream.encoded.count(),
         frames_sent: stream.counts.frames_sent(),
         last_frame_age_ms: stream.received.read().age_ms,
+        unchanged_ms: 0,
+        black_ms: 0,
         verdict: health.to_string(),
         retry_in_ms: health.retry_in.map(millis),
     }

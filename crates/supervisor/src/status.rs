@@ -106,6 +106,8 @@ impl<'a> Picture<'a> {
             last_frame_age_ms,
             verdict: health.to_string(),
             retry_in_ms: health.retry_in.map(millis),
+            unchanged_ms: encoder.map_or(0, |encoder| encoder.pace.unchanged_ms.into()),
+            black_ms: encoder.map_or(0, |encoder| encoder.pace.black_ms.into()),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod clip;
+mod confined;
 mod control;
 mod faults;
 mod frames;

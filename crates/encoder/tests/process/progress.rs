@@ -104,6 +104,58 @@ async fn a_silent_source_shows_as_no_captures_and_a_stuck_subscriber_as_no_deliv
 }
 
 #[tokio::test]
+async fn a_picture_that_does_not_change_is_encoded_once_a_second_and_told_as_unchanged() {
+    let encoder = Encoder::start("lavfi:color=c=red:size=640x360:rate=30", "");
+    let mut heartbeats = Heartbeats::of(&encoder).await;
+    let mut subscriber = encoder.subscribe().await;
+    assert!(subscriber.frame().await.keyframe);
+    let began = heartbeats.until(|progress| progress.pace.unchanged_ms > 1_000).await;
+    let later = heartbeats.until(|progress| progress.pace.unchanged_ms > 4_500).await;
+    let seconds = u64::from(later.pace.unchanged_ms - began.pace.unchanged_ms) / 1000;
+    let (captured, encoded) = (
+        later.captured.count - began.captured.count,
+        later.encoded.count - began.encoded.count,
+    );
+    assert!(captured >= 20 * seconds, "{captured} captured in {seconds} s");
+    assert!((1..=2 * seconds).contains(&encoded), "{encoded} encoded in {seconds} s");
+    assert_eq!(later.pace.black_ms, 0);
+    // Who comes now gets a keyframe without waiting for the next picture.
+    let mut late = encoder.subscribe().await;
+    assert!(late.frame().await.keyframe);
+}
+
+#[tokio::test]
+async fn black_is_told_and_a_picture_that_moves_is_neither() {
+    let encoder = Encoder::start("lavfi:color=c=black:size=640x360:rate=30,noise=alls=4:allf=t", "");
+    let mut heartbeats = Heartbeats::of(&encoder).await;
+    let mut subscriber = encoder.subscribe().await;
+    subscriber.frame().await;
+    let black = heartbeats.until(|progress| progress.pace.black_ms > 1_500).await;
+    assert!(black.pace.unchanged_ms < 1_000, "its noise changes: {black:?}");
+    let moving = Encoder::start("test:", "");
+    let mut heartbeats = Heartbeats::of(&moving).await;
+    let mut subscriber = moving.subscribe().await;
+    subscriber.frame().await;
+    let live = heartbeats.until(|progress| progress.encoded.count > 60).await;
+    assert_eq!((live.pace.unchanged_ms, live.pace.black_ms), (0, 0));
+}
+
+#[tokio::test]
+async fn a_frozen_picture_is_a_fault_where_the_operator_has_it_so() {
+    let encoder = Encoder::start("lavfi:color=c=red:size=640x360:rate=30", "frozen_after_ms = 1200");
+    let mut subscriber = encoder.subscribe().await;
+    subscriber.frame().await;
+    let state = subscriber
+        .state(|state| matches!(state, SourceState::Unavailable { .. }))
+        .await;
+    assert!(
+        format!("{state:?}").contains("has not changed for 1 s (frozen_after_ms)"),
+        "{state:?}"
+    );
+    subscriber.frame().await;
+}
+
+#[tokio::test]
 async fn encoder_told_to_stall_lives_captures_and_encodes_nothing() {
     let encoder = Encoder::start_breakable();
     let mut heartbeats = Heartbeats::of(&encoder).await;

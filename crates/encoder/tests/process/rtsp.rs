@@ -8,10 +8,11 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use framebridge_capture::{Codec, Colours, Encoder as H264, EncoderConfig, Interrupt, Source, SourceConfig};
+use framebridge_config::SourceTls;
 use framebridge_proto::encoder::{SourceState, ToEncoder};
 use tokio::time::timeout;
 
@@ -26,9 +27,19 @@ const FRAGMENT: usize = 1200;
 /// A camera that serves one client after another over TCP, RFC 2326 section 10.12.
 struct Camera {
     address: String,
-    /// Whether it sends nothing, with the connection left open.
-    silent: Arc<AtomicBool>,
+    switches: Arc<Switches>,
     heard: Arc<Heard>,
+}
+
+/// What is done to it.
+#[derive(Default)]
+struct Switches {
+    /// It sends nothing, with the connection left open.
+    silent: AtomicBool,
+    /// It is off: its connections end, and it takes none.
+    off: AtomicBool,
+    /// It refuses every password.
+    locked: AtomicBool,
 }
 
 /// What its clients have said.
@@ -40,24 +51,45 @@ struct Heard {
 
 impl Camera {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let silent = Arc::new(AtomicBool::new(false));
-        let served = Arc::clone(&silent);
-        let heard = Arc::new(Heard::default());
-        let hears = Arc::clone(&heard);
+        let camera = Self {
+            address: String::new(),
+            switches: Arc::default(),
+            heard: Arc::default(),
+        };
+        camera.at("127.0.0.1:0")
+    }
+
+    fn at(mut self, address: &str) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        self.address = listener.local_addr().unwrap().to_string();
+        let (switches, hears) = (Arc::clone(&self.switches), Arc::clone(&self.heard));
         thread::spawn(move || {
             for client in listener.incoming() {
+                if switches.off.load(Ordering::Relaxed) {
+                    return;
+                }
                 hears.connections.fetch_add(1, Ordering::Relaxed);
                 // A client that goes away ends with an error; the next one may come.
-                _ = client.and_then(|client| serve(client, &served, &hears));
+                _ = client.and_then(|client| serve(client, &switches, &hears));
             }
         });
-        Self { address, silent, heard }
+        self
+    }
+
+    fn turn_off(&self) {
+        self.switches.off.store(true, Ordering::Relaxed);
+        // It is told by one more client.
+        _ = TcpStream::connect(&self.address);
+    }
+
+    fn turn_on(self) -> Self {
+        self.switches.off.store(false, Ordering::Relaxed);
+        let address = self.address.clone();
+        self.at(&address)
     }
 }
 
-fn serve(mut client: TcpStream, silent: &AtomicBool, heard: &Arc<Heard>) -> io::Result<()> {
+fn serve(mut client: TcpStream, switches: &Switches, heard: &Arc<Heard>) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     loop {
         let mut request = Vec::new();
@@ -77,6 +109,11 @@ fn serve(mut client: TcpStream, silent: &AtomicBool, heard: &Arc<Heard>) -> io::
             .find(|line| line.starts_with("CSeq:"))
             .cloned()
             .unwrap_or_default();
+        if switches.locked.load(Ordering::Relaxed) && method != "OPTIONS" {
+            let asks = "WWW-Authenticate: Digest realm=\"camera\", nonce=\"1\"\r\n";
+            write!(client, "RTSP/1.0 401 Unauthorized\r\n{sequence}\r\n{asks}\r\n")?;
+            continue;
+        }
         let (headers, body) = match method.as_str() {
             "OPTIONS" => ("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n", ""),
             "DESCRIBE" => ("Content-Type: application/sdp\r\n", DESCRIPTION),
@@ -98,7 +135,7 @@ fn serve(mut client: TcpStream, silent: &AtomicBool, heard: &Arc<Heard>) -> io::
                     .any(|line| line.windows(8).any(|word| word == b"TEARDOWN"));
                 heard.goodbyes.fetch_add(usize::from(goodbye), Ordering::Relaxed);
             });
-            return play(&mut client, silent);
+            return play(&mut client, switches);
         }
     }
 }
@@ -108,12 +145,13 @@ const DESCRIPTION: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\
     a=framerate:25\r\na=control:track1\r\n";
 
 /// Sends a moving picture until the client goes away.
-fn play(client: &mut TcpStream, silent: &AtomicBool) -> io::Result<()> {
+fn play(client: &mut TcpStream, switches: &Switches) -> io::Result<()> {
     let location = format!("lavfi:testsrc2=size=320x240:rate={FPS}").parse().unwrap();
     let config = SourceConfig {
         location,
         fps: FPS,
         silence_limit: Duration::from_secs(2),
+        tls: SourceTls::default(),
     };
     let mut source = Source::open(&config, &Interrupt::new()).unwrap();
     let config = EncoderConfig {
@@ -128,7 +166,10 @@ fn play(client: &mut TcpStream, silent: &AtomicBool) -> io::Result<()> {
         let undue = source.read(&|| ()).unwrap();
         let picture = source.present(undue).unwrap();
         let unit = encoder.encode(&picture, number % FPS == 0).unwrap().unwrap();
-        if silent.load(Ordering::Relaxed) {
+        if switches.off.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if switches.silent.load(Ordering::Relaxed) {
             continue;
         }
         for payload in payloads(&unit.payload) {
@@ -185,12 +226,12 @@ async fn a_network_camera_is_live_unavailable_while_it_is_silent_and_live_again(
     for _ in 0..50 {
         subscriber.frame().await;
     }
-    camera.silent.store(true, Ordering::Relaxed);
+    camera.switches.silent.store(true, Ordering::Relaxed);
     let state = subscriber
         .state(|state| matches!(state, SourceState::Unavailable { .. }))
         .await;
     assert!(format!("{state:?}").contains("was silent"), "{state:?}");
-    camera.silent.store(false, Ordering::Relaxed);
+    camera.switches.silent.store(false, Ordering::Relaxed);
     let after = subscriber.frame().await;
     assert!(after.keyframe && after.sequence > first.sequence);
     assert!(!encoder.log().contains("hunter2"), "{}", encoder.log());
@@ -207,13 +248,13 @@ async fn a_pause_is_ridden_out_in_the_same_connection_and_the_camera_is_told_goo
     for _ in 0..50 {
         subscriber.frame().await;
     }
-    camera.silent.store(true, Ordering::Relaxed);
+    camera.switches.silent.store(true, Ordering::Relaxed);
     // What is repeated meanwhile ends with what is usual for the camera; then nothing comes.
     let mut last = subscriber.frame().await;
     while let Ok(frame) = timeout(Duration::from_secs(3), subscriber.frame()).await {
         last = frame;
     }
-    camera.silent.store(false, Ordering::Relaxed);
+    camera.switches.silent.store(false, Ordering::Relaxed);
     let next = subscriber.frame().await;
     assert_eq!(next.sequence, last.sequence + 1);
     assert_eq!(camera.heard.connections.load(Ordering::Relaxed), 1);
@@ -233,4 +274,55 @@ async fn a_pause_is_ridden_out_in_the_same_connection_and_the_camera_is_told_goo
         }
     };
     timeout(BOUND, told).await.expect("the camera is told good-bye");
+}
+
+#[tokio::test]
+async fn a_camera_that_was_off_shows_as_soon_as_it_answers_again() {
+    let camera = Camera::start();
+    let encoder = Encoder::start(&format!("rtsp://{}/stream", camera.address), "");
+    let mut subscriber = encoder.subscribe().await;
+    subscriber.frame().await;
+    camera.turn_off();
+    let state = subscriber
+        .state(|state| format!("{state:?}").contains("can't connect"))
+        .await;
+    assert!(format!("{state:?}").contains(&camera.address), "{state:?}");
+    // Long enough for the waits to have grown.
+    let is_patient =
+        |state: &SourceState| matches!(state, SourceState::Unavailable { retry_in_ms, .. } if *retry_in_ms > 6_000);
+    subscriber.state(is_patient).await;
+    let camera = camera.turn_on();
+    let answered = Instant::now();
+    subscriber.frame().await;
+    let took = answered.elapsed();
+    assert!(took < Duration::from_secs(3), "its first picture took {took:?}");
+    assert!(camera.heard.connections.load(Ordering::Relaxed) >= 2);
+}
+
+#[tokio::test]
+async fn a_refused_password_is_tried_three_times_and_then_left_alone_whoever_comes() {
+    let camera = Camera::start();
+    camera.switches.locked.store(true, Ordering::Relaxed);
+    let encoder = Encoder::start(
+        &format!("rtsp://admin:wrong@{}/stream", camera.address),
+        "linger_ms = 0",
+    );
+    let mut subscriber = encoder.subscribe().await;
+    let is_left_alone =
+        |state: &SourceState| matches!(state, SourceState::Unavailable { retry_in_ms, .. } if *retry_in_ms > 290_000);
+    let state = subscriber.state(is_left_alone).await;
+    assert!(
+        format!("{state:?}").contains("refuses the user or the password"),
+        "{state:?}"
+    );
+    subscriber.send(ToEncoder::Unsubscribe).await;
+    subscriber
+        .state(|state| matches!(state, SourceState::UnavailableIdle { .. }))
+        .await;
+    subscriber.send(ToEncoder::Subscribe).await;
+    let is_left_alone =
+        |state: &SourceState| matches!(state, SourceState::Unavailable { retry_in_ms, .. } if *retry_in_ms > 280_000);
+    subscriber.state(is_left_alone).await;
+    assert_eq!(camera.heard.connections.load(Ordering::Relaxed), 3);
+    assert!(!encoder.log().contains("wrong"), "{}", encoder.log());
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ffmpeg_next::{
-    Discard, Error, Packet, Rational, Rescale as _, Stream,
+    Dictionary, Discard, Error, Packet, Rational, Rescale as _, Stream,
     codec::{self, Id, packet::side_data::Type as SideData},
     color::{Range, Space},
     decoder,
@@ -15,7 +15,10 @@ use ffmpeg_next::{
 };
 use framebridge_core::decode_backlog::{Decode, DecodeBacklog, DecodeRate};
 
-use super::recipe::Recipe;
+use super::{
+    allowed::{CODECS, MAX_PIXELS},
+    recipe::{Recipe, Timing},
+};
 use crate::{
     FfmpegError, Interrupt,
     colour::{Colours, Unsaid},
@@ -24,6 +27,10 @@ use crate::{
 };
 
 const MICROSECOND: Rational = Rational(1, 1_000_000);
+
+/// Packets that are kept while nothing is known of a stream's size: a camera's first picture is one, or a few with what goes before
+/// it.
+const MOST_KEPT: usize = 16;
 
 /// A read that took so long had to wait for the source.
 const WAITED: Duration = Duration::from_millis(2);
@@ -45,6 +52,10 @@ pub(super) struct Demuxer {
     skipping: bool,
     /// Whether there was a moment without work since the last packet.
     rested: bool,
+    /// When its pictures are to be shown: one of arrival, recorded and network.
+    pub(super) timing: Timing,
+    /// Of a stream whose size is not known yet: what goes into a new decoder where this one has too few threads for it.
+    kept: Option<Vec<Packet>>,
 }
 
 /// What the decoder has.
@@ -80,12 +91,12 @@ impl Demuxer {
         let orientation = turned.and_then(|found| Orientation::of(found.data()));
         let parameters = stream.parameters();
         let unsaid = unsaid(parameters.id(), recipe.painted);
-        let mut context = codec::Context::from_parameters(parameters)?;
-        if let Some(threads) = threads(ffi::size(&stream)) {
-            context.set_threading(threads);
-        }
-        let decoder = context.decoder().video()?;
+        let size = ffi::size(&stream);
+        let decoder = decoder_of(parameters, size)?;
         ffi::discard_others(&mut input, index);
+        let timing = timing(recipe.timing, &mut input);
+        // What was said on the way to what works is no reason for what fails later.
+        ffi::take_last_log_line();
         Ok(Self {
             input,
             decoder,
@@ -96,10 +107,20 @@ impl Demuxer {
             interval: interval.unwrap_or_default(),
             draining: false,
             broken: None,
-            backlog: recipe.network.then(DecodeBacklog::new),
+            backlog: (timing == Timing::Network).then(DecodeBacklog::new),
             skipping: false,
             rested: true,
+            timing,
+            kept: (size == (0, 0)).then(Vec::new),
         })
+    }
+
+    /// What FFmpeg calls the container and the codec.
+    pub(super) fn names(&self) -> (String, String) {
+        (
+            self.input.format().name().to_owned(),
+            self.decoder.id().name().to_owned(),
+        )
     }
 
     /// The next decoded picture.
@@ -107,6 +128,11 @@ impl Demuxer {
         let mut frame = frame::Video::empty();
         match self.decoder.receive_frame(&mut frame) {
             Ok(()) => {
+                if let Some(kept) = self.kept.take()
+                    && self.outgrows(&frame, kept)?
+                {
+                    return Ok(Decoded::Hungry);
+                }
                 if let Some(backlog) = &mut self.backlog {
                     backlog.decoded();
                 }
@@ -123,6 +149,35 @@ impl Demuxer {
                 Ok(Decoded::Hungry)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the first picture is one for more threads: then it comes again, out of another decoder.
+    fn outgrows(&mut self, first: &frame::Video, kept: Vec<Packet>) -> Result<bool, Error> {
+        let size = (first.width(), first.height());
+        let Some(stream) = self.input.stream(self.stream).filter(|_| threads(size).is_some()) else {
+            return Ok(false);
+        };
+        self.decoder = decoder_of(stream.parameters(), size)?;
+        for packet in kept {
+            // What it did not refuse before it does not refuse now; and if it does, a later one is a beginning, too.
+            if self.decoder.send_packet(&packet).is_err() {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Keeps a packet for another decoder.
+    fn keep(&mut self, packet: &Packet) {
+        let Some(kept) = &mut self.kept else {
+            return;
+        };
+        if packet.is_key() {
+            kept.clear();
+        }
+        if kept.len() < MOST_KEPT {
+            kept.push(packet.clone());
         }
     }
 
@@ -145,14 +200,17 @@ impl Demuxer {
         self.rested |= asked.elapsed() >= WAITED;
         match read {
             Ok(()) if packet.stream() != self.stream || !self.wants(&packet) => Ok(Fed::Packet),
-            Ok(()) => match self.decoder.send_packet(&packet) {
-                Ok(()) => Ok(Fed::Packet),
-                Err(Error::InvalidData) => {
-                    self.broken = Some(FfmpegError::of(Error::InvalidData));
-                    Ok(Fed::Packet)
+            Ok(()) => {
+                self.keep(&packet);
+                match self.decoder.send_packet(&packet) {
+                    Ok(()) => Ok(Fed::Packet),
+                    Err(Error::InvalidData) => {
+                        self.broken = Some(FfmpegError::of(Error::InvalidData));
+                        Ok(Fed::Packet)
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
             // One broken packet; demuxers find the next one.
             Err(Error::InvalidData) => Ok(Fed::Packet),
             Err(Error::Other { errno: EAGAIN }) => Ok(Fed::Nothing),
@@ -210,6 +268,33 @@ impl Demuxer {
     }
 }
 
+/// A decoder for pictures of `size`, of which nothing larger than is allowed is decoded.
+fn decoder_of(parameters: codec::Parameters, size: (u32, u32)) -> Result<decoder::Video, Error> {
+    let found = decoder::find(parameters.id()).ok_or(Error::DecoderNotFound)?;
+    let mut context = codec::Context::from_parameters(parameters)?;
+    if let Some(threads) = threads(size) {
+        context.set_threading(threads);
+    }
+    let mut options = Dictionary::new();
+    options.set("codec_whitelist", CODECS);
+    options.set("max_pixels", &MAX_PIXELS.to_string());
+    context.decoder().open_as_with(found, options)?.video()
+}
+
+/// When the pictures of an opened input are to be shown.
+fn timing(wanted: Timing, input: &mut Input) -> Timing {
+    let format = input.format();
+    let is = |names: &[&str]| format.name().split(',').any(|name| names.contains(&name));
+    match wanted {
+        Timing::NetworkOrRecorded if is(&["hls"]) || ffi::has_length(input) => Timing::Recorded,
+        Timing::NetworkOrRecorded => Timing::Network,
+        // Their timestamps are made up from a rate that is made up.
+        Timing::RecordedOrArrival if is(&["h264", "hevc", "mjpeg", "mpjpeg"]) => Timing::Arrival,
+        Timing::RecordedOrArrival => Timing::Recorded,
+        Timing::Arrival | Timing::Recorded | Timing::Network => wanted,
+    }
+}
+
 fn time(timestamp: i64, time_base: Rational) -> Option<Duration> {
     let micros = timestamp.rescale(time_base, MICROSECOND);
     u64::try_from(micros).ok().map(Duration::from_micros)
@@ -240,7 +325,10 @@ fn shown(input: &Input) -> Result<Stream<'_>, Error> {
         let pixels = u64::from(width) * u64::from(height);
         (!is(Disposition::ATTACHED_PIC), is(Disposition::DEFAULT), pixels)
     };
-    let decodable = |stream: &Stream<'_>| decoder::find(stream.parameters().id()).is_some();
+    let decodable = |stream: &Stream<'_>| {
+        let found = decoder::find(stream.parameters().id());
+        found.is_some_and(|found| CODECS.split(',').any(|allowed| allowed == found.name()))
+    };
     // The last of equals is taken.
     let best = videos()
         .filter(decodable)

@@ -2,33 +2,64 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use framebridge_config::{Slate, Source as Location};
+use framebridge_config::{Address, Protocol, Slate, Source as Location, SourceTls};
 
-use super::Config;
+use super::{
+    Config,
+    allowed::{Allowed, MAX_PIXELS},
+};
 use crate::{ffi::Opening, slate};
 
 /// What FFmpeg opens, and how what comes out of it is treated.
 pub(super) struct Recipe {
     format: Option<&'static str>,
-    url: String,
+    pub(super) url: String,
     options: Vec<(&'static str, String)>,
+    allowed: Allowed,
     probe: bool,
     /// Begins again where it ends.
     pub(super) looped: bool,
-    /// Comes as fast as it is read, so it has to be held to its own timestamps.
-    pub(super) paced: bool,
+    /// When its pictures are to be shown.
+    pub(super) timing: Timing,
     /// Made by FFmpeg's own filters.
     pub(super) painted: bool,
     /// What is drawn into its pictures.
     pub(super) overlay: Overlay,
     /// FFmpeg looks at the interrupt while it reads.
-    pub(super) network: bool,
+    pub(super) interruptible: bool,
     /// What the timestamps mean.
     pub(super) clock: Clock,
+    /// What has to be there for it, or is kept an eye on.
+    pub(super) beside: Beside,
+}
+
+/// What belongs to a source besides what FFmpeg opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Beside {
+    Nothing,
     /// The display to keep an eye on.
-    pub(super) display: Option<String>,
+    Display(String),
     /// The file that is played again and again.
-    pub(super) file: Option<PathBuf>,
+    File(PathBuf),
+    /// The camera that is reached first.
+    Camera(Protocol, String),
+    /// The command that writes it.
+    Command(String),
+}
+
+/// When pictures are to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timing {
+    /// When they come.
+    Arrival,
+    /// By their own timestamps: they come as fast as they are read.
+    Recorded,
+    /// By their own timestamps, as far as these run like time: they come unevenly.
+    Network,
+    /// As a recording where FFmpeg finds one, else as from a network.
+    NetworkOrRecorded,
+    /// As a recording where there are timestamps, else when they come.
+    RecordedOrArrival,
 }
 
 /// What is drawn into pictures.
@@ -50,15 +81,18 @@ pub(super) enum Clock {
     WallMicros,
 }
 
-/// Network cameras say most about themselves at once; FFmpeg's default of 5 s is for files without headers.
+/// Live sources say most about themselves at once; FFmpeg's default of 5 s is for files without headers.
 const PROBE_MICROS: u32 = 1_000_000;
 const PROBE_BYTES: u32 = 1_000_000;
 
-/// For cameras that send by UDP: a second of a 16 Mb/s stream.
+/// For sources that send by UDP: a second of a 16 Mb/s stream.
 const UDP_BUFFER_BYTES: u32 = 2 << 20;
 
 /// FFmpeg's own limit for a socket, beyond any of ours.
 const SOCKET_LIMIT: Duration = Duration::from_secs(600);
+
+/// Addresses that a server sends us on to, one after the other.
+const MOST_REDIRECTS: u32 = 4;
 
 impl Recipe {
     /// The recipe for `config`'s source.
@@ -68,19 +102,14 @@ impl Recipe {
             Location::Test => {
                 let graph = format!("testsrc2=size=1280x720:rate={fps},format=yuv420p");
                 Self {
-                    paced: true,
                     overlay: Overlay::Stamp,
-                    ..Self::device("lavfi", graph)
+                    ..Self::painted(graph)
                 }
             }
-            Location::Lavfi { graph } => Self {
-                paced: true,
-                ..Self::device("lavfi", graph.clone())
-            },
+            Location::Lavfi { graph } => Self::painted(graph.clone()),
             Location::Slate(slate) => Self {
-                paced: true,
                 overlay: Overlay::Slate(slate.clone()),
-                ..Self::device("lavfi", slate::GRAPH.to_owned())
+                ..Self::painted(slate::GRAPH.to_owned())
             },
             Location::X11 { display, region } => {
                 // With the pointer drawn, FFmpeg asks the server for each picture and so notices most deaths itself.
@@ -90,11 +119,10 @@ impl Recipe {
                     url = format!("{display}+{},{}", part.x, part.y);
                     options.push(("video_size", format!("{}x{}", part.width, part.height)));
                 }
-                let display = Some(display.clone());
                 Self {
                     options,
                     clock: Clock::WallMicros,
-                    display,
+                    beside: Beside::Display(display.clone()),
                     ..Self::device("x11grab", url)
                 }
             }
@@ -105,20 +133,29 @@ impl Recipe {
                     ..Self::device("v4l2", device.display().to_string())
                 }
             }
-            Location::Rtsp { url } => Self::rtsp(url),
+            Location::Network { protocol, url } => Self::network(*protocol, url, &config.tls),
             Location::File { path } => {
                 // A FIFO or a device node can't begin again, and is no file to probe at leisure either.
                 let looped = fs::metadata(path).is_ok_and(|found| found.is_file());
-                let url = format!("file:{}", path.display());
                 Self {
-                    format: None,
-                    probe: true,
                     looped,
-                    file: looped.then(|| path.clone()),
-                    paced: true,
-                    ..Self::device("", url)
+                    beside: if looped {
+                        Beside::File(path.clone())
+                    } else {
+                        Beside::Nothing
+                    },
+                    timing: Timing::Recorded,
+                    ..Self::stream(format!("file:{}", path.display()), Allowed::FILE)
                 }
             }
+            Location::Exec { command } => Self {
+                options: probing(),
+                timing: Timing::RecordedOrArrival,
+                interruptible: true,
+                beside: Beside::Command(command.clone()),
+                // What is read is known once the command runs.
+                ..Self::stream(String::new(), Allowed::COMMAND)
+            },
         }
     }
 
@@ -127,8 +164,28 @@ impl Recipe {
         Opening {
             format: self.format,
             url: &self.url,
-            options: &self.options,
+            options: self.allowed.options().into_iter().chain(self.options.clone()).collect(),
             probe: self.probe,
+            max_pixels: MAX_PIXELS,
+        }
+    }
+
+    /// Something in one of several formats, which FFmpeg finds out.
+    fn stream(url: String, allowed: Allowed) -> Self {
+        Self {
+            format: None,
+            probe: true,
+            allowed,
+            ..Self::device("", url)
+        }
+    }
+
+    /// Something that FFmpeg's filters paint.
+    fn painted(graph: String) -> Self {
+        Self {
+            timing: Timing::Recorded,
+            painted: true,
+            ..Self::device("lavfi", graph)
         }
     }
 
@@ -137,86 +194,90 @@ impl Recipe {
             format: Some(format),
             url,
             options: Vec::new(),
+            allowed: Allowed::device(format),
             probe: false,
             looped: false,
-            paced: false,
-            painted: format == "lavfi",
+            timing: Timing::Arrival,
+            painted: false,
             overlay: Overlay::Nothing,
-            network: false,
+            interruptible: false,
             clock: Clock::Arrival,
-            display: None,
-            file: None,
+            beside: Beside::Nothing,
         }
     }
 
-    fn rtsp(url: &str) -> Self {
-        let options = vec![
-            // UDP for cameras that refuse TCP: then with the reordering buffer that FFmpeg gives it.
-            ("rtsp_flags", "prefer_tcp".to_owned()),
+    fn network(protocol: Protocol, url: &str, tls: &SourceTls) -> Self {
+        let text = |value: u32| value.to_string();
+        let encoded = Address::of(url).map_or_else(|| url.to_owned(), |address| address.encoded());
+        let mut options = probing();
+        match protocol {
+            Protocol::Rtsp | Protocol::Rtsps => return Self::camera(protocol, url),
+            Protocol::Http | Protocol::Https => {
+                options.push(("max_redirects", text(MOST_REDIRECTS)));
+                options.extend(trust(tls));
+            }
+            Protocol::Rtmp => {}
+            Protocol::Rtmps => options.extend(trust(tls)),
+            Protocol::Srt | Protocol::Udp => {
+                options.push(("buffer_size", text(UDP_BUFFER_BYTES)));
+                // A full buffer costs pictures, and not the connection.
+                options.push(("overrun_nonfatal", "1".to_owned()));
+            }
+        }
+        let timing = match protocol {
+            Protocol::Http | Protocol::Https => Timing::NetworkOrRecorded,
+            Protocol::Rtsp | Protocol::Rtsps | Protocol::Rtmp | Protocol::Rtmps | Protocol::Srt | Protocol::Udp => {
+                Timing::Network
+            }
+        };
+        Self {
+            options,
+            timing,
+            interruptible: true,
+            ..Self::stream(encoded, Allowed::network(protocol))
+        }
+    }
+
+    /// A camera says what it sends before it sends anything: nothing has to be found out by waiting for pictures.
+    fn camera(protocol: Protocol, url: &str) -> Self {
+        let mut options = vec![
             ("buffer_size", UDP_BUFFER_BYTES.to_string()),
             // Silence is judged by the interrupt, whose patience changes with what is learnt of the camera.
             ("timeout", SOCKET_LIMIT.as_micros().to_string()),
             ("fflags", "nobuffer".to_owned()),
-            ("analyzeduration", PROBE_MICROS.to_string()),
-            ("probesize", PROBE_BYTES.to_string()),
+            ("allowed_media_types", "video".to_owned()),
         ];
+        options.push(if protocol == Protocol::Rtsps {
+            // What is asked for over TLS is not to come in the clear.
+            ("rtsp_transport", "tcp".to_owned())
+        } else {
+            // UDP for cameras that refuse TCP: then with the reordering buffer that FFmpeg gives it.
+            ("rtsp_flags", "prefer_tcp".to_owned())
+        });
         Self {
             options,
-            probe: true,
-            network: true,
-            ..Self::device("rtsp", encoded_userinfo(url))
+            timing: Timing::Network,
+            interruptible: true,
+            allowed: Allowed::network(protocol),
+            beside: Beside::Camera(protocol, url.to_owned()),
+            ..Self::device("rtsp", String::new())
         }
     }
 }
 
-/// `url` with its user and password as FFmpeg understands them: what would end the host's part is percent-encoded. They end
-/// at the last `@` before the path; where there is none, but what looks like a port is no number, at the last `@` of all.
-fn encoded_userinfo(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    let port = authority.rsplit_once(':').map(|(_, port)| port);
-    let has_port = port.is_none_or(|port| port.ends_with(']') || port.bytes().all(|byte| byte.is_ascii_digit()));
-    let end = match authority.rfind('@') {
-        None if !has_port => rest.rfind('@'),
-        found => found,
-    };
-    let Some(end) = end else {
-        return url.to_owned();
-    };
-    let mut encoded = format!("{scheme}://");
-    for character in rest[..end].chars() {
-        match character {
-            '/' => encoded.push_str("%2F"),
-            '?' => encoded.push_str("%3F"),
-            '#' => encoded.push_str("%23"),
-            '@' => encoded.push_str("%40"),
-            other => encoded.push(other),
-        }
-    }
-    encoded + &rest[end..]
+/// How long a live source is looked at before it is shown.
+fn probing() -> Vec<(&'static str, String)> {
+    vec![
+        ("analyzeduration", PROBE_MICROS.to_string()),
+        ("probesize", PROBE_BYTES.to_string()),
+    ]
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_encoded_as_far_as_they_have_to_be() {
-        for (url, encoded) in [
-            ("rtsp://cam/s", "rtsp://cam/s"),
-            ("rtsp://cam:554/s?x=1@2", "rtsp://cam:554/s?x=1@2"),
-            ("rtsp://[::1]:554/s@t", "rtsp://[::1]:554/s@t"),
-            ("rtsp://[::1]/s@t", "rtsp://[::1]/s@t"),
-            ("rtsp://u:p@cam/x@y", "rtsp://u:p@cam/x@y"),
-            ("rtsp://u:p@ss@cam/s", "rtsp://u:p%40ss@cam/s"),
-            ("rtsp://u:p/s@cam:554/s", "rtsp://u:p%2Fs@cam:554/s"),
-            ("rtsp://u:p?s@cam/s", "rtsp://u:p%3Fs@cam/s"),
-            ("rtsp://u:p#s@cam/s?a=b", "rtsp://u:p%23s@cam/s?a=b"),
-            ("rtsp://u:p%2Fs@cam/s", "rtsp://u:p%2Fs@cam/s"),
-        ] {
-            assert_eq!(encoded_userinfo(url), encoded);
-        }
+/// Whom FFmpeg's own TLS trusts.
+fn trust(tls: &SourceTls) -> Vec<(&'static str, String)> {
+    let mut options = vec![("tls_verify", u8::from(tls.verify).to_string())];
+    if let Some(ca) = &tls.ca {
+        options.push(("ca_file", ca.display().to_string()));
     }
+    options
 }

@@ -24,7 +24,7 @@ const PAINTED: [[u8; 3]; 7] = [
 const TOLERANCE: u8 = 4;
 
 /// A graph that paints the colours side by side, in RGB.
-fn painted(width: u32, height: u32) -> String {
+pub(crate) fn painted(width: u32, height: u32) -> String {
     let stripe = width / 7 + 1;
     let mut graph = String::new();
     let mut inputs = String::new();
@@ -35,7 +35,7 @@ fn painted(width: u32, height: u32) -> String {
     format!("{graph}{inputs}hstack=inputs=7,scale={width}:{height}:flags=neighbor,format=gbrp,setsar=1")
 }
 
-fn assert_painted(what: &str, film: &Path) {
+pub(crate) fn assert_painted(what: &str, film: &Path) {
     assert_painted_within(TOLERANCE, what, film);
 }
 
@@ -87,6 +87,15 @@ fn what_ffmpegs_filters_paint_arrives() {
         let graph = format!("lavfi:{},format=yuv420p", painted(size.0, size.1));
         let said = look("yuv420p of a graph", &next(&mut open(&graph)));
         assert_eq!(said[0][..2], ["tv", "smpte170m"]);
+    }
+}
+
+/// FFmpeg rounds down where it paints these from RGB, which costs 5 in blue; out of yuv422p it packs the numbers as they are.
+#[test]
+fn what_webcams_send_arrives() {
+    for packed in ["yuyv422", "uyvy422"] {
+        let graph = format!("lavfi:{},format=yuv422p,format={packed}", painted(640, 360));
+        look(packed, &next(&mut open(&graph)));
     }
 }
 

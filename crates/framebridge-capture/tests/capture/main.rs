@@ -3,9 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 #![expect(clippy::cast_precision_loss, reason = "test arithmetic on small numbers")]
 
+mod cameras;
 mod colours;
+mod commands;
+mod confined;
 mod files;
 mod film;
+mod network;
+mod server;
 mod shapes;
 
 use std::{
@@ -18,7 +23,7 @@ use framebridge_capture::{
     Codec, Colours, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Source, SourceConfig, SourceError,
     choose, fit, image, nal_types,
 };
-use framebridge_config::EncoderChoice;
+use framebridge_config::{EncoderChoice, SourceTls};
 use framebridge_proto::{encoder::ImageFormat, stamp};
 
 const HD: EncoderConfig = EncoderConfig {
@@ -33,6 +38,7 @@ fn config(url: &str, fps: u32) -> SourceConfig {
         location: url.parse().unwrap(),
         fps,
         silence_limit: Duration::from_secs(2),
+        tls: SourceTls::default(),
     }
 }
 

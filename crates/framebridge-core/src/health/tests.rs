@@ -179,6 +179,33 @@ fn slow_source_that_is_live_is_well_and_told_as_slow() {
 }
 
 #[test]
+fn picture_that_stands_still_or_is_black_is_told_as_a_fact() {
+    let now = Instant::now();
+    for (unchanged_s, black_s, sentence) in [
+        (29, 0, "live"),
+        (30, 0, "live: unchanged for 30 s; it may be still"),
+        (138, 0, "live: unchanged for 2 m 10 s; it may be still"),
+        (7_460, 0, "live: unchanged for 2 h 4 m; it may be still"),
+        (138, 45, "live: black for 40 s"),
+        (0, 61, "live: black for 1 m"),
+    ] {
+        let live = World {
+            source: Some(SourceState::Live),
+            pace: Some(SourcePace {
+                interval_ms: 7_000 * u32::from(unchanged_s >= 30),
+                unchanged_ms: unchanged_s * 1000,
+                black_ms: black_s * 1000,
+                ..SourcePace::default()
+            }),
+            ..World::live(now)
+        };
+        let health = live.judge(now);
+        assert_eq!((health.condition, health.absence()), (Condition::Well, None));
+        assert_eq!(health.to_string(), sentence);
+    }
+}
+
+#[test]
 fn machine_that_decodes_too_slowly_shows_a_picture_and_is_told_while_its_source_is_live() {
     let now = Instant::now();
     let slow = |source| World {

@@ -464,6 +464,8 @@ fn status() -> Status {
             last_frame_age_ms: None,
             verdict: format!("{PARKED}; parked for 12 s, next try in 18 s"),
             retry_in_ms: Some(17_500),
+            unchanged_ms: 0,
+            black_ms: 0,
         }],
         bridge: BridgeStatus {
             state: BridgeState::Disabled,

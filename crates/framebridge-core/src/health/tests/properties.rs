@@ -42,6 +42,7 @@ fn paces() -> impl Strategy<Value = Option<SourcePace>> {
         interval_ms,
         patience_ms,
         decodes,
+        ..SourcePace::default()
     }))
 }
 

@@ -1,0 +1,109 @@
+//! Why there is no source, or no further picture from it.
+
+use std::time::Duration;
+
+use ffmpeg_next::Error;
+use framebridge_core::source_life::Failure;
+
+use crate::{CameraError, DisplayError, FfmpegError};
+
+/// Why there is no source, or no further picture from it.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Somebody called [`Interrupt::stop`].
+    #[error("capture was stopped")]
+    Stopped,
+    /// The display of an `x11:` source.
+    #[error(transparent)]
+    Display(#[from] DisplayError),
+    /// The camera of an `rtsp:` source.
+    #[error(transparent)]
+    Camera(#[from] CameraError),
+    /// The command of an `exec:` source did not start.
+    #[error("the command does not start")]
+    Command(#[source] std::io::Error),
+    /// The command of an `exec:` source has ended.
+    #[error("the command has ended: {0}")]
+    CommandEnded(String),
+    /// It can't be opened, has no video, or none that FFmpeg decodes.
+    #[error("can't open the source")]
+    Open(#[source] FfmpegError),
+    /// It was opened, and has no video.
+    #[error("there is no video in it")]
+    NoVideo,
+    /// It has video that this machine's FFmpeg has no decoder for.
+    #[error("this machine's FFmpeg has no decoder for its video")]
+    NoDecoder,
+    /// It did not answer in time, as FFmpeg or its deadline saw it.
+    #[error("the source did not answer within {:.1} s", waited.as_secs_f32())]
+    OpenTimeout {
+        /// How long it was waited for.
+        waited: Duration,
+        /// FFmpeg's reason.
+        #[source]
+        source: FfmpegError,
+    },
+    /// Reading failed.
+    #[error("can't read from the source")]
+    Read(#[source] FfmpegError),
+    /// What was read can't be decoded.
+    #[error("can't decode the source")]
+    Decode(#[source] FfmpegError),
+    /// Nothing came from the network in time.
+    #[error("the source was silent for {} s", limit.as_secs_f32())]
+    Silent {
+        /// How long it was given.
+        limit: Duration,
+    },
+    /// Data comes, pictures do not.
+    #[error("the source delivers data, but no picture for {} s", limit.as_secs())]
+    NoPicture {
+        /// How long it was given.
+        limit: Duration,
+    },
+    /// It is over.
+    #[error("the source has ended")]
+    Ended,
+    /// It is over, and there was no picture in it.
+    #[error("the source holds no picture that can be decoded")]
+    Undecodable(#[source] FfmpegError),
+}
+
+impl SourceError {
+    /// What it means for the next try.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Camera(error) => error.failure(),
+            Self::Open(error) | Self::OpenTimeout { source: error, .. } => failure(error.code()),
+            Self::Stopped
+            | Self::Display(_)
+            | Self::Command(_)
+            | Self::CommandEnded(_)
+            | Self::NoVideo
+            | Self::NoDecoder
+            | Self::Read(_)
+            | Self::Decode(_)
+            | Self::Silent { .. }
+            | Self::NoPicture { .. }
+            | Self::Ended
+            | Self::Undecodable(_) => Failure::Other,
+        }
+    }
+}
+
+/// What FFmpeg's code means.
+fn failure(code: Error) -> Failure {
+    let unreachable = [
+        libc::ECONNREFUSED,
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+        libc::ETIMEDOUT,
+    ];
+    if code == Error::HttpUnauthorized {
+        Failure::Refused
+    } else if unreachable.iter().any(|errno| code == Error::Other { errno: *errno }) {
+        Failure::Unreachable
+    } else {
+        Failure::Other
+    }
+}

@@ -1,0 +1,167 @@
+//! What is known of each kind of source before one is opened.
+
+use super::Source;
+use crate::Address;
+
+/// How a source on a network is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// A camera's.
+    Rtsp,
+    /// The same over TLS.
+    Rtsps,
+    /// MJPEG, MPEG-TS, HLS, or a file.
+    Http,
+    /// The same over TLS.
+    Https,
+    /// A streaming server's.
+    Rtmp,
+    /// The same over TLS.
+    Rtmps,
+    /// MPEG-TS over SRT.
+    Srt,
+    /// MPEG-TS over UDP, also by multicast.
+    Udp,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Rtsp,
+        Self::Rtsps,
+        Self::Http,
+        Self::Https,
+        Self::Rtmp,
+        Self::Rtmps,
+        Self::Srt,
+        Self::Udp,
+    ];
+
+    /// What its URLs begin with, before the colon.
+    pub fn scheme(self) -> &'static str {
+        self.kind().trim_end_matches(':')
+    }
+
+    /// The TCP port that it is spoken on where none is said; `None`: not by TCP.
+    pub fn tcp_port(self) -> Option<u16> {
+        match self {
+            Self::Rtsp => Some(554),
+            Self::Rtsps => Some(322),
+            Self::Http => Some(80),
+            Self::Https | Self::Rtmps => Some(443),
+            Self::Rtmp => Some(1935),
+            Self::Srt | Self::Udp => None,
+        }
+    }
+
+    /// Whether we may be the ones who are sent to, with a port of ours and no host in the URL.
+    pub(super) fn may_listen(self) -> bool {
+        matches!(self, Self::Srt | Self::Udp)
+    }
+}
+
+/// What a kind of source is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// What stands before everything that says where it is, with the colon.
+    pub name: &'static str,
+    /// It comes over a network: it begins in the middle of a group, and falls silent for a while without being gone.
+    pub network: bool,
+    /// It needs sockets that reach other machines.
+    pub reaches_out: bool,
+    /// It takes its frame rate from us, so that another rate means to open it anew.
+    pub follows_rate: bool,
+    /// Waiting for it can be called off; of others FFmpeg returns when it likes.
+    pub interruptible: bool,
+}
+
+impl Source {
+    /// What it is like.
+    pub fn traits(&self) -> Traits {
+        let own = Traits {
+            name: "test:",
+            network: false,
+            reaches_out: false,
+            follows_rate: false,
+            interruptible: false,
+        };
+        let device = Traits {
+            follows_rate: true,
+            ..own
+        };
+        match self {
+            Self::Test => device,
+            Self::X11 { display, .. } => Traits {
+                name: "x11:",
+                reaches_out: !display.starts_with(':'),
+                ..device
+            },
+            Self::V4l2 { .. } => Traits {
+                name: "v4l2:",
+                ..device
+            },
+            Self::Network { protocol, .. } => Traits {
+                name: protocol.kind(),
+                network: true,
+                reaches_out: true,
+                interruptible: true,
+                ..own
+            },
+            Self::File { .. } => Traits { name: "file:", ..own },
+            Self::Lavfi { .. } => Traits { name: "lavfi:", ..own },
+            Self::Exec { .. } => Traits {
+                name: "exec:",
+                reaches_out: true,
+                interruptible: true,
+                ..own
+            },
+            Self::Slate(_) => Traits { name: "slate:", ..own },
+        }
+    }
+
+    /// Its kind: what stands before everything that says where it is.
+    pub fn kind(&self) -> &'static str {
+        self.traits().name
+    }
+
+    /// What failed where it fails, in words: a path, a display, `host:port`. `None`: there is nothing but the source itself.
+    pub fn place(&self) -> Option<String> {
+        match self {
+            Self::X11 { display, .. } => Some(format!("display {display}")),
+            Self::V4l2 { device } => Some(device.display().to_string()),
+            Self::File { path } => Some(path.display().to_string()),
+            Self::Network { .. } => {
+                let shown = self.to_string();
+                let (_, rest) = shown.split_once("://")?;
+                rest.split(['/', '?', '#']).next().map(str::to_owned)
+            }
+            Self::Exec { command } => command.split_whitespace().next().map(str::to_owned),
+            Self::Test | Self::Lavfi { .. } | Self::Slate(_) => None,
+        }
+    }
+
+    /// The host and the TCP port that answer where it is there.
+    pub fn knock_at(&self) -> Option<(String, u16)> {
+        let Self::Network { protocol, url } = self else {
+            return None;
+        };
+        let address = Address::of(url)?;
+        let port = address.port.or(protocol.tcp_port())?;
+        protocol.tcp_port().map(|_by_tcp| (address.host.to_owned(), port))
+    }
+}
+
+impl Protocol {
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::Rtsp => "rtsp:",
+            Self::Rtsps => "rtsps:",
+            Self::Http => "http:",
+            Self::Https => "https:",
+            Self::Rtmp => "rtmp:",
+            Self::Rtmps => "rtmps:",
+            Self::Srt => "srt:",
+            Self::Udp => "udp:",
+        }
+    }
+}

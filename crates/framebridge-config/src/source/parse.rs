@@ -1,0 +1,161 @@
+//! How sources are written.
+
+use std::{str::FromStr, time::Duration};
+
+use percent_encoding::percent_decode_str;
+
+use super::{Address, Protocol, Region, Slate, Source};
+use crate::mask::without_secrets;
+
+/// Why a URL names no source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSource {
+    /// Nothing we know starts like this.
+    #[error(
+        "`{0}` is no source: use test:, x11::0, v4l2:/dev/video0, rtsp://host/path, http://host/path, rtmp://host/app/name, \
+         srt://host:port, udp://:port, file:PATH, lavfi:GRAPH or exec:COMMAND"
+    )]
+    UnknownScheme(String),
+    /// The part after the scheme is missing.
+    #[error("`{scheme}` needs {needed} after it, e.g. `{example}`")]
+    Missing {
+        /// The scheme.
+        scheme: &'static str,
+        /// What has to follow.
+        needed: &'static str,
+        /// A good one.
+        example: &'static str,
+    },
+    /// `test:` takes nothing.
+    #[error("`test:` takes nothing after it, found `{0}`")]
+    TrailingText(String),
+    /// A region that can't be read.
+    #[error("`{0}` is no region: use +X,Y,WxH in pixels, e.g. +0,0,1280x720, at least 16x16")]
+    Region(String),
+    /// A slate that can't be read.
+    #[error("`{0}` is no slate: use SECONDS,REASON with the seconds since 1970 and the reason percent-encoded")]
+    Slate(String),
+    /// A display that X would not understand.
+    #[error("`{0}` is no X display: use e.g. :0 or host:0.0")]
+    Display(String),
+}
+
+/// Narrower than this x264 and X11 both refuse.
+const SMALLEST_EDGE: u32 = 16;
+
+impl FromStr for Source {
+    type Err = InvalidSource;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let unknown = || InvalidSource::UnknownScheme(without_secrets(url));
+        let (scheme, rest) = url.split_once(':').ok_or_else(unknown)?;
+        match scheme {
+            "test" if rest.is_empty() => Ok(Self::Test),
+            "test" => Err(InvalidSource::TrailingText(rest.to_owned())),
+            "x11" => x11(rest),
+            "v4l2" => Ok(Self::V4l2 {
+                device: needed(rest, "v4l2:", "a device", "v4l2:/dev/video0")?.into(),
+            }),
+            "file" => Ok(Self::File {
+                path: needed(rest, "file:", "a path", "file:/srv/video.mp4")?.into(),
+            }),
+            "lavfi" => Ok(Self::Lavfi {
+                graph: needed(rest, "lavfi:", "a filter graph", "lavfi:smptebars")?.into(),
+            }),
+            "exec" => Ok(Self::Exec {
+                command: needed(rest.trim(), "exec:", "a command", "exec:rpicam-vid -t 0 --inline -o -")?.into(),
+            }),
+            "slate" => slate(rest)
+                .map(Self::Slate)
+                .ok_or_else(|| InvalidSource::Slate(rest.to_owned())),
+            _ => match Protocol::ALL.into_iter().find(|protocol| protocol.scheme() == scheme) {
+                Some(protocol) => network(protocol, url),
+                None => Err(unknown()),
+            },
+        }
+    }
+}
+
+fn needed<'a>(
+    rest: &'a str,
+    scheme: &'static str,
+    needed: &'static str,
+    example: &'static str,
+) -> Result<&'a str, InvalidSource> {
+    if rest.is_empty() {
+        Err(InvalidSource::Missing {
+            scheme,
+            needed,
+            example,
+        })
+    } else {
+        Ok(rest)
+    }
+}
+
+fn network(protocol: Protocol, url: &str) -> Result<Source, InvalidSource> {
+    let url_of_ours = url.split_once("://").is_some_and(|(_, rest)| {
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let port = authority.trim_start_matches('@').strip_prefix(':');
+        protocol.may_listen() && port.is_some_and(|port| port.parse::<u16>().is_ok())
+    });
+    let (needed, example) = match protocol {
+        Protocol::Rtsp | Protocol::Rtsps => ("//host/path", "rtsp://camera/stream"),
+        Protocol::Http | Protocol::Https => ("//host/path", "http://camera/video.mjpg"),
+        Protocol::Rtmp | Protocol::Rtmps => ("//host/app/name", "rtmp://server/live/door"),
+        Protocol::Srt => ("//host:port", "srt://server:9000"),
+        Protocol::Udp => ("//host:port", "udp://@239.0.0.1:1234"),
+    };
+    let has_port = protocol.tcp_port().is_some() || Address::of(url).is_some_and(|address| address.port.is_some());
+    if url_of_ours || (Address::of(url).is_some() && has_port) {
+        let url = url.to_owned();
+        return Ok(Source::Network { protocol, url });
+    }
+    Err(InvalidSource::Missing {
+        scheme: protocol.kind(),
+        needed,
+        example,
+    })
+}
+
+fn x11(rest: &str) -> Result<Source, InvalidSource> {
+    let (display, region) = match rest.split_once('+') {
+        Some((display, text)) => (
+            display,
+            Some(region(text).ok_or_else(|| InvalidSource::Region(text.to_owned()))?),
+        ),
+        None => (rest, None),
+    };
+    let number = display
+        .rsplit_once(':')
+        .map(|(_host, number)| number)
+        .unwrap_or_default();
+    if !number.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(InvalidSource::Display(display.to_owned()));
+    }
+    Ok(Source::X11 {
+        display: display.to_owned(),
+        region,
+    })
+}
+
+fn slate(rest: &str) -> Option<Slate> {
+    let (until, reason) = rest.split_once(',')?;
+    Some(Slate {
+        until: Duration::from_secs(until.parse().ok()?),
+        reason: percent_decode_str(reason).decode_utf8().ok()?.into_owned(),
+    })
+}
+
+fn region(text: &str) -> Option<Region> {
+    let mut parts = text.split(',');
+    let (x, y, size) = (parts.next()?, parts.next()?, parts.next()?);
+    let (width, height) = size.split_once('x')?;
+    let region = Region {
+        x: x.parse().ok()?,
+        y: y.parse().ok()?,
+        width: width.parse().ok()?,
+        height: height.parse().ok()?,
+    };
+    (parts.next().is_none() && region.width >= SMALLEST_EDGE && region.height >= SMALLEST_EDGE).then_some(region)
+}

@@ -1,0 +1,126 @@
+use super::*;
+
+#[test]
+fn good_urls_print_as_they_were_written() {
+    for url in [
+        "test:",
+        "x11::0",
+        "x11::0.1+10,20,640x480",
+        "x11:localhost:10.0",
+        "v4l2:/dev/video0",
+        "rtsp://cam/stream?x=1",
+        "rtsps://cam:322/s",
+        "http://cam/video.mjpg",
+        "https://cam:8443/live/index.m3u8",
+        "rtmp://server/live/door",
+        "rtmps://server/live/door",
+        "srt://server:9000",
+        "srt://:9000",
+        "udp://239.0.0.1:1234",
+        "udp://:1234",
+        "file:/a b/c.mp4",
+        "lavfi:testsrc=size=320x240:rate=5",
+        "exec:/usr/bin/camera",
+        "slate:1795413600,exit%20code%2075%3A%20gone",
+    ] {
+        assert_eq!(
+            url.parse::<Source>().map(|source| source.to_string()),
+            Ok(url.to_owned())
+        );
+    }
+}
+
+#[test]
+fn credentials_are_kept_for_ffmpeg_and_shown_to_nobody() {
+    let source: Source = "rtsp://admin:p@ss@cam/s".parse().expect("a good URL");
+    assert_eq!(
+        source,
+        Source::Network {
+            protocol: Protocol::Rtsp,
+            url: "rtsp://admin:p@ss@cam/s".into()
+        }
+    );
+    assert_eq!(format!("{source} {source:?}"), "rtsp://cam/s Source(rtsp://cam/s)");
+    for url in [
+        "htp://admin:SECRET@cam/s",
+        "http://admin:SECRET@cam/s",
+        "https://cam/v?token=SECRET",
+        "srt://server:9000?passphrase=SECRET&streamid=SECRET",
+        "rtmp://u:SECRET@server/live/door",
+        "exec:camera --password SECRET",
+    ] {
+        let shown = match url.parse::<Source>() {
+            Ok(source) => {
+                assert_eq!(source.written(), url);
+                assert!(source.has_secrets(), "{url}");
+                format!("{source} {source:?} {:?}", source.place())
+            }
+            Err(error) => error.to_string(),
+        };
+        assert!(!shown.contains("SECRET"), "{shown}");
+    }
+}
+
+#[test]
+fn bad_urls_say_what_would_be_good() {
+    for (url, hint) in [
+        ("", "use test:"),
+        ("nonsense", "use test:"),
+        ("ftp://x/", "use test:"),
+        ("test:x", "takes nothing"),
+        ("x11:", "no X display"),
+        ("x11:zero", "no X display"),
+        ("x11::0+1,2", "no region"),
+        ("x11::0+1,2,3x4", "at least 16x16"),
+        ("x11::0+-1,2,30x40", "no region"),
+        ("v4l2:", "/dev/video0"),
+        ("file:", "a path"),
+        ("lavfi:", "a filter graph"),
+        ("exec: ", "a command"),
+        ("slate:soon", "no slate"),
+        ("slate:soon,because", "no slate"),
+        ("rtsp:", "//host/path"),
+        ("rtsp://", "//host/path"),
+        ("rtsp://user@/x", "//host/path"),
+        ("http://", "//host/path"),
+        ("http://:80/x", "//host/path"),
+        ("rtmp://", "//host/app/name"),
+        ("srt://server", "//host:port"),
+        ("udp://239.0.0.1", "//host:port"),
+        ("udp://:port", "//host:port"),
+    ] {
+        let error = url.parse::<Source>().expect_err(url).to_string();
+        assert!(error.contains(hint), "{url}: {error}");
+    }
+}
+
+#[test]
+fn a_place_is_what_an_operator_looks_for() {
+    for (url, place) in [
+        ("rtsp://u:p@cam:8554/s?x=1", Some("cam:8554")),
+        ("http://u:p@cam/s", Some("cam")),
+        ("file:/srv/a film.mp4", Some("/srv/a film.mp4")),
+        ("x11::7", Some("display :7")),
+        ("v4l2:/dev/video9", Some("/dev/video9")),
+        ("exec:camera --key SECRET", Some("camera")),
+        ("test:", None),
+    ] {
+        let source: Source = url.parse().expect(url);
+        assert_eq!(source.place().as_deref(), place);
+    }
+}
+
+#[test]
+fn only_what_takes_tcp_connections_is_knocked_at() {
+    for (url, door) in [
+        ("rtsp://u:p@cam/s", Some(("cam", 554))),
+        ("rtsps://[fd00::1]/s", Some(("fd00::1", 322))),
+        ("http://cam:8080/s", Some(("cam", 8080))),
+        ("srt://server:9000", None),
+        ("udp://:1234", None),
+        ("file:/a", None),
+    ] {
+        let source: Source = url.parse().expect(url);
+        assert_eq!(source.knock_at(), door.map(|(host, port)| (host.to_owned(), port)));
+    }
+}
