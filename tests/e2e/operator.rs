@@ -211,6 +211,22 @@ fn quality_snapshot_and_clip_reach_the_encoder() {
 }
 
 #[test]
+fn doctor_says_what_a_source_is_and_why_one_can_not_be_opened() {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    for (source, told, success) in [
+        ("lavfi:smptebars=size=320x240:rate=5", "320x240", true),
+        ("test:", "1280x720", true),
+        ("file:/nonexistent/film.mp4", "No such file or directory", false),
+        ("rtsp://admin:SECRET@127.0.0.1:1/live", "can't connect", false),
+    ] {
+        let output = system.bridgectl(&["doctor", source]).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains(told) && !said.contains("SECRET"), "{source}: {said}");
+        assert_eq!(output.status.success(), success, "{source}: {said}");
+    }
+}
+
+#[test]
 fn doctor_finds_nothing_bad_where_all_is_well() {
     let system = healthy_system();
     let output = system.bridgectl(&["doctor"]).unwrap();

@@ -92,10 +92,18 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Bridge(Bridge),
     /// Look for what keeps Framebridge from working on this machine
-    Doctor(framebridge_daemon::Args),
+    Doctor(Doctor),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(Config),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Only open this source, a stream's name or a URL, and say what it is
+    pub(crate) source: Option<String>,
+    #[command(flatten)]
+    pub(crate) args: framebridge_daemon::Args,
 }
 
 #[derive(Debug, Args)]

@@ -27,4 +27,4 @@ mod watchdog;
 
 pub use app::App;
 pub use cli::Cli;
-pub use probe::print_findings;
+pub use probe::{print_findings, print_source};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use encoder::{App, Cli, print_findings};
+use encoder::{App, Cli, print_findings, print_source};
 use framebridge_proto::{Role, process_name};
 
 fn main() -> ExitCode {
@@ -11,7 +11,12 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let Some(stream) = cli.stream else {
-        return print_findings().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        let printed = if cli.probe_source {
+            print_source()
+        } else {
+            print_findings()
+        };
+        return printed.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     };
     let process = process_name(Role::Encoder, Some(&stream));
     framebridge_daemon::run(&process, cli.args, async |context| {

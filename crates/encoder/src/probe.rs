@@ -1,20 +1,121 @@
 //! `encoder --probe`: what FFmpeg and which encoders this machine has, for `bridgectl doctor`.
 
-use std::io::{self, Write as _};
+use std::{
+    fs,
+    io::{self, Write as _},
+    thread,
+    time::{Duration, Instant},
+};
 
-use framebridge_capture::{Codec, ffmpeg_version, probe};
-use framebridge_proto::probe::{Finding, Verdict};
+use framebridge_capture::{
+    Codec, Interrupt, NETWORK_OPEN_LIMIT, Source, SourceConfig, SourceError, confine, ffmpeg_version, image, lacks,
+    probe, terminate,
+};
+use framebridge_config::{Source as Location, SourceTls};
+use framebridge_proto::{
+    encoder::{ImageFormat, Quality},
+    plain,
+    probe::{Finding, Verdict},
+};
+
+/// How long a source has, from its opening to its first picture.
+const SOURCE_LIMIT: Duration = Duration::from_secs(20);
+
+/// A line of an error is cut here.
+const MOST_WORDS: usize = 500;
 
 /// Looks, and prints one finding a line, as JSON.
 ///
 /// # Errors
 /// Nobody reads them.
 pub fn print_findings() -> io::Result<()> {
+    print(findings())
+}
+
+/// Opens the source whose URL is the line on standard input, and prints what it is in the same way. A source that hangs ends the
+/// process.
+///
+/// # Errors
+/// Nobody reads them.
+pub fn print_source() -> io::Result<()> {
+    let mut url = String::new();
+    io::stdin().read_line(&mut url)?;
+    let interrupt = Interrupt::new();
+    let watchdog = interrupt.clone();
+    thread::spawn(move || {
+        if watchdog.wait_until(Instant::now() + SOURCE_LIMIT) {
+            let told = format!("it has not given a picture for {} s", SOURCE_LIMIT.as_secs());
+            // Nobody who reads it: then it is done.
+            _ = print([Finding::new("source", Verdict::Bad, told)]);
+            terminate(0);
+        }
+    });
+    let findings = match url.trim().parse() {
+        Ok(location) => source(location, &interrupt),
+        Err(error) => vec![Finding::new(
+            "source",
+            Verdict::Bad,
+            plain(&format!("{error}"), MOST_WORDS),
+        )],
+    };
+    interrupt.stop();
+    print(findings)
+}
+
+fn print(findings: impl IntoIterator<Item = Finding>) -> io::Result<()> {
     let mut out = io::stdout();
-    for finding in findings() {
+    for finding in findings {
         writeln!(out, "{}", serde_json::to_string(&finding)?)?;
     }
     Ok(())
+}
+
+/// What a source is.
+fn source(location: Location, interrupt: &Interrupt) -> Vec<Finding> {
+    let shown = location.to_string();
+    let bad = |detail: String| vec![Finding::new("source", Verdict::Bad, plain(&detail, MOST_WORDS))];
+    if let Some(lacking) = lacks(&location) {
+        return bad(format!("{shown}: this machine's FFmpeg was built without `{lacking}`"));
+    }
+    // It is only looked at: where the kernel knows no filters it is looked at without.
+    _ = confine(&location);
+    match look(location, interrupt) {
+        Ok(found) => std::iter::once(Finding::new("source", Verdict::Good, shown))
+            .chain(found)
+            .collect(),
+        Err(error) => bad(format!("{shown}: {:#}", anyhow::Error::new(error))),
+    }
+}
+
+fn look(location: Location, interrupt: &Interrupt) -> Result<Vec<Finding>, SourceError> {
+    let config = SourceConfig {
+        location,
+        fps: 30,
+        silence_limit: NETWORK_OPEN_LIMIT,
+        tls: SourceTls::default(),
+    };
+    let began = Instant::now();
+    let mut source = Source::open(&config, interrupt)?;
+    let opened = began.elapsed();
+    let undue = source.read(&|| ())?;
+    let picture = source.present(undue)?;
+    let times = format!(
+        "open after {:.2} s, first picture after {:.2} s",
+        opened.as_secs_f32(),
+        began.elapsed().as_secs_f32()
+    );
+    let mut found = vec![Finding::new("opening", Verdict::Good, times)];
+    let known = source.findings(&picture).into_iter();
+    found.extend(known.map(|(what, is)| Finding::new(what, Verdict::Good, is)));
+    let path = std::env::temp_dir().join(format!("framebridge-doctor-{}.png", std::process::id()));
+    let written = image(&picture, ImageFormat::Png, *Quality::LONGEST_EDGE.end())
+        .map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+        .and_then(|png| fs::write(&path, png).map_err(|error| error.to_string()));
+    found.push(match written {
+        Ok(()) => Finding::new("picture", Verdict::Good, path.display().to_string()),
+        Err(error) => Finding::new("picture", Verdict::Bad, error),
+    });
+    Ok(found)
 }
 
 fn findings() -> impl Iterator<Item = Finding> {

@@ -3,9 +3,9 @@
 use std::{
     env,
     ffi::OsStr,
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, ensure};
@@ -21,17 +21,39 @@ use framebridge_proto::{
     status::{Status, StreamState},
 };
 
-use crate::{ask, exit::Exit, out::Out, running::Running};
+use crate::{ask, cli::Doctor, exit::Exit, out::Out, running::Running};
 
 /// Where `install.sh` puts the daemons.
 const INSTALLED: &str = "/usr/lib/framebridge";
 
-/// Looks at everything, whatever is found on the way; anything bad makes the exit code 1.
-pub(crate) async fn run(args: &Args, out: Out) -> anyhow::Result<Exit> {
-    let dir = RuntimeDir::find();
-    let (status, mut findings) = (ask::status().await, Vec::new());
+/// Looks at everything, or at one source, whatever is found on the way; anything bad makes the exit code 1.
+pub(crate) async fn run(asked: &Doctor, out: Out) -> anyhow::Result<Exit> {
+    let status = ask::status().await;
     let running = status.as_ref().ok().map(Running::look);
-    findings.push(supervisor(&status, running.as_ref()));
+    let findings = match &asked.source {
+        Some(source) => one_source(source, &asked.args, running.and_then(Result::ok))?,
+        None => everything(&asked.args, status, running).await,
+    };
+    out.tell(&render(&findings), &findings)?;
+    let bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
+    Ok(if bad { Exit::Failure } else { Exit::Ok })
+}
+
+/// What a source is, by its URL or its stream's name.
+fn one_source(source: &str, args: &Args, running: Option<Running>) -> anyhow::Result<Vec<Finding>> {
+    let configured = settings(args, running.as_ref()).ok();
+    let stream = configured.and_then(|found| found.streams.into_iter().find(|stream| stream.name.as_str() == source));
+    let url = stream.map_or_else(|| source.to_owned(), |stream| stream.source.written());
+    probe(running.map(|running| running.binaries), "--probe-source", &url)
+}
+
+async fn everything(
+    args: &Args,
+    status: anyhow::Result<Status>,
+    running: Option<io::Result<Running>>,
+) -> Vec<Finding> {
+    let dir = RuntimeDir::find();
+    let mut findings = vec![supervisor(&status, running.as_ref())];
     let status = status.ok();
     let running = running.and_then(Result::ok);
     let settings = settings(args, running.as_ref());
@@ -41,18 +63,14 @@ pub(crate) async fn run(args: &Args, out: Out) -> anyhow::Result<Exit> {
         signaling: status.as_ref().and_then(signaling_pid),
         is_running: status.is_some(),
     }));
-    let binaries = running.map(|running| running.binaries);
-    findings.extend(
-        encoders(binaries).unwrap_or_else(|error| vec![Finding::new("encoder", Verdict::Bad, format!("{error:#}"))]),
-    );
+    let bad = |error| vec![Finding::new("encoder", Verdict::Bad, format!("{error:#}"))];
+    findings.extend(probe(running.map(|running| running.binaries), "--probe", "").unwrap_or_else(bad));
     if let (Some(status), Ok(settings)) = (&status, &settings) {
         for stream in &settings.streams {
             findings.push(source(stream, status).await);
         }
     }
-    out.tell(&render(&findings), &findings)?;
-    let bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
-    Ok(if bad { Exit::Failure } else { Exit::Ok })
+    findings
 }
 
 fn render(findings: &[Finding]) -> String {
@@ -133,9 +151,9 @@ async fn source(stream: &Stream, status: &Status) -> Finding {
     }
 }
 
-/// FFmpeg's version and the encoders that open, from the one program that links FFmpeg. Asking a running encoder would
-/// not do: this verb is for when nothing runs.
-fn encoders(of_running: Option<PathBuf>) -> anyhow::Result<Vec<Finding>> {
+/// FFmpeg's version and the encoders that open, or what a source is, from the one program that links FFmpeg. Asking a running
+/// encoder would not do: this verb is for when nothing runs. What may be a secret goes by `input`.
+fn probe(of_running: Option<PathBuf>, how: &str, input: &str) -> anyhow::Result<Vec<Finding>> {
     let own = env::current_exe().context("finding our own folder")?;
     let folders = of_running
         .into_iter()
@@ -148,10 +166,11 @@ fn encoders(of_running: Option<PathBuf>) -> anyhow::Result<Vec<Finding>> {
             own.display()
         )
     })?;
-    let output = probe(program.as_os_str()).with_context(|| format!("running {}", program.display()))?;
+    let output =
+        run_probe(program.as_os_str(), how, input).with_context(|| format!("running {}", program.display()))?;
     ensure!(
         output.status.success(),
-        "{} --probe: {}",
+        "{} {how}: {}",
         program.display(),
         String::from_utf8_lossy(&output.stderr).trim()
     );
@@ -168,6 +187,16 @@ fn encoders(of_running: Option<PathBuf>) -> anyhow::Result<Vec<Finding>> {
     clippy::disallowed_methods,
     reason = "a probe that ends by itself, not a process to be supervised"
 )]
-fn probe(encoder: &OsStr) -> io::Result<std::process::Output> {
-    Command::new(encoder).arg("--probe").output()
+fn run_probe(encoder: &OsStr, how: &str, input: &str) -> io::Result<std::process::Output> {
+    let mut child = Command::new(encoder)
+        .arg(how)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that reads nothing says why by its exit code.
+        _ = writeln!(stdin, "{input}");
+    }
+    child.wait_with_output()
 }

@@ -42,7 +42,7 @@ pub(crate) async fn run(verb: Verb, out: Out) -> anyhow::Result<Exit> {
         Verb::Certificate(asked) => certificate::run(asked, out),
         Verb::Jobs => jobs::run(out).await,
         Verb::Bridge(asked) => bridge::run(asked, out).await,
-        Verb::Doctor(args) => doctor::run(&args, out).await,
+        Verb::Doctor(asked) => doctor::run(&asked, out).await,
         Verb::Config(config) => config::run(&config, out),
     }
 }
