@@ -512,9 +512,12 @@ impl App {
 
     fn occupy(&mut self, index: usize, child: Child, now: Instant) -> u32 {
         let pid = child.mark.pid;
-        let watched = child.clone();
-        self.exits.spawn(async move { (index, pid, watched.exited().await) });
-        self.slots[index].occupy(child, now);
+        let slot = &mut self.slots[index];
+        let ended = self
+            .launcher
+            .ended(child.clone(), slot.role, slot.stream_name().cloned());
+        self.exits.spawn(async move { (index, pid, ended.await) });
+        slot.occupy(child, now);
         self.write_down();
         pid
     }

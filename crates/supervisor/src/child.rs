@@ -23,8 +23,13 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use tokio::io::{Interest, unix::AsyncFd};
 
+use crate::oom::MemoryGroup;
+
 /// What `/proc` counts time in: USER_HZ is 100 on every Linux.
 const TICK: Duration = Duration::from_millis(10);
+
+/// How the kernel ends a process, among others.
+const KILLED: ExitStatus = ExitStatus::Signal(Signal::KILL.as_raw());
 
 /// A process, from its start or adoption on. Clones are the same process.
 #[derive(Debug, Clone)]
@@ -32,6 +37,8 @@ pub(crate) struct Child {
     pub(crate) mark: Mark,
     pid: Pid,
     pidfd: Arc<AsyncFd<OwnedFd>>,
+    /// Where it was born. One that is not ours is reaped by another before we can ask where it died.
+    group: Option<MemoryGroup>,
 }
 
 /// What came of a start.
@@ -113,10 +120,13 @@ impl Child {
             reason = "its successor is unsafe for the sake of types whose descriptor changes; an OwnedFd's does not"
         )]
         let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+        let group = MemoryGroup::of(mark.pid);
+        group.iter().for_each(MemoryGroup::begin);
         Ok(Self {
             mark,
             pid,
             pidfd: Arc::new(pidfd),
+            group,
         })
     }
 
@@ -144,13 +154,21 @@ impl Child {
         if Mark::of(self.mark.pid).is_none() {
             self.signal(Signal::KILL);
         }
-        match waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), WaitIdOptions::EXITED) {
+        let group = MemoryGroup::of(self.mark.pid).or(self.group);
+        let status = match waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), WaitIdOptions::EXITED) {
             Ok(Some(status)) => status
                 .exit_status()
                 .map(ExitStatus::Code)
                 .or(status.terminating_signal().map(ExitStatus::Signal))
                 .unwrap_or(ExitStatus::Unknown),
             Ok(None) | Err(_) => ExitStatus::Unknown,
+        };
+        let may_be_the_kernels = matches!(status, ExitStatus::Unknown) || status == KILLED;
+        match group.filter(|group| may_be_the_kernels && group.claim()) {
+            Some(group) => ExitStatus::OutOfMemory {
+                limit_mib: group.limit_mib(),
+            },
+            None => status,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{env, ffi::OsString, io, path::PathBuf, pin::Pin, process::Command};
 
 use anyhow::Context as _;
 use framebridge_config::Manage;
+use framebridge_core::process::ExitStatus;
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::{Role, StreamName};
 
@@ -76,6 +77,26 @@ impl Launcher {
                     let started = systemd.start(role, stream).await;
                     started.map_err(|error| format!("{error:#}"))
                 }))
+            }
+        }
+    }
+
+    /// Waits for the end of a process, and says how it came.
+    pub(crate) fn ended(
+        &self,
+        child: Child,
+        role: Role,
+        stream: Option<StreamName>,
+    ) -> impl Future<Output = ExitStatus> + use<> {
+        let systemd = match self {
+            Self::Spawn(_) => None,
+            Self::Systemd(systemd) => Some(systemd.clone()),
+        };
+        async move {
+            let status = child.exited().await;
+            match systemd.filter(|_| status == ExitStatus::Unknown) {
+                Some(systemd) => systemd.starved(role, stream).await.unwrap_or(status),
+                None => status,
             }
         }
     }

@@ -15,6 +15,7 @@ mod journal;
 mod launcher;
 mod ledger;
 mod lock;
+mod oom;
 mod peers;
 mod probe;
 mod replace;

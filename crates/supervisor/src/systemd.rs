@@ -60,6 +60,12 @@ trait Service {
     /// With which exit code, or by which signal.
     #[zbus(property(emits_changed_signal = "false"))]
     fn exec_main_status(&self) -> zbus::Result<i32>;
+    /// How the latest run ended, in one word, until the next begins.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn result(&self) -> zbus::Result<String>;
+    /// Its limit in bytes; the largest number there is where it has none.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn memory_max(&self) -> zbus::Result<u64>;
 }
 
 /// systemd, as far as we need it.
@@ -122,6 +128,25 @@ impl Systemd {
                 START_LIMIT.as_secs()
             ),
         }
+    }
+
+    /// Whether a unit's process was ended for want of memory, and then its limit: its cgroup may be gone before we look.
+    pub(crate) async fn starved(&self, role: Role, stream: Option<StreamName>) -> Option<ExitStatus> {
+        let asked = async {
+            let connection = self.connection().await?;
+            let path = ManagerProxy::new(&connection)
+                .await?
+                .load_unit(&unit(role, stream.as_ref()))
+                .await?;
+            let service = ServiceProxy::builder(&connection).path(path)?.build().await?;
+            let is_starved = service.result().await? == "oom-kill";
+            let limit = service.memory_max().await.ok().filter(|bytes| *bytes < u64::MAX);
+            zbus::Result::Ok(is_starved.then_some(ExitStatus::OutOfMemory {
+                limit_mib: limit.map(|bytes| bytes >> 20),
+            }))
+        };
+        // What it does not say in time it has forgotten.
+        timeout(START_LIMIT, asked).await.ok()?.ok()?
     }
 
     /// Has systemd leave a process alone.

@@ -236,6 +236,11 @@ pub enum ExitStatus {
     Code(i32),
     /// A signal ended it.
     Signal(i32),
+    /// The kernel ended it for want of memory.
+    OutOfMemory {
+        /// The limit that it went over, MiB; `None`: the whole machine had no more.
+        limit_mib: Option<u64>,
+    },
     /// It was no child of ours, so nobody told us.
     Unknown,
 }
@@ -351,6 +356,12 @@ impl fmt::Display for Exit {
         match self.status {
             ExitStatus::Code(code) => write!(f, "exit code {code}")?,
             ExitStatus::Signal(signal) => write!(f, "killed by signal {signal}")?,
+            ExitStatus::OutOfMemory { limit_mib: Some(limit) } => {
+                write!(f, "killed for want of memory: it may have {limit} MiB")?;
+            }
+            ExitStatus::OutOfMemory { limit_mib: None } => {
+                f.write_str("killed for want of memory: this machine had no more")?;
+            }
             ExitStatus::Unknown => f.write_str("ended, and as an adopted process left no exit code")?,
         }
         self.last_words.as_ref().map_or(Ok(()), |words| write!(f, ": {words}"))

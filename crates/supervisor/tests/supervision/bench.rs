@@ -320,3 +320,41 @@ pub(crate) fn is_alive(number: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
+
+/// A cgroup with little memory, where this user may make one; it goes when this is dropped.
+pub(crate) struct Cgroup(PathBuf);
+
+impl Cgroup {
+    pub(crate) fn limited_to(bytes: u64) -> Option<Self> {
+        let root = Path::new("/sys/fs/cgroup");
+        let (root, limit) = if root.join("memory").is_dir() {
+            (root.join("memory"), "memory.limit_in_bytes")
+        } else {
+            // Where it is switched on already, and where it can't be, this does nothing.
+            _ = fs::write(root.join("cgroup.subtree_control"), "+memory");
+            (root.to_owned(), "memory.max")
+        };
+        let group = Self(root.join(format!("framebridge-test-{}", std::process::id())));
+        let made = fs::create_dir(&group.0).and_then(|()| fs::write(group.0.join(limit), bytes.to_string()));
+        if let Err(error) = &made {
+            #[expect(clippy::print_stderr, reason = "what is left out is said")]
+            {
+                eprintln!("left out: no cgroup with a memory limit can be made: {error}");
+            }
+        }
+        // Without a limit there is nothing to be ended for. Swap would only put it off.
+        _ = fs::write(group.0.join("memory.swap.max"), "0");
+        made.ok().map(|()| group)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // It is empty: whoever was in it is dead.
+        _ = fs::remove_dir(&self.0);
+    }
+}

@@ -53,6 +53,7 @@ async fn play(role: &str) {
                 _ = asked.recv() => exit(&dir, rest),
             }
         }
+        ("eat", group) => eat(group),
         ("deaf", _) => {
             // Taking the signal and doing nothing is ignoring it.
             let deaf = signal(SignalKind::terminate()).expect("a handler");
@@ -69,6 +70,15 @@ fn exit(dir: &RuntimeDir, how: &str) -> ! {
     last_words::leave(dir, code, words);
     #[expect(clippy::exit, reason = "that is its part")]
     process::exit(code.into());
+}
+
+/// Goes into a cgroup, and takes memory until the kernel ends it.
+fn eat(group: &str) -> ! {
+    fs::write(format!("{group}/cgroup.procs"), process::id().to_string()).expect("a cgroup");
+    let mut eaten = Vec::new();
+    loop {
+        eaten.push(vec![1_u8; 1 << 20]);
+    }
 }
 
 async fn live(role: &str, part: &str, dir: RuntimeDir) {

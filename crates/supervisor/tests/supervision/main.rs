@@ -78,6 +78,24 @@ async fn reason_that_a_process_gives_itself_is_repeated() {
 }
 
 #[tokio::test]
+async fn memory_limit_that_ends_a_process_is_named_as_that() {
+    let Some(group) = bench::Cgroup::limited_to(32 << 20) else {
+        return;
+    };
+    let bench = Bench::start("");
+    bench.healthy().await;
+    bench.play("encoder", &format!("eat {}", group.path().display())).await;
+    let reason = Some("killed for want of memory: it may have 32 MiB");
+    bench
+        .until("the reason", |status| {
+            bench::row(status, "encoder-test").last_reason.as_deref() == reason
+        })
+        .await;
+    bench.set("encoder", "well");
+    bench.healthy().await;
+}
+
+#[tokio::test]
 async fn wrong_configuration_parks_until_somebody_resumes() {
     let bench = Bench::start("");
     bench.healthy().await;

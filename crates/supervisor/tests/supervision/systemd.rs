@@ -28,6 +28,8 @@ const CONFIG: &str = "[supervisor]\nmanage = \"systemd\"\n";
 struct Units {
     pids: BTreeMap<String, u32>,
     stopped: Vec<String>,
+    /// Whose latest process was ended for want of memory.
+    starved: Option<String>,
     tasks: JoinSet<()>,
 }
 
@@ -49,6 +51,17 @@ impl Service {
     #[zbus(property, name = "MainPID")]
     fn main_pid(&self) -> u32 {
         self.units.lock().unwrap().pids.get(&self.unit).copied().unwrap_or(0)
+    }
+
+    #[zbus(property)]
+    fn result(&self) -> &'static str {
+        let is_starved = self.units.lock().unwrap().starved.as_ref() == Some(&self.unit);
+        if is_starved { "oom-kill" } else { "success" }
+    }
+
+    #[zbus(property)]
+    fn memory_max(&self) -> u64 {
+        1 << 30
     }
 }
 
@@ -211,6 +224,15 @@ async fn systemd_starts_and_restarts_what_the_supervisor_judges() {
         .await;
     let row = bench::row(&status, "encoder-test");
     assert_eq!(row.pid, stage.pid("framebridge-encoder@test.service"));
+    stage.bench.healthy().await;
+
+    let starved = "framebridge-encoder@test.service";
+    stage.units.lock().unwrap().starved = Some(starved.to_owned());
+    bench::signal(stage.pid(starved).unwrap(), Signal::KILL);
+    let reason = Some("killed for want of memory: it may have 1024 MiB");
+    let named = |status: &_| bench::row(status, "encoder-test").last_reason.as_deref() == reason;
+    stage.bench.until("the reason", named).await;
+    stage.units.lock().unwrap().starved = None;
     stage.bench.healthy().await;
 
     let living = stage.pid("framebridge-signaling.service").unwrap();
