@@ -14,6 +14,7 @@ mod interop;
 mod leaks;
 mod links;
 mod monitoring;
+mod openapi;
 mod operator;
 mod page;
 mod parked;

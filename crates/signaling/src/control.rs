@@ -28,13 +28,13 @@ use crate::{
 )]
 pub(crate) struct QualityBody {
     /// Target bitrate, bits per second.
-    #[schema(minimum = 100_000, maximum = 50_000_000)]
+    #[schema(minimum = 100_000, maximum = 50_000_000, value_type = u32, required = false)]
     bitrate: Option<u32>,
     /// Frames per second.
-    #[schema(minimum = 1, maximum = 60)]
+    #[schema(minimum = 1, maximum = 60, value_type = u32, required = false)]
     fps: Option<u32>,
     /// Longest edge of the picture in pixels.
-    #[schema(minimum = 64, maximum = 4096)]
+    #[schema(minimum = 64, maximum = 4096, value_type = u32, required = false)]
     longest_edge: Option<u32>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct QualityView {
 
 /// Changes how a stream is encoded, for all its viewers. What is so already is left as it is.
 #[utoipa::path(
-    put, path = "/api/v1/streams/{stream}/quality", tag = "api",
+    put, path = "/api/v1/streams/{stream}/quality", operation_id = "put_quality", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),
     request_body(content = QualityBody, content_type = "application/json"),
     responses(
@@ -108,7 +108,7 @@ pub(crate) async fn put_quality(
 
 /// Stops a stream for all its viewers, until it is resumed: also over restarts of its encoder. They keep their sessions.
 #[utoipa::path(
-    post, path = "/api/v1/streams/{stream}/pause", tag = "api",
+    post, path = "/api/v1/streams/{stream}/pause", operation_id = "pause_stream", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 200, description = "The stream is paused.", body = PauseView),
@@ -125,7 +125,7 @@ pub(crate) async fn post_pause(
 
 /// Ends a pause. The picture comes back to the viewers in the sessions they have.
 #[utoipa::path(
-    post, path = "/api/v1/streams/{stream}/resume", tag = "api",
+    post, path = "/api/v1/streams/{stream}/resume", operation_id = "resume_stream", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 200, description = "The stream is not paused.", body = PauseView),
@@ -155,7 +155,7 @@ async fn pause(shared: &AppState, stream: &str, paused: bool) -> Result<Json<Pau
 
 /// Asks the encoder for a keyframe: at once, or a second after the one before. All requests until then get one together.
 #[utoipa::path(
-    post, path = "/api/v1/streams/{stream}/keyframe", tag = "api",
+    post, path = "/api/v1/streams/{stream}/keyframe", operation_id = "request_keyframe", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 202, description = "It is made, for this request and others."),

@@ -119,9 +119,9 @@ impl Listener {
 /// Server-sent events (EventSource): `streams` with what `/api/v1/streams` answers, `beat` at least every 5 s. It ends after
 /// five minutes, and EventSource comes back by itself.
 #[utoipa::path(
-    get, path = "/api/v1/events", tag = "api",
+    get, path = "/api/v1/events", operation_id = "follow_streams", tag = "api",
     responses(
-        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 200, description = "Events, for as long as the connection lasts.", content_type = "text/event-stream", body = String),
         (status = 429, description = "This address has too many; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many listen; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
@@ -136,10 +136,10 @@ pub(crate) async fn all(
 
 /// One stream, likewise: `stream` with what `/api/v1/streams/{stream}` answers, and `beat`.
 #[utoipa::path(
-    get, path = "/api/v1/streams/{stream}/events", tag = "api",
+    get, path = "/api/v1/streams/{stream}/events", operation_id = "follow_stream", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
-        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 200, description = "Events, for as long as the connection lasts.", content_type = "text/event-stream", body = String),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
         (status = 429, description = "This address has too many; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many listen; see Retry-After.", body = Details, content_type = "application/problem+json"),

@@ -74,9 +74,21 @@ impl Route {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// What it takes to use it; `None`: nothing.
+    pub(crate) fn scope(&self) -> Option<Scope> {
+        match self.needs {
+            Needs::Nothing => None,
+            Needs::Scope(scope) | Needs::Page(scope) => Some(scope),
+        }
+    }
+
+    /// Whether people open it.
+    pub(crate) fn is_page(&self) -> bool {
+        matches!(self.needs, Needs::Page(_))
     }
 }
 

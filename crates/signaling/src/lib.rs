@@ -15,6 +15,7 @@ mod cli;
 mod client;
 mod control;
 mod debug;
+mod document;
 mod encoder_link;
 mod ended;
 mod events;

@@ -77,14 +77,14 @@ pub(crate) struct LinkView {
 }
 
 /// The login page.
-#[utoipa::path(get, path = "/login", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
+#[utoipa::path(get, path = "/login", operation_id = "get_login_page", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
 pub(crate) async fn form() -> Response {
     page::login("/login").into_response()
 }
 
 /// Lets in who shows a token or a one-time link's code: by a cookie.
 #[utoipa::path(
-    post, path = "/login", tag = "page",
+    post, path = "/login", operation_id = "log_in", tag = "page",
     request_body(content = LoginBody, content_type = "application/json"),
     responses(
         (status = 200, description = "Come in.", body = Welcome, headers(("Set-Cookie" = String, description = "Who you are"))),
@@ -132,7 +132,7 @@ pub(crate) async fn log_in(
 }
 
 /// Takes the cookie away.
-#[utoipa::path(post, path = "/logout", tag = "page", responses((status = 204, description = "The cookie is gone.")))]
+#[utoipa::path(post, path = "/logout", operation_id = "log_out", tag = "page", responses((status = 204, description = "The cookie is gone.")))]
 pub(crate) async fn log_out(
     State(shared): State<Arc<AppState>>,
     Extension(IsSecure(is_secure)): Extension<IsSecure>,
@@ -143,7 +143,7 @@ pub(crate) async fn log_out(
 
 /// Makes a one-time link: whoever opens it first is let in.
 #[utoipa::path(
-    post, path = "/api/v1/links", tag = "api",
+    post, path = "/api/v1/links", operation_id = "make_link", tag = "api",
     request_body(content = LinkBody, content_type = "application/json"),
     responses(
         (status = 201, description = "The link.", body = LinkView),

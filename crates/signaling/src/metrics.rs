@@ -27,7 +27,7 @@ use crate::{app_state::AppState, problem::Problem, status, stream::Stream};
 
 /// How streams, processes and the session with a studio are, and counters. Everything is read at the scrape.
 #[utoipa::path(
-    get, path = "/metrics", tag = "api",
+    get, path = "/metrics", operation_id = "get_metrics", tag = "api",
     responses((
         status = 200,
         description = "Prometheus' text format 0.0.4; OpenMetrics where `Accept` asks for it.",

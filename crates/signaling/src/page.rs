@@ -64,14 +64,14 @@ const SCRIPTS: [File; 17] = files!(
 const STYLES: [File; 1] = files!(STYLE, "style.css");
 
 /// The list of streams.
-#[utoipa::path(get, path = "/", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
+#[utoipa::path(get, path = "/", operation_id = "get_index_page", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
 pub(crate) async fn index(headers: HeaderMap) -> Response {
     file(INDEX, &headers)
 }
 
 /// The player of one stream.
 #[utoipa::path(
-    get, path = "/s/{stream}", tag = "page",
+    get, path = "/s/{stream}", operation_id = "get_stream_page", tag = "page",
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 200, description = "The page.", content_type = "text/html"),
@@ -135,7 +135,7 @@ pub(crate) fn please_log_in(path: &str) -> Response {
 
 /// A part of the page.
 #[utoipa::path(
-    get, path = "/page/{file}", tag = "page",
+    get, path = "/page/{file}", operation_id = "get_page_file", tag = "page",
     params(("file" = String, Path, description = "e.g. `style.css`")),
     responses(
         (status = 200, description = "The file."),

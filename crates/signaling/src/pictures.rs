@@ -47,7 +47,7 @@ pub(crate) struct Which {
 
 /// The latest picture as a JPEG, at most a quarter of a second old. An idle stream is started for it; a paused one gives none.
 #[utoipa::path(
-    get, path = "/api/v1/streams/{stream}/snapshot.jpg", tag = "api",
+    get, path = "/api/v1/streams/{stream}/snapshot.jpg", operation_id = "get_snapshot", tag = "api",
     params(("stream" = String, Path, description = "The stream's name"), Which),
     responses(
         (status = 200, description = "The picture.", content_type = "image/jpeg"),
@@ -99,15 +99,12 @@ pub(crate) async fn keep_stills(shared: Arc<AppState>) {
     }
 }
 
-/// Which piece of a stream, in whole seconds; one of the two.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+/// Which piece of a stream, in whole seconds; one of the two, which the derive can't say (`document.rs` does).
+#[derive(Debug, Deserialize)]
 pub(crate) struct Piece {
     /// The last ones, as far as they were kept.
-    #[param(minimum = 1, maximum = 60)]
     last: Option<u32>,
     /// Those that come.
-    #[param(minimum = 1, maximum = 60)]
     next: Option<u32>,
 }
 
@@ -115,8 +112,8 @@ pub(crate) struct Piece {
 ///
 /// It is what there is, and at most 15 MiB: how long it lasts its own header says.
 #[utoipa::path(
-    get, path = "/api/v1/streams/{stream}/clip.mp4", tag = "api",
-    params(("stream" = String, Path, description = "The stream's name"), Piece),
+    get, path = "/api/v1/streams/{stream}/clip.mp4", operation_id = "get_clip", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 200, description = "The film: H.264, no sound.", content_type = "video/mp4"),
         (status = 400, description = "Neither or both are given, or it is out of range.", body = Details, content_type = "application/problem+json"),

@@ -7,13 +7,14 @@ use axum::{
     routing::{delete, get, post, put},
 };
 use framebridge_auth::Scope::{Admin, Control, View};
+use serde_json::Value;
 use utoipa::OpenApi;
 
 use crate::{
     app_state::AppState,
     control, debug,
     debug::Debug,
-    events,
+    document, events,
     gate::{Gated, Route},
     login, metrics, page, pictures,
     problem::Details,
@@ -92,11 +93,12 @@ pub(crate) fn router(shared: Arc<AppState>, debug: Option<Debug>) -> Router {
 
 /// This document.
 #[utoipa::path(
-    get, path = "/api/v1/openapi.json", tag = "api",
+    get, path = "/api/v1/openapi.json", operation_id = "get_openapi", tag = "api",
     responses((status = 200, description = "OpenAPI 3.1", body = Object))
 )]
-async fn openapi() -> Json<utoipa::openapi::OpenApi> {
-    Json(Document::openapi())
+async fn openapi() -> Json<Value> {
+    let routes: Vec<Route> = whep_routes().into_iter().chain(own_routes()).collect();
+    Json(document::complete(&Document::openapi(), &routes))
 }
 
 #[derive(Debug, OpenApi)]

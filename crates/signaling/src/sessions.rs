@@ -33,13 +33,13 @@ pub(crate) struct SessionView {
 
 /// How a viewer's session is; for a while after its end, why it ended.
 #[utoipa::path(
-    get, path = "/api/v1/streams/{stream}/sessions/{session}", tag = "api",
+    get, path = "/api/v1/streams/{stream}/sessions/{session}", operation_id = "get_session", tag = "api",
     params(
         ("stream" = String, Path, description = "The stream's name"),
         ("session" = String, Path, description = "The session's id: the last part of its WHEP URL"),
     ),
     responses(
-        (status = 200, body = SessionView),
+        (status = 200, description = "How it is, or was.", body = SessionView),
         (status = 404, description = "There is no such session (any more).", body = Details, content_type = "application/problem+json"),
     )
 )]

@@ -23,7 +23,7 @@ pub(crate) struct Health {
 }
 
 /// Whether this process answers, and whether it takes viewers. Never depends on another process.
-#[utoipa::path(get, path = "/api/v1/health", tag = "api", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/api/v1/health", operation_id = "get_health", tag = "api", responses((status = 200, description = "It answers.", body = Health)))]
 pub(crate) async fn health(State(shared): State<Arc<AppState>>) -> Json<Health> {
     Json(Health {
         live: true,
@@ -36,8 +36,8 @@ pub(crate) async fn health(State(shared): State<Arc<AppState>>) -> Json<Health> 
 /// It is the supervisor's view. While the supervisor can't be reached it is this process's own: `overall` is
 /// `degraded` then, and the row of the supervisor says why.
 #[utoipa::path(
-    get, path = "/api/v1/status", tag = "api",
-    responses((status = 200, description = "overall, http, processes, streams, bridge", body = Object))
+    get, path = "/api/v1/status", operation_id = "get_status", tag = "api",
+    responses((status = 200, description = "How everything is.", content_type = "application/json"))
 )]
 pub(crate) async fn status(State(shared): State<Arc<AppState>>) -> Json<Status> {
     let answer = shared.supervisor.status().await;

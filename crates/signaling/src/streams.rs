@@ -93,7 +93,7 @@ pub(crate) struct QualityInForce {
 }
 
 /// All streams.
-#[utoipa::path(get, path = "/api/v1/streams", tag = "api", responses((status = 200, body = StreamList)))]
+#[utoipa::path(get, path = "/api/v1/streams", operation_id = "list_streams", tag = "api", responses((status = 200, description = "Those that who asks may see.", body = StreamList)))]
 pub(crate) async fn streams(State(shared): State<Arc<AppState>>, Extension(who): Asker) -> Json<StreamList> {
     let mut streams = Vec::new();
     for stream in shared.streams.values().filter(|stream| who.streams.has(&stream.name)) {
@@ -104,10 +104,10 @@ pub(crate) async fn streams(State(shared): State<Arc<AppState>>, Extension(who):
 
 /// One stream.
 #[utoipa::path(
-    get, path = "/api/v1/streams/{stream}", tag = "api",
+    get, path = "/api/v1/streams/{stream}", operation_id = "get_stream", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
-        (status = 200, body = StreamView),
+        (status = 200, description = "How it is.", body = StreamView),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
     )
 )]

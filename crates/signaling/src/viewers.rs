@@ -68,8 +68,8 @@ pub(crate) struct Which {
 
 /// Who watches.
 #[utoipa::path(
-    get, path = "/api/v1/viewers", tag = "api", params(Which),
-    responses((status = 200, body = ViewerList))
+    get, path = "/api/v1/viewers", operation_id = "list_viewers", tag = "api", params(Which),
+    responses((status = 200, description = "Those who watch now.", body = ViewerList))
 )]
 pub(crate) async fn list(
     State(shared): State<Arc<AppState>>,
@@ -111,7 +111,7 @@ pub(crate) async fn list(
 
 /// Ends a viewer's session. Its page says so, and does not come back by itself.
 #[utoipa::path(
-    delete, path = "/api/v1/viewers/{session}", tag = "api",
+    delete, path = "/api/v1/viewers/{session}", operation_id = "end_viewer_session", tag = "api",
     params(("session" = String, Path, description = "The session's id, or as many digits of it as `/api/v1/viewers` shows")),
     responses(
         (status = 204, description = "It has ended."),

@@ -46,7 +46,7 @@ const DRAIN_RETRY: Duration = Duration::from_secs(1);
 ///
 /// An idle stream is started, and waited for up to 3 seconds.
 #[utoipa::path(
-    post, path = "/whep/{stream}", tag = "whep",
+    post, path = "/whep/{stream}", operation_id = "whep_start_session", tag = "whep",
     params(("stream" = String, Path, description = "The stream's name")),
     request_body(content = String, content_type = "application/sdp", description = "The offer"),
     responses(
@@ -151,7 +151,7 @@ impl Drop for Unanswered<'_> {
 
 /// Trickles candidates (`If-Match` with the session's entity tag, or without it) or restarts ICE (`If-Match: *`).
 #[utoipa::path(
-    patch, path = "/whep/{stream}/{session}", tag = "whep",
+    patch, path = "/whep/{stream}/{session}", operation_id = "whep_change_session", tag = "whep",
     params(
         ("stream" = String, Path, description = "The stream's name"),
         ("session" = String, Path, description = "The session's id"),
@@ -208,7 +208,7 @@ pub(crate) async fn patch(
 
 /// Ends a session. `If-Match` is ignored, as the draft wants it.
 #[utoipa::path(
-    delete, path = "/whep/{stream}/{session}", tag = "whep",
+    delete, path = "/whep/{stream}/{session}", operation_id = "whep_end_session", tag = "whep",
     params(
         ("stream" = String, Path, description = "The stream's name"),
         ("session" = String, Path, description = "The session's id"),
@@ -234,7 +234,7 @@ pub(crate) async fn delete(
 /// Says by its type that there is an endpoint here, for players that look for one (draft-ietf-wish-whep, "WHEP Endpoint URL
 /// Discoverability"), and nothing more: the draft gives it no representation.
 #[utoipa::path(
-    get, path = "/whep/{stream}", tag = "whep",
+    get, path = "/whep/{stream}", operation_id = "whep_get_endpoint", tag = "whep",
     params(("stream" = String, Path, description = "The stream's name")),
     responses(
         (status = 200, description = "POST an offer here; the content is empty.", content_type = "application/sdp"),
@@ -251,7 +251,7 @@ pub(crate) async fn get_endpoint(
 
 /// Says whether a session is open: the draft gives it no representation.
 #[utoipa::path(
-    get, path = "/whep/{stream}/{session}", tag = "whep",
+    get, path = "/whep/{stream}/{session}", operation_id = "whep_check_session", tag = "whep",
     params(
         ("stream" = String, Path, description = "The stream's name"),
         ("session" = String, Path, description = "The session's id"),
@@ -278,7 +278,7 @@ pub(crate) async fn get_session(
 
 /// What can be done at an endpoint.
 #[utoipa::path(
-    options, path = "/whep/{stream}", tag = "whep",
+    options, path = "/whep/{stream}", operation_id = "whep_get_endpoint_options", tag = "whep",
     params(("stream" = String, Path, description = "The stream's name")),
     responses((status = 200, description = "See Allow, Accept-Post and the CORS headers."))
 )]
@@ -288,7 +288,7 @@ pub(crate) async fn options_endpoint() -> impl IntoResponse {
 
 /// What can be done with a session.
 #[utoipa::path(
-    options, path = "/whep/{stream}/{session}", tag = "whep",
+    options, path = "/whep/{stream}/{session}", operation_id = "whep_get_session_options", tag = "whep",
     params(
         ("stream" = String, Path, description = "The stream's name"),
         ("session" = String, Path, description = "The session's id"),
