@@ -8,6 +8,7 @@ mod answers;
 mod bundle;
 mod chaos;
 mod crowds;
+mod fuzz;
 mod handbook;
 mod health;
 mod interop;

@@ -19,6 +19,8 @@ cargo xtask <command>
   bench [NAME] [...]  measure; without a name, what docs/benchmarks.md opens with
   chaos [--seconds N] [--seed S] [--viewers K] [--json]
                       break a running system at random and see it mend itself
+  fuzz TARGET [--seconds N] [--keep]
+                      search for bytes from outside that are not borne; --keep puts what was reached into the corpus
 
 CARGO_TARGET_DIR (default ~/.cache/framebridge/target) and FRAMEBRIDGE_RUNTIME_DIR are honoured.
 ";
@@ -37,6 +39,11 @@ pub(crate) enum Command {
     Test,
     Audit,
     CheckDeps,
+    Fuzz {
+        target: String,
+        seconds: Option<u32>,
+        keep: bool,
+    },
     Chaos {
         arguments: Vec<OsString>,
     },
@@ -67,6 +74,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Error> {
             other => Err(Error::Usage(format!("nothing to check called `{other}`"))),
         },
         "bench" => bench(parser),
+        "fuzz" => fuzz(parser),
         "chaos" => Ok(Command::Chaos {
             arguments: parser.raw_args()?.collect(),
         }),
@@ -114,6 +122,19 @@ fn bench(mut parser: lexopt::Parser) -> Result<Command, Error> {
         name,
         arguments: arguments.collect(),
     })
+}
+
+fn fuzz(mut parser: lexopt::Parser) -> Result<Command, Error> {
+    let target = parser.value()?.string()?;
+    let (mut seconds, mut keep) = (None, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("seconds") => seconds = Some(parser.value()?.parse()?),
+            Long("keep") => keep = true,
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Fuzz { target, seconds, keep })
 }
 
 fn nothing_more(mut parser: lexopt::Parser, command: Command) -> Result<Command, Error> {
@@ -173,6 +194,8 @@ mod tests {
             "check arrows",
             "build --fast",
             "run-all --config",
+            "fuzz",
+            "fuzz dtls --seconds soon",
         ] {
             assert!(matches!(parsed(line), Err(Error::Usage(_))), "{line}");
         }

@@ -92,9 +92,17 @@ const TEST: &[Needed] = &[
     needed("polkitd", Sign::Package),
 ];
 
+/// What fuzzing takes besides: libFuzzer is C++.
+const FUZZ: &[Needed] = &[needed("g++", Sign::Program(&["c++", "g++"]))];
+
 /// Sees to it that the workspace can be built here.
 pub(crate) fn ready_to_build() -> Result<(), Error> {
     ready(BUILD)
+}
+
+/// Sees to it that the fuzzer can be built here.
+pub(crate) fn ready_to_fuzz() -> Result<(), Error> {
+    ready(FUZZ)
 }
 
 /// Sees to it that the tests can run here.

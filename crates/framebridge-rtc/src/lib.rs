@@ -15,6 +15,8 @@ mod frame;
 mod handle;
 mod handover;
 #[doc(hidden)]
+pub mod hostile;
+#[doc(hidden)]
 pub mod hot_path;
 pub mod ice;
 mod link;

@@ -49,6 +49,16 @@ pub enum Kind {
     Error,
 }
 
+impl Kind {
+    fn wire(self) -> MessageType {
+        match self {
+            Self::Request => BINDING_REQUEST,
+            Self::Success => BINDING_SUCCESS,
+            Self::Error => BINDING_ERROR,
+        }
+    }
+}
+
 fn provider() -> &'static Arc<dyn RTCCryptoProvider> {
     static PROVIDER: OnceLock<Arc<dyn RTCCryptoProvider>> = OnceLock::new();
     #[expect(
@@ -94,13 +104,8 @@ impl Stun {
 
     /// What kind of message it is; `None` for indications and other methods.
     pub fn kind(&self) -> Option<Kind> {
-        [
-            (BINDING_REQUEST, Kind::Request),
-            (BINDING_SUCCESS, Kind::Success),
-            (BINDING_ERROR, Kind::Error),
-        ]
-        .into_iter()
-        .find_map(|(wire, kind)| (self.0.typ == wire).then_some(kind))
+        let known = [Kind::Request, Kind::Success, Kind::Error];
+        known.into_iter().find(|kind| kind.wire() == self.0.typ)
     }
 
     /// Its transaction.
@@ -210,6 +215,15 @@ pub fn success(transaction: Transaction, from: SocketAddr, password: &str) -> Ve
 pub fn role_conflict(transaction: Transaction, password: &str) -> Vec<u8> {
     let mut message = start(BINDING_ERROR, transaction);
     message.add(ATTR_ERROR_CODE, b"\0\0\x04\x57Role Conflict");
+    finish(message, password)
+}
+
+/// A message with any attributes, signed.
+pub(crate) fn signed(kind: Kind, transaction: Transaction, attributes: &[(u16, &[u8])], password: &str) -> Vec<u8> {
+    let mut message = start(kind.wire(), transaction);
+    for (kind, value) in attributes {
+        message.add(AttrType(*kind), value);
+    }
     finish(message, password)
 }
 

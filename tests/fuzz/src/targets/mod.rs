@@ -1,0 +1,31 @@
+//! What takes bytes from outside, as functions of bytes. Each panics when a promise is broken; all else is right.
+//!
+//! The fuzzer searches with them, and `tests/e2e/fuzz.rs` replays with them what it has found: they are in both builds.
+
+mod config;
+mod dtls;
+mod ipc;
+mod rtcp;
+mod script;
+mod sdp;
+mod studio;
+mod stun;
+
+/// A target's name, which its folder of the corpus has, too, and what takes its bytes.
+pub(crate) const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("config", config::settings),
+    ("dtls", dtls::association),
+    ("ipc-codec", ipc::codec),
+    ("ipc-link", ipc::link),
+    ("rtcp", rtcp::feedback),
+    ("sdp-fragment", sdp::fragment),
+    ("sdp-offer", sdp::offer),
+    ("studio-frames", studio::frames),
+    ("stun", stun::peer),
+];
+
+/// The target of this name.
+pub(crate) fn named(name: &str) -> Option<fn(&[u8])> {
+    let target = TARGETS.iter().find(|(known, _)| *known == name);
+    target.map(|(_, run)| *run)
+}
