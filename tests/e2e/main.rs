@@ -5,6 +5,7 @@
 
 mod access;
 mod answers;
+mod attack;
 mod bundle;
 mod chaos;
 mod crowds;

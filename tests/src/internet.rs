@@ -1,4 +1,4 @@
-//! An internet of one's own: a studio in the middle, a box and a viewer each behind a NAT.
+//! Networks of one's own, and among them an internet: a studio in the middle, a box and a viewer each behind a NAT.
 
 use std::{
     fs::File,
@@ -70,28 +70,66 @@ pub enum Place {
 /// How many there were.
 static BUILT: AtomicU32 = AtomicU32::new(0);
 
-/// The networks; they go when this is dropped.
+/// Network namespaces that a script has made; they go when this is dropped.
 #[derive(Debug)]
-pub struct Internet {
+pub(crate) struct Networks {
     name: String,
+    namespaces: &'static [&'static str],
 }
 
+impl Networks {
+    /// Has a script make `$1-` and each of the names. `None`: only root may.
+    pub(crate) fn build(script: &str, namespaces: &'static [&'static str]) -> anyhow::Result<Option<Self>> {
+        if !may_make("networks") {
+            return Ok(None);
+        }
+        let networks = Self {
+            name: format!("framebridge-{}-{}", std::process::id(), BUILT.fetch_add(1, Relaxed)),
+            namespaces,
+        };
+        let output = command("sh").args(["-ec", script, "build", &networks.name]).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "making networks: {said}");
+        Ok(Some(networks))
+    }
+
+    /// Does `work` on this thread as if it was there: what it opens and starts is in that network.
+    pub(crate) fn at<T>(&self, namespace: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let home = File::open("/proc/thread-self/ns/net")?;
+        enter(&File::open(format!("/run/netns/{}-{namespace}", self.name))?)?;
+        let done = work();
+        enter(&home)?;
+        done
+    }
+}
+
+impl Drop for Networks {
+    fn drop(&mut self) {
+        for namespace in self.namespaces {
+            // One that was not made yet need not go.
+            _ = command("ip")
+                .args(["netns", "delete", &format!("{}-{namespace}", self.name)])
+                .output();
+        }
+    }
+}
+
+fn enter(namespace: &File) -> anyhow::Result<()> {
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).context("entering a network")
+}
+
+/// The internet; it goes when this is dropped.
+#[derive(Debug)]
+pub struct Internet(Networks);
+
 impl Internet {
-    /// Makes them. `None`: only root may.
+    /// Makes it. `None`: only root may.
     ///
     /// # Errors
     /// The system refuses.
     pub fn build() -> anyhow::Result<Option<Self>> {
-        if !may_make("networks") {
-            return Ok(None);
-        }
-        let internet = Self {
-            name: format!("framebridge-{}-{}", std::process::id(), BUILT.fetch_add(1, Relaxed)),
-        };
-        let output = command("sh").args(["-ec", BUILD, "build", &internet.name]).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "making networks: {said}");
-        Ok(Some(internet))
+        let networks = Networks::build(BUILD, &["net", "nat1", "nat2", "box", "viewer"])?;
+        Ok(networks.map(Self))
     }
 
     /// Does `work` on this thread as if it was there: what it opens and starts is in that network.
@@ -104,25 +142,6 @@ impl Internet {
             Place::Box => "box",
             Place::Viewer => "viewer",
         };
-        let home = File::open("/proc/thread-self/ns/net")?;
-        enter(&File::open(format!("/run/netns/{}-{namespace}", self.name))?)?;
-        let done = work();
-        enter(&home)?;
-        done
-    }
-}
-
-fn enter(namespace: &File) -> anyhow::Result<()> {
-    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).context("entering a network")
-}
-
-impl Drop for Internet {
-    fn drop(&mut self) {
-        for namespace in ["net", "nat1", "nat2", "box", "viewer"] {
-            // One that was not made yet need not go.
-            _ = command("ip")
-                .args(["netns", "delete", &format!("{}-{namespace}", self.name)])
-                .output();
-        }
+        self.0.at(namespace, work)
     }
 }

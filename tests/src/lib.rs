@@ -3,6 +3,7 @@
 //!
 //! Nothing here looks inside a process of Framebridge. Whatever is started is killed when its owner is dropped.
 
+pub mod attack;
 pub mod axe;
 pub mod browser;
 pub mod camera;
@@ -22,4 +23,5 @@ pub mod services;
 pub mod studio;
 pub mod subscriber;
 pub mod system;
+mod table;
 pub mod wait;

@@ -35,6 +35,8 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 struct Extras {
     small_disk: bool,
+    /// HTTP on every address.
+    is_public: bool,
     /// In its environment.
     variable: Option<(&'static str, OsString)>,
 }
@@ -86,6 +88,7 @@ impl System {
         let extras = Extras {
             small_disk: true,
             variable: Some(breakable()),
+            ..Extras::default()
         };
         Self::launch(streams, further, extras)
     }
@@ -126,11 +129,21 @@ impl System {
         Self::launch(streams, further, extras)
     }
 
+    /// [`start_with`](Self::start_with), with HTTP on every address of this machine.
+    pub(crate) fn start_public(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
+        let extras = Extras {
+            is_public: true,
+            ..Extras::default()
+        };
+        Self::launch(streams, further, extras)
+    }
+
     fn launch(streams: &[(&str, &str)], further: &str, extras: Extras) -> anyhow::Result<Self> {
         let machine = alone();
         let dir = tempfile::Builder::new().prefix("framebridge-").tempdir()?;
         let (tcp, udp) = (free_port()?, free_port()?);
-        let mut config = format!("[http]\nlisten = \"127.0.0.1:{tcp}\"\n[webrtc]\nport = {udp}\n{further}\n");
+        let listen = if extras.is_public { "0.0.0.0" } else { "127.0.0.1" };
+        let mut config = format!("[http]\nlisten = \"{listen}:{tcp}\"\n[webrtc]\nport = {udp}\n{further}\n");
         for (name, source) in streams {
             config += &format!("[streams.{name}]\nsource = {source:?}\n");
         }

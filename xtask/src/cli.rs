@@ -19,6 +19,8 @@ cargo xtask <command>
   bench [NAME] [...]  measure; without a name, what docs/benchmarks.md opens with
   chaos [--seconds N] [--seed S] [--viewers K] [--json]
                       break a running system at random and see it mend itself
+  attack [--seconds N] [--only TEXT] [--url URL] [--json]
+                      flood, hold, forge and amplify against a running system, and see what its viewers notice
   fuzz TARGET [--seconds N] [--keep]
                       search for bytes from outside that are not borne; --keep puts what was reached into the corpus
 
@@ -43,6 +45,9 @@ pub(crate) enum Command {
         target: String,
         seconds: Option<u32>,
         keep: bool,
+    },
+    Attack {
+        arguments: Vec<OsString>,
     },
     Chaos {
         arguments: Vec<OsString>,
@@ -74,6 +79,9 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Error> {
             other => Err(Error::Usage(format!("nothing to check called `{other}`"))),
         },
         "bench" => bench(parser),
+        "attack" => Ok(Command::Attack {
+            arguments: parser.raw_args()?.collect(),
+        }),
         "fuzz" => fuzz(parser),
         "chaos" => Ok(Command::Chaos {
             arguments: parser.raw_args()?.collect(),

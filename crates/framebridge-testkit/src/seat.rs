@@ -42,6 +42,14 @@ impl Seat {
         Ok(Self { viewer, socket })
     }
 
+    /// A socket that sends from this viewer's address, as a stranger does who writes in its name.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn forger(&self) -> io::Result<UdpSocket> {
+        self.socket.try_clone()
+    }
+
     fn read(&mut self, buffer: &mut [u8], now: Instant) {
         for _ in 0..READS {
             let Ok((len, from)) = self.socket.recv_from(buffer) else {

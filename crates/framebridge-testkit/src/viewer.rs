@@ -175,6 +175,11 @@ impl Viewer {
         self.reception.longest_gap = Duration::ZERO;
     }
 
+    /// Where the other end is, once it has answered a check.
+    pub fn path(&self) -> Option<SocketAddr> {
+        self.selected
+    }
+
     /// Whether keys and path are there.
     pub fn is_connected(&self) -> bool {
         self.keys.is_some() && self.selected.is_some() && !self.is_closed

@@ -1,5 +1,6 @@
 //! One verb, one file.
 
+mod attack;
 mod audit;
 mod bench;
 mod chaos;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Test => test::run(),
         Command::Audit => audit::run(),
         Command::CheckDeps => check_deps::run(),
+        Command::Attack { arguments } => attack::run(&arguments),
         Command::Chaos { arguments } => chaos::run(&arguments),
         Command::Fuzz { target, seconds, keep } => fuzz::run(&target, seconds, keep),
         Command::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),

@@ -1,0 +1,322 @@
+//! What strangers do, each for a while. What comes of it is measured elsewhere.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpStream, UdpSocket},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use framebridge_testkit::{Identity, Options, Seat, Viewer, watch};
+
+use super::street::Street;
+
+/// What the strangers have to go by.
+#[derive(Debug)]
+pub(super) struct Scene<'a> {
+    pub(super) street: &'a Street,
+    pub(super) http: SocketAddr,
+    pub(super) udp: SocketAddr,
+    pub(super) stream: &'a str,
+    /// Sockets of healthy viewers, in whose name forged datagrams come, and where those viewers' media comes from.
+    pub(super) forgers: Vec<(UdpSocket, SocketAddr)>,
+    pub(super) identity: Identity,
+    pub(super) until: Instant,
+}
+
+/// A kind of attack.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    /// Does it; gives back what was sent, in words.
+    pub(super) run: fn(&Scene<'_>) -> anyhow::Result<String>,
+    /// Of how many viewers they rightly get the stream; what they get besides, or others for them, is to be no more than some
+    /// times what they send. `None`: they ask for something that is larger than the question, or in others' names.
+    pub(super) watching: Option<u64>,
+}
+
+pub(super) const CASES: &[Case] = &[
+    case("datagram flood", datagrams, Some(0)),
+    case("forged in viewers' names", forged, None),
+    case("forged handshakes", handshakes, Some(0)),
+    case("candidates of a victim", candidates, Some(0)),
+    case("half-open sessions", half_open, Some(0)),
+    case("half requests (slowloris)", half_requests, Some(0)),
+    case("answers not read", unread, None),
+    case("snapshots at once", snapshots, None),
+    case("a viewer's feedback", feedback, Some(1)),
+];
+
+const fn case(name: &'static str, run: fn(&Scene<'_>) -> anyhow::Result<String>, watching: Option<u64>) -> Case {
+    Case { name, run, watching }
+}
+
+/// Datagrams a second of a flood. More would take a processor of the machine that both ends share.
+const FLOOD: u32 = 10_000;
+/// The pause between two bursts of it.
+const BURST_PAUSE: Duration = Duration::from_millis(10);
+/// Strangers' addresses in use at once.
+const CROWD: usize = 16;
+
+/// Sends `FLOOD` datagrams a second, made by `make` from a number, from and to wherever `send` says.
+fn flood(scene: &Scene<'_>, mut send: impl FnMut(u32)) -> u32 {
+    let mut sent = 0;
+    let started = Instant::now();
+    while Instant::now() < scene.until {
+        let due = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX) * (FLOOD / 1000);
+        for number in sent..due {
+            send(number);
+        }
+        sent = sent.max(due);
+        rest(BURST_PAUSE);
+    }
+    sent
+}
+
+#[expect(clippy::disallowed_methods, reason = "an attack has a rate")]
+fn rest(pause: Duration) {
+    thread::sleep(pause);
+}
+
+/// Numbers that look like any.
+fn scramble(number: u32) -> u32 {
+    number
+        .wrapping_mul(0x9e37_79b9)
+        .rotate_left(15)
+        .wrapping_mul(0x85eb_ca6b)
+}
+
+/// A datagram of `length` bytes of noise that begins like `head`.
+fn noise(head: &[u8], length: usize, number: u32) -> Vec<u8> {
+    let words = (0..).flat_map(|at: u32| scramble(number ^ at << 20).to_be_bytes());
+    head.iter().copied().chain(words).take(length.max(head.len())).collect()
+}
+
+/// STUN, DTLS, SRTCP, SRTP and what is none of them.
+fn any_kind(number: u32) -> Vec<u8> {
+    let stun = [0, 1, 0, 100, 0x21, 0x12, 0xa4, 0x42];
+    let heads: [&[u8]; 6] = [
+        &stun,
+        &[22, 254, 253, 0, 0],
+        &[22, 254, 253, 0, 1],
+        &[0x81, 206],
+        &[0x80, 96],
+        &[],
+    ];
+    noise(
+        heads[number as usize % heads.len()],
+        20 + number as usize % 1180,
+        number,
+    )
+}
+
+fn datagrams(scene: &Scene<'_>) -> anyhow::Result<String> {
+    let sockets: Vec<_> = (0..CROWD)
+        .map(|number| scene.street.datagrams(number))
+        .collect::<Result<_, _>>()?;
+    let sent = flood(scene, |number| {
+        // A full buffer of our own is no news.
+        _ = sockets[number as usize % CROWD].send_to(&any_kind(number), scene.udp);
+    });
+    Ok(format!("{sent} datagrams from {CROWD} addresses"))
+}
+
+fn forged(scene: &Scene<'_>) -> anyhow::Result<String> {
+    let sent = flood(scene, |number| {
+        let (socket, to) = &scene.forgers[number as usize % scene.forgers.len()];
+        let datagram = if number % 2 == 0 {
+            any_kind(number)
+        } else {
+            fragments(number)
+        };
+        _ = socket.send_to(&datagram, to);
+    });
+    Ok(format!(
+        "{sent} datagrams in the name of {} viewers",
+        scene.forgers.len()
+    ))
+}
+
+/// A record of handshake fragments that reassembly does not like: many, short, empty, apart.
+fn fragments(number: u32) -> Vec<u8> {
+    let mut body = Vec::new();
+    for at in 0..80_u32 {
+        let start = (number * 80 + at) % 16_000;
+        let length = if at % 3 == 0 { 0 } else { 1 };
+        let [_, a, b, c] = start.to_be_bytes();
+        body.extend([11, 0, 0x3f, 0xff, 0, 2, a, b, c, 0, 0, length]);
+        body.extend(vec![7; length.into()]);
+    }
+    let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let [a, b, c, d] = number.to_be_bytes();
+    [&[22, 254, 253, 0, 0, 0, 0, a, b, c, d][..], &length, &body].concat()
+}
+
+/// A light viewer at a stranger's place, with its session.
+fn seat(scene: &Scene<'_>) -> anyhow::Result<Seat> {
+    let viewer = Viewer::new(scene.identity.clone(), Options::default(), Instant::now());
+    let mut seat = Seat::new(viewer, true)?;
+    let answer = post(scene, 0, &seat.viewer.offer())?;
+    let answer = answer.split_once("\r\n\r\n").context("no answer to an offer")?.1;
+    seat.viewer.accept(answer, true, Instant::now())?;
+    Ok(seat)
+}
+
+fn handshakes(scene: &Scene<'_>) -> anyhow::Result<String> {
+    let mut seats = [seat(scene)?];
+    // Only who has answered a check is heard at all.
+    watch(&mut seats, |seats| {
+        seats[0].viewer.path().is_some() || Instant::now() > scene.until
+    })?;
+    let to = seats[0].viewer.path().context("no way to the box")?;
+    let socket = seats[0].forger()?;
+    let sent = flood(scene, |number| {
+        _ = socket.send_to(&fragments(number), to);
+    });
+    seats[0].close();
+    Ok(format!("{sent} datagrams of 80 fragments"))
+}
+
+/// An offer of its own, with `lines` in it.
+fn offer(number: usize, lines: &str) -> String {
+    let (ufrag, password) = (format!("u{number:07}{}", "x".repeat(240)), "p".repeat(24));
+    let fingerprint = vec!["AB"; 32].join(":");
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n\
+         c=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n\
+         a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\na=rtpmap:96 H264/90000\r\n\
+         a=fmtp:96 packetization-mode=1;profile-level-id=42e01f\r\n{lines}"
+    )
+}
+
+/// POSTs an offer from a stranger's address; gives back the answer, head and all.
+fn post(scene: &Scene<'_>, stranger: usize, offer: &str) -> anyhow::Result<String> {
+    let mut stream = scene.street.connection(stranger, scene.http)?;
+    write!(
+        stream,
+        "POST /whep/{} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/sdp\r\ncontent-length: {}\r\n\r\n{offer}",
+        scene.stream,
+        scene.http,
+        offer.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Joins as often as it may, from many addresses, with `lines` in each offer; how many were let in, and not.
+fn joins(scene: &Scene<'_>, addresses: usize, lines: &str) -> (u32, u32) {
+    let (mut taken, mut refused) = (0, 0);
+    let mut number = 0;
+    while Instant::now() < scene.until {
+        match post(scene, number % addresses, &offer(number, lines)) {
+            Ok(answer) if answer.starts_with("HTTP/1.1 201") => taken += 1,
+            Ok(_) | Err(_) => refused += 1,
+        }
+        number += 1;
+    }
+    (taken, refused)
+}
+
+fn candidates(scene: &Scene<'_>) -> anyhow::Result<String> {
+    let victim = scene.street.stranger(249);
+    let lines: String = (0..24)
+        .map(|port| format!("a=candidate:1 1 udp 5 {victim} {} typ host\r\n", 30_000 + port))
+        .collect();
+    let (taken, refused) = joins(scene, CROWD, &lines);
+    Ok(format!(
+        "{taken} offers with 24 of a victim's addresses, {refused} more refused"
+    ))
+}
+
+fn half_open(scene: &Scene<'_>) -> anyhow::Result<String> {
+    let (taken, refused) = joins(scene, 200, "");
+    Ok(format!("{taken} sessions that don't connect, {refused} refused"))
+}
+
+/// Keeps as many connections open as it can, each with `head` sent, until time is up.
+fn hold(scene: &Scene<'_>, each: usize, head: &[u8]) -> u32 {
+    let (mut open, mut opened): (Vec<TcpStream>, u32) = (Vec::new(), 0);
+    while Instant::now() < scene.until {
+        open.retain(|stream| !is_closed(stream));
+        if open.len() >= each * 8 {
+            rest(BURST_PAUSE);
+            continue;
+        }
+        let Ok(mut stream) = scene.street.connection(open.len() % 8, scene.http) else {
+            rest(BURST_PAUSE);
+            continue;
+        };
+        // Whoever does not read is not written to for ever.
+        if stream.write_all(head).is_ok() && stream.set_nonblocking(true).is_ok() {
+            open.push(stream);
+            opened += 1;
+        }
+    }
+    opened
+}
+
+fn is_closed(stream: &TcpStream) -> bool {
+    match stream.peek(&mut [0]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
+}
+
+fn half_requests(scene: &Scene<'_>) -> anyhow::Result<String> {
+    let opened = hold(scene, 250, b"GET / HTTP/1.1\r\nHost: 198.18.114.5\r\nX-Slow: ");
+    Ok(format!("{opened} connections with half a head, from 8 addresses"))
+}
+
+fn unread(scene: &Scene<'_>) -> anyhow::Result<String> {
+    let ask = format!("GET /api/v1/openapi.json HTTP/1.1\r\nhost: {}\r\n\r\n", scene.http).repeat(40);
+    let opened = hold(scene, 100, ask.as_bytes());
+    Ok(format!(
+        "{opened} connections of 40 requests whose answers are not read"
+    ))
+}
+
+fn snapshots(scene: &Scene<'_>) -> anyhow::Result<String> {
+    const AT_ONCE: usize = 200;
+    let ask = format!(
+        "GET /api/v1/streams/{}/snapshot.jpg HTTP/1.1\r\nhost: {}\r\n\r\n",
+        scene.stream, scene.http
+    );
+    let mut asked = 0;
+    let mut open: Vec<TcpStream> = Vec::new();
+    while Instant::now() < scene.until {
+        open.retain(|stream| !is_closed(stream));
+        while open.len() < AT_ONCE && Instant::now() < scene.until {
+            let Ok(stream) = scene.street.connection(open.len() % CROWD, scene.http) else {
+                break;
+            };
+            stream.set_nonblocking(true)?;
+            open.push(stream);
+        }
+        for stream in &mut open {
+            // What came is thrown away; one that does not fit any more is not asked for.
+            let mut buffer = [0; 65_536];
+            while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
+            asked += u32::from(stream.write_all(ask.as_bytes()).is_ok());
+        }
+        rest(BURST_PAUSE);
+    }
+    Ok(format!("{asked} requests for a picture on {AT_ONCE} connections"))
+}
+
+fn feedback(scene: &Scene<'_>) -> anyhow::Result<String> {
+    /// One datagram of NACKs holds them.
+    const AGAIN: u16 = 256;
+    let mut seats = [seat(scene)?];
+    let mut asked = 0;
+    while Instant::now() < scene.until {
+        let next = Instant::now() + Duration::from_millis(5);
+        watch(&mut seats, |_| Instant::now() > next)?;
+        seats[0].viewer.request_last(AGAIN);
+        seats[0].viewer.request_keyframe();
+        asked += u32::from(seats[0].viewer.is_connected());
+    }
+    seats[0].close();
+    Ok(format!("{asked} times {AGAIN} packets and a keyframe asked for again"))
+}

@@ -1,0 +1,85 @@
+//! Attacks a real system as strangers would and says what it bore; `cargo xtask attack` builds it in release mode and runs
+//! it.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Parser;
+use framebridge_tests::attack::{self, Options};
+
+/// What is shown of the log where something was not borne.
+const LOG_LINES: usize = 100;
+
+/// Flood, hold, forge and amplify against a running Framebridge with ten healthy viewers.
+#[derive(Debug, Parser)]
+#[command(name = "framebridge-attack", bin_name = "cargo xtask attack")]
+struct Cli {
+    /// Each attack for so many seconds
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Only attacks whose names contain this, e.g. `forged`
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    only: String,
+    /// A running system that you may attack, instead of one made for it: http://HOST:PORT/whep/STREAM, open without a token.
+    /// All strangers have this machine's one address, so amplification and joins are not judged
+    #[arg(long)]
+    url: Option<String>,
+    /// The pid of that system's signaling, if it runs here: its CPU and memory are told
+    #[arg(long, requires = "url")]
+    pid: Option<u32>,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(format_args!("framebridge-attack: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<bool> {
+    let options = Options {
+        span: Duration::from_secs(cli.seconds),
+        only: cli.only,
+        url: cli.url,
+        pid: cli.pid,
+        ..Options::default()
+    };
+    let report = attack::run(&options, |outcome| {
+        say(format_args!(
+            "{}: {}, longest gap {:?}",
+            outcome.name, outcome.sent, outcome.gap
+        ));
+    })?;
+    let Some(report) = report else {
+        anyhow::bail!("a system to attack takes networks of its own, which only root may make; or name one with --url");
+    };
+    let mut out = io::stdout().lock();
+    if cli.json {
+        writeln!(out, "{}", report.json())?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    if let (false, Some(log)) = (report.is_good(), &report.log) {
+        let lines: Vec<&str> = log.lines().collect();
+        say(format_args!(
+            "{}",
+            lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+        ));
+    }
+    Ok(report.is_good())
+}
+
+fn say(line: std::fmt::Arguments<'_>) {
+    // A closed stderr leaves nobody to tell.
+    _ = writeln!(io::stderr(), "{line}");
+}
