@@ -245,6 +245,16 @@ fn stream_status() -> (String, Value) {
             "Milliseconds since the last encoded picture",
         ),
         (
+            "unchanged_ms",
+            number(),
+            "Milliseconds since its picture changed last; 0 where it moves",
+        ),
+        (
+            "black_ms",
+            number(),
+            "Milliseconds since its picture became black; 0 where it is not",
+        ),
+        (
             "verdict",
             text(),
             "One sentence: how it is, and if not well, what is being done",
@@ -346,6 +356,8 @@ mod tests {
                 last_frame_age_ms: None,
                 verdict: String::new(),
                 retry_in_ms: None,
+                unchanged_ms: 0,
+                black_ms: 0,
             }],
             bridge: BridgeStatus {
                 state: BridgeState::Disabled,

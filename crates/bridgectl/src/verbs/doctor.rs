@@ -47,11 +47,7 @@ fn one_source(source: &str, args: &Args, running: Option<Running>) -> anyhow::Re
     probe(running.map(|running| running.binaries), "--probe-source", &url)
 }
 
-async fn everything(
-    args: &Args,
-    status: anyhow::Result<Status>,
-    running: Option<io::Result<Running>>,
-) -> Vec<Finding> {
+async fn everything(args: &Args, status: anyhow::Result<Status>, running: Option<io::Result<Running>>) -> Vec<Finding> {
     let dir = RuntimeDir::find();
     let mut findings = vec![supervisor(&status, running.as_ref())];
     let status = status.ok();
