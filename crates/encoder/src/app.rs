@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use framebridge_capture::{NETWORK_OPEN_LIMIT, PICTURE_LIMIT, confine, lacks};
-use framebridge_config::{Keep, Settings, Source, Stream};
+use framebridge_config::{Keep, Settings, Stream};
 use framebridge_core::{
     health::{Facts, SourceFacts, judge},
     source_life::{Config, Input, Output, SourceLife, State},
