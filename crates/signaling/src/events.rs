@@ -86,7 +86,7 @@ impl Listener {
     async fn next(&mut self) -> Option<Event> {
         if self.told.is_none() {
             let first = Arc::new(look(&self.shared).await);
-            return Some(self.tell(first).retry(RETRY));
+            return Some(self.tell(Event::default().retry(RETRY), first));
         }
         loop {
             let changed = timeout(LOOK, self.news.changed()).await;
@@ -98,19 +98,19 @@ impl Listener {
             let look = Arc::clone(&self.news.borrow_and_update());
             let is_news = |told: &Arc<Glances>| !look.is_as(told, who, only);
             if changed.is_ok() && self.told.as_ref().is_none_or(is_news) {
-                return Some(self.tell(look));
+                return Some(self.tell(Event::default(), look));
             }
         }
     }
 
-    fn tell(&mut self, look: Arc<Glances>) -> Event {
+    fn tell(&mut self, event: Event, look: Arc<Glances>) -> Event {
         let shown = look.shown_to(&self.who, self.only.as_ref());
         let (name, data) = match &self.only {
             Some(_) => ("stream", shown.into_iter().next().unwrap_or_default()),
             None => ("streams", json!({ "streams": shown })),
         };
         self.told = Some(look);
-        Event::default().event(name).data(data.to_string())
+        event.event(name).data(data.to_string())
     }
 }
 
