@@ -10,6 +10,7 @@
 //! server, a FIFO without a writer). The caller watches for that and ends the process with [`terminate`].
 
 mod annexb;
+mod black;
 mod clip;
 mod colour;
 mod encode;

@@ -2,16 +2,10 @@
 
 use std::time::Duration;
 
-use ffmpeg_next::{format::Pixel, frame};
+use ffmpeg_next::frame;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::{ScaleError, Scaler, colour::Colours, ffi, fit, scale::Target, shape};
-
-/// The longest edge of the copy that is looked at.
-const LOOK_EDGE: u32 = 160;
-
-/// Black is 16; a camera in the dark has some noise on it.
-const BLACKEST: u8 = 24;
+use crate::{colour::Colours, ffi, shape};
 
 /// One decoded picture and when it was taken.
 pub struct Picture {
@@ -45,24 +39,6 @@ impl Picture {
         traits(frame) == traits(other)
             && Colours::said(frame) == Colours::said(other)
             && ffi::has_same_pixels(frame, other)
-    }
-
-    /// Whether nothing but black is to be seen in it. Looks at a small copy, in which fine lines still show as grey.
-    ///
-    /// # Errors
-    /// FFmpeg can't convert it.
-    pub fn is_black(&self, scaler: &mut Scaler) -> Result<bool, ScaleError> {
-        let target = Target {
-            format: Pixel::YUV420P,
-            size: fit(self.size(), LOOK_EDGE),
-            colours: Colours::HD,
-        };
-        let small = scaler.convert(self, &target)?;
-        let (width, height) = (target.size.0 as usize, target.size.1 as usize);
-        let rows = small.data(0).chunks(small.stride(0)).take(height);
-        Ok(rows
-            .flat_map(|row| row.iter().take(width))
-            .all(|luma| *luma <= BLACKEST))
     }
 
     /// Width and height in pixels that are square, as it is meant to be seen.
