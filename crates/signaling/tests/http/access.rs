@@ -104,7 +104,7 @@ async fn nobody_without_a_token_sees_more_than_the_door() {
     for path in ["/api/v1/health", "/login", "/page/style.css", "/page/login.js"] {
         assert_eq!(guarded.site.get(path).await.status, StatusCode::OK, "{path}");
     }
-    for path in ["/", "/s/test", "/s/nothing"] {
+    for path in ["/", "/wall", "/s/test", "/s/nothing"] {
         let page = guarded.site.get(path).await;
         assert_eq!(page.status, StatusCode::UNAUTHORIZED, "{path}");
         assert!(
@@ -115,7 +115,10 @@ async fn nobody_without_a_token_sees_more_than_the_door() {
     let documented = guarded.get("operator", "/api/v1/openapi.json").await.json();
     let open = [
         "/",
+        "/wall",
         "/s/{stream}",
+        // It tells of no stream, and leads to where one has to log in.
+        "/s/{stream}/",
         "/page/{file}",
         "/login",
         "/logout",
