@@ -328,12 +328,15 @@ impl Page {
         self.call("Emulation.setDeviceMetricsOverride", metrics).map(drop)
     }
 
-    /// Has the page believe that its viewer prefers `dark` or `light`.
+    /// Has the page believe that its viewer prefers `dark` or `light`, and no motion: what is looked at is not on its way.
     ///
     /// # Errors
     /// The browser does not answer.
     pub fn prefer(&self, scheme: &str) -> anyhow::Result<()> {
-        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
         self.call("Emulation.setEmulatedMedia", json!({ "features": features }))
             .map(drop)
     }
