@@ -2,6 +2,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    str::FromStr as _,
     sync::Arc,
 };
 
@@ -10,6 +11,7 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use framebridge_proto::StreamName;
 
 use crate::{
     app_state::AppState,
@@ -99,11 +101,16 @@ pub(crate) async fn wall(headers: HeaderMap) -> Response {
 #[utoipa::path(
     get, path = "/s/{stream}/", tag = "page",
     params(("stream" = String, Path, description = "The stream's name")),
-    responses((status = 308, description = "The same without the slash."))
+    responses(
+        (status = 308, description = "The same without the slash."),
+        (status = 404, description = "No stream can have such a name.", content_type = "text/html"),
+    )
 )]
-pub(crate) async fn without_slash(uri: Uri) -> Response {
+pub(crate) async fn without_slash(Path(name): Path<String>, uri: Uri) -> Response {
+    if StreamName::from_str(&name).is_err() {
+        return nothing(uri.path());
+    }
     // Relative, so that it also leads there below a prefix.
-    let name = uri.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let location = format!("../{name}{query}");
     (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response()

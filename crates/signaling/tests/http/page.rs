@@ -82,6 +82,7 @@ async fn mistyped_address_is_answered_in_words_to_people_and_in_json_to_programs
         (slash.status, slash.header("location")),
         (StatusCode::PERMANENT_REDIRECT, "../test?controls=0")
     );
+    assert_eq!(site.get("/s/no,name/").await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
