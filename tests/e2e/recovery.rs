@@ -86,10 +86,11 @@ fn restart_of_ice_that_finds_no_server_is_taken_back_and_may_be_tried_again() {
             .unwrap()
     };
     let until_it_plays = || {
-        page.evaluate("session.decoded().then(({ frames }) => (window.before = frames))")
+        let decoded =
+            "session.reports().then((all) => all.find(({ type }) => type === 'inbound-rtp')?.framesDecoded ?? 0)";
+        page.evaluate(&format!("{decoded}.then((frames) => (window.before = frames))"))
             .unwrap();
-        page.until_holds("(await session.decoded()).frames > before + 30")
-            .unwrap();
+        page.until_holds(&format!("(await {decoded}) > before + 30")).unwrap();
     };
     until_it_plays();
     page.evaluate("window.fetchAsItIs = fetch; window.fetch = () => Promise.reject(new Error('no server')); 0")
