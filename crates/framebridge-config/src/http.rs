@@ -154,7 +154,11 @@ fn jwt(reader: &mut Reader<'_>) -> Option<Jwt> {
                 streams_claim,
             },
         }),
-        (None, None, None) => None,
+        (None, None, None) => {
+            let claims = ["http.auth.jwt.scope_claim", "http.auth.jwt.streams_claim"];
+            reader.warn_if_set(&claims, "no keys are named whose JWTs would count");
+            None
+        }
         (keys, issuer, _) => {
             let missing = match (keys, issuer) {
                 (None, _) => "http.auth.jwt.keys",

@@ -7,7 +7,7 @@ use framebridge_proto::{StreamName, encoder::Quality};
 use crate::{
     mask::without_secrets,
     reader::{Reader, UP_TO_AN_HOUR},
-    source::{Source, SourceTls},
+    source::{Protocol, Source, SourceTls},
 };
 
 /// `[streams.NAME]`
@@ -218,6 +218,11 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         tls_verify,
         tls_ca,
     } = video(reader, &format!("streams.{name}"), defaults);
+    if !speaks_tls(&source) {
+        let keys = ["tls_verify", "tls_ca"].map(|key| format!("streams.{name}.{key}"));
+        let why = "only sources over TLS prove who they are, e.g. rtsps: or https:";
+        reader.warn_if_set(&keys.each_ref().map(String::as_str), why);
+    }
     let is_asked_for = ["video".to_owned(), format!("streams.{name}")]
         .iter()
         .any(|section| reader.has(&format!("{section}.probe_ms")));
@@ -257,9 +262,20 @@ fn title(reader: &mut Reader<'_>, name: &StreamName) -> String {
     title
 }
 
-/// A camera that is opened shows that by a light, and another program may want it.
+/// A camera that is opened shows that by a light, and another program may want it; a command may do anything; a slate tells nothing.
 fn is_disturbed_by_probes(source: &Source) -> bool {
-    matches!(source, Source::V4l2 { .. })
+    matches!(source, Source::V4l2 { .. } | Source::Exec { .. } | Source::Slate(_))
+}
+
+/// Whether it has a certificate to show.
+fn speaks_tls(source: &Source) -> bool {
+    matches!(
+        source,
+        Source::Network {
+            protocol: Protocol::Rtsps | Protocol::Https | Protocol::Rtmps,
+            ..
+        }
+    )
 }
 
 fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> StreamDefaults {

@@ -230,6 +230,14 @@ fn setting_that_does_nothing_is_told_of() {
             "webrtc.ice_servers.0.secret: has no effect",
         ),
         (
+            "[http.auth.jwt]\nscope_claim = \"roles\"\n",
+            "http.auth.jwt.scope_claim: has no effect",
+        ),
+        (
+            "[streams.a]\nsource = \"rtsp://cam/s\"\ntls_verify = false\n",
+            "streams.a.tls_verify: has no effect",
+        ),
+        (
             "[log]\nfilter = \"info,singaling=debug\"\n",
             "log.filter: nothing is logged as `singaling`",
         ),
@@ -303,6 +311,10 @@ fn source_is_probed_each_minute_unless_that_would_disturb_it() {
     assert_eq!(probe(&stream("rtsp://cam/s", "probe_ms = 0")), None);
     assert_eq!(probe(&stream("v4l2:/dev/video0", "")), None);
     assert_eq!(probe(&stream("v4l2:/dev/video0", "probe_ms = 5000")), Some(5));
+    assert_eq!(
+        probe(&("[sources]\nexec = true\n".to_owned() + &stream("exec:make-pictures", ""))),
+        None
+    );
     assert_eq!(
         probe(&format!("[video]\nprobe_ms = 9000\n{}", stream("v4l2:/dev/video0", ""))),
         Some(9)
