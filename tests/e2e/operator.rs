@@ -244,6 +244,24 @@ fn doctor_finds_nothing_bad_where_all_is_well() {
     ] {
         assert!(said.contains(what), "no {what}:\n{said}");
     }
+    // Where nothing runs, it opens the sources itself.
+    let nowhere = tempfile::tempdir().unwrap();
+    let mut alone = command(binary("bridgectl").unwrap());
+    alone.args(["doctor", "--stream", "a=test:", "--stream", "b=file:/nowhere/gone.mp4"]);
+    alone.env("FRAMEBRIDGE_RUNTIME_DIR", nowhere.path());
+    let output = alone.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = |what: &str| {
+        said.lines()
+            .find(|line| line.contains(what))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert!(
+        line("source of a").starts_with("ok ") && line("source of b").starts_with("BAD"),
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(1));
     // As somebody would who has neither this configuration nor these variables, but for where it runs.
     let mut elsewhere = command(binary("bridgectl").unwrap());
     let output = elsewhere

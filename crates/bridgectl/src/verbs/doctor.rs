@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use framebridge_config::{ConfigError, Settings, Stream};
+use framebridge_config::{ConfigError, Settings, Source, Stream};
 use framebridge_daemon::{
     Args,
     doctor::{Scene, examine, signaling_pid},
@@ -61,10 +61,11 @@ async fn everything(args: &Args, status: anyhow::Result<Status>, running: Option
     }));
     let bad = |error| vec![Finding::new("encoder", Verdict::Bad, format!("{error:#}"))];
     findings.extend(probe(running.map(|running| running.binaries), "--probe", "").unwrap_or_else(bad));
-    if let (Some(status), Ok(settings)) = (&status, &settings) {
-        for stream in &settings.streams {
-            findings.push(source(stream, status).await);
-        }
+    for stream in settings.iter().flat_map(|settings| &settings.streams) {
+        findings.push(match &status {
+            Some(status) => source(stream, status).await,
+            None => source_alone(stream),
+        });
     }
     findings
 }
@@ -116,6 +117,22 @@ fn supervisor(status: &anyhow::Result<Status>, running: Option<&io::Result<Runni
             Finding::new(WHAT, Verdict::Absent, detail)
         }
         (Ok(_), None) => Finding::new(WHAT, Verdict::Good, "runs"),
+    }
+}
+
+/// Opens a stream's source where no encoder runs, with this user's rights. A command is not run: it may do anything.
+fn source_alone(stream: &Stream) -> Finding {
+    let what = format!("source of {}", stream.name);
+    if matches!(stream.source, Source::Exec { .. }) {
+        return Finding::new(what, Verdict::Absent, "a command, which only its encoder runs");
+    }
+    match probe(None, "--probe-source", &stream.source.written()) {
+        Err(error) => Finding::new(what, Verdict::Bad, format!("{error:#}")),
+        Ok(findings) => {
+            let bad = findings.into_iter().find(|finding| finding.verdict == Verdict::Bad);
+            let good = Finding::new(&what, Verdict::Good, format!("{} gives pictures", stream.source));
+            bad.map_or(good, |bad| Finding { what, ..bad })
+        }
     }
 }
 
