@@ -17,9 +17,10 @@ const HANDBOOK: &str = include_str!("../../docs/operations.md");
 const SECTION: &str = "### 4. Serve two streams";
 
 /// Its sources, and what a test has in their place: a pattern, and a port that nobody listens on.
-const SOURCES: [(&str, &str); 2] = [
+const SOURCES: [(&str, &str); 3] = [
     ("x11::0", "test:"),
     ("rtsp://camera/stream", "rtsp://127.0.0.1:1/stream"),
+    ("camera:554", "127.0.0.1:1"),
 ];
 
 /// A command of the example, and the lines that it prints.
@@ -55,16 +56,13 @@ fn shown() -> Vec<Shown> {
     shown
 }
 
-/// A line without what differs from time to time and machine to machine: numbers, spans, widths, sources, FFmpeg's own reason.
+/// A line without what differs from time to time and machine to machine: numbers, spans, widths, sources, the system's own reason.
 fn alike(line: &str) -> String {
     let line = SOURCES
         .iter()
         .fold(line.to_owned(), |line, (shown, here)| line.replace(shown, here));
-    let line = match (
-        line.split_once("can't open the source: "),
-        line.rsplit_once("; last tried"),
-    ) {
-        (Some((before, _)), Some((_, after))) => format!("{before}can't open the source: REASON; last tried{after}"),
+    let line = match (line.split_once("can't connect: "), line.rsplit_once("; last tried")) {
+        (Some((before, _)), Some((_, after))) => format!("{before}can't connect: REASON; last tried{after}"),
         _ => line,
     };
     let mut words: VecDeque<String> = line.split_whitespace().map(without_digits).collect();

@@ -218,8 +218,8 @@ pub(crate) mod example {
             bitrate: 1_500_000,
             viewers: 0,
             last_frame_age_ms: None,
-            verdict: "source unavailable: can't open the source: Connection to tcp://camera:554?timeout=2000000 failed: No route to \
-                      host; last tried 40 s ago, it is tried again with the next viewer"
+            verdict: "source unavailable: camera:554: can't connect: No route to host (os error 113); last tried 40 s ago, it is tried \
+                      again with the next viewer"
                 .into(),
             ..desk()
         }
