@@ -231,22 +231,27 @@ impl<'a> Reader<'a> {
 
     /// Notes a problem with a setting that was understood by itself but not in its place.
     pub(crate) fn problem(&mut self, key: &str, message: impl Into<String>) {
-        let place = self.find(key).map_or_else(|| self.place_of(key), |found| found.place);
+        let (place, spelled) = self.spelling(key);
         // It is no unknown one as well.
         self.read.insert(key.to_owned());
         self.problems.push(Problem {
             place,
-            key: key.to_owned(),
+            key: spelled,
             message: message.into(),
         });
     }
 
     /// Notes that a setting does not do what it seems to.
     pub(crate) fn warn(&mut self, key: &str, message: impl Into<String>) {
-        let found = self.find(key).map(|found| (found.place, found.spelled));
-        let (place, key) = found.unwrap_or_else(|| (self.place_of(key), key.to_owned()));
+        let (place, key) = self.spelling(key);
         let message = message.into();
         self.warnings.push(Problem { place, key, message });
+    }
+
+    /// Where a setting stands, and what it is called there; one that is missing, by its key.
+    fn spelling(&self, key: &str) -> (String, String) {
+        let found = self.find(key).map(|found| (found.place, found.spelled));
+        found.unwrap_or_else(|| (self.place_of(key), key.to_owned()))
     }
 
     /// Warns of each of `keys` that is set: `why` it does nothing.
