@@ -11,8 +11,8 @@
 //! An unavailable source is opened again when its backoff is over, or at once when what could not be reached answers again; one
 //! that nobody wants any more stays unavailable until an attempt gives a picture. A pause is told in place of all states but those.
 //! A source that nobody wants is tried now and then (probed), and closed again after its first picture. A failure is told, and so is
-//! the first picture after one, for the linger; a probe that finds what is known already is not. A source that hangs is in none of these states for
-//! long: its process is ended by a watchdog ([`StageWatch`](crate::stage_watch::StageWatch)) and started anew.
+//! the first picture after one, for the linger; a probe that finds what is known already is not. A source that hangs is in none of
+//! these states for long: its process is ended by a watchdog ([`StageWatch`](crate::stage_watch::StageWatch)) and started anew.
 
 #[cfg(test)]
 mod tests;

@@ -252,7 +252,6 @@ fn paused_or_wanted_source_is_not_probed() {
 }
 
 #[test]
-
 fn what_answers_again_is_opened_at_once_and_nothing_else_is() {
     for (failure, opens) in [
         (Failure::Unreachable, true),
@@ -305,6 +304,22 @@ fn a_password_that_is_refused_is_tried_three_times_and_then_once_in_five_minutes
     world.on(ended_by(Failure::Refused));
     let wait = world.life.poll_timeout().unwrap().0 - world.now;
     assert!(wait < REFUSED_WAIT, "it was right once, and counts from one again");
+}
+
+#[test]
+fn a_probe_does_not_try_a_refused_password_sooner_than_anybody_else() {
+    let mut world = World::probed();
+    let began = world.now;
+    let mut tries = Vec::new();
+    while tries.len() < 5 {
+        let (due, _) = world.life.poll_timeout().unwrap();
+        let outputs = world.pass(due.saturating_duration_since(world.now));
+        if outputs.contains(&Output::Open) {
+            tries.push((world.now - began).as_secs());
+            world.on(ended_by(Failure::Refused));
+        }
+    }
+    assert_eq!(tries, [60, 120, 180, 480, 780], "three, and then one in five minutes");
 }
 
 #[test]
