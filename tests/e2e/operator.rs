@@ -211,6 +211,19 @@ fn quality_snapshot_and_clip_reach_the_encoder() {
 }
 
 #[test]
+fn why_keeps_the_reason_of_an_attempt_that_nobody_watches_any_more() {
+    let system = System::start(&[("gone", "file:/nonexistent/film.mp4")]).unwrap();
+    let refused = system.bridgectl(&["snapshot", "gone", "-o", "never.jpg"]).unwrap();
+    assert!(!refused.status.success());
+    let why = system.bridgectl(&["why", "gone"]).unwrap();
+    let why = String::from_utf8_lossy(&why.stdout).into_owned();
+    assert!(
+        why.contains("/nonexistent/film.mp4: can't open the source: No such file"),
+        "{why}"
+    );
+}
+
+#[test]
 fn doctor_says_what_a_source_is_and_why_one_can_not_be_opened() {
     let system = System::start(&[("test", "test:")]).unwrap();
     for (source, told, success) in [

@@ -17,7 +17,7 @@ use framebridge_core::{
     source_pace::SourcePace,
     stage_watch::StageWatch,
 };
-use framebridge_daemon::{Context, Exit, Tasks, heartbeats, notify};
+use framebridge_daemon::{Context, Exit, Tasks, heartbeats_with_news, notify};
 use framebridge_ipc::{Identity, Incoming, Listener, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role, StreamName,
@@ -27,7 +27,7 @@ use framebridge_proto::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Semaphore, mpsc, watch},
+    sync::{Notify, Semaphore, mpsc, watch},
     time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -84,6 +84,8 @@ pub struct App {
     pause_file: PauseFile,
     life: SourceLife,
     state: watch::Sender<State>,
+    /// Rung when there is something to tell the supervisor at once.
+    news: Arc<Notify>,
     pipeline: Option<Pipeline>,
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
 }
@@ -148,6 +150,7 @@ impl App {
         }
         Ok(Self {
             state: watch::Sender::new(life.state()),
+            news: Arc::default(),
             life,
             pipeline: None,
             events: mpsc::channel(EVENTS),
@@ -171,8 +174,12 @@ impl App {
     pub async fn run(mut self) -> anyhow::Result<()> {
         let limits = limits(&self.stream, &self.shared);
         watchdog::start(Arc::clone(&self.shared.stages), limits).context("starting the watchdog")?;
-        self.tasks
-            .spawn(heartbeats(self.dir.clone(), self.identity.clone(), self.report()));
+        self.tasks.spawn(heartbeats_with_news(
+            self.dir.clone(),
+            self.identity.clone(),
+            Arc::clone(&self.news),
+            self.report(),
+        ));
         let (commands, mut commanded) = mpsc::channel(COMMANDS);
         let service = Service {
             shared: Arc::clone(&self.shared),
@@ -362,6 +369,7 @@ impl App {
             }
         }
         self.state.send_replace(state);
+        self.news.notify_one();
     }
 
     /// What a heartbeat says.

@@ -1,12 +1,17 @@
 //! Reports this process's progress to the supervisor every half second.
 
+use std::sync::Arc;
+
 use framebridge_ipc::{Identity, RuntimeDir, connect};
 use framebridge_proto::{
     Role,
     limits::{HEARTBEAT_INTERVAL, RECONNECT_INTERVAL},
     supervisor::{FromSupervisor, Heartbeat, Progress, ToSupervisor},
 };
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
 
 use crate::notify;
 
@@ -15,7 +20,17 @@ use crate::notify;
 /// It says nothing while the process's work loop hangs ([`notify::Pulse`]): a heartbeat beside it would be a pulse without
 /// life. The first heartbeat goes out as soon as the link is there. A supervisor that does not read is given up after one
 /// interval, because a heartbeat that waits in a full socket says nothing.
-pub async fn heartbeats(dir: RuntimeDir, identity: Identity, mut progress: impl FnMut() -> Progress) {
+pub async fn heartbeats(dir: RuntimeDir, identity: Identity, progress: impl FnMut() -> Progress) {
+    heartbeats_with_news(dir, identity, Arc::default(), progress).await;
+}
+
+/// The same, and once more whenever there are `news`: who asks right after something happened is told of it.
+pub async fn heartbeats_with_news(
+    dir: RuntimeDir,
+    identity: Identity,
+    news: Arc<Notify>,
+    mut progress: impl FnMut() -> Progress,
+) {
     let socket = dir.socket(Role::Supervisor, None);
     let mut sequence = 0;
     loop {
@@ -26,9 +41,10 @@ pub async fn heartbeats(dir: RuntimeDir, identity: Identity, mut progress: impl 
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
                 loop {
                     tokio::select! {
-                        // Nothing is asked on this link, so whatever comes is its end. Both arms are cancel-safe.
+                        // Nothing is asked on this link, so whatever comes is its end. All arms are cancel-safe.
                         _ended = link.receiver.recv() => break,
                         _ = ticks.tick() => {}
+                        () = news.notified() => {}
                     }
                     if notify::hangs() {
                         // Its silence is what tells.

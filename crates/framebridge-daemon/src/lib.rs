@@ -24,7 +24,7 @@ mod tasks;
 pub use args::{Args, parse};
 pub use clock::monotonic_ns;
 pub use exit::Exit;
-pub use heartbeat::heartbeats;
+pub use heartbeat::{heartbeats, heartbeats_with_news};
 pub use run::{Context, isolated, isolated_now, run, run_alone, run_tapped};
 pub use signals::Hangups;
 pub use tap::{LogTap, Tapped};

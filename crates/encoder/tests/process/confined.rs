@@ -34,6 +34,18 @@ async fn an_encoder_whose_source_needs_no_network_has_none() {
 }
 
 #[tokio::test]
+async fn a_display_that_is_not_there_is_told_as_that_and_not_by_the_network_that_is_missing() {
+    let encoder = Encoder::start("x11::4711", "");
+    let state = encoder
+        .subscribe()
+        .await
+        .state(|state| matches!(state, SourceState::Unavailable { .. }))
+        .await;
+    let told = "display :4711: can't connect to the display: No such file or directory";
+    assert!(format!("{state:?}").contains(told), "{state:?}");
+}
+
+#[tokio::test]
 async fn every_thread_of_an_encoder_is_confined() {
     for source in ["test:", "rtsp://127.0.0.1:1/s"] {
         let encoder = Encoder::start(source, "");
