@@ -242,6 +242,10 @@ impl SourceLife {
             Input::Picture => {
                 if self.phase == Phase::Opening {
                     self.phase = Phase::Live;
+                    if self.failure == Failure::Unreachable {
+                        // What it was waited for is over: it was off, and not broken.
+                        self.backoff.reset();
+                    }
                     (self.failed, self.failure) = (None, Failure::Other);
                     (self.refusals, self.not_before) = (0, None);
                     self.backoff.succeeded(now);

@@ -280,6 +280,23 @@ fn what_fails_for_another_reason_than_before_is_tried_again_soon() {
 }
 
 #[test]
+fn what_was_off_and_shows_again_is_tried_soon_when_it_ends_soon_after() {
+    for (failure, soon) in [(Failure::Unreachable, true), (Failure::Other, false)] {
+        let mut world = World::after(&[WANTED]);
+        for _ in 0..5 {
+            world.on(ended_by(failure));
+            let (due, _) = world.life.poll_timeout().unwrap();
+            world.pass(due - world.now);
+        }
+        world.on(Input::Picture);
+        world.pass(Duration::from_millis(100));
+        world.on(ended());
+        let wait = world.life.poll_timeout().unwrap().0 - world.now;
+        assert_eq!(wait == CONFIG.retry.base, soon, "{failure:?}: {wait:?}");
+    }
+}
+
+#[test]
 fn a_password_that_is_refused_is_tried_three_times_and_then_once_in_five_minutes_whoever_comes() {
     let mut world = World::after(&[WANTED]);
     let mut waits = Vec::new();
