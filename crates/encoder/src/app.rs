@@ -138,7 +138,11 @@ impl App {
         });
         let config = Config {
             linger: stream.linger,
-            retry: Config::RETRY,
+            retry: if stream.source.traits().listens {
+                Config::RETRY_LISTENING
+            } else {
+                Config::RETRY
+            },
             probe: stream.probe,
         };
         let seed = u64::from_le_bytes(std::array::from_fn(|byte| identity.instance.0[byte]));

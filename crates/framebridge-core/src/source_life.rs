@@ -44,6 +44,12 @@ impl Config {
         jitter: 0.2,
         reset_after: Duration::from_secs(10),
     };
+
+    /// Retries of a source that sends to us when it likes: what it sends while nobody listens is lost.
+    pub const RETRY_LISTENING: backoff::Config = backoff::Config {
+        cap: Self::RETRY.base,
+        ..Self::RETRY
+    };
 }
 
 /// What happened.

@@ -71,6 +71,8 @@ pub struct Traits {
     pub reaches_out: bool,
     /// It takes its frame rate from us, so that another rate means to open it anew.
     pub follows_rate: bool,
+    /// We wait for it to send, and miss what it sends while we don't.
+    pub listens: bool,
     /// Waiting for it can be called off; of others FFmpeg returns when it likes.
     pub interruptible: bool,
 }
@@ -83,6 +85,7 @@ impl Source {
             network: false,
             reaches_out: false,
             follows_rate: false,
+            listens: false,
             interruptible: false,
         };
         let device = Traits {
@@ -100,7 +103,8 @@ impl Source {
                 name: "v4l2:",
                 ..device
             },
-            Self::Network { protocol, .. } => Traits {
+            Self::Network { protocol, url } => Traits {
+                listens: *protocol == Protocol::Udp || (*protocol == Protocol::Srt && is_waiting(url)),
                 name: protocol.kind(),
                 network: true,
                 reaches_out: true,
@@ -149,6 +153,11 @@ impl Source {
         let port = address.port.or(protocol.tcp_port())?;
         protocol.tcp_port().map(|_by_tcp| (address.host.to_owned(), port))
     }
+}
+
+/// Whether an SRT URL has us take a connection.
+fn is_waiting(url: &str) -> bool {
+    Address::of(url).is_none() || url.contains("mode=listener")
 }
 
 impl Protocol {

@@ -124,3 +124,19 @@ fn only_what_takes_tcp_connections_is_knocked_at() {
         assert_eq!(source.knock_at(), door.map(|(host, port)| (host.to_owned(), port)));
     }
 }
+
+#[test]
+fn who_sends_to_us_is_listened_for() {
+    for (url, listens) in [
+        ("udp://:1234", true),
+        ("udp://239.0.0.1:1234", true),
+        ("srt://:9000", true),
+        ("srt://0.0.0.0:9000?mode=listener", true),
+        ("srt://server:9000", false),
+        ("rtsp://cam/s", false),
+        ("file:/a", false),
+    ] {
+        let source: Source = url.parse().expect(url);
+        assert_eq!(source.traits().listens, listens, "{url}");
+    }
+}
