@@ -272,10 +272,11 @@ impl Life {
         let mut step = EncodeStep::new(&self.shared, self.stream.encoder);
         stage.enter(Stage::Resting);
         let mut last: Option<Handed> = None;
-        let mut encoded_at = Instant::now();
+        // When the last one was encoded, and up to when it is known what there is to see.
+        let (mut encoded_at, mut seen_at) = (Instant::now(), Instant::now());
         let outcome = loop {
             match receiver.recv_timeout(LOOK) {
-                Ok(handed) => last = Some(handed),
+                Ok(handed) => (last, seen_at) = (Some(handed), Instant::now()),
                 Err(RecvTimeoutError::Timeout) => {
                     let since = encoded_at.elapsed();
                     let is_still = self.shared.left_out.load(Ordering::Relaxed) > 0;
@@ -283,11 +284,12 @@ impl Life {
                     // A stage that gives nothing for the stall timeout counts as stuck.
                     let repeat = repeat.min(self.stream.stall_timeout / 2);
                     let is_due = since >= repeat || self.shared.controls.wants_keyframe();
-                    if !is_due || !self.shared.is_flowing() {
+                    if !is_due || !self.shared.controls.encodes() || !self.shared.is_flowing() {
                         continue;
                     }
                     if let Some((picture, _)) = &mut last {
-                        *picture = Arc::new(picture.again(since));
+                        *picture = Arc::new(picture.again(seen_at.elapsed()));
+                        seen_at = Instant::now();
                     }
                 }
                 // The capture thread is gone.

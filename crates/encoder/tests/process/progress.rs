@@ -125,6 +125,24 @@ async fn a_picture_that_does_not_change_is_encoded_once_a_second_and_told_as_unc
 }
 
 #[tokio::test]
+async fn a_still_picture_is_never_ahead_of_its_time_also_after_a_pause() {
+    let encoder = Encoder::start("lavfi:color=c=red:size=640x360:rate=30", "");
+    let mut heartbeats = Heartbeats::of(&encoder).await;
+    let mut subscriber = encoder.subscribe().await;
+    subscriber.frame().await;
+    encoder.client().await.request(EncoderRequest::Pause).await.unwrap();
+    let paused = heartbeats.until(|progress| progress.state == SourceState::Paused).await;
+    heartbeats
+        .until(|progress| progress.captured.count > paused.captured.count + 75)
+        .await;
+    encoder.client().await.request(EncoderRequest::Resume).await.unwrap();
+    for _ in 0..3 {
+        let frame = subscriber.frame().await;
+        assert!(frame.captured_ns <= frame.encoded_ns, "{frame:?}");
+    }
+}
+
+#[tokio::test]
 async fn black_is_told_and_a_picture_that_moves_is_neither() {
     let encoder = Encoder::start("lavfi:color=c=black:size=640x360:rate=30,noise=alls=4:allf=t", "");
     let mut heartbeats = Heartbeats::of(&encoder).await;
