@@ -54,9 +54,9 @@ impl Service {
     }
 
     #[zbus(property)]
-    fn result(&self) -> &'static str {
+    fn result(&self) -> String {
         let is_starved = self.units.lock().unwrap().starved.as_ref() == Some(&self.unit);
-        if is_starved { "oom-kill" } else { "success" }
+        if is_starved { "oom-kill" } else { "success" }.to_owned()
     }
 
     #[zbus(property)]
