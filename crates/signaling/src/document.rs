@@ -146,10 +146,12 @@ fn answer_alike(operation: &mut Value, method: &str, route: &Route) {
             json!({ "description": "The login page.", "content": { "text/html": { "schema": { "type": "string" } } } });
         operation["responses"]["401"] = login;
     }
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
-        // What may be done with an address is told of any.
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    // What may be done with an address, or that it has a slash too many, is told of any.
+    let is_any = method == "options" || route.path().ends_with('/');
+    for parameter in parameters.into_iter().flatten() {
         match parameter["name"].as_str() {
-            _ if parameter["in"] != "path" || method == "options" => {}
+            _ if is_any || parameter["in"] != "path" => {}
             Some("stream") => parameter["schema"]["pattern"] = STREAM_NAME.into(),
             Some("session") => parameter["schema"]["pattern"] = "^[0-9a-f]+$".into(),
             _ => {}
@@ -306,7 +308,7 @@ fn words_of(words: &[&str]) -> Value {
 
 fn or_null(mut schema: Value) -> Value {
     schema["type"] = json!([schema["type"], "null"]);
-    if let Some(words) = schema["enum"].as_array_mut() {
+    if let Some(words) = schema.get_mut("enum").and_then(Value::as_array_mut) {
         words.push(Value::Null);
     }
     schema
@@ -378,6 +380,8 @@ mod tests {
                 assert!(!value.is_null() || kinds.contains("null"), "{name}.{field}");
             }
         }
+        let nullable = or_null(text());
+        assert_eq!(nullable, json!({ "type": ["string", "null"] }), "and nothing else");
         let roles = &schemas["ProcessStatus"]["properties"]["role"]["enum"];
         assert_eq!(roles, &json!((1..=5).filter_map(Role::from_wire).collect::<Vec<_>>()));
     }
