@@ -1,13 +1,15 @@
 //! Every route there is, and the document that describes them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
-    Json, Router,
+    Router,
+    body::Bytes,
+    http::header,
+    response::IntoResponse,
     routing::{delete, get, post, put},
 };
 use framebridge_auth::Scope::{Admin, Control, View};
-use serde_json::Value;
 use utoipa::OpenApi;
 
 use crate::{
@@ -96,9 +98,13 @@ pub(crate) fn router(shared: Arc<AppState>, debug: Option<Debug>) -> Router {
     get, path = "/api/v1/openapi.json", operation_id = "get_openapi", tag = "api",
     responses((status = 200, description = "OpenAPI 3.1", body = Object))
 )]
-async fn openapi() -> Json<Value> {
-    let routes: Vec<Route> = whep_routes().into_iter().chain(own_routes()).collect();
-    Json(document::complete(&Document::openapi(), &routes))
+async fn openapi() -> impl IntoResponse {
+    /// Written once: it takes milliseconds, and whoever asks for it without a pause took all of them from everybody.
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
+        let routes: Vec<Route> = whep_routes().into_iter().chain(own_routes()).collect();
+        document::complete(&Document::openapi(), &routes).to_string().into()
+    });
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.clone())
 }
 
 #[derive(Debug, OpenApi)]
