@@ -33,6 +33,8 @@ const JOIN_LIMIT: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_millis(500);
 /// The stream of the system that is attacked.
 const STREAM: &str = "test";
+/// The process that strangers reach.
+const SIGNALING: &str = "signaling";
 /// `webrtc.memory_budget_mb` of that system.
 const BUDGET_MB: u64 = 256;
 
@@ -74,6 +76,7 @@ struct Target {
     http: SocketAddr,
     udp: Option<SocketAddr>,
     stream: String,
+    /// Signaling's, of a system that runs already.
     pid: Option<u32>,
 }
 
@@ -148,7 +151,7 @@ impl Target {
             http: strangers,
             udp: Some(SocketAddr::new(strangers.ip(), system.udp_port())),
             stream: STREAM.to_owned(),
-            pid: Some(system.pid("signaling")?),
+            pid: None,
             system: Some(system),
             street,
         })
@@ -177,7 +180,9 @@ impl Target {
     fn bear(&self, case: &Case, span: Duration, seats: &mut [Seat], identity: &Identity) -> anyhow::Result<Outcome> {
         seats.iter_mut().for_each(|seat| seat.viewer.restart_gap());
         let (before, traffic) = (self.processes()?, self.traffic(seats)?);
-        let cpu = self.pid.map(footprint).transpose()?.map(|footprint| footprint.cpu);
+        let pid = before.get(SIGNALING).copied().flatten();
+        let measure = || pid.and_then(|pid| footprint(pid).ok());
+        let cpu = measure().map(|footprint| footprint.cpu);
         let (began, until) = (Instant::now(), Instant::now() + span);
         let scene = self.scene(seats, identity, until)?;
         let mut memory = 0;
@@ -185,9 +190,7 @@ impl Target {
             let attack = scope.spawn(|| self.street.at(Side::Strangers, || (case.run)(&scene)));
             let joins = scope.spawn(|| self.street.at(Side::Viewers, || self.joins(identity, until)));
             watch(seats, |_| {
-                if let Some(Ok(footprint)) = self.pid.map(footprint) {
-                    memory = memory.max(footprint.rss_kib / 1024);
-                }
+                memory = memory.max(measure().map_or(0, |footprint| footprint.rss_kib / 1024));
                 Instant::now() > until && attack.is_finished() && joins.is_finished()
             })?;
             let panicked = || anyhow::anyhow!("a thread has panicked");
@@ -195,17 +198,13 @@ impl Target {
             anyhow::Ok((sent, joins.join().map_err(|_| panicked())??))
         })
         .with_context(|| case.name)?;
-        let cpu_after = self
-            .pid
-            .map(footprint)
-            .and_then(Result::ok)
-            .map(|footprint| footprint.cpu);
+        let cpu_after = measure().map(|footprint| footprint.cpu);
         Ok(Outcome {
             name: case.name,
             sent,
             span: began.elapsed(),
             cpu: cpu_after.zip(cpu).map(|(after, before)| after.saturating_sub(before)),
-            memory: self.pid.map(|_| memory),
+            memory: pid.map(|_| memory),
             gap: longest_gap(seats),
             amplification: self.amplification(case, seats, traffic)?,
             // With one address for all, who joins pays for the strangers.
@@ -274,7 +273,8 @@ impl Target {
     /// Every process by its name.
     fn processes(&self) -> anyhow::Result<BTreeMap<String, Option<u32>>> {
         let Some(system) = &self.system else {
-            return Ok(BTreeMap::new());
+            let alive = self.pid.filter(|pid| footprint(*pid).is_ok());
+            return Ok(self.pid.map(|_| (SIGNALING.to_owned(), alive)).into_iter().collect());
         };
         let rows = system.status()?.processes.into_iter();
         Ok(rows.map(|row| (row.name, row.pid)).collect())
