@@ -37,7 +37,7 @@ pub(crate) struct Child {
     pub(crate) mark: Mark,
     pid: Pid,
     pidfd: Arc<AsyncFd<OwnedFd>>,
-    /// Where it was born. One that is not ours is reaped by another before we can ask where it died.
+    /// Where it was born: of a dead one not every kernel tells, and one that is not ours another reaps before we can ask.
     group: Option<MemoryGroup>,
 }
 
@@ -154,7 +154,6 @@ impl Child {
         if Mark::of(self.mark.pid).is_none() {
             self.signal(Signal::KILL);
         }
-        let group = MemoryGroup::of(self.mark.pid).or(self.group);
         let status = match waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), WaitIdOptions::EXITED) {
             Ok(Some(status)) => status
                 .exit_status()
@@ -164,7 +163,7 @@ impl Child {
             Ok(None) | Err(_) => ExitStatus::Unknown,
         };
         let may_be_the_kernels = matches!(status, ExitStatus::Unknown) || status == KILLED;
-        match group.filter(|group| may_be_the_kernels && group.claim()) {
+        match self.group.filter(|group| may_be_the_kernels && group.claim()) {
             Some(group) => ExitStatus::OutOfMemory {
                 limit_mib: group.limit_mib(),
             },

@@ -24,7 +24,7 @@ pub(crate) struct MemoryGroup {
 }
 
 impl MemoryGroup {
-    /// That of a process which lives, or is dead and not reaped. `None`: it can't be seen, or has none.
+    /// That of a process which lives. `None`: it can't be seen, or has none.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         Self::parse(&groups).filter(|group| group.counter.exists())

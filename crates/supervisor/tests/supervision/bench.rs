@@ -347,14 +347,19 @@ impl Cgroup {
         made.ok().map(|()| group)
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
+    /// Moves a process into it.
+    pub(crate) fn take(&self, pid: u32) {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("a process that lives");
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // It is empty: whoever was in it is dead.
+        // Whoever is still in it goes where it came from; one that is gone need not.
+        let members = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+        for member in members.lines() {
+            _ = fs::write(self.0.join("../cgroup.procs"), member);
+        }
         _ = fs::remove_dir(&self.0);
     }
 }

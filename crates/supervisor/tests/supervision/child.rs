@@ -53,7 +53,7 @@ async fn play(role: &str) {
                 _ = asked.recv() => exit(&dir, rest),
             }
         }
-        ("eat", group) => eat(group),
+        ("eat", _) => eat(),
         ("deaf", _) => {
             // Taking the signal and doing nothing is ignoring it.
             let deaf = signal(SignalKind::terminate()).expect("a handler");
@@ -72,9 +72,8 @@ fn exit(dir: &RuntimeDir, how: &str) -> ! {
     process::exit(code.into());
 }
 
-/// Goes into a cgroup, and takes memory until the kernel ends it.
-fn eat(group: &str) -> ! {
-    fs::write(format!("{group}/cgroup.procs"), process::id().to_string()).expect("a cgroup");
+/// Takes memory until the kernel ends it.
+fn eat() -> ! {
     let mut eaten = Vec::new();
     loop {
         eaten.push(vec![1_u8; 1 << 20]);
