@@ -32,8 +32,8 @@ pub(super) fn association(input: &[u8]) {
         let Some(step) = script.step(10) else { return };
         let went_on = match step {
             0 => scene.forged(script.bytes()),
-            1 | 2 => scene.from_client(),
-            3 => scene.to_client(),
+            1 | 2 => scene.client_speaks(),
+            3 => scene.server_speaks(),
             4 => scene.damaged(script.word(), script.byte()),
             5 => scene.lost(),
             6 => scene.repeated(),
@@ -120,7 +120,7 @@ impl Scene {
         self.forged(&record(&body))
     }
 
-    fn from_client(&mut self) -> Result<(), DtlsError> {
+    fn client_speaks(&mut self) -> Result<(), DtlsError> {
         let Some(datagram) = self.to_server.pop_front() else {
             return Ok(());
         };
@@ -130,7 +130,7 @@ impl Scene {
         progress.map(drop)
     }
 
-    fn to_client(&mut self) -> Result<(), DtlsError> {
+    fn server_speaks(&mut self) -> Result<(), DtlsError> {
         if let Some(datagram) = self.to_client.pop_front() {
             // The client is the light viewer's, which trusts the net.
             let went_on = self.client.handle(&datagram, self.now).map(drop);

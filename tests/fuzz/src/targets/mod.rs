@@ -11,8 +11,11 @@ mod sdp;
 mod studio;
 mod stun;
 
+/// What takes a target's bytes.
+type Run = fn(&[u8]);
+
 /// A target's name, which its folder of the corpus has, too, and what takes its bytes.
-pub(crate) const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub(crate) const TARGETS: &[(&str, Run)] = &[
     ("config", config::settings),
     ("dtls", dtls::association),
     ("ipc-codec", ipc::codec),
@@ -25,7 +28,7 @@ pub(crate) const TARGETS: &[(&str, fn(&[u8]))] = &[
 ];
 
 /// The target of this name.
-pub(crate) fn named(name: &str) -> Option<fn(&[u8])> {
+pub(crate) fn named(name: &str) -> Option<Run> {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     target.map(|(_, run)| *run)
 }
