@@ -20,7 +20,7 @@ use rusqlite::{Connection, Row};
 pub(crate) use jobs::{JobRow, JobState};
 pub(crate) use records::Record;
 pub(crate) use sessions::{MOST_SESSIONS, SessionRow};
-pub(crate) use shares::{MOST_SHARES, ShareRow};
+pub(crate) use shares::{MOST_SHARES, ShareHash, ShareRow};
 pub(crate) use tokens::{Kind, TokenRow};
 
 /// A token maker on the command line and the studio share the file.

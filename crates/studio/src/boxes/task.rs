@@ -26,7 +26,7 @@ use super::{
 use crate::{
     nodes::{Here, NodeId, Nodes},
     random,
-    store::{MOST_SHARES, Record, ShareRow, Store, StoreError, now_ms},
+    store::{MOST_SHARES, Record, ShareHash, ShareRow, Store, StoreError, now_ms},
     visits::Visits,
 };
 use jobs::Strange;
@@ -377,7 +377,7 @@ impl BoxTask {
     async fn share(&mut self, request: u32, access: Access, expires_s: Option<u64>) -> Result<ToBox, StoreError> {
         let id = PublicId::from_bits(random::bits());
         let row = ShareRow {
-            id,
+            hash: ShareHash::of(id),
             session: self.session.id,
             access,
             expires_ms: expires_s.map(|seconds| now_ms() + seconds.min(LONGEST_SHARE_S) * 1000),

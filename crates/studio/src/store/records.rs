@@ -34,7 +34,7 @@ impl Store {
             for row in sessions.query_map([], session_row)? {
                 records.push(Record::Session(row?));
             }
-            let mut shares = db.prepare("SELECT id, session, stream, control, expires_ms FROM shares")?;
+            let mut shares = db.prepare("SELECT hash, session, stream, control, expires_ms FROM shares")?;
             for row in shares.query_map([], share_row)? {
                 records.push(Record::Share(row?));
             }
@@ -107,12 +107,12 @@ fn merge_session(db: &Connection, session: &SessionRow) -> rusqlite::Result<()> 
 
 fn merge_share(db: &Connection, share: &ShareRow) -> rusqlite::Result<()> {
     db.execute(
-        "INSERT INTO shares (id, session, stream, control, expires_ms)
+        "INSERT INTO shares (hash, session, stream, control, expires_ms)
          SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?2)
-         ON CONFLICT (id) DO UPDATE SET expires_ms = excluded.expires_ms
+         ON CONFLICT (hash) DO UPDATE SET expires_ms = excluded.expires_ms
          WHERE expires_ms IS NULL OR excluded.expires_ms < expires_ms",
         params![
-            share.id.to_string(),
+            share.hash.as_str(),
             share.session.to_string(),
             share.access.stream.as_ref().map(ToString::to_string),
             share.access.control,
@@ -146,26 +146,18 @@ fn merge_job(db: &Connection, job: &JobRow) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_studio_proto::{Access, BoxId, JobId, JobKind, JobResult, PublicId};
+    use framebridge_studio_proto::{Access, JobId, JobKind, JobResult, PublicId};
 
     use super::*;
-    use crate::store::{JobState, Kind};
+    use crate::store::{JobState, Kind, ShareHash};
 
     /// Two nodes, the first with a token, a session, a share and a job.
     async fn two() -> ([tempfile::TempDir; 2], [Store; 2], PublicId) {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let [one, two] = dirs.each_ref().map(|dir| Store::open(dir.path()).unwrap());
-        one.add_token("door", Kind::Box, &[7; 32]).unwrap();
-        let id = PublicId::from_bits(1);
-        let session = one
-            .session_of("door".into(), BoxId::from_bits(1), id)
-            .await
-            .unwrap()
-            .unwrap()
-            .0
-            .id;
+        let (one, session) = Store::with_a_box(dirs[0].path()).await;
+        let two = Store::open(dirs[1].path()).unwrap();
         let share = ShareRow {
-            id: PublicId::from_bits(2),
+            hash: ShareHash::of(PublicId::from_bits(2)),
             session,
             access: Access::default(),
             expires_ms: None,

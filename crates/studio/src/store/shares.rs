@@ -14,10 +14,26 @@ pub(crate) const MOST_SHARES: u32 = 256;
 /// forgotten: a box may share and take back as often as it likes.
 const MOST_ENDED: u32 = 1024;
 
+/// What is kept of a share's address: a hash of its last part, by which it is found and which opens nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct ShareHash(String);
+
+impl ShareHash {
+    /// Of an address whose last part is `id`: 128 random bits, so that a plain hash tells nothing of them.
+    pub(crate) fn of(id: PublicId) -> Self {
+        Self(framebridge_auth::hash(&id.to_string()).to_hex())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A shared address. It ended when its time was up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ShareRow {
-    pub(crate) id: PublicId,
+    pub(crate) hash: ShareHash,
     pub(crate) session: PublicId,
     pub(crate) access: Access,
     pub(crate) expires_ms: Option<u64>,
@@ -28,15 +44,15 @@ impl Store {
     pub(crate) async fn add_share(&self, share: ShareRow) -> Result<bool, StoreError> {
         self.aside("add a share", move |db| {
             db.execute(
-                "DELETE FROM shares WHERE id IN (SELECT id FROM shares WHERE session = ?1 AND expires_ms <= ?2
+                "DELETE FROM shares WHERE hash IN (SELECT hash FROM shares WHERE session = ?1 AND expires_ms <= ?2
                  ORDER BY expires_ms DESC LIMIT -1 OFFSET ?3)",
                 params![share.session.to_string(), signed(now_ms()), MOST_ENDED],
             )?;
             let added = db.execute(
-                "INSERT INTO shares (id, session, stream, control, expires_ms) SELECT ?1, ?2, ?3, ?4, ?5
+                "INSERT INTO shares (hash, session, stream, control, expires_ms) SELECT ?1, ?2, ?3, ?4, ?5
                  WHERE (SELECT count(*) FROM shares WHERE session = ?2 AND (expires_ms IS NULL OR expires_ms > ?6)) < ?7",
                 params![
-                    share.id.to_string(),
+                    share.hash.as_str(),
                     share.session.to_string(),
                     share.access.stream.map(String::from),
                     share.access.control,
@@ -54,9 +70,9 @@ impl Store {
     pub(crate) async fn share(&self, id: PublicId) -> Result<Option<ShareRow>, StoreError> {
         self.aside("find a share", move |db| {
             db.query_row(
-                "SELECT id, session, stream, control, expires_ms FROM shares
-                 WHERE id = ?1 AND (expires_ms IS NULL OR expires_ms > ?2)",
-                params![id.to_string(), signed(now_ms())],
+                "SELECT hash, session, stream, control, expires_ms FROM shares
+                 WHERE hash = ?1 AND (expires_ms IS NULL OR expires_ms > ?2)",
+                params![ShareHash::of(id).as_str(), signed(now_ms())],
                 share_row,
             )
             .optional()
@@ -70,9 +86,13 @@ impl Store {
             .aside("end a share", move |db| {
                 // Not forgotten yet, so that no node of the studio takes it for one that it has missed.
                 db.execute(
-                    "UPDATE shares SET expires_ms = ?3 WHERE session = ?1 AND (?2 IS NULL OR id = ?2)
+                    "UPDATE shares SET expires_ms = ?3 WHERE session = ?1 AND (?2 IS NULL OR hash = ?2)
                      AND (expires_ms IS NULL OR expires_ms > ?3)",
-                    params![session.to_string(), share.map(|id| id.to_string()), signed(now_ms())],
+                    params![
+                        session.to_string(),
+                        share.map(|id| ShareHash::of(id).0),
+                        signed(now_ms())
+                    ],
                 )
             })
             .await?;
@@ -86,7 +106,7 @@ pub(super) fn share_row(row: &Row<'_>) -> rusqlite::Result<ShareRow> {
         .map(|name| name.parse::<StreamName>().map_err(|_| odd(2, &name)))
         .transpose()?;
     Ok(ShareRow {
-        id: id(row, 0)?,
+        hash: ShareHash(row.get(0)?),
         session: id(row, 1)?,
         access: Access {
             stream,
@@ -106,7 +126,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, session) = Store::with_a_box(dir.path()).await;
         let share = |id, expires_ms| ShareRow {
-            id: PublicId::from_bits(id),
+            hash: ShareHash::of(PublicId::from_bits(id)),
             session,
             access: Access {
                 stream: Some("test".parse().unwrap()),
