@@ -19,6 +19,7 @@ mod proxy;
 mod report;
 mod requests;
 mod shares;
+mod token;
 mod uplink;
 mod upload;
 mod websocket;

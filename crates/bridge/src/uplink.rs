@@ -2,26 +2,24 @@
 
 use std::time::Instant;
 
+use anyhow::Context as _;
 use framebridge_config::Studio as Settings;
 use framebridge_core::{
     backoff,
     studio::bridge_link::{self, BridgeLink},
 };
-use framebridge_daemon::LogTap;
+use framebridge_daemon::{Exit, LogTap};
 use framebridge_studio_proto::{Farewell, RefusalKind, ToStudio, Welcome};
 use tokio::sync::mpsc;
 
-use crate::{
-    dial::{DialError, Studio},
-    event::Event,
-    logs::Outbox,
-    websocket::Connection,
-};
+use crate::{dial::Studio, event::Event, logs::Outbox, token, websocket::Connection};
 
 /// The session with the studio.
 pub(crate) struct Uplink {
     pub(crate) machine: BridgeLink,
     pub(crate) settings: Settings,
+    /// By which the studio knows this box.
+    pub(crate) token: String,
     /// Nodes of one studio.
     studios: Vec<Studio>,
     /// Whose turn it is among them.
@@ -39,7 +37,7 @@ pub(crate) struct Uplink {
 
 impl Uplink {
     /// A session that is to be begun.
-    pub(crate) fn new(settings: &Settings, tap: LogTap, now: Instant, seed: u64) -> Result<Self, DialError> {
+    pub(crate) fn new(settings: &Settings, tap: LogTap, now: Instant, seed: u64) -> anyhow::Result<Self> {
         let defaults = bridge_link::Config::default();
         let config = bridge_link::Config {
             backoff: backoff::Config {
@@ -56,6 +54,7 @@ impl Uplink {
             machine: BridgeLink::new(config, now, seed),
             studios: studios.collect::<Result<_, _>>()?,
             settings: settings.clone(),
+            token: token::read(&settings.token).context(Exit::Config)?,
             next: 0,
             connection: None,
             connections: 0,

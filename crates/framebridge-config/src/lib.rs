@@ -26,4 +26,4 @@ pub use reader::{Entry, Problem};
 pub use settings::{ConfigError, IceServer, Input, Manage, Settings, Supervise, Webrtc};
 pub use source::{Address, InvalidSource, Protocol, Region, Slate, Source, SourceTls, Traits};
 pub use streams::{EncoderChoice, Keep, Stream};
-pub use studio::{Studio, StudioAllow};
+pub use studio::{Studio, StudioAllow, StudioToken};

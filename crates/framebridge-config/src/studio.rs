@@ -1,6 +1,6 @@
 //! `[studio]`: whom the bridge connects to, and how patiently.
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use crate::reader::Reader;
 
@@ -10,7 +10,7 @@ pub struct Studio {
     /// Its addresses, tried in turn: nodes of one studio.
     pub urls: Vec<String>,
     /// This box's token there; never shown.
-    pub token: String,
+    pub token: StudioToken,
     /// What the studio may ask of this box.
     pub allow: StudioAllow,
     /// Failed attempts in a row after which the bridge ends; `None`: never.
@@ -23,6 +23,15 @@ pub struct Studio {
     pub read_idle: Duration,
     /// After so long an outage of signaling's HTTP the bridge has it started again.
     pub outage_patience: Duration,
+}
+
+/// A box's token at its studio.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StudioToken {
+    /// `token`: this one.
+    Given(String),
+    /// `token_file`: the one in this file.
+    File(PathBuf),
 }
 
 /// What a studio may ask of a box, whatever it says of the viewer for whom it asks.
@@ -65,6 +74,15 @@ impl FromStr for Allowed {
     }
 }
 
+impl fmt::Debug for StudioToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(_) => f.write_str("Given(..)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
 impl fmt::Debug for Studio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Studio")
@@ -76,7 +94,7 @@ impl fmt::Debug for Studio {
 pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Studio> {
     let seconds = Duration::from_secs;
     let urls: Vec<String> = reader.list("studio.url", Vec::new());
-    let token = reader.optional("studio.token", true);
+    let token = token(reader);
     let allowed = reader.list("studio.allow", vec![Allowed::View]);
     let allow = StudioAllow {
         view: allowed.contains(&Allowed::View),
@@ -131,7 +149,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Studio> {
     if token.is_none() {
         reader.problem(
             "studio.token",
-            "a studio needs a token: make one with `studio token new NAME`",
+            "a studio needs a token: make one with `studio token new NAME`, and write it here or into a file that `token_file` names",
         );
     }
     Some(Studio {
@@ -144,6 +162,16 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Studio> {
         read_idle,
         outage_patience,
     })
+}
+
+fn token(reader: &mut Reader<'_>) -> Option<StudioToken> {
+    let given = reader.optional("studio.token", true);
+    let file = reader.optional("studio.token_file", false);
+    if given.is_some() && file.is_some() {
+        reader.problem("studio.token_file", "there is a `token` besides: leave one of them out");
+    }
+    let file = file.map(|path| StudioToken::File(path.into()));
+    given.map(StudioToken::Given).or(file)
 }
 
 /// Whether whoever is on the way reads along: no TLS, and another machine.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use framebridge_config::{ConfigError, EncoderChoice, Input, Keep, Settings, Source};
+use framebridge_config::{ConfigError, EncoderChoice, Input, Keep, Settings, Source, StudioToken};
 
 fn parse_with(text: &str, env: &[(&str, &str)], streams: &[&str]) -> Result<Settings, ConfigError> {
     let env: BTreeMap<String, String> = env.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
@@ -484,6 +484,16 @@ fn half_an_authentication_and_half_a_certificate_are_problems() {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(wrong), "{text}: {error}");
     }
+}
+
+#[test]
+fn studio_token_is_given_or_in_a_file_and_not_both() {
+    let text = "[studio]\nurl = \"https://s\"\n";
+    let file = "token_file = \"/etc/framebridge/studio-token\"\n";
+    let studio = parse(&format!("{text}{file}")).unwrap().studio.unwrap();
+    assert_eq!(studio.token, StudioToken::File("/etc/framebridge/studio-token".into()));
+    let error = parse(&format!("{text}{file}token = \"t\"\n")).unwrap_err().to_string();
+    assert!(error.contains("framebridge.toml:3: studio.token_file"), "{error}");
 }
 
 #[test]

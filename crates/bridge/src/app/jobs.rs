@@ -142,7 +142,7 @@ impl App {
     fn bring(&mut self, job: JobId, file: File) {
         let destination = Destination {
             studio: self.link.studio().clone(),
-            token: self.link.settings.token.clone(),
+            token: self.link.token.clone(),
             job,
         };
         let Some(connection) = self.link.connection.as_ref().filter(|_| self.link.welcome.is_some()) else {

@@ -97,7 +97,7 @@ impl App {
     fn hello(&self) -> ToStudio {
         ToStudio::Hello(Hello {
             version: VERSION,
-            token: self.link.settings.token.clone(),
+            token: self.link.token.clone(),
             instance: self.about.instance,
             build: self.about.identity.build.clone(),
             capabilities: self.capabilities(),
