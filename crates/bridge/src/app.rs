@@ -108,7 +108,7 @@ async fn run_with(context: Context, tap: LogTap, parent_pid: Option<u32>, worker
         BridgeState::Disabled
     });
     let told = shown.clone();
-    tasks.spawn(heartbeats(dir.clone(), identity.clone(), move || told.progress()));
+    tasks.spawn_vital(heartbeats(dir.clone(), identity.clone(), move || told.progress()));
     control::listen(&dir, &identity, &tasks, sender.clone()).await?;
     if let Some(pid) = parent_pid {
         tasks.spawn(local::watch_parent(pid, sender.clone()));

@@ -178,7 +178,7 @@ impl App {
     pub async fn run(mut self) -> anyhow::Result<()> {
         let limits = limits(&self.stream, &self.shared);
         watchdog::start(Arc::clone(&self.shared.stages), limits).context("starting the watchdog")?;
-        self.tasks.spawn(heartbeats_with_news(
+        self.tasks.spawn_vital(heartbeats_with_news(
             self.dir.clone(),
             self.identity.clone(),
             Arc::clone(&self.news),

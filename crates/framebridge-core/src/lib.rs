@@ -67,6 +67,7 @@ pub mod health;
 pub mod ingest;
 pub mod keyframe_gate;
 mod observed_time;
+pub mod orphan;
 pub mod places;
 pub mod pre_roll;
 pub mod probe;

@@ -1,6 +1,7 @@
 //! Tells the service manager that started this process how it is. Without one (no `NOTIFY_SOCKET`) every call does nothing.
 
 use std::{
+    env,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -21,6 +22,11 @@ static LAST_ROUND: Mutex<Option<Instant>> = Mutex::new(None);
 pub(crate) fn hangs() -> bool {
     let last = LAST_ROUND.lock().unwrap_or_else(PoisonError::into_inner);
     last.is_some_and(|last| last.elapsed() > HANGS)
+}
+
+/// Whether a service manager has started this process: it is not left alone then, whoever else is gone.
+pub(crate) fn is_managed() -> bool {
+    env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 /// The process does its work now: others may count on it.

@@ -38,6 +38,18 @@ impl Tasks {
         })
     }
 
+    /// Runs `task`, at whose end the process is to end, too.
+    pub fn spawn_vital<F>(&self, task: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.stop.clone();
+        self.spawn(async move {
+            task.await;
+            stop.cancel();
+        })
+    }
+
     /// Runs `task` until it ends by itself: it looks at [`stop`](Self::stop) and cleans up on its own.
     pub fn spawn_graceful<F>(&self, task: F) -> JoinHandle<()>
     where

@@ -358,7 +358,7 @@ fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: 
     let packets = Meter::new();
     let meters = |_: &Arc<Stream>| (Meter::new(), Meter::new());
     let meters: Vec<_> = shared.streams.values().map(meters).collect();
-    tasks.spawn(heartbeats(dir, identity, move || {
+    tasks.spawn_vital(heartbeats(dir, identity, move || {
         let mut packets_sent = 0;
         let streams = shared.streams.values().zip(&meters);
         let streams: Vec<_> = streams

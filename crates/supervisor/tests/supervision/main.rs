@@ -382,6 +382,18 @@ async fn child_that_nobody_wrote_down_is_adopted_or_ended_but_never_doubled() {
 }
 
 #[tokio::test]
+async fn children_that_nobody_can_find_any_more_end_by_themselves() {
+    let mut bench = Bench::start("");
+    let before = bench.healthy().await;
+    bench.kill_supervisor().await;
+    fs::remove_dir_all(bench.runtime_dir()).expect("removed");
+    for child in &before.processes[1..] {
+        let pid = child.pid.expect("it ran");
+        bench::wait(&format!("{} to end", child.name), || !bench::is_alive(pid)).await;
+    }
+}
+
+#[tokio::test]
 async fn child_that_is_configured_no_more_is_ended() {
     let mut bench = Bench::start("");
     let pid = bench::row(&bench.healthy().await, "encoder-test").pid.expect("it runs");
