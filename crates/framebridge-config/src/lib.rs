@@ -5,7 +5,10 @@
 //! reader reads every setting and knows its origin. An invalid value and an unknown key are problems, named by key
 //! and line. A number out of range is clamped, with a warning that names it in the same way. All problems are
 //! reported at once.
+//!
+//! [`Settings::for_process`] writes what one process needs to a file of its own, which [`Settings::handed`] reads there.
 
+mod handed;
 mod http;
 mod listen;
 mod log;
@@ -17,6 +20,7 @@ mod source;
 mod streams;
 mod studio;
 
+pub use handed::Change;
 pub use http::{Auth, AuthMode, Http, Jwt, Tls};
 pub use listen::listen_address;
 pub use log::{Log, check_filter};

@@ -13,7 +13,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::near::{did_you_mean, nearest};
+use crate::{
+    near::{did_you_mean, nearest},
+    source::Source,
+};
 
 /// Something wrong with one setting, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +36,7 @@ impl fmt::Display for Problem {
 }
 
 /// One effective setting, for `bridgectl config print`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its full key, e.g. `http.listen`.
     pub key: String,
@@ -41,6 +44,8 @@ pub struct Entry {
     pub value: String,
     /// `default`, `framebridge.toml:12`, `environment` or `--stream`.
     pub origin: String,
+    /// Its value as TOML, secret or not.
+    written: String,
 }
 
 /// What the environment's variables of ours begin with.
@@ -63,7 +68,22 @@ pub(crate) const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
 /// `1` lets tests break processes from inside.
 pub(crate) const DEBUG_ENDPOINTS: &str = "FRAMEBRIDGE_DEBUG_ENDPOINTS";
 
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .field("value", &self.value)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Entry {
+    /// Its value as TOML, secret or not: what gives the setting again.
+    pub(crate) fn written(&self) -> &str {
+        &self.written
+    }
+
     /// Whether its value is a secret that is set.
     pub(crate) fn is_secret(&self) -> bool {
         self.value == quoted(&MASK)
@@ -125,10 +145,13 @@ impl<'a> Reader<'a> {
 
     /// A setting written as text, e.g. an address.
     pub(crate) fn text<T: FromStr<Err: Display> + Display>(&mut self, key: &str, default: T) -> T {
-        self.value(key, default, quoted, |raw| match raw {
-            Raw::Text(text) => text.parse().map_err(|error: T::Err| error.to_string()),
-            Raw::Number(_) | Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => Err(expected("a string", &raw)),
-        })
+        self.value(key, default, quoted, parsed)
+    }
+
+    /// A source, whose address may hold a secret.
+    pub(crate) fn source(&mut self, key: &str) -> Source {
+        let written = |source: &Source| quoted(&source.written());
+        self.value_of(key, Source::Test, quoted, written, parsed)
     }
 
     /// A setting written as text that need not be there; `secret` ones are masked where printed.
@@ -138,7 +161,8 @@ impl<'a> Reader<'a> {
             Some(text) => quoted(text),
             None => quoted(&""),
         };
-        self.value(key, None, show, |raw| match raw {
+        let written = |value: &Option<String>| quoted(&value.as_deref().unwrap_or_default());
+        self.value_of(key, None, show, written, |raw| match raw {
             Raw::Text(text) => Ok(Some(text).filter(|text| !text.is_empty())),
             Raw::Number(_) | Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => Err(expected("a string", &raw)),
         })
@@ -219,13 +243,14 @@ impl<'a> Reader<'a> {
         self.find(key).is_some()
     }
 
-    /// Notes a setting that came neither by the file nor by the environment.
-    pub(crate) fn given(&mut self, origin: &str, key: String, value: &impl Display) {
+    /// Notes a source that came neither by the file nor by the environment.
+    pub(crate) fn given(&mut self, origin: &str, key: String, source: &Source) {
         self.read.insert(key.clone());
         self.entries.push(Entry {
             key,
-            value: quoted(value),
+            value: quoted(source),
             origin: origin.to_owned(),
+            written: quoted(&source.written()),
         });
     }
 
@@ -393,6 +418,18 @@ impl<'a> Reader<'a> {
         show: impl Fn(&T) -> String,
         understand: impl FnOnce(Raw) -> Result<T, String>,
     ) -> T {
+        self.value_of(key, default, &show, &show, understand)
+    }
+
+    /// [`value`](Self::value), where what is shown of it would not give it again.
+    fn value_of<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        show: impl Fn(&T) -> String,
+        written: impl Fn(&T) -> String,
+        understand: impl FnOnce(Raw) -> Result<T, String>,
+    ) -> T {
         self.read.insert(key.to_owned());
         let mut origin = "default".to_owned();
         let value = match self.find(key) {
@@ -416,6 +453,7 @@ impl<'a> Reader<'a> {
             key: key.to_owned(),
             value: show(&value),
             origin,
+            written: written(&value),
         });
         value
     }
@@ -535,8 +573,15 @@ fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace(['.', '-'], "_"))
 }
 
-fn quoted(value: &impl Display) -> String {
+pub(crate) fn quoted(value: &impl Display) -> String {
     toml::Value::String(value.to_string()).to_string()
+}
+
+fn parsed<T: FromStr<Err: Display>>(raw: Raw) -> Result<T, String> {
+    match raw {
+        Raw::Text(text) => text.parse().map_err(|error: T::Err| error.to_string()),
+        Raw::Number(_) | Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => Err(expected("a string", &raw)),
+    }
 }
 
 fn expected(what: &str, found: &Raw) -> String {

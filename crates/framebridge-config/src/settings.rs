@@ -276,20 +276,8 @@ impl Settings {
 
     /// The effective configuration as a file that would give it again; secrets are masked.
     pub fn to_toml(&self) -> String {
-        let mut sections: BTreeMap<&str, Vec<(&str, &Entry)>> = BTreeMap::new();
-        for entry in &self.entries {
-            let (section, name) = entry.key.rsplit_once('.').unwrap_or(("", &entry.key));
-            sections.entry(section).or_default().push((name, entry));
-        }
-        let mut out = String::new();
-        for (section, entries) in sections {
-            out.push_str(&heading(section));
-            for (name, entry) in entries {
-                out.push_str(&format!("{name} = {}  # {}\n", entry.value, entry.origin));
-            }
-            out.push('\n');
-        }
-        out
+        let entries = self.entries.iter();
+        sections(entries.map(|entry| (entry.key.as_str(), format!("{}  # {}", entry.value, entry.origin))))
     }
 }
 
@@ -313,6 +301,24 @@ fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Result<BTreeMap
         }
     }
     if problems.is_empty() { Ok(ours) } else { Err(problems) }
+}
+
+/// A file with these keys and values, in sections.
+pub(crate) fn sections<'a>(entries: impl Iterator<Item = (&'a str, String)>) -> String {
+    let mut sections: BTreeMap<&str, Vec<(&str, String)>> = BTreeMap::new();
+    for (key, value) in entries {
+        let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+        sections.entry(section).or_default().push((name, value));
+    }
+    let mut out = String::new();
+    for (section, entries) in sections {
+        out.push_str(&heading(section));
+        for (name, value) in entries {
+            out.push_str(&format!("{name} = {value}\n"));
+        }
+        out.push('\n');
+    }
+    out
 }
 
 /// `[section]`, or `[[section]]` for an item of a list.

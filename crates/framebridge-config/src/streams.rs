@@ -108,7 +108,7 @@ pub(crate) fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> 
     }
     if flags.is_empty() && configured.is_empty() {
         let name = StreamName::from_str("test").expect("a valid name");
-        let source = reader.text("streams.test.source", Source::Test);
+        let source = reader.source("streams.test.source");
         streams.insert(name.clone(), stream(reader, name, source, &video));
     }
     for (name, source) in sources {
@@ -155,7 +155,7 @@ fn stream_flag(flag: &str) -> Result<(StreamName, Source), String> {
 
 fn file_source(reader: &mut Reader<'_>, name: &StreamName) -> Source {
     let key = format!("streams.{name}.source");
-    let source = reader.text(&key, Source::Test);
+    let source = reader.source(&key);
     if !reader.has(&key) {
         reader.problem(&key, "a stream needs a source, e.g. source = \"rtsp://camera/stream\"");
     }
