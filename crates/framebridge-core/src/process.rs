@@ -109,6 +109,7 @@ impl Process {
             Input::Stop { patience } => self.on_stop(patience),
             Input::Restart => self.on_restart(),
             Input::Resume => self.on_resume(),
+            Input::Changed { steps } => self.on_changed(steps),
             Input::Adopt { pid, started_at, step } => self.on_adopt(pid, started_at, step),
             Input::Spawned { pid } => self.on_spawned(pid),
             Input::SpawnFailed { reason } => self.on_gone(Cause::SpawnFailed(reason)),
@@ -245,6 +246,13 @@ impl Process {
             Phase::Running if self.degradation.step() > 0 => self.recover(),
             Phase::Stopped | Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } => {}
         }
+    }
+
+    fn on_changed(&mut self, steps: usize) {
+        self.config.degradation.steps = steps;
+        self.degradation = Degradation::new(self.config.degradation);
+        self.guard = CrashLoopGuard::new(self.config.crash_loop);
+        self.backoff.reset();
     }
 
     fn on_adopt(&mut self, pid: u32, started_at: Instant, step: usize) {

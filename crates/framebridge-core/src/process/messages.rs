@@ -97,6 +97,11 @@ pub enum Input {
     Restart,
     /// Wanted: end a park, a wait, or a life without something, now. Does nothing elsewhere.
     Resume,
+    /// What it is to do has changed, from its next start on: what failed before says nothing of that.
+    Changed {
+        /// How many things it can do without then.
+        steps: usize,
+    },
     /// A process of an earlier supervisor is alive and can be had. Only where none runs yet.
     Adopt {
         /// The process.
