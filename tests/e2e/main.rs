@@ -23,6 +23,7 @@ mod parked;
 mod playback;
 mod players;
 mod recovery;
+mod reload;
 mod sdp;
 mod service_manager;
 mod sources;

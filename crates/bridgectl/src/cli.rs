@@ -48,6 +48,8 @@ pub(crate) enum Verb {
         /// Its name, as `status` shows it, or that of the stream whose encoder it is
         process: String,
     },
+    /// Read the configuration again: streams come, change and go, and nobody who watches another notices
+    Reload,
     /// Stop a stream for all its viewers, who keep their sessions, until it is resumed
     Pause {
         /// The stream

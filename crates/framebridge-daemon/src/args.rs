@@ -8,9 +8,12 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{self, ExitCode},
+    thread,
+    time::{Duration, Instant},
 };
 
 use framebridge_config::{ConfigError, Settings, Source};
+use framebridge_proto::limits::RECONNECT_INTERVAL;
 
 use crate::Exit;
 
@@ -39,6 +42,12 @@ pub struct Args {
     /// What `--stream` would say, one a line: everybody on a machine reads arguments, and this file only we do.
     #[arg(long, value_name = "PATH", hide = true)]
     pub streams_file: Option<PathBuf>,
+    /// What the supervisor has written for this process, which then reads no configuration itself.
+    #[arg(long, value_name = "PATH", hide = true, conflicts_with_all = ["config", "streams", "streams_file"])]
+    pub settings: Option<PathBuf>,
+    /// Written likewise: what holds where the configuration makes no sense now.
+    #[arg(skip)]
+    pub fallback: Option<PathBuf>,
 }
 
 /// Begins the name of the file that holds what may not stand in arguments; a pid ends it.
@@ -58,6 +67,9 @@ impl Args {
     /// # Errors
     /// Those of `load`.
     pub fn load_with(&self, environment: Vec<(OsString, OsString)>) -> Result<Settings, ConfigError> {
+        if let Some(path) = &self.settings {
+            return handed(path);
+        }
         let Some(path) = &self.streams_file else {
             return Settings::load_with(self.config.as_deref(), &self.streams, environment);
         };
@@ -115,7 +127,7 @@ impl Args {
         }
     }
 
-    /// The same arguments for a process that we start.
+    /// These arguments, as this program is started with them anew.
     pub fn forward(&self) -> Vec<OsString> {
         let config = self
             .config
@@ -131,6 +143,19 @@ impl Args {
             .flat_map(|path| ["--streams-file".into(), path.clone().into_os_string()]);
         config.chain(streams).chain(file).collect()
     }
+}
+
+/// A service manager may start a process before the supervisor has written its settings, or for a stream that is not configured:
+/// it waits so long before it ends, and is started again no more often.
+const SETTINGS_WAIT: Duration = Duration::from_secs(10);
+
+fn handed(path: &Path) -> Result<Settings, ConfigError> {
+    let end = Instant::now() + SETTINGS_WAIT;
+    while !path.exists() && Instant::now() < end {
+        #[expect(clippy::disallowed_methods, reason = "nothing runs yet that it could hold up")]
+        thread::sleep(RECONNECT_INTERVAL);
+    }
+    Settings::handed(path)
 }
 
 #[cfg(test)]

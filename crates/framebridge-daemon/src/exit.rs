@@ -44,13 +44,14 @@ pub enum Exit {
 impl Exit {
     /// The code that `error` carries, or that its kind implies.
     pub fn of(error: &anyhow::Error) -> Self {
-        match error.chain().find_map(|cause| cause.downcast_ref()) {
-            Some(ConfigError::Syntax(_) | ConfigError::Invalid(_)) => return Self::Config,
-            // The system could not read it just now.
-            Some(ConfigError::Read { .. }) => return Self::Failure,
-            None => {}
+        if let Some(exit) = error.downcast_ref::<Self>() {
+            return *exit;
         }
-        error.downcast_ref::<Self>().copied().unwrap_or(Self::Failure)
+        match error.chain().find_map(|cause| cause.downcast_ref()) {
+            Some(ConfigError::Syntax(_) | ConfigError::Invalid(_)) => Self::Config,
+            // The system could not read it just now.
+            Some(ConfigError::Read { .. }) | None => Self::Failure,
+        }
     }
 
     /// What the process exits with.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use framebridge_config::{Log, Settings};
+use framebridge_config::{ConfigError, Log, Settings};
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::Role;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -29,7 +29,9 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 pub struct Context {
     /// File, environment and flags, validated.
     pub settings: Settings,
-    /// The arguments, to pass on.
+    /// Why those are the [fallback](Args::fallback), and not what the configuration says.
+    pub refused: Option<String>,
+    /// The arguments, to read the configuration by again.
     pub args: Args,
     /// Where the sockets are; it exists.
     pub dir: RuntimeDir,
@@ -53,7 +55,7 @@ pub fn run_tapped<F>(process: &str, args: Args, tap: Option<LogTap>, body: F) ->
 where
     F: AsyncFnOnce(Context) -> anyhow::Result<()>,
 {
-    let outcome = args.load().map_err(anyhow::Error::from).and_then(|settings| {
+    let outcome = load(&args).and_then(|(settings, refused)| {
         let dir = RuntimeDir::resolve();
         logging::start(process, &settings.log, tap, Some(Tail::of(&dir, process)))?;
         // All processes of a box read the same settings: one says what is odd about them.
@@ -71,6 +73,7 @@ where
             let _hangups = Hangups::catch().context("catching SIGHUP")?;
             body(Context {
                 settings,
+                refused,
                 args,
                 dir,
                 stop,
@@ -90,6 +93,22 @@ where
 {
     let outcome = logging::start(process, log, None, None).and_then(|()| host(None, body));
     conclude(process, outcome)
+}
+
+/// The settings, and why they are not those of the configuration.
+fn load(args: &Args) -> anyhow::Result<(Settings, Option<String>)> {
+    let error = match args.load() {
+        Ok(settings) => return Ok((settings, None)),
+        Err(error) => error,
+    };
+    let fallback = args.fallback.as_ref().and_then(|path| Settings::handed(path).ok());
+    match (error, fallback) {
+        (error, Some(settings)) => Ok((settings, Some(format!("{:#}", anyhow::Error::from(error))))),
+        (error @ ConfigError::Read { .. }, None) if args.settings.is_some() => Err(error)
+            .context("the supervisor has written no settings for this process; is it running?")
+            .context(Exit::Temporary),
+        (error, None) => Err(error.into()),
+    }
 }
 
 fn conclude(process: &str, outcome: anyhow::Result<()>) -> ExitCode {

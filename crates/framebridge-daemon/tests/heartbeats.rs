@@ -99,6 +99,7 @@ fn arguments_are_passed_on_as_they_came() {
         config: Some("/a b.toml".into()),
         streams: vec!["x=test:".into(), "y=file:/v".into()],
         streams_file: None,
+        ..Args::default()
     };
     assert_eq!(
         args.forward(),

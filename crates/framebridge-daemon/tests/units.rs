@@ -18,7 +18,7 @@ const HIGHEST_EXPOSURE: &str = "--threshold=30";
 fn installed(dir: &Path) -> Vec<PathBuf> {
     let programs = dir.join("programs");
     fs::create_dir(&programs).unwrap();
-    for program in ["supervisor", "signaling", "bridge", "encoder"] {
+    for program in ["supervisor", "signaling", "bridge", "encoder", "bridgectl"] {
         symlink("/bin/true", programs.join(program)).unwrap();
     }
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
@@ -32,7 +32,8 @@ fn installed(dir: &Path) -> Vec<PathBuf> {
         if is_unit {
             let text = fs::read_to_string(&path).unwrap();
             let copy = dir.join(&name);
-            fs::write(&copy, text.replace("/usr/lib/framebridge", programs.to_str().unwrap())).unwrap();
+            let text = text.replace("/usr/lib/framebridge", programs.to_str().unwrap());
+            fs::write(&copy, text.replace("/usr/bin", programs.to_str().unwrap())).unwrap();
             copies.push(copy);
         }
     }

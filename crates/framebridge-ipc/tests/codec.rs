@@ -15,7 +15,8 @@ use framebridge_proto::{
     media::{AccessUnit, Codec, CodecParameters},
     status::BridgeState,
     supervisor::{
-        BridgeProgress, FromSupervisor, Heartbeat, Progress, SupervisorAnswer, SupervisorRequest, ToSupervisor,
+        BridgeProgress, FromSupervisor, Heartbeat, Progress, Reloaded, SupervisorAnswer, SupervisorRequest,
+        ToSupervisor,
     },
 };
 use proptest::prelude::*;
@@ -196,11 +197,26 @@ fn protocol_1_with_the_supervisor_keeps_its_bytes() {
         },
         b"\0\0\0\x0e\0\0\0\x0a\x01\x02\x01\x06bridge",
     );
-    let done = FromSupervisor::Response {
+    let request = SupervisorRequest::Reload;
+    let reload = ToSupervisor::Request {
         id: RequestId(2),
-        result: Ok(SupervisorAnswer::Done),
+        request,
     };
-    golden(&done, b"\0\0\0\x08\0\0\0\x04\x00\x02\x00\x00");
+    golden(&reload, b"\0\0\0\x07\0\0\0\x03\x01\x02\x05");
+    let answer = |answer| FromSupervisor::Response {
+        id: RequestId(2),
+        result: Ok(answer),
+    };
+    golden(&answer(SupervisorAnswer::Done), b"\0\0\0\x08\0\0\0\x04\x00\x02\x00\x00");
+    let reloaded = Reloaded {
+        added: vec!["a".parse().unwrap()],
+        restarted: vec!["b".into()],
+        ..Reloaded::default()
+    };
+    golden(
+        &answer(SupervisorAnswer::Reloaded(reloaded)),
+        b"\0\0\0\x11\0\0\0\x0d\x00\x02\x00\x04\x01\x01a\x00\x00\x01\x01b\x00",
+    );
 }
 
 #[test]

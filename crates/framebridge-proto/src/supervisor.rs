@@ -54,6 +54,9 @@ pub enum SupervisorRequest {
         /// A process by its name, as `status` shows it.
         process: String,
     },
+    /// Read the configuration again, and have everything run by it. One that makes no sense changes nothing: the answer is a
+    /// refusal then that names file and line. Since 1. Answer: `Reloaded`.
+    Reload,
 }
 
 /// From the supervisor. Variants are appended only.
@@ -79,6 +82,51 @@ pub enum SupervisorAnswer {
     Journal(Vec<JournalEntry>),
     /// How a stream is. Since 1.
     Why(Why),
+    /// What the configuration has changed. Since 1.
+    Reloaded(Reloaded),
+}
+
+/// What a configuration that was read again has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Streams that there were not before.
+    pub added: Vec<StreamName>,
+    /// Streams whose encoders start again for it.
+    pub changed: Vec<StreamName>,
+    /// Streams that there are no more.
+    pub removed: Vec<StreamName>,
+    /// Other processes that start again for it, by name.
+    pub restarted: Vec<String>,
+    /// Settings that hold from the next start of who reads them.
+    pub later: Vec<String>,
+}
+
+impl Reloaded {
+    /// Whether nothing has changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |streams: &[StreamName]| streams.iter().map(StreamName::to_string).collect::<Vec<_>>();
+        let parts = [
+            ("added", names(&self.added)),
+            ("changed", names(&self.changed)),
+            ("removed", names(&self.removed)),
+            ("restarted", self.restarted.clone()),
+            ("from the next start on", self.later.clone()),
+        ];
+        let told = parts.into_iter().filter(|(_, names)| !names.is_empty());
+        let told: Vec<_> = told
+            .map(|(what, names)| format!("{what}: {}", names.join(", ")))
+            .collect();
+        if told.is_empty() {
+            return f.write_str("nothing has changed");
+        }
+        f.write_str(&told.join("; "))
+    }
 }
 
 /// One thing that happened.

@@ -1,6 +1,7 @@
 //! Starts the parts, runs until told to stop, ends them in order.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     os::fd::AsFd as _,
     sync::{Arc, atomic::AtomicBool},
@@ -19,7 +20,7 @@ use framebridge_daemon::{
 };
 use framebridge_ipc::{HttpListener, Identity, RuntimeDir};
 use framebridge_proto::{
-    Role,
+    Role, StreamName,
     supervisor::{Progress, SignalingProgress, StreamFlow},
 };
 use framebridge_rtc::{Config, Engine, Event, ViewerState};
@@ -35,7 +36,7 @@ use crate::{
     access::{Access, now},
     app_state::AppState,
     debug::Debug,
-    encoder_link::EncoderLink,
+    encoder_links::{self, EncoderLinks},
     ended::Ended,
     events,
     handover::{self, Restored},
@@ -45,7 +46,6 @@ use crate::{
     owners::{Owners, brief},
     pictures, routes, serve,
     site::Site,
-    stream::{Stream, Streams},
     supervisor::Supervisor,
     viewers,
 };
@@ -90,6 +90,7 @@ impl App {
     pub async fn load(context: Context) -> anyhow::Result<Self> {
         let Context {
             settings,
+            args,
             dir,
             stop,
             tasks,
@@ -120,7 +121,8 @@ impl App {
         let (http, breakable) = (share()?, settings.debug_endpoints.then(share).transpose()?);
         tasks.spawn(handover::hand_over(dir.clone(), identity.clone(), http, handover));
 
-        let streams = link_encoders(&tasks, &settings, &engine, &dir, &identity);
+        let mut links = EncoderLinks::new(tasks.clone(), engine.handle(), dir.clone(), identity.clone());
+        let streams = links.begin(&settings.streams);
         let (news, glances) = watch::channel(Arc::default());
         let shared = Arc::new(AppState {
             address,
@@ -139,6 +141,7 @@ impl App {
             draining: AtomicBool::new(false),
         });
         viewers::end_strangers(&shared).await;
+        tasks.spawn(encoder_links::follow(links, Arc::clone(&shared), args));
         tasks.spawn(events::tell(Arc::clone(&shared), news));
         tasks.spawn(viewers::keep_current(Arc::clone(&shared)));
         tasks.spawn(pictures::keep_stills(Arc::clone(&shared)));
@@ -197,7 +200,7 @@ impl App {
                     }
                 }
                 _ = statuses.tick() => {
-                    let viewers = self.shared.streams.values().map(|stream| stream.viewers()).sum::<u32>();
+                    let viewers = self.shared.streams.all().iter().map(|stream| stream.viewers()).sum::<u32>();
                     if told.replace(viewers) != Some(viewers) {
                         notify::status(&format!("{viewers} viewers"));
                     }
@@ -250,30 +253,6 @@ async fn bind(settings: &Settings) -> anyhow::Result<TcpListener> {
 fn taken(settings: &Settings, transport: Transport) -> Option<String> {
     let wanted = ports::wanted(settings).into_iter();
     ports::first_taken(wanted.filter(|port| port.transport == transport))
-}
-
-/// Starts the link to each stream's encoder.
-fn link_encoders(
-    tasks: &Tasks,
-    settings: &Settings,
-    engine: &Engine,
-    dir: &RuntimeDir,
-    identity: &Identity,
-) -> Streams {
-    let mut streams = Streams::new();
-    for configured in &settings.streams {
-        let (stream, asks) = Stream::new(configured, engine.handle().counts(&configured.name));
-        streams.insert(stream.name.clone(), Arc::clone(&stream));
-        let link = EncoderLink {
-            stream,
-            asks,
-            engine: engine.handle(),
-            dir: dir.clone(),
-            identity: identity.clone(),
-        };
-        tasks.spawn(link.run());
-    }
-    streams
 }
 
 fn on_event(shared: &AppState, event: Event) {
@@ -356,13 +335,16 @@ fn divide_memory(webrtc: &Webrtc, streams: usize) -> (usize, usize) {
 
 fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<AppState>) {
     let packets = Meter::new();
-    let meters = |_: &Arc<Stream>| (Meter::new(), Meter::new());
-    let meters: Vec<_> = shared.streams.values().map(meters).collect();
+    let mut meters: BTreeMap<StreamName, (Meter, Meter)> = BTreeMap::new();
     tasks.spawn_vital(heartbeats(dir, identity, move || {
         let mut packets_sent = 0;
-        let streams = shared.streams.values().zip(&meters);
-        let streams: Vec<_> = streams
-            .map(|(stream, (published, sent))| {
+        let all = shared.streams.all();
+        meters.retain(|name, _| all.iter().any(|stream| stream.name == *name));
+        let streams: Vec<_> = all
+            .iter()
+            .map(|stream| {
+                let fresh = || (Meter::new(), Meter::new());
+                let (published, sent) = meters.entry(stream.name.clone()).or_insert_with(fresh);
                 let stats = stream.counts.stats();
                 packets_sent += stats.packets_sent;
                 published.raise_to(stats.frames_published);

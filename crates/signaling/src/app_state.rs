@@ -24,7 +24,8 @@ use crate::{
     owners::Owners,
     problem::Problem,
     site::Site,
-    stream::{Stream, Streams, Told},
+    stream::{Stream, Told},
+    stream_set::Streams,
     supervisor::Supervisor,
 };
 
@@ -52,7 +53,7 @@ pub(crate) struct AppState {
 
 impl AppState {
     /// The stream of this name.
-    pub(crate) fn stream(&self, name: &str) -> Result<&Arc<Stream>, Problem> {
+    pub(crate) fn stream(&self, name: &str) -> Result<Arc<Stream>, Problem> {
         let name = StreamName::from_str(name).map_err(|_| Problem::unknown_stream())?;
         self.streams.get(&name).ok_or_else(Problem::unknown_stream)
     }

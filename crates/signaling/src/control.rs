@@ -83,7 +83,7 @@ pub(crate) async fn put_quality(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<QualityView>, Problem> {
-    let stream = shared.stream(&stream)?;
+    let stream = &shared.stream(&stream)?;
     let body = body::read(&headers, body, "application/json").await?;
     let change = quality_change(&body)?;
     if stream.would_change(change) {
@@ -141,7 +141,7 @@ pub(crate) async fn post_resume(
 }
 
 async fn pause(shared: &AppState, stream: &str, paused: bool) -> Result<Json<PauseView>, Problem> {
-    let stream = shared.stream(stream)?;
+    let stream = &shared.stream(stream)?;
     let request = if paused {
         EncoderRequest::Pause
     } else {

@@ -83,7 +83,7 @@ async fn stall_encoder(
     State(debug): State<Arc<Debug>>,
     Query(Whose { stream }): Query<Whose>,
 ) -> Result<StatusCode, Problem> {
-    let stream = debug.shared.stream(&stream)?;
+    let stream = &debug.shared.stream(&stream)?;
     stream.request(EncoderRequest::Stall).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -68,8 +68,9 @@ pub(crate) async fn tell(shared: Arc<AppState>, news: watch::Sender<Arc<Glances>
 
 /// How the streams are now.
 async fn look(shared: &AppState) -> Glances {
-    let mut glances = Vec::with_capacity(shared.streams.len());
-    for stream in shared.streams.values() {
+    let all = shared.streams.all();
+    let mut glances = Vec::with_capacity(all.len());
+    for stream in &all {
         let view = streams::view(shared, stream).await;
         let for_operators = json!(view);
         glances.push(Glance::new(

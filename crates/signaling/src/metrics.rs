@@ -45,7 +45,12 @@ pub(crate) async fn metrics(
     };
     let mut registry = Registry::with_prefix("framebridge");
     registry.register_collector(Box::new(Scrape {
-        stats: shared.streams.values().map(|stream| stream.counts.stats()).collect(),
+        stats: shared
+            .streams
+            .all()
+            .iter()
+            .map(|stream| stream.counts.stats())
+            .collect(),
         shared,
         status,
         supervisor_is_there,
@@ -318,7 +323,8 @@ impl Scrape {
 
     /// Counters of this process.
     fn encode_streams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let streams = self.shared.streams.values();
+        let streams = self.shared.streams.all();
+        let streams = streams.iter();
         let stats = self.stats.iter();
         let viewers = stats
             .clone()

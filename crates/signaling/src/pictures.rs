@@ -65,7 +65,7 @@ pub(crate) async fn snapshot(
     Path(stream): Path<String>,
     Query(Which { kept }): Query<Which>,
 ) -> Result<Response, Problem> {
-    let stream = shared.stream(&stream)?;
+    let stream = &shared.stream(&stream)?;
     let image = if kept {
         kept_still(stream)?
     } else {
@@ -90,7 +90,7 @@ pub(crate) async fn keep_stills(shared: Arc<AppState>) {
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        for stream in shared.streams.values() {
+        for stream in shared.streams.all() {
             if stream.viewers() > 0 && stream.health().state == StreamState::Live {
                 // A picture that can't be had now is had the next time.
                 _ = stream.snapshot(ClientAddress(Client(None))).await;
@@ -131,7 +131,7 @@ pub(crate) async fn clip(
     Path(stream): Path<String>,
     Query(piece): Query<Piece>,
 ) -> Result<Response, Problem> {
-    let stream = shared.stream(&stream)?;
+    let stream = &shared.stream(&stream)?;
     let ms = |seconds: u32| seconds.saturating_mul(1000);
     let span = match (piece.last, piece.next) {
         (Some(last), None) => ClipSpan::Last { ms: ms(last) },

@@ -48,7 +48,7 @@ pub(crate) async fn session(
     Extension(who): Asker,
     Path((stream, session)): Path<(String, String)>,
 ) -> Result<Json<SessionView>, Problem> {
-    let wanted = &shared.stream(&stream)?.name;
+    let wanted = shared.stream(&stream)?.name.clone();
     let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
     let open = shared.engine.session(&session).map(|info| (info.stream, info.state));
     if shared
@@ -60,7 +60,7 @@ pub(crate) async fn session(
     }
     let (stream, state) = open
         .or_else(|| shared.ended.of(&session))
-        .filter(|(stream, _)| stream == wanted)
+        .filter(|(stream, _)| *stream == wanted)
         .ok_or_else(Problem::unknown_session)?;
     let webrtc_error = match state {
         ViewerState::Connecting | ViewerState::Live => None,

@@ -46,7 +46,7 @@ pub(crate) async fn status(State(shared): State<Arc<AppState>>) -> Json<Status> 
 
 /// Our own view, which is degraded at best.
 pub(crate) fn own_view(shared: &AppState, supervisor_problem: String) -> Status {
-    let streams: Vec<StreamStatus> = shared.streams.values().map(|stream| row(stream)).collect();
+    let streams: Vec<StreamStatus> = shared.streams.all().iter().map(|stream| row(stream)).collect();
     Status {
         // Nobody restarts what dies now.
         overall: health::overall(streams.iter().map(|stream| stream.condition), false),

@@ -2,7 +2,6 @@
 //! encoder links.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
@@ -39,9 +38,6 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// No frame for so long from a live source is worth a word. Half of what the supervisor takes for a stall.
 const SILENCE: Duration = Duration::from_secs(1);
-
-/// All configured streams, by name.
-pub(crate) type Streams = BTreeMap<StreamName, Arc<Stream>>;
 
 /// One configured stream.
 #[derive(Debug)]

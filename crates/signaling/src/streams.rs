@@ -96,7 +96,8 @@ pub(crate) struct QualityInForce {
 #[utoipa::path(get, path = "/api/v1/streams", operation_id = "list_streams", tag = "api", responses((status = 200, description = "Those that who asks may see.", body = StreamList)))]
 pub(crate) async fn streams(State(shared): State<Arc<AppState>>, Extension(who): Asker) -> Json<StreamList> {
     let mut streams = Vec::new();
-    for stream in shared.streams.values().filter(|stream| who.streams.has(&stream.name)) {
+    let all = shared.streams.all();
+    for stream in all.iter().filter(|stream| who.streams.has(&stream.name)) {
         streams.push(view_for(&who, &shared, stream).await);
     }
     Json(StreamList { streams })
@@ -116,7 +117,7 @@ pub(crate) async fn stream(
     Extension(who): Asker,
     Path(stream): Path<String>,
 ) -> Result<Json<StreamView>, Problem> {
-    let stream = shared.stream(&stream)?;
+    let stream = &shared.stream(&stream)?;
     Ok(Json(view_for(&who, &shared, stream).await))
 }
 

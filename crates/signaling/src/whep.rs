@@ -75,7 +75,7 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let stream = shared.stream(&stream)?;
+    let stream = &shared.stream(&stream)?;
     if shared.is_draining() {
         return Err(draining());
     }
@@ -333,7 +333,7 @@ fn engine(shared: &AppState, headers: &HeaderMap, address: IpAddr) -> Handle {
 /// The session of a URL: it has to exist, to be one of the URL's stream, and `who`'s own. Of whom it is not known whose it is,
 /// the id alone has to do.
 fn known_session(shared: &AppState, who: &Principal, stream: &str, session: &str) -> Result<SessionId, Problem> {
-    let stream = shared.stream(stream)?;
+    let stream = &shared.stream(stream)?;
     let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
     let info = shared.engine.session(&session).ok_or_else(Problem::unknown_session)?;
     let owner = shared.owners.of(&session);

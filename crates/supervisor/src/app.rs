@@ -1,5 +1,7 @@
 //! The process: one loop that waits for one thing, hands it to the machine it concerns, and carries out what comes.
 
+mod reload;
+
 use std::{
     fs,
     path::PathBuf,
@@ -8,11 +10,12 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use framebridge_config::Settings;
 use framebridge_core::{
     ingest,
     process::{Exit, ExitStatus, Input, Output, State},
 };
-use framebridge_daemon::{Context, Hangups, Tasks, last_words, notify, tail};
+use framebridge_daemon::{Args, Context, Hangups, Tasks, last_words, notify, tail};
 use framebridge_ipc::{FdStore, Identity, Listener, Peer, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
@@ -30,11 +33,14 @@ use crate::{
     child::{Child, Mark, Started},
     event::{Answer, Event, Target},
     first_start::Greeting,
+    hangups::{Hangup, hangup, has_terminal},
     journal::{Journal, Note},
     launcher::{Launch, Launcher},
     ledger::{Entry, Ledger},
     lock::Lock,
     peers, probe,
+    seeds::Seeds,
+    settings_files::SettingsFiles,
     slot::{Meeting, Slot, slots},
     status,
     systemd_fd_store::SystemdFdStore,
@@ -59,6 +65,13 @@ type End = (usize, u32, ExitStatus);
 #[derive(Debug)]
 pub struct App {
     slots: Vec<Slot>,
+    /// What everything runs by.
+    settings: Settings,
+    /// Where that comes from.
+    args: Args,
+    /// What is wrong with the configuration, where it was not taken when it was read last.
+    refused: Option<String>,
+    files: SettingsFiles,
     launcher: Launcher,
     ledger: Ledger,
     journal: Journal,
@@ -72,6 +85,7 @@ pub struct App {
     probed: watch::Sender<Target>,
     started_at: Instant,
     greeting: Greeting,
+    seeds: Seeds,
     /// Told to stop: nothing is started any more.
     stopping: bool,
     tasks: Tasks,
@@ -87,6 +101,7 @@ impl App {
     pub async fn load(context: Context) -> anyhow::Result<Self> {
         let Context {
             settings,
+            refused,
             args,
             dir,
             tasks,
@@ -98,7 +113,7 @@ impl App {
         let listener = Listener::bind(&dir.socket(Role::Supervisor, None), &identity).await?;
         let fd_store = Arc::new(FdStore::bind(&dir, &identity, Box::new(SystemdFdStore)).await?);
         let (journal, writer) = Journal::open(dir.path());
-        let launcher = Launcher::new(settings.supervisor.manage, &dir, args.forward()).await?;
+        let launcher = Launcher::new(settings.supervisor.manage, &dir).await?;
         let (told, events) = mpsc::channel(QUEUE);
         let (probed, target) = watch::channel(None);
         let rules = &settings.supervisor;
@@ -114,10 +129,19 @@ impl App {
         ));
         tasks.spawn(peers::serve(listener, told.clone(), tasks.clone()));
         let now = Instant::now();
+        let (ledger, files) = (Ledger::of(dir.path()), SettingsFiles::of(dir.path()));
+        let mut seeds = Seeds::of(&identity);
+        // What lives was started by the settings of its supervisor: they hold until those of now are applied.
+        let before = args.fallback.as_deref().and_then(|path| Settings::handed(path).ok());
+        let held = before.as_ref().unwrap_or(&settings).clone();
         let mut app = Self {
-            slots: slots(&settings, now, seeds(&identity)),
+            slots: slots(&held, now, || seeds.next()),
+            settings: held,
+            args,
+            refused: None,
+            files,
             launcher,
-            ledger: Ledger::of(dir.path()),
+            ledger,
             journal,
             fd_store,
             stop_timeout: rules.stop_timeout,
@@ -128,11 +152,18 @@ impl App {
             probed,
             started_at: now,
             greeting: Greeting::new(settings.http.tls.is_some()),
+            seeds,
             stopping: false,
             tasks,
             _lock: lock,
         };
+        app.keep_settings();
         app.adopt_all(now);
+        match refused {
+            Some(why) => app.refuse(why),
+            None if before.is_some() => _ = app.apply(settings),
+            None => {}
+        }
         Ok(app)
     }
 
@@ -146,6 +177,7 @@ impl App {
         let patience = self.stop_timeout.min(STOP_PATIENCE);
         let mut pulse = notify::Pulse::new();
         let mut hangups = Hangups::catch().context("catching SIGHUP")?;
+        let had_terminal = has_terminal();
         while !(self.stopping && self.slots.iter().all(|slot| slot.state() == State::Stopped)) {
             let timeout = self.next_timeout();
             // Every arm is cancel-safe.
@@ -160,8 +192,10 @@ impl App {
                 Some(end) = self.exits.join_next() => self.on_end(end.context("watching a process")?),
                 Some(event) = self.events.recv() => self.on_event(event),
                 () = sleep_until(timeout.into()) => self.feed_all(|_| Input::Timeout),
-                // The terminal that it was started in is closed.
-                () = hangups.recv() => stop.cancel(),
+                () = hangups.recv() => match hangup(had_terminal) {
+                    Hangup::Reload => self.read_configuration(None),
+                    Hangup::Stop => stop.cancel(),
+                },
                 () = pulse.beat() => {}
             }
         }
@@ -183,7 +217,9 @@ impl App {
         for index in 0..self.slots.len() {
             // What was killed could not remove its own.
             _ = fs::remove_file(self.socket(index));
+            self.files.remove(&self.slots[index].name);
         }
+        self.files.remove(Role::Supervisor.as_str());
         last_words::clear(&self.dir);
         tail::clear(&self.dir);
         self.ledger.close();
@@ -229,6 +265,11 @@ impl App {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Reported { peer, progress } => self.on_report(&peer, *progress),
+            Event::Asked {
+                request: SupervisorRequest::Reload,
+                answer,
+            } => self.read_configuration(Some(answer)),
+            Event::Configuration { outcome, answer } => self.on_configuration(outcome, answer),
             Event::Asked { request, answer } => {
                 // Whoever asked may be gone by now.
                 _ = answer.send(self.on_request(request));
@@ -349,6 +390,7 @@ impl App {
                 self.feed(index, Input::Resume, now);
                 Ok(SupervisorAnswer::Done)
             }
+            SupervisorRequest::Reload => Err(Refusal::new(RefusalKind::Failed, "it is answered when it was read")),
             SupervisorRequest::Journal { after } => Ok(SupervisorAnswer::Journal(self.journal.after(after))),
             SupervisorRequest::Why { stream } => status::why(&self.slots, &stream, now)
                 .map(SupervisorAnswer::Why)
@@ -362,7 +404,7 @@ impl App {
     }
 
     fn status(&self, now: Instant) -> Status {
-        status::picture(&self.slots, self.started_at, now)
+        status::picture(&self.slots, self.started_at, self.refused.as_deref(), now)
     }
 
     /// The slot of this name, to be started again.
@@ -399,7 +441,7 @@ impl App {
     /// Where others reach the process of a slot.
     fn socket(&self, index: usize) -> PathBuf {
         let slot = &self.slots[index];
-        self.dir.socket(slot.role, slot.stream_name())
+        self.dir.socket(slot.role, slot.encodes())
     }
 
     /// The slot in which `pid` lives.
@@ -436,7 +478,8 @@ impl App {
                     if ended && (slot.forgets() || transition.to == State::Parked) {
                         self.fd_store.forget(slot.role);
                     }
-                    if transition.to == State::Parked {
+                    let ends = matches!(transition.to, State::Stopping | State::Stopped) && slot.is_leftover();
+                    if transition.to == State::Parked || ends {
                         self.leave_alone(index);
                     }
                 }
@@ -461,8 +504,12 @@ impl App {
     }
 
     fn apply_spawn(&mut self, index: usize, now: Instant) {
+        let settings = match self.write_settings(index, now) {
+            Ok(path) => path,
+            Err(error) => return self.on_started(index, Err(error.to_string())),
+        };
         let slot = &self.slots[index];
-        match self.launcher.start(slot.role, slot.stream_name(), slot.overrides(now)) {
+        match self.launcher.start(slot.role, slot.encodes(), &settings) {
             Launch::Done(outcome) => self.on_started(index, outcome),
             Launch::Asked(outcome) => {
                 let told = self.told.clone();
@@ -475,19 +522,9 @@ impl App {
         }
     }
 
-    /// What a process is to do without is known before it is started, which may happen before we ask for it.
-    fn prepare_next_start(&self, index: usize, now: Instant) {
-        let slot = &self.slots[index];
-        if let Some(stream) = slot.stream_name()
-            && let Err(error) = self.launcher.prepare(stream, &slot.overrides(now))
-        {
-            tracing::warn!(%error, "can't tell the unit of {} what to do without", slot.name);
-        }
-    }
-
     fn leave_alone(&self, index: usize) {
         let slot = &self.slots[index];
-        if let Some(left) = self.launcher.leave_alone(slot.role, slot.stream_name().cloned()) {
+        if let Some(left) = self.launcher.leave_alone(slot.role, slot.encodes().cloned()) {
             self.tasks.spawn(async move {
                 if let Err(error) = left.await {
                     tracing::warn!("{error:#}");
@@ -513,9 +550,7 @@ impl App {
     fn occupy(&mut self, index: usize, child: Child, now: Instant) -> u32 {
         let pid = child.mark.pid;
         let slot = &mut self.slots[index];
-        let ended = self
-            .launcher
-            .ended(child.clone(), slot.role, slot.stream_name().cloned());
+        let ended = self.launcher.ended(child.clone(), slot.role, slot.encodes().cloned());
         self.exits.spawn(async move { (index, pid, ended.await) });
         slot.occupy(child, now);
         self.write_down();
@@ -534,15 +569,5 @@ impl App {
         };
         self.ledger
             .write(&self.slots.iter().filter_map(entry).collect::<Vec<_>>());
-    }
-}
-
-/// Seeds for the slots, from the random bits that this life was given.
-fn seeds(identity: &Identity) -> impl FnMut() -> u64 {
-    let bits = u128::from_be_bytes(identity.instance.0);
-    let mut round = 0;
-    move || {
-        round += 1;
-        u64::try_from(bits.rotate_left(round * 7) & u128::from(u64::MAX)).unwrap_or_default()
     }
 }

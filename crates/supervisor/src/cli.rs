@@ -4,12 +4,15 @@ use std::{convert::Infallible, env, io, os::unix::process::CommandExt as _, proc
 
 use framebridge_daemon::Args;
 use framebridge_ipc::RuntimeDir;
+use framebridge_proto::Role;
+
+use crate::{ledger::Ledger, settings_files::SettingsFiles};
 
 /// Runs and watches encoder, signaling and bridge.
 #[derive(Debug, clap::Parser)]
 #[command(version)]
 pub struct Cli {
-    /// What all daemons take; passed on to every process that is started.
+    /// What all daemons take; processes that are started get what comes of it.
     #[command(flatten)]
     pub args: Args,
 }
@@ -28,6 +31,16 @@ impl Cli {
         dir.create().map_err(io::Error::other)?;
         let args = self.args.without_secrets(dir.path())?;
         become_again(&args).map(|never| match never {})
+    }
+
+    /// Where processes of an earlier supervisor live, what that held is what they run by: it holds if the configuration makes no
+    /// sense now.
+    pub fn heed_predecessor(&mut self) {
+        let dir = RuntimeDir::resolve();
+        if !Ledger::of(dir.path()).living().is_empty() {
+            let path = SettingsFiles::of(dir.path()).path(Role::Supervisor.as_str());
+            self.args.fallback = Some(path);
+        }
     }
 }
 

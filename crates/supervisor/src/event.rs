@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use framebridge_config::Settings;
 use framebridge_ipc::Peer;
 use framebridge_proto::{
     Refusal,
@@ -23,6 +24,11 @@ pub(crate) enum Event {
     },
     /// Signaling was asked over HTTP.
     Probed { pid: u32, answered: bool },
+    /// The configuration was read again, for whoever asked.
+    Configuration {
+        outcome: Result<Box<Settings>, String>,
+        answer: Option<oneshot::Sender<Answer>>,
+    },
     /// systemd has started the process of a slot, or said why not.
     Started {
         index: usize,

@@ -1,6 +1,13 @@
 //! How processes are started: by us, or by systemd for us.
 
-use std::{env, ffi::OsString, io, path::PathBuf, pin::Pin, process::Command};
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    pin::Pin,
+    process::Command,
+};
 
 use anyhow::Context as _;
 use framebridge_config::Manage;
@@ -10,7 +17,6 @@ use framebridge_proto::{Role, StreamName};
 
 use crate::{
     child::{Child, Started},
-    degradation::Overrides,
     systemd::Systemd,
 };
 
@@ -26,12 +32,11 @@ pub(crate) enum Launcher {
     Systemd(Systemd),
 }
 
-/// Starts processes from the directory of our own executable, with our own flags and environment.
+/// Starts processes from the directory of our own executable.
 #[derive(Debug)]
 pub(crate) struct Spawn {
     bin_dir: PathBuf,
     runtime_dir: PathBuf,
-    arguments: Vec<OsString>,
 }
 
 /// What comes of starting a process; in words where it fails.
@@ -48,14 +53,10 @@ pub(crate) enum Launch {
 impl Launcher {
     /// # Errors
     /// Our own executable can't be found, or systemd does not answer.
-    pub(crate) async fn new(manage: Manage, dir: &RuntimeDir, arguments: Vec<OsString>) -> anyhow::Result<Self> {
+    pub(crate) async fn new(manage: Manage, dir: &RuntimeDir) -> anyhow::Result<Self> {
         Ok(match manage {
-            Manage::Spawn => Self::Spawn(Spawn::new(dir, arguments)?),
-            Manage::Systemd => Self::Systemd(
-                Systemd::connect(dir.path())
-                    .await
-                    .context("supervisor.manage = systemd")?,
-            ),
+            Manage::Spawn => Self::Spawn(Spawn::new(dir)?),
+            Manage::Systemd => Self::Systemd(Systemd::connect().await.context("supervisor.manage = systemd")?),
         })
     }
 
@@ -64,11 +65,11 @@ impl Launcher {
         matches!(self, Self::Systemd(_))
     }
 
-    /// Starts a process of `role`; an encoder for `stream`, differently where `overrides` say so.
-    pub(crate) fn start(&self, role: Role, stream: Option<&StreamName>, overrides: Overrides) -> Launch {
+    /// Starts a process of `role`, an encoder for `stream`, with the settings in a file. A unit says itself where they are.
+    pub(crate) fn start(&self, role: Role, stream: Option<&StreamName>, settings: &Path) -> Launch {
         match self {
             Self::Spawn(spawn) => {
-                let started = spawn.start(role, stream, overrides);
+                let started = spawn.start(role, stream, settings);
                 Launch::Done(started.map(Started::Lives).map_err(|error| error.to_string()))
             }
             Self::Systemd(systemd) => {
@@ -101,15 +102,6 @@ impl Launcher {
         }
     }
 
-    /// What an encoder is to do without at its next start is known: where it may be started before we ask for it, it is written
-    /// down.
-    pub(crate) fn prepare(&self, stream: &StreamName, overrides: &Overrides) -> io::Result<()> {
-        match self {
-            Self::Spawn(_) => Ok(()),
-            Self::Systemd(systemd) => systemd.override_next_start(stream, overrides),
-        }
-    }
-
     /// Keeps a process that is parked from being started by others than us. `None`: nobody else would.
     pub(crate) fn leave_alone(
         &self,
@@ -126,29 +118,23 @@ impl Launcher {
     }
 }
 
-/// What of our environment a process of `role` does not get as it is: secrets that are another's. The studio is emptied and not
-/// taken away, for half of one, from the file, would be no configuration.
-fn withheld(role: Role, ours: impl Iterator<Item = OsString>) -> Vec<(OsString, Option<&'static str>)> {
-    let studio = [STUDIO_URL, STUDIO_TOKEN].map(|name| (name.into(), Some("")));
-    let studio = studio.into_iter().filter(|_| role != Role::Bridge);
-    let of_viewers = ours.filter(|name| {
+/// Begins the names of variables that are ours.
+const OURS: &str = "FRAMEBRIDGE_";
+
+/// Of our variables, those that are no settings: where things are, and switches for tests.
+const PASSED_ON: [&str; 3] = ["FRAMEBRIDGE_RUNTIME_DIR", BIN_DIR, "FRAMEBRIDGE_DEBUG_ENDPOINTS"];
+
+/// Of our environment, what a process does not get: settings are in its file, among them secrets that are another's.
+fn withheld(ours: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    ours.filter(|name| {
         let name = name.to_string_lossy();
-        let is_secret = SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending));
-        role != Role::Signaling && name.starts_with("FRAMEBRIDGE_") && is_secret
-    });
-    studio.chain(of_viewers.map(|name| (name, None))).collect()
+        name.starts_with(OURS) && !PASSED_ON.contains(&&*name)
+    })
 }
-
-/// Where the bridge finds its studio, and by what it is known there.
-const STUDIO_URL: &str = "FRAMEBRIDGE_STUDIO_URL";
-const STUDIO_TOKEN: &str = "FRAMEBRIDGE_STUDIO_TOKEN";
-
-/// Of variables that hold credentials of TURN servers, which viewers are given.
-const SECRET_ENDINGS: [&str; 2] = ["_CREDENTIAL", "_SECRET"];
 
 impl Spawn {
     /// Finds the binaries: in `$FRAMEBRIDGE_BIN_DIR`, else beside the one that runs.
-    fn new(dir: &RuntimeDir, arguments: Vec<OsString>) -> anyhow::Result<Self> {
+    fn new(dir: &RuntimeDir) -> anyhow::Result<Self> {
         let bin_dir = match env::var_os(BIN_DIR) {
             Some(named) => named.into(),
             None => {
@@ -159,29 +145,24 @@ impl Spawn {
         Ok(Self {
             bin_dir,
             runtime_dir: dir.path().to_owned(),
-            arguments,
         })
     }
 
-    /// Starts a process of `role`; an encoder for `stream`, differently where `overrides` say so.
-    fn start(&self, role: Role, stream: Option<&StreamName>, overrides: Overrides) -> io::Result<Child> {
+    fn start(&self, role: Role, stream: Option<&StreamName>, settings: &Path) -> io::Result<Child> {
         let path = self.executable(role);
         #[expect(clippy::disallowed_methods, reason = "the one place where processes are started")]
         let mut command = Command::new(&path);
         command
             .args(stream.map(StreamName::as_str))
-            .args(&self.arguments)
-            .args(overrides.arguments)
-            .envs(overrides.environment)
+            .arg("--settings")
+            .arg(settings);
+        for name in withheld(env::vars_os().map(|(name, _)| name)) {
+            command.env_remove(name);
+        }
+        command
             .env("FRAMEBRIDGE_RUNTIME_DIR", &self.runtime_dir)
             // Our service manager is ours: a child's word would count for us.
             .env_remove("NOTIFY_SOCKET");
-        for (name, value) in withheld(role, env::vars_os().map(|(name, _)| name)) {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
         Child::spawn(&mut command).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     }
 
@@ -195,21 +176,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn process_gets_no_secret_of_another() {
-        let ours = || {
-            [STUDIO_TOKEN, "FRAMEBRIDGE_WEBRTC_ICE_SERVERS_0_SECRET", "HOME"]
-                .map(OsString::from)
-                .into_iter()
-        };
-        let names = |role| -> Vec<String> {
-            let withheld = withheld(role, ours()).into_iter();
-            withheld.map(|(name, _)| name.to_string_lossy().into_owned()).collect()
-        };
-        assert_eq!(names(Role::Bridge), ["FRAMEBRIDGE_WEBRTC_ICE_SERVERS_0_SECRET"]);
-        assert_eq!(names(Role::Signaling), [STUDIO_URL, STUDIO_TOKEN]);
-        assert_eq!(
-            names(Role::Encoder),
-            [STUDIO_URL, STUDIO_TOKEN, "FRAMEBRIDGE_WEBRTC_ICE_SERVERS_0_SECRET"]
-        );
+    fn process_gets_no_setting_by_its_environment() {
+        let ours = [
+            "FRAMEBRIDGE_STUDIO_TOKEN",
+            "FRAMEBRIDGE_WEBRTC_ICE_SERVERS_0_SECRET",
+            "FRAMEBRIDGE_CONFIG",
+            "FRAMEBRIDGE_RUNTIME_DIR",
+            "HOME",
+        ];
+        let withheld: Vec<_> = withheld(ours.map(OsString::from).into_iter()).collect();
+        assert_eq!(withheld, ours[..3]);
     }
 }

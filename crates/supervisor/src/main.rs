@@ -8,7 +8,7 @@ use std::{
 use supervisor::{App, Cli, check};
 
 fn main() -> ExitCode {
-    let cli: Cli = match framebridge_daemon::parse(std::env::args_os()) {
+    let mut cli: Cli = match framebridge_daemon::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,
     };
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             "[supervisor] passwords in --stream can be seen by everybody here: {error}"
         );
     }
+    cli.heed_predecessor();
     framebridge_daemon::run("supervisor", cli.args, async |context| {
         check(&context).await?;
         App::load(context).await?.run().await

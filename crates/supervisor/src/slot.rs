@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use framebridge_config::{Settings, Slate, Stream, Supervise};
+use framebridge_config::{Change, Settings, Slate, Stream, Supervise};
 use framebridge_core::{
     backoff, crash_loop,
     degradation::Recovery,
@@ -23,7 +23,7 @@ use framebridge_proto::{
 
 use crate::{
     child::Child,
-    degradation::{self, Overrides, Step},
+    degradation::{self, Step},
     event::Target,
     journal::Note,
     ledger::Known,
@@ -38,7 +38,9 @@ const UNREACHABLE_REPORTS: u32 = 6;
 pub(crate) struct Slot {
     pub(crate) name: String,
     pub(crate) role: Role,
-    /// For an encoder.
+    /// For an encoder: what its stream is called.
+    encodes: Option<StreamName>,
+    /// For an encoder: its stream, as long as it is wanted.
     pub(crate) stream: Option<Stream>,
     process: Process,
     pub(crate) child: Option<Child>,
@@ -91,20 +93,12 @@ impl Report {
 
 /// The places that the settings ask for: signaling, the encoders, the bridge.
 pub(crate) fn slots(settings: &Settings, now: Instant, mut seed: impl FnMut() -> u64) -> Vec<Slot> {
-    let mut slot = |role, stream: Option<&Stream>| {
-        let steps = degradation::steps(role, stream);
-        let process = Process::new(policy(&settings.supervisor, role, steps.len()), now, seed());
-        let name = process_name(role, stream.map(|stream| &stream.name));
-        Slot {
-            stream: stream.cloned(),
-            ingest: stream.map(|stream| IngestWatch::new(stream.stall_timeout, now)),
-            steps,
-            ..Slot::new(name, role, process)
-        }
-    };
-    let mut slots = vec![slot(Role::Signaling, None)];
-    slots.extend(settings.streams.iter().map(|stream| slot(Role::Encoder, Some(stream))));
-    slots.push(slot(Role::Bridge, None));
+    let rules = &settings.supervisor;
+    let mut slots = vec![Slot::wanted(Role::Signaling, None, rules, now, seed())];
+    for stream in &settings.streams {
+        slots.push(Slot::wanted(Role::Encoder, Some(stream), rules, now, seed()));
+    }
+    slots.push(Slot::wanted(Role::Bridge, None, rules, now, seed()));
     slots
 }
 
@@ -159,11 +153,25 @@ fn policy(settings: &Supervise, role: Role, steps: usize) -> process::Config {
 }
 
 impl Slot {
-    /// An empty place.
-    pub(crate) fn new(name: String, role: Role, process: Process) -> Self {
+    /// An empty place for a process that is wanted: the encoder of `stream`, or the one process of `role`.
+    pub(crate) fn wanted(role: Role, stream: Option<&Stream>, rules: &Supervise, now: Instant, seed: u64) -> Self {
+        let steps = degradation::steps(role, stream);
+        let process = Process::new(policy(rules, role, steps.len()), now, seed);
+        let name = process_name(role, stream.map(|stream| &stream.name));
+        Self {
+            encodes: stream.map(|stream| stream.name.clone()),
+            stream: stream.cloned(),
+            ingest: stream.map(|stream| IngestWatch::new(stream.stall_timeout, now)),
+            steps,
+            ..Self::new(name, role, process)
+        }
+    }
+
+    fn new(name: String, role: Role, process: Process) -> Self {
         Self {
             name,
             role,
+            encodes: None,
             stream: None,
             process,
             child: None,
@@ -182,7 +190,34 @@ impl Slot {
 
     /// A place for a process that nobody wants any more, until it has ended.
     pub(crate) fn leftover(name: String, now: Instant) -> Self {
-        Self::new(name, Role::Encoder, Process::new(process::Config::default(), now, 0))
+        let stream = name.strip_prefix(&process_name(Role::Encoder, None));
+        let encodes = stream.and_then(|rest| rest.strip_prefix('-')?.parse().ok());
+        let process = Process::new(process::Config::default(), now, 0);
+        Self {
+            encodes,
+            ..Self::new(name, Role::Encoder, process)
+        }
+    }
+
+    /// Nobody wants its stream any more.
+    pub(crate) fn dismiss(&mut self) {
+        self.stream = None;
+        (self.ingest, self.watch) = (None, None);
+    }
+
+    /// It is for this stream from here on, as configured; what was known of the one before means nothing.
+    pub(crate) fn reassign(&mut self, stream: &Stream, now: Instant) {
+        self.steps = degradation::steps(Role::Encoder, Some(stream));
+        self.ingest = Some(IngestWatch::new(stream.stall_timeout, now));
+        self.memory = SourceMemory::default();
+        self.stream = Some(stream.clone());
+        let steps = self.steps.len();
+        self.feed(Input::Changed { steps }, now);
+    }
+
+    /// Whether nothing lives here, nor is wanted to.
+    pub(crate) fn is_free(&self) -> bool {
+        self.is_leftover() && self.state() == State::Stopped
     }
 
     /// What is given up now, first what hurts least.
@@ -190,11 +225,15 @@ impl Slot {
         &self.steps[..self.process.snapshot().step.min(self.steps.len())]
     }
 
-    /// How a process that is started `now` has to be told to do without what is given up.
-    pub(crate) fn overrides(&self, now: Instant) -> Overrides {
-        let Some(stream) = self.stream_name() else {
-            return Overrides::default();
-        };
+    /// The settings of a process that is started `now`, with what is given up left out.
+    pub(crate) fn settings(&self, settings: &Settings, now: Instant) -> String {
+        settings.for_process(self.role, self.stream_name(), &self.changes(now))
+    }
+
+    fn changes(&self, now: Instant) -> Vec<Change> {
+        if self.role != Role::Encoder {
+            return Vec::new();
+        }
         let Snapshot {
             last_end, recover_at, ..
         } = self.process.snapshot();
@@ -203,7 +242,7 @@ impl Slot {
             until: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + left,
             reason: failed_too_often("Its encoder", last_end.as_ref()),
         };
-        degradation::overrides(stream, self.given_up(), &slate)
+        degradation::changes(self.given_up(), &slate)
     }
 
     /// How much a process with this report was started without, as far as can be told: systemd may have started it, as it
@@ -236,7 +275,12 @@ impl Slot {
         self.role == Role::Encoder && self.stream.is_none()
     }
 
-    /// Its stream's name, for an encoder.
+    /// What its stream is or was called, for an encoder.
+    pub(crate) fn encodes(&self) -> Option<&StreamName> {
+        self.encodes.as_ref()
+    }
+
+    /// Its stream's name, for an encoder that is wanted.
     pub(crate) fn stream_name(&self) -> Option<&StreamName> {
         self.stream.as_ref().map(|stream| &stream.name)
     }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The whole picture as it is `now`.
-pub(crate) fn picture(slots: &[Slot], started_at: Instant, now: Instant) -> Status {
+pub(crate) fn picture(slots: &[Slot], started_at: Instant, refused: Option<&str>, now: Instant) -> Status {
     let signaling = signaling(slots);
     let streams: Vec<_> = slots
         .iter()
@@ -38,7 +38,7 @@ pub(crate) fn picture(slots: &[Slot], started_at: Instant, now: Instant) -> Stat
         http: signaling
             .and_then(signaling_progress)
             .map(|progress| progress.http.clone()),
-        processes: std::iter::once(own_row(started_at, now))
+        processes: std::iter::once(own_row(started_at, refused, now))
             .chain(
                 slots
                     .iter()
@@ -235,7 +235,7 @@ fn row(slot: &Slot, now: Instant) -> ProcessStatus {
 }
 
 /// The supervisor's own: whoever reads it knows that it answers.
-fn own_row(started_at: Instant, now: Instant) -> ProcessStatus {
+fn own_row(started_at: Instant, refused: Option<&str>, now: Instant) -> ProcessStatus {
     ProcessStatus {
         name: Role::Supervisor.to_string(),
         role: Role::Supervisor,
@@ -244,7 +244,7 @@ fn own_row(started_at: Instant, now: Instant) -> ProcessStatus {
         pid: Some(process::id()),
         uptime_s: Some(now.saturating_duration_since(started_at).as_secs()),
         restarts: 0,
-        last_reason: None,
+        last_reason: refused.map(|why| format!("its configuration was not taken: {why}")),
         heartbeat_age_ms: Some(0),
     }
 }

@@ -4,23 +4,17 @@
 //! wedge, we end; what we park, we have systemd stop.
 
 use std::{
-    io,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use framebridge_core::process::ExitStatus;
-use framebridge_proto::{Role, StreamName, process_name};
+use framebridge_proto::{Role, StreamName};
 use tokio::time::{sleep, timeout};
 use zbus::{Connection, fdo::DBusProxy, zvariant::OwnedObjectPath};
 
-use crate::{
-    child::{Child, Mark, Started},
-    degradation::Overrides,
-    replace::replace,
-};
+use crate::child::{Child, Mark, Started};
 
 /// systemd answers once a unit's job is queued; its process is there some time after.
 const START_LIMIT: Duration = Duration::from_secs(5);
@@ -72,16 +66,14 @@ trait Service {
 #[derive(Debug, Clone)]
 pub(crate) struct Systemd {
     connection: Arc<Mutex<Connection>>,
-    runtime_dir: PathBuf,
 }
 
 impl Systemd {
     /// Connects to the system's bus.
-    pub(crate) async fn connect(runtime_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn connect() -> anyhow::Result<Self> {
         let connection = Connection::system().await.context("connecting to the system's D-Bus")?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
-            runtime_dir: runtime_dir.to_owned(),
         })
     }
 
@@ -162,21 +154,6 @@ impl Systemd {
                 .with_context(|| format!("systemd did not stop {unit}")),
             Err(_elapsed) => bail!("systemd did not stop {unit} within {} s", START_LIMIT.as_secs()),
         }
-    }
-
-    /// Writes what the encoder's unit reads at its next start, which systemd may make before we ask for it.
-    pub(crate) fn override_next_start(&self, stream: &StreamName, overrides: &Overrides) -> io::Result<()> {
-        let arguments: Vec<_> = overrides
-            .arguments
-            .iter()
-            .map(|argument| argument.to_string_lossy())
-            .collect();
-        let mut text = format!("ENCODER_ARGUMENTS={}\n", arguments.join(" "));
-        for (name, value) in &overrides.environment {
-            text.push_str(&format!("{name}={value}\n"));
-        }
-        let name = format!("{}.environment", process_name(Role::Encoder, Some(stream)));
-        replace(&self.runtime_dir.join(name), text.as_bytes())
     }
 }
 

@@ -57,25 +57,19 @@ impl Operator {
     }
 
     fn status(&self) -> anyhow::Result<Status> {
-        match self.ask(SupervisorRequest::Status)? {
-            SupervisorAnswer::Status(status) => Ok(status),
-            SupervisorAnswer::Done | SupervisorAnswer::Journal(_) | SupervisorAnswer::Why(_) => {
-                bail!("the answer is no status")
-            }
-        }
+        let SupervisorAnswer::Status(status) = self.ask(SupervisorRequest::Status)? else {
+            bail!("the answer is no status")
+        };
+        Ok(status)
     }
 
     /// What has happened since `time`, oldest first.
     pub(super) fn events_since(&self, time: u64) -> anyhow::Result<Vec<JournalEntry>> {
-        match self.ask(SupervisorRequest::Journal { after: 0 })? {
-            SupervisorAnswer::Journal(mut events) => {
-                events.retain(|event| event.unix_ms >= time);
-                Ok(events)
-            }
-            SupervisorAnswer::Done | SupervisorAnswer::Status(_) | SupervisorAnswer::Why(_) => {
-                bail!("the answer is no list of events")
-            }
-        }
+        let SupervisorAnswer::Journal(mut events) = self.ask(SupervisorRequest::Journal { after: 0 })? else {
+            bail!("the answer is no list of events")
+        };
+        events.retain(|event| event.unix_ms >= time);
+        Ok(events)
     }
 
     fn ask(&self, request: SupervisorRequest) -> anyhow::Result<SupervisorAnswer> {

@@ -77,6 +77,7 @@ impl FakeStudio {
         };
         let stop = CancellationToken::new();
         let context = Context {
+            refused: None,
             settings: Settings::parse(&input).unwrap(),
             args: Args::default(),
             dir: RuntimeDir::at(dir.path()),

@@ -10,6 +10,7 @@ mod journal;
 mod link;
 mod pause;
 mod quality;
+mod reload;
 mod restart;
 mod resume;
 mod share;
@@ -28,6 +29,7 @@ pub(crate) async fn run(verb: Verb, out: Out) -> anyhow::Result<Exit> {
         Verb::Journal(asked) => journal::run(&asked, out).await,
         Verb::Why { name } => why::run(name, out).await,
         Verb::Restart { process } => restart::run(&process, out).await,
+        Verb::Reload => reload::run(out).await,
         Verb::Pause { stream } => pause::run(&stream, out).await,
         Verb::Resume { name } => resume::run(&name, out).await,
         Verb::Quality(quality) => quality::run(&quality, out).await,

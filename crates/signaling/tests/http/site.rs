@@ -79,6 +79,7 @@ impl Site {
         let stop = CancellationToken::new();
         let tasks = Tasks::new(stop.clone());
         let context = Context {
+            refused: None,
             settings: settings.unwrap(),
             args: Args::default(),
             dir: dir.clone(),

@@ -148,6 +148,26 @@ impl Bench {
         self.supervisor = Some(command.spawn().expect("it starts"));
     }
 
+    /// Starts it as `nohup` does.
+    pub(crate) fn start_ignoring(&mut self, signal: Signal) {
+        let supervisor = self.supervisor();
+        let supervisor = supervisor.as_std();
+        #[expect(clippy::disallowed_methods, reason = "tests start what they test")]
+        let mut command = Command::new("sh");
+        let script = format!("trap '' {}; exec \"$@\"", signal.as_raw());
+        command
+            .args(["-c", &script, "sh"])
+            .arg(supervisor.get_program())
+            .args(supervisor.get_args());
+        for (name, value) in supervisor.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.supervisor = Some(command.spawn().expect("it starts"));
+    }
+
     /// Closes our end of the pipe.
     pub(crate) fn hang_up(&mut self) {
         drop(self.supervisor.as_mut().and_then(|supervisor| supervisor.stderr.take()));

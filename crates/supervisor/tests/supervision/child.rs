@@ -5,16 +5,17 @@ use std::{
     env, fs,
     future::pending,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     time::Instant,
 };
 
+use framebridge_config::{Settings, Stream};
 use framebridge_daemon::{heartbeats, last_words};
 use framebridge_ipc::{Identity, Listener, RuntimeDir};
 use framebridge_proto::{
-    Role, StreamName,
-    encoder::{FromEncoder, Quality, SourceState, ToEncoder},
+    Role,
+    encoder::{FromEncoder, SourceState, ToEncoder},
     status::BridgeState,
     supervisor::{
         BridgeProgress, Counter, Datagrams, EncoderProgress, Progress, SignalingProgress, SourcePace, StreamFlow,
@@ -82,14 +83,18 @@ fn eat() -> ! {
 
 async fn live(role: &str, part: &str, dir: RuntimeDir) {
     let since = Instant::now();
+    // As every daemon does.
+    let _hangups = signal(SignalKind::hangup()).expect("a handler");
     match role {
         "encoder" => {
-            let stream: StreamName = env::var("FAKE_STREAM")
-                .expect("set by the script")
-                .parse()
-                .expect("a name");
+            let stream = env::var("FAKE_STREAM").expect("set by the script");
+            let mut streams = settings().streams.into_iter();
+            let stream = streams.find(|known| known.name.as_str() == stream).expect("its stream");
             let part = part.to_owned();
-            let (path, identity) = (dir.socket(Role::Encoder, Some(&stream)), Identity::new(Role::Encoder));
+            let (path, identity) = (
+                dir.socket(Role::Encoder, Some(&stream.name)),
+                Identity::new(Role::Encoder),
+            );
             let _socket = Listener::<ToEncoder, FromEncoder>::bind(&path, &identity)
                 .await
                 .expect("bound");
@@ -126,10 +131,10 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
                     certificate: None,
                 })
             };
-            tokio::join!(
-                heartbeats(dir, Identity::new(Role::Signaling), report),
-                serve(listener, part == "mute")
-            );
+            tokio::select! {
+                () = heartbeats(dir, Identity::new(Role::Signaling), report) => {}
+                () = serve(listener, part == "mute") => {}
+            }
         }
         _ => {
             let report = || {
@@ -150,8 +155,15 @@ fn flowing(seconds: u64) -> Counter {
     }
 }
 
+/// What the supervisor has written for this process.
+fn settings() -> Settings {
+    let flags = env::var("FAKE_FLAGS").expect("set by the script");
+    let (_, path) = flags.split_once("--settings ").expect("a file of settings");
+    Settings::handed(Path::new(path)).expect("settings that make sense")
+}
+
 /// What an encoder has done after `seconds` of life.
-fn encoder(stream: &StreamName, part: &str, seconds: u64) -> EncoderProgress {
+fn encoder(configured: &Stream, part: &str, seconds: u64) -> EncoderProgress {
     let flowing = flowing(seconds);
     let state = match part {
         // It is tried again each other second.
@@ -160,23 +172,19 @@ fn encoder(stream: &StreamName, part: &str, seconds: u64) -> EncoderProgress {
             reason: "no such device".into(),
             retry_in_ms: 1_000,
         },
-        _ if env::var("FAKE_FLAGS").is_ok_and(|flags| flags.contains("slate:")) => SourceState::Slate {
+        _ if configured.source.slate().is_some() => SourceState::Slate {
             reason: "it is told to".into(),
             retry_in_ms: 1_000,
         },
         _ => SourceState::Live,
     };
     EncoderProgress {
-        stream: stream.clone(),
-        source: "test:".into(),
+        stream: configured.name.clone(),
+        source: configured.source.to_string(),
         state,
         encoder: "libx264".into(),
         encoder_reason: String::new(),
-        quality: Quality {
-            bitrate: 1_000_000,
-            fps: 30,
-            longest_edge: 1280,
-        },
+        quality: configured.quality,
         width: 1280,
         height: 720,
         captured: flowing,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod child;
+mod reload;
 mod systemd;
 
 use std::{

@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use framebridge_proto::{status::ProcessState, supervisor::SupervisorRequest};
+use framebridge_proto::{
+    status::{ProcessState, Status},
+    supervisor::SupervisorRequest,
+};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -131,8 +134,11 @@ fn spawn(bench: &Path, unit: &str) -> Option<Child> {
         .map_or((name, None), |(role, stream)| (role, Some(stream)));
     #[expect(clippy::disallowed_methods, reason = "this is systemd here")]
     let mut command = Command::new(bench.join("bin").join(role));
+    let process = stream.map_or_else(|| role.to_owned(), |stream| format!("{role}-{stream}"));
     command
         .args(stream)
+        .arg("--settings")
+        .arg(bench.join("run").join(format!("{process}.toml")))
         .env("FRAMEBRIDGE_RUNTIME_DIR", bench.join("run"))
         .env("FAKE_PARTS", bench.join("parts"))
         .process_group(0)
@@ -268,4 +274,30 @@ async fn parked_process_is_not_started_by_systemd_either_and_comes_back_over_a_b
         .await
         .expect("resumed");
     stage.bench.healthy().await;
+}
+
+#[tokio::test]
+async fn streams_that_come_and_go_are_started_and_stopped_as_units() {
+    let stage = Stage::set().await;
+    stage.bench.healthy().await;
+    let with = |more: &str| format!("[streams.test]\nsource = \"test:\"\n{more}{CONFIG}");
+    stage.bench.configure(&with("[streams.door]\nsource = \"test:\"\n"));
+    stage.bench.ask(SupervisorRequest::Reload).await.expect("taken");
+    let unit = "framebridge-encoder@door.service";
+    let row = |status: &Status| {
+        let mut rows = status.processes.iter();
+        rows.find(|row| row.name == "encoder-door").and_then(|row| row.pid)
+    };
+    let status = stage.bench.until("an encoder", |status| row(status).is_some()).await;
+    assert_eq!(row(&status), stage.pid(unit));
+    stage.bench.healthy().await;
+
+    stage.bench.configure(&with(""));
+    stage.bench.ask(SupervisorRequest::Reload).await.expect("taken");
+    bench::wait("systemd to have stopped it", || {
+        let units = stage.units.lock().unwrap();
+        units.stopped.iter().any(|stopped| stopped == unit) && !units.pids.contains_key(unit)
+    })
+    .await;
+    assert_eq!(stage.bench.healthy().await.streams.len(), 1);
 }

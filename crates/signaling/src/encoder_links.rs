@@ -1,0 +1,128 @@
+//! Which streams there are, each with the link to its encoder: as the settings say, and whenever the supervisor has written others.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use framebridge_config as config;
+use framebridge_daemon::{Args, Tasks};
+use framebridge_ipc::{Identity, RuntimeDir};
+use framebridge_proto::StreamName;
+use framebridge_rtc::Handle;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::{AbortHandle, spawn_blocking},
+};
+
+use crate::{app_state::AppState, encoder_link::EncoderLink, stream::Stream, stream_set::Streams};
+
+/// The links to encoders.
+pub(crate) struct EncoderLinks {
+    tasks: Tasks,
+    engine: Handle,
+    dir: RuntimeDir,
+    identity: Identity,
+    running: BTreeMap<StreamName, Running>,
+}
+
+/// One stream's link.
+struct Running {
+    configured: config::Stream,
+    link: AbortHandle,
+}
+
+impl EncoderLinks {
+    /// No links yet; `tasks` owns them.
+    pub(crate) fn new(tasks: Tasks, engine: Handle, dir: RuntimeDir, identity: Identity) -> Self {
+        Self {
+            tasks,
+            engine,
+            dir,
+            identity,
+            running: BTreeMap::new(),
+        }
+    }
+
+    /// The streams that are configured, each linked.
+    pub(crate) fn begin(&mut self, configured: &[config::Stream]) -> Streams {
+        let streams = Streams::default();
+        self.set(&streams, configured);
+        streams
+    }
+
+    /// Has `streams` be these and no others. A stream that is configured as before is left alone. Returns those that are gone.
+    fn set(&mut self, streams: &Streams, configured: &[config::Stream]) -> Vec<StreamName> {
+        let is_gone = |name: &StreamName| configured.iter().all(|stream| stream.name != *name);
+        let gone: Vec<StreamName> = self.running.keys().filter(|name| is_gone(name)).cloned().collect();
+        for name in &gone {
+            streams.remove(name);
+            self.end(name);
+        }
+        for stream in configured {
+            let before = self.running.get(&stream.name);
+            if before.is_none_or(|running| running.configured != *stream) {
+                self.end(&stream.name);
+                let running = self.link(streams, stream);
+                self.running.insert(stream.name.clone(), running);
+            }
+        }
+        gone
+    }
+
+    fn end(&mut self, name: &StreamName) {
+        if let Some(running) = self.running.remove(name) {
+            running.link.abort();
+        }
+    }
+
+    fn link(&self, streams: &Streams, configured: &config::Stream) -> Running {
+        let (stream, asks) = Stream::new(configured, self.engine.counts(&configured.name));
+        streams.set(Arc::clone(&stream));
+        let link = EncoderLink {
+            stream,
+            asks,
+            engine: self.engine.clone(),
+            dir: self.dir.clone(),
+            identity: self.identity.clone(),
+        };
+        Running {
+            configured: configured.clone(),
+            link: self.tasks.spawn(link.run()).abort_handle(),
+        }
+    }
+}
+
+/// Reads on each SIGHUP what the supervisor has written, where it writes at all. Viewers of a stream that is gone are sent away;
+/// nobody else notices.
+pub(crate) async fn follow(mut links: EncoderLinks, shared: Arc<AppState>, args: Args) {
+    if args.settings.is_none() {
+        return;
+    }
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    loop {
+        // At once, too: what was written before this could be heard counts.
+        let args = args.clone();
+        match spawn_blocking(move || args.load()).await {
+            Ok(Ok(settings)) => {
+                let gone = links.set(&shared.streams, &settings.streams);
+                send_away(&shared, &gone).await;
+            }
+            Ok(Err(error)) => tracing::error!("{:#}", anyhow::Error::from(error)),
+            Err(error) => tracing::error!(%error, "the settings can't be read"),
+        }
+        hangups.recv().await;
+    }
+}
+
+/// Ends the viewers of these streams.
+async fn send_away(shared: &AppState, gone: &[StreamName]) {
+    if gone.is_empty() {
+        return;
+    }
+    for session in shared.engine.sessions() {
+        let watched = shared.engine.session(&session).map(|info| info.stream);
+        if watched.is_some_and(|stream| gone.contains(&stream)) {
+            shared.end(&session).await;
+        }
+    }
+}
