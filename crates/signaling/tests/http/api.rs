@@ -267,7 +267,8 @@ async fn metrics_tell_states_also_where_the_supervisor_is_away() {
     let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
     site.shows("/api/v1/streams/test", |stream| stream["state"] == "idle")
         .await;
-    let text = site.get("/metrics").await.text();
+    let metrics = site.get("/metrics").await;
+    let text = metrics.text();
     for sample in [
         "framebridge_supervisor_up 0",
         "framebridge_stream_state{stream=\"door\",state=\"down\"} 1",
