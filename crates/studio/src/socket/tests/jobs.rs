@@ -153,15 +153,18 @@ async fn bytes_are_taken_from_the_box_whose_job_it_is_while_it_lasts() {
         slow.write_all(request.as_bytes()).await.unwrap();
         held.push(slow);
     }
-    let until = async |wanted| {
-        let reached = async { while put("good", &id, 5, b"bytes").await != wanted {} };
-        timeout(PATIENCE, reached)
-            .await
-            .unwrap_or_else(|_| panic!("never {wanted}"));
+    // A third that came before them would have one of their places.
+    let files = || std::fs::read_dir(studio.hub.uploads.folder()).unwrap().count();
+    let begun = async {
+        while files() < 3 {
+            tokio::task::yield_now().await;
+        }
     };
-    until(503).await;
+    timeout(PATIENCE, begun).await.expect("both have begun");
+    assert_eq!(put("good", &id, 5, b"bytes").await, 503);
     drop(held);
-    until(204).await;
+    let free = async { while put("good", &id, 5, b"bytes").await != 204 {} };
+    timeout(PATIENCE, free).await.expect("their places are free again");
     let outcome = Err("called off".to_owned());
     studio.hub.store.end_job(job, session, outcome).await.unwrap();
     assert_eq!(put("good", &id, 5, b"bytes").await, 410);
