@@ -280,17 +280,18 @@ impl Channel {
         self.wants_repair |= is_heard && !is_held;
     }
 
-    /// Sends packets again that a viewer misses, as far as they are of use and it has earned them; returns how many it got.
+    /// Sends packets again that a viewer misses, as far as they are of use and it has earned them, its link carrying so many
+    /// bits per second; returns how many it got.
     pub(crate) fn repeat(
         &self,
         missing: &[u16],
-        repeats: &mut Repeats,
+        (repeats, carries): (&mut Repeats, f32),
         (track, path): (&Track, &Path),
         batch: &mut Batch,
         now: Instant,
     ) -> u64 {
         let mut repeated = 0;
-        repeats.fill(self.rate, now);
+        repeats.fill(carries, now);
         let oldest = self.oldest_of_use(repeats.round_trip(), now);
         batch.start();
         for sequence in missing {
@@ -474,7 +475,16 @@ mod tests {
             .map(|index| (index & 0xffff) as u16)
             .collect();
         let mut repeats = Repeats::new(now);
-        let mut ask = |now| channel.repeat(&missing.repeat(26), &mut repeats, (&seen.track, &PATH), &mut batch, now);
+        let mut ask = |now| {
+            let rate = channel.rate();
+            channel.repeat(
+                &missing.repeat(26),
+                (&mut repeats, rate),
+                (&seen.track, &PATH),
+                &mut batch,
+                now,
+            )
+        };
         assert!((1..=200).contains(&ask(now)));
         assert_eq!(ask(now), 0, "they are under way");
     }

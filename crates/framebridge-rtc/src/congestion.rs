@@ -84,6 +84,16 @@ impl Congestion {
         Some(Verdict { lost, is_congested })
     }
 
+    /// Of a stream of `bits_per_second`, how much the link carries as far as is known: what may be sent again is a share of it.
+    /// While so much is lost that the viewer may have to be held, that is nothing: repeats would take the place of what is new.
+    pub(crate) fn carries(&self, bits_per_second: f32) -> f32 {
+        if self.heavy > 0 {
+            return 0.0;
+        }
+        self.estimate
+            .map_or(bits_per_second, |estimate| estimate.min(bits_per_second))
+    }
+
     /// The viewer is held until then: what was before says nothing of what comes after.
     pub(crate) fn on_hold(&mut self, until: Instant) {
         self.calm_until = Some(until + self.calm);
@@ -162,6 +172,29 @@ mod tests {
         let pauses: Vec<u64> = holds.windows(2).map(|two| two[1] - two[0]).collect();
         assert!(pauses.windows(2).all(|two| two[1] > two[0]), "{holds:?}");
         assert!(holds.len() <= 5, "{holds:?}");
+    }
+
+    #[test]
+    fn repeats_are_a_share_of_what_the_link_carries() {
+        let (start, mut congestion) = (Instant::now(), Congestion::default());
+        let report = |seconds: u32, lost: i32| Report {
+            total_lost: lost,
+            highest: seconds * 300,
+            last_report: 0,
+            delay: 0,
+        };
+        let at = |seconds: u32| start + Duration::from_secs(seconds.into());
+        let carries = |congestion: &Congestion| congestion.carries(RATE).to_string();
+        assert_eq!(carries(&congestion), "2500000");
+        congestion.on_estimate(1_000_000.0);
+        assert_eq!(carries(&congestion), "1000000");
+        congestion.on_report(report(0, 0), RATE, at(0));
+        congestion.on_report(report(1, 100), RATE, at(1));
+        assert_eq!(carries(&congestion), "0", "a third is lost");
+        congestion.on_report(report(2, 100), RATE, at(2));
+        assert_eq!(carries(&congestion), "1000000");
+        congestion.on_hold(at(3));
+        assert_eq!(carries(&congestion), "2500000", "it is not known any more");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Bytes of a full packet, about.
 const PACKET: f32 = 1_200.0;
-/// Of the stream's rate so much may be sent again: what loses more can't be helped by sending more.
+/// Of what the link carries of the stream so much may be sent again: what loses more can't be helped by sending more.
 const SHARE: f32 = 0.25;
 /// What may be sent again at once: all of so long, for a link that was gone for a moment, ...
 const BURST: Duration = Duration::from_millis(250);
@@ -61,7 +61,7 @@ impl Repeats {
         self.round_trip.unwrap_or(ASSUMED_ROUND_TRIP).max(MIN_ROUND_TRIP)
     }
 
-    /// Adds to the budget what a stream of `bits_per_second` has earned since the last call.
+    /// Adds to the budget what a link that carries `bits_per_second` of the stream has earned since the last call.
     pub(crate) fn fill(&mut self, bits_per_second: f32, now: Instant) {
         let rate = bits_per_second / 8.0;
         let burst = (rate * BURST.as_secs_f32()).max(BURST_PACKETS * PACKET);

@@ -33,8 +33,9 @@ impl Worker {
                 if let Some((track, path)) = viewer.peer.media()
                     && !is_held
                 {
-                    let batch = &mut self.batch;
-                    repeated = channel.repeat(numbers, &mut viewer.repeats, (&*track, &path), batch, now);
+                    let carries = viewer.congestion.carries(channel.rate());
+                    let earned = (&mut viewer.repeats, carries);
+                    repeated = channel.repeat(numbers, earned, (&*track, &path), &mut self.batch, now);
                 }
                 let asked = numbers.len() as u64 + beyond;
                 counters.nacks.fetch_add(asked, Relaxed);
