@@ -20,6 +20,8 @@ pub struct Http {
     pub hosts: Vec<String>,
     /// Web origins whose pages may play the streams by WHEP, e.g. `https://player.example`; `*` is any.
     pub origins: Vec<String>,
+    /// Web origins whose pages may show ours in a frame.
+    pub frame_ancestors: Vec<String>,
     /// Proxies that say truly who asks, by `X-Forwarded-For` and `X-Forwarded-Proto`.
     pub trusted_proxies: Vec<Cidr>,
     /// Who may ask.
@@ -79,10 +81,14 @@ const SAY_WHO: &str = "lets other machines in, and nothing says who may ask. Wri
      `mode = \"none\"` to let in whoever reaches it";
 
 pub(crate) fn read(reader: &mut Reader<'_>) -> Http {
+    let origins = origins(reader, "http.origins", Vec::new());
+    // Who may play may show the player, too; anybody may only if that is said.
+    let players = origins.iter().filter(|origin| *origin != "*").cloned().collect();
     let http = Http {
         listen: reader.text("http.listen", Listen((Ipv4Addr::LOCALHOST, 8890).into())).0,
         hosts: hosts(reader, "http.hosts"),
-        origins: origins(reader, "http.origins"),
+        frame_ancestors: self::origins(reader, "http.frame_ancestors", players),
+        origins,
         trusted_proxies: reader.list("http.trusted_proxies", Vec::new()),
         auth: auth(reader),
         tls: tls(reader),
@@ -229,8 +235,8 @@ fn bare_host(written: &str) -> &str {
     host.trim_start_matches("*.").trim_end_matches('.')
 }
 
-fn origins(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
-    let origins: Vec<String> = reader.list(key, Vec::new());
+fn origins(reader: &mut Reader<'_>, key: &str, default: Vec<String>) -> Vec<String> {
+    let origins: Vec<String> = reader.list(key, default);
     for bad in origins.iter().filter(|origin| *origin != "*" && !is_origin(origin)) {
         let message = format!(
             "`{bad}` is no origin that a browser sends: use e.g. https://player.example, in small letters, without a path, a wildcard \
@@ -251,7 +257,7 @@ fn is_origin(origin: &str) -> bool {
         "http" => ":80",
         _ => "/",
     };
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !b"/*?#@".contains(&byte);
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !b"/*?#@;,'\"".contains(&byte);
     !authority.is_empty() && authority.bytes().all(is_plain) && !authority.ends_with(own_port)
 }
 

@@ -2,14 +2,16 @@
 //!
 //! Every web page that is open on this machine, or on one of a network that we listen on, can send requests. Four rules:
 //!
-//! - **Host.** It has to be an IP address, `localhost`, this machine's own name, or one of `http.hosts`: a page that rebinds
-//!   its own name to our address still names itself there. Other names of a local network are whatever somebody in it says.
+//! - **Host.** It has to be an IP address, `localhost`, this machine's own name, one of `http.hosts`, or below `home.arpa` or
+//!   `internal`: a page that rebinds its own name to our address still names itself there. Those two are nobody's in public
+//!   DNS; only a network's own server answers for them (RFC 8375). What any device may say of itself (`evil.local`) is not.
 //! - **Origin.** Nothing but WHEP changes anything for a page of another origin (CSRF), and without CORS headers none
-//!   can read the API, a snapshot or the metrics.
+//!   can read the API, a snapshot or the metrics. Where a browser says itself that a request is `same-origin`
+//!   (`Sec-Fetch-Site`), a proxy may have changed its Host.
 //! - **Sec-Fetch-Site.** What costs something, a snapshot or a clip, is not made for a page of another site, which could show it
 //!   to nobody, but could ask for it with every `<img>`.
-//! - **WHEP is open** to pages of the origins in `http.origins`, by default of none. Our own page and players that are no
-//!   web pages need none of it.
+//! - **WHEP, snapshots and events are open** to pages of the origins in `http.origins`, by default of none. Our own page and
+//!   players that are no web pages need none of it.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -26,11 +28,8 @@ use crate::{
     app_state::AppState,
     client::{self, IsSecure},
     problem::Problem,
+    unknown_host,
 };
-
-/// What a page may load: its own modules and styles, our API, and pictures made by either.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-     connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// WHEP's methods. Some players ask with OPTIONS themselves, and a browser asks whether they may.
 const METHODS: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
@@ -41,6 +40,8 @@ const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, *";
 
 /// Response headers that a WHEP player reads.
 const EXPOSED_HEADERS: &str = "Accept-Patch, Accept-Post, Allow, ETag, Link, Location, Retry-After, WWW-Authenticate";
+
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Asks, in a preflight, whether a page of a public network may speak with a server of a private one; and the answer.
 const ASKS_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
@@ -57,13 +58,14 @@ pub(crate) async fn admit(State(shared): State<Arc<AppState>>, mut request: Requ
     let mut response = match check(&shared, &request) {
         Ok(()) if is_plain && shared.tls.is_some() => to_https(&request),
         Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(Refused::Host) => {
+            unknown_host::shown(host(&request), &request).unwrap_or_else(|| unknown_host().into_response())
+        }
+        Err(Refused::Page(problem)) => problem.into_response(),
     };
     let fixed = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     for (name, value) in fixed {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -74,6 +76,11 @@ pub(crate) async fn admit(State(shared): State<Arc<AppState>>, mut request: Requ
         let same = HeaderValue::from_static("same-origin");
         response.headers_mut().insert(opener, same);
     }
+    let policy = shared.site.content_security_policy.clone();
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    // [`share`] knows better.
+    let own = HeaderValue::from_static("same-origin");
+    response.headers_mut().entry(RESOURCE_POLICY).or_insert(own);
     if shared.site.hsts && !is_plain {
         let year = HeaderValue::from_static("max-age=31536000");
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
@@ -102,27 +109,33 @@ fn to_https(request: &Request) -> Response {
     }
 }
 
-/// Adds the CORS headers to WHEP's answers.
+/// Adds the CORS headers to answers that pages of other origins may read.
 pub(crate) async fn share(State(shared): State<Arc<AppState>>, request: Request, next: Next) -> Response {
-    let preflight = request.method() == Method::OPTIONS;
+    let asks_whether = request.method() == Method::OPTIONS;
+    let is_preflight = asks_whether && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let from_public = request.headers().contains_key(ASKS_PRIVATE_NETWORK);
-    let origin = request.headers().get(header::ORIGIN).cloned();
+    let asking = asking_origin(request.headers());
     let mut response = next.run(request).await;
+    if is_preflight && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = StatusCode::NO_CONTENT.into_response();
+    }
     let headers = response.headers_mut();
     let anyone = HeaderValue::from_static("*");
     let allowed = if shared.site.is_open() {
         Some(anyone)
     } else {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        origin.filter(|origin| shared.site.lets_play(origin))
+        asking.filter(|origin| shared.site.lets_play(origin))
     };
     let Some(allowed) = allowed else { return response };
+    // Also for an `<img>`, which asks without CORS.
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static(EXPOSED_HEADERS),
     );
-    if preflight {
+    if asks_whether {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
@@ -136,34 +149,61 @@ pub(crate) async fn share(State(shared): State<Arc<AppState>>, request: Request,
     response
 }
 
-fn check(shared: &AppState, request: &Request) -> Result<(), Problem> {
-    let host = host(request);
+/// The origin of the page that asks: as it says, or as its address begins, for a browser asks for an `<img>` without Origin.
+fn asking_origin(headers: &HeaderMap) -> Option<HeaderValue> {
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        return Some(origin.clone());
+    }
+    let referer = headers.get(header::REFERER)?.to_str().ok()?;
+    let (scheme, rest) = referer.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    HeaderValue::from_str(&format!("{scheme}://{authority}")).ok()
+}
+
+/// Why a request is not let in.
+enum Refused {
+    /// It names a host that we are not.
+    Host,
+    /// A page asks for what pages of its origin may not have.
+    Page(Problem),
+}
+
+fn unknown_host() -> Problem {
+    Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "unknown_host",
+        "This server does not know itself by this name: ask it by its address, or list the name in http.hosts.",
+    )
+}
+
+fn check(shared: &AppState, request: &Request) -> Result<(), Refused> {
+    let (host, headers) = (host(request), request.headers());
     // On our own socket a name means nothing.
     let is_ours = client::transport(request) == Transport::Local;
     if !is_ours && !host.is_some_and(|host| shared.site.is_called(host)) {
-        return Err(Problem::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "unknown_host",
-            "This server does not know itself by this name: ask it by its address, or list the name in http.hosts.",
-        ));
+        return Err(Refused::Host);
     }
     let changes = !request.method().is_safe() && !request.uri().path().starts_with("/whep/");
-    if changes && !is_same_origin(request.headers(), host) {
-        return Err(Problem::cross_origin());
+    if changes && !is_same_origin(headers, host) && !is_behind_proxy(headers, shared.site.listed()) {
+        return Err(Refused::Page(Problem::cross_origin()));
     }
-    if is_costly(request.uri().path()) && is_cross_site(request.headers()) {
-        return Err(Problem::new(
+    let may_read =
+        || shared.site.is_open() || asking_origin(headers).is_some_and(|origin| shared.site.lets_play(&origin));
+    if is_costly(request.uri().path()) && is_cross_site(headers) && !may_read() {
+        return Err(Refused::Page(Problem::new(
             StatusCode::FORBIDDEN,
             "cross_origin",
             "Pictures are not made for pages of another site.",
-        ));
+        )));
     }
     Ok(())
 }
 
 /// Whether reading it has something made.
 fn is_costly(path: &str) -> bool {
-    path.ends_with("/snapshot.jpg") || path.ends_with("/clip.mp4")
+    ["/snapshot.jpg", "/clip.mp4", "/live.mp4"]
+        .iter()
+        .any(|costly| path.ends_with(costly))
 }
 
 /// Whether a page of another site has its browser ask. Programs, and old browsers, do not say.
@@ -189,7 +229,23 @@ pub(crate) fn is_same_origin(headers: &HeaderMap, host: Option<&str>) -> bool {
         .ok()
         .and_then(|origin| origin.split_once("://"))
         .map(|(_, authority)| authority);
-    authority.is_some() && authority == host
+    authority
+        .zip(host)
+        .is_some_and(|(page, host)| page.eq_ignore_ascii_case(host))
+}
+
+/// Whether a page of ours sent it and a proxy has changed its Host, to that of its upstream or to one without a port: the
+/// browser says that it is of the same origin; an older one, that the page is of a name in `http.hosts`.
+fn is_behind_proxy(headers: &HeaderMap, listed: &[String]) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let Some((_, authority)) = origin.and_then(|origin| origin.split_once("://")) else {
+        return false;
+    };
+    let name = authority.rsplit_once(':').map_or(authority, |(name, _port)| name);
+    listed.iter().any(|listed| listed.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -201,9 +257,48 @@ mod tests {
         let with = |origin| HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))]);
         assert!(is_same_origin(&HeaderMap::new(), Some("a:1")));
         assert!(is_same_origin(&with("http://a:1"), Some("a:1")));
+        assert!(is_same_origin(&with("http://cam.example"), Some("Cam.Example")));
         for bad in ["http://a:2", "http://b", "null", "a:1"] {
             assert!(!is_same_origin(&with(bad), Some("a:1")), "{bad}");
         }
         assert!(!is_same_origin(&with("null"), None));
+    }
+
+    #[test]
+    fn proxy_that_changes_the_host_is_seen_through_by_what_the_browser_says() {
+        let listed = ["cam.example".to_owned()];
+        let behind = |origin, site: Option<&'static str>| {
+            let site = site.map(|site| {
+                (
+                    HeaderName::from_static("sec-fetch-site"),
+                    HeaderValue::from_static(site),
+                )
+            });
+            let origin = (header::ORIGIN, HeaderValue::from_static(origin));
+            is_behind_proxy(&HeaderMap::from_iter([origin].into_iter().chain(site)), &listed)
+        };
+        assert!(behind("https://cam.example:8443", Some("same-origin")));
+        assert!(behind("https://Cam.Example:8443", None));
+        for (origin, site) in [
+            ("https://cam.example", Some("same-site")),
+            ("https://cam.example", Some("cross-site")),
+            ("https://evil.example", None),
+            ("null", None),
+        ] {
+            assert!(!behind(origin, site), "{origin} {site:?}");
+        }
+        assert!(!is_behind_proxy(&HeaderMap::new(), &["*".to_owned()]));
+    }
+
+    #[test]
+    fn page_that_asks_is_known_by_its_origin_or_by_its_address() {
+        let asks = |name, value| {
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
+            asking_origin(&headers)
+        };
+        let page = Some(HeaderValue::from_static("http://a:1"));
+        assert_eq!(asks(header::ORIGIN, "http://a:1"), page);
+        assert_eq!(asks(header::REFERER, "http://a:1/page?x"), page);
+        assert_eq!(asks(header::REFERER, "nothing"), None);
     }
 }

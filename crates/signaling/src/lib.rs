@@ -44,6 +44,7 @@ mod stream;
 mod stream_set;
 mod streams;
 mod supervisor;
+mod unknown_host;
 mod viewers;
 mod whep;
 

@@ -23,7 +23,16 @@ use crate::{
     sessions, status, streams, viewers, whep,
 };
 
-/// The routes that any web page may use.
+/// The routes that pages of other origins may use, besides WHEP: to show a picture, and to know how a stream is.
+fn shown_elsewhere() -> [Route; 3] {
+    [
+        Route::new("/api/v1/events", View, get(events::all)),
+        Route::new("/api/v1/streams/{stream}/events", View, get(events::one)),
+        Route::new("/api/v1/streams/{stream}/snapshot.jpg", View, get(pictures::snapshot)),
+    ]
+}
+
+/// The routes that a player of another origin may use.
 fn whep_routes() -> [Route; 2] {
     [
         Route::new(
@@ -43,7 +52,7 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 25] {
+fn own_routes() -> [Route; 22] {
     [
         Route::page("/", View, get(page::index)),
         Route::page("/wall", View, get(page::wall)),
@@ -54,10 +63,8 @@ fn own_routes() -> [Route; 25] {
         Route::open("/logout", post(login::log_out)),
         Route::open("/api/v1/health", get(status::health)),
         Route::new("/api/v1/status", Admin, get(status::status)),
-        Route::new("/api/v1/events", View, get(events::all)),
         Route::new("/api/v1/streams", View, get(streams::streams)),
         Route::new("/api/v1/streams/{stream}", View, get(streams::stream)),
-        Route::new("/api/v1/streams/{stream}/events", View, get(events::one)),
         Route::new("/api/v1/streams/{stream}/quality", Control, put(control::put_quality)),
         Route::new(
             "/api/v1/streams/{stream}/keyframe",
@@ -66,7 +73,6 @@ fn own_routes() -> [Route; 25] {
         ),
         Route::new("/api/v1/streams/{stream}/pause", Control, post(control::post_pause)),
         Route::new("/api/v1/streams/{stream}/resume", Control, post(control::post_resume)),
-        Route::new("/api/v1/streams/{stream}/snapshot.jpg", View, get(pictures::snapshot)),
         // What has been is more than watching.
         Route::new("/api/v1/streams/{stream}/clip.mp4", Control, get(pictures::clip)),
         Route::new(
@@ -82,14 +88,18 @@ fn own_routes() -> [Route; 25] {
     ]
 }
 
+fn all_routes() -> impl Iterator<Item = Route> {
+    whep_routes().into_iter().chain(shown_elsewhere()).chain(own_routes())
+}
+
 /// The whole service.
 pub(crate) fn router(shared: Arc<AppState>, debug: Option<Debug>) -> Router {
     // Also with a slash at the end: people paste it so.
     let whep = whep_routes().into_iter().flat_map(|route| [route.with_slash(), route]);
-    let whep = Gated::new(&shared, whep).for_other_origins(&shared);
+    let elsewhere = Gated::new(&shared, whep.chain(shown_elsewhere())).for_other_origins(&shared);
     let debug = debug.map(debug::routes).into_iter().flatten();
     Gated::new(&shared, own_routes().into_iter().chain(debug))
-        .and(whep)
+        .and(elsewhere)
         .into_router(shared)
 }
 
@@ -101,7 +111,7 @@ pub(crate) fn router(shared: Arc<AppState>, debug: Option<Debug>) -> Router {
 async fn openapi() -> impl IntoResponse {
     /// Written once: it takes milliseconds, and whoever asks for it without a pause took all of them from everybody.
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
-        let routes: Vec<Route> = whep_routes().into_iter().chain(own_routes()).collect();
+        let routes: Vec<Route> = all_routes().collect();
         document::complete(&Document::openapi(), &routes).to_string().into()
     });
     ([(header::CONTENT_TYPE, "application/json")], TEXT.clone())
@@ -140,7 +150,7 @@ mod tests {
     /// Which methods each has, `tests/http/api.rs` compares.
     #[test]
     fn every_route_is_documented_and_every_documented_one_is_served() {
-        let routes = whep_routes().into_iter().chain(own_routes());
+        let routes = all_routes();
         let served: BTreeSet<String> = routes.map(|route| route.path().to_owned()).collect();
         let documented: BTreeSet<String> = Document::openapi().paths.paths.into_keys().collect();
         assert_eq!(served, documented);
