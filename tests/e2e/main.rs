@@ -16,6 +16,7 @@ mod interop;
 mod leaks;
 mod links;
 mod monitoring;
+mod networks;
 mod openapi;
 mod operator;
 mod page;

@@ -14,6 +14,7 @@ pub mod display;
 pub mod http;
 pub mod internet;
 pub mod machine;
+pub mod no_udp;
 pub mod node;
 pub mod player;
 pub mod process;

@@ -20,6 +20,14 @@ window.probe = {
     return [...stats.values()].find(({ type, kind }) => type === "inbound-rtp" && kind === "video");
   },
 
+  // By which protocol the latest connection's media comes.
+  async protocol() {
+    const stats = await probe.peers.at(-1).getStats();
+    const transport = [...stats.values()].find(({ type }) => type === "transport");
+    const pair = stats.get(transport?.selectedCandidatePairId);
+    return stats.get(pair?.localCandidateId)?.protocol;
+  },
+
   decoded: () => probe.video()?.getVideoPlaybackQuality().totalVideoFrames ?? 0,
 
   // The middle of each cell of the stamp, as a string of 0 and 1.

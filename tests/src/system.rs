@@ -138,6 +138,14 @@ impl System {
         Self::launch(streams, further, extras)
     }
 
+    /// [`start`](Self::start), for whoever reaches this machine.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_for_others(streams: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::start_public(streams, "[http.auth]\nmode = \"none\"")
+    }
+
     fn launch(streams: &[(&str, &str)], further: &str, extras: Extras) -> anyhow::Result<Self> {
         let machine = alone();
         let dir = tempfile::Builder::new().prefix("framebridge-").tempdir()?;

@@ -17,6 +17,7 @@ use toml::de::DeTable;
 use crate::{
     http::{self, Http},
     log::{self, Log},
+    place::{Host, Place},
     reader::{DEBUG_ENDPOINTS, Entry, OTHER_VARIABLES, Outcome, PREFIX, Problem, Reader},
     streams::{self, Stream},
     studio::{self, Studio},
@@ -47,6 +48,9 @@ pub struct Settings {
     entries: Vec<Entry>,
 }
 
+/// The UDP port that no other media server has by default: 8890 is MediaMTX's for SRT, 8555 go2rtc's.
+const MEDIA_PORT: u16 = 8897;
+
 /// Media workers: each has the supervisor keep three descriptors for it, of 64 in all.
 const MOST_WORKERS: u8 = 20;
 
@@ -55,10 +59,14 @@ const MOST_WORKERS: u8 = 20;
 pub struct Webrtc {
     /// The one UDP port of all viewers; 0 lets the system pick.
     pub port: u16,
+    /// Whether viewers may connect by TCP, too, to HTTP's port.
+    pub tcp: bool,
     /// Local addresses to bind; never empty.
     pub bind: Vec<IpAddr>,
-    /// Further addresses to offer as host candidates, e.g. the public one of a 1:1 NAT.
-    pub candidates: Vec<IpAddr>,
+    /// Further addresses that lead here, e.g. the public one of a 1:1 NAT.
+    pub candidates: Vec<Place>,
+    /// Interfaces whose addresses are offered (`eth*`), or are not (`!docker*`); none: all.
+    pub interfaces: Vec<String>,
     /// STUN and TURN servers that viewers are told of.
     pub ice_servers: Vec<IceServer>,
     /// Threads that send media, 1 to 20.
@@ -338,9 +346,11 @@ const ICE_SERVERS: &str = "webrtc.ice_servers";
 
 fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
     Webrtc {
-        port: reader.number("webrtc.port", 8890, 0..=u16::MAX),
+        port: reader.number("webrtc.port", MEDIA_PORT, 0..=u16::MAX),
+        tcp: reader.flag("webrtc.tcp", true),
         bind: bind(reader),
         candidates: candidates(reader),
+        interfaces: reader.list("webrtc.interfaces", Vec::new()),
         workers: usize::from(reader.number("webrtc.workers", 1_u8, 1..=MOST_WORKERS)),
         max_viewers_per_stream: reader.number("webrtc.max_viewers_per_stream", 1000, 1..=100_000),
         memory_budget_mb: reader.number("webrtc.memory_budget_mb", 512, 32..=65_536),
@@ -383,11 +393,13 @@ fn bind(reader: &mut Reader<'_>) -> Vec<IpAddr> {
     bind
 }
 
-fn candidates(reader: &mut Reader<'_>) -> Vec<IpAddr> {
-    let candidates = reader.list("webrtc.candidates", Vec::new()).into_iter();
-    let candidates: Vec<_> = candidates.map(|Ip(ip)| ip).collect();
-    let nowhere = candidates.iter().find(|ip| ip.is_unspecified() || ip.is_multicast());
-    if let Some(bad) = nowhere {
+fn candidates(reader: &mut Reader<'_>) -> Vec<Place> {
+    let candidates: Vec<Place> = reader.list("webrtc.candidates", Vec::new());
+    let leads_nowhere = |place: &&Place| match place.host {
+        Host::Address(ip) => ip.is_unspecified() || ip.is_multicast(),
+        Host::Name(_) => false,
+    };
+    if let Some(bad) = candidates.iter().find(leads_nowhere) {
         let message = format!("`{bad}` leads no viewer here: use an address that they reach, e.g. 203.0.113.7");
         reader.problem("webrtc.candidates", message);
     }

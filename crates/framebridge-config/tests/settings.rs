@@ -23,7 +23,7 @@ fn parse(text: &str) -> Result<Settings, ConfigError> {
 fn nothing_configured_is_one_test_stream_on_loopback() {
     let settings = parse("").unwrap();
     assert_eq!(settings.http.listen.to_string(), "127.0.0.1:8890");
-    assert_eq!(settings.webrtc.port, 8890);
+    assert_eq!(settings.webrtc.port, 8897);
     assert_eq!(settings.supervisor.crash_loop_failures, 5);
     let [stream] = settings.streams.as_slice() else {
         panic!("one stream")

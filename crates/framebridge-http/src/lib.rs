@@ -5,6 +5,7 @@
 //! the service.
 
 mod crowd;
+mod greeting;
 mod places;
 mod tls;
 mod watched;
@@ -18,8 +19,9 @@ use std::{
 };
 
 pub use crowd::MAX_PER_ADDRESS;
+pub use greeting::{Framed, FramedServer};
+use greeting::{Greeted, greet};
 pub use places::{Client, Place, Places};
-use tls::Greeted;
 pub use tls::{Tls, TlsError};
 
 use axum::{Router, extract::ConnectInfo};
@@ -100,6 +102,10 @@ pub enum Transport {
     Local,
 }
 
+/// The address of this machine that a connection was made to; an extension of each request that came by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Here(pub SocketAddr);
+
 /// A socket of this machine's own processes.
 pub trait LocalSocket: Send + 'static {
     /// A connection.
@@ -113,7 +119,7 @@ pub trait LocalSocket: Send + 'static {
 /// [`ConnectInfo`], and whose they are, as far as limits go, by [`Client`]; what a connection was upgraded to is its taker's and
 /// not ended here.
 pub async fn serve(listener: TcpListener, router: Router, patience: Patience, stop: CancellationToken) {
-    serve_over(listener, None, router, patience, stop).await;
+    serve_over(listener, (None, None), router, patience, stop).await;
 }
 
 /// [`serve`] to this machine's own processes. There are few of them, and each has its place.
@@ -148,10 +154,10 @@ pub async fn serve_local(socket: impl LocalSocket, router: Router, patience: Pat
 }
 
 /// [`serve`], by TLS where there is a certificate. What comes without it all the same is served too, for `router` to send it on:
-/// requests know by [`Transport`] how they came.
+/// requests know by [`Transport`] how they came. Framed datagrams are for `framed`, if there is one.
 pub async fn serve_over(
     listener: TcpListener,
-    tls: Option<Tls>,
+    (tls, framed): (Option<Tls>, Option<FramedServer>),
     router: Router,
     patience: Patience,
     stop: CancellationToken,
@@ -165,15 +171,17 @@ pub async fn serve_over(
             // Both arms are cancel-safe.
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let client = client(peer, stream.local_addr().ok());
+                    let here = stream.local_addr().ok();
+                    let client = client(peer, here);
                     let activity = Activity::new();
                     let Some(seat) = crowd.lock().admit(client, Arc::clone(&activity)) else {
                         tracing::debug!("closed a connection over the limit");
                         continue;
                     };
                     let taken = Taken { crowd: crowd.clone(), seat };
-                    let stream = Accepted { stream, activity, peer, client };
-                    let serving = connection(stream, tls.clone(), router.clone(), patience, stop.clone(), taken);
+                    let stream = Accepted { stream, activity, from: Origin { peer, here, client } };
+                    let speaks = (tls.clone(), framed.clone());
+                    let serving = connection(stream, speaks, router.clone(), patience, stop.clone(), taken);
                     let task = connections.spawn(serving);
                     crowd.lock().serve(seat, task);
                 }
@@ -223,50 +231,52 @@ impl Drop for Taken {
 struct Accepted {
     stream: TcpStream,
     activity: Arc<Activity>,
+    from: Origin,
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
     peer: SocketAddr,
+    here: Option<SocketAddr>,
     client: Client,
 }
 
 async fn connection(
     accepted: Accepted,
-    tls: Option<Tls>,
+    (tls, framed): (Option<Tls>, Option<FramedServer>),
     router: Router,
     patience: Patience,
     stop: CancellationToken,
     _taken: Taken,
 ) {
-    let Accepted {
-        stream,
-        activity,
-        peer,
-        client,
-    } = accepted;
+    let Accepted { stream, activity, from } = accepted;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let greeted = match tls {
-        None => Ok(Ok(Greeted::Plain(stream))),
-        // Nobody has said anything yet: to end here breaks no request off.
-        Some(tls) => {
-            let greeting = timeout(patience.head, tls.accept(stream));
-            let Some(greeted) = stop.run_until_cancelled(greeting).await else {
-                return;
-            };
-            greeted
-        }
+    // Nobody has said anything yet: to end here breaks no request off.
+    let greeting = timeout(patience.head, greet(stream, tls.as_ref(), framed.is_some()));
+    let Some(greeted) = stop.run_until_cancelled(greeting).await else {
+        return;
     };
-    let from = Some((peer, client));
     match greeted {
         Ok(Ok(Greeted::Tls(stream))) => {
             let stream = Watched::new(*stream, activity, patience.write);
-            drive(stream, Transport::Tls, from, router, patience, stop).await;
+            drive(stream, Transport::Tls, Some(from), router, patience, stop).await;
         }
         Ok(Ok(Greeted::Plain(stream))) => {
             let stream = Watched::new(stream, activity, patience.write);
-            drive(stream, Transport::Plain, from, router, patience, stop).await;
+            drive(stream, Transport::Plain, Some(from), router, patience, stop).await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "TLS"),
-        Err(_late) => tracing::debug!("TLS: no handshake in time"),
+        Ok(Ok(Greeted::Framed(stream))) => {
+            let stream = Watched::new(stream, activity, patience.write);
+            if let Some(framed) = framed {
+                let serving = framed.take(Framed::new(stream, from.peer));
+                _ = stop.run_until_cancelled(serving).await;
+            }
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "greeting"),
+        Err(_late) => tracing::debug!("nothing was said in time"),
     }
 }
 
@@ -274,7 +284,7 @@ async fn connection(
 async fn drive<S>(
     stream: S,
     transport: Transport,
-    from: Option<(SocketAddr, Client)>,
+    from: Option<Origin>,
     router: Router,
     patience: Patience,
     stop: CancellationToken,
@@ -285,9 +295,10 @@ async fn drive<S>(
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let extensions = request.extensions_mut();
         extensions.insert(transport);
-        if let Some((peer, client)) = from {
+        if let Some(Origin { peer, here, client }) = from {
             extensions.insert(ConnectInfo(peer));
             extensions.insert(client);
+            here.map(|here| extensions.insert(Here(here)));
         }
         router.call(request)
     });

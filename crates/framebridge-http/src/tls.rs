@@ -20,7 +20,7 @@ use tokio_rustls::{
 };
 
 /// The first byte of a TLS connection: a handshake record. No request begins with it.
-const HANDSHAKE: u8 = 22;
+pub(crate) const HANDSHAKE: u8 = 22;
 
 /// Lets in by TLS. Clones share the certificate.
 #[derive(Debug, Clone)]
@@ -84,14 +84,6 @@ pub enum TlsError {
     },
 }
 
-/// How a connection began.
-pub(crate) enum Greeted {
-    /// As it should.
-    Tls(Box<TlsStream<TcpStream>>),
-    /// With a request that anybody on the way can read.
-    Plain(TcpStream),
-}
-
 impl Tls {
     /// Reads both files.
     ///
@@ -135,15 +127,10 @@ impl Tls {
         self.current().certificate.clone()
     }
 
-    /// Greets a connection: by TLS, unless its first byte says that it knows none. Cancelling it ends the connection.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<Greeted> {
-        let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
-            return Ok(Greeted::Plain(stream));
-        }
+    /// The handshake. Cancelling it ends the connection.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let config = Arc::clone(&self.current().config);
-        let stream = TlsAcceptor::from(config).accept(stream).await?;
-        Ok(Greeted::Tls(Box::new(stream)))
+        TlsAcceptor::from(config).accept(stream).await
     }
 
     fn current(&self) -> std::sync::MutexGuard<'_, Current> {
@@ -289,7 +276,7 @@ mod tests {
         let mut server = JoinSet::new();
         server.spawn(serve_over(
             listener,
-            Some(tls),
+            (Some(tls), None),
             router,
             patience,
             CancellationToken::new(),

@@ -47,7 +47,7 @@ impl Activity {
 
 /// A connection whose writes have to get on.
 #[derive(Debug)]
-pub(crate) struct Watched<S> {
+pub struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
     patience: Duration,

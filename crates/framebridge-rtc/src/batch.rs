@@ -22,7 +22,7 @@ use rustix::{
 };
 use socket2::{SockAddr, SockAddrStorage};
 
-use crate::{ice::Path, socket::Socket};
+use crate::{ice::Path, outlet::Outlets, socket::Socket};
 
 /// Bytes gathered before they are sent: with what goes along it stays inside a core's second-level cache.
 const SEND_BUFFER: usize = 256 << 10;
@@ -73,6 +73,8 @@ pub(crate) struct Batch {
     /// Where it did not.
     refusing: VecDeque<SocketAddr>,
     headers: Vec<Header>,
+    /// For paths that are no socket of ours.
+    pub(crate) outlets: Outlets,
     outcome: Outcome,
 }
 
@@ -109,6 +111,7 @@ impl Batch {
             offload: true,
             refusing: VecDeque::new(),
             headers: Vec::with_capacity(SEND_MESSAGES),
+            outlets: Outlets::default(),
             outcome: Outcome::default(),
         }
     }
@@ -197,6 +200,7 @@ impl Batch {
         self.messages.clear();
         self.used = 0;
         self.open = false;
+        self.outlets.close();
     }
 
     /// Sends messages `from..to`, which are all of one socket; returns where the rest begins, as messages that are refused
@@ -204,6 +208,7 @@ impl Batch {
     fn send(&mut self, from: usize, mut to: usize) -> usize {
         let sockets = Arc::clone(&self.sockets);
         let Some(socket) = sockets.get(self.messages[from].path.socket) else {
+            self.send_by_tcp(from..to);
             return to;
         };
         let mut next = from;
@@ -235,6 +240,15 @@ impl Batch {
             }
         }
         to
+    }
+
+    /// What does not fit into a connection's queue is dropped: its viewer is behind, and starts at a keyframe again. None of it
+    /// counts: what the outcome says is of UDP, and a firewall that refuses that is named though media gets through so.
+    fn send_by_tcp(&self, messages: Range<usize>) {
+        for message in &self.messages[messages] {
+            let datagrams = &self.buffer[message.start..message.start + message.len];
+            self.outlets.send(message.path.socket, datagrams, message.segment);
+        }
     }
 
     fn give_up(&mut self, messages: Range<usize>, errno: Errno) {

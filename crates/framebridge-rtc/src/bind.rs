@@ -1,19 +1,17 @@
-//! Binding the UDP sockets of all workers, and the addresses they can be reached at.
+//! Binding the UDP sockets of all workers.
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     os::fd::{AsFd as _, OwnedFd},
 };
 
-use rtc_shared::ifaces::ifaces;
 use rustix::net::sockopt;
 use socket2::{Domain, Socket as RawSocket, Type};
 
 use crate::{
     Config, StartError, batch,
     handover::{Handover, socket_name},
-    sdp::Candidate,
     socket::Socket,
 };
 
@@ -81,54 +79,4 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     batch::tell_destinations(socket.as_fd(), address.is_ipv4())?;
     Socket::try_from(OwnedFd::from(socket))
-}
-
-/// What viewers are told to try: every address of the sockets, then `extra`, which have the sockets' port.
-pub(crate) fn candidates(sockets: &[Socket], extra: &[IpAddr]) -> Vec<Candidate> {
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    let mut add = |address: SocketAddr| {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    };
-    let interfaces: Vec<IpAddr> = match ifaces() {
-        Ok(interfaces) => interfaces
-            .into_iter()
-            .filter_map(|interface| Some(interface.addr?.ip()))
-            .collect(),
-        Err(error) => {
-            tracing::warn!(%error, "can't list the interfaces: only configured candidates are offered");
-            Vec::new()
-        }
-    };
-    for socket in sockets {
-        let local = socket.local();
-        extra
-            .iter()
-            .filter(|ip| ip.is_ipv4() == local.is_ipv4())
-            .for_each(|ip| add(SocketAddr::new(*ip, local.port())));
-        if !socket.is_wildcard() {
-            add(local);
-            continue;
-        }
-        let mut usable: Vec<&IpAddr> = interfaces
-            .iter()
-            .filter(|ip| ip.is_ipv4() == local.is_ipv4() && !is_link_local(ip))
-            .collect();
-        // Loopback serves viewers on this machine only: liked least.
-        usable.sort_by_key(|ip| ip.is_loopback());
-        usable
-            .into_iter()
-            .for_each(|ip| add(SocketAddr::new(*ip, local.port())));
-    }
-    addresses
-        .into_iter()
-        .enumerate()
-        .map(|(number, address)| Candidate::host(address, number))
-        .collect()
-}
-
-/// Link-local IPv6 needs a scope that SDP can't carry.
-fn is_link_local(ip: &IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

@@ -1,7 +1,7 @@
 //! What the media plane is started with.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -12,8 +12,11 @@ pub struct Config {
     pub port: u16,
     /// Addresses to bind; an unspecified one stands for every interface of its family.
     pub bind: Vec<IpAddr>,
-    /// Further addresses to offer as candidates, e.g. the public one of a 1:1 NAT.
-    pub candidates: Vec<IpAddr>,
+    /// Further addresses to offer as candidates, e.g. the public one of a 1:1 NAT; port 0 is [`port`](Self::port).
+    pub candidates: Vec<SocketAddr>,
+    /// Interfaces whose addresses are offered, by name, where `*` stands for any characters; with `!` in front, those whose
+    /// addresses are not. None: all are, those to containers last.
+    pub interfaces: Vec<String>,
     /// Worker threads, 1 to [`Config::MAX_WORKERS`].
     pub workers: usize,
     /// Viewers one stream takes at once; the next one is refused.
@@ -36,9 +39,10 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            port: 8890,
+            port: 8897,
             bind: vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             candidates: Vec::new(),
+            interfaces: Vec::new(),
             workers: 1,
             max_viewers_per_stream: 500,
             max_viewers: 5000,

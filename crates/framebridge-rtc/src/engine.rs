@@ -16,6 +16,7 @@ use crate::{
     handle::Handle,
     handover::{Handover, socket_name, viewer_file::ViewerFile, viewer_file_name},
     mailbox::Mailbox,
+    socket::Socket,
     state::EngineState,
     worker::Worker,
 };
@@ -67,13 +68,7 @@ impl Engine {
             .first()
             .filter(|sockets| !sockets.is_empty())
             .ok_or(StartError::NoAddress)?;
-        let port = first[0].local().port();
-        let families = first
-            .iter()
-            .map(|socket| socket.local().is_ipv4())
-            .enumerate()
-            .collect();
-        let candidates = bind::candidates(first, &config.candidates);
+        let locals = first.iter().map(Socket::local).collect();
         let identity = Identity::generate()?;
         let (events, events_in) = mpsc::channel(EVENTS);
         let (mut mailboxes, mut inlets) = (Vec::new(), Vec::new());
@@ -82,18 +77,12 @@ impl Engine {
             mailboxes.push(mailbox);
             inlets.push(inlet);
         }
-        let shared = Arc::new(EngineState::new(
-            config,
-            identity,
-            (port, families, candidates),
-            mailboxes,
-            events,
-        ));
+        let shared = Arc::new(EngineState::new(config, identity, locals, mailboxes, events));
         let mut engine = Self {
             handle: Handle {
                 shared,
                 seen_as: None,
-                is_elsewhere: false,
+                arrival: None,
             },
             handover: Handover::default(),
             workers: Vec::new(),
@@ -134,7 +123,7 @@ impl Engine {
 
     /// The UDP port in use.
     pub fn local_port(&self) -> u16 {
-        self.handle.shared.port
+        self.handle.shared.port()
     }
 
     /// A handle to share.

@@ -1,6 +1,7 @@
 //! The handle by which other tasks use an engine: join, patch, leave, publish, count.
 
 use std::{
+    mem,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -10,11 +11,14 @@ use std::{
 };
 
 use framebridge_proto::{StreamName, media::AccessUnit, supervisor::Datagrams};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, oneshot},
+};
 
 use crate::{
-    Candidate, CloseReason, JoinError, Link, PatchError, Peer, PeerConfig, SessionId, SessionInfo, StreamCounts,
-    StreamStats, ViewerState,
+    Arrival, Candidate, CloseReason, JoinError, Link, PatchError, Peer, PeerConfig, SessionId, SessionInfo,
+    StreamCounts, StreamStats, ViewerState,
     clock::monotonic,
     ice::Credentials,
     mailbox::{Command, IceRestart, Mailbox},
@@ -22,12 +26,13 @@ use crate::{
     packetizer::Published,
     random,
     reach::Restarts,
-    sdp::{Answer, Change, Fragment, Offer, OfferError},
+    sdp::{Answer, Change, Fragment, Load, Offer, OfferError},
     sessions::Session,
     state::EngineState,
-    stream::KEYFRAME_INTERVAL,
+    stream::{KEYFRAME_INTERVAL, REPAIR_INTERVAL},
+    tcp,
     viewer::Viewer,
-    worker::ufrag_prefix,
+    worker_number::ufrag_prefix,
 };
 
 /// A cheap, shareable way to use an [`Engine`](crate::Engine).
@@ -36,20 +41,20 @@ pub struct Handle {
     pub(crate) shared: Arc<EngineState>,
     /// As which the viewers that join by this one see this machine, where that is no address of its own.
     pub(crate) seen_as: Option<IpAddr>,
-    /// Whether they are elsewhere: this machine's loopback is their own.
-    pub(crate) is_elsewhere: bool,
+    /// How the viewers that join by this one have come.
+    pub(crate) arrival: Option<Arrival>,
 }
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handle")
-            .field("port", &self.shared.port)
+            .field("port", &self.shared.port())
             .finish_non_exhaustive()
     }
 }
 
 /// A viewer that was taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Joined {
     /// Its session.
     pub session: SessionId,
@@ -57,6 +62,15 @@ pub struct Joined {
     pub etag: String,
     /// The SDP answer.
     pub answer: String,
+    /// What it was written from.
+    draft: Answer,
+}
+
+impl Joined {
+    /// The answer where it is known what will be sent: with H.264's level of that, if it is above the offered one.
+    pub fn answer_for(&self, load: Load) -> String {
+        self.draft.write(Some(load.level()))
+    }
 }
 
 /// The `If-Match` header of a PATCH.
@@ -104,27 +118,40 @@ impl Handle {
     pub fn seen_as(&self, address: IpAddr) -> Self {
         Self {
             seen_as: Some(address),
-            ..self.elsewhere()
-        }
-    }
-
-    /// For viewers on other machines, who are not told to try loopback addresses, unless there are no others.
-    #[must_use]
-    pub fn elsewhere(&self) -> Self {
-        Self {
-            is_elsewhere: true,
             ..self.clone()
         }
     }
 
+    /// For a viewer that has come so: it is offered what it may reach, the likeliest first.
+    #[must_use]
+    pub fn arrived(&self, arrival: Arrival) -> Self {
+        Self {
+            arrival: Some(arrival),
+            ..self.clone()
+        }
+    }
+
+    /// From now on these addresses lead here, besides this machine's own; port 0 is that of our sockets.
+    pub fn lead_here(&self, addresses: Vec<SocketAddr>) {
+        self.shared.set_further(addresses);
+    }
+
+    /// From now on viewers are told that they may connect to `listener`, whose connections come to
+    /// [`serve_tcp`](Self::serve_tcp).
+    pub fn listens_on(&self, listener: SocketAddr) {
+        self.shared.set_tcp(listener);
+    }
+
+    /// Serves a connection of a viewer that UDP does not get through to (RFC 4571), or of a stranger, who is given ten
+    /// seconds. Ends with it, or if it is cancelled.
+    pub async fn serve_tcp(&self, stream: impl AsyncRead + AsyncWrite, remote: SocketAddr) {
+        tcp::serve(&self.shared, stream, remote).await;
+    }
+
     /// What viewers are told to try.
     fn candidates(&self) -> Vec<Candidate> {
-        let mut candidates = self.shared.candidates.clone();
-        let leads_there = |candidate: &Candidate| !candidate.address.ip().is_loopback();
-        if self.is_elsewhere && candidates.iter().any(leads_there) {
-            candidates.retain(leads_there);
-        }
-        let seen_as = self.seen_as.map(|ip| SocketAddr::new(ip, self.shared.port));
+        let mut candidates = self.shared.candidates(self.arrival);
+        let seen_as = self.seen_as.map(|ip| SocketAddr::new(ip, self.shared.port()));
         if let Some(address) = seen_as.filter(|seen| candidates.iter().all(|known| known.address.ip() != seen.ip())) {
             candidates.push(Candidate::reflexive(address));
         }
@@ -137,7 +164,7 @@ impl Handle {
     /// See [`JoinError`].
     pub async fn join(&self, stream: &StreamName, offer: &str) -> Result<Joined, JoinError> {
         let shared = &self.shared;
-        let offer = Offer::parse(offer).map_err(|error| match error {
+        let mut offer = Offer::parse(offer).map_err(|error| match error {
             OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
             OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
             OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
@@ -159,22 +186,12 @@ impl Handle {
         let (session, now) = (SessionId::random(), Instant::now());
         let local = Credentials::random(&ufrag_prefix(worker));
         let ssrc = u32::from_be_bytes(random::bytes());
-        let answer = Answer {
-            offer: &offer,
-            ice: &local,
-            fingerprint: shared.identity.fingerprint(),
-            candidates: &self.candidates(),
-            ssrc,
-            name: stream.name.as_str(),
-            cname: &session.cname(),
-        }
-        .write();
         let mid = offer.transport_mid().map(str::to_owned);
         let config = PeerConfig {
-            local,
+            local: local.clone(),
             remote: offer.ice.clone(),
-            sockets: shared.families.clone(),
-            fingerprints: offer.fingerprints,
+            sockets: shared.families(),
+            fingerprints: mem::take(&mut offer.fingerprints),
             ssrc,
             payload_type: offer.format.payload_type,
             connect_timeout: shared.config.connect_timeout,
@@ -191,15 +208,30 @@ impl Handle {
             stream: Arc::clone(&stream),
             worker,
             etag: etag.clone(),
-            remote: offer.ice,
+            remote: offer.ice.clone(),
             mid,
             restarts: Restarts::default(),
             state: ViewerState::Connecting,
             link: Link::default(),
         };
         shared.open(session, entry);
-        order.give(Command::Join(Box::new(viewer), offer.candidates));
-        Ok(Joined { session, etag, answer })
+        let candidates = mem::take(&mut offer.candidates);
+        order.give(Command::Join(Box::new(viewer), candidates));
+        let answer = Answer {
+            offer,
+            ice: local,
+            fingerprint: shared.identity.fingerprint().clone(),
+            candidates: self.candidates(),
+            ssrc,
+            name: stream.name.to_string(),
+            cname: session.cname(),
+        };
+        Ok(Joined {
+            session,
+            etag,
+            answer: answer.write(None),
+            draft: answer,
+        })
     }
 
     /// Adds trickled candidates or, if the fragment has new credentials, restarts ICE. When this returns, the new generation
@@ -356,6 +388,12 @@ impl Handle {
             }
             Published::Undecodable | Published::Empty => {}
         }
+    }
+
+    /// Somebody wishes for a keyframe who may; one a second serves all.
+    pub fn wish_keyframe(&self, stream: &StreamName) {
+        let stream = self.shared.stream(stream);
+        self.shared.ask_keyframe(&stream, REPAIR_INTERVAL, Instant::now());
     }
 
     /// How often each worker thread has come round. All are woken, so that one whose number is the same a moment later hangs.

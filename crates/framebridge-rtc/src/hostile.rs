@@ -18,15 +18,15 @@ pub fn feedback(compound: &[u8], ssrc: u32) -> Vec<Feedback> {
 pub fn answer(offer: &str, fingerprint: &Fingerprint) -> Option<String> {
     let offer = Offer::parse(offer).ok()?;
     let answer = Answer {
-        offer: &offer,
-        ice: &Credentials::random("0"),
-        fingerprint,
-        candidates: &["1 1 udp 5 192.0.2.1 4000 typ host".parse().ok()?],
+        offer,
+        ice: Credentials::random("0"),
+        fingerprint: fingerprint.clone(),
+        candidates: vec!["1 1 udp 5 192.0.2.1 4000 typ host".parse().ok()?],
         ssrc: 1,
-        name: "name",
-        cname: "cname",
+        name: "name".to_owned(),
+        cname: "cname".to_owned(),
     };
-    Some(answer.write())
+    Some(answer.write(Some(52)))
 }
 
 /// What a fragment asks for.

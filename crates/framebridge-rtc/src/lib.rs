@@ -1,5 +1,6 @@
 //! The media plane: takes each encoded picture once and sends it to every WebRTC viewer.
 
+mod addresses;
 mod batch;
 mod bind;
 mod channel;
@@ -22,6 +23,7 @@ pub mod ice;
 mod link;
 mod mailbox;
 mod mutex;
+mod outlet;
 mod packetizer;
 mod peer;
 mod random;
@@ -36,11 +38,14 @@ mod state;
 mod stats;
 mod stream;
 pub mod stun;
+mod tcp;
 mod track;
 mod transmit;
 mod viewer;
 mod worker;
+mod worker_number;
 
+pub use addresses::Arrival;
 pub use config::Config;
 pub use delay::DelayStats;
 pub use engine::Engine;
@@ -51,7 +56,7 @@ pub use handover::Handover;
 pub use link::Link;
 pub use peer::{Input, Output, Peer, PeerConfig};
 pub use reach::Pacer;
-pub use sdp::{Candidate, CandidateKind};
+pub use sdp::{Candidate, CandidateKind, Load};
 pub use session::{CloseReason, Event, InvalidSessionId, SessionId, SessionInfo, ViewerState};
 pub use stats::{StreamStats, ViewerCount};
 pub use stream::StreamCounts;

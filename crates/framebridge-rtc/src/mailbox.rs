@@ -17,6 +17,7 @@ use crate::{
     CloseReason, SessionId,
     frame::Frame,
     ice::{Credentials, Path},
+    outlet::Outlet,
     sdp::Candidate,
     stream::Stream,
     viewer::Viewer,
@@ -35,6 +36,8 @@ const FRAMES: usize = 64;
 pub(crate) enum Command {
     /// Take this viewer, whose offer had these candidates.
     Join(Box<Viewer>, Vec<Candidate>),
+    /// A connection has come that may be a viewer's: its [`Path::socket`], where to write, and who waits for it to be known.
+    Connected(usize, Outlet, oneshot::Sender<()>),
     /// A viewer has further candidates.
     Candidates(SessionId, Vec<Candidate>),
     /// A viewer restarts ICE.
@@ -43,10 +46,12 @@ pub(crate) enum Command {
     End(SessionId, CloseReason),
 }
 
-/// What one worker tells another.
+/// What one worker tells another, and what comes by TCP.
 pub(crate) enum Forwarded {
     /// A datagram that may be your viewer's came to worker `from`.
     Datagram { from: usize, path: Path, datagram: Vec<u8> },
+    /// A datagram came over a connection.
+    ByTcp { path: Path, datagram: Vec<u8> },
     /// What comes from this address is a viewer's of worker `owner`: an authentic check has come from it.
     Owned { remote: SocketAddr, owner: usize },
 }

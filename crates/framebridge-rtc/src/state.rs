@@ -3,8 +3,9 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -14,8 +15,9 @@ use framebridge_proto::{StreamName, supervisor::Datagrams};
 use tokio::sync::mpsc;
 
 use crate::{
-    Config, Event, SessionId, StreamStats, ViewerState, batch::Outcome, dtls::Identity, frame::Frame, mailbox::Mailbox,
-    mutex::lock, sdp::Candidate, sessions::Session, stream::Stream, viewer::Viewer,
+    Arrival, Config, Event, SessionId, StreamStats, ViewerState, addresses::Offered, batch::Outcome, dtls::Identity,
+    frame::Frame, mailbox::Mailbox, mutex::lock, random, sdp::Candidate, sessions::Session, stream::Stream,
+    viewer::Viewer,
 };
 
 /// The sum of all [`Outcome`]s.
@@ -31,10 +33,13 @@ struct Outcomes {
 pub(crate) struct EngineState {
     pub(crate) config: Config,
     pub(crate) identity: Identity,
-    pub(crate) port: u16,
-    /// Index and family (IPv4 or not) of each worker's sockets: the same for all.
-    pub(crate) families: Vec<(usize, bool)>,
-    pub(crate) candidates: Vec<Candidate>,
+    /// Where each worker's sockets are bound: the same for all.
+    locals: Vec<SocketAddr>,
+    /// Addresses besides this machine's own that lead here; see [`Config::candidates`].
+    further: RwLock<Vec<SocketAddr>>,
+    /// Where media is waited for by TCP.
+    tcp: OnceLock<Vec<SocketAddr>>,
+    connections: AtomicUsize,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) stopped: AtomicBool,
     next_worker: AtomicUsize,
@@ -51,16 +56,18 @@ impl EngineState {
     pub(crate) fn new(
         config: Config,
         identity: Identity,
-        (port, families, candidates): (u16, Vec<(usize, bool)>, Vec<Candidate>),
+        locals: Vec<SocketAddr>,
         mailboxes: Vec<Mailbox>,
         events: mpsc::Sender<Event>,
     ) -> Self {
         Self {
+            further: RwLock::new(config.candidates.clone()),
+            tcp: OnceLock::new(),
+            // What an earlier process has named is not named again soon.
+            connections: AtomicUsize::new(usize::from(u16::from_be_bytes(random::bytes())) << 12),
             config,
             identity,
-            port,
-            families,
-            candidates,
+            locals,
             mailboxes,
             stopped: AtomicBool::new(false),
             next_worker: AtomicUsize::new(0),
@@ -69,6 +76,48 @@ impl EngineState {
             datagrams: Outcomes::default(),
             events,
         }
+    }
+
+    /// The UDP port of all viewers.
+    pub(crate) fn port(&self) -> u16 {
+        self.locals.first().map_or(0, SocketAddr::port)
+    }
+
+    /// Index and family (IPv4 or not) of each worker's sockets.
+    pub(crate) fn families(&self) -> Vec<(usize, bool)> {
+        self.locals.iter().map(SocketAddr::is_ipv4).enumerate().collect()
+    }
+
+    /// What a viewer is told to try.
+    pub(crate) fn candidates(&self, arrival: Option<Arrival>) -> Vec<Candidate> {
+        let further = self.further.read().unwrap_or_else(PoisonError::into_inner);
+        let offered = Offered {
+            udp: &self.locals,
+            tcp: self.tcp.get().map_or(&[], Vec::as_slice),
+            further: &further,
+            interfaces: &self.config.interfaces,
+        };
+        offered.candidates(arrival)
+    }
+
+    /// From now on these addresses lead here, too, and no others that were said to.
+    pub(crate) fn set_further(&self, addresses: Vec<SocketAddr>) {
+        *self.further.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// Media is waited for by TCP there, too. The first word holds.
+    pub(crate) fn set_tcp(&self, listener: SocketAddr) {
+        let mut waits = vec![listener];
+        if listener.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+            // Linux takes both families there.
+            waits.push((Ipv4Addr::UNSPECIFIED, listener.port()).into());
+        }
+        _ = self.tcp.set(waits);
+    }
+
+    /// A number for a connection.
+    pub(crate) fn next_connection(&self) -> usize {
+        self.connections.fetch_add(1, Relaxed)
     }
 
     /// The stream of this name, made on first use.

@@ -174,18 +174,34 @@ impl Track {
         for word in [timestamp, self.state.packets, self.state.octets] {
             packet.extend_from_slice(&word.to_be_bytes());
         }
-        // Source description with the CNAME (section 6.5), ended and padded by zero bytes.
+        self.describe(cname, packet);
+        self.srtp.protect_rtcp(packet);
+    }
+
+    /// A protected goodbye: no more will come (RFC 3550 section 6.6).
+    pub(crate) fn goodbye(&mut self, cname: &str, packet: &mut Vec<u8>) {
+        packet.clear();
+        // A compound begins with a report (section 6.1), and need not have anything to report.
+        packet.extend_from_slice(&[0x80, 201, 0, 1]);
+        packet.extend_from_slice(&self.state.ssrc.to_be_bytes());
+        self.describe(cname, packet);
+        packet.extend_from_slice(&[0x81, 203, 0, 1]);
+        packet.extend_from_slice(&self.state.ssrc.to_be_bytes());
+        self.srtp.protect_rtcp(packet);
+    }
+
+    /// Adds a source description with the CNAME (RFC 3550 section 6.5), ended and padded by zero bytes.
+    fn describe(&self, cname: &str, packet: &mut Vec<u8>) {
         let cname = &cname.as_bytes()[..cname.len().min(200)];
         let words = (4 + 2 + cname.len()) / 4 + 1;
         let start = packet.len();
         #[expect(clippy::cast_possible_truncation, reason = "the CNAME is cut at 200 bytes")]
-        packet.extend_from_slice(&[0x81, 202, 0, words as u8]);
+        let (words_wire, len) = (words as u8, cname.len() as u8);
+        packet.extend_from_slice(&[0x81, 202, 0, words_wire]);
         packet.extend_from_slice(&self.state.ssrc.to_be_bytes());
-        #[expect(clippy::cast_possible_truncation, reason = "the CNAME is cut at 200 bytes")]
-        packet.extend_from_slice(&[1, cname.len() as u8]);
+        packet.extend_from_slice(&[1, len]);
         packet.extend_from_slice(cname);
         packet.resize(start + 4 + words * 4, 0);
-        self.srtp.protect_rtcp(packet);
     }
 }
 
@@ -228,6 +244,21 @@ mod tests {
         let repeats: Vec<Option<u64>> = sent.iter().map(|sequence| track.repeat(*sequence)).collect();
         assert_eq!(repeats, [None, None, None, Some(500), Some(501)]);
         assert_eq!(track.repeat(sent[4] + 1), None, "not sent yet");
+    }
+
+    #[test]
+    fn goodbye_is_a_compound_that_ends_with_bye() {
+        let mut track = track();
+        let before = track.rtcp_index();
+        let mut packet = Vec::new();
+        track.goodbye("0123456789abcdef01234567", &mut packet);
+        assert!(track.rtcp_index() > before, "it has an index of its own");
+        let mut receiver = crate::srtp::Receiver::new(Profile::AeadAes128Gcm, &KEY);
+        let compound = receiver.open_rtcp(&mut packet).unwrap();
+        assert_eq!(compound[..4], [0x80, 201, 0, 1]);
+        let (_, bye) = compound.split_last_chunk::<8>().unwrap();
+        assert_eq!(bye, &[0x81, 203, 0, 1, 0, 0, 0, 7]);
+        assert_eq!(compound.len() % 4, 0);
     }
 
     proptest! {

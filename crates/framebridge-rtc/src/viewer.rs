@@ -12,6 +12,7 @@ use crate::{
     congestion::Congestion,
     handover::reservation::Reservation,
     link::LinkWatch,
+    outlet::Backlog,
     repeats::{Repeats, Wishes},
     stream::Stream,
 };
@@ -54,6 +55,7 @@ pub(crate) struct Viewer {
     pub(crate) repeats: Repeats,
     pub(crate) wishes: Wishes,
     pub(crate) link: LinkWatch,
+    pub(crate) backlog: Backlog,
 }
 
 impl Viewer {
@@ -72,6 +74,7 @@ impl Viewer {
             repeats: Repeats::new(now),
             wishes: Wishes::new(now),
             link: LinkWatch::default(),
+            backlog: Backlog::default(),
         }
     }
 

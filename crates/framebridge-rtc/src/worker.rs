@@ -31,6 +31,7 @@ use crate::{
     socket::Socket,
     state::EngineState,
     stream::{KEYFRAME_INTERVAL, REPAIR_INTERVAL, Stream},
+    track::Track,
     viewer::{Feed, REPORT_INTERVAL, Slot, Viewer, Viewers},
 };
 
@@ -116,7 +117,7 @@ impl Worker {
             ..
         } = record;
         let grace = self.shared.config.disconnect_grace;
-        let peer = Peer::restore(&state, self.shared.families.clone(), grace, now);
+        let peer = Peer::restore(&state, self.shared.families(), grace, now);
         let entry = Session {
             stream: Arc::clone(&stream),
             worker: self.number,
@@ -161,7 +162,7 @@ impl Worker {
         }
         let now = Instant::now();
         for slot in self.viewers.slots() {
-            self.handle(slot, Input::Close(CloseReason::Stopped), now);
+            self.end(slot, CloseReason::Stopped, now);
         }
         self.batch.flush();
     }
@@ -202,6 +203,11 @@ impl Worker {
                     let slot = self.join(viewer, now);
                     self.add_candidates(slot, candidates, now);
                 }
+                Command::Connected(socket, outlet, taken) => {
+                    self.batch.outlets.add(socket, outlet);
+                    // Fails where the connection has ended meanwhile.
+                    _ = taken.send(());
+                }
                 Command::Candidates(session, candidates) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
                         self.add_candidates(slot, candidates, now);
@@ -214,7 +220,7 @@ impl Worker {
                 }
                 Command::End(session, reason) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
-                        self.handle(slot, Input::Close(reason), now);
+                        self.end(slot, reason, now);
                     }
                 }
             }
@@ -352,6 +358,7 @@ impl Worker {
             }
             ViewerState::Closed(_) => {
                 channel.members.retain(|member| *member != slot);
+                self.batch.outlets.leave(session);
                 if let Some(reservation) = self.viewers.remove(slot).and_then(|viewer| viewer.reservation) {
                     self.viewer_file.wipe(reservation.place);
                 }
@@ -401,11 +408,8 @@ impl Worker {
         let Some((track, path)) = viewer.peer.media() else {
             return;
         };
-        if viewer
-            .reservation
-            .as_mut()
-            .is_none_or(|reservation| reservation.covers(&self.viewer_file, track, 0))
-        {
+        let mut reservation = viewer.reservation.as_mut();
+        if may_send_rtcp(&mut reservation, &self.viewer_file, track) {
             track.report(ntp_now(), timestamp, &viewer.session.cname(), &mut self.report);
             self.batch.push(&path, &self.report);
         }
@@ -416,6 +420,19 @@ impl Worker {
         {
             self.keep(slot);
         }
+    }
+
+    /// Ends a viewer's session. A player that is not told by DTLS hears it by RTCP.
+    fn end(&mut self, slot: Slot, reason: CloseReason, now: Instant) {
+        if let Some(viewer) = self.viewers.get_mut(slot)
+            && reason != CloseReason::Dropped
+            && let Some((track, path)) = viewer.peer.media()
+            && may_send_rtcp(&mut viewer.reservation.as_mut(), &self.viewer_file, track)
+        {
+            track.goodbye(&viewer.session.cname(), &mut self.report);
+            self.batch.push(&path, &self.report);
+        }
+        self.handle(slot, Input::Close(reason), now);
     }
 
     fn ask_for_those_who_wait(&mut self, now: Instant) {
@@ -454,6 +471,10 @@ impl Worker {
                     {
                         continue;
                     }
+                    if matches!(viewer.feed, Feed::At(_)) && self.batch.outlets.is_behind(&path, now) {
+                        viewer.feed = Feed::Held(viewer.backlog.hold(now));
+                        channel.stream.counters.holds.fetch_add(1, Relaxed);
+                    }
                     let sent = channel.serve(&mut viewer.feed, track, &path, &mut self.batch, now);
                     total.frames += sent.frames;
                     total.packets += sent.packets;
@@ -479,9 +500,11 @@ impl Worker {
     }
 }
 
-/// The front of a worker's ufrags; see `worker_of`.
-pub(crate) fn ufrag_prefix(worker: usize) -> String {
-    format!("{worker:02x}")
+/// Whether one more RTCP packet is within what the viewer file allows, or is by now.
+fn may_send_rtcp(reservation: &mut Option<&mut Reservation>, viewer_file: &ViewerFile, track: &Track) -> bool {
+    reservation
+        .as_mut()
+        .is_none_or(|reservation| reservation.covers(viewer_file, track, 0))
 }
 
 /// The wall clock in NTP's format (RFC 5905 section 6): seconds since 1900 above, their fraction below.

@@ -398,7 +398,7 @@ fn a_full_stream_refuses_and_a_place_given_back_is_taken() {
     let viewer = Viewer::new(Identity::generate().unwrap(), Options::default(), Instant::now());
     let join = || block_on(handle.join(&world.stream, &viewer.offer()));
     let (first, _second) = (join().unwrap(), join().unwrap());
-    assert_eq!(join(), Err(JoinError::TooManyViewers { limit: 2 }));
+    assert_eq!(join().unwrap_err(), JoinError::TooManyViewers { limit: 2 });
     assert!(block_on(handle.leave(&first.session)));
     wait_until("the place is free", || world.stats().viewers == 1);
     assert!(handle.session(&first.session).is_none() && !block_on(handle.leave(&first.session)));
@@ -416,7 +416,7 @@ fn all_streams_together_take_no_more_than_there_is_memory_for() {
     let other = "other".parse().unwrap();
     let join = |stream| block_on(handle.join(stream, &viewer.offer()));
     let (_first, second) = (join(&world.stream).unwrap(), join(&other).unwrap());
-    assert_eq!(join(&other), Err(JoinError::OutOfPlaces { limit: 2 }));
+    assert_eq!(join(&other).unwrap_err(), JoinError::OutOfPlaces { limit: 2 });
     assert!(block_on(handle.leave(&second.session)));
     assert!(join(&world.stream).is_ok());
 }
@@ -567,4 +567,146 @@ fn a_thousand_joins_and_leaves_leave_nothing_behind() {
         "{before:?} {after:?}"
     );
     assert!(after.2 < before.2 + (32 << 20), "{before:?} {after:?}");
+}
+
+/// A viewer that has a connection and nothing else: what it would send by UDP goes there.
+struct Connected {
+    viewer: Viewer,
+    stream: tokio::io::DuplexStream,
+}
+
+const AWAY: &str = "192.0.2.7:50000";
+
+impl Connected {
+    /// Lets it send and receive until `is_done`, with a bound; it reads nothing while `is_stuck`.
+    async fn watch_until(&mut self, what: &str, is_stuck: bool, is_done: impl Fn(&Viewer) -> bool) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let from = AWAY.parse().unwrap();
+        let start = Instant::now();
+        let mut received: Vec<u8> = Vec::new();
+        while !is_done(&self.viewer) {
+            assert!(start.elapsed() < PATIENCE, "{what}: {:?}", self.viewer.reception());
+            self.viewer.tick(Instant::now());
+            while let Some((_, datagram)) = self.viewer.poll_transmit() {
+                let len = u16::try_from(datagram.len()).unwrap();
+                let frame = [&len.to_be_bytes()[..], &datagram].concat();
+                // Where the other end has gone, nothing more will come either.
+                _ = self.stream.write_all(&frame).await;
+            }
+            if is_stuck {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+            let mut buffer = [0; 4096];
+            let read = tokio::time::timeout(Duration::from_millis(20), self.stream.read(&mut buffer)).await;
+            received.extend_from_slice(&buffer[..read.map_or(0, Result::unwrap)]);
+            while let Some(len) = received
+                .first_chunk::<2>()
+                .map(|len| usize::from(u16::from_be_bytes(*len)))
+                && received.len() >= 2 + len
+            {
+                let mut datagram: Vec<u8> = received.drain(..2 + len).skip(2).collect();
+                self.viewer.handle(&mut datagram, from, Instant::now());
+            }
+        }
+    }
+}
+
+/// Joins and connects; `buffer`: what the connection holds on its way.
+fn connect(world: &World, tasks: &mut tokio::task::JoinSet<()>, buffer: usize) -> (SessionId, Connected) {
+    let identity = Identity::generate().unwrap();
+    let mut viewer = Viewer::new(identity, Options::default(), Instant::now());
+    let handle = world.engine.handle();
+    let joined = futures_block(handle.join(&world.stream, &viewer.offer()));
+    viewer.accept(&joined.answer, true, Instant::now()).unwrap();
+    let (stream, theirs) = tokio::io::duplex(buffer);
+    tasks.spawn(async move { handle.serve_tcp(theirs, AWAY.parse().unwrap()).await });
+    let session = joined.session;
+    (session, Connected { viewer, stream })
+}
+
+/// On a thread of its own: this one has a runtime.
+fn futures_block(
+    future: impl Future<Output = Result<framebridge_rtc::Joined, JoinError>> + Send,
+) -> framebridge_rtc::Joined {
+    thread::scope(|scope| scope.spawn(|| block_on(future)).join().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_viewer_that_has_tcp_alone_plays_until_it_is_told_goodbye() {
+    let world = World::new(Config {
+        workers: 2,
+        ..Config::default()
+    });
+    let mut tasks = tokio::task::JoinSet::new();
+    for _worker in 0..2 {
+        let (session, mut connected) = connect(&world, &mut tasks, 64 << 10);
+        connected
+            .watch_until("pictures by TCP", false, |viewer| viewer.reception().frames >= 30)
+            .await;
+        let reception = connected.viewer.reception();
+        assert!(reception.is_intact() && reception.lost() == 0, "{reception:?}");
+        assert_eq!(world.engine.handle().sessions(), [session]);
+        let (handle, ended) = (world.engine.handle(), session);
+        assert!(thread::scope(|scope| scope
+            .spawn(|| block_on(handle.leave(&ended)))
+            .join()
+            .unwrap()));
+        connected.watch_until("the goodbye", false, Viewer::is_closed).await;
+        // With its viewer its connection ends.
+        tokio::time::timeout(PATIENCE, tasks.join_next()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_by_tcp_that_falls_behind_loses_groups_and_no_time() {
+    let world = World::new(Config::default());
+    let mut tasks = tokio::task::JoinSet::new();
+    let (_session, mut connected) = connect(&world, &mut tasks, 16 << 10);
+    connected
+        .watch_until("pictures", false, |viewer| viewer.reception().frames >= 30)
+        .await;
+    let keyframes = world.keyframes.load(Relaxed);
+    let stuck_for = Instant::now() + Duration::from_secs(2);
+    connected
+        .watch_until("to be stuck", true, |_| Instant::now() > stuck_for)
+        .await;
+    let stats = world.stats();
+    assert!(stats.holds >= 1, "{stats:?}");
+    let frames = connected.viewer.reception().frames;
+    connected
+        .watch_until("it plays on", false, |viewer| viewer.reception().frames >= frames + 60)
+        .await;
+    let reception = connected.viewer.reception();
+    assert_eq!(
+        (reception.lost(), reception.forged),
+        (0, 0),
+        "what was held was never numbered"
+    );
+    assert!(world.keyframes.load(Relaxed) > keyframes, "it goes on at a keyframe");
+}
+
+#[tokio::test]
+async fn strangers_by_tcp_are_let_go() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::new(Config::default());
+    let handle = world.engine.handle();
+    let serve = async |said: &[u8]| {
+        let (mut stream, theirs) = tokio::io::duplex(4096);
+        let serving = handle.serve_tcp(theirs, AWAY.parse().unwrap());
+        let asking = async {
+            stream.write_all(said).await.unwrap();
+            let mut answered = Vec::new();
+            stream.read_to_end(&mut answered).await.unwrap();
+            answered
+        };
+        let (answered, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(asking, serving) })
+            .await
+            .unwrap();
+        assert!(answered.is_empty(), "{answered:?}");
+    };
+    // No check, one that is none, and a frame that is too long.
+    serve(b"\0\x04abcd").await;
+    serve(&[&[0, 20][..], &[0; 20]].concat()).await;
+    serve(&[9, 0]).await;
 }

@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{Access, now},
     app_state::AppState,
+    candidates,
     debug::Debug,
     encoder_links::{self, EncoderLinks},
     ended::Ended,
@@ -145,6 +146,8 @@ impl App {
         tasks.spawn(events::tell(Arc::clone(&shared), news));
         tasks.spawn(viewers::keep_current(Arc::clone(&shared)));
         tasks.spawn(pictures::keep_stills(Arc::clone(&shared)));
+        let places = settings.webrtc.candidates.clone();
+        tasks.spawn(candidates::keep_resolved(places, engine.handle()));
         let http_stop = CancellationToken::new();
         let debug = breakable.map(|listener| Debug {
             shared: Arc::clone(&shared),
@@ -153,7 +156,10 @@ impl App {
         });
         let router = routes::router(Arc::clone(&shared), debug);
         let own = HttpListener::bind(&dir).await.context(Exit::Unavailable)?;
-        serve::start(&tasks, (listener, own), router, shared.tls.as_ref(), &http_stop);
+        let by_tcp = settings.webrtc.tcp;
+        let framed = by_tcp.then(|| serve::framed_media(engine.handle(), address));
+        let speaks = (shared.tls.as_ref(), framed);
+        serve::start(&tasks, (listener, own), router, speaks, &http_stop);
         spawn_heartbeats(&tasks, dir.clone(), identity, Arc::clone(&shared));
         tracing::info!(http = %format!("{}/", shared.base()), udp = engine.local_port(), "serving viewers");
         Ok(Self {
@@ -295,7 +301,8 @@ fn engine_config(settings: &Settings) -> Config {
         max_viewers,
         port: webrtc.port,
         bind: webrtc.bind.clone(),
-        candidates: webrtc.candidates.clone(),
+        candidates: candidates::fixed(&webrtc.candidates),
+        interfaces: webrtc.interfaces.clone(),
         workers: webrtc.workers,
         max_viewers_per_stream: webrtc.max_viewers_per_stream,
         disconnect_grace: webrtc.disconnect_grace,

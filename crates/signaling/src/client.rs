@@ -11,7 +11,8 @@ use axum::{
 };
 use framebridge_auth::{Cidr, client_address};
 use framebridge_core::places::network;
-use framebridge_http::{Client, Transport};
+use framebridge_http::{Client, Here, Transport};
+use framebridge_rtc::Arrival;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
@@ -36,6 +37,32 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IsSecure(pub(crate) bool);
 
+/// What is known of a request's sender, for handlers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visitor {
+    /// Whose places it takes.
+    pub(crate) client: ClientAddress,
+    pub(crate) address: IpAddr,
+    /// How it has come.
+    pub(crate) arrival: Arrival,
+}
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let nobody = Self {
+            client: ClientAddress(Client(None)),
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            arrival: Arrival {
+                on: None,
+                is_local: true,
+            },
+        };
+        Ok(parts.extensions.get().copied().unwrap_or(nobody))
+    }
+}
+
 /// Notes in the request what is known of its sender, and takes out of it what only a trusted proxy may say.
 pub(crate) fn note<B>(request: &mut Request<B>, trusted: &[Cidr]) {
     let transport = transport(request);
@@ -58,6 +85,13 @@ pub(crate) fn note<B>(request: &mut Request<B>, trusted: &[Cidr]) {
         Client((!client.is_loopback()).then(|| network(client)))
     };
     extensions.insert(ClientAddress(counted));
+    let on = extensions.get::<Here>().map(|Here(here)| here.ip().to_canonical());
+    let is_local = counted.0.is_none();
+    extensions.insert(Visitor {
+        client: ClientAddress(counted),
+        address: client,
+        arrival: Arrival { on, is_local },
+    });
     extensions.insert(IsSecure(transport == Transport::Tls || (is_behind_proxy && said_https)));
 }
 

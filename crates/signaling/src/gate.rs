@@ -6,7 +6,7 @@ use std::{borrow::Cow, str::FromStr as _, sync::Arc};
 use axum::{
     Extension, Router,
     extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::MethodRouter,
@@ -122,13 +122,35 @@ impl Gated {
     }
 }
 
+/// Where slashes are too many, the way to where they are not, for who only looks; else nothing, for people as a page.
 async fn nothing_here(request: Request) -> Response {
+    let tidied = Some(request.uri())
+        .filter(|_| request.method().is_safe())
+        .and_then(tidied);
+    if let Some(location) = tidied.and_then(|location| HeaderValue::from_str(&location).ok()) {
+        return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response();
+    }
     let wanted = request.headers().get(header::ACCEPT).map(HeaderValue::as_bytes);
     let is_for_people = wanted.is_some_and(|wanted| wanted.starts_with(b"text/html"));
     if is_for_people && request.method() == Method::GET {
         return page::nothing(request.uri().path());
     }
     Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.").into_response()
+}
+
+/// Where a path leads without its empty parts, if it has any: as far up as it is down, for a proxy may have taken off its
+/// front.
+fn tidied(uri: &Uri) -> Option<String> {
+    let path = uri.path();
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let whole = format!("/{}", parts.join("/"));
+    let is_tidy = whole == path || parts.iter().any(|part| part.starts_with('.'));
+    if is_tidy {
+        return None;
+    }
+    let up = "../".repeat(path.matches('/').count() - 1);
+    let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
+    Some(format!("{up}{}{query}", &whole[1..]))
 }
 
 /// Finds out who asks, and lets through who may.
@@ -248,6 +270,21 @@ mod tests {
             &[("origin", "null")],
         ] {
             assert!(!with(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn path_with_too_many_slashes_leads_to_the_one_without() {
+        let tidied = |path: &'static str| super::tidied(&Uri::from_static(path));
+        assert_eq!(tidied("/s/x/").as_deref(), Some("../../s/x"));
+        assert_eq!(tidied("//s/x").as_deref(), Some("../../s/x"));
+        assert_eq!(
+            tidied("/api/v1/streams/x/?a=b").as_deref(),
+            Some("../../../../api/v1/streams/x?a=b")
+        );
+        assert_eq!(tidied("//evil.example/").as_deref(), Some("../../evil.example"));
+        for tidy in ["/", "/s/x", "/s/x?a=//", "/s/..//"] {
+            assert_eq!(tidied(tidy), None, "{tidy}");
         }
     }
 }

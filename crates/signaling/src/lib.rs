@@ -11,6 +11,7 @@ mod app;
 mod app_state;
 mod asks;
 mod body;
+mod candidates;
 mod cli;
 mod client;
 mod control;
@@ -47,6 +48,7 @@ mod supervisor;
 mod unknown_host;
 mod viewers;
 mod whep;
+mod whep_headers;
 
 pub use app::App;
 pub use cli::Cli;

@@ -115,6 +115,12 @@ impl Problem {
         )
     }
 
+    /// An answer that has no words for itself.
+    pub(crate) fn unwritten() -> Self {
+        let detail = "The answer could not be written.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
     pub(crate) fn unsupported_media_type(wanted: &str) -> Self {
         let detail = format!("The body has to be {wanted}.");
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)

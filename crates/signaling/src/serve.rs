@@ -1,12 +1,13 @@
 //! Serves HTTP to viewers, with TLS where there is a certificate, and to this machine's own processes.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
 use framebridge_daemon::{Exit, Tasks};
-use framebridge_http::{LocalSocket, Patience, Tls};
+use framebridge_http::{Framed, FramedServer, LocalSocket, Patience, Tls};
 use framebridge_ipc::HttpListener;
+use framebridge_rtc::Handle;
 use tokio::{
     net::{TcpListener, UnixStream},
     signal::unix::{SignalKind, signal},
@@ -22,7 +23,7 @@ pub(crate) fn start(
     tasks: &Tasks,
     (strangers, own): (TcpListener, HttpListener),
     router: Router,
-    tls: Option<&Tls>,
+    (tls, framed): (Option<&Tls>, Option<FramedServer>),
     stop: &CancellationToken,
 ) {
     if let Some(tls) = tls {
@@ -31,8 +32,17 @@ pub(crate) fn start(
     let patience = Patience::default();
     let local = framebridge_http::serve_local(Own(own), router.clone(), patience, stop.clone());
     tasks.spawn_graceful(local);
-    let open = framebridge_http::serve_over(strangers, tls.cloned(), router, patience, stop.clone());
+    let open = framebridge_http::serve_over(strangers, (tls.cloned(), framed), router, patience, stop.clone());
     tasks.spawn_graceful(open);
+}
+
+/// Viewers that UDP does not get through to: media on the port of HTTP.
+pub(crate) fn framed_media(engine: Handle, listener: SocketAddr) -> FramedServer {
+    engine.listens_on(listener);
+    FramedServer::new(move |Framed { stream, peer }| {
+        let engine = engine.clone();
+        async move { engine.serve_tcp(stream, peer).await }
+    })
 }
 
 /// The socket of this machine's own processes.

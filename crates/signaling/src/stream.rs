@@ -224,6 +224,15 @@ impl Stream {
         }
     }
 
+    /// How the frames are encoded, if that is known within `patience`: of a stream that was woken up it is told with its first
+    /// frame.
+    pub(crate) async fn parameters(&self, patience: Duration) -> Option<CodecParameters> {
+        let mut upstream = self.upstream.subscribe();
+        let known = upstream.wait_for(|upstream| upstream.parameters.is_some());
+        let upstream = timeout(patience, known).await.ok()?.ok()?;
+        upstream.parameters.clone()
+    }
+
     /// How the stream is, as far as this process can see.
     pub(crate) fn health(&self) -> Health {
         let upstream = self.upstream.borrow();

@@ -10,18 +10,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use framebridge_auth::Principal;
-use framebridge_proto::bridge::SEEN_AS;
-use framebridge_rtc::{Handle, IfMatch, JoinError, Joined, PatchError, Patched, SessionId, ViewerState};
+use framebridge_proto::{bridge::SEEN_AS, media::CodecParameters};
+use framebridge_rtc::{Arrival, Handle, JoinError, Joined, Load, PatchError, Patched, SessionId, ViewerState};
 
 use crate::{
     access::now,
     app_state::AppState,
     body,
-    client::{Address, ClientAddress},
+    client::Visitor,
     gate::Asker,
     owners::{Owner, brief},
     problem::{Details, Problem},
     stream::Stream,
+    whep_headers::{self, Malformed, accepts, if_match, prefix},
 };
 
 const SDP: &str = "application/sdp";
@@ -32,6 +33,10 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// How long a POST waits for a stream that it has just woken up: opening a camera or an RTSP feed takes one to two
 /// seconds, and a client that sees 409 too early waits longer in the end.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the answer waits to know what will be sent, so that it can say H.264's level: a keyframe is on its way, and
+/// without one there is no picture either.
+const PARAMETERS_PATIENCE: Duration = Duration::from_millis(300);
 
 /// When a viewer that found no place may try again.
 const FULL_RETRY: Duration = Duration::from_secs(5);
@@ -58,6 +63,7 @@ const DRAIN_RETRY: Duration = Duration::from_secs(1);
             )),
         (status = 400, description = "The offer is malformed.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+        (status = 406, description = "The client takes no application/sdp.", body = Details, content_type = "application/problem+json"),
         (status = 409, description = "The stream's source or encoder is unavailable now, or those who watch see a slate; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
         (status = 415, description = "The body is no application/sdp.", body = Details, content_type = "application/problem+json"),
@@ -68,9 +74,8 @@ const DRAIN_RETRY: Duration = Duration::from_secs(1);
 )]
 pub(crate) async fn post(
     State(shared): State<Arc<AppState>>,
-    client: ClientAddress,
+    visitor: Visitor,
     Extension(who): Asker,
-    Extension(Address(address)): Extension<Address>,
     Path(stream): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -79,9 +84,13 @@ pub(crate) async fn post(
     if shared.is_draining() {
         return Err(draining());
     }
+    let Visitor { client, address, .. } = visitor;
     shared.limits.join(client)?;
+    if !accepts(&headers, SDP) {
+        return Err(not_acceptable());
+    }
     let offer = body::read_text(&headers, body, SDP).await?;
-    let joined = join(&shared, &engine(&shared, &headers, address), stream, &offer).await?;
+    let joined = join(&shared, &engine(&shared, visitor, &headers), stream, &offer).await?;
     let session = joined.session;
     let owner = Owner {
         principal: who.clone(),
@@ -102,9 +111,11 @@ pub(crate) async fn post(
         let told = if is_known_better { health } else { unavailable };
         return Err(Problem::from(told).told(&who, stream.words_for_viewers()));
     }
-    let joined = unanswered.answered().ok_or_else(internal)?;
+    let parameters = stream.parameters(PARAMETERS_PATIENCE).await;
+    let joined = unanswered.answered().ok_or_else(Problem::unwritten)?;
     tracing::info!(stream = %stream.name, session = brief(&joined.session), %who, %address, "viewer joined");
-    created(&shared, stream, joined)
+    let location = format!("{}/whep/{}/{session}", prefix(&headers), stream.name);
+    created(&shared, &location, &joined, parameters)
 }
 
 /// Joins; when places run out, sessions that nobody connects to make room.
@@ -174,23 +185,22 @@ impl Drop for Unanswered<'_> {
 )]
 pub(crate) async fn patch(
     State(shared): State<Arc<AppState>>,
-    client: ClientAddress,
+    visitor: Visitor,
     Extension(who): Asker,
-    Extension(Address(address)): Extension<Address>,
     Path((stream, session)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let session = known_session(&shared, &who, &stream, &session)?;
-    shared.limits.patch(client)?;
+    shared.limits.patch(visitor.client)?;
     let fragment = body::read_text(&headers, body, FRAGMENT).await?;
     let current = shared
         .engine
         .session(&session)
         .ok_or_else(Problem::unknown_session)?
         .etag;
-    let if_match = if_match(&headers, &current)?;
-    match engine(&shared, &headers, address)
+    let if_match = if_match(&headers, &current).map_err(|Malformed| malformed_if_match())?;
+    match engine(&shared, visitor, &headers)
         .patch(&session, &fragment, if_match)
         .await
         .map_err(patch_problem)?
@@ -302,15 +312,27 @@ pub(crate) async fn options_session() -> impl IntoResponse {
     ]
 }
 
-fn created(shared: &AppState, stream: &Stream, joined: Joined) -> Result<Response, Problem> {
-    let location = format!("/whep/{}/{}", stream.name, joined.session);
-    let mut response = (StatusCode::CREATED, joined.answer).into_response();
+/// `location` is from the root, for players of others know no relative one.
+fn created(
+    shared: &AppState,
+    location: &str,
+    joined: &Joined,
+    parameters: Option<CodecParameters>,
+) -> Result<Response, Problem> {
+    let load = parameters.map(|sent| Load {
+        width: sent.width,
+        height: sent.height,
+        fps: sent.fps,
+        bitrate: sent.bitrate,
+    });
+    let answer = load.map_or_else(|| joined.answer.clone(), |load| joined.answer_for(load));
+    let mut response = (StatusCode::CREATED, answer).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(
         header::LOCATION,
-        HeaderValue::from_str(&location).map_err(|_| internal())?,
+        HeaderValue::from_str(location).map_err(|_| Problem::unwritten())?,
     );
     headers.insert(header::ETAG, entity_tag(&joined.etag)?);
     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
@@ -320,14 +342,15 @@ fn created(shared: &AppState, stream: &Stream, joined: Joined) -> Result<Respons
     Ok(response)
 }
 
-/// The media plane, for a viewer at `address`, or from outside: by the bridge, which alone may say so.
-fn engine(shared: &AppState, headers: &HeaderMap, address: IpAddr) -> Handle {
-    let seen_as = headers.get(SEEN_AS).and_then(|value| value.to_str().ok()?.parse().ok());
-    match seen_as {
-        Some(seen_as) => shared.engine.seen_as(seen_as),
-        None if address.is_loopback() => shared.engine.clone(),
-        None => shared.engine.elsewhere(),
-    }
+/// The media plane, for a viewer who may come from outside: by the bridge, which alone may say so.
+fn engine(shared: &AppState, visitor: Visitor, headers: &HeaderMap) -> Handle {
+    let seen_as: Option<IpAddr> = headers.get(SEEN_AS).and_then(|value| value.to_str().ok()?.parse().ok());
+    let is_local = seen_as.map_or(visitor.arrival.is_local, |address| address.is_loopback());
+    let engine = shared.engine.arrived(Arrival {
+        is_local,
+        ..visitor.arrival
+    });
+    seen_as.map_or_else(|| engine.clone(), |address| engine.seen_as(address))
 }
 
 /// The session of a URL: it has to exist, to be one of the URL's stream, and `who`'s own. Of whom it is not known whose it is,
@@ -343,50 +366,6 @@ fn known_session(shared: &AppState, who: &Principal, stream: &str, session: &str
     } else {
         Err(Problem::unknown_session())
     }
-}
-
-/// Reads `If-Match` (RFC 9110, section 13.1.1): `*`, or a list of entity tags of which one may be the `current` one.
-/// Weak tags never match. `"*"`, as an example of the WHEP draft has it, is taken for `*`, and the current tag also without
-/// its quotes.
-fn if_match(headers: &HeaderMap, current: &str) -> Result<IfMatch, Problem> {
-    let malformed = || {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "malformed_if_match",
-            "If-Match is neither `*` nor entity tags.",
-        )
-    };
-    let mut found = IfMatch::None;
-    for value in headers.get_all(header::IF_MATCH) {
-        for tag in value.to_str().map_err(|_| malformed())?.split(',').map(str::trim) {
-            if tag == "*" || tag == "\"*\"" {
-                return Ok(IfMatch::Any);
-            }
-            if tag == current {
-                found = IfMatch::Etag(tag.to_owned());
-                continue;
-            }
-            let opaque = tag
-                .strip_prefix("W/")
-                .unwrap_or(tag)
-                .strip_prefix('"')
-                .and_then(|tag| tag.strip_suffix('"'))
-                .ok_or_else(malformed)?;
-            let matched = matches!(&found, IfMatch::Etag(tag) if tag == current);
-            if !matched {
-                found = IfMatch::Etag(if tag.starts_with("W/") {
-                    String::new()
-                } else {
-                    opaque.to_owned()
-                });
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn entity_tag(opaque: &str) -> Result<HeaderValue, Problem> {
-    HeaderValue::from_str(&format!("\"{opaque}\"")).map_err(|_| internal())
 }
 
 fn join_problem(error: JoinError) -> Problem {
@@ -433,7 +412,7 @@ fn patch_problem(error: PatchError) -> Problem {
             );
             match entity_tag(&etag) {
                 Ok(tag) => problem.header(header::ETAG, tag),
-                Err(internal) => internal,
+                Err(unwritten) => unwritten,
             }
         }
         PatchError::PreconditionRequired => Problem::new(
@@ -455,39 +434,24 @@ fn patch_problem(error: PatchError) -> Problem {
     }
 }
 
-fn draining() -> Problem {
-    let detail = "The server is being stopped or replaced.";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).retry_after(DRAIN_RETRY)
-}
-
-fn internal() -> Problem {
+fn malformed_if_match() -> Problem {
     Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "internal",
-        "The answer could not be written.",
+        StatusCode::BAD_REQUEST,
+        "malformed_if_match",
+        "If-Match is neither `*` nor entity tags.",
     )
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn entity_tag(opaque: &str) -> Result<HeaderValue, Problem> {
+    whep_headers::entity_tag(opaque).map_err(|_| Problem::unwritten())
+}
 
-    fn parsed(value: &'static str) -> Option<IfMatch> {
-        let headers = HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_static(value))]);
-        if_match(&headers, "now").ok()
-    }
+fn not_acceptable() -> Problem {
+    let detail = "The answer is application/sdp, which Accept does not take.";
+    Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)
+}
 
-    #[test]
-    fn if_match_reads_star_lists_and_weak_tags() {
-        assert_eq!(if_match(&HeaderMap::new(), "now").ok(), Some(IfMatch::None));
-        assert_eq!(parsed("*"), Some(IfMatch::Any));
-        assert_eq!(parsed("\"now\""), Some(IfMatch::Etag("now".into())));
-        assert_eq!(parsed("\"now\", \"other\""), Some(IfMatch::Etag("now".into())));
-        assert_eq!(parsed("\"other\" , \"now\""), Some(IfMatch::Etag("now".into())));
-        assert_eq!(parsed("W/\"now\""), Some(IfMatch::Etag(String::new())));
-        assert_eq!(parsed("\"*\""), Some(IfMatch::Any));
-        assert_eq!(parsed("now"), Some(IfMatch::Etag("now".into())));
-        assert_eq!(parsed("other"), None);
-        assert_eq!(parsed("now, \"other\""), Some(IfMatch::Etag("now".into())));
-    }
+fn draining() -> Problem {
+    let detail = "The server is being stopped or replaced.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).retry_after(DRAIN_RETRY)
 }

@@ -8,26 +8,26 @@ use rtc_sdp::{
     },
 };
 
-use super::{Candidate, ICE_OPTIONS, Offer, bundle::Tag, section::Section};
+use super::{Candidate, ICE_OPTIONS, Offer, bundle::Tag, h264, section::Section};
 use crate::{dtls::Fingerprint, ice::Credentials};
 
 /// What the answer to an [`Offer`] says besides what the offer fixes.
 #[derive(Debug)]
-pub(crate) struct Answer<'a> {
-    pub(crate) offer: &'a Offer,
-    pub(crate) ice: &'a Credentials,
-    pub(crate) fingerprint: &'a Fingerprint,
-    pub(crate) candidates: &'a [Candidate],
+pub(crate) struct Answer {
+    pub(crate) offer: Offer,
+    pub(crate) ice: Credentials,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) candidates: Vec<Candidate>,
     pub(crate) ssrc: u32,
     /// Names the media stream.
-    pub(crate) name: &'a str,
+    pub(crate) name: String,
     /// Names the sender in RTCP.
-    pub(crate) cname: &'a str,
+    pub(crate) cname: String,
 }
 
-impl Answer<'_> {
-    /// The answer's text.
-    pub(crate) fn write(&self) -> String {
+impl Answer {
+    /// The answer's text; `level`: H.264's of what will be sent, as far as that is known.
+    pub(crate) fn write(&self, level: Option<u8>) -> String {
         let Self { offer, .. } = self;
         let mut session = SessionDescription::default();
         session.origin.username = "-".to_owned();
@@ -46,7 +46,7 @@ impl Answer<'_> {
             .with_value_attribute("ice-options".to_owned(), ICE_OPTIONS.to_owned());
         for (at, section) in offer.sections.iter().enumerate() {
             let answered = match &offer.tag {
-                _ if at == offer.video => self.play(section),
+                _ if at == offer.video => self.play(section, level),
                 Some(tag) if at == tag.at => self.idle(section, tag),
                 Some(_) | None => self.reject(section),
             };
@@ -66,14 +66,15 @@ impl Answer<'_> {
     }
 
     /// The section that plays.
-    fn play(&self, section: &Section) -> MediaDescription {
+    fn play(&self, section: &Section, level: Option<u8>) -> MediaDescription {
         let format = &self.offer.format;
-        let (payload_type, ssrc, name) = (format.payload_type, self.ssrc, self.name);
+        let (payload_type, ssrc, name) = (format.payload_type, self.ssrc, &self.name);
         // Port 9 and address 0.0.0.0: the candidates say where (RFC 8840).
         let mut media = self.describe(section, 9, vec![payload_type.to_string()]);
         let mut value = |key: &str, value: String| media.attributes.push(Attribute::new(key.to_owned(), Some(value)));
         value("rtpmap", format!("{payload_type} H264/90000"));
         if let Some(fmtp) = &format.fmtp {
+            let fmtp = level.map_or_else(|| fmtp.clone(), |level| h264::with_level(fmtp, level));
             value("fmtp", format!("{payload_type} {fmtp}"));
         }
         for feedback in &format.feedback {

@@ -29,6 +29,72 @@ pub(super) fn rank(fmtp: Option<&str>) -> Option<u8> {
     })
 }
 
+/// What a decoder has to carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Of pictures, pixels.
+    pub width: u32,
+    /// Of pictures, pixels.
+    pub height: u32,
+    /// Pictures a second.
+    pub fps: u32,
+    /// Bits a second.
+    pub bitrate: u32,
+}
+
+/// H.264 table A-1: a level, then the most macroblocks a second, macroblocks a picture, and kilobits a second of baseline.
+const LEVELS: [(u8, u32, u32, u32); 16] = [
+    (10, 1_485, 99, 64),
+    (11, 3_000, 396, 192),
+    (12, 6_000, 396, 384),
+    (13, 11_880, 396, 768),
+    (20, 11_880, 396, 2_000),
+    (21, 19_800, 792, 4_000),
+    (22, 20_250, 1_620, 4_000),
+    (30, 40_500, 1_620, 10_000),
+    (31, 108_000, 3_600, 14_000),
+    (32, 216_000, 5_120, 20_000),
+    (40, 245_760, 8_192, 20_000),
+    (41, 245_760, 8_192, 50_000),
+    (42, 522_240, 8_704, 50_000),
+    (50, 589_824, 22_080, 135_000),
+    (51, 983_040, 36_864, 240_000),
+    (52, 2_073_600, 36_864, 240_000),
+];
+
+impl Load {
+    /// The first level that carries it, as `level_idc`; the highest where none does.
+    pub(crate) fn level(self) -> u8 {
+        let (wide, high) = (self.width.div_ceil(16), self.height.div_ceil(16));
+        let picture = wide.saturating_mul(high);
+        let second = picture.saturating_mul(self.fps);
+        let carries = |(_, most_second, most_picture, most_kilobits): &&(u8, u32, u32, u32)| {
+            // Neither side may be longer than sqrt(8 * MaxFS), section A.3.1.
+            let longest = u64::from(wide.max(high)).pow(2);
+            second <= *most_second
+                && picture <= *most_picture
+                && longest <= 8 * u64::from(*most_picture)
+                && self.bitrate.div_ceil(1000) <= *most_kilobits
+        };
+        LEVELS.iter().find(carries).map_or(52, |(level, ..)| *level)
+    }
+}
+
+/// The parameters as offered, with `level` where that is above the offered one: the answer then says what we send (RFC 6184
+/// section 8.2.2). Without `level-asymmetry-allowed` that is more than the letter allows; but few decoders keep to what they
+/// announce, and one that does is told. It is never below, for the quality may be raised later.
+pub(super) fn with_level(fmtp: &str, level: u8) -> String {
+    let offered = parameter(fmtp, "profile-level-id").filter(|id| id.len() == 6 && id.is_ascii());
+    let named = offered.and_then(|id| Some((id, u8::from_str_radix(&id[4..], 16).ok()?)));
+    match named {
+        Some((id, theirs)) if theirs < level => {
+            let ours = format!("profile-level-id={}{level:02x}", &id[..4]);
+            fmtp.replace(&format!("profile-level-id={id}"), &ours)
+        }
+        Some(_) | None => fmtp.to_owned(),
+    }
+}
+
 enum Rank {
     ConstrainedBaseline,
     Baseline,
@@ -63,6 +129,42 @@ mod tests {
             None,
         ] {
             assert!(rank(lesser).unwrap() > best, "{lesser:?}");
+        }
+    }
+
+    #[test]
+    fn level_is_the_first_that_carries_size_pace_and_rate() {
+        for (width, height, fps, bitrate, level) in [
+            (176, 144, 15, 60_000, 10),
+            (640, 360, 30, 600_000, 30),
+            (1280, 720, 30, 2_500_000, 31),
+            (1280, 720, 60, 2_500_000, 32),
+            (1920, 1080, 30, 4_000_000, 40),
+            (1920, 1080, 30, 30_000_000, 41),
+            (1920, 1080, 60, 4_000_000, 42),
+            (3840, 2160, 30, 20_000_000, 51),
+            (3840, 2160, 60, 20_000_000, 52),
+            (4096, 64, 1, 20_000, 40),
+            (60_000, 60_000, 60, u32::MAX, 52),
+        ] {
+            let load = Load {
+                width,
+                height,
+                fps,
+                bitrate,
+            };
+            assert_eq!(load.level(), level, "{load:?}");
+        }
+    }
+
+    #[test]
+    fn answer_says_our_level_where_it_is_higher() {
+        let offered = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+        assert_eq!(with_level(offered, 42), offered.replace("42e01f", "42e02a"));
+        assert_eq!(with_level(offered, 10), offered);
+        assert_eq!(with_level("profile-level-id=42E00b", 31), "profile-level-id=42E01f");
+        for strange in ["packetization-mode=1", "profile-level-id=42e0zz", "profile-level-id=42"] {
+            assert_eq!(with_level(strange, 42), strange);
         }
     }
 

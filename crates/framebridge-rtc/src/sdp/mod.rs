@@ -16,6 +16,7 @@ pub(crate) use answer::Answer;
 pub use candidate::{Candidate, CandidateKind};
 pub(crate) use error::OfferError;
 pub(crate) use fragment::{Change, Fragment};
+pub use h264::Load;
 pub(crate) use offer::Offer;
 
 /// What our ICE can do, the same in answers and fragments (RFC 9725, section 4.3.3): take candidates later, and RFC 8445's

@@ -98,18 +98,21 @@ fn offer(session: &[&str], sections: &[Lines]) -> String {
 fn answer(offer: &str) -> Vec<Vec<String>> {
     let offer = Offer::parse(offer).unwrap();
     let text = Answer {
-        offer: &offer,
-        ice: &Credentials {
+        offer,
+        ice: Credentials {
             ufrag: "ours".to_owned(),
             password: "abcdefghijklmnopqrstuvwx".to_owned(),
         },
-        fingerprint: Identity::generate().unwrap().fingerprint(),
-        candidates: &[Candidate::host("192.0.2.1:8890".parse().unwrap(), 0)],
+        fingerprint: Identity::generate().unwrap().fingerprint().clone(),
+        candidates: vec![
+            Candidate::host("192.0.2.1:8897".parse().unwrap(), 0),
+            Candidate::tcp("192.0.2.1:8890".parse().unwrap(), 0),
+        ],
         ssrc: 7,
-        name: "test",
-        cname: "somebody",
+        name: "test".to_owned(),
+        cname: "somebody".to_owned(),
     }
-    .write();
+    .write(None);
     let mut parts = vec![Vec::new()];
     for line in text.lines() {
         if line.starts_with("m=") {

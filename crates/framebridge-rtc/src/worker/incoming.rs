@@ -3,7 +3,9 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use super::Worker;
-use crate::{Input, batch::Inbox, ice::Path, mailbox::Forwarded, stun::peek_ufrag};
+use crate::{
+    Input, batch::Inbox, ice::Path, mailbox::Forwarded, outlet::is_tcp, stun::peek_ufrag, worker_number::worker_of,
+};
 
 /// Rounds of reading one socket before the other duties get their turn.
 const READ_ROUNDS: usize = 8;
@@ -53,6 +55,7 @@ impl Worker {
                     path,
                     mut datagram,
                 } => self.on_datagram(path, &mut datagram, Some(from), now),
+                Forwarded::ByTcp { path, mut datagram } => self.on_datagram(path, &mut datagram, None, now),
                 Forwarded::Owned { remote, owner } => {
                     if self.elsewhere.len() == MAX_ELSEWHERE {
                         self.elsewhere.clear();
@@ -75,11 +78,12 @@ impl Worker {
         if let Some(slot) = slot {
             let is_check = ufrag.is_some();
             self.handle(slot, Input::Datagram(path, datagram), now);
-            let is_proven = self
+            let reached = self
                 .viewers
                 .get_mut(slot)
-                .is_some_and(|viewer| viewer.peer.is_reached_over(&path));
-            if is_check && is_proven {
+                .filter(|viewer| viewer.peer.is_reached_over(&path));
+            if let Some(session) = reached.map(|viewer| viewer.session).filter(|_| is_check) {
+                self.batch.outlets.prove(&path, session);
                 self.viewers.add_address(slot, path.remote, true);
                 if let Some(from) = from {
                     let (remote, owner) = (path.remote, self.number);
@@ -88,7 +92,8 @@ impl Worker {
             }
             return;
         }
-        if from.is_some() {
+        // A connection is its viewer's and comes to its worker.
+        if from.is_some() || is_tcp(&path) {
             return;
         }
         let mailboxes = &self.shared.mailboxes;
@@ -104,9 +109,4 @@ impl Worker {
             });
         }
     }
-}
-
-/// The worker whose viewer has this ufrag: its first two characters are the number in hexadecimal.
-fn worker_of(ufrag: &str) -> Option<usize> {
-    usize::from_str_radix(ufrag.get(..2)?, 16).ok()
 }

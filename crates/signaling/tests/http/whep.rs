@@ -402,6 +402,46 @@ async fn slash_at_the_end_changes_nothing() {
 }
 
 #[tokio::test]
+async fn slashes_that_are_too_many_lead_to_where_they_are_not() {
+    let site = Site::start().await;
+    for (path, location) in [
+        ("/s/test/", "../../s/test"),
+        ("//s/test", "../../s/test"),
+        ("/api/v1/streams/test/?x=1", "../../../../api/v1/streams/test?x=1"),
+    ] {
+        let answer = site.get(path).await;
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (StatusCode::PERMANENT_REDIRECT, location)
+        );
+    }
+    site.get("/nothing").await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn location_is_below_what_a_proxy_took_off() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let headers = [("content-type", "application/sdp"), ("x-forwarded-prefix", "/cam/")];
+    let joined = site.send(Method::POST, "/whep/test", &headers, OFFER).await;
+    assert!(joined.header("location").starts_with("/cam/whep/test/"), "{joined:?}");
+}
+
+#[tokio::test]
+async fn answer_goes_to_who_takes_sdp_and_says_the_level_that_is_sent() {
+    let site = Site::start().await;
+    let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    let post = async |accept: &str| {
+        let headers = [("content-type", "application/sdp"), ("accept", accept)];
+        site.send(Method::POST, "/whep/test", &headers, OFFER).await
+    };
+    post("application/json").await.problem(406, "not_acceptable");
+    let answer = post("application/sdp").await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert!(answer.text().contains("profile-level-id=42e01f"), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn preflight_lets_a_page_do_all_that_players_do() {
     let site = Site::with(&format!(
         "[http]\norigins = [\"https://player.example\"]\n{}",

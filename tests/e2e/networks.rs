@@ -1,0 +1,26 @@
+//! Viewers whose networks do not let everything through.
+
+use framebridge_tests::{browser::Browser, no_udp::NoUdp, system::System};
+
+#[test]
+fn viewer_that_no_udp_reaches_plays_by_tcp_and_plays_on_after_signaling_was_killed() {
+    let Some(network) = NoUdp::build().unwrap() else {
+        return;
+    };
+    let system = System::start_for_others(&[("test", "test:")]).unwrap();
+    let url = format!("http://{}:{}/s/test", NoUdp::HERE, system.http().port());
+    let page = network.there(|| Browser::start()?.open(&url)).unwrap();
+    page.until_live().unwrap();
+    assert_eq!(page.evaluate("probe.protocol()").unwrap(), "tcp");
+    let waited = page.evaluate("probe.firstFrame()").unwrap();
+    assert!(
+        waited.as_f64().is_some_and(|ms| ms < 3000.0),
+        "the first picture came after {waited} ms"
+    );
+    let rate = page.rate(3).unwrap();
+    assert!(rate > 20.0, "decoded {rate:.1} pictures a second");
+
+    system.kill_and_await("signaling").unwrap();
+    page.until_shows_later_than(std::time::SystemTime::now()).unwrap();
+    page.until_live().unwrap();
+}

@@ -1,0 +1,48 @@
+//! A network that lets no UDP through: a viewer's namespace, and the link to it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::internet::Networks;
+
+/// Makes the namespace `$1-viewer` and a link to it. What it sends by UDP goes nowhere.
+const BUILD: &str = r#"
+there() { ip netns exec "$name-viewer" "$@"; }
+name=$1
+ip netns add "$name-viewer"
+there ip link set lo up
+ip link add fb-no-udp type veth peer name wan netns "$name-viewer"
+ip address add 198.18.117.1/30 dev fb-no-udp
+ip link set fb-no-udp up
+there ip address add 198.18.117.2/30 dev wan
+there ip link set wan up
+there nft -f - <<END
+table inet blocked {
+  chain leaving { type filter hook output priority 0; oifname "wan" meta l4proto udp drop; }
+}
+END
+"#;
+
+/// The network; it goes when this is dropped.
+#[derive(Debug)]
+pub struct NoUdp(Networks);
+
+impl NoUdp {
+    /// This machine's address on it: one of those for benchmarks (RFC 2544).
+    pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 117, 1));
+
+    /// Makes it, one at a time. `None`: only root may.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn build() -> anyhow::Result<Option<Self>> {
+        Ok(Networks::build(BUILD, &["viewer"])?.map(Self))
+    }
+
+    /// Does `work` on this thread as if it was there: what it starts is in that network.
+    ///
+    /// # Errors
+    /// The system refuses, or `work` fails.
+    pub fn there<T>(&self, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        self.0.at("viewer", work)
+    }
+}
