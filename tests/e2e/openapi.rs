@@ -20,8 +20,8 @@ const POSITIVE: &str = "positive_data_acceptance";
 /// Has it ask for a stream that there is; it has no way to find out its name.
 const OF_THE_STREAM: &str = "[parameters]\nstream = \"test\"\n";
 
-/// Events do not end, and a clip of the next seconds takes them: both have tests of their own.
-const ENDLESS: &str = "events$|clip.mp4$";
+/// Events and a film do not end, and a clip of the next seconds takes them: all have tests of their own.
+const ENDLESS: &str = "events$|clip.mp4$|live.mp4$";
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)

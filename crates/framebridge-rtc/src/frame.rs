@@ -150,7 +150,7 @@ impl Payloads {
 }
 
 /// The NAL units of an Annex B byte stream, without start codes and padding; empty ones are left out.
-fn nal_units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn nal_units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = start_code(stream).map(|at| &stream[at + 3..]);
     std::iter::from_fn(move || {
         let current = rest?;

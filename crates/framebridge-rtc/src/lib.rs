@@ -51,6 +51,7 @@ pub use delay::DelayStats;
 pub use engine::Engine;
 pub use error::{JoinError, PatchError, StartError};
 pub use feedback::{Feedback, Report};
+pub use frame::nal_units;
 pub use handle::{Handle, IfMatch, Joined, Patched};
 pub use handover::Handover;
 pub use link::Link;

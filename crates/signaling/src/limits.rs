@@ -43,6 +43,9 @@ const SNAPSHOTS: (usize, usize) = (32, 16);
 /// Those who listen to events: each has a connection, and some KB for the rest of its time. A page listens once.
 const LISTENERS: (usize, usize) = (256, 64);
 
+/// Those who watch by plain HTTP: each has a connection, a copy of each frame under way, and 64 frames that may wait.
+const FILMS: (usize, usize) = (64, 8);
+
 /// Addresses remembered at once, per limit: some 10 MB at worst.
 const MOST_ADDRESSES: usize = 100_000;
 
@@ -58,6 +61,7 @@ pub(crate) struct Limits {
     half_open: Mutex<HalfOpen<SessionId, StreamName, IpAddr>>,
     clips: Places,
     snapshots: Places,
+    films: Places,
     pub(crate) listeners: Places,
 }
 
@@ -72,6 +76,7 @@ impl Limits {
             half_open: Mutex::new(HalfOpen::new(HALF_OPEN, HALF_OPEN_SPARED, lasts)),
             clips: places(CLIPS),
             snapshots: places(SNAPSHOTS),
+            films: places(FILMS),
             listeners: places(LISTENERS),
         }
     }
@@ -136,6 +141,11 @@ impl Limits {
         taken.map_err(|none| no_place(none, "snapshots", "are being sent"))
     }
 
+    pub(crate) fn film(&self, ClientAddress(client): ClientAddress) -> Result<Place, Problem> {
+        let taken = self.films.take(client);
+        taken.map_err(|none| no_place(none, "films", "are being watched"))
+    }
+
     pub(crate) fn listen(&self, ClientAddress(client): ClientAddress) -> Result<Place, Problem> {
         let taken = self.listeners.take(client);
         taken.map_err(|none| no_place(none, "listeners", "are there already"))
@@ -170,6 +180,7 @@ fn no_place(none: NoPlace, what: &str, are: &str) -> Problem {
             let code = match what {
                 "clips" => "too_many_clips",
                 "snapshots" => "too_many_snapshots",
+                "films" => "too_many_films",
                 _ => "too_many_listeners",
             };
             let detail = format!("{all} {what} {are}, and there is room for no more.");

@@ -18,17 +18,18 @@ use crate::{
     debug::Debug,
     document, events,
     gate::{Gated, Route},
-    login, metrics, page, pictures,
+    live, login, metrics, page, pictures,
     problem::Details,
     sessions, status, streams, viewers, whep,
 };
 
 /// The routes that pages of other origins may use, besides WHEP: to show a picture, and to know how a stream is.
-fn shown_elsewhere() -> [Route; 3] {
+fn shown_elsewhere() -> [Route; 4] {
     [
         Route::new("/api/v1/events", View, get(events::all)),
         Route::new("/api/v1/streams/{stream}/events", View, get(events::one)),
         Route::new("/api/v1/streams/{stream}/snapshot.jpg", View, get(pictures::snapshot)),
+        Route::new("/api/v1/streams/{stream}/live.mp4", View, get(live::film)),
     ]
 }
 
@@ -126,7 +127,7 @@ async fn openapi() -> impl IntoResponse {
     paths(
         page::index, page::wall, page::watch, page::without_slash, page::part,
         status::health, status::status, streams::streams, streams::stream, control::put_quality, control::post_keyframe,
-        control::post_pause, control::post_resume, pictures::snapshot, pictures::clip, events::all, events::one, sessions::session,
+        control::post_pause, control::post_resume, pictures::snapshot, pictures::clip, live::film, events::all, events::one, sessions::session,
         login::form, login::log_in, login::log_out, login::make_link, viewers::list, viewers::kick,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,

@@ -13,12 +13,12 @@ use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, ImageFormat, Quality, QualityChange, SourceState},
     limits::MAX_VIEWERS_CLIPS,
-    media::CodecParameters,
+    media::{AccessUnit, CodecParameters},
     status::{Condition, FaultKind, StreamState, StreamStatus},
 };
 use framebridge_rtc::{StreamCounts, ViewerCount};
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, broadcast, mpsc, watch},
     time::timeout,
 };
 
@@ -38,6 +38,10 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// No frame for so long from a live source is worth a word. Half of what the supervisor takes for a stall.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// Frames that wait for who watches by plain HTTP: two seconds at 30 a second. Full: the oldest is lost, and the slow one goes on
+/// at a keyframe.
+const UNITS: usize = 64;
 
 /// One configured stream.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub(crate) struct Stream {
     pub(crate) received_bytes: AtomicU64,
     /// Frames that the encoder has encoded, as their sequence numbers tell.
     pub(crate) encoded: Meter,
+    /// Frames as they come, for who watches by plain HTTP.
+    pub(crate) units: broadcast::Sender<AccessUnit>,
     /// Frames that the encoder left out because this process was too slow.
     pub(crate) dropped: AtomicU64,
 }
@@ -127,6 +133,7 @@ impl Stream {
             received: Meter::new(),
             received_bytes: AtomicU64::new(0),
             encoded: Meter::new(),
+            units: broadcast::Sender::new(UNITS),
             dropped: AtomicU64::new(0),
         };
         (Arc::new(stream), queue)
@@ -383,6 +390,23 @@ impl Demand {
             changed = self.viewers.changed() => changed,
             changed = self.guests.changed() => changed,
         }
+    }
+}
+
+/// A [`Guest`] that owns its stream.
+#[derive(Debug)]
+pub(crate) struct OwnGuest(Arc<Stream>);
+
+impl OwnGuest {
+    pub(crate) fn of(stream: &Arc<Stream>) -> Self {
+        stream.guests.send_modify(|guests| *guests += 1);
+        Self(Arc::clone(stream))
+    }
+}
+
+impl Drop for OwnGuest {
+    fn drop(&mut self) {
+        self.0.guests.send_modify(|guests| *guests -= 1);
     }
 }
 

@@ -514,3 +514,42 @@ fn encoder(stream: &str, state: ProcessState, restarts: u64) -> ProcessStatus {
         heartbeat_age_ms: Some(10),
     }
 }
+
+#[tokio::test]
+async fn stream_is_a_film_without_an_end_for_who_has_no_webrtc() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let site = Site::start().await;
+    let encoder = Encoder::start(&site.dir, "test", Script::Opens).await;
+    site.get("/api/v1/streams/nothing/live.mp4")
+        .await
+        .problem(404, "unknown_stream");
+    let mut connection = tokio::net::TcpStream::connect(site.address).await.unwrap();
+    let request = format!(
+        "GET /api/v1/streams/test/live.mp4 HTTP/1.1\r\nHost: {}\r\n\r\n",
+        site.address
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut film = Vec::new();
+    let has = |film: &[u8], kind: &[u8]| film.windows(4).filter(|four| *four == kind).count();
+    let reading = async {
+        // Past a keyframe and the frames after it.
+        while has(&film, b"mdat") < 40 {
+            let mut part = [0; 4096];
+            let read = connection.read(&mut part).await.unwrap();
+            assert!(read > 0, "it ended: {}", String::from_utf8_lossy(&film));
+            film.extend_from_slice(&part[..read]);
+        }
+    };
+    tokio::time::timeout(crate::site::PATIENCE, reading).await.unwrap();
+    let head = String::from_utf8_lossy(&film[..200]).into_owned();
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK") && head.contains("video/mp4"),
+        "{head}"
+    );
+    assert_eq!((has(&film, b"ftyp"), has(&film, b"moov")), (1, 1));
+    assert_eq!(site.get("/api/v1/streams/test").await.json()["state"], "live");
+    drop(connection);
+    encoder
+        .sees("the end of the subscription", |seen| !seen.subscribed)
+        .await;
+}
