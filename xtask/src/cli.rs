@@ -17,6 +17,8 @@ cargo xtask <command>
   audit               licences, bans, sources and advisories (cargo-deny)
   check deps          prove that dependencies are as docs/architecture.md draws them, and no module in a circle
   bench [NAME] [...]  measure; without a name, what docs/benchmarks.md opens with
+  conformance [--url URL] [--token T] [--json]
+                      check a WHEP server against the draft, statement by statement; without a URL, ours
   chaos [--seconds N] [--seed S] [--viewers K] [--json]
                       break a running system at random and see it mend itself
   attack [--seconds N] [--only TEXT] [--url URL] [--json]
@@ -52,6 +54,9 @@ pub(crate) enum Command {
     Chaos {
         arguments: Vec<OsString>,
     },
+    Conformance {
+        arguments: Vec<OsString>,
+    },
     Bench {
         name: Option<String>,
         arguments: Vec<OsString>,
@@ -83,6 +88,9 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Error> {
             arguments: parser.raw_args()?.collect(),
         }),
         "fuzz" => fuzz(parser),
+        "conformance" => Ok(Command::Conformance {
+            arguments: parser.raw_args()?.collect(),
+        }),
         "chaos" => Ok(Command::Chaos {
             arguments: parser.raw_args()?.collect(),
         }),

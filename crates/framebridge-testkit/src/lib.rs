@@ -4,6 +4,7 @@
 //! Development only; no daemon depends on it.
 
 pub mod bench;
+pub mod conformance;
 mod pictures;
 mod reception;
 mod seat;

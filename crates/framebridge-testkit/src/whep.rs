@@ -54,13 +54,7 @@ pub struct Session {
 /// See [`WhepError`].
 pub fn post(url: &str, offer: &str) -> Result<Session, WhepError> {
     let response = request("POST", url, "Content-Type: application/sdp\r\n", offer)?;
-    let location = response.header("location").unwrap_or_default();
-    let location = if location.starts_with('/') {
-        let (host, _) = split(url)?;
-        format!("http://{host}{location}")
-    } else {
-        location.to_owned()
-    };
+    let location = resolve(url, response.header("location").unwrap_or_default())?;
     Ok(Session {
         answer: response.body,
         location,
@@ -83,19 +77,39 @@ pub fn get(url: &str) -> Result<String, WhepError> {
     request("GET", url, "", "").map(|response| response.body)
 }
 
-struct Response {
+/// What a server answered, whatever that means.
+#[derive(Debug, Clone)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Response {
-    fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
-        lines
-            .into_iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.trim())
+    /// The first header of this name.
+    pub(crate) fn header<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.headers(name).next()
     }
+
+    /// All headers of this name.
+    pub(crate) fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        let named = lines.filter(move |(key, _)| key.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.trim())
+    }
+}
+
+/// Where `location` leads from `url` (RFC 3986 section 5.2), without dots.
+pub(crate) fn resolve(url: &str, location: &str) -> Result<String, WhepError> {
+    let (host, path) = split(url)?;
+    if location.is_empty() || location.contains("://") {
+        return Ok(location.to_owned());
+    }
+    if location.starts_with('/') {
+        return Ok(format!("http://{host}{location}"));
+    }
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    Ok(format!("http://{host}{folder}/{location}"))
 }
 
 fn split(url: &str) -> Result<(&str, &str), WhepError> {
@@ -107,6 +121,19 @@ fn split(url: &str) -> Result<(&str, &str), WhepError> {
 }
 
 fn request(method: &str, url: &str, headers: &str, body: &str) -> Result<Response, WhepError> {
+    let response = exchange(method, url, headers, body)?;
+    match response.status {
+        200..=299 => Ok(response),
+        status => Err(WhepError::Status {
+            url: url.to_owned(),
+            status,
+            body: response.body,
+        }),
+    }
+}
+
+/// Asks, and gives whatever is answered. `headers`: lines that end in CRLF.
+pub(crate) fn exchange(method: &str, url: &str, headers: &str, body: &str) -> Result<Response, WhepError> {
     let (host, path) = split(url)?;
     let path = if path.is_empty() { "/" } else { path };
     let address = if host.contains(':') {
@@ -114,7 +141,7 @@ fn request(method: &str, url: &str, headers: &str, body: &str) -> Result<Respons
     } else {
         format!("{host}:80")
     };
-    let exchange = || -> io::Result<Vec<u8>> {
+    let answered = || -> io::Result<Vec<u8>> {
         let address = address
             .to_socket_addrs()?
             .next()
@@ -131,7 +158,7 @@ fn request(method: &str, url: &str, headers: &str, body: &str) -> Result<Respons
         stream.read_to_end(&mut response)?;
         Ok(response)
     };
-    let response = exchange().map_err(|source| WhepError::Io {
+    let response = answered().map_err(|source| WhepError::Io {
         url: url.to_owned(),
         source,
     })?;
@@ -143,25 +170,16 @@ fn request(method: &str, url: &str, headers: &str, body: &str) -> Result<Respons
         .nth(1)
         .and_then(|status| status.parse().ok())
         .ok_or_else(not_http)?;
-    let response = Response {
+    let mut response = Response {
+        status,
         head: head.to_owned(),
         body: body.to_owned(),
     };
-    let is_chunked = response
-        .header("transfer-encoding")
-        .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
-    let body = if is_chunked { unchunk(body) } else { response.body };
-    match status {
-        200..=299 => Ok(Response {
-            body,
-            head: response.head,
-        }),
-        status => Err(WhepError::Status {
-            url: url.to_owned(),
-            status,
-            body,
-        }),
+    let coding = response.header("transfer-encoding");
+    if coding.is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        response.body = unchunk(body);
     }
+    Ok(response)
 }
 
 /// Takes the chunk sizes out of a body.
@@ -176,4 +194,18 @@ fn unchunk(mut rest: &str) -> String {
         rest = after.get(size + 2..).unwrap_or_default();
     }
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn location_leads_from_where_was_asked() {
+        let from = |location| resolve("http://a:1/cam/whep/x", location).unwrap();
+        assert_eq!(from("/whep/x/1"), "http://a:1/whep/x/1");
+        assert_eq!(from("x/1"), "http://a:1/cam/whep/x/1");
+        assert_eq!(from("https://b/1"), "https://b/1");
+        assert_eq!(from(""), "");
+    }
 }

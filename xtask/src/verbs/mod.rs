@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod chaos;
 mod check_deps;
+mod conformance;
 mod fuzz;
 mod run_all;
 mod test;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Audit => audit::run(),
         Command::CheckDeps => check_deps::run(),
         Command::Attack { arguments } => attack::run(&arguments),
+        Command::Conformance { arguments } => conformance::run(&arguments),
         Command::Chaos { arguments } => chaos::run(&arguments),
         Command::Fuzz { target, seconds, keep } => fuzz::run(&target, seconds, keep),
         Command::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),

@@ -6,7 +6,7 @@ use crate::{
     cargo::{self, Profile, cargo},
     error::Error,
     machine,
-    verbs::{audit, check_deps},
+    verbs::{audit, check_deps, conformance},
 };
 
 /// The viewer page's own tests.
@@ -44,6 +44,7 @@ const STEPS: &[Step] = &[
     ("instructions", || {
         cargo::run(Command::new(Profile::Dev.folder().join("framebridge-bench")).arg("instructions"))
     }),
+    ("conformance", || cargo::run(&mut conformance::program())),
     ("tests", || cargo::run(&mut cargo(&["test", "--workspace"]))),
 ];
 

@@ -6,7 +6,7 @@ mod floor;
 mod instructions;
 mod join;
 mod scale;
-mod server;
+pub(crate) mod server;
 
 use std::time::Duration;
 

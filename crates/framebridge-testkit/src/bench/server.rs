@@ -31,14 +31,14 @@ use crate::{Pictures, whep};
 /// How long signaling may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pictures per second of the made-up encoder.
-pub(super) const FPS: u64 = 30;
+pub(crate) const FPS: u64 = 30;
 
 /// Where viewers go, and what is known of it.
-pub(super) struct Server {
+pub(crate) struct Server {
     /// The WHEP endpoint.
-    pub(super) url: String,
+    pub(crate) url: String,
     /// Its process, if it is known.
-    pub(super) pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
     own: Option<Own>,
 }
 
@@ -52,12 +52,12 @@ struct Own {
 
 impl Server {
     /// Any server. With `pid` its CPU time and memory are told, too.
-    pub(super) fn at(url: String, pid: Option<u32>) -> Self {
+    pub(crate) fn at(url: String, pid: Option<u32>) -> Self {
         Self { url, pid, own: None }
     }
 
     /// `signaling` from the folder of this program, fed with `bits_per_second`.
-    pub(super) fn start(bits_per_second: u64) -> anyhow::Result<Self> {
+    pub(crate) fn start(bits_per_second: u64) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let (http, udp) = (free_tcp_port()?, free_udp_port()?);
         let config = dir.path().join("framebridge.toml");
@@ -110,7 +110,7 @@ impl Server {
     }
 
     /// IDRs the encoder was asked for so far, if it is ours.
-    pub(super) fn keyframes(&self) -> Option<u64> {
+    pub(crate) fn keyframes(&self) -> Option<u64> {
         self.own.as_ref().map(|own| own.keyframes.load(Relaxed))
     }
 }
