@@ -104,7 +104,10 @@ fn box_and_viewer_behind_nats_of_their_own_meet_at_the_relay() {
         })
         .unwrap();
     page.until_live().unwrap();
-    assert_eq!(page.evaluate(PATHS).unwrap(), serde_json::json!(["relay"]));
+    // A busy browser may change from one way over the relay to another.
+    let ways = page.evaluate(PATHS).unwrap();
+    let ways = ways.as_array().unwrap();
+    assert!(!ways.is_empty() && ways.iter().all(|way| way == "relay"), "{ways:?}");
 }
 
 #[test]
