@@ -156,8 +156,7 @@ impl App {
         });
         let router = routes::router(Arc::clone(&shared), debug);
         let own = HttpListener::bind(&dir).await.context(Exit::Unavailable)?;
-        let by_tcp = settings.webrtc.tcp;
-        let framed = by_tcp.then(|| serve::framed_media(engine.handle(), address));
+        let framed = serve::framed_media(&settings.webrtc, engine.handle(), address);
         let speaks = (shared.tls.as_ref(), framed);
         serve::start(&tasks, (listener, own), router, speaks, &http_stop);
         spawn_heartbeats(&tasks, dir.clone(), identity, Arc::clone(&shared));

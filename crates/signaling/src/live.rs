@@ -90,7 +90,7 @@ pub(crate) async fn film(
     client: ClientAddress,
     Path(stream): Path<String>,
 ) -> Result<Response, Problem> {
-    let stream = Arc::clone(shared.stream(&stream)?);
+    let stream = shared.stream(&stream)?;
     let place = shared.limits.film(client)?;
     let guest = OwnGuest::of(&stream);
     let units = stream.units.subscribe();

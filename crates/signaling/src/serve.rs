@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
+use framebridge_config::Webrtc;
 use framebridge_daemon::{Exit, Tasks};
 use framebridge_http::{Framed, FramedServer, LocalSocket, Patience, Tls};
 use framebridge_ipc::HttpListener;
@@ -36,13 +37,16 @@ pub(crate) fn start(
     tasks.spawn_graceful(open);
 }
 
-/// Viewers that UDP does not get through to: media on the port of HTTP.
-pub(crate) fn framed_media(engine: Handle, listener: SocketAddr) -> FramedServer {
+/// Viewers that UDP does not get through to: media on the port of HTTP, unless the operator wants none there.
+pub(crate) fn framed_media(webrtc: &Webrtc, engine: Handle, listener: SocketAddr) -> Option<FramedServer> {
+    if !webrtc.tcp {
+        return None;
+    }
     engine.listens_on(listener);
-    FramedServer::new(move |Framed { stream, peer }| {
+    Some(FramedServer::new(move |Framed { stream, peer }| {
         let engine = engine.clone();
         async move { engine.serve_tcp(stream, peer).await }
-    })
+    }))
 }
 
 /// The socket of this machine's own processes.
