@@ -144,10 +144,7 @@ impl App {
         viewers::end_strangers(&shared).await;
         tasks.spawn(encoder_links::follow(links, Arc::clone(&shared), args));
         tasks.spawn(events::tell(Arc::clone(&shared), news));
-        tasks.spawn(viewers::keep_current(Arc::clone(&shared)));
-        tasks.spawn(pictures::keep_stills(Arc::clone(&shared)));
-        let places = settings.webrtc.candidates.clone();
-        tasks.spawn(candidates::keep_resolved(places, engine.handle()));
+        spawn_chores(&tasks, &settings, &shared);
         let http_stop = CancellationToken::new();
         let debug = breakable.map(|listener| Debug {
             shared: Arc::clone(&shared),
@@ -337,6 +334,14 @@ fn divide_memory(webrtc: &Webrtc, streams: usize) -> (usize, usize) {
         usize::try_from(history).unwrap_or(usize::MAX),
         usize::try_from(viewers).unwrap_or(usize::MAX),
     )
+}
+
+/// What is looked after all the time.
+fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>) {
+    tasks.spawn(viewers::keep_current(Arc::clone(shared)));
+    tasks.spawn(pictures::keep_stills(Arc::clone(shared)));
+    let places = settings.webrtc.candidates.clone();
+    tasks.spawn(candidates::keep_resolved(places, shared.engine.clone()));
 }
 
 fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<AppState>) {
