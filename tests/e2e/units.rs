@@ -121,25 +121,26 @@ fn what_stands_still_is_found_by_the_supervisor_and_the_supervisor_by_systemd() 
 }
 
 #[test]
-fn configuration_that_makes_no_sense_is_named_at_once_and_nothing_tries_again() {
+fn configuration_that_makes_no_sense_is_refused_by_name_and_darkens_nothing() {
     let Some((machine, page)) = watched("") else { return };
     let session = page.sessions().unwrap();
     let file = "/etc/framebridge/framebridge.toml";
     machine
         .run(&format!("cp {file} /root/good.toml; echo '[htpp]' >> {file}"))
         .unwrap();
+    let reload = || machine.run("systemctl reload framebridge-supervisor");
+    assert!(reload().is_err(), "it was taken");
+    let told = || machine.process("supervisor").unwrap().last_reason;
+    assert!(told().is_some_and(|told| told.contains("htpp")), "{:?}", told());
+    // What is started again runs by what held before, whoever starts it.
     machine.bridgectl("restart bridge").unwrap();
-    let parked = wait::until("the bridge to be left alone", PATIENCE, || {
-        let process = machine.process("bridge")?;
-        Ok(Some(process).filter(|process| process.state == ProcessState::Parked))
-    })
-    .unwrap();
-    let why = parked.last_reason.unwrap();
-    assert!(why.contains("exit code 78") && why.contains("htpp"), "{why}");
-    machine.run(&format!("cp /root/good.toml {file}")).unwrap();
-    machine.bridgectl("resume bridge").unwrap();
+    machine.signal("KILL", &[ENCODER]).unwrap();
+    until_restarted(&machine, ENCODER, 1);
     until_healthy(&machine);
     assert_goes_on(&page, &session);
+    machine.run(&format!("cp /root/good.toml {file}")).unwrap();
+    reload().unwrap();
+    assert_eq!(told(), None);
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn what_fails_too_often_is_run_with_less_and_then_left_alone_by_systemd_too() {
     }
     let state = || Ok(machine.status()?.streams[0].state == StreamState::Slate);
     wait::until_true("the slate", PATIENCE, state).unwrap();
-    page.until_live().unwrap();
+    page.until_holds("document.body.dataset.state === 'slate'").unwrap();
     assert_eq!(page.sessions().unwrap(), session);
     machine.bridgectl("resume encoder-test").unwrap();
     assert_goes_on(&page, &session);
