@@ -114,8 +114,9 @@ fn worked_example_prints_what_the_handbook_shows() {
     let offer = Request::new("POST", "/whep/desk").body("application/sdp", sdp::offer());
     assert_eq!(offer.send(system.http()).unwrap().status, 201);
     wait::until_true("one stream to be live and the other not", PATIENCE, || {
-        let status = system.status()?;
-        Ok(status.overall == Overall::Degraded && system.stream("desk")?.state == StreamState::Live)
+        let (overall, desk) = (system.status()?.overall, system.stream("desk")?);
+        let has_a_frame = desk.width > 0 && desk.last_frame_age_ms.is_some();
+        Ok(overall == Overall::Degraded && desk.state == StreamState::Live && has_a_frame)
     })
     .unwrap();
     let file = system.scratch().join("example.toml");
