@@ -19,6 +19,9 @@ fn viewer_that_no_udp_reaches_plays_by_tcp_and_plays_on_after_signaling_was_kill
     );
     let rate = page.rate(3).unwrap();
     assert!(rate > 20.0, "decoded {rate:.1} pictures a second");
+    let viewers = system.bridgectl(&["viewers"]).unwrap().stdout;
+    let viewers = String::from_utf8_lossy(&viewers);
+    assert!(viewers.contains("tcp "), "{viewers}");
 
     system.kill_and_await("signaling").unwrap();
     page.until_shows_later_than(std::time::SystemTime::now()).unwrap();

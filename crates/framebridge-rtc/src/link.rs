@@ -15,6 +15,8 @@ const WINDOW: Duration = Duration::from_secs(2);
 pub struct Link {
     /// Where media goes; `None`: nowhere yet.
     pub remote: Option<SocketAddr>,
+    /// Whether it goes by TCP.
+    pub is_tcp: bool,
     /// What kind of candidate of the viewer that is; `None` for one that an earlier process connected.
     pub kind: Option<CandidateKind>,
     /// The share of packets that did not come, 0 to 1; `None` before the viewer has reported twice.
@@ -52,9 +54,13 @@ impl LinkWatch {
         }
     }
 
-    /// Media goes to `remote`, and so many payload bytes have gone there so far, modulo 2^32.
-    pub(crate) fn on_sent(&mut self, remote: SocketAddr, kind: Option<CandidateKind>, octets: u32, now: Instant) {
-        (self.link.remote, self.link.kind) = (Some(remote), kind);
+    /// Media goes to `remote`.
+    pub(crate) fn on_path(&mut self, remote: SocketAddr, is_tcp: bool, kind: Option<CandidateKind>) {
+        (self.link.remote, self.link.is_tcp, self.link.kind) = (Some(remote), is_tcp, kind);
+    }
+
+    /// So many payload bytes have gone there so far, modulo 2^32.
+    pub(crate) fn on_sent(&mut self, octets: u32, now: Instant) {
         let (first, since) = *self.sent.get_or_insert((octets, now));
         let span = now.saturating_duration_since(since);
         if span >= WINDOW {
@@ -105,11 +111,13 @@ mod tests {
             let now = start + Duration::from_secs(second);
             watch.on_report(report(lost, u32::try_from(second).expect("small") * 400), None, now);
             let octets = u32::MAX.wrapping_add(u32::try_from(second).expect("small") * 1000);
-            watch.on_sent(remote, Some(CandidateKind::Relayed), octets, now);
+            watch.on_path(remote, true, Some(CandidateKind::Relayed));
+            watch.on_sent(octets, now);
             assert_eq!(watch.link().loss, loss, "second {second}");
         }
         let link = watch.link();
         assert_eq!((link.remote, link.bits_per_second), (Some(remote), Some(8000)));
+        assert!(link.is_tcp);
         watch.on_report(report(0, 5), Some(WINDOW), start + Duration::from_secs(8));
         assert_eq!(
             watch.link().loss,

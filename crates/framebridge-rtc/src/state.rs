@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     Arrival, Config, Event, SessionId, StreamStats, ViewerState, addresses::Offered, batch::Outcome, dtls::Identity,
-    frame::Frame, mailbox::Mailbox, mutex::lock, random, sdp::Candidate, sessions::Session, stream::Stream,
-    viewer::Viewer,
+    frame::Frame, mailbox::Mailbox, mutex::lock, outlet::is_tcp, random, sdp::Candidate, sessions::Session,
+    stream::Stream, viewer::Viewer,
 };
 
 /// The sum of all [`Outcome`]s.
@@ -187,12 +187,12 @@ impl EngineState {
 
     /// Shows what a viewer's link is like.
     pub(crate) fn note_link(&self, viewer: &mut Viewer, now: Instant) {
-        match viewer
-            .peer
-            .media()
-            .map(|(track, path)| (path.remote, track.state().octets))
-        {
-            Some((remote, octets)) => viewer.link.on_sent(remote, viewer.peer.kind_of(remote), octets, now),
+        match viewer.peer.media().map(|(track, path)| (path, track.state().octets)) {
+            Some((path, octets)) => {
+                let kind = viewer.peer.kind_of(path.remote);
+                viewer.link.on_path(path.remote, is_tcp(&path), kind);
+                viewer.link.on_sent(octets, now);
+            }
             None => viewer.link.on_silence(),
         }
         if let Some(entry) = self.sessions().get_mut(&viewer.session) {

@@ -43,8 +43,8 @@ pub(crate) struct ViewerView {
     principal: Option<String>,
     /// Where it asked from.
     address: Option<String>,
-    /// How media goes to it: `udp`, and the kind of its candidate: `host`, `srflx` (behind a NAT), `prflx` (an address that it
-    /// had not named) or `relay`. Only `udp` where an earlier life of the server connected it; null before it is connected.
+    /// How media goes to it: `udp` or `tcp`, and the kind of its candidate: `host`, `srflx` (behind a NAT), `prflx` (an address
+    /// that it had not named) or `relay`. No kind where an earlier life of the server connected it; null before it is connected.
     path: Option<String>,
     /// Where media goes: its own address or its relay's.
     media_address: Option<String>,
@@ -82,12 +82,14 @@ pub(crate) async fn list(
         let owner = shared.owners.of(&session);
         let Link {
             remote,
+            is_tcp,
             kind,
             loss,
             bits_per_second,
             round_trip,
         } = info.link;
-        let path = |_| kind.map_or_else(|| "udp".to_owned(), |kind| format!("udp {}", kind.as_str()));
+        let transport = if is_tcp { "tcp" } else { "udp" };
+        let path = |_| kind.map_or_else(|| transport.to_owned(), |kind| format!("{transport} {}", kind.as_str()));
         Some(ViewerView {
             session: brief(&session),
             stream: info.stream.to_string(),
