@@ -72,9 +72,9 @@ impl Display {
     /// Connects to `name`, e.g. `:0`.
     pub(crate) fn connect(name: &str) -> Result<Self, DisplayError> {
         // Without a host, TCP would be tried where there is no socket, and its refusal told in place of that.
-        let local = name.strip_prefix(':').map(|number| format!("unix:{number}"));
-        let name_of_socket = local.as_deref().unwrap_or(name);
-        let (connection, screen) = RustConnection::connect(Some(name_of_socket)).map_err(DisplayError::Connect)?;
+        let by_socket = name.starts_with(':').then(|| format!("unix/{name}"));
+        let name_for_us = by_socket.as_deref().unwrap_or(name);
+        let (connection, screen) = RustConnection::connect(Some(name_for_us)).map_err(DisplayError::Connect)?;
         let screen = &connection.setup().roots[screen];
         let (root, size) = (screen.root, (screen.width_in_pixels, screen.height_in_pixels));
         let (depth, colormap) = (screen.root_depth, screen.default_colormap);
