@@ -63,12 +63,13 @@ async fn heartbeats_count_what_was_captured_encoded_and_delivered() {
         one.frame().await;
         other.frame().await;
     }
-    let live = heartbeats.until(|progress| progress.encoded.count >= 30).await;
+    // A heartbeat may fall between a picture's encoding and its delivery.
+    let live = heartbeats.until(|progress| progress.delivered.count >= 60).await;
     assert_eq!((&live.state, live.subscribers, live.lost), (&SourceState::Live, 2, 0));
     assert_eq!((live.width, live.height, live.encoder.as_str()), (1280, 720, "libx264"));
     assert_eq!(live.encoder_reason, "software, as configured");
     assert!(live.captured.count >= live.encoded.count);
-    assert!(live.delivered.count >= 60, "30 to each of the two: {live:?}");
+    assert!(live.encoded.count >= 30, "30 to each of the two: {live:?}");
     assert!(live.captured.age_ms.is_some_and(|age| age < 2000));
 }
 
