@@ -10,7 +10,7 @@ use crate::{CameraError, DisplayError, FfmpegError};
 /// Why there is no source, or no further picture from it.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// Somebody called [`Interrupt::stop`].
+    /// Somebody called [`Interrupt::stop`](crate::Interrupt::stop).
     #[error("capture was stopped")]
     Stopped,
     /// The display of an `x11:` source.
