@@ -71,7 +71,9 @@ fn document_is_valid_and_the_server_answers_as_it_says() {
     let bearer = format!("Bearer {}", String::from_utf8(token.stdout).unwrap().trim());
     let served = Request::new("GET", "/api/v1/openapi.json").header("authorization", &bearer);
     let document = system.scratch().join("openapi.json");
-    fs::write(&document, served.send(system.http()).unwrap().body).unwrap();
+    let served = served.send(system.http()).unwrap();
+    assert_eq!(served.status, 200, "{}", String::from_utf8_lossy(&served.body));
+    fs::write(&document, served.body).unwrap();
     fs::write(system.scratch().join("hooks.py"), HOOKS).unwrap();
 
     let valid = command(bin.join("openapi-spec-validator"))

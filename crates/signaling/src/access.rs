@@ -174,7 +174,13 @@ impl Access {
     /// Whose token it is. Who shows wrong ones from `address` is told to wait; who shows a good one never is.
     pub(crate) fn holder(&self, token: &str, address: IpAddr) -> Result<Principal, Unknown> {
         let now = now();
-        let ours = self.tokens.as_ref().and_then(|tokens| tokens.get().find(token, now));
+        let ours = self.tokens.as_ref().and_then(|tokens| {
+            tokens.get().find(token, now).or_else(|| {
+                // One that was made this moment is good at once.
+                tokens.refresh();
+                tokens.get().find(token, now)
+            })
+        });
         let why = match (ours, &self.provider) {
             (Some(holder), _) => return Ok(holder),
             (None, Some((issuer, keys))) if Issuer::may_have_made(token) => {

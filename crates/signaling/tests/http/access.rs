@@ -272,6 +272,21 @@ async fn viewer_that_is_sent_away_is_gone() {
 }
 
 #[tokio::test]
+async fn token_that_was_made_this_moment_is_good_at_once() {
+    let guarded = Guarded::plain().await;
+    for name in ["first", "second", "third"] {
+        let asked = guarded.get(name, "/api/v1/streams").await;
+        asked.problem(401, "invalid_token");
+        write(&guarded.tokens, [row(name, Scope::View, None)]);
+        assert_eq!(
+            guarded.get(name, "/api/v1/streams").await.status,
+            StatusCode::OK,
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn revoked_token_ends_what_it_opened_within_two_seconds() {
     let guarded = Guarded::plain().await;
     let _encoder = Encoder::start(&guarded.site.dir, "test", Script::Opens).await;
