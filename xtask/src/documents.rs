@@ -1,4 +1,4 @@
-//! Tests that the paths and links in the documents exist.
+//! Tests that the paths and links in the documents exist, and that decisions are numbered one by one.
 
 use std::{
     fs,
@@ -80,6 +80,30 @@ fn every_path_and_link_in_a_document_leads_somewhere() {
     }
     assert!(seen > 100, "only {seen} paths and links were found");
     assert_eq!(missing, [""; 0]);
+}
+
+#[test]
+fn decisions_are_numbered_one_by_one_and_their_head_says_the_same() {
+    let decisions = root().join("docs/decisions");
+    let mut found: Vec<_> = fs::read_dir(decisions)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.sort();
+    for (number, file) in (1..).zip(found) {
+        let (name, text) = (
+            file.file_name().unwrap().to_string_lossy(),
+            fs::read_to_string(&file).unwrap(),
+        );
+        assert!(
+            name.starts_with(&format!("{number:04}-")),
+            "{name} should be decision {number}"
+        );
+        assert!(
+            text.starts_with(&format!("# {number:04}: ")),
+            "{name}: its head has another number"
+        );
+    }
 }
 
 #[test]

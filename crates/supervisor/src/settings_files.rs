@@ -2,7 +2,7 @@
 //!
 //! They stand in files because systemd starts processes before it can be asked what for, and in files of this user's alone because
 //! arguments can be read by everybody. The operator's configuration is read by the supervisor only: what it has not taken nobody
-//! sees (`docs/decisions/0020-reload.md`).
+//! sees (`docs/decisions/0021-reload.md`).
 
 use std::{
     fs, io,
