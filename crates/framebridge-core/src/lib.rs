@@ -17,8 +17,8 @@
 //! use framebridge_core::source_life::{Config, Input, Output, Reason, SourceLife};
 //!
 //! let linger = Duration::from_secs(5);
-//! let mut life = SourceLife::new(Config { linger, retry: Config::RETRY }, 1);
 //! let mut now = Instant::now();
+//! let mut life = SourceLife::new(Config { linger, retry: Config::RETRY, probe: None }, now, 1);
 //! let mut opened = 0;
 //! for happened in [Input::Demand(true), Input::Picture, Input::Demand(false)] {
 //!     life.handle(happened, now);
