@@ -9,8 +9,8 @@ use framebridge_tests::{
     wait::{self, PATIENCE},
 };
 
-/// Half of what is captured would be a fault; 30 a second are.
-const LEAST_RATE: f64 = 25.0;
+/// 30 a second are captured. Half of them would be a fault; a machine that others keep busy may leave some out.
+const LEAST_RATE: f64 = 20.0;
 
 /// Loose: it tells live from not live on the slowest machine. `cargo xtask bench latency` measures.
 const OLDEST_MS: i64 = 500;

@@ -7,10 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use framebridge_testkit::{Identity, Options, Seat, Viewer, watch};
 
 use super::street::Street;
+use crate::wait::{self, PATIENCE};
 
 /// What the strangers have to go by.
 #[derive(Debug)]
@@ -157,9 +158,19 @@ fn fragments(number: u32) -> Vec<u8> {
 fn seat(scene: &Scene<'_>) -> anyhow::Result<Seat> {
     let viewer = Viewer::new(scene.identity.clone(), Options::default(), Instant::now());
     let mut seat = Seat::new(viewer, true)?;
-    let answer = post(scene, 0, &seat.viewer.offer())?;
-    let answer = answer.split_once("\r\n\r\n").context("no answer to an offer")?.1;
-    seat.viewer.accept(answer, true, Instant::now())?;
+    let offer = seat.viewer.offer();
+    // What came before may have used up what strangers may ask for in a minute, or may not be over yet.
+    let answer = wait::until("an offer to be answered", PATIENCE, || {
+        let answer = post(scene, 0, &offer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no answer to an offer")?;
+        let status = head.lines().next().unwrap_or_default();
+        ensure!(
+            status.starts_with("HTTP/1.1 201"),
+            "an offer is answered by {status}: {body}"
+        );
+        Ok(Some(body.to_owned()))
+    })?;
+    seat.viewer.accept(&answer, true, Instant::now())?;
     Ok(seat)
 }
 
