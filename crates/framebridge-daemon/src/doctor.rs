@@ -120,8 +120,14 @@ fn port_finding(port: &Port, scene: &Scene<'_>) -> Finding {
     Finding::new(what, Verdict::Bad, detail)
 }
 
-/// The runtime directory that a process was started for, where it is one of Framebridge's and lets us look.
+/// The runtime directory that a process was started for, where it is one of Framebridge's and lets us look. Its name counts,
+/// not its environment alone: whatever is started from an operator's shell has the variable, too.
 fn runtime_dir_of(holder: &Holder) -> Option<String> {
+    /// They have the sockets: one serves on them, the other keeps them for its successor.
+    const PROGRAMS: [&str; 2] = ["signaling", "supervisor"];
+    if !PROGRAMS.contains(&holder.name.as_str()) {
+        return None;
+    }
     let environment = fs::read(format!("/proc/{}/environ", holder.pid)).ok()?;
     let mut variables = environment.split(|byte| *byte == 0);
     let dir = variables.find_map(|variable| variable.strip_prefix(b"FRAMEBRIDGE_RUNTIME_DIR="))?;
@@ -211,7 +217,7 @@ fn parse_display(display: &str) -> Option<(&str, u16)> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{net::TcpListener, process::Command};
 
     use super::*;
 
@@ -264,6 +270,27 @@ mod tests {
             Verdict::Bad,
             "signaling runs, and does not have it"
         );
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test needs a process with an environment")]
+    fn only_a_program_of_ours_is_called_that() {
+        // Any program has an operator's environment; this one is none of those that have ports.
+        let sleeper = Command::new("sleep")
+            .arg("60")
+            .env("FRAMEBRIDGE_RUNTIME_DIR", "/run/of/mine")
+            .spawn();
+        let mut sleeper = sleeper.unwrap();
+        let named = |name: &str| {
+            runtime_dir_of(&Holder {
+                pid: sleeper.id(),
+                name: name.to_owned(),
+            })
+        };
+        assert_eq!(named("sleep"), None);
+        assert_eq!(named("signaling").as_deref(), Some("/run/of/mine"));
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
     }
 
     #[test]
