@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::AddAssign,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -25,6 +26,8 @@ const PACE_STEPS: u64 = 4;
 const PACE_INTERVAL: Duration = Duration::from_millis(4);
 /// Packets that a viewer who is behind gets at once.
 pub(crate) const CATCH_UP: u64 = 64;
+/// Packets that are sent once more in one step, to see what a link carries.
+pub(crate) const MOST_PADDING: u64 = 8;
 /// A late joiner starts with the last group if its keyframe is no older: what is older would be shown late, and a new
 /// one can be had in about that time.
 const GROUP_AGE: Duration = Duration::from_millis(300);
@@ -72,6 +75,14 @@ pub(crate) struct Sent {
     pub(crate) frames: u64,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
+}
+
+impl AddAssign for Sent {
+    fn add_assign(&mut self, more: Self) {
+        self.frames += more.frames;
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+    }
 }
 
 impl Channel {
@@ -217,10 +228,10 @@ impl Channel {
         self.frames.iter().rposition(|frame| frame.first <= packet)
     }
 
-    /// Sends one viewer what it is due, into `batch`. Notes what remains to be done.
+    /// Sends one viewer what it is due, at most `allowance` packets, into `batch`. Notes what remains to be done.
     pub(crate) fn serve(
         &mut self,
-        feed: &mut Feed,
+        (feed, allowance): (&mut Feed, u64),
         track: &mut Track,
         path: &Path,
         batch: &mut Batch,
@@ -244,7 +255,7 @@ impl Channel {
             self.wants_keyframe = true;
             return sent;
         };
-        let end = self.released.min(packet + CATCH_UP);
+        let end = self.released.min(packet + allowance.min(CATCH_UP));
         batch.start();
         while packet < end {
             let frame = &*self.frames[at];
@@ -265,9 +276,34 @@ impl Channel {
         }
         *feed = Feed::At(packet);
         if packet < self.released {
-            self.catch_up = self.catch_up.or(Some(now + PACE_INTERVAL));
+            self.serve_soon(now);
         }
         sent
+    }
+
+    /// Sends the last `bytes` or so again that a viewer has had, for the sake of sending: at most [`MOST_PADDING`] packets. Only
+    /// where what is sent again has a stream of its own.
+    pub(crate) fn pad(&mut self, bytes: u64, feed: Feed, (track, path): (&mut Track, &Path), batch: &mut Batch) -> Sent {
+        let mut sent = Sent::default();
+        let Feed::At(head) = feed else { return sent };
+        batch.start();
+        for packet in (0..head).rev().take(usize::try_from(MOST_PADDING).unwrap_or(0)) {
+            let Some(at) = self.position(packet).filter(|_| sent.bytes < bytes && track.has_repair()) else {
+                break;
+            };
+            let frame = &*self.frames[at];
+            let Some(content) = frame.packet(packet) else { break };
+            let len = track.repeated_len(content.0.len());
+            track.rewrite(frame, packet, content, batch.datagram(path, len));
+            sent.packets += 1;
+            sent.bytes += len as u64;
+        }
+        sent
+    }
+
+    /// Has this channel served again soon, though nothing new may have come.
+    pub(crate) fn serve_soon(&mut self, now: Instant) {
+        self.catch_up = self.catch_up.or(Some(now + PACE_INTERVAL));
     }
 
     /// Takes a viewer's wish for a keyframe. One that is held gets its keyframe when the time has come.
@@ -281,16 +317,16 @@ impl Channel {
     }
 
     /// Sends packets again that a viewer misses, as far as they are of use and it has earned them, its link carrying so many
-    /// bits per second; returns how many it got.
+    /// bits per second; returns what it got.
     pub(crate) fn repeat(
         &self,
         missing: &[u16],
         (repeats, carries): (&mut Repeats, f32),
-        (track, path): (&Track, &Path),
+        (track, path): (&mut Track, &Path),
         batch: &mut Batch,
         now: Instant,
-    ) -> u64 {
-        let mut repeated = 0;
+    ) -> Sent {
+        let mut repeated = Sent::default();
         repeats.fill(carries, now);
         let oldest = self.oldest_of_use(repeats.round_trip(), now);
         batch.start();
@@ -302,10 +338,11 @@ impl Channel {
                 continue;
             };
             let Some(content) = frame.packet(packet) else { continue };
-            let len = track.datagram_len(content.0.len());
+            let len = track.repeated_len(content.0.len());
             if repeats.take(packet, len, now) {
                 track.rewrite(frame, packet, content, batch.datagram(path, len));
-                repeated += 1;
+                repeated.packets += 1;
+                repeated.bytes += len as u64;
             }
         }
         repeated
@@ -369,7 +406,8 @@ mod tests {
 
     fn serve(channel: &mut Channel, seen: &mut Seen, now: Instant) {
         let mut batch = Batch::new(Arc::new([]));
-        let sent = channel.serve(&mut seen.feed, &mut seen.track, &PATH, &mut batch, now);
+        let feed = (&mut seen.feed, CATCH_UP);
+        let sent = channel.serve(feed, &mut seen.track, &PATH, &mut batch, now);
         seen.packets += sent.packets;
     }
 
@@ -477,13 +515,14 @@ mod tests {
         let mut repeats = Repeats::new(now);
         let mut ask = |now| {
             let rate = channel.rate();
-            channel.repeat(
+            let repeated = channel.repeat(
                 &missing.repeat(26),
                 (&mut repeats, rate),
-                (&seen.track, &PATH),
+                (&mut seen.track, &PATH),
                 &mut batch,
                 now,
-            )
+            );
+            repeated.packets
         };
         assert!((1..=200).contains(&ask(now)));
         assert_eq!(ask(now), 0, "they are under way");

@@ -186,6 +186,8 @@ impl Handle {
         let (session, now) = (SessionId::random(), Instant::now());
         let local = Credentials::random(&ufrag_prefix(worker));
         let ssrc = u32::from_be_bytes(random::bytes());
+        // Never the same one: their indices would be each other's (see `track`).
+        let repair_ssrc = ssrc ^ (u32::from_be_bytes(random::bytes()) | 1);
         let mid = offer.transport_mid().map(str::to_owned);
         let config = PeerConfig {
             local: local.clone(),
@@ -194,6 +196,8 @@ impl Handle {
             fingerprints: mem::take(&mut offer.fingerprints),
             ssrc,
             payload_type: offer.format.payload_type,
+            repair: offer.format.repair.map(|payload_type| (repair_ssrc, payload_type)),
+            numbering: offer.format.numbering,
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
         };
@@ -223,6 +227,7 @@ impl Handle {
             fingerprint: shared.identity.fingerprint().clone(),
             candidates: self.candidates(),
             ssrc,
+            repair_ssrc,
             name: stream.name.to_string(),
             cname: session.cname(),
         };

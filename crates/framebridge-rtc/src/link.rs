@@ -25,6 +25,10 @@ pub struct Link {
     pub bits_per_second: Option<u64>,
     /// There and back.
     pub round_trip: Option<Duration>,
+    /// Bits per second that it carries, as far as that is known: where it carries more than is sent, nobody knows how much.
+    pub estimate: Option<u64>,
+    /// How long packets wait for their turn on it; `None`: the viewer does not tell when they come.
+    pub queue_delay: Option<Duration>,
 }
 
 /// Keeps a [`Link`] as reports come and bytes go.
@@ -69,6 +73,11 @@ impl LinkWatch {
             self.link.bits_per_second = Some(bits * 1000 / millis);
             self.sent = Some((octets, now));
         }
+    }
+
+    /// It carries so much, and packets wait so long.
+    pub(crate) fn on_estimate(&mut self, estimate: Option<u64>, queue_delay: Option<Duration>) {
+        (self.link.estimate, self.link.queue_delay) = (estimate, queue_delay);
     }
 
     /// Media goes nowhere now.

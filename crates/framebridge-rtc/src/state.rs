@@ -195,6 +195,8 @@ impl EngineState {
             }
             None => viewer.link.on_silence(),
         }
+        let queue_delay = viewer.rate.has_feedback().then(|| viewer.rate.queue_delay());
+        viewer.link.on_estimate(viewer.rate.estimate(), queue_delay);
         if let Some(entry) = self.sessions().get_mut(&viewer.session) {
             entry.link = viewer.link.link();
         }

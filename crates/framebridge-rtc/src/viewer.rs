@@ -13,6 +13,7 @@ use crate::{
     handover::reservation::Reservation,
     link::LinkWatch,
     outlet::Backlog,
+    rate::RateControl,
     repeats::{Repeats, Wishes},
     stream::Stream,
 };
@@ -56,6 +57,7 @@ pub(crate) struct Viewer {
     pub(crate) wishes: Wishes,
     pub(crate) link: LinkWatch,
     pub(crate) backlog: Backlog,
+    pub(crate) rate: RateControl,
 }
 
 impl Viewer {
@@ -75,6 +77,7 @@ impl Viewer {
             wishes: Wishes::new(now),
             link: LinkWatch::default(),
             backlog: Backlog::default(),
+            rate: RateControl::new(now),
         }
     }
 
@@ -231,6 +234,8 @@ mod tests {
             fingerprints: vec![identity.fingerprint().clone()],
             ssrc: 7,
             payload_type: 96,
+            repair: None,
+            numbering: None,
             connect_timeout: HOLD,
             disconnect_grace: HOLD,
         };

@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::{
     Candidate, CloseReason, Event, Input, Link, Output, Pacer, Peer, ViewerState,
     batch::{Batch, Inbox},
-    channel::{CATCH_UP, Channel, Sent},
+    channel::{CATCH_UP, Channel, MOST_PADDING, Sent},
     clock::monotonic,
     frame::Frame,
     handover::reservation::Reservation,
@@ -409,7 +409,7 @@ impl Worker {
             return;
         };
         let mut reservation = viewer.reservation.as_mut();
-        if may_send_rtcp(&mut reservation, &self.viewer_file, track) {
+        if may_send(&mut reservation, &self.viewer_file, track, (0, 0)) {
             track.report(ntp_now(), timestamp, &viewer.session.cname(), &mut self.report);
             self.batch.push(&path, &self.report);
         }
@@ -427,7 +427,7 @@ impl Worker {
         if let Some(viewer) = self.viewers.get_mut(slot)
             && reason != CloseReason::Dropped
             && let Some((track, path)) = viewer.peer.media()
-            && may_send_rtcp(&mut viewer.reservation.as_mut(), &self.viewer_file, track)
+            && may_send(&mut viewer.reservation.as_mut(), &self.viewer_file, track, (0, 0))
         {
             track.goodbye(&viewer.session.cname(), &mut self.report);
             self.batch.push(&path, &self.report);
@@ -465,20 +465,28 @@ impl Worker {
                         continue;
                     };
                     let mut reservation = viewer.reservation.as_mut();
-                    if reservation
-                        .as_mut()
-                        .is_some_and(|reservation| !reservation.covers(&self.viewer_file, track, CATCH_UP))
-                    {
+                    if !may_send(&mut reservation, &self.viewer_file, track, (CATCH_UP, MOST_PADDING)) {
                         continue;
                     }
                     if matches!(viewer.feed, Feed::At(_)) && self.batch.outlets.is_behind(&path, now) {
                         viewer.feed = Feed::Held(viewer.backlog.hold(now));
                         channel.stream.counters.holds.fetch_add(1, Relaxed);
                     }
-                    let sent = channel.serve(&mut viewer.feed, track, &path, &mut self.batch, now);
-                    total.frames += sent.frames;
-                    total.packets += sent.packets;
-                    total.bytes += sent.bytes;
+                    let numbered = track.next_number();
+                    let allowance = viewer.rate.allowance(channel.rate(), now).unwrap_or(CATCH_UP);
+                    let feed = (&mut viewer.feed, allowance);
+                    let mut sent = channel.serve(feed, track, &path, &mut self.batch, now);
+                    if let Some(first) = numbered {
+                        let padding = viewer.rate.padding(now);
+                        if padding > 0 {
+                            sent += channel.pad(padding, viewer.feed, (track, &path), &mut self.batch);
+                        }
+                        viewer.rate.on_sent(first, sent.packets, sent.bytes, now);
+                        if viewer.rate.is_probing() {
+                            channel.serve_soon(now);
+                        }
+                    }
+                    total += sent;
                 }
                 channel.members = members;
                 let counters = &channel.stream.counters;
@@ -500,11 +508,16 @@ impl Worker {
     }
 }
 
-/// Whether one more RTCP packet is within what the viewer file allows, or is by now.
-fn may_send_rtcp(reservation: &mut Option<&mut Reservation>, viewer_file: &ViewerFile, track: &Track) -> bool {
+/// Whether so many packets, so many repairs and one more RTCP packet are within what the viewer file allows, or are by now.
+fn may_send(
+    reservation: &mut Option<&mut Reservation>,
+    viewer_file: &ViewerFile,
+    track: &Track,
+    (packets, repairs): (u64, u64),
+) -> bool {
     reservation
         .as_mut()
-        .is_none_or(|reservation| reservation.covers(viewer_file, track, 0))
+        .is_none_or(|reservation| reservation.covers(viewer_file, track, packets, repairs))
 }
 
 /// The wall clock in NTP's format (RFC 5905 section 6): seconds since 1900 above, their fraction below.

@@ -103,6 +103,8 @@ impl World {
             fingerprints: vec![theirs.fingerprint().clone()],
             ssrc: SSRC,
             payload_type: 96,
+            repair: None,
+            numbering: None,
             connect_timeout: CONNECT_TIMEOUT,
             disconnect_grace: GRACE,
         };

@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
-use super::{Worker, ntp_now};
+use super::{Worker, may_send, ntp_now};
 use crate::{
     Feedback,
     viewer::{Feed, HOLD, Slot},
@@ -30,12 +30,19 @@ impl Worker {
             }
             Feedback::Missing { numbers, beyond } => {
                 let mut repeated = 0;
+                let most = numbers.len() as u64;
                 if let Some((track, path)) = viewer.peer.media()
                     && !is_held
+                    && may_send(&mut viewer.reservation.as_mut(), &self.viewer_file, track, (0, most))
                 {
                     let carries = viewer.congestion.carries(channel.rate());
                     let earned = (&mut viewer.repeats, carries);
-                    repeated = channel.repeat(numbers, earned, (&*track, &path), &mut self.batch, now);
+                    let numbered = track.next_number();
+                    let sent = channel.repeat(numbers, earned, (track, &path), &mut self.batch, now);
+                    repeated = sent.packets;
+                    if let Some(first) = numbered {
+                        viewer.rate.on_sent(first, sent.packets, sent.bytes, now);
+                    }
                 }
                 let asked = numbers.len() as u64 + beyond;
                 counters.nacks.fetch_add(asked, Relaxed);
@@ -48,6 +55,7 @@ impl Worker {
                 viewer.link.on_report(*report, round_trip, now);
                 if let Some(round_trip) = round_trip {
                     viewer.repeats.on_round_trip(round_trip);
+                    viewer.rate.on_round_trip(viewer.repeats.round_trip());
                 }
                 let Some(verdict) = viewer.congestion.on_report(*report, channel.rate(), now) else {
                     return;
@@ -60,7 +68,17 @@ impl Worker {
                     viewer.congestion.on_hold(now + HOLD);
                 }
             }
-            Feedback::Estimate(bits_per_second) => viewer.congestion.on_estimate(*bits_per_second),
+            Feedback::Estimate(bits_per_second) => {
+                viewer.congestion.on_estimate(*bits_per_second);
+                viewer.rate.on_told(*bits_per_second);
+            }
+            Feedback::Arrivals(arrivals) => {
+                viewer.rate.on_arrivals(arrivals, now);
+                if let Some(estimate) = viewer.rate.estimate() {
+                    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+                    viewer.congestion.on_estimate(estimate as f32);
+                }
+            }
         }
     }
 }
