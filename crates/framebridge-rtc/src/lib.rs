@@ -56,7 +56,7 @@ pub use feedback::{Arrivals, Feedback, Report};
 pub use frame::nal_units;
 pub use handle::{Handle, IfMatch, Joined, Patched};
 pub use handover::Handover;
-pub use link::Link;
+pub use link::{HoldReason, Link};
 pub use peer::{Input, Output, Peer, PeerConfig};
 pub use reach::Pacer;
 pub use sdp::{Candidate, CandidateKind, Load};

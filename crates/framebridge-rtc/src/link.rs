@@ -29,6 +29,30 @@ pub struct Link {
     pub estimate: Option<u64>,
     /// How long packets wait for their turn on it; `None`: the viewer does not tell when they come.
     pub queue_delay: Option<Duration>,
+    /// Why it is sent nothing for now, if it is not.
+    pub hold: Option<HoldReason>,
+}
+
+/// Why a viewer is sent nothing for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldReason {
+    /// It loses too much to make a picture of the rest.
+    Loss,
+    /// It loses so much at such a distance that whoever shares its link is in trouble (RFC 8083).
+    CircuitBreaker,
+    /// What is written to its TCP connection waits.
+    Behind,
+}
+
+impl HoldReason {
+    /// The reason in a word or two, for lists and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::CircuitBreaker => "circuit breaker",
+            Self::Behind => "behind",
+        }
+    }
 }
 
 /// Keeps a [`Link`] as reports come and bytes go.
@@ -78,6 +102,11 @@ impl LinkWatch {
     /// It carries so much, and packets wait so long.
     pub(crate) fn on_estimate(&mut self, estimate: Option<u64>, queue_delay: Option<Duration>) {
         (self.link.estimate, self.link.queue_delay) = (estimate, queue_delay);
+    }
+
+    /// It is sent nothing for that reason, or is sent its stream.
+    pub(crate) fn on_hold(&mut self, reason: Option<HoldReason>) {
+        self.link.hold = reason;
     }
 
     /// Media goes nowhere now.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::{
     Arrival, Config, Event, SessionId, StreamStats, ViewerState, addresses::Offered, batch::Outcome, dtls::Identity,
     frame::Frame, mailbox::Mailbox, mutex::lock, outlet::is_tcp, random, sdp::Candidate, sessions::Session,
-    stream::Stream, viewer::Viewer,
+    stream::Stream, viewer::{Feed, Viewer},
 };
 
 /// The sum of all [`Outcome`]s.
@@ -197,6 +197,8 @@ impl EngineState {
         }
         let queue_delay = viewer.rate.has_feedback().then(|| viewer.rate.queue_delay());
         viewer.link.on_estimate(viewer.rate.estimate(), queue_delay);
+        let is_held = matches!(viewer.feed, Feed::Held(_));
+        viewer.link.on_hold(is_held.then_some(viewer.hold));
         if let Some(entry) = self.sessions().get_mut(&viewer.session) {
             entry.link = viewer.link.link();
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    Peer, SessionId,
+    HoldReason, Peer, SessionId,
     congestion::Congestion,
     handover::reservation::Reservation,
     link::LinkWatch,
@@ -58,6 +58,8 @@ pub(crate) struct Viewer {
     pub(crate) link: LinkWatch,
     pub(crate) backlog: Backlog,
     pub(crate) rate: RateControl,
+    /// Why it was held last.
+    pub(crate) hold: HoldReason,
 }
 
 impl Viewer {
@@ -78,6 +80,7 @@ impl Viewer {
             link: LinkWatch::default(),
             backlog: Backlog::default(),
             rate: RateControl::new(now),
+            hold: HoldReason::Loss,
         }
     }
 

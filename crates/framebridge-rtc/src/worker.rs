@@ -17,7 +17,7 @@ use framebridge_proto::StreamName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    Candidate, CloseReason, Event, Input, Link, Output, Pacer, Peer, ViewerState,
+    Candidate, CloseReason, Event, HoldReason, Input, Link, Output, Pacer, Peer, ViewerState,
     batch::{Batch, Inbox},
     channel::{CATCH_UP, Channel, MOST_PADDING, Sent},
     clock::monotonic,
@@ -458,35 +458,9 @@ impl Worker {
                 let members = std::mem::take(&mut channel.members);
                 let mut total = Sent::default();
                 for slot in &members {
-                    let Some(viewer) = self.viewers.get_mut(*slot) else {
-                        continue;
-                    };
-                    let Some((track, path)) = viewer.peer.media() else {
-                        continue;
-                    };
-                    let mut reservation = viewer.reservation.as_mut();
-                    if !may_send(&mut reservation, &self.viewer_file, track, (CATCH_UP, MOST_PADDING)) {
-                        continue;
+                    if let Some(viewer) = self.viewers.get_mut(*slot) {
+                        total += serve(channel, viewer, &self.viewer_file, &mut self.batch, now);
                     }
-                    if matches!(viewer.feed, Feed::At(_)) && self.batch.outlets.is_behind(&path, now) {
-                        viewer.feed = Feed::Held(viewer.backlog.hold(now));
-                        channel.stream.counters.holds.fetch_add(1, Relaxed);
-                    }
-                    let numbered = track.next_number();
-                    let allowance = viewer.rate.allowance(channel.rate(), now).unwrap_or(CATCH_UP);
-                    let feed = (&mut viewer.feed, allowance);
-                    let mut sent = channel.serve(feed, track, &path, &mut self.batch, now);
-                    if let Some(first) = numbered {
-                        let padding = viewer.rate.padding(now);
-                        if padding > 0 {
-                            sent += channel.pad(padding, viewer.feed, (track, &path), &mut self.batch);
-                        }
-                        viewer.rate.on_sent(first, sent.packets, sent.bytes, now);
-                        if viewer.rate.is_probing() {
-                            channel.serve_soon(now);
-                        }
-                    }
-                    total += sent;
                 }
                 channel.members = members;
                 let counters = &channel.stream.counters;
@@ -506,6 +480,41 @@ impl Worker {
             }
         }
     }
+}
+
+/// Sends one viewer what it is due, and what its link is probed with.
+fn serve(
+    channel: &mut Channel,
+    viewer: &mut Viewer,
+    viewer_file: &ViewerFile,
+    batch: &mut Batch,
+    now: Instant,
+) -> Sent {
+    let Some((track, path)) = viewer.peer.media() else {
+        return Sent::default();
+    };
+    if !may_send(&mut viewer.reservation.as_mut(), viewer_file, track, (CATCH_UP, MOST_PADDING)) {
+        return Sent::default();
+    }
+    if matches!(viewer.feed, Feed::At(_)) && batch.outlets.is_behind(&path, now) {
+        (viewer.feed, viewer.hold) = (Feed::Held(viewer.backlog.hold(now)), HoldReason::Behind);
+        channel.stream.counters.holds.fetch_add(1, Relaxed);
+    }
+    let numbered = track.next_number();
+    let allowance = viewer.rate.allowance(channel.rate(), now).unwrap_or(CATCH_UP);
+    let feed = (&mut viewer.feed, allowance);
+    let mut sent = channel.serve(feed, track, &path, batch, now);
+    if let Some(first) = numbered {
+        let padding = viewer.rate.padding(now);
+        if padding > 0 {
+            sent += channel.pad(padding, viewer.feed, (track, &path), batch);
+        }
+        viewer.rate.on_sent(first, sent.packets, sent.bytes, now);
+        if viewer.rate.is_probing() {
+            channel.serve_soon(now);
+        }
+    }
+    sent
 }
 
 /// Whether so many packets, so many repairs and one more RTCP packet are within what the viewer file allows, or are by now.

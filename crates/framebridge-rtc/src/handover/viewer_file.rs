@@ -320,7 +320,7 @@ impl Record {
         };
         let [payload_type] = fields.array()?;
         let mut word = || Some(u32::from_le_bytes(fields.array()?));
-        let mut track = TrackState {
+        let track = TrackState {
             payload_type,
             ssrc: word()?,
             timestamp_offset: word()?,
@@ -328,22 +328,8 @@ impl Record {
             octets: word()?,
             next: 0,
             rtcp_index: 0,
-            repair: None,
-            numbering: None,
-        };
-        track.repair = match (fields.field()?, fields.field()?) {
-            ([], []) => None,
-            (ssrc, [payload_type]) => Some(RepairState {
-                ssrc: u32::from_le_bytes(ssrc.try_into().ok()?),
-                payload_type: *payload_type,
-                next: 0,
-            }),
-            _ => return None,
-        };
-        track.numbering = match fields.field()? {
-            [] => None,
-            [id] => Some(*id),
-            _ => return None,
+            repair: repair(&mut fields)?,
+            numbering: numbering(&mut fields)?,
         };
         fields.0.is_empty().then_some(Self {
             session,
@@ -358,6 +344,27 @@ impl Record {
                 track,
             },
         })
+    }
+}
+
+/// What is sent again, if anything is; its index is promised elsewhere.
+fn repair(fields: &mut Reader<'_>) -> Option<Option<RepairState>> {
+    match (fields.field()?, fields.field()?) {
+        ([], []) => Some(None),
+        (ssrc, [payload_type]) => Some(Some(RepairState {
+            ssrc: u32::from_le_bytes(ssrc.try_into().ok()?),
+            payload_type: *payload_type,
+            next: 0,
+        })),
+        _ => None,
+    }
+}
+
+fn numbering(fields: &mut Reader<'_>) -> Option<Option<u8>> {
+    match fields.field()? {
+        [] => Some(None),
+        [id] => Some(Some(*id)),
+        _ => None,
     }
 }
 

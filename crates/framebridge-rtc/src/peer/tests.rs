@@ -189,7 +189,7 @@ impl World {
         let content = frame.packet(frame.first).unwrap();
         let mut datagram = vec![0; track.datagram_len(content.0.len())];
         track.write(&frame, frame.first, content, &mut datagram);
-        self.client.keys.as_ref().unwrap().0.open_rtp(&mut datagram, index)
+        self.client.keys.as_ref().unwrap().0.open_rtp(&mut datagram, index).map(|payload| payload.len())
     }
 }
 

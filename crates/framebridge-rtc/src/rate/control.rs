@@ -11,8 +11,11 @@ const BACK_OFF: f64 = 0.85;
 const LEAST_STEP: f64 = 0.7;
 /// Growth in a second while nothing is known of the link's limit.
 const GROWTH: f64 = 1.08;
-/// Nobody knows whether the link carries more than so many times of what arrives.
-const UNKNOWN: f64 = 1.5;
+/// Nobody knows whether the link carries more than so many times of what arrives; what is believed without knowing is off by a
+/// quarter at most of a link that carries a little more.
+const UNKNOWN: f64 = 1.25;
+/// For so long after the first estimate that follows what arrives, down as well: a stream begins with a keyframe.
+const SETTLING: Duration = Duration::from_secs(3);
 /// Bits of a full packet: near the limit the estimate grows by one in a response time.
 const PACKET: f64 = 9_600.0;
 /// Besides the round trip, a response takes so long: feedback, and finding out.
@@ -22,7 +25,7 @@ const STEP_PAUSE: Duration = Duration::from_millis(200);
 /// The limit that was found holds for so many times its deviation.
 const NEAR: f64 = 3.0;
 /// Shares of lost packets from which on the estimate falls, and below which it may grow.
-const HEAVY_LOSS: f32 = 0.10;
+const HEAVY_LOSS: f32 = 0.12;
 const LITTLE_LOSS: f32 = 0.02;
 /// An estimate is never below this: an audio call's rate.
 const LEAST: f64 = 30_000.0;
@@ -38,6 +41,7 @@ pub(super) struct Control {
     updated: Option<Instant>,
     stepped: Option<Instant>,
     stepped_for_loss: Option<Instant>,
+    settling: Option<Instant>,
 }
 
 /// What is known of the link at one time.
@@ -46,6 +50,8 @@ pub(super) struct Seen {
     pub(super) usage: Usage,
     /// Bits per second that arrive; `None`: not known yet.
     pub(super) delivered: Option<f64>,
+    /// What the link has carried while it had a queue; `None`: it has none.
+    pub(super) capacity: Option<f64>,
     /// The share of packets that is lost.
     pub(super) loss: f32,
     pub(super) round_trip: Duration,
@@ -66,24 +72,35 @@ impl Control {
             .map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         let passed = passed.min(Duration::from_secs(1)).as_secs_f64();
         self.updated = Some(now);
+        if self.estimate.is_none() {
+            self.settling = Some(now + SETTLING);
+        }
         let before = *self.estimate.get_or_insert(delivered * UNKNOWN);
         match seen.usage {
-            Usage::Over => self.step_down(before, delivered, seen.round_trip, now),
+            Usage::Over => self.step_down(before, delivered, seen, now),
             Usage::Under => {}
+            Usage::Normal if self.settling.is_some_and(|end| now < end) => self.estimate = Some(delivered * UNKNOWN),
             Usage::Normal => self.grow(before, delivered, seen.round_trip, passed),
         }
         self.heed_loss(delivered, seen, passed, now);
     }
 
+    /// Whether the link has shown where its limit is.
+    pub(super) fn has_limit(&self) -> bool {
+        self.limit.is_some() || self.loss_limit.is_some()
+    }
+
     /// A probe has shown that the link carries so much.
     pub(super) fn on_proof(&mut self, carried: f64) {
+        self.settling = None;
         self.estimate = Some(self.estimate.map_or(carried, |estimate| estimate.max(carried)));
         self.limit = self.limit.filter(|(limit, _)| *limit > carried);
         self.loss_limit = self.loss_limit.filter(|limit| *limit > carried);
     }
 
-    fn step_down(&mut self, before: f64, delivered: f64, round_trip: Duration, now: Instant) {
-        let pause = STEP_PAUSE + round_trip;
+    fn step_down(&mut self, before: f64, delivered: f64, seen: Seen, now: Instant) {
+        self.settling = None;
+        let pause = STEP_PAUSE + seen.round_trip;
         if self
             .stepped
             .is_some_and(|last| now.saturating_duration_since(last) < pause)
@@ -91,13 +108,11 @@ impl Control {
             return;
         }
         self.stepped = Some(now);
-        self.note_limit(delivered);
-        // Where what arrives is much less than what was believed, there may be room that was not used.
-        let target = (delivered * BACK_OFF).max(if delivered < before * LEAST_STEP * LEAST_STEP {
-            before * LEAST_STEP
-        } else {
-            0.0
-        });
+        let carried = seen.capacity.map_or(delivered, |capacity| capacity.max(delivered));
+        self.note_limit(carried);
+        // Without a queue that has carried something for a while, there may be room that was not used.
+        let least = if seen.capacity.is_none() { before * LEAST_STEP } else { 0.0 };
+        let target = (carried * BACK_OFF).max(least);
         self.estimate = Some(target.min(before).max(LEAST));
     }
 
@@ -158,6 +173,7 @@ mod tests {
         Seen {
             usage,
             delivered: Some(delivered),
+            capacity: (usage == Usage::Over && delivered > 100_000.0).then_some(delivered),
             loss,
             round_trip: Duration::from_millis(50),
         }
@@ -177,13 +193,11 @@ mod tests {
         assert_eq!(control.estimate(), None);
         let calm = seen(Usage::Normal, 2_000_000.0, 0.0);
         let full = after(&mut control, start, 0..100, calm);
-        assert!((full - 3_000_000.0).abs() < 1.0, "{full}");
+        assert!((full - 2_500_000.0).abs() < 1.0, "{full}");
         let over = after(&mut control, start, 100..110, seen(Usage::Over, 1_000_000.0, 0.0));
-        assert!((over - 850_000.0).abs() < 1.0 || over > 850_000.0, "{over}");
-        let over = after(&mut control, start, 110..130, seen(Usage::Over, 1_000_000.0, 0.0));
         assert!((over - 850_000.0).abs() < 1.0, "{over}");
         // Near the limit it grows by packets.
-        let later = after(&mut control, start, 130..140, seen(Usage::Normal, 1_000_000.0, 0.0));
+        let later = after(&mut control, start, 110..120, seen(Usage::Normal, 1_000_000.0, 0.0));
         assert!((860_000.0..960_000.0).contains(&later), "{later}");
     }
 
@@ -192,14 +206,14 @@ mod tests {
         let (mut control, start) = (Control::default(), Instant::now());
         after(&mut control, start, 0..100, seen(Usage::Normal, 2_000_000.0, 0.0));
         let over = after(&mut control, start, 100..101, seen(Usage::Over, 50_000.0, 0.0));
-        assert!((over - 2_100_000.0).abs() < 1.0, "{over}");
+        assert!((over - 1_750_000.0).abs() < 1.0, "{over}");
     }
 
     #[test]
     fn heavy_loss_brings_the_estimate_down_to_what_arrives_and_little_loss_does_not() {
         let (mut control, start) = (Control::default(), Instant::now());
         let calm = after(&mut control, start, 0..100, seen(Usage::Normal, 2_500_000.0, 0.08));
-        assert!(calm > 3_500_000.0, "{calm}");
+        assert!(calm > 3_000_000.0, "{calm}");
         // A policer that lets 1 Mb/s through, and no queue.
         let lossy = after(&mut control, start, 100..150, seen(Usage::Normal, 1_000_000.0, 0.6));
         assert!((800_000.0..1_000_000.0).contains(&lossy), "{lossy}");

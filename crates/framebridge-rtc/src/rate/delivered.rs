@@ -6,12 +6,14 @@ use super::history::Landed;
 
 /// The rate is that of so long, by the viewer's clock: some fifteen pictures.
 const WINDOW: i64 = 500_000;
-/// Less says nothing of a rate. Microseconds.
-const LEAST: i64 = 150_000;
+/// Less says nothing of a rate: it begins with a keyframe. Microseconds.
+const LEAST: i64 = 450_000;
 /// Groups of packets remembered: what half a second has at 500 a second. Full: the oldest is forgotten.
 const MOST: usize = 256;
 /// A queue is busy for so long at least before what comes out of it is taken for what the link carries, microseconds.
 const BUSY: i64 = 60_000;
+/// And so much comes out of it: of a few small packets that are late, too, one might think that they wait for each other. Bytes.
+const BUSY_BYTES: u64 = 12_000;
 
 /// What arrives.
 #[derive(Debug, Default)]
@@ -54,15 +56,7 @@ impl Delivered {
     /// What the link carries, as far as it has had a queue for long enough to show it.
     pub(super) fn capacity(&self) -> Option<f64> {
         let (since, last, bytes) = self.busy?;
-        (last - since >= BUSY).then(|| per_second(bytes, last - since))
-    }
-
-    /// The more of both: a queue of a moment carries more than what came in half a second with pauses.
-    pub(super) fn most(&self) -> Option<f64> {
-        match (self.rate(), self.capacity()) {
-            (Some(rate), Some(capacity)) => Some(rate.max(capacity)),
-            (rate, capacity) => rate.or(capacity),
-        }
+        (last - since >= BUSY && bytes >= BUSY_BYTES).then(|| per_second(bytes, last - since))
     }
 }
 
@@ -96,6 +90,6 @@ mod tests {
         for number in 0..10 {
             delivered.add(&part(2_000_000 + number * 10_000, 10_000), true);
         }
-        assert_eq!(delivered.most(), Some(8_000_000.0));
+        assert_eq!(delivered.capacity(), Some(8_000_000.0));
     }
 }

@@ -57,6 +57,8 @@ pub(super) struct History {
     bursts: VecDeque<Burst>,
     /// The last time base that the viewer named, units of 64 ms, without wraps.
     base: Option<i64>,
+    /// When the newest was sent that the viewer has told of.
+    newest: i64,
 }
 
 impl History {
@@ -67,6 +69,7 @@ impl History {
             next: 0,
             bursts: VecDeque::new(),
             base: None,
+            newest: i64::MIN,
         }
     }
 
@@ -112,6 +115,7 @@ impl History {
             number += 1;
             let Some(bit) = bit else { continue };
             burst.told |= bit;
+            self.newest = self.newest.max(burst.sent);
             let Some(ticks) = arrival.filter(|_| burst.arrived & bit == 0) else {
                 continue;
             };
@@ -141,9 +145,11 @@ impl History {
         finish(landed)
     }
 
-    /// Forgets what was sent longer ago than `patience`, and says what has become of it, as far as the viewer has told.
-    pub(super) fn judge(&mut self, patience: Duration, now: Instant) -> Judged {
-        let since = self.micros(now) - i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
+    /// Forgets what was sent so long before the newest that the viewer has told of, and says what has become of it, as far as it
+    /// has told of that.
+    pub(super) fn judge(&mut self, patience: Duration) -> Judged {
+        let patience = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
+        let since = self.newest.saturating_sub(patience);
         let mut judged = Judged::default();
         while let Some(burst) = self.bursts.front().filter(|burst| burst.sent <= since) {
             judged.packets += burst.told.count_ones();
@@ -195,38 +201,32 @@ mod tests {
     fn what_came_is_told_by_bursts_and_what_did_not_is_lost_once_its_time_is_over() {
         let start = Instant::now();
         let mut history = History::new(start);
-        let later = start + Duration::from_millis(33);
+        let patience = Duration::from_millis(100);
         history.note(70_000, 3, 3000, start);
-        history.note(70_003, 2, 1000, later);
+        history.note(70_003, 2, 1000, start + Duration::from_millis(33));
+        history.note(70_005, 1, 500, start + Duration::from_millis(133));
         let told = arrivals(4464, 10, vec![Some(0), None, Some(40), Some(90)]);
         let landed = history.land(&told);
-        assert_eq!(
-            landed,
-            [
-                Landed {
-                    sent: 0,
-                    soonest: 640_000,
-                    latest: 650_000,
-                    bytes: 2056
-                },
-                Landed {
-                    sent: 33_000,
-                    soonest: 662_500,
-                    latest: 662_500,
-                    bytes: 528
-                },
-            ]
-        );
+        let first = Landed {
+            sent: 0,
+            soonest: 640_000,
+            latest: 650_000,
+            bytes: 2056,
+        };
+        let second = Landed {
+            sent: 33_000,
+            soonest: 662_500,
+            latest: 662_500,
+            bytes: 528,
+        };
+        assert_eq!(landed, [first, second]);
         assert_eq!(history.land(&told), [], "nothing comes twice");
-        assert_eq!(history.judge(Duration::from_millis(100), later), Judged::default());
+        assert_eq!(history.judge(patience), Judged::default());
         // What is only late is not lost.
         history.land(&arrivals(4465, 11, vec![Some(0)]));
-        let judged = history.judge(Duration::from_millis(100), later + Duration::from_millis(100));
-        assert_eq!(
-            judged,
-            Judged { packets: 4, lost: 0 },
-            "of the fifth nothing is known"
-        );
+        history.land(&arrivals(4468, 11, vec![None, Some(9)]));
+        let judged = Judged { packets: 5, lost: 1 };
+        assert_eq!(history.judge(patience), judged);
     }
 
     #[test]

@@ -28,16 +28,18 @@ use trend::{Trend, Usage};
 
 /// Bursts that were sent within so long count as one picture's.
 const GROUP: i64 = 5_000;
-/// A packet counts as lost so long after it was sent, besides a round trip: what is reordered comes by then.
+/// A packet counts as lost when others have come that were sent so much later: what is reordered comes by then.
 const REORDERING: Duration = Duration::from_millis(150);
 /// Before the first report a packet and its answer are taken to need so long.
 const ASSUMED_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// Loss is that of so many packets about.
-const LOSS_PACKETS: f32 = 200.0;
+const LOSS_PACKETS: f32 = 300.0;
 /// A queue of this length ends a probe, milliseconds.
 const PROBE_QUEUE: f64 = 60.0;
 /// The link is calm below this queue, milliseconds.
 const CALM_QUEUE: f64 = 30.0;
+/// What is below this is jitter, and no queue. Milliseconds.
+const NO_QUEUE: f64 = 10.0;
 
 /// One viewer's link.
 #[derive(Debug)]
@@ -91,6 +93,7 @@ impl RateControl {
         Duration::from_secs_f64(self.trend.queue().clamp(0.0, 60_000.0) / 1e3)
     }
 
+    #[allow(dead_code, reason = "who chooses between renditions asks")]
     /// The share of packets that is lost, as far as transport-wide feedback tells.
     pub(crate) fn loss(&self) -> f32 {
         self.loss
@@ -101,6 +104,7 @@ impl RateControl {
         self.trend.usage() == Usage::Over
     }
 
+    #[allow(dead_code, reason = "who chooses between renditions says so")]
     /// What would be sent to the viewer if its link carried it, bits per second: probes go up to that. `None`: no probes.
     pub(crate) fn wants(&mut self, bits_per_second: Option<u64>) {
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
@@ -132,7 +136,8 @@ impl RateControl {
 
     /// How many packets may go to the viewer now, where its stream has so many bits per second; `None`: all.
     pub(crate) fn allowance(&mut self, rate: f32, now: Instant) -> Option<u64> {
-        self.pace.allowance(f64::from(rate), self.control.estimate(), now)
+        let estimate = self.control.estimate().filter(|_| self.control.has_limit());
+        self.pace.allowance(f64::from(rate), estimate, now)
     }
 
     /// Bytes of what was sent that are to be sent once more, to see whether the link carries that; begins to if it is time.
@@ -154,11 +159,11 @@ impl RateControl {
     /// The viewer tells what has come.
     pub(crate) fn on_arrivals(&mut self, arrivals: &Arrivals, now: Instant) {
         for landed in self.history.land(arrivals) {
-            self.delivered.add(&landed, self.trend.queue() > 5.0);
+            self.delivered.add(&landed, self.trend.queue() > NO_QUEUE);
             self.probe.on_landed(&landed);
             self.gather(landed);
         }
-        let judged = self.history.judge(REORDERING + self.round_trip, now);
+        let judged = self.history.judge(REORDERING);
         #[expect(clippy::cast_precision_loss, reason = "packets of a moment")]
         let (packets, lost) = (judged.packets as f32, judged.lost as f32);
         if packets > 0.0 {
@@ -168,7 +173,8 @@ impl RateControl {
         let is_over = self.is_overused();
         let seen = Seen {
             usage: self.trend.usage(),
-            delivered: self.delivered.most(),
+            delivered: self.delivered.rate(),
+            capacity: self.delivered.capacity(),
             loss: self.loss,
             round_trip: self.round_trip,
         };

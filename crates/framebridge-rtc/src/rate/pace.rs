@@ -1,4 +1,5 @@
-//! How fast a viewer's packets go out: at once where its link has plenty, spread where a picture at once would be a queue.
+//! How fast a viewer's packets go out: at once as long as its link has not shown where its limit is, and spread where that is
+//! near: there a picture at once would be a queue.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,8 @@ impl Pace {
         }
     }
 
-    /// How many full packets may go now, where the stream has `rate` and the link carries `estimate`; `None`: all.
+    /// How many full packets may go now, where the stream has `rate` and the link is known to carry no more than `estimate`;
+    /// `None`: all.
     pub(super) fn allowance(&mut self, rate: f64, estimate: Option<f64>, now: Instant) -> Option<u64> {
         if estimate.is_none_or(|estimate| estimate >= rate * PLENTY) {
             return None;
@@ -76,6 +78,6 @@ mod tests {
         let spread = steps(Some(3_000_000.0));
         assert!(spread.iter().all(|packets| *packets <= 3), "{spread:?}");
         // 36 ms at 6.25 Mb/s, and what goes at once.
-        assert!((22..=27).contains(&spread.iter().sum()), "{spread:?}");
+        assert!((22..=27).contains(&spread.iter().sum::<u64>()), "{spread:?}");
     }
 }

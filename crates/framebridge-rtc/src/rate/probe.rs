@@ -4,19 +4,21 @@ use std::time::{Duration, Instant};
 
 use super::{delivered::per_second, history::Landed};
 
-/// A probe sends so many times of what is known to be carried ...
+/// A probe sends so many times of what is known to be carried, or so many after one that has failed: most will then ...
 const STEP: f64 = 2.0;
-/// ... for so long, so that a link that carries just what is known has a queue of that length at most afterwards.
-const LENGTH: Duration = Duration::from_millis(200);
+const CAREFUL_STEP: f64 = 1.5;
+/// ... for so long, so that a link that carries just what is known has a queue of that or half of it afterwards.
+const LENGTH: Duration = Duration::from_millis(150);
 /// What was sent comes in, and is told of, so long after it, besides a round trip.
 const VERDICT: Duration = Duration::from_millis(250);
 /// So much of what was sent has to come through in time.
 const SUCCESS: f64 = 0.85;
 /// Between two probes that succeed.
 const PAUSE: Duration = Duration::from_millis(700);
-/// After one that does not the next comes so much later; doubles each time, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(40);
+/// After one that does not the next comes so much later; doubles, up to the longest: a link that is back is used again within
+/// ten seconds, and one that is not has some hundredths of its rate and a short queue now and then from it.
+const FIRST_PAUSE: Duration = Duration::from_secs(4);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// No more is added at once, bytes: a burst of more packets may overrun a link that would carry their rate.
 const MOST_AT_ONCE: f64 = 9_600.0;
 
@@ -57,6 +59,7 @@ struct Running {
 pub(super) struct Probe {
     state: State,
     pause: Duration,
+    step: f64,
 }
 
 impl Probe {
@@ -65,6 +68,7 @@ impl Probe {
         Self {
             state: State::Idle(now + FIRST_PAUSE / 2),
             pause: FIRST_PAUSE,
+            step: STEP,
         }
     }
 
@@ -73,7 +77,7 @@ impl Probe {
         if matches!(self.state, State::Idle(due) if due <= now) && wanted > known {
             let length = i64::try_from(LENGTH.as_micros()).unwrap_or(i64::MAX);
             self.state = State::Probing(Running {
-                rate: wanted.min(known * STEP),
+                rate: wanted.min(known * self.step),
                 began: now,
                 from: micros,
                 to: micros + length,
@@ -135,11 +139,11 @@ impl Probe {
         let came = running.came.map_or(0.0, |(first, last, bytes)| per_second(bytes, last - first));
         let has_come = !is_over && came >= tried * SUCCESS && tried > running.rate / 2.0;
         let (outcome, pause) = if has_come {
-            self.pause = FIRST_PAUSE;
-            (Outcome::Carried(came.min(tried)), PAUSE)
+            (self.pause, self.step) = (FIRST_PAUSE, STEP);
+            (Outcome::Carried(tried), PAUSE)
         } else {
             let pause = self.pause;
-            self.pause = (pause * 2).min(LONGEST_PAUSE);
+            (self.pause, self.step) = ((pause * 2).min(LONGEST_PAUSE), CAREFUL_STEP);
             (Outcome::Failed, pause)
         };
         self.state = State::Idle(now + pause);

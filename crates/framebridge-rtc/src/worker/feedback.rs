@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 use super::{Worker, may_send, ntp_now};
 use crate::{
-    Feedback,
+    Feedback, HoldReason,
     viewer::{Feed, HOLD, Slot},
 };
 
@@ -57,19 +57,28 @@ impl Worker {
                     viewer.repeats.on_round_trip(round_trip);
                     viewer.rate.on_round_trip(viewer.repeats.round_trip());
                 }
-                let Some(verdict) = viewer.congestion.on_report(*report, channel.rate(), now) else {
+                let link = (channel.rate(), viewer.repeats.round_trip());
+                let Some(verdict) = viewer.congestion.on_report(*report, link, now) else {
                     return;
                 };
                 counters.packets_lost.fetch_add(verdict.lost.into(), Relaxed);
                 if verdict.is_congested && !is_held {
                     tracing::debug!(session = %viewer.session, lost = verdict.lost, "congested: held");
                     counters.holds.fetch_add(1, Relaxed);
-                    viewer.feed = Feed::Held(now + HOLD);
+                    (viewer.feed, viewer.hold) = (Feed::Held(now + HOLD), HoldReason::Loss);
                     viewer.congestion.on_hold(now + HOLD);
+                }
+                if let Some(pause) = verdict.pause {
+                    tracing::info!(session = %viewer.session, lost = verdict.lost, ?pause, "circuit breaker: held");
+                    counters.holds.fetch_add(u64::from(!is_held), Relaxed);
+                    (viewer.feed, viewer.hold) = (Feed::Held(now + pause), HoldReason::CircuitBreaker);
+                    viewer.congestion.on_hold(now + pause);
                 }
             }
             Feedback::Estimate(bits_per_second) => {
-                viewer.congestion.on_estimate(*bits_per_second);
+                if !viewer.rate.has_feedback() {
+                    viewer.congestion.on_estimate(*bits_per_second);
+                }
                 viewer.rate.on_told(*bits_per_second);
             }
             Feedback::Arrivals(arrivals) => {

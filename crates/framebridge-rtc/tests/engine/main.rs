@@ -256,11 +256,44 @@ fn lost_packets_are_sent_again() {
 }
 
 #[test]
+fn viewer_that_takes_no_repairs_gets_the_same_packet_again() {
+    let world = World::new(Config::default());
+    let options = Options {
+        drop: 20,
+        transport: false,
+        ..Options::default()
+    };
+    let mut seats = vec![world.join(options, true).1];
+    watch_until(&mut seats, "retransmissions", |seats| {
+        seats[0].viewer.reception().reordered >= 10
+    });
+    let session = world.engine.handle().sessions()[0];
+    let link = world.engine.handle().session(&session).unwrap().link;
+    assert_eq!((link.estimate, link.queue_delay), (None, None), "it tells nothing");
+    assert_eq!(seats[0].viewer.reception().forged, 0);
+}
+
+#[test]
+fn what_a_viewers_link_carries_is_known_by_when_its_packets_come() {
+    let world = World::new(Config::default());
+    let mut seats = vec![world.join(Options::default(), true).1];
+    let session = world.engine.handle().sessions()[0];
+    let link = || world.engine.handle().session(&session).unwrap().link;
+    // The stream has 2 Mb/s, and loopback carries more than anybody has tried.
+    watch_until(&mut seats, "an estimate", |_| {
+        link().estimate.is_some_and(|estimate| estimate > 2_000_000)
+    });
+    assert!(link().queue_delay.is_some(), "{:?}", link());
+}
+
+#[test]
 fn a_viewer_on_a_bad_link_is_cut_to_the_next_keyframe_and_costs_the_others_nothing() {
     let world = World::new(Config::default());
     let options = Options {
         nack: false,
         sample: 1,
+        // Its own word of its link is what counts then.
+        transport: false,
         ..Options::default()
     };
     let mut seats: Vec<Seat> = (0..4).map(|_| world.join(options.clone(), true).1).collect();
