@@ -46,8 +46,13 @@ const SOON: Duration = Duration::from_secs(5);
 fn viewer(system: &System) -> anyhow::Result<Value> {
     let told = system.bridgectl(&["viewers", "--json"])?;
     let viewers: Value = serde_json::from_slice(&told.stdout)?;
-    let live = viewers.as_array().into_iter().flatten().rfind(|viewer| viewer["state"] == "live");
-    live.cloned().ok_or_else(|| anyhow::anyhow!("nobody watches: {viewers}"))
+    let live = viewers
+        .as_array()
+        .into_iter()
+        .flatten()
+        .rfind(|viewer| viewer["state"] == "live");
+    live.cloned()
+        .ok_or_else(|| anyhow::anyhow!("nobody watches: {viewers}"))
 }
 
 fn open(link: &ShapedLink, browser: &Browser, system: &System) -> Page {
@@ -103,7 +108,11 @@ fn play(shape: Shape, mtu: u32) -> Option<(u64, usize, Page, System, ShapedLink)
     page.take_record().unwrap();
     wait::pause(Duration::from_secs(10)).unwrap();
     let record = page.take_record().unwrap();
-    let gap = record.windows(2).map(|two| two[1].0.saturating_sub(two[0].0)).max().unwrap_or(u64::MAX);
+    let gap = record
+        .windows(2)
+        .map(|two| two[1].0.saturating_sub(two[0].0))
+        .max()
+        .unwrap_or(u64::MAX);
     Some((gap, record.len(), page, system, link))
 }
 
@@ -118,10 +127,16 @@ fn reordered_and_doubled_packets_on_a_narrow_path_are_not_seen() {
     let Some((gap, pictures, page, system, _link)) = play(shape, 1280) else {
         return;
     };
-    assert!(gap <= 300 && pictures > 220, "{pictures} pictures, {gap} ms without one");
+    assert!(
+        gap <= 300 && pictures > 220,
+        "{pictures} pictures, {gap} ms without one"
+    );
     let told = viewer(&system).unwrap();
     assert_eq!(told["held"], Value::Null, "{told}");
-    assert!(told["estimate"].as_u64().is_some_and(|estimate| estimate > 2_500_000), "{told}");
+    assert!(
+        told["estimate"].as_u64().is_some_and(|estimate| estimate > 2_500_000),
+        "{told}"
+    );
     let (_, troubles) = page.reception().unwrap();
     assert_eq!(troubles, 0, "no picture was missing");
 }
@@ -136,7 +151,10 @@ fn link_that_loses_three_of_a_hundred_plays_without_a_freeze() {
     let Some((gap, pictures, _page, system, _link)) = play(shape, 1500) else {
         return;
     };
-    assert!(gap <= 300 && pictures > 200, "{pictures} pictures, {gap} ms without one");
+    assert!(
+        gap <= 300 && pictures > 200,
+        "{pictures} pictures, {gap} ms without one"
+    );
     let told = viewer(&system).unwrap();
     assert_eq!(told["held"], Value::Null, "{told}");
 }

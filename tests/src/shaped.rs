@@ -118,7 +118,10 @@ impl ShapedLink {
         let mut python = command(python::DEBIAN);
         python.args(["-c", include_str!("shaped.py"), "fb-here", "fb-there"]);
         python.arg(shape.to_json().to_string());
-        python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        python
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
         let mut link = Process::start_as_is(&mut python)?;
         let pipes = link.child().stdin.take().zip(link.child().stdout.take());
         let (orders, words) = pipes.context("a script without its pipes")?;

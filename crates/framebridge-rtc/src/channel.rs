@@ -263,7 +263,7 @@ impl Channel {
             while packet < stop
                 && let Some(content) = frame.packet(packet)
             {
-                let len = track.datagram_len(content.0.len());
+                let len = track.datagram_len(frame, packet, content.0.len());
                 track.write(frame, packet, content, batch.datagram(path, len));
                 sent.bytes += len as u64;
                 sent.packets += 1;
@@ -283,17 +283,26 @@ impl Channel {
 
     /// Sends the last `bytes` or so again that a viewer has had, for the sake of sending: at most [`MOST_PADDING`] packets. Only
     /// where what is sent again has a stream of its own.
-    pub(crate) fn pad(&mut self, bytes: u64, feed: Feed, (track, path): (&mut Track, &Path), batch: &mut Batch) -> Sent {
+    pub(crate) fn pad(
+        &mut self,
+        bytes: u64,
+        feed: Feed,
+        (track, path): (&mut Track, &Path),
+        batch: &mut Batch,
+    ) -> Sent {
         let mut sent = Sent::default();
         let Feed::At(head) = feed else { return sent };
         batch.start();
         for packet in (0..head).rev().take(usize::try_from(MOST_PADDING).unwrap_or(0)) {
-            let Some(at) = self.position(packet).filter(|_| sent.bytes < bytes && track.has_repair()) else {
+            let Some(at) = self
+                .position(packet)
+                .filter(|_| sent.bytes < bytes && track.has_repair())
+            else {
                 break;
             };
             let frame = &*self.frames[at];
             let Some(content) = frame.packet(packet) else { break };
-            let len = track.repeated_len(content.0.len());
+            let len = track.repeated_len(frame, packet, content.0.len());
             track.rewrite(frame, packet, content, batch.datagram(path, len));
             sent.packets += 1;
             sent.bytes += len as u64;
@@ -338,7 +347,7 @@ impl Channel {
                 continue;
             };
             let Some(content) = frame.packet(packet) else { continue };
-            let len = track.repeated_len(content.0.len());
+            let len = track.repeated_len(frame, packet, content.0.len());
             if repeats.take(packet, len, now) {
                 track.rewrite(frame, packet, content, batch.datagram(path, len));
                 repeated.packets += 1;

@@ -122,7 +122,11 @@ impl Congestion {
         let is_soon = self
             .mended
             .is_some_and(|mended| now.saturating_duration_since(mended) < LONGEST_BREAK);
-        let pause = if is_soon { (self.pause * 2).min(LONGEST_BREAK) } else { FIRST_BREAK };
+        let pause = if is_soon {
+            (self.pause * 2).min(LONGEST_BREAK)
+        } else {
+            FIRST_BREAK
+        };
         (self.pause, self.mended, self.beyond) = (pause, Some(now + pause), 0);
         pause
     }
@@ -270,7 +274,10 @@ mod tests {
         };
         assert_eq!(verdict, Some(well));
         // The number of a new life of the viewer is lower.
-        assert_eq!(congestion.on_report(report(0, 9), (RATE, ROUND_TRIP), start + JUDGED_OVER * 2), None);
+        assert_eq!(
+            congestion.on_report(report(0, 9), (RATE, ROUND_TRIP), start + JUDGED_OVER * 2),
+            None
+        );
     }
 
     /// After how many seconds of such a loss the circuit breaker opens, and for how long; with it open nothing is reported.
@@ -290,7 +297,10 @@ mod tests {
             };
             let link = (RATE, Duration::from_millis(round_trip_ms));
             let now = start + Duration::from_secs(second.into());
-            if let Some(pause) = congestion.on_report(report, link, now).and_then(|verdict| verdict.pause) {
+            if let Some(pause) = congestion
+                .on_report(report, link, now)
+                .and_then(|verdict| verdict.pause)
+            {
                 breaks.push((second, pause.as_secs()));
                 closed = second + u32::try_from(pause.as_secs()).unwrap();
             }

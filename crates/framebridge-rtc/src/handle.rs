@@ -136,6 +136,16 @@ impl Handle {
         self.shared.set_further(addresses);
     }
 
+    /// Asks STUN servers, from the sockets that media comes to, where these are seen: viewers are told of that for a minute or
+    /// so, thus it has to be asked again, which keeps a NAT's way open, too. A worker that has no room for it does not ask.
+    pub fn ask_outside(&self, servers: Vec<SocketAddr>) {
+        if let Some(mailbox) = self.shared.mailboxes.first()
+            && mailbox.commands.try_send(Command::AskOutside(servers)).is_ok()
+        {
+            mailbox.ring();
+        }
+    }
+
     /// From now on viewers are told that they may connect to `listener`, whose connections come to
     /// [`serve_tcp`](Self::serve_tcp).
     pub fn listens_on(&self, listener: SocketAddr) {
@@ -152,8 +162,10 @@ impl Handle {
     fn candidates(&self) -> Vec<Candidate> {
         let mut candidates = self.shared.candidates(self.arrival);
         let seen_as = self.seen_as.map(|ip| SocketAddr::new(ip, self.shared.port()));
-        if let Some(address) = seen_as.filter(|seen| candidates.iter().all(|known| known.address.ip() != seen.ip())) {
-            candidates.push(Candidate::reflexive(address));
+        for seen in self.shared.seen_from_outside().into_iter().chain(seen_as) {
+            if candidates.iter().all(|known| known.address.ip() != seen.ip()) {
+                candidates.push(Candidate::reflexive(seen));
+            }
         }
         candidates
     }
@@ -198,6 +210,7 @@ impl Handle {
             payload_type: offer.format.payload_type,
             repair: offer.format.repair.map(|payload_type| (repair_ssrc, payload_type)),
             numbering: offer.format.numbering,
+            playout: offer.format.playout,
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
         };

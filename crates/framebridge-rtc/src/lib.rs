@@ -30,6 +30,7 @@ mod peer;
 mod random;
 mod rate;
 mod reach;
+mod reflexive;
 mod repeats;
 mod sdp;
 mod session;

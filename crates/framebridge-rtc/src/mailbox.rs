@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Restart(SessionId, Box<IceRestart>),
     /// End a viewer's session.
     End(SessionId, CloseReason),
+    /// Ask these STUN servers where they see us.
+    AskOutside(Vec<SocketAddr>),
 }
 
 /// What one worker tells another, and what comes by TCP.

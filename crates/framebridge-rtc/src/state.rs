@@ -15,9 +15,21 @@ use framebridge_proto::{StreamName, supervisor::Datagrams};
 use tokio::sync::mpsc;
 
 use crate::{
-    Arrival, Config, Event, SessionId, StreamStats, ViewerState, addresses::Offered, batch::Outcome, dtls::Identity,
-    frame::Frame, mailbox::Mailbox, mutex::lock, outlet::is_tcp, random, sdp::Candidate, sessions::Session,
-    stream::Stream, viewer::{Feed, Viewer},
+    Arrival, Config, Event, SessionId, StreamStats, ViewerState,
+    addresses::Offered,
+    batch::Outcome,
+    dtls::Identity,
+    frame::Frame,
+    mailbox::Mailbox,
+    mutex::lock,
+    outlet::is_tcp,
+    random,
+    reflexive::{News, Reflexive},
+    sdp::Candidate,
+    sessions::Session,
+    stream::Stream,
+    stun::Stun,
+    viewer::{Feed, Viewer},
 };
 
 /// The sum of all [`Outcome`]s.
@@ -37,6 +49,8 @@ pub(crate) struct EngineState {
     locals: Vec<SocketAddr>,
     /// Addresses besides this machine's own that lead here; see [`Config::candidates`].
     further: RwLock<Vec<SocketAddr>>,
+    /// Where STUN servers see our sockets.
+    reflexive: Mutex<Reflexive>,
     /// Where media is waited for by TCP.
     tcp: OnceLock<Vec<SocketAddr>>,
     connections: AtomicUsize,
@@ -62,6 +76,7 @@ impl EngineState {
     ) -> Self {
         Self {
             further: RwLock::new(config.candidates.clone()),
+            reflexive: Mutex::default(),
             tcp: OnceLock::new(),
             // What an earlier process has named is not named again soon.
             connections: AtomicUsize::new(usize::from(u16::from_be_bytes(random::bytes())) << 12),
@@ -103,6 +118,37 @@ impl EngineState {
     /// From now on these addresses lead here, too, and no others that were said to.
     pub(crate) fn set_further(&self, addresses: Vec<SocketAddr>) {
         *self.further.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// What to ask a STUN server.
+    pub(crate) fn ask_outside(&self, server: SocketAddr, now: Instant) -> Vec<u8> {
+        lock(&self.reflexive).ask(server, now)
+    }
+
+    /// Takes a STUN message that may be a server's answer; false if nobody was asked there.
+    pub(crate) fn hears_from_outside(&self, datagram: &[u8], from: SocketAddr, now: Instant) -> bool {
+        let mut reflexive = lock(&self.reflexive);
+        if !reflexive.is_asked(from) {
+            return false;
+        }
+        let news = Stun::decode(datagram).map(|message| reflexive.hear(&message, from, now));
+        match news {
+            Some(News::SeenAt(address)) => {
+                tracing::info!(%address, %from, "seen from outside there: viewers are offered that, too");
+            }
+            Some(News::Scattered(one, other)) => tracing::warn!(
+                %one, %other,
+                "webrtc.stun: the NAT in front of this machine has another port for each server, so no viewer gets in there: \
+                 forward webrtc.port, or use TURN"
+            ),
+            Some(News::None) | None => {}
+        }
+        true
+    }
+
+    /// Where others see our sockets.
+    pub(crate) fn seen_from_outside(&self) -> Vec<SocketAddr> {
+        lock(&self.reflexive).addresses(Instant::now())
     }
 
     /// Media is waited for by TCP there, too. The first word holds.

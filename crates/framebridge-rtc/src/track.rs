@@ -19,8 +19,8 @@
 //! [`viewer_file`](crate::handover::viewer_file)).
 
 use crate::{
-    frame::{Frame, REPEATED_NUMBER},
-    header::Header,
+    frame::{Frame, MAX_PAYLOAD, REPEATED_NUMBER},
+    header::{Header, SECOND},
     random,
     srtp::{MasterKey, Profile, Sender},
 };
@@ -57,6 +57,8 @@ pub struct TrackState {
     pub repair: Option<RepairState>,
     /// The header extension that packets' transport-wide numbers go under, if the viewer takes them; 1 to 14.
     pub numbering: Option<u8>,
+    /// That for the playout delay, likewise: keyframes tell it.
+    pub playout: Option<u8>,
 }
 
 impl TrackState {
@@ -67,6 +69,7 @@ impl TrackState {
             payload_type,
             repair: None,
             numbering: None,
+            playout: None,
             next: first_index(),
             timestamp_offset: u32::from_be_bytes(random::bytes()),
             packets: 0,
@@ -77,11 +80,13 @@ impl TrackState {
 
     /// With repairs of this SSRC and payload type, if the SSRC is not the stream's own, and with numbers.
     pub(crate) fn with_repair(mut self, repair: Option<(u32, u8)>, numbering: Option<u8>) -> Self {
-        self.repair = repair.filter(|(ssrc, _)| *ssrc != self.ssrc).map(|(ssrc, payload_type)| RepairState {
-            ssrc,
-            payload_type,
-            next: first_index(),
-        });
+        self.repair = repair
+            .filter(|(ssrc, _)| *ssrc != self.ssrc)
+            .map(|(ssrc, payload_type)| RepairState {
+                ssrc,
+                payload_type,
+                next: first_index(),
+            });
         self.numbering = numbering;
         self
     }
@@ -161,17 +166,25 @@ impl Track {
         self.since = packet;
     }
 
-    /// The datagram's length for a payload of `payload` bytes.
+    /// The datagram's length for a packet whose payload has so many bytes.
     #[inline]
-    pub(crate) fn datagram_len(&self, payload: usize) -> usize {
-        Header::len(self.state.numbering.is_some()) + payload + self.tag_len
+    pub(crate) fn datagram_len(&self, frame: &Frame, packet: u64, payload: usize) -> usize {
+        let tells_playout = self.playout(frame, packet, payload).is_some();
+        Header::len(self.state.numbering.is_some(), tells_playout) + payload + self.tag_len
     }
 
-    /// The same for a payload that is sent again.
+    /// The same for one that is sent again.
     #[inline]
-    pub(crate) fn repeated_len(&self, payload: usize) -> usize {
+    pub(crate) fn repeated_len(&self, frame: &Frame, packet: u64, payload: usize) -> usize {
         let number = if self.has_repair() { REPEATED_NUMBER } else { 0 };
-        self.datagram_len(payload) + number
+        self.datagram_len(frame, packet, payload) + number
+    }
+
+    /// The playout delay's extension, if this packet tells it: the first of a keyframe, which is short, does.
+    #[inline]
+    fn playout(&self, frame: &Frame, packet: u64, payload: usize) -> Option<u8> {
+        let is_told = packet == frame.first && frame.keyframe && payload + SECOND <= MAX_PAYLOAD;
+        self.state.playout.filter(|_| is_told)
     }
 
     /// Writes the next packet, which is `packet` of `frame`, into `datagram`.
@@ -182,7 +195,7 @@ impl Track {
             self.state.next,
             "packets go out in order"
         );
-        self.fill(frame, self.state.next, payload, marker, datagram);
+        self.fill(frame, packet, self.state.next, (payload, marker), datagram);
         self.state.next += 1;
         self.state.packets = self.state.packets.wrapping_add(1);
         #[expect(
@@ -202,10 +215,10 @@ impl Track {
         datagram: &mut [u8],
     ) {
         let index = packet.wrapping_add(self.offset);
-        let number = self.number();
+        let (number, playout) = (self.number(), self.playout(frame, packet, payload.len()));
         let timestamp = self.timestamp(frame);
         let Some(repair) = &mut self.state.repair else {
-            self.fill(frame, index, payload, marker, datagram);
+            self.fill(frame, packet, index, (payload, marker), datagram);
             return;
         };
         let header = Header {
@@ -215,6 +228,7 @@ impl Track {
             timestamp,
             ssrc: repair.ssrc,
             number,
+            playout,
         };
         let clear = header.write(datagram);
         let body = clear + REPEATED_NUMBER;
@@ -225,7 +239,7 @@ impl Track {
     }
 
     #[inline]
-    fn fill(&self, frame: &Frame, index: u64, payload: &[u8], marker: bool, datagram: &mut [u8]) {
+    fn fill(&self, frame: &Frame, packet: u64, index: u64, (payload, marker): (&[u8], bool), datagram: &mut [u8]) {
         let header = Header {
             payload_type: self.state.payload_type,
             marker,
@@ -233,6 +247,7 @@ impl Track {
             timestamp: self.timestamp(frame),
             ssrc: self.state.ssrc,
             number: self.number(),
+            playout: self.playout(frame, packet, payload.len()),
         };
         let clear = header.write(datagram);
         datagram[clear..clear + payload.len()].copy_from_slice(payload);
@@ -329,17 +344,21 @@ mod tests {
     };
 
     fn track() -> Track {
-        Track::new(TrackState::random(7, 96), Profile::AeadAes128Gcm, &KEY)
+        let state = TrackState {
+            playout: Some(5),
+            ..TrackState::random(7, 96)
+        };
+        Track::new(state, Profile::AeadAes128Gcm, &KEY)
     }
 
     fn repairing_track() -> Track {
-        let state = TrackState::random(7, 96).with_repair(Some((8, 97)), Some(3));
+        let state = track().state.with_repair(Some((8, 97)), Some(3));
         Track::new(state, Profile::AeadAes128Gcm, &KEY)
     }
 
     fn frame(first: u64, packets: u8) -> Frame {
         let unit: Vec<u8> = (1..=packets).flat_map(|n| [0, 0, 1, 0x41, n]).collect();
-        Frame::new(first, first * 10, false, Instant::now(), Payloads::of(&unit))
+        Frame::new(first, first * 10, true, Instant::now(), Payloads::of(&unit))
     }
 
     #[test]
@@ -349,7 +368,7 @@ mod tests {
             track.jump(frame.first);
             for packet in frame.first..frame.end() {
                 let payload = frame.packet(packet).unwrap();
-                let mut datagram = vec![0; track.datagram_len(payload.0.len())];
+                let mut datagram = vec![0; track.datagram_len(&frame, packet, payload.0.len())];
                 track.write(&frame, packet, payload, &mut datagram);
                 sent.push(u16::from_be_bytes([datagram[2], datagram[3]]));
             }
@@ -399,7 +418,7 @@ mod tests {
         for packet in [100, 101] {
             let content = frame.packet(packet).unwrap();
             let index = track.next();
-            let mut datagram = vec![0; track.datagram_len(content.0.len())];
+            let mut datagram = vec![0; track.datagram_len(&frame, packet, content.0.len())];
             track.write(&frame, packet, content, &mut datagram);
             let (kind, sequence, ssrc, number, payload) = opened(&track, &datagram, index);
             assert_eq!((kind, sequence, ssrc), (96, low(index), 7));
@@ -408,14 +427,17 @@ mod tests {
         }
         for again in 0..2 {
             let content = frame.packet(100).unwrap();
-            let mut datagram = vec![0; track.repeated_len(content.0.len())];
+            let mut datagram = vec![0; track.repeated_len(&frame, 100, content.0.len())];
             track.rewrite(&frame, 100, content, &mut datagram);
             let (kind, sequence, ssrc, number, payload) = opened(&track, &datagram, first_repair + again);
             assert_eq!((kind, sequence, ssrc), (97, low(first_repair + again), 8));
             assert_eq!(payload, [&low(first).to_be_bytes()[..], content.0].concat());
             numbers.push(number.unwrap());
         }
-        assert!(numbers.windows(2).all(|two| two[1] == two[0].wrapping_add(1)), "{numbers:?}");
+        assert!(
+            numbers.windows(2).all(|two| two[1] == two[0].wrapping_add(1)),
+            "{numbers:?}"
+        );
     }
 
     #[test]
@@ -445,7 +467,7 @@ mod tests {
                         if let Some(packet) = track.repeat(low(index)) {
                             let frame = frames.iter().find(|frame| frame.packet(packet).is_some()).unwrap();
                             let payload = frame.packet(packet).unwrap();
-                            let mut datagram = vec![0; track.repeated_len(payload.0.len())];
+                            let mut datagram = vec![0; track.repeated_len(frame, packet, payload.0.len())];
                             let place = if repairs { (8, track.next_repair()) } else { (7, index) };
                             let number = track.next_number();
                             track.rewrite(frame, packet, payload, &mut datagram);
@@ -458,7 +480,7 @@ mod tests {
                         let frame = frame(head, amount);
                         for packet in frame.first..frame.end() {
                             let payload = frame.packet(packet).unwrap();
-                            let mut datagram = vec![0; track.datagram_len(payload.0.len())];
+                            let mut datagram = vec![0; track.datagram_len(&frame, packet, payload.0.len())];
                             let (index, number) = (track.state.next, track.next_number());
                             track.write(&frame, packet, payload, &mut datagram);
                             prop_assert!(number.is_none_or(|number| numbers.insert(number)));

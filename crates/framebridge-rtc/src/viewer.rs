@@ -239,6 +239,7 @@ mod tests {
             payload_type: 96,
             repair: None,
             numbering: None,
+            playout: None,
             connect_timeout: HOLD,
             disconnect_grace: HOLD,
         };

@@ -223,6 +223,7 @@ impl Worker {
                         self.end(slot, reason, now);
                     }
                 }
+                Command::AskOutside(servers) => self.ask_outside(&servers, now),
             }
         }
         // More may be waiting: do not sleep.
@@ -493,7 +494,12 @@ fn serve(
     let Some((track, path)) = viewer.peer.media() else {
         return Sent::default();
     };
-    if !may_send(&mut viewer.reservation.as_mut(), viewer_file, track, (CATCH_UP, MOST_PADDING)) {
+    if !may_send(
+        &mut viewer.reservation.as_mut(),
+        viewer_file,
+        track,
+        (CATCH_UP, MOST_PADDING),
+    ) {
         return Sent::default();
     }
     if matches!(viewer.feed, Feed::At(_)) && batch.outlets.is_behind(&path, now) {

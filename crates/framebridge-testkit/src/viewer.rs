@@ -134,7 +134,7 @@ impl Viewer {
         let (formats, transport) = if self.options.transport {
             let lines = format!(
                 "a=rtpmap:{REPAIR} rtx/90000\r\na=fmtp:{REPAIR} apt={MEDIA}\r\na=rtcp-fb:{MEDIA} transport-cc\r\n\
-                 a=extmap:{} {}\r\n",
+                 a=extmap:{} {}\r\na=extmap:5 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay\r\n",
                 arrivals::NUMBER,
                 arrivals::NAME,
             );

@@ -44,6 +44,7 @@ use crate::{
     ice_servers::IceServers,
     limits::Limits,
     meter::Meter,
+    outside,
     owners::{Owners, brief},
     pictures, routes, serve,
     site::Site,
@@ -342,6 +343,8 @@ fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>) {
     tasks.spawn(pictures::keep_stills(Arc::clone(shared)));
     let places = settings.webrtc.candidates.clone();
     tasks.spawn(candidates::keep_resolved(places, shared.engine.clone()));
+    let servers = settings.webrtc.stun.clone();
+    tasks.spawn(outside::keep_asked(servers, shared.engine.clone()));
 }
 
 fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<AppState>) {

@@ -32,6 +32,7 @@ mod live;
 mod login;
 mod meter;
 mod metrics;
+mod outside;
 mod owners;
 mod page;
 mod pictures;

@@ -130,13 +130,13 @@ mod tests {
                 for _ in 0..packets {
                     let frame = Frame::new(head, head, false, Instant::now(), Payloads::of(&[0, 0, 1, 0x41, 1]));
                     let payload = frame.packet(head).unwrap();
-                    let mut datagram = vec![0; track.datagram_len(payload.0.len())];
+                    let mut datagram = vec![0; track.datagram_len(&frame, head, payload.0.len())];
                     track.write(&frame, head, payload, &mut datagram);
                     head += 1;
                 }
                 for _ in 0..repairs {
                     let payload = sent.packet(sent.first).unwrap();
-                    let mut datagram = vec![0; track.repeated_len(payload.0.len())];
+                    let mut datagram = vec![0; track.repeated_len(&sent, sent.first, payload.0.len())];
                     track.rewrite(&sent, sent.first, payload, &mut datagram);
                 }
                 if report {

@@ -272,6 +272,7 @@ impl Record {
             None => (0..2).for_each(|_| out.field(&[])),
         }
         out.field(track.numbering.as_slice());
+        out.field(track.playout.as_slice());
         out.0
     }
 
@@ -329,7 +330,8 @@ impl Record {
             next: 0,
             rtcp_index: 0,
             repair: repair(&mut fields)?,
-            numbering: numbering(&mut fields)?,
+            numbering: extension(&mut fields)?,
+            playout: extension(&mut fields)?,
         };
         fields.0.is_empty().then_some(Self {
             session,
@@ -360,7 +362,7 @@ fn repair(fields: &mut Reader<'_>) -> Option<Option<RepairState>> {
     }
 }
 
-fn numbering(fields: &mut Reader<'_>) -> Option<Option<u8>> {
+fn extension(fields: &mut Reader<'_>) -> Option<Option<u8>> {
     match fields.field()? {
         [] => Some(None),
         [id] => Some(Some(*id)),
@@ -446,6 +448,7 @@ pub(crate) mod tests {
                         next: 80_000,
                     }),
                     numbering: (number != 2).then_some(3),
+                    playout: (number != 2).then_some(4),
                 },
             },
         }

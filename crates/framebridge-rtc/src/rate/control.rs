@@ -111,7 +111,11 @@ impl Control {
         let carried = seen.capacity.map_or(delivered, |capacity| capacity.max(delivered));
         self.note_limit(carried);
         // Without a queue that has carried something for a while, there may be room that was not used.
-        let least = if seen.capacity.is_none() { before * LEAST_STEP } else { 0.0 };
+        let least = if seen.capacity.is_none() {
+            before * LEAST_STEP
+        } else {
+            0.0
+        };
         let target = (carried * BACK_OFF).max(least);
         self.estimate = Some(target.min(before).max(LEAST));
     }

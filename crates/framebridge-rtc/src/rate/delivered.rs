@@ -29,7 +29,10 @@ pub(super) struct Delivered {
 impl Delivered {
     /// This has come, while the link had a queue or not.
     pub(super) fn add(&mut self, part: &Landed, has_queue: bool) {
-        let at = self.parts.back().map_or(part.latest, |(last, _)| part.latest.max(*last));
+        let at = self
+            .parts
+            .back()
+            .map_or(part.latest, |(last, _)| part.latest.max(*last));
         self.first.get_or_insert(at);
         self.bytes += u64::from(part.bytes);
         self.parts.push_back((at, part.bytes));

@@ -168,8 +168,7 @@ impl History {
     fn unwrap(&self, number: u16) -> Option<u64> {
         #[expect(clippy::cast_possible_truncation, reason = "the distance is taken modulo 2^16")]
         let back = (self.next as u16).wrapping_sub(number);
-        self.next
-            .checked_sub(if back == 0 { 1 << 16 } else { u64::from(back) })
+        self.next.checked_sub(if back == 0 { 1 << 16 } else { u64::from(back) })
     }
 
     /// The time base without wraps: the one nearest to the last.

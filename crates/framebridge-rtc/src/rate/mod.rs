@@ -210,8 +210,7 @@ impl RateControl {
             Some(_) | None => {
                 if let Some(group) = self.group.replace(landed) {
                     let delay = milliseconds(group.soonest - group.sent);
-                    self.trend
-                        .update(milliseconds(group.soonest), delay, self.loss > 0.02);
+                    self.trend.update(milliseconds(group.soonest), delay, self.loss > 0.02);
                 }
             }
         }

@@ -42,7 +42,11 @@ impl Pace {
         self.since = now;
         let most = (pace * AT_ONCE.as_secs_f64()).max(LEAST_AT_ONCE);
         self.earned = (self.earned + pace * passed).min(most);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and bounded")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, and bounded"
+        )]
         let packets = (self.earned.max(0.0) / 1_200.0) as u64;
         Some(packets)
     }

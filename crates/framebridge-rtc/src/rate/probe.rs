@@ -136,7 +136,9 @@ impl Probe {
         // A probe that could not be filled (there was nothing to fill it with) shows what it was.
         let length = LENGTH.as_secs_f64();
         let tried = (running.sent * 8.0 / length).min(running.rate);
-        let came = running.came.map_or(0.0, |(first, last, bytes)| per_second(bytes, last - first));
+        let came = running
+            .came
+            .map_or(0.0, |(first, last, bytes)| per_second(bytes, last - first));
         let has_come = !is_over && came >= tried * SUCCESS && tried > running.rate / 2.0;
         let (outcome, pause) = if has_come {
             (self.pause, self.step) = (FIRST_PAUSE, STEP);

@@ -144,7 +144,11 @@ impl World {
             return;
         }
         self.free_us = self.now_us + waits_us + size * 8_000_000 / link.bits_per_second;
-        let late = if self.random(1000) < link.late.0 { link.late.1 } else { 0 };
+        let late = if self.random(1000) < link.late.0 {
+            link.late.1
+        } else {
+            0
+        };
         self.under_way
             .insert(number, self.free_us + (link.delay_ms + late) * 1000);
     }
@@ -196,7 +200,9 @@ impl World {
 /// A server that moves its viewer between two rates, as the estimate allows.
 fn adapt(world: &mut World) {
     const LOW: u64 = 600_000;
-    let Some(estimate) = world.control.estimate() else { return };
+    let Some(estimate) = world.control.estimate() else {
+        return;
+    };
     world.control.wants((world.rate == LOW).then_some(STREAM * 11 / 10));
     if world.rate == STREAM && estimate < STREAM * 9 / 10 && world.control.is_overused() {
         world.rate = LOW;
@@ -245,7 +251,10 @@ fn link_that_becomes_slow_is_found_out_within_a_second() {
                 found.get_or_insert(world.now_us - from);
             }
         });
-        assert!(found.is_some_and(|after| after < 1_000_000), "{megabits} Mb/s: {found:?}");
+        assert!(
+            found.is_some_and(|after| after < 1_000_000),
+            "{megabits} Mb/s: {found:?}"
+        );
     }
 }
 
@@ -255,7 +264,10 @@ fn reordering_jitter_and_some_loss_are_no_congestion() {
         late: (250, 10),
         ..GOOD
     };
-    let jitters = Link { late: (100, 40), ..GOOD };
+    let jitters = Link {
+        late: (100, 40),
+        ..GOOD
+    };
     let loses = Link { lost: 30, ..GOOD };
     let loses_more = Link { lost: 80, ..GOOD };
     for link in [reorders, jitters, loses, loses_more] {
@@ -267,7 +279,10 @@ fn reordering_jitter_and_some_loss_are_no_congestion() {
                 assert!(!world.control.is_overused(), "{link:?} {}", world.now_us);
                 assert!(world.control.estimate().unwrap() > world.rate, "{link:?}");
             });
-            let (told, lost) = (world.control.loss() * 1000.0, f32::from(u16::try_from(link.lost).unwrap()));
+            let (told, lost) = (
+                world.control.loss() * 1000.0,
+                f32::from(u16::try_from(link.lost).unwrap()),
+            );
             assert!((told - lost).abs() < 30.0, "{link:?}: {told}");
         }
     }
@@ -325,7 +340,10 @@ fn stream_that_nearly_pauses_keeps_its_estimate() {
     let mut world = World::new();
     world.run(10, GOOD, |_| {});
     world.rate = 20_000;
-    let link = Link { late: (100, 30), ..GOOD };
+    let link = Link {
+        late: (100, 30),
+        ..GOOD
+    };
     world.run(60, link, |_| {});
     assert!(world.control.estimate().unwrap() > STREAM);
 }

@@ -158,7 +158,9 @@ impl Trend {
 /// The slope of the line with the least squares.
 fn slope(points: &VecDeque<(f64, f64)>) -> f64 {
     let n = count(points.len());
-    let (x, y) = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+    let (x, y) = points
+        .iter()
+        .fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
     let (x, y) = (x / n, y / n);
     let (above, below) = points.iter().fold((0.0, 0.0), |sum, point| {
         let away = point.0 - x;

@@ -8,7 +8,13 @@ use rtc_sdp::{
     },
 };
 
-use super::{Candidate, ICE_OPTIONS, Offer, bundle::Tag, h264, offer::NUMBERING, section::Section};
+use super::{
+    Candidate, ICE_OPTIONS, Offer,
+    bundle::Tag,
+    h264,
+    offer::{NUMBERING, PLAYOUT},
+    section::Section,
+};
 use crate::{dtls::Fingerprint, ice::Credentials};
 
 /// What the answer to an [`Offer`] says besides what the offer fixes.
@@ -87,8 +93,10 @@ impl Answer {
             value("rtpmap", format!("{repair} rtx/90000"));
             value("fmtp", format!("{repair} apt={payload_type}"));
         }
-        if let Some(number) = format.numbering {
-            value("extmap", format!("{number} {NUMBERING}"));
+        for (number, name) in [(format.numbering, NUMBERING), (format.playout, PLAYOUT)] {
+            if let Some(number) = number {
+                value("extmap", format!("{number} {name}"));
+            }
         }
         value("msid", format!("{name} video"));
         let repair_ssrc = format.repair.map(|_| self.repair_ssrc);

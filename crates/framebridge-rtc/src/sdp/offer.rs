@@ -49,10 +49,13 @@ pub(crate) struct Format {
     /// The header extension of transport-wide numbers, if the viewer tells by them what has come, and takes repairs: a number is
     /// for one packet, which can't go twice then.
     pub(crate) numbering: Option<u8>,
+    /// The one of how long a picture may be kept back.
+    pub(crate) playout: Option<u8>,
 }
 
-/// The extension's name (draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2).
+/// The extensions' names: draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2, and libwebrtc's own.
 pub(super) const NUMBERING: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+pub(super) const PLAYOUT: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 /// Feedback by these numbers, and what it stands in place of.
 const TRANSPORT_FEEDBACK: &str = "transport-cc";
 const ESTIMATE: &str = "goog-remb";
@@ -159,8 +162,12 @@ fn best_format(section: &MediaDescription) -> Option<Format> {
             .map(|(_, repair)| *repair);
         let numbering = repair
             .filter(|_| offered.contains(&TRANSPORT_FEEDBACK))
-            .and_then(|_| numbering(section));
-        let instead = if numbering.is_some() { TRANSPORT_FEEDBACK } else { ESTIMATE };
+            .and_then(|_| extension(section, NUMBERING));
+        let instead = if numbering.is_some() {
+            TRANSPORT_FEEDBACK
+        } else {
+            ESTIMATE
+        };
         let known = |feedback: &&str| ["nack", "nack pli", "ccm fir", instead].contains(feedback);
         let feedback = offered.into_iter().filter(known).map(str::to_owned).collect();
         Some((
@@ -171,6 +178,7 @@ fn best_format(section: &MediaDescription) -> Option<Format> {
                 feedback,
                 repair,
                 numbering,
+                playout: extension(section, PLAYOUT),
             },
         ))
     };
@@ -182,17 +190,17 @@ fn number(payload_type: &str) -> Option<u8> {
     payload_type.parse().ok().filter(|number: &u8| *number < 128)
 }
 
-/// The number of the extension for transport-wide numbers, if it is offered under one that fits one byte's elements.
-fn numbering(section: &MediaDescription) -> Option<u8> {
-    let extensions = section.attributes.iter().filter(|attribute| attribute.key == "extmap");
+/// The number of the extension of this name, if it is offered under one that fits one byte's elements.
+fn extension(section: &MediaDescription, name: &str) -> Option<u8> {
+    let mut extensions = section.attributes.iter().filter(|attribute| attribute.key == "extmap");
     let number = |value: &str| {
         let mut words = value.split_ascii_whitespace();
         // A direction may follow the number.
-        let (number, direction) = words.next().map(|first| first.split_once('/').unwrap_or((first, "recvonly")))?;
-        let is_taken = ["recvonly", "sendrecv"].contains(&direction) && words.next() == Some(NUMBERING);
+        let (number, direction) = words
+            .next()
+            .map(|first| first.split_once('/').unwrap_or((first, "recvonly")))?;
+        let is_taken = ["recvonly", "sendrecv"].contains(&direction) && words.next() == Some(name);
         number.parse().ok().filter(|id| is_taken && (1..=14).contains(id))
     };
-    extensions
-        .filter_map(|attribute| number(attribute.value.as_deref()?.trim()))
-        .next()
+    extensions.find_map(|attribute| number(attribute.value.as_deref()?.trim()))
 }

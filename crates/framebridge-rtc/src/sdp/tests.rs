@@ -1,6 +1,9 @@
 //! Offers as players make them, and what we answer.
 
-use super::{Answer, Candidate, Offer, OfferError, offer::NUMBERING};
+use super::{
+    Answer, Candidate, Offer, OfferError,
+    offer::{NUMBERING, PLAYOUT},
+};
 use crate::{dtls::Identity, ice::Credentials};
 
 /// The transport of whoever offers, with `user` as its ICE user.
@@ -417,7 +420,11 @@ fn repairs_and_numbers_are_taken_where_they_are_offered_for_the_format() {
         "a=rtpmap:103 rtx/90000",
         "a=fmtp:103 apt=102",
     ];
-    let mut section = video("0").with(&lines).with(&[&format!("a=extmap:5/recvonly {NUMBERING}")]);
+    let extensions = [
+        format!("a=extmap:5/recvonly {NUMBERING}"),
+        format!("a=extmap:7 {PLAYOUT}"),
+    ];
+    let mut section = video("0").with(&lines).with(&extensions.each_ref().map(String::as_str));
     section.0[0].push_str(" 103");
     let whole = offer(&["a=group:BUNDLE 0"], &[section.clone().on("theirs")]);
     let parts = answer(&whole);
@@ -429,6 +436,7 @@ fn repairs_and_numbers_are_taken_where_they_are_offered_for_the_format() {
         "a=ssrc-group:FID 7 8",
         "a=ssrc:8 cname:somebody",
         &format!("a=extmap:5 {NUMBERING}"),
+        &format!("a=extmap:7 {PLAYOUT}"),
     ] {
         has(&parts[1], line);
     }
@@ -441,7 +449,7 @@ fn repairs_and_numbers_are_taken_where_they_are_offered_for_the_format() {
     ] {
         let lines: Vec<&str> = whole.lines().filter(|line| !line.starts_with(without)).collect();
         let parts = answer(&lines.join("\r\n"));
-        lacks(&parts[1], "a=extmap");
+        lacks(&parts[1], "a=extmap:5");
         lacks(&parts[1], "a=rtcp-fb:102 transport-cc");
         has(&parts[1], "a=rtcp-fb:102 goog-remb");
         assert_eq!(parts[1].iter().any(|line| line.contains("FID")), repairs, "{without}");

@@ -121,7 +121,10 @@ fn header_is_as_long_as_it_says() {
     for (head, len) in [
         (&[0x80][..], Some(12)),
         (&[0x82], Some(20)),
-        (&[0x91, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0, 2], Some(28)),
+        (
+            &[0x91, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0, 2],
+            Some(28),
+        ),
     ] {
         let mut packet = head.to_vec();
         packet.resize(40, 0);

@@ -17,7 +17,9 @@ use std::{
 use framebridge_proto::StreamName;
 use framebridge_rtc::{
     CandidateKind, Config, Engine, Event, Handle, IfMatch, JoinError, PatchError, SessionId, StreamStats,
-    dtls::Identity, srtp::Profile,
+    dtls::Identity,
+    srtp::Profile,
+    stun::{self, Stun},
 };
 use framebridge_testkit::{Options, Pictures, Seat, Viewer, watch};
 use tokio::sync::mpsc;
@@ -530,6 +532,31 @@ fn patches_follow_the_rules_of_if_match() {
     watch_until(&mut seats, "it plays on", have_frames(frames + 30));
     let unknown = block_on(handle.patch(&"0".repeat(32).parse().unwrap(), trickle, IfMatch::Any));
     assert_eq!(unknown, Err(PatchError::UnknownSession));
+}
+
+#[test]
+fn address_that_a_stun_server_names_is_offered() {
+    let world = World::new(Config::default());
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let handle = world.engine.handle();
+    handle.ask_outside(vec![server.local_addr().unwrap()]);
+    let mut question = [0; 200];
+    let (len, from) = server.recv_from(&mut question).unwrap();
+    assert_eq!(
+        from.port(),
+        world.engine.local_port(),
+        "it is asked from where media comes to"
+    );
+    let question = Stun::decode(&question[..len]).unwrap();
+    let answer = stun::success(question.transaction(), "203.0.113.7:4242".parse().unwrap(), "any");
+    server.send_to(&answer, from).unwrap();
+    wait_until("it is offered", || {
+        let viewer = Viewer::new(Identity::generate().unwrap(), Options::default(), Instant::now());
+        let joined = block_on(handle.join(&world.stream, &viewer.offer())).unwrap();
+        block_on(handle.leave(&joined.session));
+        joined.answer.contains("203.0.113.7 4242 typ srflx")
+    });
 }
 
 #[test]

@@ -70,6 +70,7 @@ impl Scene {
             payload_type: 96,
             repair: None,
             numbering: None,
+            playout: None,
             connect_timeout: Duration::from_secs(15),
             disconnect_grace: Duration::from_secs(12),
         };

@@ -190,7 +190,9 @@ fn watch(link: &Link, seconds: u32) -> anyhow::Result<Seen> {
         .windows(2)
         .map(|two| milliseconds(two[1].0.saturating_sub(two[0].0)))
         .collect();
-    let latency = record.iter().map(|(shown, captured)| milliseconds(shown.saturating_sub(*captured)));
+    let latency = record
+        .iter()
+        .map(|(shown, captured)| milliseconds(shown.saturating_sub(*captured)));
     Ok(Seen {
         name: link.name,
         first_ms: first.ok(),
@@ -212,7 +214,11 @@ fn estimate(system: &System) -> anyhow::Result<Option<f64>> {
     let viewers: Value = serde_json::from_slice(&told.stdout)?;
     let here = ShapedLink::HERE.to_string();
     let network = here.rsplit_once('.').map_or(here.as_str(), |(network, _)| network);
-    let is_there = |viewer: &&Value| viewer["media_address"].as_str().is_some_and(|address| address.starts_with(network));
+    let is_there = |viewer: &&Value| {
+        viewer["media_address"]
+            .as_str()
+            .is_some_and(|address| address.starts_with(network))
+    };
     let viewer = viewers.as_array().into_iter().flatten().find(is_there);
     Ok(viewer.and_then(|viewer| viewer["estimate"].as_f64()))
 }
@@ -245,12 +251,16 @@ impl Seen {
 fn print(seen: &Seen, is_first: bool) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     if is_first {
-        let heads = ["first", "fps", ">0.2s", ">1s", "longest", "p50", "p95", "Mb/s", "queue", "IDRs", "back"];
+        let heads = [
+            "first", "fps", ">0.2s", ">1s", "longest", "p50", "p95", "Mb/s", "queue", "IDRs", "back",
+        ];
         let heads: Vec<String> = heads.iter().map(|head| format!("{head:>8}")).collect();
         writeln!(out, "{:<22}{}", "link", heads.join(""))?;
     }
     let or_none = |number: Option<f64>| number.map_or("-".to_owned(), |number| format!("{number:.0}"));
-    let estimate = seen.estimate.map_or("-".to_owned(), |bits| format!("{:.2}", bits / 1e6));
+    let estimate = seen
+        .estimate
+        .map_or("-".to_owned(), |bits| format!("{:.2}", bits / 1e6));
     writeln!(
         out,
         "{:<22}{:>8}{:>8.1}{:>8}{:>8}{:>8.0}{:>8.0}{:>8.0}{estimate:>8}{:>8.0}{:>8.0}{:>8}",
