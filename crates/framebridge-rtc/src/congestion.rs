@@ -36,6 +36,8 @@ pub(crate) struct Congestion {
     /// The report that what is judged next begins with, and when it came.
     since: Option<(Report, Instant)>,
     estimate: Option<f32>,
+    /// The share that was lost when last judged.
+    loss: f32,
     heavy: u32,
     calm: Duration,
     calm_until: Option<Instant>,
@@ -62,6 +64,7 @@ impl Default for Congestion {
         Self {
             since: None,
             estimate: None,
+            loss: 0.0,
             heavy: 0,
             calm: FIRST_CALM,
             calm_until: None,
@@ -99,6 +102,7 @@ impl Congestion {
         let lost = u32::try_from(report.total_lost.wrapping_sub(first.total_lost)).unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let share = lost as f32 / packets as f32;
+        self.loss = share;
         let is_below_estimate = self.estimate.is_some_and(|estimate| estimate < bits_per_second / 2.0);
         let is_heavy = share >= HEAVY_LOSS || (is_below_estimate && share >= LOSS_OVER_ESTIMATE);
         self.heavy = if is_heavy { self.heavy + 1 } else { 0 };
@@ -122,9 +126,23 @@ impl Congestion {
         let is_soon = self
             .mended
             .is_some_and(|mended| now.saturating_duration_since(mended) < LONGEST_BREAK);
-        let pause = if is_soon { (self.pause * 2).min(LONGEST_BREAK) } else { FIRST_BREAK };
+        let pause = if is_soon {
+            (self.pause * 2).min(LONGEST_BREAK)
+        } else {
+            FIRST_BREAK
+        };
         (self.pause, self.mended, self.beyond) = (pause, Some(now + pause), 0);
         pause
+    }
+
+    /// The share of packets that was lost when last judged, 0 to 1.
+    pub(crate) fn loss(&self) -> f32 {
+        self.loss
+    }
+
+    /// The viewer is given another rung: what was lost of the one before says nothing of it.
+    pub(crate) fn on_move(&mut self) {
+        (self.since, self.loss, self.heavy) = (None, 0.0, 0);
     }
 
     /// Of a stream of `bits_per_second`, how much the link carries as far as is known: what may be sent again is a share of it.
@@ -270,7 +288,10 @@ mod tests {
         };
         assert_eq!(verdict, Some(well));
         // The number of a new life of the viewer is lower.
-        assert_eq!(congestion.on_report(report(0, 9), (RATE, ROUND_TRIP), start + JUDGED_OVER * 2), None);
+        assert_eq!(
+            congestion.on_report(report(0, 9), (RATE, ROUND_TRIP), start + JUDGED_OVER * 2),
+            None
+        );
     }
 
     /// After how many seconds of such a loss the circuit breaker opens, and for how long; with it open nothing is reported.
@@ -290,7 +311,10 @@ mod tests {
             };
             let link = (RATE, Duration::from_millis(round_trip_ms));
             let now = start + Duration::from_secs(second.into());
-            if let Some(pause) = congestion.on_report(report, link, now).and_then(|verdict| verdict.pause) {
+            if let Some(pause) = congestion
+                .on_report(report, link, now)
+                .and_then(|verdict| verdict.pause)
+            {
                 breaks.push((second, pause.as_secs()));
                 closed = second + u32::try_from(pause.as_secs()).unwrap();
             }
