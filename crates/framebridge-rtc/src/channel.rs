@@ -1,11 +1,15 @@
 //! A worker's end of a stream: the last packets, how fast they are let go, and who gets them.
 
+mod movers;
+
 use std::{
     collections::VecDeque,
     ops::AddAssign,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
+
+use framebridge_proto::media::Rung;
 
 use crate::{
     batch::Batch,
@@ -38,14 +42,20 @@ const HISTORY_AGE: Duration = Duration::from_secs(2);
 const REPEAT_AGE: Duration = Duration::from_secs(1);
 /// So long after a keyframe, what was before it is still shown, and repeated.
 const OVERLAP: Duration = Duration::from_millis(200);
+/// A stream that was fast and is slow now is expected to be fast again; that fades in about so many seconds.
+const PEAK_FADES: f32 = 15.0;
 /// Weight of the newest frame in the bitrate's running mean, one in so many.
 const RATE_WINDOW: f32 = 30.0;
 
-/// A stream in one worker.
+/// A rung of a stream in one worker.
 pub(crate) struct Channel {
     pub(crate) stream: Arc<Stream>,
+    /// Which of its rungs.
+    pub(crate) rung: Rung,
     /// Its viewers in this worker.
     pub(crate) members: Vec<Slot>,
+    /// Viewers of another rung who wait for this one's next keyframe.
+    pub(crate) movers: Vec<Slot>,
     /// Whether a viewer that has no picture needs a keyframe that was not asked for yet.
     pub(crate) wants_keyframe: bool,
     /// Whether one that had a picture does.
@@ -65,6 +75,8 @@ pub(crate) struct Channel {
     /// When viewers who are behind get their next helping.
     catch_up: Option<Instant>,
     rate: f32,
+    /// The highest rate of late: it fades.
+    peak: f32,
     /// Packets below this number are on the wire, and their pictures counted.
     departed: u64,
 }
@@ -75,6 +87,8 @@ pub(crate) struct Sent {
     pub(crate) frames: u64,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
+    /// The last picture's rest is still to come.
+    pub(crate) is_partial: bool,
 }
 
 impl AddAssign for Sent {
@@ -87,10 +101,12 @@ impl AddAssign for Sent {
 
 impl Channel {
     /// A channel without frames.
-    pub(crate) fn new(stream: Arc<Stream>, history_bytes: usize) -> Self {
+    pub(crate) fn new(stream: Arc<Stream>, rung: Rung, history_bytes: usize) -> Self {
         Self {
             stream,
+            rung,
             members: Vec::new(),
+            movers: Vec::new(),
             wants_keyframe: false,
             wants_repair: false,
             is_dirty: false,
@@ -103,6 +119,7 @@ impl Channel {
             next_step: None,
             catch_up: None,
             rate: 0.0,
+            peak: 0.0,
             departed: 0,
         }
     }
@@ -125,6 +142,9 @@ impl Channel {
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
             let rate = bits * CLOCK_HZ as f32 / ticks;
             self.rate += (rate - self.rate) / RATE_WINDOW;
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let passed = ticks / CLOCK_HZ as f32;
+            self.peak = self.rate.max(self.peak * (1.0 - passed / PEAK_FADES).max(0.0));
         } else {
             self.released = frame.first;
         }
@@ -269,7 +289,8 @@ impl Channel {
                 sent.packets += 1;
                 packet += 1;
             }
-            if packet == frame.end() {
+            sent.is_partial = packet != frame.end();
+            if !sent.is_partial {
                 sent.frames += 1;
                 at += 1;
             }
@@ -293,7 +314,11 @@ impl Channel {
         let mut sent = Sent::default();
         let Feed::At(head) = feed else { return sent };
         batch.start();
-        for packet in (0..head).rev().take(usize::try_from(MOST_PADDING).unwrap_or(0)) {
+        // What was before the last jump went under another number, or to nobody.
+        for packet in (track.since()..head)
+            .rev()
+            .take(usize::try_from(MOST_PADDING).unwrap_or(0))
+        {
             let Some(at) = self
                 .position(packet)
                 .filter(|_| sent.bytes < bytes && track.has_repair())
@@ -390,7 +415,7 @@ mod tests {
 
     fn channel() -> Channel {
         let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));
-        Channel::new(stream, 1 << 20)
+        Channel::new(stream, Rung::Full, 1 << 20)
     }
 
     fn track() -> Track {

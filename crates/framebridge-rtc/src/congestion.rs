@@ -36,6 +36,8 @@ pub(crate) struct Congestion {
     /// The report that what is judged next begins with, and when it came.
     since: Option<(Report, Instant)>,
     estimate: Option<f32>,
+    /// The share that was lost when last judged.
+    loss: f32,
     heavy: u32,
     calm: Duration,
     calm_until: Option<Instant>,
@@ -62,6 +64,7 @@ impl Default for Congestion {
         Self {
             since: None,
             estimate: None,
+            loss: 0.0,
             heavy: 0,
             calm: FIRST_CALM,
             calm_until: None,
@@ -99,6 +102,7 @@ impl Congestion {
         let lost = u32::try_from(report.total_lost.wrapping_sub(first.total_lost)).unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let share = lost as f32 / packets as f32;
+        self.loss = share;
         let is_below_estimate = self.estimate.is_some_and(|estimate| estimate < bits_per_second / 2.0);
         let is_heavy = share >= HEAVY_LOSS || (is_below_estimate && share >= LOSS_OVER_ESTIMATE);
         self.heavy = if is_heavy { self.heavy + 1 } else { 0 };
@@ -129,6 +133,16 @@ impl Congestion {
         };
         (self.pause, self.mended, self.beyond) = (pause, Some(now + pause), 0);
         pause
+    }
+
+    /// The share of packets that was lost when last judged, 0 to 1.
+    pub(crate) fn loss(&self) -> f32 {
+        self.loss
+    }
+
+    /// The viewer is given another rung: what was lost of the one before says nothing of it.
+    pub(crate) fn on_move(&mut self) {
+        (self.since, self.loss, self.heavy) = (None, 0.0, 0);
     }
 
     /// Of a stream of `bits_per_second`, how much the link carries as far as is known: what may be sent again is a share of it.

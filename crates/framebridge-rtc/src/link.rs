@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use framebridge_proto::media::Rung;
+
 use crate::{Report, sdp::CandidateKind};
 
 /// Loss and rate are of so long at least: less would jump about.
@@ -31,6 +33,12 @@ pub struct Link {
     pub queue_delay: Option<Duration>,
     /// Why it is sent nothing for now, if it is not.
     pub hold: Option<HoldReason>,
+    /// Which rung it is given.
+    pub rung: Rung,
+    /// It wants no better one.
+    pub best: Rung,
+    /// Bits per second that the full rung takes; `None`: nobody has said so.
+    pub full_rate: Option<u32>,
 }
 
 /// Why a viewer is sent nothing for a while.
@@ -107,6 +115,11 @@ impl LinkWatch {
     /// It is sent nothing for that reason, or is sent its stream.
     pub(crate) fn on_hold(&mut self, reason: Option<HoldReason>) {
         self.link.hold = reason;
+    }
+
+    /// The viewer is given this rung.
+    pub(crate) fn on_rung(&mut self, rung: Rung, best: Rung, full_rate: Option<u32>) {
+        (self.link.rung, self.link.best, self.link.full_rate) = (rung, best, full_rate);
     }
 
     /// Media goes nowhere now.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::{StreamName, supervisor::Datagrams};
+use framebridge_proto::{StreamName, media::Rung, supervisor::Datagrams};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -172,7 +172,7 @@ impl EngineState {
             return Arc::clone(stream);
         }
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
-        let number = streams.len();
+        let number = streams.len() * Rung::COUNT;
         let make = || Arc::new(Stream::new(name.clone(), number));
         Arc::clone(streams.entry(name.clone()).or_insert_with(make))
     }
@@ -245,6 +245,8 @@ impl EngineState {
         viewer.link.on_estimate(viewer.rate.estimate(), queue_delay);
         let is_held = matches!(viewer.feed, Feed::Held(_));
         viewer.link.on_hold(is_held.then_some(viewer.hold));
+        let full = viewer.stream.rungs.rates()[Rung::Full.index()];
+        viewer.link.on_rung(viewer.footing.in_use(), viewer.best, full);
         if let Some(entry) = self.sessions().get_mut(&viewer.session) {
             entry.link = viewer.link.link();
         }
@@ -270,19 +272,20 @@ impl EngineState {
     }
 
     /// Hands a frame to every worker.
-    pub(crate) fn distribute(&self, stream: &Arc<Stream>, frame: Frame) {
+    pub(crate) fn distribute(&self, stream: &Arc<Stream>, rung: Rung, frame: Frame) {
         let frame = Arc::new(frame);
         for mailbox in &self.mailboxes {
-            mailbox.post(stream, &frame);
+            mailbox.post(stream, rung, &frame);
         }
     }
 
-    /// Asks for a keyframe unless that was done within `interval`.
-    pub(crate) fn ask_keyframe(&self, stream: &Stream, interval: Duration, now: Instant) -> bool {
-        let may = stream.may_ask_keyframe(interval, now);
+    /// Asks for a keyframe of a rung unless that was done within `interval`.
+    pub(crate) fn ask_keyframe(&self, stream: &Stream, rung: Rung, interval: Duration, now: Instant) -> bool {
+        let may = stream.may_ask_keyframe(rung, interval, now);
         if may {
             self.tell(Event::KeyframeWanted {
                 stream: stream.name.clone(),
+                rung,
             });
         }
         may

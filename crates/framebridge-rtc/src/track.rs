@@ -107,6 +107,10 @@ pub(crate) struct Track {
     offset: u64,
     /// The first packet of the mapping in force.
     since: u64,
+    /// The latest time on the stream's timeline that was sent, if any was.
+    last_timestamp: Option<u64>,
+    /// No time of the mapping in force is earlier: another rung's picture may be the very one that was sent last.
+    floor: u64,
 }
 
 impl Track {
@@ -120,6 +124,8 @@ impl Track {
             state,
             offset: 0,
             since: u64::MAX,
+            last_timestamp: None,
+            floor: 0,
         }
     }
 
@@ -164,6 +170,17 @@ impl Track {
     pub(crate) fn jump(&mut self, packet: u64) {
         self.offset = self.state.next.wrapping_sub(packet);
         self.since = packet;
+        self.floor = self.last_timestamp.map_or(0, |last| last + 1);
+    }
+
+    /// The first packet that it has gone on with.
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// The latest time on the stream's timeline that was sent.
+    pub(crate) fn last_timestamp(&self) -> Option<u64> {
+        self.last_timestamp
     }
 
     /// The datagram's length for a packet whose payload has so many bytes.
@@ -196,6 +213,7 @@ impl Track {
             "packets go out in order"
         );
         self.fill(frame, packet, self.state.next, (payload, marker), datagram);
+        self.last_timestamp = Some(frame.timestamp.max(self.floor));
         self.state.next += 1;
         self.state.packets = self.state.packets.wrapping_add(1);
         #[expect(
@@ -262,7 +280,7 @@ impl Track {
     #[inline]
     fn timestamp(&self, frame: &Frame) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "RTP's timestamp is the low bits")]
-        let timestamp = frame.timestamp as u32;
+        let timestamp = frame.timestamp.max(self.floor) as u32;
         timestamp.wrapping_add(self.state.timestamp_offset)
     }
 

@@ -7,9 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use framebridge_core::rung::RungChoice;
+use framebridge_proto::media::Rung;
+
 use crate::{
     HoldReason, Peer, SessionId,
     congestion::Congestion,
+    footing::Footing,
     handover::reservation::Reservation,
     link::LinkWatch,
     outlet::Backlog,
@@ -60,11 +64,21 @@ pub(crate) struct Viewer {
     pub(crate) rate: RateControl,
     /// Why it was held last.
     pub(crate) hold: HoldReason,
+    /// Which rung it is given, and which it is to be given.
+    pub(crate) footing: Footing,
+    pub(crate) choice: RungChoice,
+    /// It wants no better rung.
+    pub(crate) best: Rung,
+    /// When it was last aimed at another rung.
+    pub(crate) aimed: Instant,
+    /// It was sent a part of a picture, whose rest has to come before another rung.
+    pub(crate) is_in_frame: bool,
 }
 
 impl Viewer {
-    /// A viewer that has not begun.
-    pub(crate) fn new(session: SessionId, stream: Arc<Stream>, peer: Peer, now: Instant) -> Self {
+    /// A viewer that has not begun, and begins with this rung; it wants no better one.
+    pub(crate) fn new(session: SessionId, stream: Arc<Stream>, peer: Peer, rung: Rung, now: Instant) -> Self {
+        let footing = Footing::new(&stream, rung);
         Self {
             session,
             stream,
@@ -81,7 +95,18 @@ impl Viewer {
             backlog: Backlog::default(),
             rate: RateControl::new(now),
             hold: HoldReason::Loss,
+            footing,
+            choice: RungChoice::new(rung),
+            best: rung,
+            aimed: now,
+            is_in_frame: false,
         }
+    }
+
+    /// The channel that it is given.
+    #[inline]
+    pub(crate) fn channel(&self) -> usize {
+        self.stream.channel(self.footing.in_use())
     }
 
     /// When this viewer next needs its timers looked at.
@@ -245,7 +270,7 @@ mod tests {
         };
         let peer = Peer::new(&identity, config, now);
         let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));
-        Box::new(Viewer::new(SessionId::random(), stream, peer, now))
+        Box::new(Viewer::new(SessionId::random(), stream, peer, Rung::Full, now))
     }
 
     fn address(number: u16) -> SocketAddr {

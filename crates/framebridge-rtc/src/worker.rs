@@ -2,6 +2,7 @@
 
 mod feedback;
 mod incoming;
+mod rungs;
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use framebridge_proto::StreamName;
+use framebridge_proto::{StreamName, media::Rung};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
@@ -107,13 +108,17 @@ impl Worker {
             return;
         }
         let stamp = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
-        lock(&stream.packetizer).start_after(stamp);
+        let rung = record.rung;
+        for rung in Rung::ALL {
+            lock(stream.packetizer(rung)).start_after(stamp);
+        }
         let reservation = Reservation::of(place, &record);
         let Record {
             session,
             etag,
             mid,
             state,
+            best,
             ..
         } = record;
         let grace = self.shared.config.disconnect_grace;
@@ -129,7 +134,8 @@ impl Worker {
             link: Link::default(),
         };
         self.shared.open(session, entry);
-        let mut viewer = Viewer::new(session, stream, peer, now);
+        let mut viewer = Viewer::new(session, stream, peer, rung, now);
+        viewer.best = best;
         viewer.reservation = Some(reservation);
         let slot = self.join(Box::new(viewer), now);
         self.viewers.add_address(slot, state.path.remote, true);
@@ -218,6 +224,7 @@ impl Worker {
                         self.restart(slot, *restart, now);
                     }
                 }
+                Command::Best(session, best) => self.on_best(&session, best, now),
                 Command::End(session, reason) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
                         self.end(slot, reason, now);
@@ -251,9 +258,9 @@ impl Worker {
     }
 
     fn join(&mut self, viewer: Box<Viewer>, now: Instant) -> Slot {
-        let stream = Arc::clone(&viewer.stream);
+        let (stream, rung) = (Arc::clone(&viewer.stream), viewer.footing.in_use());
         let slot = self.viewers.insert(viewer);
-        self.channel(&stream).members.push(slot);
+        self.channel(&stream, rung).members.push(slot);
         self.tick = Some(now);
         slot
     }
@@ -272,6 +279,7 @@ impl Worker {
             viewer.reservation.as_ref(),
             (viewer.session, entry),
             &viewer.peer,
+            (viewer.footing.in_use(), viewer.best),
         );
         // What can't be written anew must not stay as it was.
         if let (None, Some(before)) = (&reservation, &viewer.reservation) {
@@ -289,31 +297,29 @@ impl Worker {
         self.handle(slot, Input::Candidates(&candidates), now);
     }
 
-    fn channel(&mut self, stream: &Arc<Stream>) -> &mut Channel {
-        if self.channels.len() <= stream.number {
-            self.channels.resize_with(stream.number + 1, || None);
+    fn channel(&mut self, stream: &Arc<Stream>, rung: Rung) -> &mut Channel {
+        let at = stream.channel(rung);
+        if self.channels.len() <= at {
+            self.channels.resize_with(at + 1, || None);
         }
         let history = self.shared.config.history_bytes;
-        self.channels[stream.number].get_or_insert_with(|| Channel::new(Arc::clone(stream), history))
+        self.channels[at].get_or_insert_with(|| Channel::new(Arc::clone(stream), rung, history))
     }
 
     fn take_frames(&mut self, now: Instant) {
-        while let Ok((stream, frame)) = self.inlet.frames.try_recv() {
-            self.on_frame(&stream, frame, now);
+        while let Ok((stream, rung, frame)) = self.inlet.frames.try_recv() {
+            self.on_frame(&stream, rung, frame, now);
         }
     }
 
-    fn on_frame(&mut self, stream: &Arc<Stream>, frame: Arc<Frame>, now: Instant) {
-        let channel = self.channel(stream);
+    fn on_frame(&mut self, stream: &Arc<Stream>, rung: Rung, frame: Arc<Frame>, now: Instant) {
+        let channel = self.channel(stream, rung);
         let is_keyframe = frame.keyframe;
         if channel.push(frame, now) {
             return;
         }
         channel.wants_keyframe |= !is_keyframe && !channel.members.is_empty();
-        for slot in &self.channels[stream.number]
-            .as_ref()
-            .map_or(Vec::new(), |channel| channel.members.clone())
-        {
+        for slot in &channel.members.clone() {
             // Who is held back goes on waiting for its time.
             if let Some(viewer) = self.viewers.get_mut(*slot)
                 && matches!(viewer.feed, Feed::At(_))
@@ -336,7 +342,10 @@ impl Worker {
                 Output::Transmit(path, datagram) => self.batch.push(&path, &datagram),
                 Output::Probe(path, datagram) => self.batch.push_probe(&path, &datagram),
                 Output::State(state) => self.on_state(slot, state, now),
-                Output::Feedback(feedback) => self.on_feedback(slot, &feedback, now),
+                Output::Feedback(feedback) => {
+                    self.on_feedback(slot, &feedback, now);
+                    self.choose(slot, now);
+                }
             }
         }
         self.viewers.reschedule(slot);
@@ -350,7 +359,8 @@ impl Worker {
         // Whatever it had before, it starts at a keyframe.
         viewer.feed = Feed::Waiting;
         viewer.report = now;
-        let channel = self.channel(&stream);
+        let rung = viewer.footing.in_use();
+        let channel = self.channel(&stream, rung);
         match state {
             ViewerState::Live => {
                 channel.wants_keyframe |= channel.lacks_entry(now);
@@ -381,6 +391,7 @@ impl Worker {
         let mut from = 0;
         while let Some(slot) = self.viewers.next_due(from, now) {
             self.report(slot, now);
+            self.choose(slot, now);
             let mut pacer = self.pacer;
             self.handle(slot, Input::Timeout(&mut pacer), now);
             self.pacer = pacer;
@@ -402,7 +413,7 @@ impl Worker {
         }
         viewer.report = now + REPORT_INTERVAL;
         self.shared.note_link(viewer, now);
-        let channel = self.channels.get(viewer.stream.number).and_then(Option::as_ref);
+        let channel = self.channels.get(viewer.channel()).and_then(Option::as_ref);
         let Some(timestamp) = channel.and_then(|channel| channel.timestamp(now)) else {
             return;
         };
@@ -446,6 +457,7 @@ impl Worker {
                     viewer.peer.state() == ViewerState::Live && (is_due || viewer.feed == Feed::Waiting)
                 });
             }
+            waits |= !channel.movers.is_empty() && channel.may_ask_for_movers();
             channel.wants_keyframe |= waits && channel.lacks_entry(now);
             channel.is_dirty |= waits;
         }
@@ -453,13 +465,20 @@ impl Worker {
 
     /// Sends every viewer what it is due, and asks for the keyframes that are needed.
     fn send(&mut self, now: Instant) {
+        let mut left = Vec::new();
         for channel in self.channels.iter_mut().flatten() {
             channel.pace(now);
             if std::mem::take(&mut channel.is_dirty) {
+                if !channel.movers.is_empty() {
+                    left.extend(Self::take_movers(channel, &mut self.viewers, now));
+                }
                 let members = std::mem::take(&mut channel.members);
                 let mut total = Sent::default();
                 for slot in &members {
-                    if let Some(viewer) = self.viewers.get_mut(*slot) {
+                    // One that is given another rung since this round began has left.
+                    if let Some(viewer) = self.viewers.get_mut(*slot)
+                        && viewer.footing.in_use() == channel.rung
+                    {
                         total += serve(channel, viewer, &self.viewer_file, &mut self.batch, now);
                     }
                 }
@@ -475,11 +494,12 @@ impl Worker {
                 REPAIR_INTERVAL
             };
             let is_wanted = channel.wants_keyframe || channel.wants_repair;
-            if is_wanted && self.shared.ask_keyframe(&channel.stream, interval, now) {
+            if is_wanted && self.shared.ask_keyframe(&channel.stream, channel.rung, interval, now) {
                 channel.wants_keyframe = false;
                 channel.wants_repair = false;
             }
         }
+        self.leave_channels(&left, now);
     }
 }
 
@@ -510,6 +530,9 @@ fn serve(
     let allowance = viewer.rate.allowance(channel.rate(), now).unwrap_or(CATCH_UP);
     let feed = (&mut viewer.feed, allowance);
     let mut sent = channel.serve(feed, track, &path, batch, now);
+    if sent.packets > 0 {
+        viewer.is_in_frame = sent.is_partial;
+    }
     if let Some(first) = numbered {
         let padding = viewer.rate.padding(now);
         if padding > 0 {

@@ -260,9 +260,9 @@ fn taken(settings: &Settings, transport: Transport) -> Option<String> {
 
 fn on_event(shared: &AppState, event: Event) {
     match event {
-        Event::KeyframeWanted { stream } => {
+        Event::KeyframeWanted { stream, rung } => {
             if let Some(stream) = shared.streams.get(&stream) {
-                stream.request_keyframe();
+                stream.request_keyframe(rung);
             }
         }
         Event::ViewerState {

@@ -39,6 +39,8 @@ mod pictures;
 mod problem;
 mod reloaded;
 mod routes;
+mod rung_link;
+mod rungs;
 mod serve;
 mod sessions;
 mod site;

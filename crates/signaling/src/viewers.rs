@@ -63,6 +63,10 @@ pub(crate) struct ViewerView {
     /// Why it is sent nothing for now: `loss`, `circuit breaker` (so much loss at such a distance that others on the link suffer)
     /// or `behind` (by TCP). `null`: it is sent its stream.
     held: Option<&'static str>,
+    /// Which rung it is given: `full`, `half` or `quarter` of the edge.
+    rung: &'static str,
+    /// Bits per second that the full rung takes.
+    full_rung: Option<u32>,
     /// Since when, seconds since 1970.
     since: Option<u64>,
 }
@@ -98,6 +102,9 @@ pub(crate) async fn list(
             estimate,
             queue_delay,
             hold,
+            rung,
+            full_rate,
+            ..
         } = info.link;
         let transport = if is_tcp { "tcp" } else { "udp" };
         let path = |_| kind.map_or_else(|| transport.to_owned(), |kind| format!("{transport} {}", kind.as_str()));
@@ -116,6 +123,8 @@ pub(crate) async fn list(
             estimate,
             queue_ms: queue_delay.map(millis),
             held: hold.map(HoldReason::as_str),
+            rung: rung.as_str(),
+            full_rung: full_rate,
             since: owner.as_ref().map(|owner| owner.since),
         })
     });

@@ -16,7 +16,7 @@ pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<
     let viewers = answer["viewers"].as_array().context(ask::MISMATCH)?;
     let now = clock::now_ms() / 1000;
     let mut table = plain(&[
-        "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "CARRIES", "WHO",
+        "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "CARRIES", "RUNG", "WHO",
     ]);
     for viewer in viewers {
         let text = |field: &str| viewer[field].as_str().unwrap_or("-").to_owned();
@@ -41,6 +41,7 @@ pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<
             or_none(loss),
             rate("bitrate"),
             rate("estimate"),
+            text("rung"),
             text("principal"),
         ]);
     }

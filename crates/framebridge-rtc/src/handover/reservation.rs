@@ -1,5 +1,7 @@
 //! One viewer in the viewer file: where it is, and what was promised for it.
 
+use framebridge_proto::media::Rung;
+
 use crate::{
     Peer, SessionId,
     handover::viewer_file::{Place, Promise, RTCP_STRIDE, Record, STRIDE, ViewerFile},
@@ -36,6 +38,7 @@ impl Reservation {
         before: Option<&Self>,
         (session, entry): (SessionId, &Session),
         peer: &Peer,
+        (rung, best): (Rung, Rung),
     ) -> Option<Self> {
         let mut state = peer.export()?;
         state.track.next += STRIDE;
@@ -49,6 +52,8 @@ impl Reservation {
             etag: entry.etag.clone(),
             mid: entry.mid.clone(),
             state,
+            rung,
+            best,
         };
         let place = match before {
             Some(reservation) => viewer_file

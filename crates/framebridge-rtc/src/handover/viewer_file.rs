@@ -18,6 +18,7 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
+use framebridge_proto::media::Rung;
 use ring::digest::{SHA256, digest};
 use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create},
@@ -60,6 +61,10 @@ pub(crate) struct Record {
     /// The media section's mid, for answers to ICE restarts.
     pub(crate) mid: Option<String>,
     pub(crate) state: TransmitState,
+    /// Which rung it is given.
+    pub(crate) rung: Rung,
+    /// It wants no better one.
+    pub(crate) best: Rung,
 }
 
 /// One worker's memory file.
@@ -273,6 +278,8 @@ impl Record {
         }
         out.field(track.numbering.as_slice());
         out.field(track.playout.as_slice());
+        out.field(self.rung.as_str().as_bytes());
+        out.field(self.best.as_str().as_bytes());
         out.0
     }
 
@@ -303,22 +310,7 @@ impl Record {
             },
             remote: fields.text()?.parse().ok()?,
         };
-        let profile = match fields.array()? {
-            [0] => Profile::AeadAes128Gcm,
-            [1] => Profile::Aes128CmSha1,
-            _ => return None,
-        };
-        let mut key = || {
-            Some(MasterKey {
-                key: fields.array()?,
-                salt: fields.array()?,
-            })
-        };
-        let keys = Keys {
-            profile,
-            send: key()?,
-            receive: key()?,
-        };
+        let keys = keys(&mut fields)?;
         let [payload_type] = fields.array()?;
         let mut word = || Some(u32::from_le_bytes(fields.array()?));
         let track = TrackState {
@@ -333,6 +325,7 @@ impl Record {
             numbering: extension(&mut fields)?,
             playout: extension(&mut fields)?,
         };
+        let (rung, best) = (fields.text()?.parse().ok()?, fields.text()?.parse().ok()?);
         fields.0.is_empty().then_some(Self {
             session,
             stream,
@@ -345,8 +338,29 @@ impl Record {
                 keys,
                 track,
             },
+            rung,
+            best,
         })
     }
+}
+
+fn keys(fields: &mut Reader<'_>) -> Option<Keys> {
+    let profile = match fields.array()? {
+        [0] => Profile::AeadAes128Gcm,
+        [1] => Profile::Aes128CmSha1,
+        _ => return None,
+    };
+    let mut key = || {
+        Some(MasterKey {
+            key: fields.array()?,
+            salt: fields.array()?,
+        })
+    };
+    Some(Keys {
+        profile,
+        send: key()?,
+        receive: key()?,
+    })
 }
 
 /// What is sent again, if anything is; its index is promised elsewhere.
@@ -451,6 +465,8 @@ pub(crate) mod tests {
                     playout: (number != 2).then_some(4),
                 },
             },
+            rung: Rung::Half,
+            best: Rung::Full,
         }
     }
 

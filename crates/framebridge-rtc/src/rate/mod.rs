@@ -117,6 +117,11 @@ impl RateControl {
         self.told = Some(f64::from(bits_per_second));
     }
 
+    /// The viewer is given another rung: what was lost of the one before says nothing of it.
+    pub(crate) fn on_move(&mut self) {
+        self.loss = 0.0;
+    }
+
     /// A packet and its answer take so long.
     pub(crate) fn on_round_trip(&mut self, round_trip: Duration) {
         self.round_trip = round_trip.min(Duration::from_secs(1));

@@ -13,7 +13,7 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
         };
-        let Some(Some(channel)) = self.channels.get_mut(viewer.stream.number) else {
+        let Some(Some(channel)) = self.channels.get_mut(viewer.channel()) else {
             return;
         };
         let counters = &channel.stream.counters;
@@ -62,7 +62,7 @@ impl Worker {
                     return;
                 };
                 counters.packets_lost.fetch_add(verdict.lost.into(), Relaxed);
-                if verdict.is_congested && !is_held {
+                if verdict.is_congested && !is_held && !viewer.is_stepping_down(now) {
                     tracing::debug!(session = %viewer.session, lost = verdict.lost, "congested: held");
                     counters.holds.fetch_add(1, Relaxed);
                     (viewer.feed, viewer.hold) = (Feed::Held(now + HOLD), HoldReason::Loss);
