@@ -93,7 +93,6 @@ impl RateControl {
         Duration::from_secs_f64(self.trend.queue().clamp(0.0, 60_000.0) / 1e3)
     }
 
-    #[allow(dead_code, reason = "who chooses between renditions asks")]
     /// The share of packets that is lost, as far as transport-wide feedback tells.
     pub(crate) fn loss(&self) -> f32 {
         self.loss
@@ -104,7 +103,6 @@ impl RateControl {
         self.trend.usage() == Usage::Over
     }
 
-    #[allow(dead_code, reason = "who chooses between renditions says so")]
     /// What would be sent to the viewer if its link carried it, bits per second: probes go up to that. `None`: no probes.
     pub(crate) fn wants(&mut self, bits_per_second: Option<u64>) {
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
