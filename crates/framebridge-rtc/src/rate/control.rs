@@ -11,6 +11,8 @@ const BACK_OFF: f64 = 0.85;
 const LEAST_STEP: f64 = 0.7;
 /// Growth in a second while nothing is known of the link's limit.
 const GROWTH: f64 = 1.08;
+/// And so many bits more in a second.
+const SLOWEST: f64 = 1_000.0;
 /// Nobody knows whether the link carries more than so many times of what arrives; what is believed without knowing is off by a
 /// quarter at most of a link that carries a little more.
 const UNKNOWN: f64 = 1.25;
@@ -126,10 +128,14 @@ impl Control {
         {
             self.limit = None;
         }
-        let grown = if self.limit.is_some_and(|(limit, _)| before > limit * BACK_OFF) {
-            before + PACKET * passed / (round_trip + RESPONSE).as_secs_f64()
-        } else {
-            before * GROWTH.powf(passed) + 1000.0 * passed
+        // What arrives is carried. Where no limit has shown, a little more is believed at once: a picture that stood still
+        // may begin to move.
+        let grown = match self.limit {
+            None => (before * GROWTH.powf(passed) + SLOWEST * passed).max(delivered * UNKNOWN),
+            Some((limit, _)) if before > limit * BACK_OFF => {
+                (before + PACKET * passed / (round_trip + RESPONSE).as_secs_f64()).max(delivered)
+            }
+            Some(_) => (before * GROWTH.powf(passed) + SLOWEST * passed).max(delivered),
         };
         let unknown = (delivered * UNKNOWN).max(before);
         self.estimate = Some(grown.min(unknown));
@@ -150,7 +156,7 @@ impl Control {
         } else if seen.loss < LITTLE_LOSS
             && let Some(limit) = self.loss_limit
         {
-            let limit = limit * GROWTH.powf(passed) + 1000.0 * passed;
+            let limit = limit * GROWTH.powf(passed) + SLOWEST * passed;
             self.loss_limit = Some(limit).filter(|limit| *limit < estimate);
         }
     }
@@ -200,9 +206,17 @@ mod tests {
         assert!((full - 2_500_000.0).abs() < 1.0, "{full}");
         let over = after(&mut control, start, 100..110, seen(Usage::Over, 1_000_000.0, 0.0));
         assert!((over - 850_000.0).abs() < 1.0, "{over}");
-        // Near the limit it grows by packets.
+        // What arrives without a queue is carried, and near the limit the estimate grows by packets.
         let later = after(&mut control, start, 110..120, seen(Usage::Normal, 1_000_000.0, 0.0));
-        assert!((860_000.0..960_000.0).contains(&later), "{later}");
+        assert!((1_000_000.0..1_080_000.0).contains(&later), "{later}");
+    }
+
+    #[test]
+    fn estimate_keeps_up_with_a_picture_that_begins_to_move() {
+        let (mut control, start) = (Control::default(), Instant::now());
+        after(&mut control, start, 0..100, seen(Usage::Normal, 20_000.0, 0.0));
+        let moving = after(&mut control, start, 100..101, seen(Usage::Normal, 2_000_000.0, 0.0));
+        assert!((moving - 2_500_000.0).abs() < 1.0, "{moving}");
     }
 
     #[test]

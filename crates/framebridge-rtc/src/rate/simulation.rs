@@ -347,3 +347,13 @@ fn stream_that_nearly_pauses_keeps_its_estimate() {
     world.run(60, link, |_| {});
     assert!(world.control.estimate().unwrap() > STREAM);
 }
+
+#[test]
+fn picture_that_begins_to_move_has_an_estimate_within_half_a_second() {
+    let mut world = World::new();
+    world.rate = 20_000;
+    world.run(10, GOOD, |_| {});
+    world.rate = STREAM;
+    world.run(1, GOOD, |_| {});
+    assert!(world.control.estimate().unwrap() > STREAM);
+}
