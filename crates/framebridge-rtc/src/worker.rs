@@ -539,7 +539,7 @@ fn serve(
             sent += channel.pad(padding, viewer.feed, (track, &path), batch);
         }
         viewer.rate.on_sent(first, sent.packets, sent.bytes, now);
-        if viewer.rate.is_probing() {
+        if viewer.rate.is_probing(now) {
             channel.serve_soon(now);
         }
     }

@@ -155,8 +155,8 @@ impl RateControl {
     }
 
     /// Whether [`padding`](Self::padding) is to be asked for again soon.
-    pub(crate) fn is_probing(&self) -> bool {
-        self.probe.is_running()
+    pub(crate) fn is_probing(&self, now: Instant) -> bool {
+        self.probe.is_sending(now)
     }
 
     /// The viewer tells what has come.

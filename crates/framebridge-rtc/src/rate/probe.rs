@@ -88,9 +88,9 @@ impl Probe {
         }
     }
 
-    /// Whether one is under way.
-    pub(super) fn is_running(&self) -> bool {
-        matches!(self.state, State::Probing(_))
+    /// Whether one is being sent.
+    pub(super) fn is_sending(&self, now: Instant) -> bool {
+        matches!(&self.state, State::Probing(running) if now.saturating_duration_since(running.began) <= LENGTH)
     }
 
     /// So many bytes have been sent.
