@@ -25,6 +25,7 @@ mod playback;
 mod players;
 mod recovery;
 mod reload;
+mod rungs;
 mod sdp;
 mod service_manager;
 mod sources;

@@ -1,6 +1,15 @@
 //! Viewers whose networks do not let everything through.
 
-use framebridge_tests::{browser::Browser, no_udp::NoUdp, system::System};
+use std::time::Duration;
+
+use framebridge_tests::{
+    browser::{Browser, Page},
+    no_udp::NoUdp,
+    shaped::{Shape, ShapedLink},
+    system::System,
+    wait,
+};
+use serde_json::Value;
 
 #[test]
 fn viewer_that_no_udp_reaches_plays_by_tcp_and_plays_on_after_signaling_was_killed() {
@@ -26,4 +35,126 @@ fn viewer_that_no_udp_reaches_plays_by_tcp_and_plays_on_after_signaling_was_kill
     system.kill_and_await("signaling").unwrap();
     page.until_shows_later_than(std::time::SystemTime::now()).unwrap();
     page.until_live().unwrap();
+}
+
+/// What a [`Shape`] carries.
+const MEGABIT: u32 = 1_000_000;
+/// An estimate is there so soon after the first packet.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What the viewers' list says of the one who watches now.
+fn viewer(system: &System) -> anyhow::Result<Value> {
+    let told = system.bridgectl(&["viewers", "--json"])?;
+    let viewers: Value = serde_json::from_slice(&told.stdout)?;
+    let live = viewers
+        .as_array()
+        .into_iter()
+        .flatten()
+        .rfind(|viewer| viewer["state"] == "live");
+    live.cloned()
+        .ok_or_else(|| anyhow::anyhow!("nobody watches: {viewers}"))
+}
+
+fn open(link: &ShapedLink, browser: &Browser, system: &System) -> Page {
+    let url = format!("http://{}:{}/s/test", ShapedLink::HERE, system.http().port());
+    link.there(|| browser.open(&url)).unwrap()
+}
+
+#[test]
+fn what_a_slow_link_carries_is_known_within_a_quarter_after_five_seconds() {
+    let Some(mut link) = ShapedLink::build(Shape::GOOD).unwrap() else {
+        return;
+    };
+    let system = System::start_for_others(&[("test", "test:")]).unwrap();
+    let browser = link.there(Browser::start).unwrap();
+    for megabits in [4, 2, 1] {
+        let carries = megabits * MEGABIT;
+        let slow = Shape {
+            bits_per_second: carries,
+            delay_ms: 20,
+            ..Shape::GOOD
+        };
+        link.set(slow).unwrap();
+        let page = open(&link, &browser, &system);
+        wait::until_true("media to flow", SOON, || {
+            Ok(viewer(&system)?["estimate"].as_u64().is_some())
+        })
+        .unwrap();
+        wait::pause(SOON).unwrap();
+        let told = viewer(&system).unwrap();
+        let (least, most) = (carries / 4 * 3, carries / 4 * 5);
+        let estimate = told["estimate"].as_u64().unwrap();
+        assert!(
+            (u64::from(least)..=u64::from(most)).contains(&estimate),
+            "{megabits} Mb/s: {told} {:?}",
+            link.take_carried().unwrap()
+        );
+        page.close().unwrap();
+        link.set(Shape::GOOD).unwrap();
+        wait::until_true("the viewer to be gone", wait::PATIENCE, || Ok(viewer(&system).is_err())).unwrap();
+    }
+}
+
+/// Plays over a link like that for ten seconds; how long the longest time without a new picture was, and how many pictures came.
+fn play(shape: Shape, mtu: u32) -> Option<(u64, usize, Page, System, ShapedLink)> {
+    let mut link = ShapedLink::build_for(Shape::GOOD, mtu).unwrap()?;
+    let system = System::start_for_others(&[("test", "test:")]).unwrap();
+    let browser = link.there(Browser::start).unwrap();
+    let page = open(&link, &browser, &system);
+    page.until_live().unwrap();
+    link.set(shape).unwrap();
+    page.start_recording().unwrap();
+    page.until_shows_later_than(std::time::SystemTime::now()).unwrap();
+    page.take_record().unwrap();
+    wait::pause(Duration::from_secs(10)).unwrap();
+    let record = page.take_record().unwrap();
+    let gap = record
+        .windows(2)
+        .map(|two| two[1].0.saturating_sub(two[0].0))
+        .max()
+        .unwrap_or(u64::MAX);
+    Some((gap, record.len(), page, system, link))
+}
+
+#[test]
+fn reordered_and_doubled_packets_on_a_narrow_path_are_not_seen() {
+    let shape = Shape {
+        late: (25, 10),
+        twice_percent: 5,
+        delay_ms: 20,
+        ..Shape::GOOD
+    };
+    let Some((gap, pictures, page, system, _link)) = play(shape, 1280) else {
+        return;
+    };
+    assert!(
+        gap <= 300 && pictures > 220,
+        "{pictures} pictures, {gap} ms without one"
+    );
+    let told = viewer(&system).unwrap();
+    assert_eq!(told["held"], Value::Null, "{told}");
+    assert!(
+        told["estimate"].as_u64().is_some_and(|estimate| estimate > 2_500_000),
+        "{told}"
+    );
+    let (_, troubles) = page.reception().unwrap();
+    assert_eq!(troubles, 0, "no picture was missing");
+}
+
+#[test]
+fn link_that_loses_three_of_a_hundred_plays_without_a_freeze() {
+    let shape = Shape {
+        loss_percent: 3,
+        delay_ms: 50,
+        ..Shape::GOOD
+    };
+    let Some((gap, pictures, _page, system, _link)) = play(shape, 1500) else {
+        return;
+    };
+    assert!(
+        gap <= 300 && pictures > 200,
+        "{pictures} pictures, {gap} ms without one"
+    );
+    let told = viewer(&system).unwrap();
+    assert_eq!(told["held"], Value::Null, "{told}");
 }

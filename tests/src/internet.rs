@@ -93,6 +93,11 @@ impl Networks {
         Ok(Some(networks))
     }
 
+    /// What the namespaces' names begin with.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Does `work` on this thread as if it was there: what it opens and starts is in that network.
     pub(crate) fn at<T>(&self, namespace: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         let home = File::open("/proc/thread-self/ns/net")?;

@@ -21,6 +21,7 @@ pub mod process;
 pub mod python;
 pub mod sample;
 pub mod services;
+pub mod shaped;
 pub mod studio;
 pub mod subscriber;
 pub mod system;

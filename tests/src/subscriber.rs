@@ -56,6 +56,7 @@ impl Subscriber {
                 FromEncoder::Source(_)
                 | FromEncoder::Quality(_)
                 | FromEncoder::Parameters(_)
+                | FromEncoder::NoRung { .. }
                 | FromEncoder::Response { .. } => {}
             }
         }

@@ -22,6 +22,7 @@ use framebridge_ipc::{Identity, Incoming, Listener, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, FromEncoder, Quality, QualityChange, ToEncoder},
+    media::Rung,
     status::StreamState,
     supervisor::{EncoderProgress, Progress as Report, SourcePace as ToldPace},
 };
@@ -41,6 +42,7 @@ use crate::{
     pipeline::{Event, Pipeline},
     progress::Progress,
     quality_file::QualityFile,
+    rung::Ladder,
     state::{EncoderState, Latest},
     watchdog::{self, Stages},
 };
@@ -115,10 +117,11 @@ impl App {
         let controls = Arc::new(Controls::new(quality_file.load()));
         let progress = Arc::new(Progress::default());
         let broadcast = Arc::new(Broadcast::new(
-            Arc::clone(&controls),
+            Arc::clone(controls.keyframes()),
             Arc::clone(&progress),
             stream.pre_roll,
         ));
+        let ladder = Ladder::new(stream.lower_rungs, &progress);
         let stages = Arc::new(Stages::new());
         let (latest, choice) = (Latest::new(), Mutex::new(None));
         let slate = stream.source.slate().cloned();
@@ -127,6 +130,7 @@ impl App {
             progress,
             broadcast,
             latest,
+            ladder,
             stages,
             choice,
             slate,
@@ -273,7 +277,8 @@ impl App {
                     changed: !self.shared.controls.stall(),
                 })
             }
-            EncoderRequest::Stall => Err(Refusal::new(
+            EncoderRequest::StallRung(rung) if self.breakable => self.stall_rung(rung),
+            EncoderRequest::Stall | EncoderRequest::StallRung(_) => Err(Refusal::new(
                 RefusalKind::Invalid,
                 "this encoder does not run under FRAMEBRIDGE_DEBUG_ENDPOINTS=1",
             )),
@@ -310,6 +315,19 @@ impl App {
         Ok(EncoderAnswer::Quality { quality, changed })
     }
 
+    fn stall_rung(&self, rung: Rung) -> Result<EncoderAnswer, Refusal> {
+        let Some(lower) = self.shared.ladder.lower(rung) else {
+            return Err(Refusal::new(
+                RefusalKind::Invalid,
+                "the full rung stalls with the stream",
+            ));
+        };
+        tracing::warn!(%rung, "stalled, as asked");
+        Ok(EncoderAnswer::Done {
+            changed: !lower.stall(),
+        })
+    }
+
     fn pause(&mut self, paused: bool) -> EncoderAnswer {
         let changed = self.life.is_paused() != paused;
         self.life.handle(Input::Pause(paused), Instant::now());
@@ -320,8 +338,10 @@ impl App {
         if changed {
             tracing::info!("{} by its operator", if paused { "paused" } else { "resumed" });
             // What comes after the pause does not continue what came before it.
-            self.shared.broadcast.cut();
-            self.shared.controls.request_keyframe();
+            self.shared.cut();
+            for rung in Rung::ALL {
+                self.shared.keyframes(rung).request();
+            }
         }
         EncoderAnswer::Done { changed }
     }
@@ -340,7 +360,7 @@ impl App {
                         pipeline.stop();
                     }
                     // Who comes now waits for the source to be opened again, not for what it showed last.
-                    self.shared.broadcast.cut();
+                    self.shared.cut();
                 }
                 Output::Announce(state) => self.announce(state),
             }
@@ -398,6 +418,7 @@ impl App {
                 lost: shared.progress.lost.load(Ordering::Relaxed),
                 subscribers: shared.broadcast.subscribers(),
                 pace: pace(),
+                rungs: shared.ladder.report(),
             })
         }
     }

@@ -1,4 +1,4 @@
-//! Sends every encoded picture to every subscriber: it makes one message, and has a queue for each subscriber.
+//! Sends every encoded picture of a rung to all who subscribe to it: it makes one message, and has a queue for each subscriber.
 
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},
@@ -20,7 +20,7 @@ use framebridge_proto::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    controls::{Controls, lock},
+    controls::{Keyframes, lock},
     progress::Progress,
 };
 
@@ -40,7 +40,7 @@ const PRE_ROLL_BYTES: usize = MAX_CLIP;
 /// Pictures for all who subscribe.
 #[derive(Debug)]
 pub(crate) struct Broadcast {
-    controls: Arc<Controls>,
+    keyframes: Arc<Keyframes>,
     progress: Arc<Progress>,
     state: Mutex<State>,
     /// How many want the source open.
@@ -92,17 +92,19 @@ pub(crate) struct Demand {
 pub(crate) struct Subscription {
     mailbox: Arc<Mailbox>,
     demand: Demand,
+    /// A share in another demand, for as long as this lives.
+    _kept: Option<Demand>,
 }
 
 impl Broadcast {
     /// `pre_roll`: so much is kept for [`last`](Self::last).
-    pub(crate) fn new(controls: Arc<Controls>, progress: Arc<Progress>, pre_roll: Duration) -> Self {
+    pub(crate) fn new(keyframes: Arc<Keyframes>, progress: Arc<Progress>, pre_roll: Duration) -> Self {
         let limits = pre_roll::Limits {
             span: pre_roll,
             bytes: PRE_ROLL_BYTES,
         };
         Self {
-            controls,
+            keyframes,
             progress,
             state: Mutex::new(State {
                 mailboxes: Vec::new(),
@@ -119,6 +121,11 @@ impl Broadcast {
     /// How many want the source open, now and on every change.
     pub(crate) fn watch_demand(&self) -> watch::Receiver<u32> {
         self.demand.subscribe()
+    }
+
+    /// Whether anybody does.
+    pub(crate) fn is_wanted(&self) -> bool {
+        *self.demand.borrow() > 0
     }
 
     /// How many subscribe.
@@ -139,7 +146,7 @@ impl Broadcast {
         let mut queue = GroupQueue::new(QUEUE);
         let mut state = lock(&self.state);
         if state.group.is_empty() {
-            self.controls.request_keyframe();
+            self.keyframes.request();
         }
         for item in &state.group {
             queue.push(Arc::clone(item), item.picture.payload.len(), item.picture.keyframe);
@@ -153,6 +160,7 @@ impl Broadcast {
         Subscription {
             mailbox,
             demand: self.demand(),
+            _kept: None,
         }
     }
 
@@ -175,7 +183,7 @@ impl Broadcast {
         }))?;
         (state.sequence, state.last_pts) = (state.sequence + 1, picture.pts);
         if state.remember(&picture) {
-            self.controls.request_keyframe();
+            self.keyframes.request();
         }
         let (bytes, keyframe) = (picture.payload.len(), picture.keyframe);
         let item = Arc::new(Item {
@@ -259,6 +267,12 @@ impl Announced {
 }
 
 impl Subscription {
+    /// Has a share in another demand, too.
+    pub(crate) fn keeping(mut self, demand: Demand) -> Self {
+        self._kept = Some(demand);
+        self
+    }
+
     /// The next picture, or how many were left out before it. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Next<Arc<Item>> {
         loop {
@@ -268,7 +282,7 @@ impl Subscription {
                     return next;
                 }
                 if queue.needs_keyframe() {
-                    self.demand.broadcast.controls.request_keyframe();
+                    self.demand.broadcast.keyframes.request();
                 }
             }
             self.mailbox.ready.notified().await;

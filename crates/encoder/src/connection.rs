@@ -13,6 +13,7 @@ use framebridge_proto::{
     Refusal, RefusalKind, RequestId,
     encoder::{EncoderAnswer, EncoderRequest, FromEncoder, SourceState, ToEncoder},
     limits::MAX_REQUESTS,
+    media::{Rung, Track},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
@@ -22,6 +23,7 @@ use tokio::{
 use crate::{
     broadcast::{Announced, Item, Subscription},
     clip::clip,
+    rung::LowerRung,
     snapshot::snapshot,
     state::EncoderState,
 };
@@ -58,18 +60,25 @@ struct Answered {
     _place: OwnedSemaphorePermit,
 }
 
+/// A subscription: the how manieth of its connection, and to what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wanted {
+    number: u64,
+    rung: Rung,
+}
+
 /// What a connection's reader leaves for its writer. Leaving it waits for nothing: the peer may read nothing until all that it
 /// has to say was read, and with both waiting for the other the link would stand still.
 struct Outbox {
-    /// The number of the subscription that is wanted, if one is.
-    subscription: watch::Sender<Option<u64>>,
+    /// The subscription that is wanted, if one is.
+    subscription: watch::Sender<Option<Wanted>>,
     answers: mpsc::Sender<Answered>,
     refusals: mpsc::Sender<RequestId>,
 }
 
 /// The writer's end of an [`Outbox`].
 struct Inbox {
-    subscription: watch::Receiver<Option<u64>>,
+    subscription: watch::Receiver<Option<Wanted>>,
     answers: mpsc::Receiver<Answered>,
     refusals: mpsc::Receiver<RequestId>,
 }
@@ -117,17 +126,29 @@ async fn read(mut receiver: Receiver<ToEncoder>, service: &Service, outbox: Outb
     let mut requests = JoinSet::new();
     let mut under_way: BTreeMap<RequestId, AbortHandle> = BTreeMap::new();
     let mut subscriptions = 0;
+    let mut rung = Rung::Full;
+    let subscribe = |number, rung| {
+        outbox.subscription.send_modify(|wanted| {
+            if wanted.is_none_or(|wanted| wanted.rung != rung) {
+                *wanted = Some(Wanted { number, rung });
+            }
+        });
+    };
     loop {
         // Both arms are cancel-safe.
         tokio::select! {
             message = receiver.recv() => match message? {
                 None => return Ok(()),
                 Some(ToEncoder::Subscribe) => {
-                    subscriptions += 1;
-                    outbox.subscription.send_modify(|wanted| _ = wanted.get_or_insert(subscriptions));
+                    (subscriptions, rung) = (subscriptions + 1, Rung::Full);
+                    subscribe(subscriptions, rung);
+                }
+                Some(ToEncoder::SubscribeTo { track: Track::Video, rung: wanted }) => {
+                    (subscriptions, rung) = (subscriptions + 1, wanted);
+                    subscribe(subscriptions, rung);
                 }
                 Some(ToEncoder::Unsubscribe) => _ = outbox.subscription.send_replace(None),
-                Some(ToEncoder::RequestKeyframe) => service.shared.controls.request_keyframe(),
+                Some(ToEncoder::RequestKeyframe) => service.shared.keyframes(rung).request(),
                 Some(ToEncoder::Request { id, request }) => match Arc::clone(&places).try_acquire_owned() {
                     Ok(place) => {
                         let (service, answers) = (service.clone(), outbox.answers.clone());
@@ -167,7 +188,8 @@ async fn answer(service: &Service, request: EncoderRequest) -> Result<EncoderAns
         | EncoderRequest::GetQuality
         | EncoderRequest::Pause
         | EncoderRequest::Resume
-        | EncoderRequest::Stall => {}
+        | EncoderRequest::Stall
+        | EncoderRequest::StallRung(_) => {}
     }
     let ending = || Refusal::new(RefusalKind::Unavailable, "the encoder is ending; try again in a moment");
     let (reply, answer) = oneshot::channel();
@@ -183,7 +205,8 @@ async fn answer(service: &Service, request: EncoderRequest) -> Result<EncoderAns
 enum Outgoing {
     State,
     Quality,
-    Subscription(Option<u64>),
+    Subscription(Option<Wanted>),
+    NoRung(String),
     Answer(Answered),
     Refusal(RequestId),
     Picture(Next<Arc<Item>>),
@@ -196,6 +219,7 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
     quality.mark_changed();
     let mut subscription = None;
     let mut subscribed = None;
+    let (mut refused, mut is_lower) = (None, false);
     let mut parameters: Option<Arc<Announced>> = None;
     loop {
         // All arms are cancel-safe. State first: a subscriber learns that the source is live before its first frame.
@@ -205,6 +229,7 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
             Ok(()) = state.changed() => Outgoing::State,
             Ok(()) = quality.changed() => Outgoing::Quality,
             Ok(()) = inbox.subscription.changed() => Outgoing::Subscription(*inbox.subscription.borrow_and_update()),
+            reason = refusal(&mut refused) => Outgoing::NoRung(reason),
             Some(answer) = inbox.answers.recv() => Outgoing::Answer(answer),
             next = next(&mut subscription) => Outgoing::Picture(next),
             Some(id) = inbox.refusals.recv() => Outgoing::Refusal(id),
@@ -224,10 +249,18 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
             }
             Outgoing::Subscription(wanted) if wanted != subscribed => {
                 // One that was ended and made again begins anew, even where its end was not seen here.
-                subscription = wanted.map(|_number| service.shared.broadcast.subscribe());
+                subscription = wanted.map(|wanted| service.shared.subscribe(wanted.rung));
+                refused = wanted
+                    .and_then(|wanted| service.shared.ladder.lower(wanted.rung))
+                    .map(LowerRung::watch_refusal);
+                if let Some(refused) = &mut refused {
+                    refused.mark_changed();
+                }
+                is_lower = refused.is_some();
                 (subscribed, parameters) = (wanted, None);
             }
             Outgoing::Subscription(_as_before) => {}
+            Outgoing::NoRung(reason) => sender.send(&FromEncoder::NoRung { reason }).await?,
             Outgoing::Answer(Answered { id, result, _place }) => respond(&mut sender, id, result).await?,
             Outgoing::Refusal(id) => {
                 let refusal = Refusal::new(RefusalKind::Unavailable, "too many requests at once; try again");
@@ -248,7 +281,10 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
                     parameters = Some(Arc::clone(&item.parameters));
                 }
                 sender.send_encoded(&item.frame).await?;
-                service.shared.progress.delivered.add();
+                // What is judged by it is the way of the full rung.
+                if !is_lower {
+                    service.shared.progress.delivered.add();
+                }
             }
         }
     }
@@ -267,6 +303,18 @@ async fn respond(
         }
         sent => sent,
     }
+}
+
+/// Waits until the rung subscribed to is not made, and gives the reason. Cancel-safe.
+async fn refusal(refused: &mut Option<watch::Receiver<Option<String>>>) -> String {
+    if let Some(refused) = refused {
+        while refused.changed().await.is_ok() {
+            if let Some(reason) = refused.borrow_and_update().clone() {
+                return reason;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 async fn next(subscription: &mut Option<Subscription>) -> Next<Arc<Item>> {

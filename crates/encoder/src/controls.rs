@@ -1,7 +1,7 @@
 //! Tells the threads that capture and encode what to change while they run.
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 use std::time::Instant;
@@ -17,7 +17,32 @@ pub(crate) struct Controls {
     paused: AtomicBool,
     /// Broken on purpose, for good.
     stalled: AtomicBool,
-    keyframes: Mutex<KeyframeGate>,
+    keyframes: Arc<Keyframes>,
+}
+
+/// When one rung needs a keyframe.
+#[derive(Debug)]
+pub(crate) struct Keyframes(Mutex<KeyframeGate>);
+
+impl Keyframes {
+    /// Nobody has asked yet.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(KeyframeGate::of_encoder())))
+    }
+
+    /// Somebody needs a keyframe; those who ask within a while get one together.
+    pub(crate) fn request(&self) {
+        lock(&self.0).request();
+    }
+
+    /// Whether the picture at hand is to be one.
+    pub(crate) fn are_due(&self) -> bool {
+        lock(&self.0).is_due(Instant::now())
+    }
+
+    pub(crate) fn made(&self) {
+        lock(&self.0).made(Instant::now());
+    }
 }
 
 impl Controls {
@@ -26,7 +51,7 @@ impl Controls {
             quality: watch::Sender::new(quality),
             paused: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
-            keyframes: Mutex::new(KeyframeGate::of_encoder()),
+            keyframes: Keyframes::new(),
         }
     }
 
@@ -57,18 +82,9 @@ impl Controls {
         self.stalled.swap(true, Ordering::Relaxed)
     }
 
-    /// Somebody needs a keyframe; those who ask within a while get one together.
-    pub(crate) fn request_keyframe(&self) {
-        lock(&self.keyframes).request();
-    }
-
-    /// Whether the picture at hand is to be a keyframe.
-    pub(crate) fn wants_keyframe(&self) -> bool {
-        lock(&self.keyframes).is_due(Instant::now())
-    }
-
-    pub(crate) fn keyframe_made(&self) {
-        lock(&self.keyframes).made(Instant::now());
+    /// The full rung's keyframes.
+    pub(crate) fn keyframes(&self) -> &Arc<Keyframes> {
+        &self.keyframes
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! capture thread ─1 picture─► encode thread ─► Broadcast ─1 queue each─► connection tasks ─► sockets
+//!        │                          ├─2 each─► encode-RUNG ─► Broadcast of a lower rung ───┤
 //!        ▲ Interrupt                ▲ Controls                                  │ requests
 //!        └───────────── Pipeline ───┴──────────── App (SourceLife) ◄────────────┘
 //! watchdog thread: ends the process when a step hangs in FFmpeg for good
@@ -21,6 +22,7 @@ mod pipeline;
 mod probe;
 mod progress;
 mod quality_file;
+mod rung;
 mod snapshot;
 mod state;
 mod watchdog;

@@ -26,7 +26,7 @@ use framebridge_proto::{
 };
 use tokio::sync::mpsc;
 
-use crate::{controls::lock, progress::Encoding, state::EncoderState};
+use crate::{controls::lock, progress::Encoding, rung::Makers, state::EncoderState};
 
 /// Pictures between the two threads: enough for the few that come at once after a hiccup. An encoder that can't keep up
 /// loses pictures here instead of falling behind.
@@ -133,7 +133,7 @@ impl Life {
         });
         self.shared.latest.clear();
         *lock(&self.shared.stillness) = Stillness::new();
-        self.shared.broadcast.cut();
+        self.shared.cut();
         let (reason, failure) = outcome.err().map_or((String::new(), Failure::Other), |error| {
             let failure = error.failure();
             (reason(&self.stream.source, error), failure)
@@ -226,6 +226,7 @@ impl Life {
             match sender.try_send((picture, told)) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_)) => {
+                    self.shared.progress.left_out.fetch_add(1, Ordering::Relaxed);
                     left_out.one();
                     // The next one that shows the same still has to be shown.
                     watched.last = None;
@@ -271,6 +272,7 @@ impl Life {
         stage.enter(Stage::Probing);
         let mut step = EncodeStep::new(&self.shared, self.stream.encoder);
         stage.enter(Stage::Resting);
+        let mut lower = Makers::new(&self.shared);
         let mut last: Option<Handed> = None;
         // When the last one was encoded, and up to when it is known what there is to see.
         let (mut encoded_at, mut seen_at) = (Instant::now(), Instant::now());
@@ -283,7 +285,8 @@ impl Life {
                     let repeat = if is_still { REPEAT_STILL } else { REPEAT };
                     // A stage that gives nothing for the stall timeout counts as stuck.
                     let repeat = repeat.min(self.stream.stall_timeout / 2);
-                    let is_due = since >= repeat || self.shared.controls.wants_keyframe();
+                    let is_awaited = self.shared.controls.keyframes().are_due() || self.shared.ladder.awaits_keyframe();
+                    let is_due = since >= repeat || is_awaited;
                     if !is_due || !self.shared.controls.encodes() || !self.shared.is_flowing() {
                         continue;
                     }
@@ -298,6 +301,7 @@ impl Life {
             let Some((picture, fps)) = last.as_ref().filter(|_| self.shared.controls.encodes()) else {
                 continue;
             };
+            lower.hand(picture, *fps);
             stage.enter(Stage::Encoding);
             let encoded = step.encode(picture, *fps);
             encoded_at = Instant::now();
@@ -308,7 +312,7 @@ impl Life {
         };
         // A driver may hang in it.
         stage.enter(Stage::Closing);
-        drop(step);
+        drop((step, lower));
         stage.enter(Stage::Resting);
         outcome
     }
@@ -377,7 +381,7 @@ impl<'a> EncodeStep<'a> {
             bitrate: quality.bitrate,
             colours: picture.colours().sent(size),
         };
-        let keyframe = self.shared.controls.wants_keyframe();
+        let keyframe = self.shared.controls.keyframes().are_due();
         let encoded = match self.encode_with(picture, config, keyframe) {
             // Hardware can fail at any time, and at a size that the probe did not have; software does not.
             Err(error) if self.choice.codec != Codec::X264 => {
@@ -440,7 +444,7 @@ impl<'a> EncodeStep<'a> {
         self.shared.progress.encoded.add();
         if encoded.keyframe {
             // Before it is sent: who asks from now on may have come too late for it.
-            self.shared.controls.keyframe_made();
+            self.shared.controls.keyframes().made();
         }
         let parameters = CodecParameters {
             codec: WireCodec::H264,
@@ -453,7 +457,7 @@ impl<'a> EncodeStep<'a> {
         if let Err(error) = self.shared.broadcast.publish(encoded, &parameters) {
             tracing::error!("a picture was not sent: {error}");
             self.shared.broadcast.cut();
-            self.shared.controls.request_keyframe();
+            self.shared.controls.keyframes().request();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use framebridge_capture::monotonic_ns;
@@ -22,6 +22,8 @@ pub(crate) struct Progress {
     pub(crate) delivered: Meter,
     /// Pictures left out for slow subscribers.
     pub(crate) lost: AtomicU64,
+    /// Pictures that the full rung had no time for.
+    pub(crate) left_out: AtomicU32,
     encoding: Mutex<Encoding>,
     decodes: Mutex<Option<DecodeRate>>,
 }

@@ -8,12 +8,14 @@ use std::{
 use framebridge_capture::{Choice, Picture};
 use framebridge_config::Slate;
 use framebridge_core::{source_pace::SourcePace, stillness::Stillness};
+use framebridge_proto::media::Rung;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    broadcast::Broadcast,
-    controls::{Controls, lock},
+    broadcast::{Broadcast, Subscription},
+    controls::{Controls, Keyframes, lock},
     progress::Progress,
+    rung::Ladder,
     watchdog::Stages,
 };
 
@@ -24,6 +26,8 @@ pub(crate) struct EncoderState {
     pub(crate) progress: Arc<Progress>,
     pub(crate) broadcast: Arc<Broadcast>,
     pub(crate) latest: Latest,
+    /// The lower rungs.
+    pub(crate) ladder: Ladder,
     pub(crate) stages: Arc<Stages>,
     /// The encoder that works here, once one was chosen: trying them out again would find the same.
     pub(crate) choice: Mutex<Option<Choice>>,
@@ -45,6 +49,26 @@ impl EncoderState {
     /// Whether a picture has come within the time that is usual for the source.
     pub(crate) fn is_flowing(&self) -> bool {
         !lock(&self.pace).is_overdue(self.stall_timeout, Instant::now())
+    }
+
+    /// Subscribes to a rung, which keeps the source open whichever it is.
+    pub(crate) fn subscribe(&self, rung: Rung) -> Subscription {
+        match self.ladder.lower(rung) {
+            Some(lower) => lower.broadcast.subscribe().keeping(self.broadcast.demand()),
+            None => self.broadcast.subscribe(),
+        }
+    }
+
+    /// When a rung needs a keyframe.
+    pub(crate) fn keyframes(&self, rung: Rung) -> &Keyframes {
+        let lower = self.ladder.lower(rung);
+        lower.map_or(self.controls.keyframes(), |lower| &lower.keyframes)
+    }
+
+    /// What comes next does not continue what came before, on no rung.
+    pub(crate) fn cut(&self) {
+        self.broadcast.cut();
+        self.ladder.cut();
     }
 }
 

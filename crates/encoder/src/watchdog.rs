@@ -16,6 +16,7 @@ use framebridge_capture::{Interrupt, monotonic_ns, terminate};
 use framebridge_core::stage_watch::{Stage, StageWatch};
 use framebridge_daemon::{Exit, last_words};
 use framebridge_ipc::RuntimeDir;
+use framebridge_proto::media::Rung;
 
 /// How often the stages are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -65,11 +66,12 @@ impl StageCell {
     }
 }
 
-/// The stages of the two threads.
+/// The stages of the threads.
 #[derive(Debug)]
 pub(crate) struct Stages {
     pub(crate) capture: StageCell,
     pub(crate) encode: StageCell,
+    lower: [StageCell; Rung::LOWER.len()],
 }
 
 impl Stages {
@@ -77,12 +79,20 @@ impl Stages {
         Self {
             capture: StageCell::new(),
             encode: StageCell::new(),
+            lower: Rung::LOWER.map(|_| StageCell::new()),
         }
+    }
+
+    /// The stage of the thread that encodes `rung`.
+    pub(crate) fn of(&self, rung: Rung) -> &StageCell {
+        let at = Rung::LOWER.iter().position(|lower| *lower == rung);
+        at.map_or(&self.encode, |at| &self.lower[at])
     }
 }
 
 /// How long a stage was seen to last. Only time in which the watchdog itself ran counts: a process that was stopped
 /// as a whole and goes on has no stuck step.
+#[derive(Default)]
 struct Observed {
     word: u64,
     lasted: Duration,
@@ -116,20 +126,16 @@ pub(crate) fn start(
 fn watch(stages: &Stages, limits: impl Fn() -> StageWatch) {
     // Nobody stops this one: the watchdog ends with the process.
     let clock = Interrupt::new();
-    let [mut capture, mut encode] = [0, 0].map(|word| Observed {
-        word,
-        lasted: Duration::ZERO,
-    });
+    let rungs = Rung::ALL.map(|rung| (stages.of(rung), Exit::Temporary));
+    let watched = [(&stages.capture, Exit::Source)].into_iter().chain(rungs);
+    let mut watched: Vec<_> = watched.map(|(cell, exit)| (cell, exit, Observed::default())).collect();
     let mut before = Instant::now();
     while clock.wait_until(before + TICK) {
         let now = Instant::now();
         let passed = now - before;
         before = now;
         let limits = limits();
-        for (observed, cell, exit) in [
-            (&mut capture, &stages.capture, Exit::Source),
-            (&mut encode, &stages.encode, Exit::Temporary),
-        ] {
+        for (cell, exit, observed) in &mut watched {
             let (stage, lasted) = observed.look(cell, passed);
             if let Some(stuck) = limits.judge(stage, lasted) {
                 let code = exit.code();

@@ -65,6 +65,8 @@ pub struct Webrtc {
     pub bind: Vec<IpAddr>,
     /// Further addresses that lead here, e.g. the public one of a 1:1 NAT.
     pub candidates: Vec<Place>,
+    /// STUN servers that are asked for our address from outside.
+    pub stun: Vec<Place>,
     /// Interfaces whose addresses are offered (`eth*`), or are not (`!docker*`); none: all.
     pub interfaces: Vec<String>,
     /// STUN and TURN servers that viewers are told of.
@@ -350,6 +352,7 @@ fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
         tcp: reader.flag("webrtc.tcp", true),
         bind: bind(reader),
         candidates: candidates(reader),
+        stun: stun(reader),
         interfaces: reader.list("webrtc.interfaces", Vec::new()),
         workers: usize::from(reader.number("webrtc.workers", 1_u8, 1..=MOST_WORKERS)),
         max_viewers_per_stream: reader.number("webrtc.max_viewers_per_stream", 1000, 1..=100_000),
@@ -404,6 +407,17 @@ fn candidates(reader: &mut Reader<'_>) -> Vec<Place> {
         reader.problem("webrtc.candidates", message);
     }
     candidates
+}
+
+/// Servers that are asked; each asks for a datagram in half a minute, and for two where they agree.
+const MOST_STUN_SERVERS: usize = 4;
+
+fn stun(reader: &mut Reader<'_>) -> Vec<Place> {
+    let servers: Vec<Place> = reader.list("webrtc.stun", Vec::new());
+    if servers.len() > MOST_STUN_SERVERS {
+        reader.problem("webrtc.stun", "one or two servers are enough, and four the most");
+    }
+    servers
 }
 
 fn ice_server(reader: &mut Reader<'_>, index: &str) -> IceServer {

@@ -35,6 +35,8 @@ pub struct Stream {
     pub probe: Option<Duration>,
     /// So much of the stream is kept for clips of what has been; zero: nothing.
     pub pre_roll: Duration,
+    /// Whether lower rungs may be made for viewers whose links can't carry the full one.
+    pub lower_rungs: bool,
     /// A picture that has not changed for so long is a fault, and the source is opened anew; zero: it never is.
     pub frozen_after: Duration,
     /// How a source that speaks TLS proves who it is.
@@ -172,6 +174,7 @@ struct StreamDefaults {
     keep: Keep,
     probe: Duration,
     pre_roll: Duration,
+    lower_rungs: bool,
     frozen_after: Duration,
     tls_verify: bool,
     /// A path; empty: this machine's own authorities.
@@ -194,6 +197,7 @@ const BUILT_IN: StreamDefaults = StreamDefaults {
     // A dead camera is known within a minute, and opening one so often costs it and this machine next to nothing.
     probe: Duration::from_secs(60),
     pre_roll: Duration::from_secs(15),
+    lower_rungs: true,
     // A picture may stand still for ever and be right.
     frozen_after: Duration::ZERO,
     tls_verify: true,
@@ -214,6 +218,7 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         keep,
         probe,
         pre_roll,
+        lower_rungs,
         frozen_after,
         tls_verify,
         tls_ca,
@@ -239,6 +244,7 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         keep,
         probe: may_probe.then_some(probe),
         pre_roll,
+        lower_rungs,
         frozen_after,
         tls: SourceTls {
             verify: tls_verify,
@@ -297,6 +303,7 @@ fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> S
         keep: reader.text(&key("keep"), defaults.keep),
         probe: reader.millis(&key("probe_ms"), defaults.probe, UP_TO_AN_HOUR),
         pre_roll: reader.millis(&key("pre_roll_ms"), defaults.pre_roll, 0..=60_000),
+        lower_rungs: reader.flag(&key("lower_rungs"), defaults.lower_rungs),
         frozen_after: reader.millis(&key("frozen_after_ms"), defaults.frozen_after, UP_TO_AN_HOUR),
         tls_verify: reader.flag(&key("tls_verify"), defaults.tls_verify),
         tls_ca: reader.text(&key("tls_ca"), defaults.tls_ca.clone()),

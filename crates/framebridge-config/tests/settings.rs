@@ -252,6 +252,10 @@ fn setting_that_does_nothing_is_told_of() {
         ("[webrtc]\nbind = []\n".to_owned(), "webrtc.bind"),
         ("[webrtc]\nbind = [\"localhost\"]\n".to_owned(), "e.g. 192.0.2.7"),
         ("[webrtc]\ncandidates = [\"0.0.0.0\"]\n".to_owned(), "webrtc.candidates"),
+        (
+            "[webrtc]\nstun = [\"a\", \"b\", \"c\", \"d\", \"e\"]\n".to_owned(),
+            "webrtc.stun",
+        ),
         (turn(""), "webrtc.ice_servers.0.urls"),
         (turn("username = \"u\"\n"), "webrtc.ice_servers.0.urls"),
         ("[log]\nfilter = \"off\"\n".to_owned(), "framebridge.toml:2: log.filter"),

@@ -190,6 +190,7 @@ mod tests {
                 lost: 0,
                 subscribers,
                 pace: SourcePace::default(),
+                rungs: Vec::new(),
             };
             Self {
                 watch: StreamWatch::new(TIMEOUT, now),

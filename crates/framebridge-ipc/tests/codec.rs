@@ -12,7 +12,7 @@ use framebridge_proto::{
         ToEncoder,
     },
     limits::MAX_MEDIA_MESSAGE,
-    media::{AccessUnit, Codec, CodecParameters},
+    media::{AccessUnit, Codec, CodecParameters, Rung, Track},
     status::BridgeState,
     supervisor::{
         BridgeProgress, FromSupervisor, Heartbeat, Progress, Reloaded, SupervisorAnswer, SupervisorRequest,
@@ -59,6 +59,15 @@ fn protocol_1_to_an_encoder_keeps_its_bytes() {
         b"\0\0\0\x09\0\0\0\x05\x03\x07\x06\x01\xc8",
     );
     golden(&ToEncoder::Cancel { id: RequestId(7) }, b"\0\0\0\x06\0\0\0\x02\x04\x07");
+    let half = ToEncoder::SubscribeTo {
+        track: Track::Video,
+        rung: Rung::Half,
+    };
+    golden(&half, b"\0\0\0\x07\0\0\0\x03\x05\x00\x01");
+    golden(
+        &ask(EncoderRequest::StallRung(Rung::Quarter)),
+        b"\0\0\0\x08\0\0\0\x04\x03\x07\x07\x02",
+    );
 }
 
 #[test]
@@ -103,6 +112,10 @@ fn protocol_1_from_an_encoder_keeps_its_bytes() {
         longest_edge: 64,
     };
     golden(&FromEncoder::Quality(quality), b"\0\0\0\x08\0\0\0\x04\x05\xc8\x1e\x40");
+    golden(
+        &FromEncoder::NoRung { reason: "no".into() },
+        b"\0\0\0\x08\0\0\0\x04\x06\x02no",
+    );
     golden(&FromEncoder::Lost { frames: 9 }, b"\0\0\0\x06\0\0\0\x02\x03\x09");
     let result = Ok(EncoderAnswer::Quality {
         quality,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Refusal, RequestId,
     limits::REQUEST_TIMEOUT,
-    media::{AccessUnit, CodecParameters},
+    media::{AccessUnit, CodecParameters, Rung, Track},
 };
 
 /// To the encoder. Variants are appended only.
@@ -33,6 +33,14 @@ pub enum ToEncoder {
         /// The request's.
         id: RequestId,
     },
+    /// Like `Subscribe`, which is for the full rung of the video: from then on this connection's frames, parameters and requests
+    /// for keyframes are of this rung. Since 1.
+    SubscribeTo {
+        /// What of the stream.
+        track: Track,
+        /// Which of its encodings.
+        rung: Rung,
+    },
 }
 
 /// What can be asked of an encoder; each gets one [`FromEncoder::Response`].
@@ -53,6 +61,8 @@ pub enum EncoderRequest {
     /// A piece of the stream as a film, from the keyframe at its beginning or before it; what there is of it, and no
     /// more than `limits::MAX_CLIP`. Answer: `Clip`.
     Clip(ClipSpan),
+    /// Like `Stall`, but of one lower rung: the others go on. Since 1.
+    StallRung(Rung),
 }
 
 impl EncoderRequest {
@@ -66,6 +76,7 @@ impl EncoderRequest {
             | Self::Resume
             | Self::Snapshot(_)
             | Self::Stall
+            | Self::StallRung(_)
             | Self::Clip(ClipSpan::Last { .. }) => REQUEST_TIMEOUT,
         }
     }
@@ -172,6 +183,11 @@ pub enum FromEncoder {
     },
     /// What the stream is encoded with, whether or not frames come: after the first `Source`, then on every change.
     Quality(Quality),
+    /// The rung subscribed to is not made now. Frames come without a further word once it is. Since 1.
+    NoRung {
+        /// Why, in a sentence.
+        reason: String,
+    },
 }
 
 /// Answers to [`EncoderRequest`].

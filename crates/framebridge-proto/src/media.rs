@@ -1,7 +1,11 @@
 //! What travels from encoder to signaling: encoded pictures and what must be known to read them.
 
+use std::{fmt, str::FromStr};
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+use crate::encoder::Quality;
 
 /// What a decoder must know before the first frame. Sent on `Subscribe` and again whenever it changes; the frame
 /// after it is an IDR.
@@ -29,6 +33,103 @@ pub enum Codec {
     H264,
 }
 
+/// What a stream is made of. Appended only. Since 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Track {
+    /// Its pictures.
+    #[default]
+    Video,
+}
+
+/// One of the sizes and rates that a stream's pictures are encoded in, the best first. Appended only. Since 1.
+///
+/// The full one is always there. A lower one is made from the same pictures while somebody subscribes to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// As the stream's quality says.
+    #[default]
+    Full,
+    /// Half the edge, a quarter of the rate.
+    Half,
+    /// A quarter of the edge, a twelfth of the rate.
+    Quarter,
+}
+
+impl Rung {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+    /// All of them, the best first.
+    pub const ALL: [Self; Self::COUNT] = [Self::Full, Self::Half, Self::Quarter];
+    /// Those that are made only while somebody needs them.
+    pub const LOWER: [Self; Self::COUNT - 1] = [Self::Half, Self::Quarter];
+
+    /// Its place in [`Rung::ALL`].
+    pub fn index(self) -> usize {
+        match self {
+            Self::Full => 0,
+            Self::Half => 1,
+            Self::Quarter => 2,
+        }
+    }
+
+    /// The rung in one word, for logs, JSON and addresses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Half => "half",
+            Self::Quarter => "quarter",
+        }
+    }
+
+    /// The full picture's edge is so many times this one's.
+    pub fn edge_divisor(self) -> u32 {
+        match self {
+            Self::Full => 1,
+            Self::Half => 2,
+            Self::Quarter => 4,
+        }
+    }
+
+    /// The full rate is so many times this one's. A sixteenth of the pixels gets a twelfth: small pictures are harder to press.
+    fn rate_divisor(self) -> u32 {
+        match self {
+            Self::Full => 1,
+            Self::Half => 4,
+            Self::Quarter => 12,
+        }
+    }
+
+    /// Bits per second of this rung of a stream of `full` bits per second; `None` where that is too little for a picture.
+    pub fn bitrate(self, full: u32) -> Option<u32> {
+        let bitrate = full / self.rate_divisor();
+        (self == Self::Full || bitrate >= *Quality::BITRATE.start()).then_some(bitrate)
+    }
+}
+
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Rung {
+    type Err = UnknownRung;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|rung| rung.as_str() == text)
+            .ok_or(UnknownRung)
+    }
+}
+
+/// The text names no [`Rung`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a rung is full, half or quarter")]
+pub struct UnknownRung;
+
 /// One access unit: everything that makes up one picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessUnit {
@@ -45,4 +146,25 @@ pub struct AccessUnit {
     /// The Annex B bytes. Travels beside the header, never through the codec.
     #[serde(skip)]
     pub payload: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rungs_are_steps_down_as_long_as_they_carry_a_picture() {
+        for (full, expected) in [
+            (2_500_000, [Some(2_500_000), Some(625_000), Some(208_333)]),
+            (500_000, [Some(500_000), Some(125_000), None]),
+            (100_000, [Some(100_000), None, None]),
+        ] {
+            assert_eq!(Rung::ALL.map(|rung| rung.bitrate(full)), expected);
+        }
+        for rung in Rung::ALL {
+            assert_eq!(Rung::ALL[rung.index()], rung);
+            assert_eq!(rung.to_string().parse(), Ok(rung));
+        }
+        assert_eq!("low".parse::<Rung>(), Err(UnknownRung));
+    }
 }

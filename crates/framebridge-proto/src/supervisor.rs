@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Refusal, RequestId, StreamName,
     encoder::{Quality, SourceState},
+    media::Rung,
     status::{BridgeState, Status},
 };
 
@@ -217,6 +218,21 @@ pub struct EncoderProgress {
     pub subscribers: u32,
     /// How its source gives pictures.
     pub pace: SourcePace,
+    /// The lower rungs that somebody subscribes to. Since 1.
+    pub rungs: Vec<RungProgress>,
+}
+
+/// What an encoder has done for a lower rung.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RungProgress {
+    /// Which one.
+    pub rung: Rung,
+    /// Connections subscribed to it now.
+    pub subscribers: u32,
+    /// Its pictures that left its encoder.
+    pub encoded: Counter,
+    /// Why it is not made, if it is not.
+    pub refused: Option<String>,
 }
 
 /// How a source gives pictures, as its encoder has learnt it.

@@ -88,7 +88,8 @@ impl Offered<'_> {
             .collect();
         let is_for = |ip: &IpAddr| !ip.is_loopback() || arrival.is_none_or(|arrival| arrival.is_local);
         if !local.ip().is_unspecified() {
-            addresses.extend(Some(local).filter(|local| is_for(&local.ip())));
+            let is_there = |local: &SocketAddr| local.ip().is_loopback() || found.iter().any(|it| it.ip == local.ip());
+            addresses.extend(Some(local).filter(|local| is_for(&local.ip()) && is_there(local)));
             return addresses;
         }
         let mut usable: Vec<&Found> = found
@@ -224,6 +225,12 @@ mod tests {
         assert_eq!(unknown.last().unwrap(), "127.0.0.1:1");
         assert!(offered(&NOTHING_SAID, "127.0.0.1:1", from("192.168.1.5", false)).is_empty());
         assert_eq!(offered(&NOTHING_SAID, "127.0.0.1:1", None), ["127.0.0.1:1"]);
+    }
+
+    #[test]
+    fn address_that_is_bound_is_offered_while_an_interface_has_it() {
+        assert_eq!(offered(&NOTHING_SAID, "192.168.1.5:1", None), ["192.168.1.5:1"]);
+        assert!(offered(&NOTHING_SAID, "192.168.1.77:1", None).is_empty());
     }
 
     #[test]

@@ -69,6 +69,12 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     // Not unless it is needed: it would let another process take our packets.
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
+    // An address that no interface has may come yet, and go, and come again: packets are sent and taken while it is there.
+    if address.is_ipv4() {
+        sockopt::set_ip_freebind(&socket, !address.ip().is_unspecified())?;
+    } else {
+        sockopt::set_ipv6_freebind(&socket, !address.ip().is_unspecified())?;
+    }
     socket.bind(&address.into())?;
     // The plain variants are cut at net.core's limits, the forced ones need CAP_NET_ADMIN: take what can be had.
     if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).is_err() {
@@ -79,4 +85,19 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     batch::tell_destinations(socket.as_fd(), address.is_ipv4())?;
     Socket::try_from(OwnedFd::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_that_is_not_there_is_bound_all_the_same() {
+        for address in ["192.0.2.200:0", "[2001:db8::200]:0", "127.0.0.1:0", "0.0.0.0:0"] {
+            let address: SocketAddr = address.parse().unwrap();
+            let socket = open(address, false).unwrap();
+            assert_eq!(socket.local().ip(), address.ip());
+            assert_ne!(socket.local().port(), 0);
+        }
+    }
 }

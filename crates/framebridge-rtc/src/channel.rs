@@ -1,10 +1,15 @@
 //! A worker's end of a stream: the last packets, how fast they are let go, and who gets them.
 
+mod movers;
+
 use std::{
     collections::VecDeque,
+    ops::AddAssign,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
+
+use framebridge_proto::media::Rung;
 
 use crate::{
     batch::Batch,
@@ -25,6 +30,8 @@ const PACE_STEPS: u64 = 4;
 const PACE_INTERVAL: Duration = Duration::from_millis(4);
 /// Packets that a viewer who is behind gets at once.
 pub(crate) const CATCH_UP: u64 = 64;
+/// Packets that are sent once more in one step, to see what a link carries.
+pub(crate) const MOST_PADDING: u64 = 8;
 /// A late joiner starts with the last group if its keyframe is no older: what is older would be shown late, and a new
 /// one can be had in about that time.
 const GROUP_AGE: Duration = Duration::from_millis(300);
@@ -35,14 +42,20 @@ const HISTORY_AGE: Duration = Duration::from_secs(2);
 const REPEAT_AGE: Duration = Duration::from_secs(1);
 /// So long after a keyframe, what was before it is still shown, and repeated.
 const OVERLAP: Duration = Duration::from_millis(200);
+/// A stream that was fast and is slow now is expected to be fast again; that fades in about so many seconds.
+const PEAK_FADES: f32 = 15.0;
 /// Weight of the newest frame in the bitrate's running mean, one in so many.
 const RATE_WINDOW: f32 = 30.0;
 
-/// A stream in one worker.
+/// A rung of a stream in one worker.
 pub(crate) struct Channel {
     pub(crate) stream: Arc<Stream>,
+    /// Which of its rungs.
+    pub(crate) rung: Rung,
     /// Its viewers in this worker.
     pub(crate) members: Vec<Slot>,
+    /// Viewers of another rung who wait for this one's next keyframe.
+    pub(crate) movers: Vec<Slot>,
     /// Whether a viewer that has no picture needs a keyframe that was not asked for yet.
     pub(crate) wants_keyframe: bool,
     /// Whether one that had a picture does.
@@ -62,6 +75,8 @@ pub(crate) struct Channel {
     /// When viewers who are behind get their next helping.
     catch_up: Option<Instant>,
     rate: f32,
+    /// The highest rate of late: it fades.
+    peak: f32,
     /// Packets below this number are on the wire, and their pictures counted.
     departed: u64,
 }
@@ -72,14 +87,26 @@ pub(crate) struct Sent {
     pub(crate) frames: u64,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
+    /// The last picture's rest is still to come.
+    pub(crate) is_partial: bool,
+}
+
+impl AddAssign for Sent {
+    fn add_assign(&mut self, more: Self) {
+        self.frames += more.frames;
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+    }
 }
 
 impl Channel {
     /// A channel without frames.
-    pub(crate) fn new(stream: Arc<Stream>, history_bytes: usize) -> Self {
+    pub(crate) fn new(stream: Arc<Stream>, rung: Rung, history_bytes: usize) -> Self {
         Self {
             stream,
+            rung,
             members: Vec::new(),
+            movers: Vec::new(),
             wants_keyframe: false,
             wants_repair: false,
             is_dirty: false,
@@ -92,6 +119,7 @@ impl Channel {
             next_step: None,
             catch_up: None,
             rate: 0.0,
+            peak: 0.0,
             departed: 0,
         }
     }
@@ -114,6 +142,9 @@ impl Channel {
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
             let rate = bits * CLOCK_HZ as f32 / ticks;
             self.rate += (rate - self.rate) / RATE_WINDOW;
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let passed = ticks / CLOCK_HZ as f32;
+            self.peak = self.rate.max(self.peak * (1.0 - passed / PEAK_FADES).max(0.0));
         } else {
             self.released = frame.first;
         }
@@ -217,10 +248,10 @@ impl Channel {
         self.frames.iter().rposition(|frame| frame.first <= packet)
     }
 
-    /// Sends one viewer what it is due, into `batch`. Notes what remains to be done.
+    /// Sends one viewer what it is due, at most `allowance` packets, into `batch`. Notes what remains to be done.
     pub(crate) fn serve(
         &mut self,
-        feed: &mut Feed,
+        (feed, allowance): (&mut Feed, u64),
         track: &mut Track,
         path: &Path,
         batch: &mut Batch,
@@ -244,7 +275,7 @@ impl Channel {
             self.wants_keyframe = true;
             return sent;
         };
-        let end = self.released.min(packet + CATCH_UP);
+        let end = self.released.min(packet + allowance.min(CATCH_UP));
         batch.start();
         while packet < end {
             let frame = &*self.frames[at];
@@ -252,22 +283,61 @@ impl Channel {
             while packet < stop
                 && let Some(content) = frame.packet(packet)
             {
-                let len = track.datagram_len(content.0.len());
+                let len = track.datagram_len(frame, packet, content.0.len());
                 track.write(frame, packet, content, batch.datagram(path, len));
                 sent.bytes += len as u64;
                 sent.packets += 1;
                 packet += 1;
             }
-            if packet == frame.end() {
+            sent.is_partial = packet != frame.end();
+            if !sent.is_partial {
                 sent.frames += 1;
                 at += 1;
             }
         }
         *feed = Feed::At(packet);
         if packet < self.released {
-            self.catch_up = self.catch_up.or(Some(now + PACE_INTERVAL));
+            self.serve_soon(now);
         }
         sent
+    }
+
+    /// Sends the last `bytes` or so again that a viewer has had, for the sake of sending: at most [`MOST_PADDING`] packets. Only
+    /// where what is sent again has a stream of its own.
+    pub(crate) fn pad(
+        &mut self,
+        bytes: u64,
+        feed: Feed,
+        (track, path): (&mut Track, &Path),
+        batch: &mut Batch,
+    ) -> Sent {
+        let mut sent = Sent::default();
+        let Feed::At(head) = feed else { return sent };
+        batch.start();
+        // What was before the last jump went under another number, or to nobody.
+        for packet in (track.since()..head)
+            .rev()
+            .take(usize::try_from(MOST_PADDING).unwrap_or(0))
+        {
+            let Some(at) = self
+                .position(packet)
+                .filter(|_| sent.bytes < bytes && track.has_repair())
+            else {
+                break;
+            };
+            let frame = &*self.frames[at];
+            let Some(content) = frame.packet(packet) else { break };
+            let len = track.repeated_len(frame, packet, content.0.len());
+            track.rewrite(frame, packet, content, batch.datagram(path, len));
+            sent.packets += 1;
+            sent.bytes += len as u64;
+        }
+        sent
+    }
+
+    /// Has this channel served again soon, though nothing new may have come.
+    pub(crate) fn serve_soon(&mut self, now: Instant) {
+        self.catch_up = self.catch_up.or(Some(now + PACE_INTERVAL));
     }
 
     /// Takes a viewer's wish for a keyframe. One that is held gets its keyframe when the time has come.
@@ -281,16 +351,16 @@ impl Channel {
     }
 
     /// Sends packets again that a viewer misses, as far as they are of use and it has earned them, its link carrying so many
-    /// bits per second; returns how many it got.
+    /// bits per second; returns what it got.
     pub(crate) fn repeat(
         &self,
         missing: &[u16],
         (repeats, carries): (&mut Repeats, f32),
-        (track, path): (&Track, &Path),
+        (track, path): (&mut Track, &Path),
         batch: &mut Batch,
         now: Instant,
-    ) -> u64 {
-        let mut repeated = 0;
+    ) -> Sent {
+        let mut repeated = Sent::default();
         repeats.fill(carries, now);
         let oldest = self.oldest_of_use(repeats.round_trip(), now);
         batch.start();
@@ -302,10 +372,11 @@ impl Channel {
                 continue;
             };
             let Some(content) = frame.packet(packet) else { continue };
-            let len = track.datagram_len(content.0.len());
+            let len = track.repeated_len(frame, packet, content.0.len());
             if repeats.take(packet, len, now) {
                 track.rewrite(frame, packet, content, batch.datagram(path, len));
-                repeated += 1;
+                repeated.packets += 1;
+                repeated.bytes += len as u64;
             }
         }
         repeated
@@ -344,7 +415,7 @@ mod tests {
 
     fn channel() -> Channel {
         let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));
-        Channel::new(stream, 1 << 20)
+        Channel::new(stream, Rung::Full, 1 << 20)
     }
 
     fn track() -> Track {
@@ -369,7 +440,8 @@ mod tests {
 
     fn serve(channel: &mut Channel, seen: &mut Seen, now: Instant) {
         let mut batch = Batch::new(Arc::new([]));
-        let sent = channel.serve(&mut seen.feed, &mut seen.track, &PATH, &mut batch, now);
+        let feed = (&mut seen.feed, CATCH_UP);
+        let sent = channel.serve(feed, &mut seen.track, &PATH, &mut batch, now);
         seen.packets += sent.packets;
     }
 
@@ -477,13 +549,14 @@ mod tests {
         let mut repeats = Repeats::new(now);
         let mut ask = |now| {
             let rate = channel.rate();
-            channel.repeat(
+            let repeated = channel.repeat(
                 &missing.repeat(26),
                 (&mut repeats, rate),
-                (&seen.track, &PATH),
+                (&mut seen.track, &PATH),
                 &mut batch,
                 now,
-            )
+            );
+            repeated.packets
         };
         assert!((1..=200).contains(&ask(now)));
         assert_eq!(ask(now), 0, "they are under way");

@@ -19,6 +19,16 @@ const HEAVY_VERDICTS: u32 = 2;
 /// help costs its viewer a second and everybody a keyframe, and will not help the next time.
 const FIRST_CALM: Duration = Duration::from_secs(4);
 const LONGEST_CALM: Duration = Duration::from_secs(32);
+/// Who sends more than this many times of what TCP would on such a link, for so many verdicts, has to stop (RFC 8083 section
+/// 4.3: three reporting intervals, of a second here).
+const BEYOND_TCP: f32 = 10.0;
+const BROKEN_VERDICTS: u32 = 3;
+/// For so long; doubles each time it is soon after the last, up to the longest. Nothing tells that a link is better but trying.
+const FIRST_BREAK: Duration = Duration::from_secs(10);
+const LONGEST_BREAK: Duration = Duration::from_secs(80);
+/// Bits of a full packet, and the least round trip: below it TCP's rate has no bound that matters.
+const PACKET: f32 = 9_600.0;
+const LEAST_ROUND_TRIP: Duration = Duration::from_millis(10);
 
 /// What is known of a viewer's link.
 #[derive(Debug)]
@@ -26,9 +36,16 @@ pub(crate) struct Congestion {
     /// The report that what is judged next begins with, and when it came.
     since: Option<(Report, Instant)>,
     estimate: Option<f32>,
+    /// The share that was lost when last judged.
+    loss: f32,
     heavy: u32,
     calm: Duration,
     calm_until: Option<Instant>,
+    /// Verdicts in a row that were beyond TCP.
+    beyond: u32,
+    pause: Duration,
+    /// When the circuit breaker's last pause ended.
+    mended: Option<Instant>,
 }
 
 /// What a report led to.
@@ -38,6 +55,8 @@ pub(crate) struct Verdict {
     pub(crate) lost: u32,
     /// The viewer has to be held.
     pub(crate) is_congested: bool,
+    /// The circuit breaker: sending has to stop for so long.
+    pub(crate) pause: Option<Duration>,
 }
 
 impl Default for Congestion {
@@ -45,9 +64,13 @@ impl Default for Congestion {
         Self {
             since: None,
             estimate: None,
+            loss: 0.0,
             heavy: 0,
             calm: FIRST_CALM,
             calm_until: None,
+            beyond: 0,
+            pause: FIRST_BREAK,
+            mended: None,
         }
     }
 }
@@ -58,8 +81,14 @@ impl Congestion {
         self.estimate = Some(bits_per_second);
     }
 
-    /// Takes a reception report about a stream of `bits_per_second`; `None` while it is too early to say anything.
-    pub(crate) fn on_report(&mut self, report: Report, bits_per_second: f32, now: Instant) -> Option<Verdict> {
+    /// Takes a reception report about a stream of `bits_per_second`, whose packets and their answers need `round_trip`; `None`
+    /// while it is too early to say anything.
+    pub(crate) fn on_report(
+        &mut self,
+        report: Report,
+        (bits_per_second, round_trip): (f32, Duration),
+        now: Instant,
+    ) -> Option<Verdict> {
         let (first, since) = *self.since.get_or_insert((report, now));
         let packets = report.highest.wrapping_sub(first.highest);
         let is_backwards = packets > 1 << 31;
@@ -73,6 +102,7 @@ impl Congestion {
         let lost = u32::try_from(report.total_lost.wrapping_sub(first.total_lost)).unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let share = lost as f32 / packets as f32;
+        self.loss = share;
         let is_below_estimate = self.estimate.is_some_and(|estimate| estimate < bits_per_second / 2.0);
         let is_heavy = share >= HEAVY_LOSS || (is_below_estimate && share >= LOSS_OVER_ESTIMATE);
         self.heavy = if is_heavy { self.heavy + 1 } else { 0 };
@@ -81,7 +111,38 @@ impl Congestion {
             self.calm = FIRST_CALM;
         }
         let is_congested = self.heavy >= HEAVY_VERDICTS && !is_calm;
-        Some(Verdict { lost, is_congested })
+        let is_beyond = bits_per_second > BEYOND_TCP * fair(share, round_trip);
+        self.beyond = if is_beyond { self.beyond + 1 } else { 0 };
+        let pause = (self.beyond >= BROKEN_VERDICTS).then(|| self.open(now));
+        Some(Verdict {
+            lost,
+            is_congested,
+            pause,
+        })
+    }
+
+    /// The circuit breaker opens: for how long.
+    fn open(&mut self, now: Instant) -> Duration {
+        let is_soon = self
+            .mended
+            .is_some_and(|mended| now.saturating_duration_since(mended) < LONGEST_BREAK);
+        let pause = if is_soon {
+            (self.pause * 2).min(LONGEST_BREAK)
+        } else {
+            FIRST_BREAK
+        };
+        (self.pause, self.mended, self.beyond) = (pause, Some(now + pause), 0);
+        pause
+    }
+
+    /// The share of packets that was lost when last judged, 0 to 1.
+    pub(crate) fn loss(&self) -> f32 {
+        self.loss
+    }
+
+    /// The viewer is given another rung: what was lost of the one before says nothing of it.
+    pub(crate) fn on_move(&mut self) {
+        (self.since, self.loss, self.heavy) = (None, 0.0, 0);
     }
 
     /// Of a stream of `bits_per_second`, how much the link carries as far as is known: what may be sent again is a share of it.
@@ -102,11 +163,22 @@ impl Congestion {
     }
 }
 
+/// What TCP would send where such a share is lost (RFC 8083 section 4.3, by the simplified throughput equation).
+fn fair(share: f32, round_trip: Duration) -> f32 {
+    let round_trip = round_trip.max(LEAST_ROUND_TRIP).as_secs_f32();
+    if share > 0.0 {
+        PACKET / (round_trip * (2.0 * share / 3.0).sqrt())
+    } else {
+        f32::INFINITY
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const RATE: f32 = 2_500_000.0;
+    const ROUND_TRIP: Duration = Duration::from_millis(50);
     const HOLD: Duration = Duration::from_secs(1);
 
     /// A viewer of 300 packets a second, who reports so often in a second; `lost(n)` of its first `n` packets are
@@ -129,7 +201,7 @@ mod tests {
                 last_report: 0,
                 delay: 0,
             };
-            let verdict = congestion.on_report(report, RATE, now);
+            let verdict = congestion.on_report(report, (RATE, ROUND_TRIP), now);
             if verdict.is_some_and(|verdict| verdict.is_congested) {
                 held = now + HOLD;
                 congestion.on_hold(held);
@@ -188,10 +260,10 @@ mod tests {
         assert_eq!(carries(&congestion), "2500000");
         congestion.on_estimate(1_000_000.0);
         assert_eq!(carries(&congestion), "1000000");
-        congestion.on_report(report(0, 0), RATE, at(0));
-        congestion.on_report(report(1, 100), RATE, at(1));
+        congestion.on_report(report(0, 0), (RATE, ROUND_TRIP), at(0));
+        congestion.on_report(report(1, 100), (RATE, ROUND_TRIP), at(1));
         assert_eq!(carries(&congestion), "0", "a third is lost");
-        congestion.on_report(report(2, 100), RATE, at(2));
+        congestion.on_report(report(2, 100), (RATE, ROUND_TRIP), at(2));
         assert_eq!(carries(&congestion), "1000000");
         congestion.on_hold(at(3));
         assert_eq!(carries(&congestion), "2500000", "it is not known any more");
@@ -207,11 +279,57 @@ mod tests {
             last_report: 0,
             delay: 0,
         };
-        assert_eq!(congestion.on_report(report(5, 1000), RATE, start), None);
-        let verdict = congestion.on_report(report(-3, 1300), RATE, start + JUDGED_OVER);
-        let (lost, is_congested) = (0, false);
-        assert_eq!(verdict, Some(Verdict { lost, is_congested }));
+        assert_eq!(congestion.on_report(report(5, 1000), (RATE, ROUND_TRIP), start), None);
+        let verdict = congestion.on_report(report(-3, 1300), (RATE, ROUND_TRIP), start + JUDGED_OVER);
+        let well = Verdict {
+            lost: 0,
+            is_congested: false,
+            pause: None,
+        };
+        assert_eq!(verdict, Some(well));
         // The number of a new life of the viewer is lower.
-        assert_eq!(congestion.on_report(report(0, 9), RATE, start + JUDGED_OVER * 2), None);
+        assert_eq!(
+            congestion.on_report(report(0, 9), (RATE, ROUND_TRIP), start + JUDGED_OVER * 2),
+            None
+        );
+    }
+
+    /// After how many seconds of such a loss the circuit breaker opens, and for how long; with it open nothing is reported.
+    fn breaks(one_in: i32, round_trip_ms: u64, seconds: u32) -> Vec<(u32, u64)> {
+        let (start, mut congestion) = (Instant::now(), Congestion::default());
+        let (mut closed, mut breaks) = (0, Vec::new());
+        for second in 0..seconds {
+            if second < closed {
+                continue;
+            }
+            let highest = second * 300;
+            let report = Report {
+                total_lost: i32::try_from(highest).unwrap() / one_in,
+                highest,
+                last_report: 0,
+                delay: 0,
+            };
+            let link = (RATE, Duration::from_millis(round_trip_ms));
+            let now = start + Duration::from_secs(second.into());
+            if let Some(pause) = congestion
+                .on_report(report, link, now)
+                .and_then(|verdict| verdict.pause)
+            {
+                breaks.push((second, pause.as_secs()));
+                closed = second + u32::try_from(pause.as_secs()).unwrap();
+            }
+        }
+        breaks
+    }
+
+    #[test]
+    fn who_sends_far_more_than_tcp_would_stops_and_tries_again_more_and_more_rarely() {
+        assert_eq!(breaks(2, 400, 5), [(3, 10)]);
+        let pauses: Vec<u64> = breaks(2, 400, 400).into_iter().map(|(_, pause)| pause).collect();
+        assert_eq!(pauses[..4], [10, 20, 40, 80]);
+        // Loss that a video call lives with, near and far.
+        for (one_in, round_trip) in [(12, 50), (12, 150), (33, 250), (3, 20)] {
+            assert_eq!(breaks(one_in, round_trip, 60), [], "one in {one_in} at {round_trip} ms");
+        }
     }
 }

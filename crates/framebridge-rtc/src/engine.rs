@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use framebridge_proto::StreamName;
+use framebridge_proto::{StreamName, media::Rung};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -83,6 +83,7 @@ impl Engine {
                 shared,
                 seen_as: None,
                 arrival: None,
+                best: Rung::Full,
             },
             handover: Handover::default(),
             workers: Vec::new(),

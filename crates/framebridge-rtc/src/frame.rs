@@ -2,12 +2,17 @@
 
 use std::time::Instant;
 
-use crate::srtp::{MAX_TAG, RTP_HEADER};
+use crate::{
+    header::EXTENSION,
+    srtp::{MAX_TAG, RTP_HEADER},
+};
 
 /// The largest datagram we send: below every MTU met in the field, VPNs and IPv6 tunnels included.
 pub(crate) const MAX_DATAGRAM: usize = 1200;
-/// The largest RTP payload.
-pub(crate) const MAX_PAYLOAD: usize = MAX_DATAGRAM - RTP_HEADER - MAX_TAG;
+/// The largest RTP payload: besides it there is room for a header extension, and for the number that a repeat names.
+pub(crate) const MAX_PAYLOAD: usize = MAX_DATAGRAM - RTP_HEADER - EXTENSION - REPEATED_NUMBER - MAX_TAG;
+/// What a repeat's payload begins with (RFC 4588 section 4): the sequence number of what it repeats.
+pub(crate) const REPEATED_NUMBER: usize = 2;
 
 const FU_HEADERS: usize = 2;
 const STAP_A: u8 = 24;

@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::{StreamName, media::AccessUnit, supervisor::Datagrams};
+use framebridge_proto::{
+    StreamName,
+    media::{AccessUnit, Rung},
+    supervisor::Datagrams,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{mpsc, oneshot},
@@ -43,6 +47,8 @@ pub struct Handle {
     pub(crate) seen_as: Option<IpAddr>,
     /// How the viewers that join by this one have come.
     pub(crate) arrival: Option<Arrival>,
+    /// No better rung is wanted by the viewers that join by this one.
+    pub(crate) best: Rung,
 }
 
 impl std::fmt::Debug for Handle {
@@ -131,9 +137,25 @@ impl Handle {
         }
     }
 
+    /// For a viewer that wants no better rung than this: it begins with it.
+    #[must_use]
+    pub fn with_best(&self, best: Rung) -> Self {
+        Self { best, ..self.clone() }
+    }
+
     /// From now on these addresses lead here, besides this machine's own; port 0 is that of our sockets.
     pub fn lead_here(&self, addresses: Vec<SocketAddr>) {
         self.shared.set_further(addresses);
+    }
+
+    /// Asks STUN servers, from the sockets that media comes to, where these are seen: viewers are told of that for a minute or
+    /// so, thus it has to be asked again, which keeps a NAT's way open, too. A worker that has no room for it does not ask.
+    pub fn ask_outside(&self, servers: Vec<SocketAddr>) {
+        if let Some(mailbox) = self.shared.mailboxes.first()
+            && mailbox.commands.try_send(Command::AskOutside(servers)).is_ok()
+        {
+            mailbox.ring();
+        }
     }
 
     /// From now on viewers are told that they may connect to `listener`, whose connections come to
@@ -152,8 +174,10 @@ impl Handle {
     fn candidates(&self) -> Vec<Candidate> {
         let mut candidates = self.shared.candidates(self.arrival);
         let seen_as = self.seen_as.map(|ip| SocketAddr::new(ip, self.shared.port()));
-        if let Some(address) = seen_as.filter(|seen| candidates.iter().all(|known| known.address.ip() != seen.ip())) {
-            candidates.push(Candidate::reflexive(address));
+        for seen in self.shared.seen_from_outside().into_iter().chain(seen_as) {
+            if candidates.iter().all(|known| known.address.ip() != seen.ip()) {
+                candidates.push(Candidate::reflexive(seen));
+            }
         }
         candidates
     }
@@ -186,6 +210,8 @@ impl Handle {
         let (session, now) = (SessionId::random(), Instant::now());
         let local = Credentials::random(&ufrag_prefix(worker));
         let ssrc = u32::from_be_bytes(random::bytes());
+        // Never the same one: their indices would be each other's (see `track`).
+        let repair_ssrc = ssrc ^ (u32::from_be_bytes(random::bytes()) | 1);
         let mid = offer.transport_mid().map(str::to_owned);
         let config = PeerConfig {
             local: local.clone(),
@@ -194,15 +220,18 @@ impl Handle {
             fingerprints: mem::take(&mut offer.fingerprints),
             ssrc,
             payload_type: offer.format.payload_type,
+            repair: offer.format.repair.map(|payload_type| (repair_ssrc, payload_type)),
+            numbering: offer.format.numbering,
+            playout: offer.format.playout,
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
         };
-        let viewer = Viewer::new(
-            session,
-            Arc::clone(&stream),
-            Peer::new(&shared.identity, config, now),
-            now,
-        );
+        let peer = Peer::new(&shared.identity, config, now);
+        // One that is not to be had is not waited for.
+        let is_there = stream.rungs.rates()[self.best.index()].is_some();
+        let begins = if is_there { self.best } else { Rung::Full };
+        let mut viewer = Viewer::new(session, Arc::clone(&stream), peer, begins, now);
+        viewer.best = self.best;
         let etag = random::text(16);
         let entry = Session {
             stream: Arc::clone(&stream),
@@ -223,6 +252,7 @@ impl Handle {
             fingerprint: shared.identity.fingerprint().clone(),
             candidates: self.candidates(),
             ssrc,
+            repair_ssrc,
             name: stream.name.to_string(),
             cname: session.cname(),
         };
@@ -372,19 +402,27 @@ impl Handle {
     /// Hands a picture to all viewers of `stream`. Never blocks: a worker that has fallen behind loses it and goes on
     /// at the next keyframe.
     pub fn publish(&self, stream: &StreamName, unit: AccessUnit) {
+        self.publish_rung(stream, Rung::Full, unit);
+    }
+
+    /// [`publish`](Self::publish), to those viewers that are given this rung.
+    pub fn publish_rung(&self, stream: &StreamName, rung: Rung, unit: AccessUnit) {
         let now = Instant::now();
         let stream = self.shared.stream(stream);
         // Held while the frame is handed on, so that two publishers can't change the order.
-        let mut packetizer = lock(&stream.packetizer);
+        let mut packetizer = lock(stream.packetizer(rung));
         match packetizer.publish(&unit, now) {
             Published::Frame(mut frame) => {
                 let age = monotonic().saturating_sub(Duration::from_nanos(unit.captured_ns));
                 frame.captured = now.checked_sub(age).unwrap_or(now);
-                stream.counters.frames_published.fetch_add(1, Relaxed);
-                self.shared.distribute(&stream, frame);
+                // Of which the others are made.
+                if rung == Rung::Full {
+                    stream.counters.frames_published.fetch_add(1, Relaxed);
+                }
+                self.shared.distribute(&stream, rung, frame);
             }
             Published::Undecodable if stream.viewers().open > 0 => {
-                self.shared.ask_keyframe(&stream, KEYFRAME_INTERVAL, now);
+                self.shared.ask_keyframe(&stream, rung, KEYFRAME_INTERVAL, now);
             }
             Published::Undecodable | Published::Empty => {}
         }
@@ -393,7 +431,27 @@ impl Handle {
     /// Somebody wishes for a keyframe who may; one a second serves all.
     pub fn wish_keyframe(&self, stream: &StreamName) {
         let stream = self.shared.stream(stream);
-        self.shared.ask_keyframe(&stream, REPAIR_INTERVAL, Instant::now());
+        self.shared
+            .ask_keyframe(&stream, Rung::Full, REPAIR_INTERVAL, Instant::now());
+    }
+
+    /// From now on these rungs of `stream` are to be had, at so many bits per second, by [`Rung::index`]. Viewers are moved between
+    /// them as their links can carry. Without this there is the full one alone.
+    pub fn offer_rungs(&self, stream: &StreamName, rates: [Option<u32>; Rung::COUNT]) {
+        self.shared.stream(stream).rungs.offer(rates);
+    }
+
+    /// A viewer wants no better rung than `best` from now on; false if there is no such session.
+    pub async fn at_most(&self, session: &SessionId, best: Rung) -> bool {
+        let Some(worker) = self.worker(session) else {
+            return false;
+        };
+        let order = self.order(worker).await;
+        let is_there = order.is_some();
+        if let Some(order) = order {
+            order.give(Command::Best(*session, best));
+        }
+        is_there
     }
 
     /// How often each worker thread has come round. All are woken, so that one whose number is the same a moment later hangs.

@@ -23,6 +23,7 @@ pub fn answer(offer: &str, fingerprint: &Fingerprint) -> Option<String> {
         fingerprint: fingerprint.clone(),
         candidates: vec!["1 1 udp 5 192.0.2.1 4000 typ host".parse().ok()?],
         ssrc: 1,
+        repair_ssrc: 2,
         name: "name".to_owned(),
         cname: "cname".to_owned(),
     };

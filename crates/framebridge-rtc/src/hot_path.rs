@@ -35,9 +35,11 @@ impl PacketWriter {
             key: [1; 16],
             salt: [2; 14],
         };
+        // As a browser has it: with a number in each packet.
+        let state = TrackState::random(1, 96).with_repair(Some((2, 97)), Some(3));
         Self {
             frame,
-            track: Track::new(TrackState::random(1, 96), profile, &key),
+            track: Track::new(state, profile, &key),
             datagram: Vec::new(),
         }
     }
@@ -52,7 +54,8 @@ impl PacketWriter {
         self.track.jump(0);
         for packet in 0..self.frame.end() {
             if let Some(content) = self.frame.packet(packet) {
-                self.datagram.resize(self.track.datagram_len(content.0.len()), 0);
+                let len = self.track.datagram_len(&self.frame, packet, content.0.len());
+                self.datagram.resize(len, 0);
                 self.track.write(&self.frame, packet, content, &mut self.datagram);
             }
         }

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use framebridge_proto::media::Rung;
+
 use crate::{Report, sdp::CandidateKind};
 
 /// Loss and rate are of so long at least: less would jump about.
@@ -25,6 +27,40 @@ pub struct Link {
     pub bits_per_second: Option<u64>,
     /// There and back.
     pub round_trip: Option<Duration>,
+    /// Bits per second that it carries, as far as that is known: where it carries more than is sent, nobody knows how much.
+    pub estimate: Option<u64>,
+    /// How long packets wait for their turn on it; `None`: the viewer does not tell when they come.
+    pub queue_delay: Option<Duration>,
+    /// Why it is sent nothing for now, if it is not.
+    pub hold: Option<HoldReason>,
+    /// Which rung it is given.
+    pub rung: Rung,
+    /// It wants no better one.
+    pub best: Rung,
+    /// Bits per second that the full rung takes; `None`: nobody has said so.
+    pub full_rate: Option<u32>,
+}
+
+/// Why a viewer is sent nothing for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldReason {
+    /// It loses too much to make a picture of the rest.
+    Loss,
+    /// It loses so much at such a distance that whoever shares its link is in trouble (RFC 8083).
+    CircuitBreaker,
+    /// What is written to its TCP connection waits.
+    Behind,
+}
+
+impl HoldReason {
+    /// The reason in a word or two, for lists and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::CircuitBreaker => "circuit breaker",
+            Self::Behind => "behind",
+        }
+    }
 }
 
 /// Keeps a [`Link`] as reports come and bytes go.
@@ -69,6 +105,21 @@ impl LinkWatch {
             self.link.bits_per_second = Some(bits * 1000 / millis);
             self.sent = Some((octets, now));
         }
+    }
+
+    /// It carries so much, and packets wait so long.
+    pub(crate) fn on_estimate(&mut self, estimate: Option<u64>, queue_delay: Option<Duration>) {
+        (self.link.estimate, self.link.queue_delay) = (estimate, queue_delay);
+    }
+
+    /// It is sent nothing for that reason, or is sent its stream.
+    pub(crate) fn on_hold(&mut self, reason: Option<HoldReason>) {
+        self.link.hold = reason;
+    }
+
+    /// The viewer is given this rung.
+    pub(crate) fn on_rung(&mut self, rung: Rung, best: Rung, full_rate: Option<u32>) {
+        (self.link.rung, self.link.best, self.link.full_rate) = (rung, best, full_rate);
     }
 
     /// Media goes nowhere now.

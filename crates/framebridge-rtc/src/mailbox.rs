@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use framebridge_proto::media::Rung;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,8 +43,12 @@ pub(crate) enum Command {
     Candidates(SessionId, Vec<Candidate>),
     /// A viewer restarts ICE.
     Restart(SessionId, Box<IceRestart>),
+    /// A viewer wants no better rung than this.
+    Best(SessionId, Rung),
     /// End a viewer's session.
     End(SessionId, CloseReason),
+    /// Ask these STUN servers where they see us.
+    AskOutside(Vec<SocketAddr>),
 }
 
 /// What one worker tells another, and what comes by TCP.
@@ -68,7 +73,7 @@ pub(crate) struct IceRestart {
 /// How to reach a worker.
 pub(crate) struct Mailbox {
     pub(crate) commands: mpsc::Sender<Command>,
-    frames: mpsc::Sender<(Arc<Stream>, Arc<Frame>)>,
+    frames: mpsc::Sender<(Arc<Stream>, Rung, Arc<Frame>)>,
     forwarded: mpsc::Sender<Forwarded>,
     bell: Bell,
     /// How often the worker has come round.
@@ -78,7 +83,7 @@ pub(crate) struct Mailbox {
 /// The receiving end of a [`Mailbox`].
 pub(crate) struct Inlet {
     pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) frames: mpsc::Receiver<(Arc<Stream>, Arc<Frame>)>,
+    pub(crate) frames: mpsc::Receiver<(Arc<Stream>, Rung, Arc<Frame>)>,
     pub(crate) forwarded: mpsc::Receiver<Forwarded>,
     pub(crate) bell: Bell,
 }
@@ -113,8 +118,9 @@ impl Mailbox {
     }
 
     /// Hands the worker a frame, if there is room; see [`FRAMES`].
-    pub(crate) fn post(&self, stream: &Arc<Stream>, frame: &Arc<Frame>) {
-        if self.frames.try_send((Arc::clone(stream), Arc::clone(frame))).is_ok() {
+    pub(crate) fn post(&self, stream: &Arc<Stream>, rung: Rung, frame: &Arc<Frame>) {
+        let frame = (Arc::clone(stream), rung, Arc::clone(frame));
+        if self.frames.try_send(frame).is_ok() {
             self.ring();
         }
     }

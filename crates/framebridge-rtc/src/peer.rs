@@ -45,6 +45,12 @@ pub struct PeerConfig {
     pub ssrc: u32,
     /// The payload type in our answer.
     pub payload_type: u8,
+    /// SSRC and payload type of what is sent again, if the answer has them.
+    pub repair: Option<(u32, u8)>,
+    /// The header extension of transport-wide numbers in our answer.
+    pub numbering: Option<u8>,
+    /// That of the playout delay.
+    pub playout: Option<u8>,
     /// How long it may take to connect.
     pub connect_timeout: Duration,
     /// How long it may stay silent once it counts as disconnected.
@@ -129,7 +135,10 @@ impl Peer {
             last_heard: now,
             disconnect_grace: config.disconnect_grace,
             established: None,
-            track: TrackState::random(config.ssrc, config.payload_type),
+            track: TrackState {
+                playout: config.playout,
+                ..TrackState::random(config.ssrc, config.payload_type).with_repair(config.repair, config.numbering)
+            },
             named: Some(Vec::new()),
             outputs: VecDeque::new(),
         }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use framebridge_proto::StreamName;
+use framebridge_proto::{StreamName, media::Rung};
 use ring::digest;
 
 use crate::{Link, random};
@@ -138,10 +138,12 @@ pub struct SessionInfo {
 /// What the engine tells its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Viewers of a stream need an IDR; at most one such event per stream in 250 ms.
+    /// Viewers of a stream need an IDR; at most one such event per stream and rung in 250 ms.
     KeyframeWanted {
         /// The stream.
         stream: StreamName,
+        /// The rung that they are on.
+        rung: Rung,
     },
     /// A viewer's life went on.
     ViewerState {

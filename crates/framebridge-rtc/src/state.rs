@@ -11,13 +11,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::{StreamName, supervisor::Datagrams};
+use framebridge_proto::{StreamName, media::Rung, supervisor::Datagrams};
 use tokio::sync::mpsc;
 
 use crate::{
-    Arrival, Config, Event, SessionId, StreamStats, ViewerState, addresses::Offered, batch::Outcome, dtls::Identity,
-    frame::Frame, mailbox::Mailbox, mutex::lock, outlet::is_tcp, random, sdp::Candidate, sessions::Session,
-    stream::Stream, viewer::Viewer,
+    Arrival, Config, Event, SessionId, StreamStats, ViewerState,
+    addresses::Offered,
+    batch::Outcome,
+    dtls::Identity,
+    frame::Frame,
+    mailbox::Mailbox,
+    mutex::lock,
+    outlet::is_tcp,
+    random,
+    reflexive::{News, Reflexive},
+    sdp::Candidate,
+    sessions::Session,
+    stream::Stream,
+    stun::Stun,
+    viewer::{Feed, Viewer},
 };
 
 /// The sum of all [`Outcome`]s.
@@ -37,6 +49,8 @@ pub(crate) struct EngineState {
     locals: Vec<SocketAddr>,
     /// Addresses besides this machine's own that lead here; see [`Config::candidates`].
     further: RwLock<Vec<SocketAddr>>,
+    /// Where STUN servers see our sockets.
+    reflexive: Mutex<Reflexive>,
     /// Where media is waited for by TCP.
     tcp: OnceLock<Vec<SocketAddr>>,
     connections: AtomicUsize,
@@ -62,6 +76,7 @@ impl EngineState {
     ) -> Self {
         Self {
             further: RwLock::new(config.candidates.clone()),
+            reflexive: Mutex::default(),
             tcp: OnceLock::new(),
             // What an earlier process has named is not named again soon.
             connections: AtomicUsize::new(usize::from(u16::from_be_bytes(random::bytes())) << 12),
@@ -105,6 +120,37 @@ impl EngineState {
         *self.further.write().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
+    /// What to ask a STUN server.
+    pub(crate) fn ask_outside(&self, server: SocketAddr, now: Instant) -> Vec<u8> {
+        lock(&self.reflexive).ask(server, now)
+    }
+
+    /// Takes a STUN message that may be a server's answer; false if nobody was asked there.
+    pub(crate) fn hears_from_outside(&self, datagram: &[u8], from: SocketAddr, now: Instant) -> bool {
+        let mut reflexive = lock(&self.reflexive);
+        if !reflexive.is_asked(from) {
+            return false;
+        }
+        let news = Stun::decode(datagram).map(|message| reflexive.hear(&message, from, now));
+        match news {
+            Some(News::SeenAt(address)) => {
+                tracing::info!(%address, %from, "seen from outside there: viewers are offered that, too");
+            }
+            Some(News::Scattered(one, other)) => tracing::warn!(
+                %one, %other,
+                "webrtc.stun: the NAT in front of this machine has another port for each server, so no viewer gets in there: \
+                 forward webrtc.port, or use TURN"
+            ),
+            Some(News::None) | None => {}
+        }
+        true
+    }
+
+    /// Where others see our sockets.
+    pub(crate) fn seen_from_outside(&self) -> Vec<SocketAddr> {
+        lock(&self.reflexive).addresses(Instant::now())
+    }
+
     /// Media is waited for by TCP there, too. The first word holds.
     pub(crate) fn set_tcp(&self, listener: SocketAddr) {
         let mut waits = vec![listener];
@@ -126,7 +172,7 @@ impl EngineState {
             return Arc::clone(stream);
         }
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
-        let number = streams.len();
+        let number = streams.len() * Rung::COUNT;
         let make = || Arc::new(Stream::new(name.clone(), number));
         Arc::clone(streams.entry(name.clone()).or_insert_with(make))
     }
@@ -195,6 +241,12 @@ impl EngineState {
             }
             None => viewer.link.on_silence(),
         }
+        let queue_delay = viewer.rate.has_feedback().then(|| viewer.rate.queue_delay());
+        viewer.link.on_estimate(viewer.rate.estimate(), queue_delay);
+        let is_held = matches!(viewer.feed, Feed::Held(_));
+        viewer.link.on_hold(is_held.then_some(viewer.hold));
+        let full = viewer.stream.rungs.rates()[Rung::Full.index()];
+        viewer.link.on_rung(viewer.footing.in_use(), viewer.best, full);
         if let Some(entry) = self.sessions().get_mut(&viewer.session) {
             entry.link = viewer.link.link();
         }
@@ -220,19 +272,20 @@ impl EngineState {
     }
 
     /// Hands a frame to every worker.
-    pub(crate) fn distribute(&self, stream: &Arc<Stream>, frame: Frame) {
+    pub(crate) fn distribute(&self, stream: &Arc<Stream>, rung: Rung, frame: Frame) {
         let frame = Arc::new(frame);
         for mailbox in &self.mailboxes {
-            mailbox.post(stream, &frame);
+            mailbox.post(stream, rung, &frame);
         }
     }
 
-    /// Asks for a keyframe unless that was done within `interval`.
-    pub(crate) fn ask_keyframe(&self, stream: &Stream, interval: Duration, now: Instant) -> bool {
-        let may = stream.may_ask_keyframe(interval, now);
+    /// Asks for a keyframe of a rung unless that was done within `interval`.
+    pub(crate) fn ask_keyframe(&self, stream: &Stream, rung: Rung, interval: Duration, now: Instant) -> bool {
+        let may = stream.may_ask_keyframe(rung, interval, now);
         if may {
             self.tell(Event::KeyframeWanted {
                 stream: stream.name.clone(),
+                rung,
             });
         }
         may

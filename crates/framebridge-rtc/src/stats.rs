@@ -45,6 +45,8 @@ pub struct StreamStats {
     pub retransmitted: u64,
     /// Times a viewer was held back, because its link could not carry the stream.
     pub holds: u64,
+    /// Times a viewer was given another rung.
+    pub moves: u64,
     /// From a picture's capture to its last packet's way to the kernel for every viewer of a worker who keeps up.
     pub capture_to_wire: DelayStats,
 }

@@ -8,10 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::StreamName;
+use framebridge_proto::{StreamName, media::Rung};
 use tokio::sync::watch;
 
-use crate::{StreamStats, ViewerCount, ViewerState, delay::Delays, mutex::lock, packetizer::Packetizer};
+use crate::{
+    StreamStats, ViewerCount, ViewerState,
+    delay::Delays,
+    mutex::lock,
+    packetizer::Packetizer,
+    rungs::{PerRung, RungNeeds, Rungs},
+};
 
 /// At most one IDR per stream in this time serves all who have no picture yet.
 pub(crate) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(250);
@@ -22,16 +28,18 @@ pub(crate) const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Stream {
     /// Its name.
     pub(crate) name: StreamName,
-    /// Its place in the workers' tables.
+    /// The place of its full rung in the workers' tables; those of the others follow.
     pub(crate) number: usize,
-    /// Locked once per published picture, by who publishes.
-    pub(crate) packetizer: Mutex<Packetizer>,
+    /// What is known of its rungs.
+    pub(crate) rungs: Rungs,
+    /// Each locked once per published picture, by who publishes.
+    packetizers: PerRung<Mutex<Packetizer>>,
     /// Who watches it.
     viewers: watch::Sender<ViewerCount>,
     /// What was done for it.
     pub(crate) counters: Counters,
-    /// When a keyframe was last asked for.
-    asked: Mutex<Option<Instant>>,
+    /// When a keyframe of each rung was last asked for.
+    asked: PerRung<Mutex<Option<Instant>>>,
 }
 
 /// See [`StreamStats`].
@@ -48,6 +56,7 @@ pub(crate) struct Counters {
     pub(crate) repeats_refused: AtomicU64,
     pub(crate) retransmitted: AtomicU64,
     pub(crate) holds: AtomicU64,
+    pub(crate) moves: AtomicU64,
     pub(crate) capture_to_wire: Delays,
 }
 
@@ -57,11 +66,23 @@ impl Stream {
         Self {
             name,
             number,
-            packetizer: Mutex::default(),
+            rungs: Rungs::default(),
+            packetizers: Default::default(),
             viewers: watch::Sender::default(),
             counters: Counters::default(),
-            asked: Mutex::default(),
+            asked: Default::default(),
         }
+    }
+
+    /// A rung's place in the workers' tables.
+    #[inline]
+    pub(crate) fn channel(&self, rung: Rung) -> usize {
+        self.number + rung.index()
+    }
+
+    /// What numbers a rung's packets.
+    pub(crate) fn packetizer(&self, rung: Rung) -> &Mutex<Packetizer> {
+        &self.packetizers[rung.index()]
     }
 
     /// Takes one of the places for viewers, if there is one left.
@@ -95,9 +116,9 @@ impl Stream {
         *self.viewers.borrow()
     }
 
-    /// Whether the last keyframe was asked for so long ago that another may be; if so it counts as asked for.
-    pub(crate) fn may_ask_keyframe(&self, interval: Duration, now: Instant) -> bool {
-        let mut asked = lock(&self.asked);
+    /// Whether the last keyframe of `rung` was asked for so long ago that another may be; if so it counts as asked for.
+    pub(crate) fn may_ask_keyframe(&self, rung: Rung, interval: Duration, now: Instant) -> bool {
+        let mut asked = lock(&self.asked[rung.index()]);
         let may = asked.is_none_or(|last| now.saturating_duration_since(last) >= interval);
         if may {
             *asked = Some(now);
@@ -123,6 +144,7 @@ impl Stream {
             repeats_refused: counters.repeats_refused.load(Relaxed),
             retransmitted: counters.retransmitted.load(Relaxed),
             holds: counters.holds.load(Relaxed),
+            moves: counters.moves.load(Relaxed),
             capture_to_wire: counters.capture_to_wire.stats(),
         }
     }
@@ -141,6 +163,11 @@ impl StreamCounts {
     /// Follows who watches.
     pub fn follow_viewers(&self) -> watch::Receiver<ViewerCount> {
         self.0.viewers.subscribe()
+    }
+
+    /// Follows how many need each rung.
+    pub fn follow_rungs(&self) -> watch::Receiver<RungNeeds> {
+        self.0.rungs.follow()
     }
 
     /// Frames sent, summed over viewers.

@@ -197,6 +197,15 @@ impl Check<'_> {
     }
 }
 
+/// What a server is asked that says where a datagram came from: the request's transaction and bytes.
+pub(crate) fn question() -> (Transaction, Vec<u8>) {
+    let transaction = random::bytes();
+    let mut message = start(BINDING_REQUEST, transaction);
+    // Fails never: there is room for it.
+    _ = FINGERPRINT.add_to(&mut message);
+    (transaction, message.raw)
+}
+
 /// The answer to an authentic request: where it came from.
 pub fn success(transaction: Transaction, from: SocketAddr, password: &str) -> Vec<u8> {
     let mut message = start(BINDING_SUCCESS, transaction);

@@ -1,20 +1,40 @@
 //! A viewer's RTP stream: which packet of the shared stream it gets under which number.
 //!
-//! # No (key, index) pair is used twice for different bytes
+//! # No (key, SSRC, index) is used twice for different bytes
 //!
-//! SRTP's keystream depends on the key and the packet index alone, so two different packets under one index would
-//! give both away. A viewer's keys come from its own DTLS handshake and serve one direction and one SSRC. Its index
-//! is `packet + offset`, where `packet` numbers the stream's packets. Within one mapping that is one to one, and
-//! what is sent again is the same packet with the same header, hence the same bytes. [`Track::jump`] is the only
-//! place that changes the mapping: it gives the next packet the index `next`, which is above every index used so
-//! far, and [`Track::repeat`] refuses packets of an earlier mapping. A restored track starts at an index that the
-//! process before had promised not to use (see [`viewer_file`](crate::handover::viewer_file)).
+//! SRTP's keystream depends on the key, the SSRC and the packet index alone, so two different packets under one of them would
+//! give both away. A viewer's keys come from its own DTLS handshake and serve one direction, with one or two SSRCs, which
+//! differ ([`TrackState::with_repair`]).
+//!
+//! - Of the stream's SSRC the index is `packet + offset`, where `packet` numbers the stream's packets. Within one mapping that is
+//!   one to one. [`Track::jump`] is the only place that changes the mapping: it gives the next packet the index `next`, which is
+//!   above every index used so far.
+//! - What is sent again goes under the repairs' SSRC (RFC 4588), each time under an index of its own, which only grows: so it may
+//!   carry another transport-wide number than the first time.
+//! - A viewer that takes no repairs gets the same packet again with the same header, hence the same bytes: its packets carry no
+//!   transport-wide number, for which they would have to differ ([`Track::new`] sees to that). [`Track::repeat`] refuses packets
+//!   of an earlier mapping.
+//!
+//! A restored track starts at indices that the process before had promised not to use, of either SSRC (see
+//! [`viewer_file`](crate::handover::viewer_file)).
 
 use crate::{
-    frame::Frame,
+    frame::{Frame, MAX_PAYLOAD, REPEATED_NUMBER},
+    header::{Header, SECOND},
     random,
-    srtp::{MasterKey, Profile, RTP_HEADER, Sender},
+    srtp::{MasterKey, Profile, Sender},
 };
+
+/// Where the stream of what is sent again stands (RFC 4588).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepairState {
+    /// Its synchronisation source.
+    pub ssrc: u32,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// The index of its next packet.
+    pub next: u64,
+}
 
 /// What a track must remember to go on elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +53,12 @@ pub struct TrackState {
     pub octets: u32,
     /// The last SRTCP index used.
     pub rtcp_index: u32,
+    /// What is sent again, if the viewer takes that as a stream of its own.
+    pub repair: Option<RepairState>,
+    /// The header extension that packets' transport-wide numbers go under, if the viewer takes them; 1 to 14.
+    pub numbering: Option<u8>,
+    /// That for the playout delay, likewise: keyframes tell it.
+    pub playout: Option<u8>,
 }
 
 impl TrackState {
@@ -41,14 +67,34 @@ impl TrackState {
         Self {
             ssrc,
             payload_type,
-            // Below 2^15: the first loss can't be mistaken for a rollover.
-            next: u64::from(u16::from_be_bytes(random::bytes()) >> 1),
+            repair: None,
+            numbering: None,
+            playout: None,
+            next: first_index(),
             timestamp_offset: u32::from_be_bytes(random::bytes()),
             packets: 0,
             octets: 0,
             rtcp_index: 0,
         }
     }
+
+    /// With repairs of this SSRC and payload type, if the SSRC is not the stream's own, and with numbers.
+    pub(crate) fn with_repair(mut self, repair: Option<(u32, u8)>, numbering: Option<u8>) -> Self {
+        self.repair = repair
+            .filter(|(ssrc, _)| *ssrc != self.ssrc)
+            .map(|(ssrc, payload_type)| RepairState {
+                ssrc,
+                payload_type,
+                next: first_index(),
+            });
+        self.numbering = numbering;
+        self
+    }
+}
+
+/// Below 2^15: the first loss can't be mistaken for a rollover.
+fn first_index() -> u64 {
+    u64::from(u16::from_be_bytes(random::bytes()) >> 1)
 }
 
 /// Sends one viewer its packets.
@@ -61,10 +107,16 @@ pub(crate) struct Track {
     offset: u64,
     /// The first packet of the mapping in force.
     since: u64,
+    /// The latest time on the stream's timeline that was sent, if any was.
+    last_timestamp: Option<u64>,
+    /// No time of the mapping in force is earlier: another rung's picture may be the very one that was sent last.
+    floor: u64,
 }
 
 impl Track {
-    pub(crate) fn new(state: TrackState, profile: Profile, key: &MasterKey) -> Self {
+    pub(crate) fn new(mut state: TrackState, profile: Profile, key: &MasterKey) -> Self {
+        state.repair = state.repair.filter(|repair| repair.ssrc != state.ssrc);
+        state.numbering = state.numbering.filter(|_| state.repair.is_some());
         let srtp = Sender::new(profile, key, state.ssrc, state.rtcp_index);
         Self {
             srtp,
@@ -72,6 +124,8 @@ impl Track {
             state,
             offset: 0,
             since: u64::MAX,
+            last_timestamp: None,
+            floor: 0,
         }
     }
 
@@ -89,6 +143,23 @@ impl Track {
         self.state.next
     }
 
+    /// The index of the next repair.
+    #[inline]
+    pub(crate) fn next_repair(&self) -> u64 {
+        self.state.repair.map_or(0, |repair| repair.next)
+    }
+
+    /// Whether what is sent again goes as a stream of its own, so that a packet may go again whenever it is of use.
+    pub(crate) fn has_repair(&self) -> bool {
+        self.state.repair.is_some()
+    }
+
+    /// The transport-wide number of the next packet, whichever SSRC it has: each has counted its own. `None`: packets have none.
+    #[inline]
+    pub(crate) fn next_number(&self) -> Option<u64> {
+        self.state.numbering.map(|_| self.state.next + self.next_repair())
+    }
+
     /// The last SRTCP index used.
     #[inline]
     pub(crate) fn rtcp_index(&self) -> u32 {
@@ -99,12 +170,38 @@ impl Track {
     pub(crate) fn jump(&mut self, packet: u64) {
         self.offset = self.state.next.wrapping_sub(packet);
         self.since = packet;
+        self.floor = self.last_timestamp.map_or(0, |last| last + 1);
     }
 
-    /// The datagram's length for a payload of `payload` bytes.
+    /// The first packet that it has gone on with.
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// The latest time on the stream's timeline that was sent.
+    pub(crate) fn last_timestamp(&self) -> Option<u64> {
+        self.last_timestamp
+    }
+
+    /// The datagram's length for a packet whose payload has so many bytes.
     #[inline]
-    pub(crate) fn datagram_len(&self, payload: usize) -> usize {
-        RTP_HEADER + payload + self.tag_len
+    pub(crate) fn datagram_len(&self, frame: &Frame, packet: u64, payload: usize) -> usize {
+        let tells_playout = self.playout(frame, packet, payload).is_some();
+        Header::len(self.state.numbering.is_some(), tells_playout) + payload + self.tag_len
+    }
+
+    /// The same for one that is sent again.
+    #[inline]
+    pub(crate) fn repeated_len(&self, frame: &Frame, packet: u64, payload: usize) -> usize {
+        let number = if self.has_repair() { REPEATED_NUMBER } else { 0 };
+        self.datagram_len(frame, packet, payload) + number
+    }
+
+    /// The playout delay's extension, if this packet tells it: the first of a keyframe, which is short, does.
+    #[inline]
+    fn playout(&self, frame: &Frame, packet: u64, payload: usize) -> Option<u8> {
+        let is_told = packet == frame.first && frame.keyframe && payload + SECOND <= MAX_PAYLOAD;
+        self.state.playout.filter(|_| is_told)
     }
 
     /// Writes the next packet, which is `packet` of `frame`, into `datagram`.
@@ -115,7 +212,8 @@ impl Track {
             self.state.next,
             "packets go out in order"
         );
-        self.fill(frame, self.state.next, payload, marker, datagram);
+        self.fill(frame, packet, self.state.next, (payload, marker), datagram);
+        self.last_timestamp = Some(frame.timestamp.max(self.floor));
         self.state.next += 1;
         self.state.packets = self.state.packets.wrapping_add(1);
         #[expect(
@@ -126,28 +224,64 @@ impl Track {
         self.state.octets = self.state.octets.wrapping_add(octets);
     }
 
-    /// Writes a packet again that was sent before.
-    pub(crate) fn rewrite(&self, frame: &Frame, packet: u64, (payload, marker): (&[u8], bool), datagram: &mut [u8]) {
-        self.fill(frame, packet.wrapping_add(self.offset), payload, marker, datagram);
+    /// Writes a packet again that was sent before: as the next of the repairs, or else as it was.
+    pub(crate) fn rewrite(
+        &mut self,
+        frame: &Frame,
+        packet: u64,
+        (payload, marker): (&[u8], bool),
+        datagram: &mut [u8],
+    ) {
+        let index = packet.wrapping_add(self.offset);
+        let (number, playout) = (self.number(), self.playout(frame, packet, payload.len()));
+        let timestamp = self.timestamp(frame);
+        let Some(repair) = &mut self.state.repair else {
+            self.fill(frame, packet, index, (payload, marker), datagram);
+            return;
+        };
+        let header = Header {
+            payload_type: repair.payload_type,
+            marker,
+            sequence: low(repair.next),
+            timestamp,
+            ssrc: repair.ssrc,
+            number,
+            playout,
+        };
+        let clear = header.write(datagram);
+        let body = clear + REPEATED_NUMBER;
+        datagram[clear..body].copy_from_slice(&low(index).to_be_bytes());
+        datagram[body..body + payload.len()].copy_from_slice(payload);
+        self.srtp.protect_rtp(datagram, clear, repair.next);
+        repair.next += 1;
     }
 
     #[inline]
-    fn fill(&self, frame: &Frame, index: u64, payload: &[u8], marker: bool, datagram: &mut [u8]) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "RTP's sequence number and timestamp are the low bits"
-        )]
-        let (sequence, timestamp) = (
-            index as u16,
-            (frame.timestamp as u32).wrapping_add(self.state.timestamp_offset),
-        );
-        datagram[0] = 0x80;
-        datagram[1] = u8::from(marker) << 7 | self.state.payload_type;
-        datagram[2..4].copy_from_slice(&sequence.to_be_bytes());
-        datagram[4..8].copy_from_slice(&timestamp.to_be_bytes());
-        datagram[8..12].copy_from_slice(&self.state.ssrc.to_be_bytes());
-        datagram[RTP_HEADER..RTP_HEADER + payload.len()].copy_from_slice(payload);
-        self.srtp.protect_rtp(datagram, index);
+    fn fill(&self, frame: &Frame, packet: u64, index: u64, (payload, marker): (&[u8], bool), datagram: &mut [u8]) {
+        let header = Header {
+            payload_type: self.state.payload_type,
+            marker,
+            sequence: low(index),
+            timestamp: self.timestamp(frame),
+            ssrc: self.state.ssrc,
+            number: self.number(),
+            playout: self.playout(frame, packet, payload.len()),
+        };
+        let clear = header.write(datagram);
+        datagram[clear..clear + payload.len()].copy_from_slice(payload);
+        self.srtp.protect_rtp(datagram, clear, index);
+    }
+
+    #[inline]
+    fn number(&self) -> Option<(u8, u16)> {
+        self.state.numbering.zip(self.next_number().map(low))
+    }
+
+    #[inline]
+    fn timestamp(&self, frame: &Frame) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "RTP's timestamp is the low bits")]
+        let timestamp = frame.timestamp.max(self.floor) as u32;
+        timestamp.wrapping_add(self.state.timestamp_offset)
     }
 
     /// The stream's packet that went out with `sequence`, if it was of the mapping in force.
@@ -205,6 +339,14 @@ impl Track {
     }
 }
 
+/// What of an index or a number stands in a packet.
+#[inline]
+fn low(index: u64) -> u16 {
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+    let low = index as u16;
+    low
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::HashMap, time::Instant};
@@ -220,12 +362,21 @@ mod tests {
     };
 
     fn track() -> Track {
-        Track::new(TrackState::random(7, 96), Profile::AeadAes128Gcm, &KEY)
+        let state = TrackState {
+            playout: Some(5),
+            ..TrackState::random(7, 96)
+        };
+        Track::new(state, Profile::AeadAes128Gcm, &KEY)
+    }
+
+    fn repairing_track() -> Track {
+        let state = track().state.with_repair(Some((8, 97)), Some(3));
+        Track::new(state, Profile::AeadAes128Gcm, &KEY)
     }
 
     fn frame(first: u64, packets: u8) -> Frame {
         let unit: Vec<u8> = (1..=packets).flat_map(|n| [0, 0, 1, 0x41, n]).collect();
-        Frame::new(first, first * 10, false, Instant::now(), Payloads::of(&unit))
+        Frame::new(first, first * 10, true, Instant::now(), Payloads::of(&unit))
     }
 
     #[test]
@@ -235,7 +386,7 @@ mod tests {
             track.jump(frame.first);
             for packet in frame.first..frame.end() {
                 let payload = frame.packet(packet).unwrap();
-                let mut datagram = vec![0; track.datagram_len(payload.0.len())];
+                let mut datagram = vec![0; track.datagram_len(&frame, packet, payload.0.len())];
                 track.write(&frame, packet, payload, &mut datagram);
                 sent.push(u16::from_be_bytes([datagram[2], datagram[3]]));
             }
@@ -261,36 +412,97 @@ mod tests {
         assert_eq!(compound.len() % 4, 0);
     }
 
+    /// What a receiver finds in a datagram: payload type, sequence number, SSRC, transport-wide number, payload.
+    fn opened(track: &Track, datagram: &[u8], index: u64) -> (u8, u16, u32, Option<u16>, Vec<u8>) {
+        let mut datagram = datagram.to_vec();
+        let receiver = crate::srtp::Receiver::new(Profile::AeadAes128Gcm, &KEY);
+        let payload = receiver.open_rtp(&mut datagram, index).unwrap();
+        let two = |at: usize| u16::from_be_bytes([datagram[at], datagram[at + 1]]);
+        let number = track.state.numbering.map(|id| {
+            assert_eq!((datagram[0], datagram[16]), (0x90, id << 4 | 1));
+            two(17)
+        });
+        let ssrc = u32::from_be_bytes([datagram[8], datagram[9], datagram[10], datagram[11]]);
+        (datagram[1] & 0x7f, two(2), ssrc, number, datagram[payload].to_vec())
+    }
+
+    #[test]
+    fn repair_has_a_stream_of_its_own_and_all_packets_one_numbering() {
+        let mut track = repairing_track();
+        let (first, first_repair) = (track.next(), track.next_repair());
+        let frame = frame(100, 2);
+        track.jump(100);
+        let mut numbers = Vec::new();
+        for packet in [100, 101] {
+            let content = frame.packet(packet).unwrap();
+            let index = track.next();
+            let mut datagram = vec![0; track.datagram_len(&frame, packet, content.0.len())];
+            track.write(&frame, packet, content, &mut datagram);
+            let (kind, sequence, ssrc, number, payload) = opened(&track, &datagram, index);
+            assert_eq!((kind, sequence, ssrc), (96, low(index), 7));
+            assert_eq!(payload, content.0);
+            numbers.push(number.unwrap());
+        }
+        for again in 0..2 {
+            let content = frame.packet(100).unwrap();
+            let mut datagram = vec![0; track.repeated_len(&frame, 100, content.0.len())];
+            track.rewrite(&frame, 100, content, &mut datagram);
+            let (kind, sequence, ssrc, number, payload) = opened(&track, &datagram, first_repair + again);
+            assert_eq!((kind, sequence, ssrc), (97, low(first_repair + again), 8));
+            assert_eq!(payload, [&low(first).to_be_bytes()[..], content.0].concat());
+            numbers.push(number.unwrap());
+        }
+        assert!(
+            numbers.windows(2).all(|two| two[1] == two[0].wrapping_add(1)),
+            "{numbers:?}"
+        );
+    }
+
+    #[test]
+    fn packets_have_no_numbers_where_they_may_go_again_as_they_were() {
+        for repair in [None, Some((7, 97))] {
+            let state = TrackState::random(7, 96).with_repair(repair, Some(3));
+            let track = Track::new(state, Profile::AeadAes128Gcm, &KEY);
+            assert_eq!((track.next_number(), track.has_repair()), (None, false), "{repair:?}");
+        }
+    }
+
     proptest! {
-        /// Whatever happens, one index never protects two different packets.
+        /// Whatever happens, one index of one SSRC never protects two different packets, and no two packets have one
+        /// transport-wide number.
         #[test]
-        fn no_index_is_used_for_two_packets(steps in prop::collection::vec((0u8..4, 1u8..9), 1..60)) {
-            let mut track = track();
-            let (mut head, mut used) = (1000, HashMap::<u64, Vec<u8>>::new());
+        fn no_index_is_used_for_two_packets(steps in prop::collection::vec((0u8..5, 1u8..9), 1..60), repairs: bool) {
+            let mut track = if repairs { repairing_track() } else { track() };
+            let (mut head, mut used) = (1000, HashMap::<(u32, u64), Vec<u8>>::new());
             let mut frames: Vec<Frame> = Vec::new();
+            let mut numbers = std::collections::HashSet::new();
             track.jump(head);
             for (action, amount) in steps {
                 match action {
                     0 => { head += u64::from(amount); track.jump(head); }
-                    1 => {
-                        let sequence = u16::try_from((track.state.next - u64::from(amount)) & 0xffff).unwrap();
-                        if let Some(packet) = track.repeat(sequence) {
+                    1 | 2 => {
+                        let index = track.state.next - u64::from(amount);
+                        if let Some(packet) = track.repeat(low(index)) {
                             let frame = frames.iter().find(|frame| frame.packet(packet).is_some()).unwrap();
                             let payload = frame.packet(packet).unwrap();
-                            let mut datagram = vec![0; track.datagram_len(payload.0.len())];
+                            let mut datagram = vec![0; track.repeated_len(frame, packet, payload.0.len())];
+                            let place = if repairs { (8, track.next_repair()) } else { (7, index) };
+                            let number = track.next_number();
                             track.rewrite(frame, packet, payload, &mut datagram);
-                            let index = track.state.next - u64::from(amount);
-                            prop_assert_eq!(used.get(&index), Some(&datagram));
+                            prop_assert!(number.is_none_or(|number| numbers.insert(number)));
+                            let before = used.insert(place, datagram.clone());
+                            prop_assert_eq!(before, (!repairs).then_some(datagram));
                         }
                     }
                     _ => {
                         let frame = frame(head, amount);
                         for packet in frame.first..frame.end() {
                             let payload = frame.packet(packet).unwrap();
-                            let mut datagram = vec![0; track.datagram_len(payload.0.len())];
-                            let index = track.state.next;
+                            let mut datagram = vec![0; track.datagram_len(&frame, packet, payload.0.len())];
+                            let (index, number) = (track.state.next, track.next_number());
                             track.write(&frame, packet, payload, &mut datagram);
-                            prop_assert!(used.insert(index, datagram).is_none());
+                            prop_assert!(number.is_none_or(|number| numbers.insert(number)));
+                            prop_assert!(used.insert((7, index), datagram).is_none());
                         }
                         head = frame.end();
                         frames.push(frame);

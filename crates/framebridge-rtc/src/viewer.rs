@@ -7,12 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use framebridge_core::rung::RungChoice;
+use framebridge_proto::media::Rung;
+
 use crate::{
-    Peer, SessionId,
+    HoldReason, Peer, SessionId,
     congestion::Congestion,
+    footing::Footing,
     handover::reservation::Reservation,
     link::LinkWatch,
     outlet::Backlog,
+    rate::RateControl,
     repeats::{Repeats, Wishes},
     stream::Stream,
 };
@@ -56,11 +61,24 @@ pub(crate) struct Viewer {
     pub(crate) wishes: Wishes,
     pub(crate) link: LinkWatch,
     pub(crate) backlog: Backlog,
+    pub(crate) rate: RateControl,
+    /// Why it was held last.
+    pub(crate) hold: HoldReason,
+    /// Which rung it is given, and which it is to be given.
+    pub(crate) footing: Footing,
+    pub(crate) choice: RungChoice,
+    /// It wants no better rung.
+    pub(crate) best: Rung,
+    /// When it was last aimed at another rung.
+    pub(crate) aimed: Instant,
+    /// It was sent a part of a picture, whose rest has to come before another rung.
+    pub(crate) is_in_frame: bool,
 }
 
 impl Viewer {
-    /// A viewer that has not begun.
-    pub(crate) fn new(session: SessionId, stream: Arc<Stream>, peer: Peer, now: Instant) -> Self {
+    /// A viewer that has not begun, and begins with this rung; it wants no better one.
+    pub(crate) fn new(session: SessionId, stream: Arc<Stream>, peer: Peer, rung: Rung, now: Instant) -> Self {
+        let footing = Footing::new(&stream, rung);
         Self {
             session,
             stream,
@@ -75,7 +93,20 @@ impl Viewer {
             wishes: Wishes::new(now),
             link: LinkWatch::default(),
             backlog: Backlog::default(),
+            rate: RateControl::new(now),
+            hold: HoldReason::Loss,
+            footing,
+            choice: RungChoice::new(rung),
+            best: rung,
+            aimed: now,
+            is_in_frame: false,
         }
+    }
+
+    /// The channel that it is given.
+    #[inline]
+    pub(crate) fn channel(&self) -> usize {
+        self.stream.channel(self.footing.in_use())
     }
 
     /// When this viewer next needs its timers looked at.
@@ -231,12 +262,15 @@ mod tests {
             fingerprints: vec![identity.fingerprint().clone()],
             ssrc: 7,
             payload_type: 96,
+            repair: None,
+            numbering: None,
+            playout: None,
             connect_timeout: HOLD,
             disconnect_grace: HOLD,
         };
         let peer = Peer::new(&identity, config, now);
         let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));
-        Box::new(Viewer::new(SessionId::random(), stream, peer, now))
+        Box::new(Viewer::new(SessionId::random(), stream, peer, Rung::Full, now))
     }
 
     fn address(number: u16) -> SocketAddr {

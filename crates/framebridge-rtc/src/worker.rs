@@ -2,6 +2,7 @@
 
 mod feedback;
 mod incoming;
+mod rungs;
 
 use std::{
     collections::HashMap,
@@ -13,13 +14,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use framebridge_proto::StreamName;
+use framebridge_proto::{StreamName, media::Rung};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    Candidate, CloseReason, Event, Input, Link, Output, Pacer, Peer, ViewerState,
+    Candidate, CloseReason, Event, HoldReason, Input, Link, Output, Pacer, Peer, ViewerState,
     batch::{Batch, Inbox},
-    channel::{CATCH_UP, Channel, Sent},
+    channel::{CATCH_UP, Channel, MOST_PADDING, Sent},
     clock::monotonic,
     frame::Frame,
     handover::reservation::Reservation,
@@ -107,13 +108,17 @@ impl Worker {
             return;
         }
         let stamp = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
-        lock(&stream.packetizer).start_after(stamp);
+        let rung = record.rung;
+        for rung in Rung::ALL {
+            lock(stream.packetizer(rung)).start_after(stamp);
+        }
         let reservation = Reservation::of(place, &record);
         let Record {
             session,
             etag,
             mid,
             state,
+            best,
             ..
         } = record;
         let grace = self.shared.config.disconnect_grace;
@@ -129,7 +134,8 @@ impl Worker {
             link: Link::default(),
         };
         self.shared.open(session, entry);
-        let mut viewer = Viewer::new(session, stream, peer, now);
+        let mut viewer = Viewer::new(session, stream, peer, rung, now);
+        viewer.best = best;
         viewer.reservation = Some(reservation);
         let slot = self.join(Box::new(viewer), now);
         self.viewers.add_address(slot, state.path.remote, true);
@@ -218,11 +224,13 @@ impl Worker {
                         self.restart(slot, *restart, now);
                     }
                 }
+                Command::Best(session, best) => self.on_best(&session, best, now),
                 Command::End(session, reason) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
                         self.end(slot, reason, now);
                     }
                 }
+                Command::AskOutside(servers) => self.ask_outside(&servers, now),
             }
         }
         // More may be waiting: do not sleep.
@@ -250,9 +258,9 @@ impl Worker {
     }
 
     fn join(&mut self, viewer: Box<Viewer>, now: Instant) -> Slot {
-        let stream = Arc::clone(&viewer.stream);
+        let (stream, rung) = (Arc::clone(&viewer.stream), viewer.footing.in_use());
         let slot = self.viewers.insert(viewer);
-        self.channel(&stream).members.push(slot);
+        self.channel(&stream, rung).members.push(slot);
         self.tick = Some(now);
         slot
     }
@@ -271,6 +279,7 @@ impl Worker {
             viewer.reservation.as_ref(),
             (viewer.session, entry),
             &viewer.peer,
+            (viewer.footing.in_use(), viewer.best),
         );
         // What can't be written anew must not stay as it was.
         if let (None, Some(before)) = (&reservation, &viewer.reservation) {
@@ -288,31 +297,29 @@ impl Worker {
         self.handle(slot, Input::Candidates(&candidates), now);
     }
 
-    fn channel(&mut self, stream: &Arc<Stream>) -> &mut Channel {
-        if self.channels.len() <= stream.number {
-            self.channels.resize_with(stream.number + 1, || None);
+    fn channel(&mut self, stream: &Arc<Stream>, rung: Rung) -> &mut Channel {
+        let at = stream.channel(rung);
+        if self.channels.len() <= at {
+            self.channels.resize_with(at + 1, || None);
         }
         let history = self.shared.config.history_bytes;
-        self.channels[stream.number].get_or_insert_with(|| Channel::new(Arc::clone(stream), history))
+        self.channels[at].get_or_insert_with(|| Channel::new(Arc::clone(stream), rung, history))
     }
 
     fn take_frames(&mut self, now: Instant) {
-        while let Ok((stream, frame)) = self.inlet.frames.try_recv() {
-            self.on_frame(&stream, frame, now);
+        while let Ok((stream, rung, frame)) = self.inlet.frames.try_recv() {
+            self.on_frame(&stream, rung, frame, now);
         }
     }
 
-    fn on_frame(&mut self, stream: &Arc<Stream>, frame: Arc<Frame>, now: Instant) {
-        let channel = self.channel(stream);
+    fn on_frame(&mut self, stream: &Arc<Stream>, rung: Rung, frame: Arc<Frame>, now: Instant) {
+        let channel = self.channel(stream, rung);
         let is_keyframe = frame.keyframe;
         if channel.push(frame, now) {
             return;
         }
         channel.wants_keyframe |= !is_keyframe && !channel.members.is_empty();
-        for slot in &self.channels[stream.number]
-            .as_ref()
-            .map_or(Vec::new(), |channel| channel.members.clone())
-        {
+        for slot in &channel.members.clone() {
             // Who is held back goes on waiting for its time.
             if let Some(viewer) = self.viewers.get_mut(*slot)
                 && matches!(viewer.feed, Feed::At(_))
@@ -335,7 +342,10 @@ impl Worker {
                 Output::Transmit(path, datagram) => self.batch.push(&path, &datagram),
                 Output::Probe(path, datagram) => self.batch.push_probe(&path, &datagram),
                 Output::State(state) => self.on_state(slot, state, now),
-                Output::Feedback(feedback) => self.on_feedback(slot, &feedback, now),
+                Output::Feedback(feedback) => {
+                    self.on_feedback(slot, &feedback, now);
+                    self.choose(slot, now);
+                }
             }
         }
         self.viewers.reschedule(slot);
@@ -349,7 +359,8 @@ impl Worker {
         // Whatever it had before, it starts at a keyframe.
         viewer.feed = Feed::Waiting;
         viewer.report = now;
-        let channel = self.channel(&stream);
+        let rung = viewer.footing.in_use();
+        let channel = self.channel(&stream, rung);
         match state {
             ViewerState::Live => {
                 channel.wants_keyframe |= channel.lacks_entry(now);
@@ -380,6 +391,7 @@ impl Worker {
         let mut from = 0;
         while let Some(slot) = self.viewers.next_due(from, now) {
             self.report(slot, now);
+            self.choose(slot, now);
             let mut pacer = self.pacer;
             self.handle(slot, Input::Timeout(&mut pacer), now);
             self.pacer = pacer;
@@ -401,7 +413,7 @@ impl Worker {
         }
         viewer.report = now + REPORT_INTERVAL;
         self.shared.note_link(viewer, now);
-        let channel = self.channels.get(viewer.stream.number).and_then(Option::as_ref);
+        let channel = self.channels.get(viewer.channel()).and_then(Option::as_ref);
         let Some(timestamp) = channel.and_then(|channel| channel.timestamp(now)) else {
             return;
         };
@@ -409,7 +421,7 @@ impl Worker {
             return;
         };
         let mut reservation = viewer.reservation.as_mut();
-        if may_send_rtcp(&mut reservation, &self.viewer_file, track) {
+        if may_send(&mut reservation, &self.viewer_file, track, (0, 0)) {
             track.report(ntp_now(), timestamp, &viewer.session.cname(), &mut self.report);
             self.batch.push(&path, &self.report);
         }
@@ -427,7 +439,7 @@ impl Worker {
         if let Some(viewer) = self.viewers.get_mut(slot)
             && reason != CloseReason::Dropped
             && let Some((track, path)) = viewer.peer.media()
-            && may_send_rtcp(&mut viewer.reservation.as_mut(), &self.viewer_file, track)
+            && may_send(&mut viewer.reservation.as_mut(), &self.viewer_file, track, (0, 0))
         {
             track.goodbye(&viewer.session.cname(), &mut self.report);
             self.batch.push(&path, &self.report);
@@ -445,6 +457,7 @@ impl Worker {
                     viewer.peer.state() == ViewerState::Live && (is_due || viewer.feed == Feed::Waiting)
                 });
             }
+            waits |= !channel.movers.is_empty() && channel.may_ask_for_movers();
             channel.wants_keyframe |= waits && channel.lacks_entry(now);
             channel.is_dirty |= waits;
         }
@@ -452,33 +465,22 @@ impl Worker {
 
     /// Sends every viewer what it is due, and asks for the keyframes that are needed.
     fn send(&mut self, now: Instant) {
+        let mut left = Vec::new();
         for channel in self.channels.iter_mut().flatten() {
             channel.pace(now);
             if std::mem::take(&mut channel.is_dirty) {
+                if !channel.movers.is_empty() {
+                    left.extend(Self::take_movers(channel, &mut self.viewers, now));
+                }
                 let members = std::mem::take(&mut channel.members);
                 let mut total = Sent::default();
                 for slot in &members {
-                    let Some(viewer) = self.viewers.get_mut(*slot) else {
-                        continue;
-                    };
-                    let Some((track, path)) = viewer.peer.media() else {
-                        continue;
-                    };
-                    let mut reservation = viewer.reservation.as_mut();
-                    if reservation
-                        .as_mut()
-                        .is_some_and(|reservation| !reservation.covers(&self.viewer_file, track, CATCH_UP))
+                    // One that is given another rung since this round began has left.
+                    if let Some(viewer) = self.viewers.get_mut(*slot)
+                        && viewer.footing.in_use() == channel.rung
                     {
-                        continue;
+                        total += serve(channel, viewer, &self.viewer_file, &mut self.batch, now);
                     }
-                    if matches!(viewer.feed, Feed::At(_)) && self.batch.outlets.is_behind(&path, now) {
-                        viewer.feed = Feed::Held(viewer.backlog.hold(now));
-                        channel.stream.counters.holds.fetch_add(1, Relaxed);
-                    }
-                    let sent = channel.serve(&mut viewer.feed, track, &path, &mut self.batch, now);
-                    total.frames += sent.frames;
-                    total.packets += sent.packets;
-                    total.bytes += sent.bytes;
                 }
                 channel.members = members;
                 let counters = &channel.stream.counters;
@@ -492,19 +494,68 @@ impl Worker {
                 REPAIR_INTERVAL
             };
             let is_wanted = channel.wants_keyframe || channel.wants_repair;
-            if is_wanted && self.shared.ask_keyframe(&channel.stream, interval, now) {
+            if is_wanted && self.shared.ask_keyframe(&channel.stream, channel.rung, interval, now) {
                 channel.wants_keyframe = false;
                 channel.wants_repair = false;
             }
         }
+        self.leave_channels(&left, now);
     }
 }
 
-/// Whether one more RTCP packet is within what the viewer file allows, or is by now.
-fn may_send_rtcp(reservation: &mut Option<&mut Reservation>, viewer_file: &ViewerFile, track: &Track) -> bool {
+/// Sends one viewer what it is due, and what its link is probed with.
+fn serve(
+    channel: &mut Channel,
+    viewer: &mut Viewer,
+    viewer_file: &ViewerFile,
+    batch: &mut Batch,
+    now: Instant,
+) -> Sent {
+    let Some((track, path)) = viewer.peer.media() else {
+        return Sent::default();
+    };
+    if !may_send(
+        &mut viewer.reservation.as_mut(),
+        viewer_file,
+        track,
+        (CATCH_UP, MOST_PADDING),
+    ) {
+        return Sent::default();
+    }
+    if matches!(viewer.feed, Feed::At(_)) && batch.outlets.is_behind(&path, now) {
+        (viewer.feed, viewer.hold) = (Feed::Held(viewer.backlog.hold(now)), HoldReason::Behind);
+        channel.stream.counters.holds.fetch_add(1, Relaxed);
+    }
+    let numbered = track.next_number();
+    let allowance = viewer.rate.allowance(channel.rate(), now).unwrap_or(CATCH_UP);
+    let feed = (&mut viewer.feed, allowance);
+    let mut sent = channel.serve(feed, track, &path, batch, now);
+    if sent.packets > 0 {
+        viewer.is_in_frame = sent.is_partial;
+    }
+    if let Some(first) = numbered {
+        let padding = viewer.rate.padding(now);
+        if padding > 0 {
+            sent += channel.pad(padding, viewer.feed, (track, &path), batch);
+        }
+        viewer.rate.on_sent(first, sent.packets, sent.bytes, now);
+        if viewer.rate.is_probing(now) {
+            channel.serve_soon(now);
+        }
+    }
+    sent
+}
+
+/// Whether so many packets, so many repairs and one more RTCP packet are within what the viewer file allows, or are by now.
+fn may_send(
+    reservation: &mut Option<&mut Reservation>,
+    viewer_file: &ViewerFile,
+    track: &Track,
+    (packets, repairs): (u64, u64),
+) -> bool {
     reservation
         .as_mut()
-        .is_none_or(|reservation| reservation.covers(viewer_file, track, 0))
+        .is_none_or(|reservation| reservation.covers(viewer_file, track, packets, repairs))
 }
 
 /// The wall clock in NTP's format (RFC 5905 section 6): seconds since 1900 above, their fraction below.

@@ -3,6 +3,7 @@
 //!
 //! Development only; no daemon depends on it.
 
+mod arrivals;
 pub mod bench;
 pub mod conformance;
 mod pictures;

@@ -122,16 +122,7 @@ impl Reception {
 
     /// The index of a packet: the one nearest to the highest so far (RFC 3711 section 3.3.1).
     pub(crate) fn index_of(&self, datagram: &[u8]) -> u64 {
-        let sequence = u16::from_be_bytes([datagram[2], datagram[3]]);
-        let Some(highest) = self.highest else {
-            return sequence.into();
-        };
-        let base = highest & !0xffff | u64::from(sequence);
-        [base.checked_sub(1 << 16), Some(base), Some(base + (1 << 16))]
-            .into_iter()
-            .flatten()
-            .min_by_key(|index| index.abs_diff(highest))
-            .unwrap_or(base)
+        nearest(u16::from_be_bytes([datagram[2], datagram[3]]), self.highest)
     }
 
     /// Notes a packet that failed authentication.
@@ -237,6 +228,19 @@ impl Reception {
     pub(crate) fn set_ssrc(&mut self, ssrc: u32) {
         self.ssrc = ssrc;
     }
+}
+
+/// The index of a sequence number that is nearest to the highest so far (RFC 3711 section 3.3.1).
+pub(crate) fn nearest(sequence: u16, highest: Option<u64>) -> u64 {
+    let Some(highest) = highest else {
+        return sequence.into();
+    };
+    let base = highest & !0xffff | u64::from(sequence);
+    [base.checked_sub(1 << 16), Some(base), Some(base + (1 << 16))]
+        .into_iter()
+        .flatten()
+        .min_by_key(|index| index.abs_diff(highest))
+        .unwrap_or(base)
 }
 
 /// Whether an RTP payload opens an IDR picture: parameter sets, or the slice itself.

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,10 @@ use framebridge_rtc::{
     stun::{self, Check, IceRole, Kind, Stun, Transaction},
 };
 
-use crate::reception::Reception;
+use crate::{
+    arrivals::{self, Arrivals},
+    reception::{self, Reception},
+};
 
 /// The time between two rounds of checks while there is no path.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -22,6 +26,11 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(2500);
 /// The time between reception reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two words about what has come; browsers take 50 to 250 ms.
+const ARRIVALS_INTERVAL: Duration = Duration::from_millis(100);
+/// The payload types that it offers: of media, and of what is sent again.
+const MEDIA: u8 = 96;
+const REPAIR: u8 = 97;
 /// Priority of our end, a host candidate's.
 const PRIORITY: u32 = (126 << 24) | (65_535 << 8) | 255;
 
@@ -38,6 +47,8 @@ pub struct Options {
     pub drop: u64,
     /// What it believes its link carries, bits per second, and tells with every report (REMB).
     pub estimate: Option<u32>,
+    /// Whether it takes repeats as a stream of their own, and tells when packets came, as browsers do.
+    pub transport: bool,
 }
 
 impl Default for Options {
@@ -48,6 +59,7 @@ impl Default for Options {
             sample: 64,
             drop: 0,
             estimate: None,
+            transport: true,
         }
     }
 }
@@ -82,7 +94,11 @@ pub struct Viewer {
     ssrc: u32,
     reception: Reception,
     is_closed: bool,
-    arrivals: u64,
+    received: u64,
+    arrivals: Arrivals,
+    next_arrivals: Instant,
+    /// The highest index of what was sent again.
+    highest_repair: Option<u64>,
     transmits: VecDeque<(SocketAddr, Vec<u8>)>,
 }
 
@@ -105,19 +121,33 @@ impl Viewer {
             ssrc: 1,
             reception: Reception::new(now),
             is_closed: false,
-            arrivals: 0,
+            received: 0,
+            arrivals: Arrivals::new(now),
+            next_arrivals: now,
+            highest_repair: None,
             transmits: VecDeque::new(),
         }
     }
 
     /// The offer to POST: one H.264 section, no candidates, as a browser behind mDNS would send it.
     pub fn offer(&self) -> String {
+        let (formats, transport) = if self.options.transport {
+            let lines = format!(
+                "a=rtpmap:{REPAIR} rtx/90000\r\na=fmtp:{REPAIR} apt={MEDIA}\r\na=rtcp-fb:{MEDIA} transport-cc\r\n\
+                 a=extmap:{} {}\r\na=extmap:5 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay\r\n",
+                arrivals::NUMBER,
+                arrivals::NAME,
+            );
+            (format!("{MEDIA} {REPAIR}"), lines)
+        } else {
+            (MEDIA.to_string(), String::new())
+        };
         format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-             m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
+             m=video 9 UDP/TLS/RTP/SAVPF {formats}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
              a=ice-options:trickle\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\na=setup:actpass\r\n\
              a=rtpmap:96 H264/90000\r\na=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
-             a=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\na=rtcp-fb:96 ccm fir\r\na=rtcp-fb:96 goog-remb\r\n",
+             a=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\na=rtcp-fb:96 ccm fir\r\na=rtcp-fb:96 goog-remb\r\n{transport}",
             self.local.ufrag,
             self.local.password,
             self.identity.fingerprint(),
@@ -250,32 +280,61 @@ impl Viewer {
     }
 
     fn on_rtp(&mut self, datagram: &mut [u8], now: Instant) {
-        let Some((receiver, _)) = &self.keys else { return };
-        self.arrivals += 1;
-        let is_dropped = self.options.drop > 0 && self.arrivals.is_multiple_of(self.options.drop);
-        if datagram.len() < RTP_HEADER || is_dropped {
+        self.received += 1;
+        let is_dropped = self.options.drop > 0 && self.received.is_multiple_of(self.options.drop);
+        if self.keys.is_none() || datagram.len() < RTP_HEADER || is_dropped {
             return;
         }
-        let index = self.reception.index_of(datagram);
+        self.arrivals.note(datagram, now);
+        if datagram[1] & 0x7f == REPAIR {
+            self.on_repair(datagram, now);
+            return;
+        }
+        let header: [u8; 8] = std::array::from_fn(|at| datagram[at]);
+        let index = self.reception.index_of(&header);
         let is_sampled = !self.reception.has_picture() || index.is_multiple_of(self.options.sample.max(1));
         let len = datagram.len();
         let payload = if is_sampled {
-            match receiver.open_rtp(datagram, index) {
-                Ok(payload) => Some(&datagram[RTP_HEADER..RTP_HEADER + payload]),
-                Err(_) => {
-                    self.reception.on_forged();
-                    return;
-                }
+            match self.open(datagram, index) {
+                Some(payload) => Some(payload),
+                None => return,
             }
         } else {
             None
         };
-        let header: [u8; 8] = std::array::from_fn(|at| datagram[at]);
         self.reception.set_ssrc(word(&datagram[8..]));
+        let payload = payload.map(|payload| &datagram[payload]);
         let missing = self.reception.on_packet(index, header, payload, len, now);
         if self.options.nack && !missing.is_empty() {
             self.nack(&missing);
         }
+    }
+
+    /// A packet that was sent again (RFC 4588): in front of its payload stands the number of what it repeats.
+    fn on_repair(&mut self, datagram: &mut [u8], now: Instant) {
+        let sequence = u16::from_be_bytes([datagram[2], datagram[3]]);
+        let index = reception::nearest(sequence, self.highest_repair);
+        let len = datagram.len();
+        let Some(payload) = self.open(datagram, index).filter(|payload| payload.len() > 2) else {
+            return;
+        };
+        self.highest_repair = Some(index.max(self.highest_repair.unwrap_or(0)));
+        let mut header: [u8; 8] = std::array::from_fn(|at| datagram[at]);
+        header[1] = header[1] & 0x80 | MEDIA;
+        header[2..4].copy_from_slice(&datagram[payload.start..payload.start + 2]);
+        let repeated = self.reception.index_of(&header);
+        let content = &datagram[payload.start + 2..payload.end];
+        self.reception.on_packet(repeated, header, Some(content), len, now);
+    }
+
+    /// Decrypts a packet and says where its payload is; one that is not authentic is counted.
+    fn open(&mut self, datagram: &mut [u8], index: u64) -> Option<Range<usize>> {
+        let (receiver, _) = self.keys.as_ref()?;
+        let opened = receiver.open_rtp(datagram, index).ok();
+        if opened.is_none() {
+            self.reception.on_forged();
+        }
+        opened
     }
 
     /// Does what is due: checks, handshake repetitions, reports. Call it every 10 to 50 ms.
@@ -309,6 +368,12 @@ impl Viewer {
             self.send_rtcp(compound);
             if !self.reception.has_picture() {
                 self.request_keyframe();
+            }
+        }
+        if self.keys.is_some() && self.next_arrivals <= now {
+            self.next_arrivals = now + ARRIVALS_INTERVAL;
+            if let Some(told) = self.arrivals.tell(self.ssrc, self.reception.ssrc()) {
+                self.send_rtcp(told);
             }
         }
         self.drain_dtls();

@@ -59,6 +59,16 @@ export function columns(cells, width, height) {
 }
 
 /**
+ * The lowest rung whose picture is as large as its cell; a quarter less is not seen.
+ * @param {number} pixels the cell's longest edge; 0: it is not known
+ * @param {number} edge the full picture's
+ */
+export function rungFor(pixels, edge) {
+  if (!pixels) return "full";
+  return pixels * 4 <= edge * 1.25 ? "quarter" : pixels * 2 <= edge * 1.25 ? "half" : "full";
+}
+
+/**
  * Swaps a stream with another; what is not there stays as it is.
  * @param {ReadonlyArray<string>} streams
  * @param {string} one

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { beside, columns, format, isAll, MOST_CELLS, parse, swap } from "./layout.js";
+import { beside, columns, format, isAll, MOST_CELLS, parse, rungFor, swap } from "./layout.js";
 
 test("an address names streams, order, columns and the large one, and is written as it was read", () => {
   const layout = parse("?streams=b,a,c&cols=2&big=a", ["a", "b", "c", "d"]);
@@ -20,6 +20,11 @@ test("what makes no sense in an address is left out", () => {
   assert.equal(parse("?cols=99", ["a"]).cols, 12);
   const many = Array.from({ length: 99 }, (_, number) => `s${number}`);
   assert.equal(parse("", many).streams.length, MOST_CELLS);
+});
+
+test("a cell has the lowest rung that fills it", () => {
+  const rungs = [0, 200, 400, 401, 640, 800, 801, 1280].map((pixels) => rungFor(pixels, 1280));
+  assert.deepEqual(rungs, ["full", "quarter", "quarter", "half", "half", "half", "full", "full"]);
 });
 
 test("cells are as large as they can be", () => {

@@ -7,6 +7,7 @@ import { json, Refused, refusal, request, sending } from "./http.js";
 import { bind, toggle, WATCHING } from "./keys.js";
 import { Panel } from "./panel.js";
 import { changeTo, profileOf, PROFILES, RATES } from "./quality.js";
+import { shortfall } from "./stats.js";
 import { Feed } from "./streams.js";
 import { outcome, Viewer } from "./viewer.js";
 
@@ -150,7 +151,7 @@ function facts() {
   if (!figures || !figures.width) return "";
   const { width, height, fps } = figures;
   const rate = fps >= 0.95 ? `${Math.round(fps)} fps` : fps > 0 ? `1 picture in ${Math.round(1 / fps)} s` : "";
-  return [`${width}×${height}`, rate].filter(Boolean).join(" · ");
+  return [`${width}×${height}`, rate, shortfall(viewer.rung)].filter(Boolean).join(" · ");
 }
 
 function showLayout() {

@@ -2,7 +2,7 @@
 
 import { $, rate, setText } from "./format.js";
 import { profileOf } from "./quality.js";
-import { Curve, latency } from "./stats.js";
+import { Curve, latency, shortfall } from "./stats.js";
 
 const SECOND = 1000;
 const SVG = "http://www.w3.org/2000/svg";
@@ -37,7 +37,7 @@ export class Panel {
 
   /** All that is known, for a report of a fault. */
   get json() {
-    const { view, player, reconnects, framesDecoded, figures } = this._viewer;
+    const { view, player, reconnects, framesDecoded, figures, rung } = this._viewer;
     const stream = this._stream();
     const rows = Object.keys(this._curves).map((label) => [label, this._curves[label].curve.values]);
     return {
@@ -48,6 +48,7 @@ export class Panel {
       webrtc: player.webrtc(performance.now()),
       framesDecoded,
       figures,
+      rung,
       latencyMs: this._latency,
       reconnects,
       lastMinute: rows.reduce((all, [label, values]) => Object.assign(all, { [String(label)]: values }), {}),
@@ -104,6 +105,7 @@ export class Panel {
     return [
       ["State", view.state],
       ["Size", figures && figures.width ? `${figures.width}×${figures.height}` : "unknown"],
+      ["Rung", this._viewer.rung ? `${this._viewer.rung.rung}: ${shortfall(this._viewer.rung)}` : "full"],
       ["Quality asked for", asked],
       ["Changed by", mayChange],
       ["Round trip", ms(figures?.rttMs)],

@@ -62,6 +62,19 @@ export function latency(toWireMs, rttMs, toScreenMs) {
   return toWireMs === null || rttMs === null || toScreenMs === null ? null : toWireMs + rttMs / 2 + toScreenMs;
 }
 
+/** @typedef {{rung: string, estimate: number | null, full_rung: number | null}} Rung */
+
+/**
+ * Why the picture is smaller than it could be.
+ * @param {Rung | null} given
+ */
+export function shortfall(given) {
+  if (!given) return "";
+  const { estimate: carries, full_rung: full } = given;
+  const mega = (/** @type {number} */ bits) => (bits / 1e6).toFixed(1);
+  return carries && full && carries < full ? `your link carries ${mega(carries)} of ${mega(full)} Mb/s` : "smaller, as your link allows";
+}
+
 /**
  * What happened between two moments.
  * @param {Sample} before

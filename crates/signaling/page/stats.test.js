@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Curve, figures, latency, sample, SPAN } from "./stats.js";
+import { Curve, figures, latency, sample, SPAN, shortfall } from "./stats.js";
 
 /** What a browser reports, with so many seconds of a stream received. */
 function reports(seconds) {
@@ -28,6 +28,14 @@ function reports(seconds) {
     },
   ];
 }
+
+test("a picture that is smaller than it could be says why", () => {
+  const given = (/** @type {number | null} */ estimate) => shortfall({ rung: "half", estimate, full_rung: 2500000 });
+  assert.equal(shortfall(null), "");
+  assert.equal(given(1120000), "your link carries 1.1 of 2.5 Mb/s");
+  assert.equal(given(null), "smaller, as your link allows");
+  assert.equal(given(9000000), "smaller, as your link allows");
+});
 
 test("figures are what happened between two moments", () => {
   const told = figures(sample(reports(2), 2000), sample(reports(4), 4000));

@@ -7,6 +7,8 @@ import { WhepSession } from "./whep.js";
 
 /** Span over which the shown frame rate is measured. */
 const RATE_WINDOW = 2000;
+/** How often it is asked what the link carries, while the picture is smaller for that. */
+const RUNG_INTERVAL = 3000;
 /** Reconnects that are remembered with their reasons. */
 const MOST_RECONNECTS = 20;
 /** What there is no coming back from by itself. */
@@ -16,10 +18,10 @@ const ADDRESS_ENDED = "This address has ended. Ask whoever sent it to you for a 
 export class Viewer {
   /**
    * @param {{root: URL, stream: string, video: HTMLVideoElement, onChange: () => void, needsTouch?: (needs: boolean) => void,
-   *   mayAsk?: () => boolean, turn?: () => Promise<() => void>}} options `mayAsk`: whether a keyframe may be asked for; `turn`:
-   *   waits until this one may connect, and gives back what ends its turn
+   *   mayAsk?: () => boolean, turn?: () => Promise<() => void>, best?: () => string}} options `mayAsk`: whether a keyframe may be
+   *   asked for; `turn`: waits until this one may connect, and gives back what ends its turn; `best`: no better rung is wanted
    */
-  constructor({ root, stream, video, onChange, needsTouch = () => {}, mayAsk = () => false, turn = async () => () => {} }) {
+  constructor({ root, stream, video, onChange, needsTouch = () => {}, mayAsk = () => false, turn = async () => () => {}, best = () => "full" }) {
     this.player = new Player(Math.random);
     this.video = video;
     /** @type {WhepSession | null} */
@@ -33,6 +35,13 @@ export class Viewer {
     this._needsTouch = needsTouch;
     this._mayAsk = mayAsk;
     this._turn = turn;
+    this._best = best;
+    /** What was asked for last. */
+    this._asked = "full";
+    /** Which rung is given, and why, while that is a lower one. @type {import("./stats.js").Rung | null} */
+    this.rung = null;
+    this._rungAt = 0;
+    this._width = 0;
     /** Tells a session from those before it. */
     this._generation = 0;
     /** Pictures decoded in the sessions before this one, and in this one. */
@@ -99,12 +108,15 @@ export class Viewer {
     const done = await this._turn();
     try {
       if (!isCurrent()) return;
-      const opened = await WhepSession.open(this._endpoint, {
+      this._asked = this._best();
+      /** @type {import("./whep.js").Handlers} */
+      const handlers = {
         onStream: (media) => {
           if (isCurrent()) this.video.srcObject = media;
         },
         onTransport: (state) => isCurrent() && this.session && this.send({ type: "transport", state }),
-      });
+      };
+      const opened = await WhepSession.open(this._endpoint, handlers, this._asked);
       if (!isCurrent()) return opened.close();
       this.session = opened;
       this.send({ type: "opened" });
@@ -123,6 +135,8 @@ export class Viewer {
     this._decodedBefore += this._decodedHere;
     this._decodedHere = 0;
     this._samples = [];
+    this.rung = null;
+    this._width = 0;
     if (this.session) this.session.close();
     this.session = null;
   }
@@ -165,12 +179,31 @@ export class Viewer {
     this._counting = true;
     try {
       const now = sample(await session.reports(), performance.now());
-      if (now && session === this.session) this._count(now);
+      if (now && session === this.session) {
+        this._count(now);
+        await this._askRung(session, now);
+      }
     } catch {
       // It is being closed.
     } finally {
       this._counting = false;
     }
+  }
+
+  /** Asks for no better rung than is wanted by now. */
+  settle() {
+    const best = this._best();
+    if (!this.session || best === this._asked) return;
+    this._asked = best;
+    request(`${this._api}/sessions/${this.session.id}/rung?best=${best}`, { method: "PUT" }).catch(() => {});
+  }
+
+  /** Which rung is given, when the picture has another size; and why, while it is smaller. @param {WhepSession} session @param {import("./stats.js").Sample} now */
+  async _askRung(session, now) {
+    if (now.width === this._width && (!this.rung || now.at - this._rungAt < RUNG_INTERVAL)) return;
+    [this._width, this._rungAt] = [now.width, now.at];
+    const known = await json(`${this._api}/sessions/${session.id}`);
+    this.rung = known.rung && known.rung !== this._asked ? known : null;
   }
 
   /** @param {import("./stats.js").Sample} now */

@@ -4,7 +4,7 @@
 import { toggleFullscreen, WakeLock, watchSleep } from "./controls.js";
 import { $, sentence, setText, TITLES, whenAgain } from "./format.js";
 import { bind, toggle, WALL } from "./keys.js";
-import { beside, columns, format, isAll, parse, swap } from "./layout.js";
+import { beside, columns, format, isAll, parse, rungFor, swap } from "./layout.js";
 import { Feed } from "./streams.js";
 import { outcome, Viewer } from "./viewer.js";
 
@@ -62,6 +62,7 @@ function made(name) {
     onChange: () => render(cell),
     mayAsk: () => (feed.streams.get(name)?.scope || "view") !== "view",
     turn: turns.take,
+    best: () => rungFor(Math.max(item.clientWidth, item.clientHeight) * devicePixelRatio, feed.streams.get(name)?.quality.longest_edge || 0),
   });
   const cell = { name, item, part, viewer };
   item.dataset.stream = name;
@@ -140,6 +141,7 @@ function arrange() {
   cols = layout.cols || columns(streams.length, window.innerWidth, window.innerHeight);
   list.style.setProperty("--cols", String(cols));
   list.style.setProperty("--rows", String(Math.ceil(streams.length / cols)));
+  cells.forEach(({ viewer }) => viewer.settle());
   if (focused instanceof HTMLElement && document.contains(focused)) focused.focus({ preventScroll: true });
 }
 

@@ -21,13 +21,14 @@ export class WhepSession {
    * Opens a session.
    * @param {URL} endpoint
    * @param {Handlers} handlers
+   * @param {string} rung no better one is wanted
    * @throws {import("./http.js").Refused} the server said no
    * @throws {Error} no answer came, or one that makes no sense
    */
-  static async open(endpoint, handlers) {
+  static async open(endpoint, handlers, rung) {
     const session = new WhepSession(handlers);
     try {
-      await session._open(endpoint);
+      await session._open(endpoint, rung);
       return session;
     } catch (error) {
       session.close();
@@ -59,15 +60,15 @@ export class WhepSession {
     };
   }
 
-  /** @param {URL} endpoint */
-  async _open(endpoint) {
+  /** @param {URL} endpoint @param {string} rung */
+  async _open(endpoint, rung) {
     const offer = await this._pc.createOffer();
     const options = {
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
       body: offer.sdp,
     };
-    const response = await request(endpoint, options, JOIN_TIMEOUT);
+    const response = await request(rung === "full" ? endpoint : `${endpoint}?rung=${rung}`, options, JOIN_TIMEOUT);
     if (response.status !== 201) throw await refusal(response);
     // Below our own endpoint, whatever a proxy between makes of its path.
     const id = (response.headers.get("Location") || "").split("/").pop();

@@ -44,6 +44,7 @@ use crate::{
     ice_servers::IceServers,
     limits::Limits,
     meter::Meter,
+    outside,
     owners::{Owners, brief},
     pictures, routes, serve,
     site::Site,
@@ -259,9 +260,9 @@ fn taken(settings: &Settings, transport: Transport) -> Option<String> {
 
 fn on_event(shared: &AppState, event: Event) {
     match event {
-        Event::KeyframeWanted { stream } => {
+        Event::KeyframeWanted { stream, rung } => {
             if let Some(stream) = shared.streams.get(&stream) {
-                stream.request_keyframe();
+                stream.request_keyframe(rung);
             }
         }
         Event::ViewerState {
@@ -342,6 +343,8 @@ fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>) {
     tasks.spawn(pictures::keep_stills(Arc::clone(shared)));
     let places = settings.webrtc.candidates.clone();
     tasks.spawn(candidates::keep_resolved(places, shared.engine.clone()));
+    let servers = settings.webrtc.stun.clone();
+    tasks.spawn(outside::keep_asked(servers, shared.engine.clone()));
 }
 
 fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<AppState>) {

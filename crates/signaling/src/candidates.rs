@@ -51,7 +51,8 @@ pub(crate) async fn keep_resolved(places: Vec<Place>, engine: Handle) {
     }
 }
 
-async fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
+/// The addresses of a name.
+pub(crate) async fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
     match timeout(PATIENCE, lookup_host((name, 0))).await {
         Ok(Ok(found)) => Ok(found.map(|address| address.ip()).collect()),
         Ok(Err(error)) => Err(error.to_string()),

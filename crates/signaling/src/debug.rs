@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{app_state::AppState, gate::Route, problem::Problem};
+use crate::{app_state::AppState, gate::Route, problem::Problem, sessions};
 
 /// What there is to break.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ struct Which {
 #[derive(Debug, Deserialize)]
 struct Whose {
     stream: String,
+    /// A lower rung alone.
+    rung: Option<String>,
 }
 
 /// The routes, all of them `POST`.
@@ -81,10 +83,14 @@ async fn disconnect_webrtc(
 /// Has the encoder of `stream` encode nothing any more, under a pulse that goes on.
 async fn stall_encoder(
     State(debug): State<Arc<Debug>>,
-    Query(Whose { stream }): Query<Whose>,
+    Query(Whose { stream, rung }): Query<Whose>,
 ) -> Result<StatusCode, Problem> {
     let stream = &debug.shared.stream(&stream)?;
-    stream.request(EncoderRequest::Stall).await?;
+    let request = match rung {
+        Some(rung) => EncoderRequest::StallRung(sessions::rung(&rung)?),
+        None => EncoderRequest::Stall,
+    };
+    stream.request(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

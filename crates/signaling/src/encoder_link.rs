@@ -190,8 +190,13 @@ impl Reader<'_> {
             FromEncoder::Parameters(parameters) => {
                 self.stream.update(|upstream| upstream.parameters = Some(parameters));
             }
-            FromEncoder::Quality(quality) => self.stream.set_quality(quality),
+            FromEncoder::Quality(quality) => {
+                self.stream.set_quality(quality);
+                self.offer_rungs(Instant::now());
+            }
             FromEncoder::Frame(unit) => self.on_frame(unit),
+            // Of lower rungs, whose links are others.
+            FromEncoder::NoRung { .. } => {}
             FromEncoder::Lost { frames } => {
                 tracing::debug!(stream = %self.stream.name, frames, "was too slow for the encoder");
                 self.stream.dropped.fetch_add(frames, Ordering::Relaxed);
@@ -215,6 +220,16 @@ impl Reader<'_> {
             _ = self.stream.units.send(unit.clone());
         }
         self.engine.publish(&self.stream.name, unit);
+        let now = Instant::now();
+        self.stream.rungs.full_picture(now);
+        self.offer_rungs(now);
+    }
+
+    /// Tells the media plane which rungs there are, if that has changed.
+    fn offer_rungs(&self, now: Instant) {
+        if let Some(offer) = self.stream.rungs.offer(self.stream.quality_in_force(), now) {
+            self.engine.offer_rungs(&self.stream.name, offer);
+        }
     }
 }
 

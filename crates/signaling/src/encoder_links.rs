@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use framebridge_config as config;
 use framebridge_daemon::{Args, Tasks};
 use framebridge_ipc::{Identity, RuntimeDir};
-use framebridge_proto::StreamName;
+use framebridge_proto::{StreamName, media::Rung};
 use framebridge_rtc::Handle;
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::{AbortHandle, spawn_blocking},
 };
 
-use crate::{app_state::AppState, encoder_link::EncoderLink, stream::Stream, stream_set::Streams};
+use crate::{app_state::AppState, encoder_link::EncoderLink, rung_link::RungLink, stream::Stream, stream_set::Streams};
 
 /// The links to encoders.
 pub(crate) struct EncoderLinks {
@@ -26,7 +26,7 @@ pub(crate) struct EncoderLinks {
 /// One stream's link.
 struct Running {
     configured: config::Stream,
-    link: AbortHandle,
+    links: Vec<AbortHandle>,
 }
 
 impl EncoderLinks {
@@ -69,13 +69,20 @@ impl EncoderLinks {
 
     fn end(&mut self, name: &StreamName) {
         if let Some(running) = self.running.remove(name) {
-            running.link.abort();
+            running.links.iter().for_each(AbortHandle::abort);
         }
     }
 
     fn link(&self, streams: &Streams, configured: &config::Stream) -> Running {
         let (stream, asks) = Stream::new(configured, self.engine.counts(&configured.name));
         streams.set(Arc::clone(&stream));
+        let lower = Rung::LOWER.map(|rung| RungLink {
+            stream: Arc::clone(&stream),
+            rung,
+            engine: self.engine.clone(),
+            dir: self.dir.clone(),
+            identity: self.identity.clone(),
+        });
         let link = EncoderLink {
             stream,
             asks,
@@ -83,9 +90,11 @@ impl EncoderLinks {
             dir: self.dir.clone(),
             identity: self.identity.clone(),
         };
+        let mut links = vec![self.tasks.spawn(link.run()).abort_handle()];
+        links.extend(lower.map(|link| self.tasks.spawn(link.run()).abort_handle()));
         Running {
             configured: configured.clone(),
-            link: self.tasks.spawn(link.run()).abort_handle(),
+            links,
         }
     }
 }

@@ -86,7 +86,7 @@ struct Scrape {
 /// A counter of the encoder's side: its name, its help, how it is read.
 type Upstream = (&'static str, &'static str, fn(&Stream) -> u64);
 
-const UPSTREAM: [Upstream; 4] = [
+const UPSTREAM: [Upstream; 5] = [
     (
         "frames_encoded",
         "Frames encoded, as the sequence numbers of received frames tell",
@@ -99,6 +99,11 @@ const UPSTREAM: [Upstream; 4] = [
         "bytes_received",
         "Bytes of encoded frames received from the encoder",
         |stream| stream.received_bytes.load(Ordering::Relaxed),
+    ),
+    (
+        "rung_frames_received",
+        "Frames of lower rungs received from the encoder",
+        |stream| stream.rung_received.count(),
     ),
     (
         "frames_dropped",
@@ -126,7 +131,7 @@ const STILL: [Still; 2] = [
 /// A counter of the viewers' side.
 type Downstream = (&'static str, &'static str, fn(&StreamStats) -> u64);
 
-const DOWNSTREAM: [Downstream; 10] = [
+const DOWNSTREAM: [Downstream; 11] = [
     ("frames_sent", "Frames sent, summed over viewers", |stats| {
         stats.frames_sent
     }),
@@ -161,6 +166,9 @@ const DOWNSTREAM: [Downstream; 10] = [
         "Times a viewer was held back, because its link could not carry the stream",
         |stats| stats.holds,
     ),
+    ("viewers_moved", "Times a viewer was given another rung", |stats| {
+        stats.moves
+    }),
 ];
 
 /// A gauge of a stream: its name, its help, how it is read; a stream that has no such value is left out.

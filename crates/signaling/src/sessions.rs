@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
+    http::StatusCode,
 };
+use framebridge_auth::Principal;
+use framebridge_proto::media::{Rung, UnknownRung};
 use framebridge_rtc::{SessionId, ViewerState};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app_state::AppState,
@@ -29,6 +32,30 @@ pub(crate) struct SessionView {
     webrtc_error: Option<String>,
     /// It has ended because an operator sent the viewer away: it is not to come back by itself.
     sent_away: bool,
+    /// Which rung it is given: `full`, `half` or `quarter` of the edge; `null`: it has ended.
+    rung: Option<&'static str>,
+    /// Bits per second that its link carries, as far as is known.
+    estimate: Option<u64>,
+    /// Bits per second that the full rung takes.
+    full_rung: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AtMost {
+    /// `full`, `half` or `quarter` of the edge: no better one is wanted from now on.
+    best: String,
+}
+
+/// What a rung is called in addresses.
+///
+/// # Errors
+/// No rung is called so.
+pub(crate) fn rung(word: &str) -> Result<Rung, Problem> {
+    word.parse().map_err(|error: UnknownRung| {
+        let message = format!("`{word}` is no rung: {error}.");
+        Problem::new(StatusCode::BAD_REQUEST, "unknown_rung", message)
+    })
 }
 
 /// How a viewer's session is; for a while after its end, why it ended.
@@ -50,15 +77,11 @@ pub(crate) async fn session(
 ) -> Result<Json<SessionView>, Problem> {
     let wanted = shared.stream(&stream)?.name.clone();
     let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
-    let open = shared.engine.session(&session).map(|info| (info.stream, info.state));
-    if shared
-        .owners
-        .of(&session)
-        .is_some_and(|owner| !owner.principal.is_same(&who))
-    {
-        return Err(Problem::unknown_session());
-    }
+    let open = shared.engine.session(&session);
+    check_owner(&shared, &session, &who)?;
+    let link = open.as_ref().map(|info| info.link);
     let (stream, state) = open
+        .map(|info| (info.stream, info.state))
         .or_else(|| shared.ended.of(&session))
         .filter(|(stream, _)| *stream == wanted)
         .ok_or_else(Problem::unknown_session)?;
@@ -73,5 +96,52 @@ pub(crate) async fn session(
         webrtc_reconnecting: state == ViewerState::Grace,
         webrtc_error,
         sent_away: shared.ended.was_sent_away(&session),
+        rung: link.map(|link| link.rung.as_str()),
+        estimate: link.and_then(|link| link.estimate),
+        full_rung: link.and_then(|link| link.full_rate),
     }))
+}
+
+/// Has a viewer given no better rung than it can use: a cell of a wall shows no more.
+#[utoipa::path(
+    put, path = "/api/v1/streams/{stream}/sessions/{session}/rung", operation_id = "put_session_rung", tag = "api",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "The session's id: the last part of its WHEP URL"),
+        AtMost,
+    ),
+    responses(
+        (status = 204, description = "It gets no better one from its next keyframe on."),
+        (status = 400, description = "There is no such rung.", body = Details, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such session.", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn put_rung(
+    State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
+    Path((stream, session)): Path<(String, String)>,
+    Query(AtMost { best }): Query<AtMost>,
+) -> Result<StatusCode, Problem> {
+    let wanted = shared.stream(&stream)?.name.clone();
+    let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
+    check_owner(&shared, &session, &who)?;
+    let best = rung(&best)?;
+    let is_open = shared
+        .engine
+        .session(&session)
+        .is_some_and(|info| info.stream == wanted);
+    if is_open && shared.engine.at_most(&session, best).await {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::unknown_session())
+    }
+}
+
+/// Nobody is told of others' sessions.
+fn check_owner(shared: &AppState, session: &SessionId, who: &Principal) -> Result<(), Problem> {
+    let owner = shared.owners.of(session);
+    if owner.is_some_and(|owner| !owner.principal.is_same(who)) {
+        return Err(Problem::unknown_session());
+    }
+    Ok(())
 }

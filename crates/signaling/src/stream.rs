@@ -13,7 +13,7 @@ use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, ImageFormat, Quality, QualityChange, SourceState},
     limits::MAX_VIEWERS_CLIPS,
-    media::{AccessUnit, CodecParameters},
+    media::{AccessUnit, CodecParameters, Rung},
     status::{Condition, FaultKind, StreamState, StreamStatus},
 };
 use framebridge_rtc::{StreamCounts, ViewerCount};
@@ -27,6 +27,7 @@ use crate::{
     client::ClientAddress,
     meter::{MeanDelay, Meter},
     problem::Problem,
+    rungs::Rungs,
     snapshots::Snapshots,
 };
 
@@ -74,6 +75,10 @@ pub(crate) struct Stream {
     pub(crate) encoded: Meter,
     /// Frames as they come, for who watches by plain HTTP.
     pub(crate) units: broadcast::Sender<AccessUnit>,
+    /// Its lower rungs.
+    pub(crate) rungs: Rungs,
+    /// Their frames received from the encoder.
+    pub(crate) rung_received: Meter,
     /// Frames that the encoder left out because this process was too slow.
     pub(crate) dropped: AtomicU64,
 }
@@ -134,6 +139,8 @@ impl Stream {
             received_bytes: AtomicU64::new(0),
             encoded: Meter::new(),
             units: broadcast::Sender::new(UNITS),
+            rungs: Rungs::new(stream.lower_rungs),
+            rung_received: Meter::new(),
             dropped: AtomicU64::new(0),
         };
         (Arc::new(stream), queue)
@@ -262,9 +269,11 @@ impl Stream {
         is_due.then_some(silence)
     }
 
-    /// The media plane's: viewers need a keyframe. Without an encoder there is nobody to ask, and the next one begins with one.
-    pub(crate) fn request_keyframe(&self) {
-        self.asks.keyframes().viewers.send_replace(());
+    /// The media plane's: viewers of a rung need a keyframe. Without an encoder there is nobody to ask, and the next one begins with one.
+    pub(crate) fn request_keyframe(&self, rung: Rung) {
+        if !self.rungs.request_keyframe(rung) {
+            self.asks.keyframes().viewers.send_replace(());
+        }
     }
 
     /// Somebody outside wishes for a keyframe. It comes at once, or a second after the one before, for all who wish for it.

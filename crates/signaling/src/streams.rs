@@ -8,7 +8,7 @@ use axum::{
 };
 use framebridge_auth::{Principal, Scope};
 use framebridge_proto::{
-    media::CodecParameters,
+    media::{CodecParameters, Rung},
     status::{Condition, FaultKind, StreamState},
 };
 use serde::Serialize;
@@ -65,6 +65,8 @@ pub(crate) struct StreamView {
     bitrate: u32,
     /// What it is to be encoded with now, for all its viewers; a source may give less.
     quality: QualityInForce,
+    /// What it can be had in: the full rung, and lower ones for viewers whose links can't carry that.
+    rungs: Vec<RungView>,
     /// How old the kept still is that `snapshot.jpg?kept=true` gives; null: there is none.
     still_age_ms: Option<u64>,
     /// Viewers with an open session.
@@ -79,6 +81,19 @@ pub(crate) struct StreamView {
     capture_to_wire_ms: Option<u64>,
     /// Where a player POSTs its offer.
     whep: String,
+}
+
+/// One of the sizes and rates that a stream can be had in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RungView {
+    /// `full`, `half` or `quarter` of the edge.
+    rung: &'static str,
+    /// Bits per second that it takes; null: it is not to be had now.
+    bitrate: Option<u32>,
+    /// Viewers that are given it, or wait for its next keyframe.
+    viewers: u32,
+    /// Why it is not to be had, as its encoder says.
+    reason: Option<String>,
 }
 
 /// What a stream is to be encoded with.
@@ -148,6 +163,17 @@ async fn view_for(who: &Principal, shared: &AppState, stream: &Stream) -> Stream
     }
 }
 
+fn rungs(stream: &Stream) -> Vec<RungView> {
+    let needs = *stream.counts.follow_rungs().borrow();
+    let view = |(rung, bitrate, reason): (Rung, Option<u32>, Option<String>)| RungView {
+        rung: rung.as_str(),
+        bitrate,
+        viewers: needs[rung.index()],
+        reason,
+    };
+    stream.rungs.offered().map(view).into()
+}
+
 /// A stream as it is now, for operators.
 pub(crate) async fn view(shared: &AppState, stream: &Stream) -> StreamView {
     let health = shared.health(stream).await;
@@ -176,6 +202,7 @@ pub(crate) async fn view(shared: &AppState, stream: &Stream) -> StreamView {
             fps: quality.fps,
             longest_edge: quality.longest_edge,
         },
+        rungs: rungs(stream),
         still_age_ms: stream.kept_still().map(|(at, _)| millis(at.elapsed())),
         viewers: stream.viewers(),
         frames_received: received.count,

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     http::StatusCode,
 };
-use framebridge_rtc::Link;
+use framebridge_rtc::{HoldReason, Link};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, MissedTickBehavior, interval};
 use utoipa::{IntoParams, ToSchema};
@@ -55,6 +55,18 @@ pub(crate) struct ViewerView {
     bitrate: Option<u64>,
     /// There and back, milliseconds.
     round_trip_ms: Option<u64>,
+    /// Bits a second that its link carries, as far as is known: of a link that carries all, at least what is sent and up to half
+    /// as much again. `null`: it is not known yet, or the viewer does not tell.
+    estimate: Option<u64>,
+    /// How long packets wait for their turn on its link, milliseconds; `null`: the viewer does not tell when they come.
+    queue_ms: Option<u64>,
+    /// Why it is sent nothing for now: `loss`, `circuit breaker` (so much loss at such a distance that others on the link suffer)
+    /// or `behind` (by TCP). `null`: it is sent its stream.
+    held: Option<&'static str>,
+    /// Which rung it is given: `full`, `half` or `quarter` of the edge.
+    rung: &'static str,
+    /// Bits per second that the full rung takes.
+    full_rung: Option<u32>,
     /// Since when, seconds since 1970.
     since: Option<u64>,
 }
@@ -87,6 +99,12 @@ pub(crate) async fn list(
             loss,
             bits_per_second,
             round_trip,
+            estimate,
+            queue_delay,
+            hold,
+            rung,
+            full_rate,
+            ..
         } = info.link;
         let transport = if is_tcp { "tcp" } else { "udp" };
         let path = |_| kind.map_or_else(|| transport.to_owned(), |kind| format!("{transport} {}", kind.as_str()));
@@ -102,6 +120,11 @@ pub(crate) async fn list(
             loss_percent: loss.map(|loss| (f64::from(loss) * 1000.0).round() / 10.0),
             bitrate: bits_per_second,
             round_trip_ms: round_trip.map(millis),
+            estimate,
+            queue_ms: queue_delay.map(millis),
+            held: hold.map(HoldReason::as_str),
+            rung: rung.as_str(),
+            full_rung: full_rate,
             since: owner.as_ref().map(|owner| owner.since),
         })
     });

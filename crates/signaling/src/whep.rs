@@ -5,13 +5,18 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use axum::{
     Extension,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use framebridge_auth::Principal;
-use framebridge_proto::{bridge::SEEN_AS, media::CodecParameters};
+use framebridge_proto::{
+    bridge::SEEN_AS,
+    media::{CodecParameters, Rung},
+};
 use framebridge_rtc::{Arrival, Handle, JoinError, Joined, Load, PatchError, Patched, SessionId, ViewerState};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::{
     access::now,
@@ -21,6 +26,7 @@ use crate::{
     gate::Asker,
     owners::{Owner, brief},
     problem::{Details, Problem},
+    sessions,
     stream::Stream,
     whep_headers::{self, Malformed, accepts, if_match, prefix},
 };
@@ -47,12 +53,20 @@ const MAKE_ROOM: usize = 8;
 /// When a viewer may try again while this process is being replaced.
 const DRAIN_RETRY: Duration = Duration::from_secs(1);
 
+/// What a viewer asks for besides.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wanted {
+    /// `full`, `half` or `quarter` of the edge: no better rung is wanted.
+    rung: Option<String>,
+}
+
 /// Starts a session: an SDP offer in, an answer out.
 ///
 /// An idle stream is started, and waited for up to 3 seconds.
 #[utoipa::path(
     post, path = "/whep/{stream}", operation_id = "whep_start_session", tag = "whep",
-    params(("stream" = String, Path, description = "The stream's name")),
+    params(("stream" = String, Path, description = "The stream's name"), Wanted),
     request_body(content = String, content_type = "application/sdp", description = "The offer"),
     responses(
         (status = 201, description = "The session is open.", content_type = "application/sdp", body = String,
@@ -61,7 +75,7 @@ const DRAIN_RETRY: Duration = Duration::from_secs(1);
                 ("ETag" = String, description = "Strong entity tag of the session's ICE generation"),
                 ("Link" = String, description = "STUN and TURN servers, rel=\"ice-server\""),
             )),
-        (status = 400, description = "The offer is malformed.", body = Details, content_type = "application/problem+json"),
+        (status = 400, description = "The offer is malformed, or there is no such rung.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
         (status = 406, description = "The client takes no application/sdp.", body = Details, content_type = "application/problem+json"),
         (status = 409, description = "The stream's source or encoder is unavailable now, or those who watch see a slate; see Retry-After.", body = Details, content_type = "application/problem+json"),
@@ -77,10 +91,12 @@ pub(crate) async fn post(
     visitor: Visitor,
     Extension(who): Asker,
     Path(stream): Path<String>,
+    Query(Wanted { rung }): Query<Wanted>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let stream = &shared.stream(&stream)?;
+    let best = rung.map_or(Ok(Rung::Full), |word| sessions::rung(&word))?;
     if shared.is_draining() {
         return Err(draining());
     }
@@ -90,7 +106,8 @@ pub(crate) async fn post(
         return Err(not_acceptable());
     }
     let offer = body::read_text(&headers, body, SDP).await?;
-    let joined = join(&shared, &engine(&shared, visitor, &headers), stream, &offer).await?;
+    let engine = engine(&shared, visitor, &headers).with_best(best);
+    let joined = join(&shared, &engine, stream, &offer).await?;
     let session = joined.session;
     let owner = Owner {
         principal: who.clone(),

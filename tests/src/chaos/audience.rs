@@ -69,7 +69,8 @@ pub(super) struct Viewing {
 }
 
 impl Audience {
-    /// Seats `viewers`, one of them a page that watches the test pattern, the others light and spread over all streams.
+    /// Seats `viewers`, one of them a page that watches the test pattern, the others light and spread over all streams. From the
+    /// second round on they ask for a lower rung.
     ///
     /// # Errors
     /// There is no browser, or no thread to be had.
@@ -80,7 +81,11 @@ impl Audience {
             .into_iter()
             .cycle()
             .take(viewers.saturating_sub(1).max(STREAMS.len()))
-            .map(|stream| Light::seat(stream, system.http(), identity.clone(), &stop))
+            .zip(0..)
+            .map(|(stream, number)| {
+                let is_small = number >= STREAMS.len();
+                Light::seat((stream, is_small), system.http(), identity.clone(), &stop)
+            })
             .collect();
         let page = Browser::start()?.open(&system.url(&format!("/s/{}", Stream::Test.name())))?;
         page.until_live()?;
@@ -162,11 +167,12 @@ impl Watching {
 }
 
 impl Light {
-    fn seat(stream: Stream, http: SocketAddr, identity: Identity, stop: &Arc<AtomicBool>) -> Self {
+    fn seat((stream, is_small): (Stream, bool), http: SocketAddr, identity: Identity, stop: &Arc<AtomicBool>) -> Self {
+        let rung = if is_small { "half" } else { "full" };
         let trace = Arc::new(Mutex::new(Vec::new()));
         let watcher = Watcher {
             http,
-            stream,
+            endpoint: format!("/whep/{}?rung={rung}", stream.name()),
             identity,
             stop: Arc::clone(stop),
             trace: Arc::clone(&trace),
@@ -188,7 +194,7 @@ impl Light {
 /// A light viewer's life: one session after another.
 struct Watcher {
     http: SocketAddr,
-    stream: Stream,
+    endpoint: String,
     identity: Identity,
     stop: Arc<AtomicBool>,
     trace: Arc<Mutex<Vec<Seen>>>,
@@ -218,9 +224,8 @@ impl Watcher {
         let now = Instant::now();
         let viewer = Viewer::new(self.identity.clone(), Options::default(), now);
         let mut seat = Seat::new(viewer, true)?;
-        let endpoint = format!("/whep/{}", self.stream.name());
         let offer = seat.viewer.offer();
-        let answer = Request::new("POST", &endpoint)
+        let answer = Request::new("POST", &self.endpoint)
             .body("application/sdp", offer)
             .within(REQUEST_TIMEOUT)
             .send(self.http)?;

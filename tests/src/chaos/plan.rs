@@ -61,6 +61,8 @@ pub enum Fault {
     CloseListener,
     /// The encoder takes pictures and gives none.
     Wedge(Stream),
+    /// The encoder makes no lower rung any more, and says nothing of it.
+    WedgeRung(Stream),
     /// Busy loops on every processor, four each, for a while.
     Starve,
 }
@@ -69,7 +71,7 @@ pub enum Fault {
 pub const STREAMS: [Stream; 3] = [Stream::Test, Stream::Desk, Stream::Camera];
 
 /// Every fault. Each comes once before any comes again.
-const FAULTS: [Fault; 28] = [
+const FAULTS: [Fault; 29] = [
     Fault::Nothing,
     Fault::Kill(Daemon::Supervisor),
     Fault::Kill(Daemon::Signaling),
@@ -97,6 +99,7 @@ const FAULTS: [Fault; 28] = [
     Fault::DeleteSocket(Daemon::Encoder(Stream::Camera)),
     Fault::CloseListener,
     Fault::Wedge(Stream::Test),
+    Fault::WedgeRung(Stream::Test),
     Fault::Starve,
 ];
 
@@ -189,7 +192,7 @@ impl Fault {
             Self::KillCamera | Self::FreezeCamera => Some(Daemon::Encoder(Stream::Camera)),
             Self::FullDisk => Some(Daemon::Bridge),
             Self::CloseListener => Some(Daemon::Signaling),
-            Self::Wedge(stream) => Some(Daemon::Encoder(stream)),
+            Self::Wedge(stream) | Self::WedgeRung(stream) => Some(Daemon::Encoder(stream)),
         }
     }
 
@@ -203,7 +206,8 @@ impl Fault {
             | Self::DeleteSocket(_)
             | Self::FewDescriptors(Daemon::Signaling)
             | Self::CloseListener
-            | Self::Wedge(_) => false,
+            | Self::Wedge(_)
+            | Self::WedgeRung(_) => false,
             Self::KillDisplay
             | Self::FreezeDisplay
             | Self::KillCamera
@@ -230,6 +234,7 @@ impl fmt::Display for Fault {
             Self::DeleteSocket(daemon) => write!(f, "{}'s socket deleted", daemon.name()),
             Self::CloseListener => f.write_str("HTTP listener closed"),
             Self::Wedge(stream) => write!(f, "{} wedged", Daemon::Encoder(*stream).name()),
+            Self::WedgeRung(stream) => write!(f, "half rung of {} wedged", Daemon::Encoder(*stream).name()),
             Self::Starve => f.write_str("starved of processor"),
         }
     }

@@ -108,6 +108,10 @@ impl Stage {
                 let what = format!("stall-encoder?stream={}", stream.name());
                 self.system.damage(&what)
             }
+            Fault::WedgeRung(stream) => {
+                let what = format!("stall-encoder?stream={}&rung=half", stream.name());
+                self.system.damage(&what)
+            }
             Fault::Starve => {
                 self.damage.busy = Some(Busy::start()?);
                 Ok(())
@@ -143,7 +147,8 @@ impl Stage {
             | Fault::DeleteSocket(_)
             | Fault::CloseListener
             | Fault::Starve
-            | Fault::Wedge(_) => Ok(()),
+            | Fault::Wedge(_)
+            | Fault::WedgeRung(_) => Ok(()),
         }
     }
 

@@ -16,23 +16,32 @@ pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<
     let viewers = answer["viewers"].as_array().context(ask::MISMATCH)?;
     let now = clock::now_ms() / 1000;
     let mut table = plain(&[
-        "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "WHO",
+        "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "CARRIES", "RUNG", "WHO",
     ]);
     for viewer in viewers {
         let text = |field: &str| viewer[field].as_str().unwrap_or("-").to_owned();
         let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
         let since = viewer["since"].as_u64().map(|since| span(now.saturating_sub(since)));
         let loss = viewer["loss_percent"].as_f64().map(|loss| format!("{loss} %"));
-        let rate = viewer["bitrate"].as_u64();
+        let rate = |field: &str| {
+            let rate = viewer[field].as_u64();
+            or_none(rate.map(|rate| format!("{}.{} Mb/s", rate / 1_000_000, rate / 100_000 % 10)))
+        };
+        let state = match viewer["held"].as_str() {
+            Some(why) => format!("{} (held: {why})", text("state")),
+            None => text("state"),
+        };
         table.add_row([
             text("session"),
             text("stream"),
-            text("state"),
+            state,
             text("address"),
             or_none(since),
             text("path"),
             or_none(loss),
-            or_none(rate.map(|rate| format!("{}.{} Mb/s", rate / 1_000_000, rate / 100_000 % 10))),
+            rate("bitrate"),
+            rate("estimate"),
+            text("rung"),
             text("principal"),
         ]);
     }

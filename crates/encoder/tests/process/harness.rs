@@ -80,6 +80,7 @@ impl Encoder {
             states: Vec::new(),
             parameters: None,
             lost: 0,
+            refusals: Vec::new(),
         }
     }
 
@@ -131,6 +132,8 @@ pub(crate) struct Subscriber {
     pub(crate) parameters: Option<CodecParameters>,
     /// Frames it was told it lost.
     pub(crate) lost: u64,
+    /// Why its rung is not made, as it was told.
+    pub(crate) refusals: Vec<String>,
 }
 
 impl Subscriber {
@@ -152,6 +155,20 @@ impl Subscriber {
                 return unit;
             }
         }
+    }
+
+    /// Reads on until it is told that its rung is not made, and why.
+    pub(crate) async fn refusal(&mut self) -> String {
+        let reading = async {
+            loop {
+                let message = self.link.receiver.recv().await.unwrap();
+                self.note(message.expect("the encoder keeps the link"));
+                if let Some(reason) = self.refusals.pop() {
+                    return reason;
+                }
+            }
+        };
+        timeout(BOUND, reading).await.expect("a refusal comes")
     }
 
     /// Reads on until the source is in the state that `wanted` accepts.
@@ -180,6 +197,7 @@ impl Subscriber {
             FromEncoder::Source(state) => self.states.push(state.clone()),
             FromEncoder::Parameters(parameters) => self.parameters = Some(parameters.clone()),
             FromEncoder::Lost { frames } => self.lost += frames,
+            FromEncoder::NoRung { reason } => self.refusals.push(reason.clone()),
             FromEncoder::Frame(_) | FromEncoder::Quality(_) | FromEncoder::Response { .. } => {}
         }
         message

@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use crate::harness::{BOUND, Encoder};
 
 /// The supervisor's end of an encoder's heartbeats.
-struct Heartbeats(Link<ToSupervisor, FromSupervisor>);
+pub(crate) struct Heartbeats(Link<ToSupervisor, FromSupervisor>);
 
 impl Heartbeats {
-    async fn of(encoder: &Encoder) -> Self {
+    pub(crate) async fn of(encoder: &Encoder) -> Self {
         let path = RuntimeDir::at(encoder.dir()).socket(Role::Supervisor, None);
         let listener = Listener::bind(&path, &Identity::new(Role::Supervisor)).await.unwrap();
         let incoming = timeout(BOUND, listener.accept())
@@ -25,7 +25,7 @@ impl Heartbeats {
     }
 
     /// Reads on until a heartbeat says what is `wanted`.
-    async fn until(&mut self, wanted: impl Fn(&EncoderProgress) -> bool) -> EncoderProgress {
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&EncoderProgress) -> bool) -> EncoderProgress {
         let reading = async {
             loop {
                 let message = self

@@ -1,8 +1,10 @@
 //! One viewer in the viewer file: where it is, and what was promised for it.
 
+use framebridge_proto::media::Rung;
+
 use crate::{
     Peer, SessionId,
-    handover::viewer_file::{Place, RTCP_STRIDE, Record, STRIDE, ViewerFile},
+    handover::viewer_file::{Place, Promise, RTCP_STRIDE, Record, STRIDE, ViewerFile},
     ice::Path,
     sessions::Session,
     track::Track,
@@ -12,10 +14,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Reservation {
     pub(crate) place: Place,
-    /// Promised not to be used: RTP indices from here on, ...
-    next: u64,
-    /// ... and SRTCP indices from here on.
-    rtcp_index: u32,
+    /// Not to be used from there on.
+    promise: Promise,
     path: Path,
     ufrag: String,
 }
@@ -26,8 +26,7 @@ impl Reservation {
         let state = &record.state;
         Self {
             place,
-            next: state.track.next,
-            rtcp_index: state.track.rtcp_index,
+            promise: Promise::of(&state.track),
             path: state.path,
             ufrag: state.local.ufrag.clone(),
         }
@@ -39,16 +38,22 @@ impl Reservation {
         before: Option<&Self>,
         (session, entry): (SessionId, &Session),
         peer: &Peer,
+        (rung, best): (Rung, Rung),
     ) -> Option<Self> {
         let mut state = peer.export()?;
         state.track.next += STRIDE;
         state.track.rtcp_index += RTCP_STRIDE;
+        if let Some(repair) = &mut state.track.repair {
+            repair.next += STRIDE;
+        }
         let record = Record {
             session,
             stream: entry.stream.name.to_string(),
             etag: entry.etag.clone(),
             mid: entry.mid.clone(),
             state,
+            rung,
+            best,
         };
         let place = match before {
             Some(reservation) => viewer_file
@@ -59,20 +64,32 @@ impl Reservation {
         place.map(|place| Self::of(place, &record))
     }
 
-    /// Sees to it that the next `packets` RTP packets and one report are below what is promised. False: they must not
-    /// be sent.
+    /// Sees to it that the next `packets` RTP packets, `repairs` repairs and one report are below what is promised. False: they
+    /// must not be sent.
     #[inline]
-    pub(crate) fn covers(&mut self, viewer_file: &ViewerFile, track: &Track, packets: u64) -> bool {
-        let (next, rtcp_index) = (track.next() + packets, track.rtcp_index() + 1);
-        (next <= self.next && rtcp_index < self.rtcp_index) || self.promise(viewer_file, next, rtcp_index)
+    pub(crate) fn covers(&mut self, viewer_file: &ViewerFile, track: &Track, packets: u64, repairs: u64) -> bool {
+        let repairs = if track.has_repair() { repairs } else { 0 };
+        let needed = Promise {
+            next: track.next() + packets,
+            next_repair: track.next_repair() + repairs,
+            rtcp_index: track.rtcp_index() + 1,
+        };
+        let is_covered = needed.next <= self.promise.next
+            && needed.next_repair <= self.promise.next_repair
+            && needed.rtcp_index < self.promise.rtcp_index;
+        is_covered || self.promise(viewer_file, needed)
     }
 
     #[cold]
-    fn promise(&mut self, viewer_file: &ViewerFile, next: u64, rtcp_index: u32) -> bool {
-        let (next, rtcp_index) = (next + STRIDE, rtcp_index + RTCP_STRIDE);
-        let promised = viewer_file.reserve(self.place, next, rtcp_index);
+    fn promise(&mut self, viewer_file: &ViewerFile, needed: Promise) -> bool {
+        let promise = Promise {
+            next: needed.next + STRIDE,
+            next_repair: needed.next_repair + STRIDE,
+            rtcp_index: needed.rtcp_index + RTCP_STRIDE,
+        };
+        let promised = viewer_file.reserve(self.place, promise);
         if promised {
-            (self.next, self.rtcp_index) = (next, rtcp_index);
+            self.promise = promise;
         } else {
             tracing::error!("a promise could not be kept in the viewer file: its viewer gets nothing meanwhile");
         }
@@ -102,7 +119,7 @@ mod tests {
     proptest! {
         /// Whenever the process dies, the next one starts above every index that was used.
         #[test]
-        fn nothing_beyond_the_promise_is_ever_used(steps in prop::collection::vec((0_u64..65, any::<bool>()), 1..80)) {
+        fn nothing_beyond_the_promise_is_ever_used(steps in prop::collection::vec((0_u64..65, 0_u64..65, any::<bool>()), 1..80)) {
             let mut viewer_file = ViewerFile::create().unwrap();
             let record = record(1);
             let place = viewer_file.put(&record).unwrap();
@@ -112,21 +129,28 @@ mod tests {
             let mut track = Track::new(TrackState { ..record.state.track }, Profile::AeadAes128Gcm, &key);
             let mut head = 1000;
             track.jump(head);
-            for (packets, report) in steps {
-                prop_assert!(reservation.covers(&viewer_file, &track, packets));
+            let sent = Frame::new(head, head, false, Instant::now(), Payloads::of(&[0, 0, 1, 0x41, 1]));
+            for (packets, repairs, report) in steps {
+                prop_assert!(reservation.covers(&viewer_file, &track, packets, repairs));
                 for _ in 0..packets {
                     let frame = Frame::new(head, head, false, Instant::now(), Payloads::of(&[0, 0, 1, 0x41, 1]));
                     let payload = frame.packet(head).unwrap();
-                    let mut datagram = vec![0; track.datagram_len(payload.0.len())];
+                    let mut datagram = vec![0; track.datagram_len(&frame, head, payload.0.len())];
                     track.write(&frame, head, payload, &mut datagram);
                     head += 1;
+                }
+                for _ in 0..repairs {
+                    let payload = sent.packet(sent.first).unwrap();
+                    let mut datagram = vec![0; track.repeated_len(&sent, sent.first, payload.0.len())];
+                    track.rewrite(&sent, sent.first, payload, &mut datagram);
                 }
                 if report {
                     track.report(0, 0, "name", &mut Vec::new());
                 }
                 let next_life = viewer_file.promised(place);
-                prop_assert!(next_life.0 >= track.next(), "index {} was used", track.next() - 1);
-                prop_assert!(next_life.1 > track.rtcp_index() || !report);
+                prop_assert!(next_life.next >= track.next(), "index {} was used", track.next() - 1);
+                prop_assert!(next_life.next_repair >= track.next_repair(), "repair {} was used", track.next_repair() - 1);
+                prop_assert!(next_life.rtcp_index > track.rtcp_index() || !report);
             }
         }
     }

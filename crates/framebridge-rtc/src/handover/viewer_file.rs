@@ -18,6 +18,7 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
+use framebridge_proto::media::Rung;
 use ring::digest::{SHA256, digest};
 use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create},
@@ -26,7 +27,7 @@ use rustix::{
 use zeroize::Zeroizing;
 
 use crate::{
-    Keys, SessionId, TrackState, TransmitState,
+    Keys, RepairState, SessionId, TrackState, TransmitState,
     ice::{Credentials, Path},
     srtp::{MasterKey, Profile},
 };
@@ -35,15 +36,17 @@ use crate::{
 const PLACE: usize = 1024;
 /// Places in a file: what one worker can carry, several times over. Untouched ones take no memory.
 const PLACES: usize = 8192;
-/// Where a place's record starts: after the reservation (8 + 4), the length (4) and the digest (16).
-const RECORD: usize = 32;
-/// RTP indices that are reserved at once. What is left of them when the process dies is a gap that the viewer sees as
+/// What is promised: the first index of the stream's SSRC (8), of the repairs' (8) and of SRTCP (4).
+const PROMISE: usize = 20;
+/// Where a place's record starts: after the promise, the length (4) and the digest (16).
+const RECORD: usize = PROMISE + 4 + 16;
+/// RTP indices of each SSRC that are reserved at once. What is left of them when the process dies is a gap that the viewer sees as
 /// that many lost packets; 256 are about one second at 2.5 Mb/s.
 pub(crate) const STRIDE: u64 = 256;
 /// SRTCP indices that are reserved at once: a report a second.
 pub(crate) const RTCP_STRIDE: u32 = 64;
 /// The version of a record's layout. Another version is passed over.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
 /// A place in a [`ViewerFile`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,10 @@ pub(crate) struct Record {
     /// The media section's mid, for answers to ICE restarts.
     pub(crate) mid: Option<String>,
     pub(crate) state: TransmitState,
+    /// Which rung it is given.
+    pub(crate) rung: Rung,
+    /// It wants no better one.
+    pub(crate) best: Rung,
 }
 
 /// One worker's memory file.
@@ -136,21 +143,17 @@ impl ViewerFile {
             return false;
         }
         let mut bytes = Zeroizing::new([0; PLACE]);
-        bytes[..8].copy_from_slice(&record.state.track.next.to_le_bytes());
-        bytes[8..12].copy_from_slice(&record.state.track.rtcp_index.to_le_bytes());
-        bytes[12..16].copy_from_slice(&len.to_le_bytes());
-        bytes[16..RECORD].copy_from_slice(&digest(&SHA256, &encoded).as_ref()[..16]);
+        bytes[..PROMISE].copy_from_slice(&Promise::of(&record.state.track).encode());
+        bytes[PROMISE..PROMISE + 4].copy_from_slice(&len.to_le_bytes());
+        bytes[PROMISE + 4..RECORD].copy_from_slice(&digest(&SHA256, &encoded).as_ref()[..16]);
         bytes[RECORD..RECORD + encoded.len()].copy_from_slice(&encoded);
         self.write(place, 0, &bytes[..])
     }
 
-    /// Promises that no RTP index from `next` on and no SRTCP index from `rtcp_index` on is used before the next promise.
-    /// False: the promise could not be written, so nothing beyond the one before may be sent.
-    pub(crate) fn reserve(&self, place: Place, next: u64, rtcp_index: u32) -> bool {
-        let mut bytes = [0; 12];
-        bytes[..8].copy_from_slice(&next.to_le_bytes());
-        bytes[8..].copy_from_slice(&rtcp_index.to_le_bytes());
-        self.write(place, 0, &bytes)
+    /// Promises that no index from these on is used before the next promise. False: the promise could not be written, so
+    /// nothing beyond the one before may be sent.
+    pub(crate) fn reserve(&self, place: Place, promise: Promise) -> bool {
+        self.write(place, 0, &promise.encode())
     }
 
     /// Forgets the viewer in `place`, keys first.
@@ -175,20 +178,62 @@ impl ViewerFile {
 }
 
 fn parse_place(bytes: &[u8; PLACE]) -> Option<Record> {
-    let (next, rest) = bytes.split_first_chunk()?;
-    let (rtcp_index, rest) = rest.split_first_chunk()?;
+    let (promise, rest) = bytes.split_first_chunk()?;
     let (len, _) = rest.split_first_chunk()?;
     let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
     let encoded = bytes
         .get(RECORD..RECORD.checked_add(len)?)
         .filter(|bytes| !bytes.is_empty())?;
-    if digest(&SHA256, encoded).as_ref()[..16] != bytes[16..RECORD] {
+    if digest(&SHA256, encoded).as_ref()[..16] != bytes[PROMISE + 4..RECORD] {
         return None;
     }
     let mut record = Record::decode(encoded)?;
-    record.state.track.next = u64::from_le_bytes(*next);
-    record.state.track.rtcp_index = u32::from_le_bytes(*rtcp_index);
+    Promise::decode(promise).begin(&mut record.state.track);
     Some(record)
+}
+
+/// The first indices that are promised not to be used: of the stream's SSRC, of the repairs', and of SRTCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Promise {
+    pub(crate) next: u64,
+    pub(crate) next_repair: u64,
+    pub(crate) rtcp_index: u32,
+}
+
+impl Promise {
+    /// Where a track stands: the next process starts there.
+    pub(crate) fn of(track: &TrackState) -> Self {
+        Self {
+            next: track.next,
+            next_repair: track.repair.map_or(0, |repair| repair.next),
+            rtcp_index: track.rtcp_index,
+        }
+    }
+
+    /// Has a track start there.
+    fn begin(self, track: &mut TrackState) {
+        (track.next, track.rtcp_index) = (self.next, self.rtcp_index);
+        if let Some(repair) = &mut track.repair {
+            repair.next = self.next_repair;
+        }
+    }
+
+    fn encode(self) -> [u8; PROMISE] {
+        let mut bytes = [0; PROMISE];
+        bytes[..8].copy_from_slice(&self.next.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.next_repair.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.rtcp_index.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; PROMISE]) -> Self {
+        let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
+        Self {
+            next: long(0),
+            next_repair: long(8),
+            rtcp_index: u32::from_le_bytes(std::array::from_fn(|byte| bytes[16 + byte])),
+        }
+    }
 }
 
 impl Record {
@@ -224,6 +269,17 @@ impl Record {
         for word in [track.ssrc, track.timestamp_offset, track.packets, track.octets] {
             out.field(&word.to_le_bytes());
         }
+        match &track.repair {
+            Some(repair) => {
+                out.field(&repair.ssrc.to_le_bytes());
+                out.field(&[repair.payload_type]);
+            }
+            None => (0..2).for_each(|_| out.field(&[])),
+        }
+        out.field(track.numbering.as_slice());
+        out.field(track.playout.as_slice());
+        out.field(self.rung.as_str().as_bytes());
+        out.field(self.best.as_str().as_bytes());
         out.0
     }
 
@@ -254,22 +310,7 @@ impl Record {
             },
             remote: fields.text()?.parse().ok()?,
         };
-        let profile = match fields.array()? {
-            [0] => Profile::AeadAes128Gcm,
-            [1] => Profile::Aes128CmSha1,
-            _ => return None,
-        };
-        let mut key = || {
-            Some(MasterKey {
-                key: fields.array()?,
-                salt: fields.array()?,
-            })
-        };
-        let keys = Keys {
-            profile,
-            send: key()?,
-            receive: key()?,
-        };
+        let keys = keys(&mut fields)?;
         let [payload_type] = fields.array()?;
         let mut word = || Some(u32::from_le_bytes(fields.array()?));
         let track = TrackState {
@@ -280,7 +321,11 @@ impl Record {
             octets: word()?,
             next: 0,
             rtcp_index: 0,
+            repair: repair(&mut fields)?,
+            numbering: extension(&mut fields)?,
+            playout: extension(&mut fields)?,
         };
+        let (rung, best) = (fields.text()?.parse().ok()?, fields.text()?.parse().ok()?);
         fields.0.is_empty().then_some(Self {
             session,
             stream,
@@ -293,7 +338,49 @@ impl Record {
                 keys,
                 track,
             },
+            rung,
+            best,
         })
+    }
+}
+
+fn keys(fields: &mut Reader<'_>) -> Option<Keys> {
+    let profile = match fields.array()? {
+        [0] => Profile::AeadAes128Gcm,
+        [1] => Profile::Aes128CmSha1,
+        _ => return None,
+    };
+    let mut key = || {
+        Some(MasterKey {
+            key: fields.array()?,
+            salt: fields.array()?,
+        })
+    };
+    Some(Keys {
+        profile,
+        send: key()?,
+        receive: key()?,
+    })
+}
+
+/// What is sent again, if anything is; its index is promised elsewhere.
+fn repair(fields: &mut Reader<'_>) -> Option<Option<RepairState>> {
+    match (fields.field()?, fields.field()?) {
+        ([], []) => Some(None),
+        (ssrc, [payload_type]) => Some(Some(RepairState {
+            ssrc: u32::from_le_bytes(ssrc.try_into().ok()?),
+            payload_type: *payload_type,
+            next: 0,
+        })),
+        _ => None,
+    }
+}
+
+fn extension(fields: &mut Reader<'_>) -> Option<Option<u8>> {
+    match fields.field()? {
+        [] => Some(None),
+        [id] => Some(Some(*id)),
+        _ => None,
     }
 }
 
@@ -369,16 +456,24 @@ pub(crate) mod tests {
                     packets: 3,
                     octets: 4,
                     rtcp_index: 5,
+                    repair: (number != 2).then_some(RepairState {
+                        ssrc: 6,
+                        payload_type: 103,
+                        next: 80_000,
+                    }),
+                    numbering: (number != 2).then_some(3),
+                    playout: (number != 2).then_some(4),
                 },
             },
+            rung: Rung::Half,
+            best: Rung::Full,
         }
     }
 
     impl ViewerFile {
-        /// What the next process would start from: RTP and SRTCP index.
-        pub(crate) fn promised(&self, place: Place) -> (u64, u32) {
-            let track = self.read(place).unwrap().expect("a kept viewer").state.track;
-            (track.next, track.rtcp_index)
+        /// What the next process would start from.
+        pub(crate) fn promised(&self, place: Place) -> Promise {
+            Promise::of(&self.read(place).unwrap().expect("a kept viewer").state.track)
         }
     }
 
@@ -406,12 +501,14 @@ pub(crate) mod tests {
     fn the_next_process_starts_at_the_last_promise() {
         let mut viewer_file = ViewerFile::create().unwrap();
         let place = viewer_file.put(&record(1)).unwrap();
-        assert!(viewer_file.reserve(place, 80_000, 99));
+        let promise = Promise {
+            next: 80_000,
+            next_repair: 90_000,
+            rtcp_index: 99,
+        };
+        assert!(viewer_file.reserve(place, promise));
         let (_, kept) = reopen(&viewer_file);
-        assert_eq!(
-            (kept[0].1.state.track.next, kept[0].1.state.track.rtcp_index),
-            (80_000, 99)
-        );
+        assert_eq!(Promise::of(&kept[0].1.state.track), promise);
     }
 
     #[test]
@@ -435,7 +532,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn damage_is_passed_over(at in 12..PLACE, to: u8) {
+        fn damage_is_passed_over(at in PROMISE..PLACE, to: u8) {
             let mut viewer_file = ViewerFile::create().unwrap();
             let original = record(1);
             let place = viewer_file.put(&original).unwrap();

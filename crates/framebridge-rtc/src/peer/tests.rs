@@ -103,6 +103,9 @@ impl World {
             fingerprints: vec![theirs.fingerprint().clone()],
             ssrc: SSRC,
             payload_type: 96,
+            repair: None,
+            numbering: None,
+            playout: None,
             connect_timeout: CONNECT_TIMEOUT,
             disconnect_grace: GRACE,
         };
@@ -185,9 +188,15 @@ impl World {
         let (track, _) = self.peer.media().unwrap();
         track.jump(frame.first);
         let content = frame.packet(frame.first).unwrap();
-        let mut datagram = vec![0; track.datagram_len(content.0.len())];
+        let mut datagram = vec![0; track.datagram_len(&frame, frame.first, content.0.len())];
         track.write(&frame, frame.first, content, &mut datagram);
-        self.client.keys.as_ref().unwrap().0.open_rtp(&mut datagram, index)
+        self.client
+            .keys
+            .as_ref()
+            .unwrap()
+            .0
+            .open_rtp(&mut datagram, index)
+            .map(|payload| payload.len())
     }
 }
 

@@ -8,7 +8,13 @@ use rtc_sdp::{
     },
 };
 
-use super::{Candidate, ICE_OPTIONS, Offer, bundle::Tag, h264, section::Section};
+use super::{
+    Candidate, ICE_OPTIONS, Offer,
+    bundle::Tag,
+    h264,
+    offer::{NUMBERING, PLAYOUT},
+    section::Section,
+};
 use crate::{dtls::Fingerprint, ice::Credentials};
 
 /// What the answer to an [`Offer`] says besides what the offer fixes.
@@ -19,6 +25,8 @@ pub(crate) struct Answer {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) ssrc: u32,
+    /// That of what is sent again, where the offer takes that.
+    pub(crate) repair_ssrc: u32,
     /// Names the media stream.
     pub(crate) name: String,
     /// Names the sender in RTCP.
@@ -70,7 +78,8 @@ impl Answer {
         let format = &self.offer.format;
         let (payload_type, ssrc, name) = (format.payload_type, self.ssrc, &self.name);
         // Port 9 and address 0.0.0.0: the candidates say where (RFC 8840).
-        let mut media = self.describe(section, 9, vec![payload_type.to_string()]);
+        let formats = [payload_type].into_iter().chain(format.repair);
+        let mut media = self.describe(section, 9, formats.map(|number| number.to_string()).collect());
         let mut value = |key: &str, value: String| media.attributes.push(Attribute::new(key.to_owned(), Some(value)));
         value("rtpmap", format!("{payload_type} H264/90000"));
         if let Some(fmtp) = &format.fmtp {
@@ -80,9 +89,24 @@ impl Answer {
         for feedback in &format.feedback {
             value("rtcp-fb", format!("{payload_type} {feedback}"));
         }
+        if let Some(repair) = format.repair {
+            value("rtpmap", format!("{repair} rtx/90000"));
+            value("fmtp", format!("{repair} apt={payload_type}"));
+        }
+        for (number, name) in [(format.numbering, NUMBERING), (format.playout, PLAYOUT)] {
+            if let Some(number) = number {
+                value("extmap", format!("{number} {name}"));
+            }
+        }
         value("msid", format!("{name} video"));
-        value("ssrc", format!("{ssrc} cname:{}", self.cname));
-        value("ssrc", format!("{ssrc} msid:{name} video"));
+        let repair_ssrc = format.repair.map(|_| self.repair_ssrc);
+        if let Some(repair) = repair_ssrc {
+            value("ssrc-group", format!("FID {ssrc} {repair}"));
+        }
+        for ssrc in [ssrc].into_iter().chain(repair_ssrc) {
+            value("ssrc", format!("{ssrc} cname:{}", self.cname));
+            value("ssrc", format!("{ssrc} msid:{name} video"));
+        }
         media.attributes.push(flag("sendonly"));
         if self.offer.reduced_size {
             media.attributes.push(flag("rtcp-rsize"));

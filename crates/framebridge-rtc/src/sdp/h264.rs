@@ -103,7 +103,8 @@ enum Rank {
     Silent,
 }
 
-fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
+/// A parameter of a format.
+pub(super) fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
     fmtp.split(';')
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(key, _)| *key == name)

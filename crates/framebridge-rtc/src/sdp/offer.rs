@@ -44,7 +44,21 @@ pub(crate) struct Format {
     pub(crate) fmtp: Option<String>,
     /// The kinds of RTCP feedback it offers that we understand, as they stand in `a=rtcp-fb`.
     pub(crate) feedback: Vec<String>,
+    /// The payload type of what is sent again (RFC 4588), if it may be.
+    pub(crate) repair: Option<u8>,
+    /// The header extension of transport-wide numbers, if the viewer tells by them what has come, and takes repairs: a number is
+    /// for one packet, which can't go twice then.
+    pub(crate) numbering: Option<u8>,
+    /// The one of how long a picture may be kept back.
+    pub(crate) playout: Option<u8>,
 }
+
+/// The extensions' names: draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2, and libwebrtc's own.
+pub(super) const NUMBERING: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+pub(super) const PLAYOUT: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+/// Feedback by these numbers, and what it stands in place of.
+const TRANSPORT_FEEDBACK: &str = "transport-cc";
+const ESTIMATE: &str = "goog-remb";
 
 impl Offer {
     /// Reads `text`; lines may end in CRLF or LF.
@@ -119,6 +133,20 @@ fn best_format(section: &MediaDescription) -> Option<Format> {
                 (named == payload_type || (named == "*" && key == "rtcp-fb")).then_some(value.trim())
             })
     };
+    // Which format's repairs go under which payload type (RFC 4588 section 8.6).
+    let repairs: Vec<(String, u8)> = section
+        .media_name
+        .formats
+        .iter()
+        .filter(|format| {
+            let mut names = attributes("rtpmap", format);
+            names.next().is_some_and(|name| name.eq_ignore_ascii_case("rtx/90000"))
+        })
+        .filter_map(|format| {
+            let fmtp = attributes("fmtp", format).next()?;
+            Some((h264::parameter(fmtp, "apt")?.to_owned(), number(format)?))
+        })
+        .collect();
     let candidate = |payload_type: &String| {
         let rtpmap = attributes("rtpmap", payload_type).next()?;
         if !rtpmap.eq_ignore_ascii_case("H264/90000") {
@@ -126,21 +154,53 @@ fn best_format(section: &MediaDescription) -> Option<Format> {
         }
         let fmtp = attributes("fmtp", payload_type).next().map(str::to_owned);
         let rank = h264::rank(fmtp.as_deref())?;
-        let known = |feedback: &&str| ["nack", "nack pli", "ccm fir", "goog-remb"].contains(feedback);
-        let feedback = attributes("rtcp-fb", payload_type)
-            .filter(known)
-            .map(str::to_owned)
-            .collect();
-        let payload_type = payload_type.parse().ok().filter(|number: &u8| *number < 128)?;
+        let offered: Vec<&str> = attributes("rtcp-fb", payload_type).collect();
+        let repair = offered
+            .contains(&"nack")
+            .then(|| repairs.iter().find(|(of, _)| of == payload_type))
+            .flatten()
+            .map(|(_, repair)| *repair);
+        let numbering = repair
+            .filter(|_| offered.contains(&TRANSPORT_FEEDBACK))
+            .and_then(|_| extension(section, NUMBERING));
+        let instead = if numbering.is_some() {
+            TRANSPORT_FEEDBACK
+        } else {
+            ESTIMATE
+        };
+        let known = |feedback: &&str| ["nack", "nack pli", "ccm fir", instead].contains(feedback);
+        let feedback = offered.into_iter().filter(known).map(str::to_owned).collect();
         Some((
             rank,
             Format {
-                payload_type,
+                payload_type: number(payload_type)?,
                 fmtp,
                 feedback,
+                repair,
+                numbering,
+                playout: extension(section, PLAYOUT),
             },
         ))
     };
     let formats = section.media_name.formats.iter().filter_map(candidate);
     formats.min_by_key(|(rank, _)| *rank).map(|(_, format)| format)
+}
+
+fn number(payload_type: &str) -> Option<u8> {
+    payload_type.parse().ok().filter(|number: &u8| *number < 128)
+}
+
+/// The number of the extension of this name, if it is offered under one that fits one byte's elements.
+fn extension(section: &MediaDescription, name: &str) -> Option<u8> {
+    let mut extensions = section.attributes.iter().filter(|attribute| attribute.key == "extmap");
+    let number = |value: &str| {
+        let mut words = value.split_ascii_whitespace();
+        // A direction may follow the number.
+        let (number, direction) = words
+            .next()
+            .map(|first| first.split_once('/').unwrap_or((first, "recvonly")))?;
+        let is_taken = ["recvonly", "sendrecv"].contains(&direction) && words.next() == Some(name);
+        number.parse().ok().filter(|id| is_taken && (1..=14).contains(id))
+    };
+    extensions.find_map(|attribute| number(attribute.value.as_deref()?.trim()))
 }

@@ -1,6 +1,9 @@
 //! Offers as players make them, and what we answer.
 
-use super::{Answer, Candidate, Offer, OfferError};
+use super::{
+    Answer, Candidate, Offer, OfferError,
+    offer::{NUMBERING, PLAYOUT},
+};
 use crate::{dtls::Identity, ice::Credentials};
 
 /// The transport of whoever offers, with `user` as its ICE user.
@@ -109,6 +112,7 @@ fn answer(offer: &str) -> Vec<Vec<String>> {
             Candidate::tcp("192.0.2.1:8890".parse().unwrap(), 0),
         ],
         ssrc: 7,
+        repair_ssrc: 8,
         name: "test".to_owned(),
         cname: "somebody".to_owned(),
     }
@@ -406,4 +410,64 @@ fn candidates_of_another_ice_user_are_left_out() {
         .map(|candidate| candidate.address.port())
         .collect();
     assert_eq!(ports, [4000]);
+}
+
+#[test]
+fn repairs_and_numbers_are_taken_where_they_are_offered_for_the_format() {
+    let lines = [
+        "a=rtcp-fb:102 transport-cc",
+        "a=rtcp-fb:102 goog-remb",
+        "a=rtpmap:103 rtx/90000",
+        "a=fmtp:103 apt=102",
+    ];
+    let extensions = [
+        format!("a=extmap:5/recvonly {NUMBERING}"),
+        format!("a=extmap:7 {PLAYOUT}"),
+    ];
+    let mut section = video("0").with(&lines).with(&extensions.each_ref().map(String::as_str));
+    section.0[0].push_str(" 103");
+    let whole = offer(&["a=group:BUNDLE 0"], &[section.clone().on("theirs")]);
+    let parts = answer(&whole);
+    has(&parts[1], "m=video 9 UDP/TLS/RTP/SAVPF 102 103");
+    for line in [
+        "a=rtpmap:103 rtx/90000",
+        "a=fmtp:103 apt=102",
+        "a=rtcp-fb:102 transport-cc",
+        "a=ssrc-group:FID 7 8",
+        "a=ssrc:8 cname:somebody",
+        &format!("a=extmap:5 {NUMBERING}"),
+        &format!("a=extmap:7 {PLAYOUT}"),
+    ] {
+        has(&parts[1], line);
+    }
+    lacks(&parts[1], "a=rtcp-fb:102 goog-remb");
+    // Without one of the three there are no numbers; without the first no repairs either.
+    for (without, repairs) in [
+        ("a=fmtp:103", false),
+        ("a=rtcp-fb:102 transport-cc", true),
+        ("a=extmap:5", true),
+    ] {
+        let lines: Vec<&str> = whole.lines().filter(|line| !line.starts_with(without)).collect();
+        let parts = answer(&lines.join("\r\n"));
+        lacks(&parts[1], "a=extmap:5");
+        lacks(&parts[1], "a=rtcp-fb:102 transport-cc");
+        has(&parts[1], "a=rtcp-fb:102 goog-remb");
+        assert_eq!(parts[1].iter().any(|line| line.contains("FID")), repairs, "{without}");
+    }
+}
+
+#[test]
+fn numbers_need_an_extension_of_one_byte_that_the_viewer_takes() {
+    for extmap in ["a=extmap:15", "a=extmap:0", "a=extmap:5/sendonly", "a=extmap:x"] {
+        let lines = [
+            "a=rtcp-fb:102 transport-cc",
+            "a=rtpmap:103 rtx/90000",
+            "a=fmtp:103 apt=102",
+            &format!("{extmap} {NUMBERING}"),
+        ];
+        let mut section = video("0").with(&lines);
+        section.0[0].push_str(" 103");
+        let parts = answer(&offer(&["a=group:BUNDLE 0"], &[section.on("theirs")]));
+        lacks(&parts[1], "a=extmap");
+    }
 }

@@ -6,7 +6,7 @@
 mod cipher;
 mod keys;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use cipher::{Cipher, GCM_TAG, Index, SHA1_TAG};
 use keys::Traffic;
@@ -14,7 +14,7 @@ use keys::Traffic;
 pub use cipher::AuthenticationFailed;
 pub use keys::{KeyPair, MasterKey};
 
-/// Bytes of the fixed RTP header, all that we ever send.
+/// Bytes of the fixed RTP header.
 pub const RTP_HEADER: usize = 12;
 /// Bytes of an RTCP packet that stay clear: the first header and the sender's SSRC.
 const RTCP_CLEAR: usize = 8;
@@ -56,7 +56,7 @@ impl Profile {
 /// The most that any profile adds to an RTP packet.
 pub const MAX_TAG: usize = GCM_TAG;
 
-/// Protects one direction's packets of one SSRC.
+/// Protects one direction's packets: RTP of any SSRC, RTCP of one.
 pub struct Sender {
     profile: Profile,
     rtp: Cipher,
@@ -91,13 +91,14 @@ impl Sender {
         self.rtcp_index
     }
 
-    /// Encrypts an RTP packet in place: header, payload, and [`Profile::tag_len`] bytes of room for the tag.
-    /// The same `index` must never come with other bytes: the keystream would repeat.
+    /// Encrypts an RTP packet in place: a header of `clear` bytes, payload, and [`Profile::tag_len`] bytes of room for the tag.
+    /// The same `index` of the same SSRC must never come with other bytes: the keystream would repeat.
     #[inline]
-    pub fn protect_rtp(&self, packet: &mut [u8], index: u64) {
+    pub fn protect_rtp(&self, packet: &mut [u8], clear: usize, index: u64) {
         let end = packet.len() - self.profile.tag_len();
         let (body, room) = packet.split_at_mut(end);
-        let tag = self.rtp.seal(body, RTP_HEADER, self.ssrc, Index::Rtp(index));
+        let ssrc = word(&body[8..]);
+        let tag = self.rtp.seal(body, clear, ssrc, Index::Rtp(index));
         room.copy_from_slice(&tag[..room.len()]);
     }
 
@@ -154,20 +155,22 @@ impl Receiver {
         }
     }
 
-    /// Opens an RTP packet with a 12-byte header in place and returns its payload's length. The caller knows the
-    /// index, and whether it has seen it before.
+    /// Opens an RTP packet in place and returns where its payload is. The caller knows the index, and whether it has seen it
+    /// before.
     ///
     /// # Errors
     /// The packet is too short or not authentic.
-    pub fn open_rtp(&self, packet: &mut [u8], index: u64) -> Result<usize, AuthenticationFailed> {
+    pub fn open_rtp(&self, packet: &mut [u8], index: u64) -> Result<Range<usize>, AuthenticationFailed> {
         let end = packet
             .len()
             .checked_sub(self.profile.tag_len())
             .ok_or(AuthenticationFailed)?;
-        let payload = end.checked_sub(RTP_HEADER).ok_or(AuthenticationFailed)?;
+        let clear = rtp_header_len(packet)
+            .filter(|clear| *clear <= end)
+            .ok_or(AuthenticationFailed)?;
         let ssrc = word(&packet[8..]);
-        self.open(&self.rtp, packet, end, RTP_HEADER, ssrc, Index::Rtp(index))?;
-        Ok(payload)
+        self.open(&self.rtp, packet, end, clear, ssrc, Index::Rtp(index))?;
+        Ok(clear..end)
     }
 
     /// Opens a compound RTCP packet in place and returns the plain part.
@@ -262,6 +265,17 @@ impl ReplayWindow {
             self.seen |= 1 << (self.next - 1 - index);
         }
     }
+}
+
+/// Bytes of an RTP packet's header with its contributing sources and its extension, all of which stay clear; `None`: the packet
+/// ends before that is known.
+fn rtp_header_len(packet: &[u8]) -> Option<usize> {
+    let sources = RTP_HEADER + 4 * usize::from(packet.first()? & 0x0f);
+    if packet[0] & 0x10 == 0 {
+        return (packet.len() >= RTP_HEADER).then_some(sources);
+    }
+    let words = packet.get(sources + 2..sources + 4)?;
+    Some(sources + 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]])))
 }
 
 /// The big-endian word at the start of `bytes`, which the caller has found long enough.

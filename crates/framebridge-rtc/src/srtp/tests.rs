@@ -91,7 +91,7 @@ fn what_is_protected_opens_and_what_is_touched_does_not() {
         );
         let mut packet = plain.clone();
         packet.resize(plain.len() + profile.tag_len(), 0);
-        sender.protect_rtp(&mut packet, index);
+        sender.protect_rtp(&mut packet, RTP_HEADER, index);
         assert_ne!(packet[RTP_HEADER..plain.len()], plain[RTP_HEADER..]);
         for (touched, at) in [
             (packet.clone(), 3),
@@ -111,9 +111,34 @@ fn what_is_protected_opens_and_what_is_touched_does_not() {
             Err(AuthenticationFailed),
             "another rollover counter"
         );
-        assert_eq!(receiver.open_rtp(&mut packet, index), Ok(100));
+        assert_eq!(receiver.open_rtp(&mut packet, index), Ok(12..112));
         assert_eq!(packet[..plain.len()], plain);
     }
+}
+
+#[test]
+fn header_is_as_long_as_it_says() {
+    for (head, len) in [
+        (&[0x80][..], Some(12)),
+        (&[0x82], Some(20)),
+        (
+            &[0x91, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0, 2],
+            Some(28),
+        ),
+    ] {
+        let mut packet = head.to_vec();
+        packet.resize(40, 0);
+        assert_eq!(rtp_header_len(&packet), len);
+    }
+    for short in [&[][..], &[0x80; 11], &[0x90; 14]] {
+        assert_eq!(rtp_header_len(short), None);
+        let mut short = short.to_vec();
+        assert!(Receiver::new(PROFILES[0], &master()).open_rtp(&mut short, 0).is_err());
+    }
+    // An extension that is longer than the packet.
+    let mut packet = vec![0x90, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0xff, 0xff];
+    packet.resize(60, 0);
+    assert!(Receiver::new(PROFILES[0], &master()).open_rtp(&mut packet, 0).is_err());
 }
 
 #[test]

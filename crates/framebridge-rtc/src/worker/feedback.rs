@@ -2,9 +2,9 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
-use super::{Worker, ntp_now};
+use super::{Worker, may_send, ntp_now};
 use crate::{
-    Feedback,
+    Feedback, HoldReason,
     viewer::{Feed, HOLD, Slot},
 };
 
@@ -13,7 +13,7 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
         };
-        let Some(Some(channel)) = self.channels.get_mut(viewer.stream.number) else {
+        let Some(Some(channel)) = self.channels.get_mut(viewer.channel()) else {
             return;
         };
         let counters = &channel.stream.counters;
@@ -30,12 +30,19 @@ impl Worker {
             }
             Feedback::Missing { numbers, beyond } => {
                 let mut repeated = 0;
+                let most = numbers.len() as u64;
                 if let Some((track, path)) = viewer.peer.media()
                     && !is_held
+                    && may_send(&mut viewer.reservation.as_mut(), &self.viewer_file, track, (0, most))
                 {
                     let carries = viewer.congestion.carries(channel.rate());
                     let earned = (&mut viewer.repeats, carries);
-                    repeated = channel.repeat(numbers, earned, (&*track, &path), &mut self.batch, now);
+                    let numbered = track.next_number();
+                    let sent = channel.repeat(numbers, earned, (track, &path), &mut self.batch, now);
+                    repeated = sent.packets;
+                    if let Some(first) = numbered {
+                        viewer.rate.on_sent(first, sent.packets, sent.bytes, now);
+                    }
                 }
                 let asked = numbers.len() as u64 + beyond;
                 counters.nacks.fetch_add(asked, Relaxed);
@@ -48,19 +55,39 @@ impl Worker {
                 viewer.link.on_report(*report, round_trip, now);
                 if let Some(round_trip) = round_trip {
                     viewer.repeats.on_round_trip(round_trip);
+                    viewer.rate.on_round_trip(viewer.repeats.round_trip());
                 }
-                let Some(verdict) = viewer.congestion.on_report(*report, channel.rate(), now) else {
+                let link = (channel.rate(), viewer.repeats.round_trip());
+                let Some(verdict) = viewer.congestion.on_report(*report, link, now) else {
                     return;
                 };
                 counters.packets_lost.fetch_add(verdict.lost.into(), Relaxed);
-                if verdict.is_congested && !is_held {
+                if verdict.is_congested && !is_held && !viewer.is_stepping_down(now) {
                     tracing::debug!(session = %viewer.session, lost = verdict.lost, "congested: held");
                     counters.holds.fetch_add(1, Relaxed);
-                    viewer.feed = Feed::Held(now + HOLD);
+                    (viewer.feed, viewer.hold) = (Feed::Held(now + HOLD), HoldReason::Loss);
                     viewer.congestion.on_hold(now + HOLD);
                 }
+                if let Some(pause) = verdict.pause {
+                    tracing::info!(session = %viewer.session, lost = verdict.lost, ?pause, "circuit breaker: held");
+                    counters.holds.fetch_add(u64::from(!is_held), Relaxed);
+                    (viewer.feed, viewer.hold) = (Feed::Held(now + pause), HoldReason::CircuitBreaker);
+                    viewer.congestion.on_hold(now + pause);
+                }
             }
-            Feedback::Estimate(bits_per_second) => viewer.congestion.on_estimate(*bits_per_second),
+            Feedback::Estimate(bits_per_second) => {
+                if !viewer.rate.has_feedback() {
+                    viewer.congestion.on_estimate(*bits_per_second);
+                }
+                viewer.rate.on_told(*bits_per_second);
+            }
+            Feedback::Arrivals(arrivals) => {
+                viewer.rate.on_arrivals(arrivals, now);
+                if let Some(estimate) = viewer.rate.estimate() {
+                    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+                    viewer.congestion.on_estimate(estimate as f32);
+                }
+            }
         }
     }
 }

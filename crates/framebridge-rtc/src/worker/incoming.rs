@@ -1,10 +1,21 @@
 //! What comes from the net: whose it is, and what other workers are told.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::Worker;
 use crate::{
-    Input, batch::Inbox, ice::Path, mailbox::Forwarded, outlet::is_tcp, stun::peek_ufrag, worker_number::worker_of,
+    Input,
+    batch::Inbox,
+    ice::Path,
+    mailbox::Forwarded,
+    outlet::is_tcp,
+    socket::Socket,
+    stun::{is_stun, peek_ufrag},
+    worker_number::worker_of,
 };
 
 /// Rounds of reading one socket before the other duties get their turn.
@@ -15,6 +26,27 @@ const FORWARDED_PER_TURN: usize = 64;
 const MAX_ELSEWHERE: usize = 4096;
 
 impl Worker {
+    /// Asks each server from each socket of its family. What comes back may come to any worker.
+    pub(super) fn ask_outside(&mut self, servers: &[SocketAddr], now: Instant) {
+        for server in servers {
+            let is_of_family = |socket: &Socket| socket.local().is_ipv4() == server.is_ipv4();
+            for (number, _) in self
+                .sockets
+                .iter()
+                .enumerate()
+                .filter(|(_, socket)| is_of_family(socket))
+            {
+                let path = Path {
+                    socket: number,
+                    source: None,
+                    remote: *server,
+                };
+                let question = self.shared.ask_outside(*server, now);
+                self.batch.push_probe(&path, &question);
+            }
+        }
+    }
+
     pub(super) fn read(&mut self, now: Instant) {
         let sockets = Arc::clone(&self.sockets);
         let mut inbox = std::mem::replace(&mut self.inbox, Inbox::empty());
@@ -90,6 +122,10 @@ impl Worker {
                     self.shared.mailboxes[from].forward(Forwarded::Owned { remote, owner });
                 }
             }
+            return;
+        }
+        // Of all that strangers send only STUN that is no check gets here, and a lock.
+        if ufrag.is_none() && is_stun(datagram) && self.shared.hears_from_outside(datagram, path.remote, now) {
             return;
         }
         // A connection is its viewer's and comes to its worker.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod rungs;
 mod tcp;
 
 use std::{
@@ -17,7 +18,9 @@ use std::{
 use framebridge_proto::StreamName;
 use framebridge_rtc::{
     CandidateKind, Config, Engine, Event, Handle, IfMatch, JoinError, PatchError, SessionId, StreamStats,
-    dtls::Identity, srtp::Profile,
+    dtls::Identity,
+    srtp::Profile,
+    stun::{self, Stun},
 };
 use framebridge_testkit::{Options, Pictures, Seat, Viewer, watch};
 use tokio::sync::mpsc;
@@ -256,11 +259,44 @@ fn lost_packets_are_sent_again() {
 }
 
 #[test]
+fn viewer_that_takes_no_repairs_gets_the_same_packet_again() {
+    let world = World::new(Config::default());
+    let options = Options {
+        drop: 20,
+        transport: false,
+        ..Options::default()
+    };
+    let mut seats = vec![world.join(options, true).1];
+    watch_until(&mut seats, "retransmissions", |seats| {
+        seats[0].viewer.reception().reordered >= 10
+    });
+    let session = world.engine.handle().sessions()[0];
+    let link = world.engine.handle().session(&session).unwrap().link;
+    assert_eq!((link.estimate, link.queue_delay), (None, None), "it tells nothing");
+    assert_eq!(seats[0].viewer.reception().forged, 0);
+}
+
+#[test]
+fn what_a_viewers_link_carries_is_known_by_when_its_packets_come() {
+    let world = World::new(Config::default());
+    let mut seats = vec![world.join(Options::default(), true).1];
+    let session = world.engine.handle().sessions()[0];
+    let link = || world.engine.handle().session(&session).unwrap().link;
+    // The stream has 2 Mb/s, and loopback carries more than anybody has tried.
+    watch_until(&mut seats, "an estimate", |_| {
+        link().estimate.is_some_and(|estimate| estimate > 2_000_000)
+    });
+    assert!(link().queue_delay.is_some(), "{:?}", link());
+}
+
+#[test]
 fn a_viewer_on_a_bad_link_is_cut_to_the_next_keyframe_and_costs_the_others_nothing() {
     let world = World::new(Config::default());
     let options = Options {
         nack: false,
         sample: 1,
+        // Its own word of its link is what counts then.
+        transport: false,
         ..Options::default()
     };
     let mut seats: Vec<Seat> = (0..4).map(|_| world.join(options.clone(), true).1).collect();
@@ -497,6 +533,31 @@ fn patches_follow_the_rules_of_if_match() {
     watch_until(&mut seats, "it plays on", have_frames(frames + 30));
     let unknown = block_on(handle.patch(&"0".repeat(32).parse().unwrap(), trickle, IfMatch::Any));
     assert_eq!(unknown, Err(PatchError::UnknownSession));
+}
+
+#[test]
+fn address_that_a_stun_server_names_is_offered() {
+    let world = World::new(Config::default());
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let handle = world.engine.handle();
+    handle.ask_outside(vec![server.local_addr().unwrap()]);
+    let mut question = [0; 200];
+    let (len, from) = server.recv_from(&mut question).unwrap();
+    assert_eq!(
+        from.port(),
+        world.engine.local_port(),
+        "it is asked from where media comes to"
+    );
+    let question = Stun::decode(&question[..len]).unwrap();
+    let answer = stun::success(question.transaction(), "203.0.113.7:4242".parse().unwrap(), "any");
+    server.send_to(&answer, from).unwrap();
+    wait_until("it is offered", || {
+        let viewer = Viewer::new(Identity::generate().unwrap(), Options::default(), Instant::now());
+        let joined = block_on(handle.join(&world.stream, &viewer.offer())).unwrap();
+        block_on(handle.leave(&joined.session));
+        joined.answer.contains("203.0.113.7 4242 typ srflx")
+    });
 }
 
 #[test]

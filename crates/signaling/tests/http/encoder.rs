@@ -138,6 +138,8 @@ impl Encoder {
                     live = false;
                     link.sender.send(&FromEncoder::Source(SourceState::Idle)).await.unwrap();
                 }
+                // It makes none.
+                Ok(Some(ToEncoder::SubscribeTo { .. })) => {}
                 Ok(Some(ToEncoder::RequestKeyframe)) => self.seen.send_modify(|seen| seen.keyframes += 1),
                 Ok(Some(ToEncoder::Cancel { .. })) => self.seen.send_modify(|seen| seen.cancels += 1),
                 Ok(Some(ToEncoder::Request { id, request })) => {
@@ -205,7 +207,9 @@ fn answer(request: EncoderRequest, quality: &mut Quality) -> Option<Result<Encod
                 image,
             })
         }
-        EncoderRequest::Stall | EncoderRequest::Pause => Ok(EncoderAnswer::Done { changed: true }),
+        EncoderRequest::Stall | EncoderRequest::StallRung(_) | EncoderRequest::Pause => {
+            Ok(EncoderAnswer::Done { changed: true })
+        }
         EncoderRequest::Resume => Ok(EncoderAnswer::Done { changed: false }),
         EncoderRequest::Clip(ClipSpan::Last { ms: 5000 }) => Ok(EncoderAnswer::Clip {
             duration_ms: 5000,

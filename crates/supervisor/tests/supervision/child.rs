@@ -200,6 +200,7 @@ fn encoder(configured: &Stream, part: &str, seconds: u64) -> EncoderProgress {
         lost: 0,
         subscribers: 1,
         pace: SourcePace::default(),
+        rungs: Vec::new(),
     }
 }
 

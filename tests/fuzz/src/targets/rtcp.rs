@@ -8,6 +8,8 @@ use framebridge_rtc::{
 const OURS: u32 = 0x0102_0304;
 /// Lost packets that one datagram is heard for.
 const MOST_MISSING: usize = 256;
+/// Packets whose arrival one datagram is heard for.
+const MOST_ARRIVALS: usize = 2048;
 const MASTER: MasterKey = MasterKey {
     key: [1; 16],
     salt: [2; 14],
@@ -22,10 +24,19 @@ pub(super) fn feedback(input: &[u8]) {
                 assert!(!numbers.is_empty() && numbers.len() <= MOST_MISSING);
                 assert!(*beyond == 0 || numbers.len() == MOST_MISSING);
             }
+            Feedback::Arrivals(told) => assert!((1..=MOST_ARRIVALS).contains(&told.times.len())),
             Feedback::Estimate(rate) => assert!(*rate >= 0.0, "{rate}"),
             Feedback::KeyframeRequest | Feedback::IntraRequest(_) | Feedback::Report(_) => {}
         }
     }
+    let arrivals = heard.iter().map(|heard| {
+        if let Feedback::Arrivals(told) = heard {
+            told.times.len()
+        } else {
+            0
+        }
+    });
+    assert!(arrivals.sum::<usize>() <= MOST_ARRIVALS);
     // The smallest thing that is heard at all has 8 bytes.
     assert!(heard.len() <= input.len() / 8 + 1);
     for profile in [Profile::AeadAes128Gcm, Profile::Aes128CmSha1] {

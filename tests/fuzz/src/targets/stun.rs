@@ -68,6 +68,9 @@ impl Scene {
             fingerprints: vec![IDENTITY.fingerprint().clone()],
             ssrc: 1,
             payload_type: 96,
+            repair: None,
+            numbering: None,
+            playout: None,
             connect_timeout: Duration::from_secs(15),
             disconnect_grace: Duration::from_secs(12),
         };

@@ -4,6 +4,7 @@
 
 mod encode;
 mod latency;
+mod networks;
 mod report;
 mod summary;
 
@@ -28,6 +29,8 @@ enum What {
     Summary,
     /// From the capture's stamp to the picture in Chromium, and to the frame on the encoder's socket
     Latency(latency::Options),
+    /// Pictures, freezes, latency and the estimate behind links that lose, delay, queue and go away (as root)
+    Networks(networks::Options),
     /// CPU per picture, beside the ffmpeg command with the same settings
     Encode(encode::Options),
 }
@@ -38,6 +41,12 @@ fn main() -> ExitCode {
         What::Summary => summary::measure(),
         What::Latency(options) => latency::measure(options),
         What::Encode(options) => encode::measure(options),
+        What::Networks(options) => {
+            return match networks::measure(options, cli.json) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => report::fail(&error),
+            };
+        }
     };
     match measured.and_then(|report| report.print(cli.json)) {
         Ok(()) => ExitCode::SUCCESS,
