@@ -11,6 +11,7 @@
 //! process before had promised not to use (see [`viewer_file`](crate::handover::viewer_file)).
 
 use crate::{
+    catch_up::CatchUp,
     frame::Frame,
     random,
     srtp::{MasterKey, Profile, RTP_HEADER, Sender},
@@ -61,6 +62,10 @@ pub(crate) struct Track {
     offset: u64,
     /// The first packet of the mapping in force.
     since: u64,
+    /// How times are told while the viewer catches up, and of what it got so.
+    catch_up: Option<CatchUp>,
+    /// The latest time that it was told, on the stream's timeline.
+    last_time: u64,
 }
 
 impl Track {
@@ -72,6 +77,8 @@ impl Track {
             state,
             offset: 0,
             since: u64::MAX,
+            catch_up: None,
+            last_time: 0,
         }
     }
 
@@ -99,6 +106,34 @@ impl Track {
     pub(crate) fn jump(&mut self, packet: u64) {
         self.offset = self.state.next.wrapping_sub(packet);
         self.since = packet;
+        self.catch_up = None;
+    }
+
+    /// [`jump`](Self::jump) to a keyframe in the past, the first packet of which is `packet`.
+    pub(crate) fn catch_up(&mut self, packet: u64, plan: CatchUp) {
+        self.jump(packet);
+        self.catch_up = Some(plan);
+    }
+
+    /// How the viewer came here, where it was from a keyframe in the past.
+    pub(crate) fn plan(&self) -> Option<&CatchUp> {
+        self.catch_up.as_ref()
+    }
+
+    /// The latest time that the viewer was told, on the stream's timeline. What is sent next has to be later.
+    pub(crate) fn last_time(&self) -> u64 {
+        self.last_time
+    }
+
+    /// An earlier process may have told the viewer times up to this one.
+    pub(crate) fn start_after(&mut self, time: u64) {
+        self.last_time = self.last_time.max(time);
+    }
+
+    /// A frame's time as this viewer is told it.
+    #[inline]
+    fn time(&self, frame: &Frame) -> u64 {
+        self.catch_up.map_or(frame.timestamp, |plan| plan.time(frame.timestamp))
     }
 
     /// The datagram's length for a payload of `payload` bytes.
@@ -116,6 +151,7 @@ impl Track {
             "packets go out in order"
         );
         self.fill(frame, self.state.next, payload, marker, datagram);
+        self.last_time = self.last_time.max(self.time(frame));
         self.state.next += 1;
         self.state.packets = self.state.packets.wrapping_add(1);
         #[expect(
@@ -139,7 +175,7 @@ impl Track {
         )]
         let (sequence, timestamp) = (
             index as u16,
-            (frame.timestamp as u32).wrapping_add(self.state.timestamp_offset),
+            (self.time(frame) as u32).wrapping_add(self.state.timestamp_offset),
         );
         datagram[0] = 0x80;
         datagram[1] = u8::from(marker) << 7 | self.state.payload_type;

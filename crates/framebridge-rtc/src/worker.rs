@@ -26,6 +26,7 @@ use crate::{
     handover::viewer_file::{Place, Record, ViewerFile},
     mailbox::{Command, IceRestart, Inlet},
     mutex::lock,
+    packetizer::ticks,
     reach::{Restarts, is_a_viewers},
     sessions::Session,
     socket::Socket,
@@ -131,6 +132,9 @@ impl Worker {
         self.shared.open(session, entry);
         let mut viewer = Viewer::new(session, stream, peer, now);
         viewer.reservation = Some(reservation);
+        if let Some((track, _)) = viewer.peer.media() {
+            track.start_after(ticks(stamp));
+        }
         let slot = self.join(Box::new(viewer), now);
         self.viewers.add_address(slot, state.path.remote, true);
     }
