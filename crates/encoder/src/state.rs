@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     broadcast::Broadcast,
     controls::{Controls, lock},
+    copy::Copying,
     progress::Progress,
     watchdog::Stages,
 };
@@ -24,6 +25,8 @@ pub(crate) struct EncoderState {
     pub(crate) progress: Arc<Progress>,
     pub(crate) broadcast: Arc<Broadcast>,
     pub(crate) latest: Latest,
+    /// The source's own frames, where these are sent on.
+    pub(crate) copying: Copying,
     pub(crate) stages: Arc<Stages>,
     /// The encoder that works here, once one was chosen: trying them out again would find the same.
     pub(crate) choice: Mutex<Option<Choice>>,
