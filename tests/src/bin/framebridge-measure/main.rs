@@ -5,6 +5,7 @@
 mod encode;
 mod latency;
 mod report;
+mod sources;
 mod summary;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum What {
     Latency(latency::Options),
     /// CPU per picture, beside the ffmpeg command with the same settings
     Encode(encode::Options),
+    /// CPU, pictures and joins of one stream by its kind of source: sent on as it comes, moving, still
+    Sources(sources::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         What::Summary => summary::measure(),
         What::Latency(options) => latency::measure(options),
         What::Encode(options) => encode::measure(options),
+        What::Sources(options) => sources::measure(options),
     };
     match measured.and_then(|report| report.print(cli.json)) {
         Ok(()) => ExitCode::SUCCESS,
