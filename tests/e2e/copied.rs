@@ -2,12 +2,14 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
 use framebridge_tests::{
     browser::{Browser, Page},
     camera::Camera,
+    process::command,
     sample::Sample,
     system::System,
     wait::{self, PATIENCE},
@@ -165,4 +167,45 @@ fn quality_means_encoding_for_who_watches_too() {
         Ok(system.stream("yard")?.encoder.starts_with("copy"))
     })
     .unwrap();
+}
+
+/// Twenty seconds of what FFmpeg's graph paints, as a film that is sent on.
+fn film(folder: &Path, graph: &str) -> String {
+    let path = folder.join(format!("{}.mp4", graph.split('=').next().unwrap_or_default()));
+    let joint = if graph.contains('=') { ':' } else { '=' };
+    let picture = format!("{graph}{joint}size=640x360:rate=25:duration=20,format=yuv420p");
+    let made = command("ffmpeg")
+        .args([
+            "-v", "error", "-f", "lavfi", "-i", &picture, "-c:v", "libx264", "-preset", "veryfast",
+        ])
+        .args(["-bf", "0", "-g", "100", "-sc_threshold", "0"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    format!("file:{}", path.display())
+}
+
+#[test]
+fn what_stands_still_or_is_black_is_told_without_being_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = ["smptebars", "color=c=black", "testsrc2"].map(|graph| film(folder.path(), graph));
+    let streams = [
+        ("still", &*sources[0]),
+        ("black", &*sources[1]),
+        ("moving", &*sources[2]),
+    ];
+    let system = System::start_with(&streams, "[video]\nkeep = \"always\"").unwrap();
+    for (name, still, black) in [("still", true, false), ("black", true, true)] {
+        wait::until_true(name, PATIENCE, || {
+            let found = system.stream(name)?;
+            Ok((found.unchanged_ms > 5_000) == still && (found.black_ms > 5_000) == black)
+        })
+        .unwrap();
+    }
+    let moving = system.stream("moving").unwrap();
+    assert!(
+        moving.encoder.starts_with("copy") && moving.unchanged_ms < 500,
+        "{moving:?}"
+    );
 }
