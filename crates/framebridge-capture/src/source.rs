@@ -234,8 +234,7 @@ impl Source {
 
     /// What is known from the start against sending its pictures on as they come.
     pub fn obstacle(&self) -> Option<Obstacle> {
-        let overlaid = self.recipe.overlay != Overlay::Nothing;
-        self.demuxer.obstacle().filter(|_| !overlaid)
+        self.demuxer.obstacle()
     }
 
     /// [`read`](Self::read), where a picture need not be decoded that `copy` would send on as it comes.

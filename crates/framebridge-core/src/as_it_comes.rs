@@ -369,7 +369,9 @@ impl AsItComes {
         if group.bytes > HEAVIEST_GROUP {
             return Some(Obstacle::HeavyGroups);
         }
-        let sps = seen.sps?;
+        let Some(sps) = seen.sps else {
+            return Some(Obstacle::Unreadable);
+        };
         if seen.keyframe {
             unplayable(sps).or_else(|| self.unasked(sps))
         } else {
