@@ -402,11 +402,14 @@ mod tests {
 
     use super::*;
 
-    /// Sets as encoders write them: x264 for live (high, 1920x1080), and for films with B-frames; a camera's main without a word
-    /// about order.
+    /// Sets as encoders write them: x264 for live (high, 1920x1080), and for films with B-frames; a camera's main.
     const LIVE: &[u8] = &[
-        0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0x00, 0x00, 0x03, 0x00, 0x04,
-        0x00, 0x00, 0x03, 0x00, 0xc8, 0x3c, 0x60, 0xc6, 0x58,
+        0x67, 0x64, 0x00, 0x28, 0xac, 0xb4, 0x03, 0xc0, 0x11, 0x3f, 0x2e, 0x02, 0x20, 0x00, 0x00, 0x03, 0x00, 0x20,
+        0x00, 0x00, 0x06, 0x41, 0xe3, 0x06, 0x54,
+    ];
+    const FILM: &[u8] = &[
+        0x67, 0x64, 0x00, 0x1f, 0xac, 0xd9, 0x40, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00,
+        0x00, 0x03, 0x03, 0x20, 0xf1, 0x83, 0x19, 0x60,
     ];
     const CAMERA: &[u8] = &[0x67, 0x4d, 0x00, 0x1f, 0x95, 0xa8, 0x14, 0x01, 0x6e, 0x40];
 
@@ -448,7 +451,7 @@ mod tests {
     fn main(order: u32, vui: impl FnOnce(Writer) -> Writer) -> Vec<u8> {
         let sps = Writer::default().bits(24, 0x4d_001f).numbers(&[0, 0, order]);
         let sps = if order == 0 { sps.numbers(&[0]) } else { sps };
-        let sps = sps.numbers(&[1]).bits(1, 0).numbers(&[79, 44]).bits(4, 0b1100);
+        let sps = sps.numbers(&[1]).bits(1, 0).numbers(&[79, 44]).bits(3, 0b110);
         vui(sps).bits(1, 1).unit()
     }
 
@@ -458,10 +461,16 @@ mod tests {
         assert_eq!(live.profile_level_id, [0x64, 0x00, 0x28]);
         assert_eq!((live.width, live.height, live.chroma, live.depth), (1920, 1080, 1, 8));
         assert!(live.whole_frames);
-        assert_eq!(live.aspect, (1, 1));
+        assert_eq!((live.aspect, live.reordered), ((1, 1), Some(0)));
         let camera = Sps::parse(CAMERA).unwrap();
         assert_eq!((camera.width, camera.height), (1280, 720));
-        assert_eq!(camera.reordered, None, "main, and not a word about order");
+        assert_eq!(
+            camera.reordered,
+            Some(0),
+            "its pictures are shown in the order of decoding"
+        );
+        let film = Sps::parse(FILM).unwrap();
+        assert_eq!((film.width, film.height, film.reordered), (1280, 720, Some(2)));
     }
 
     #[test]
