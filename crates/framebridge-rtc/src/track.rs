@@ -133,7 +133,9 @@ impl Track {
     /// A frame's time as this viewer is told it.
     #[inline]
     fn time(&self, frame: &Frame) -> u64 {
-        self.catch_up.map_or(frame.timestamp, |plan| plan.time(frame.timestamp))
+        self.catch_up
+            .as_ref()
+            .map_or(frame.timestamp, |plan| plan.time(frame.timestamp))
     }
 
     /// The datagram's length for a payload of `payload` bytes.
