@@ -8,6 +8,7 @@ mod answers;
 mod attack;
 mod bundle;
 mod chaos;
+mod copied;
 mod crowds;
 mod fuzz;
 mod handbook;

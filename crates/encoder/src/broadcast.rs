@@ -31,6 +31,10 @@ const QUEUE: group_queue::Limits = group_queue::Limits {
     bytes: 4 << 20,
 };
 
+/// Frames of a group that is sent on as its source has encoded it: no other keyframe can be made. As many as 60 a second give
+/// in the longest group.
+const COPIED_GROUP: usize = 640;
+
 /// A group this short is handed to a new subscriber as it is, which saves an IDR; it catches up within a moment.
 const SHORT_GROUP: usize = 15;
 
@@ -143,14 +147,11 @@ impl Broadcast {
 
     /// Subscribes: the first picture is a keyframe, from a short group at hand or made for the purpose.
     pub(crate) fn subscribe(self: &Arc<Self>) -> Subscription {
-        let mut queue = GroupQueue::new(QUEUE);
         let mut state = lock(&self.state);
         if state.group.is_empty() {
             self.keyframes.request();
         }
-        for item in &state.group {
-            queue.push(Arc::clone(item), item.picture.payload.len(), item.picture.keyframe);
-        }
+        let queue = state.beginning();
         let mailbox = Arc::new(Mailbox {
             queue: Mutex::new(queue),
             ready: Notify::new(),
@@ -198,7 +199,7 @@ impl Broadcast {
         }
         if keyframe {
             state.group = vec![item];
-        } else if state.group.len() < SHORT_GROUP && !state.group.is_empty() {
+        } else if state.group.len() < state.longest_group() && !state.group.is_empty() {
             state.group.push(item);
         } else {
             state.group.clear();
@@ -220,6 +221,29 @@ impl Broadcast {
 }
 
 impl State {
+    /// A queue with what is at hand of the last group, and room for more.
+    fn beginning(&self) -> GroupQueue<Arc<Item>> {
+        let mut queue = GroupQueue::new(QUEUE);
+        queue.begin_again(self.entries());
+        queue
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (Arc<Item>, usize, bool)> {
+        self.group.iter().map(|item| {
+            let (bytes, keyframe) = (item.picture.payload.len(), item.picture.keyframe);
+            (Arc::clone(item), bytes, keyframe)
+        })
+    }
+
+    /// Frames of the last group that are kept for those who come now.
+    fn longest_group(&self) -> usize {
+        let is_copied = self
+            .parameters
+            .as_ref()
+            .is_some_and(|known| known.parameters.copied.is_some());
+        if is_copied { COPIED_GROUP } else { SHORT_GROUP }
+    }
+
     /// What goes before a picture of these parameters.
     fn announce(&mut self, parameters: &CodecParameters, keyframe: bool) -> Result<Arc<Announced>, EncodeError> {
         // What follows news of parameters has to be a keyframe, so a new bitrate alone is told with the next one.
@@ -285,8 +309,23 @@ impl Subscription {
                     self.demand.broadcast.keyframes.request();
                 }
             }
+            if self.begin_again() {
+                continue;
+            }
             self.mailbox.ready.notified().await;
         }
+    }
+}
+
+impl Subscription {
+    /// Begins with the last group again, where a subscriber was too slow for it, and no other keyframe can be made.
+    fn begin_again(&self) -> bool {
+        let state = lock(&self.demand.broadcast.state);
+        let mut queue = lock(&self.mailbox.queue);
+        if !queue.needs_keyframe() || state.longest_group() == SHORT_GROUP || state.group.is_empty() {
+            return false;
+        }
+        queue.begin_again(state.entries())
     }
 }
 

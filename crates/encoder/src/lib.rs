@@ -17,6 +17,7 @@ mod cli;
 mod clip;
 mod connection;
 mod controls;
+mod copy;
 mod pause_file;
 mod pipeline;
 mod probe;

@@ -1,6 +1,8 @@
 //! One life of an opened source: a thread that captures and a thread that scales and encodes, so that a source that
 //! hangs and an encoder that hangs can be told apart.
 
+mod copied;
+
 use std::{
     io,
     sync::{
@@ -13,8 +15,8 @@ use std::{
 };
 
 use framebridge_capture::{
-    Choice, Codec, EncodeError, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Scaler, Source, SourceConfig,
-    SourceError, choose, fit,
+    Came, Choice, Codec, EncodeError, EncodedFrame, Encoder, EncoderConfig, Interrupt, Picture, Scaler, Source,
+    SourceConfig, SourceError, choose, fit,
 };
 use framebridge_config::{EncoderChoice, Source as Location, Stream};
 use framebridge_core::{
@@ -26,7 +28,13 @@ use framebridge_proto::{
 };
 use tokio::sync::mpsc;
 
-use crate::{controls::lock, progress::Encoding, rung::Makers, state::EncoderState};
+use crate::{
+    controls::lock,
+    copy::{Copier, stillness::CodedWatch},
+    progress::Encoding,
+    rung::Makers,
+    state::EncoderState,
+};
 
 /// Pictures between the two threads: enough for the few that come at once after a hiccup. An encoder that can't keep up
 /// loses pictures here instead of falling behind.
@@ -132,6 +140,7 @@ impl Life {
             encoded.and(captured)
         });
         self.shared.latest.clear();
+        self.shared.copying.stop();
         *lock(&self.shared.stillness) = Stillness::new();
         self.shared.cut();
         let (reason, failure) = outcome.err().map_or((String::new(), Failure::Other), |error| {
@@ -182,6 +191,7 @@ impl Life {
         let mut clock = SourceClock::new();
         let (mut fruitful, mut announced) = (false, false);
         let mut left_out = LeftOut::default();
+        let mut copier = Copier::new(&self.shared, &self.stream, source);
         loop {
             let waiting = if kind.network && !fruitful {
                 Stage::Joining
@@ -190,8 +200,18 @@ impl Life {
             };
             stage.enter(waiting);
             // Each packet is a sign of life; whether there are pictures in them is judged by the source itself.
-            let mut undue = source.read(&|| stage.enter(waiting))?;
+            let came = source.come(&|| stage.enter(waiting), copier.machine())?;
             stage.enter(Stage::Resting);
+            let mut undue = match came {
+                Came::Picture(undue) => undue,
+                Came::Coded(unit) => {
+                    self.copy(source, unit, &mut clock, (&mut copier, &mut watched))?;
+                    self.announce(&mut announced);
+                    fruitful = true;
+                    continue;
+                }
+            };
+            copier.encodes();
             if source.is_uneven() {
                 let timing = clock.observe(undue.time(), undue.taken());
                 undue.place(timing.taken, timing.due);
@@ -203,9 +223,8 @@ impl Life {
             self.shared.progress.set_decodes(source.decode_rate());
             fruitful = true;
             // While encoders are being tried out, what none takes is no fault.
-            if !announced && lock(&self.shared.choice).is_some() {
-                announced = true;
-                _ = self.events.blocking_send(Event::Picture);
+            if lock(&self.shared.choice).is_some() {
+                self.announce(&mut announced);
             }
             let wanted = self.shared.controls.quality().fps;
             if wanted != fps {
@@ -236,6 +255,27 @@ impl Life {
         }
     }
 
+    /// Tells that pictures come, once.
+    fn announce(&self, announced: &mut bool) {
+        if !std::mem::replace(announced, true) {
+            _ = self.events.blocking_send(Event::Picture);
+        }
+    }
+
+    /// Takes in whether a picture shows the same as the one before it, and whether it is black.
+    fn is_still(&self, same: bool, black: Option<bool>, now: Instant) -> Result<(), PipelineError> {
+        let mut stillness = lock(&self.shared.stillness);
+        stillness.picture(same, now);
+        if let Some(black) = black {
+            stillness.looked(black, now);
+        }
+        let (unchanged, limit) = (stillness.unchanged(), self.stream.frozen_after);
+        if !limit.is_zero() && unchanged >= limit {
+            return Err(PipelineError::Frozen(unchanged));
+        }
+        Ok(())
+    }
+
     /// Whether a picture shows the same as the one before it.
     fn is_same(&self, watched: &mut Watched, picture: &Arc<Picture>) -> Result<bool, PipelineError> {
         let same = watched.last.as_ref().is_some_and(|last| last.shows_same(picture));
@@ -246,16 +286,10 @@ impl Life {
         let is_due = watched.looked.is_none_or(|looked| now - looked >= BLACK_LOOK);
         // What can't be converted is refused where it is encoded.
         let black = (is_due && watched.is_new).then(|| picture.is_black(&mut watched.scaler).unwrap_or(false));
-        let mut stillness = lock(&self.shared.stillness);
-        stillness.picture(same, now);
-        if let Some(black) = black {
+        if black.is_some() {
             (watched.looked, watched.is_new) = (Some(now), false);
-            stillness.looked(black, now);
         }
-        let (unchanged, limit) = (stillness.unchanged(), self.stream.frozen_after);
-        if !limit.is_zero() && unchanged >= limit {
-            return Err(PipelineError::Frozen(unchanged));
-        }
+        self.is_still(same, black, now)?;
         Ok(same)
     }
 
@@ -287,7 +321,11 @@ impl Life {
                     let repeat = repeat.min(self.stream.stall_timeout / 2);
                     let is_awaited = self.shared.controls.keyframes().are_due() || self.shared.ladder.awaits_keyframe();
                     let is_due = since >= repeat || is_awaited;
-                    if !is_due || !self.shared.controls.encodes() || !self.shared.is_flowing() {
+                    if !is_due
+                        || self.shared.copying.hold().is_on()
+                        || !self.shared.controls.encodes()
+                        || !self.shared.is_flowing()
+                    {
                         continue;
                     }
                     if let Some((picture, _)) = &mut last {
@@ -327,6 +365,8 @@ struct Watched {
     /// When one was looked at for black.
     looked: Option<Instant>,
     scaler: Scaler,
+    /// The same of frames that are not decoded.
+    coded: CodedWatch,
 }
 
 /// Pictures that the encoder had no time for. A few after a hiccup are nothing to tell; more are told once a second.
@@ -354,6 +394,8 @@ struct EncodeStep<'a> {
     encoder: Option<Encoder>,
     /// What is told of the stream's rate.
     fps: u32,
+    /// How often the source's own frames were sent on before.
+    beginnings: u64,
 }
 
 impl<'a> EncodeStep<'a> {
@@ -365,10 +407,16 @@ impl<'a> EncodeStep<'a> {
             choice,
             encoder: None,
             fps: 0,
+            beginnings: 0,
         }
     }
 
     fn encode(&mut self, picture: &Picture, fps: u32) -> Result<(), EncodeError> {
+        let beginnings = self.shared.copying.hold().beginnings();
+        if std::mem::replace(&mut self.beginnings, beginnings) != beginnings {
+            // What was sent in between is not what it leans on.
+            self.encoder = None;
+        }
         let quality = self.shared.controls.quality();
         let size = fit(picture.size(), quality.longest_edge);
         // A little more or less is the source's jitter.
@@ -432,15 +480,24 @@ impl<'a> EncodeStep<'a> {
             "opened {}",
             self.choice.codec
         );
+        let mut reason = self.choice.reason.clone();
+        if let Some(obstacle) = self.shared.copying.obstacle() {
+            reason += &format!("; not as it comes: {obstacle}");
+        }
         self.shared.progress.set_encoding(Encoding {
             encoder: self.choice.codec.to_string(),
-            reason: self.choice.reason.clone(),
+            reason,
             size: config.size,
         });
         Ok(encoder)
     }
 
     fn publish(&self, encoded: EncodedFrame, config: EncoderConfig) {
+        let copying = self.shared.copying.hold();
+        if copying.is_on() {
+            // The source's own frames go on; this one was on its way when they began.
+            return;
+        }
         self.shared.progress.encoded.add();
         if encoded.keyframe {
             // Before it is sent: who asks from now on may have come too late for it.
@@ -453,6 +510,7 @@ impl<'a> EncodeStep<'a> {
             fps: self.fps,
             bitrate: config.bitrate,
             encoder: self.choice.codec.to_string(),
+            copied: None,
         };
         if let Err(error) = self.shared.broadcast.publish(encoded, &parameters) {
             tracing::error!("a picture was not sent: {error}");

@@ -8,10 +8,11 @@ use std::{
 };
 
 use framebridge_capture::{
-    Codec, Interrupt, NETWORK_OPEN_LIMIT, Source, SourceConfig, SourceError, confine, ffmpeg_version, image, lacks,
-    probe, terminate,
+    Came, Codec, EncodedFrame, Interrupt, NETWORK_OPEN_LIMIT, Picture, Source, SourceConfig, SourceError, confine,
+    ffmpeg_version, image, lacks, last_picture, probe, terminate,
 };
 use framebridge_config::{Source as Location, SourceTls};
+use framebridge_core::as_it_comes::{AsItComes, Wish, format_name};
 use framebridge_proto::{
     encoder::{ImageFormat, Quality},
     plain,
@@ -20,6 +21,10 @@ use framebridge_proto::{
 
 /// How long a source has, from its opening to its first picture.
 const SOURCE_LIMIT: Duration = Duration::from_secs(20);
+
+/// A source that could be sent on as it comes is looked at for so long, or for so many pictures.
+const LOOK: Duration = Duration::from_millis(1500);
+const MOST_LOOKED_AT: usize = 50;
 
 /// A line of an error is cut here.
 const MOST_WORDS: usize = 500;
@@ -97,16 +102,16 @@ fn look(location: Location, interrupt: &Interrupt) -> Result<Vec<Finding>, Sourc
     let began = Instant::now();
     let mut source = Source::open(&config, interrupt)?;
     let opened = began.elapsed();
-    let undue = source.read(&|| ())?;
-    let picture = source.present(undue)?;
+    let Seen { picture, first, way } = seen(&mut source, began)?;
     let times = format!(
         "open after {:.2} s, first picture after {:.2} s",
         opened.as_secs_f32(),
-        began.elapsed().as_secs_f32()
+        first.as_secs_f32()
     );
     let mut found = vec![Finding::new("opening", Verdict::Good, times)];
     let known = source.findings(&picture).into_iter();
     found.extend(known.map(|(what, is)| Finding::new(what, Verdict::Good, is)));
+    found.push(Finding::new("as it comes", Verdict::Good, way));
     let path = std::env::temp_dir().join(format!("framebridge-doctor-{}.png", std::process::id()));
     let written = image(&picture, ImageFormat::Png, *Quality::LONGEST_EDGE.end())
         .map_err(|error| format!("{:#}", anyhow::Error::new(error)))
@@ -116,6 +121,59 @@ fn look(location: Location, interrupt: &Interrupt) -> Result<Vec<Finding>, Sourc
         Err(error) => Finding::new("picture", Verdict::Bad, error),
     });
     Ok(found)
+}
+
+/// What was seen of a source.
+struct Seen {
+    picture: Picture,
+    /// How long the first picture took.
+    first: Duration,
+    /// Whether it would be sent on as it comes.
+    way: String,
+}
+
+fn seen(source: &mut Source, began: Instant) -> Result<Seen, SourceError> {
+    let mut copy = AsItComes::new(Wish {
+        allowed: true,
+        demanded: true,
+        ..Wish::default()
+    });
+    copy.opened(source.obstacle());
+    let mut group: Vec<EncodedFrame> = Vec::new();
+    let mut first = None;
+    let looked = Instant::now();
+    loop {
+        let came = source.come(&|| (), &mut copy)?;
+        let first = *first.get_or_insert_with(|| began.elapsed());
+        match came {
+            Came::Picture(undue) => {
+                let picture = source.present(undue)?;
+                let obstacle = copy.obstacle();
+                let why = obstacle.map_or_else(
+                    || "it does not begin with a keyframe".to_owned(),
+                    |obstacle| obstacle.to_string(),
+                );
+                let way = format!("no: {why}");
+                return Ok(Seen { picture, first, way });
+            }
+            Came::Coded(unit) => {
+                let frame = source.pass_on(unit)?;
+                if frame.keyframe {
+                    group.clear();
+                }
+                group.push(frame);
+            }
+        }
+        // What is against it mostly shows in the first pictures.
+        let is_enough =
+            group.len() >= MOST_LOOKED_AT || looked.elapsed() >= LOOK || began.elapsed() >= SOURCE_LIMIT / 2;
+        let way = source
+            .sps()
+            .map(|sps| format!("yes: {}", format_name(sps.profile_level_id)));
+        if is_enough && let (Ok(Some(picture)), Some(way)) = (last_picture(&group), way) {
+            return Ok(Seen { picture, first, way });
+        }
+    }
 }
 
 fn findings() -> impl Iterator<Item = Finding> {

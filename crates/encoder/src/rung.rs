@@ -361,6 +361,7 @@ impl LowerRung {
             fps: work.fps,
             bitrate: config.bitrate,
             encoder: Codec::X264.to_string(),
+            copied: None,
         };
         if let Err(error) = self.broadcast.publish(encoded, &parameters) {
             tracing::error!(rung = %self.rung, "a picture was not sent: {error}");

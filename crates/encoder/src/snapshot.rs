@@ -1,8 +1,8 @@
 //! Makes images of the latest picture.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use framebridge_capture::{image, monotonic_ns};
+use framebridge_capture::{EncodedFrame, Picture, image, last_picture, monotonic_ns};
 use framebridge_core::source_life::State;
 use framebridge_proto::{
     Refusal, RefusalKind,
@@ -25,13 +25,18 @@ pub(crate) async fn snapshot(
     format: ImageFormat,
 ) -> Result<EncoderAnswer, Refusal> {
     let _demand = shared.broadcast.demand();
-    let mut latest = shared.latest.subscribe();
+    let (mut latest, mut copied) = (shared.latest.subscribe(), shared.copying.subscribe());
     let longest_edge = shared.controls.quality().longest_edge;
     let picture = async {
-        tokio::select! {
-            // Both arms are cancel-safe. The senders outlive every request.
-            picture = latest.wait_for(Option::is_some) => picture.ok().and_then(|picture| picture.clone()),
-            _unavailable = state.wait_for(|state| matches!(state, State::Unavailable { .. })) => None,
+        let found = tokio::select! {
+            // All arms are cancel-safe. The senders outlive every request.
+            picture = latest.wait_for(Option::is_some) => Some(picture.ok().and_then(|picture| picture.clone())),
+            _copied = copied.wait_for(|frames| *frames > 0) => None,
+            _unavailable = state.wait_for(|state| matches!(state, State::Unavailable { .. })) => Some(None),
+        };
+        match found {
+            Some(picture) => picture,
+            None => decoded(shared.copying.group()).await,
         }
     };
     let picture = timeout(PATIENCE, picture).await.ok().flatten().ok_or_else(|| {
@@ -50,4 +55,16 @@ pub(crate) async fn snapshot(
         .map_err(|error| failed(error.into()))?
         .map_err(|error| failed(error.into()))?;
     Ok(EncoderAnswer::Snapshot { format, age_ms, image })
+}
+
+/// The newest picture of frames that are sent on without being decoded.
+async fn decoded(group: Vec<EncodedFrame>) -> Option<Arc<Picture>> {
+    match spawn_blocking(move || last_picture(&group)).await {
+        Ok(Ok(picture)) => picture.map(Arc::new),
+        Ok(Err(error)) => {
+            tracing::warn!("no image: {:#}", anyhow::Error::from(error));
+            None
+        }
+        Err(_ending) => None,
+    }
 }

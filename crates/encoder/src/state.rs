@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     broadcast::{Broadcast, Subscription},
     controls::{Controls, Keyframes, lock},
+    copy::Copying,
     progress::Progress,
     rung::Ladder,
     watchdog::Stages,
@@ -26,6 +27,8 @@ pub(crate) struct EncoderState {
     pub(crate) progress: Arc<Progress>,
     pub(crate) broadcast: Arc<Broadcast>,
     pub(crate) latest: Latest,
+    /// The source's own frames, where these are sent on.
+    pub(crate) copying: Copying,
     /// The lower rungs.
     pub(crate) ladder: Ladder,
     pub(crate) stages: Arc<Stages>,

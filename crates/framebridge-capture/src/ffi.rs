@@ -206,6 +206,19 @@ pub(crate) fn size(stream: &Stream<'_>) -> (u32, u32) {
     (u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0))
 }
 
+/// What a stream's container says of its codec, in the codec's own form; empty where it says nothing.
+pub(crate) fn extradata(stream: &Stream<'_>) -> Vec<u8> {
+    // SAFETY: the stream is live, and so are its parameters, whose extradata is null or as long as they say; it is copied at once.
+    unsafe {
+        let parameters = (*stream.as_ptr()).codecpar;
+        let length = usize::try_from((*parameters).extradata_size).unwrap_or(0);
+        if (*parameters).extradata.is_null() {
+            return Vec::new();
+        }
+        std::slice::from_raw_parts((*parameters).extradata, length).to_vec()
+    }
+}
+
 /// Writes the shape of its pixels into `frame`: the container's word, or else the codec's.
 pub(crate) fn complete_aspect(input: &mut context::Input, index: usize, frame: &mut ffmpeg_next::frame::Video) {
     let Some(mut stream) = input.stream_mut(index) else {

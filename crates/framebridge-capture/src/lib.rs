@@ -13,6 +13,7 @@ mod annexb;
 mod black;
 mod clip;
 mod colour;
+mod decode;
 mod encode;
 mod error;
 mod ffi;
@@ -35,6 +36,7 @@ use std::sync::Once;
 pub use annexb::nal_types;
 pub use clip::{Clip, ClipError, clip};
 pub use colour::Colours;
+pub use decode::{DecodeError, FrameDecoder, last_picture};
 pub use encode::{Choice, Codec, Config as EncoderConfig, EncodeError, EncodedFrame, Encoder, choose, probe};
 pub use error::FfmpegError;
 pub use image::{ImageError, image};
@@ -42,7 +44,9 @@ pub use interrupt::Interrupt;
 pub use picture::{Picture, monotonic_ns};
 pub use rtsp::{CameraError, TrustError};
 pub use scale::{ScaleError, Scaler, fit};
-pub use source::{Config as SourceConfig, NETWORK_OPEN_LIMIT, PICTURE_LIMIT, Source, SourceError, Undue};
+pub use source::{
+    Came, CodedUnit, Config as SourceConfig, NETWORK_OPEN_LIMIT, PICTURE_LIMIT, Source, SourceError, Undue,
+};
 pub use x11::DisplayError;
 
 /// Ends the process at once with `code`, without the exit handlers that might wait for what is stuck.

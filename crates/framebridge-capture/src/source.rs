@@ -1,7 +1,9 @@
 //! A source: opened, read and decoded, one picture at a time, on one path for every kind.
 
 mod allowed;
+mod coded;
 mod command;
+mod copied;
 mod demuxer;
 mod error;
 mod file;
@@ -11,10 +13,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ffmpeg_next::{Error, frame};
 use framebridge_config::{Protocol, Source as Location, SourceTls};
-use framebridge_core::decode_backlog::DecodeRate;
+use framebridge_core::{
+    as_it_comes::{AsItComes, Obstacle, Wish},
+    decode_backlog::DecodeRate,
+};
 
 use crate::{FfmpegError, Interrupt, Picture, ffi, pace::Pacer, rtsp::Relay, slate, stamp, x11::Display};
 use command::Command;
+pub use copied::{Came, CodedUnit};
 pub use error::SourceError;
 
 use demuxer::{Decoded, Demuxer, Fed};
@@ -220,14 +226,30 @@ impl Source {
     /// # Errors
     /// The source ended, broke or fell silent, or the interrupt was stopped. It is of no use afterwards.
     pub fn read(&mut self, progress: &dyn Fn()) -> Result<Undue, SourceError> {
+        match self.come(progress, &mut AsItComes::new(Wish::default()))? {
+            Came::Picture(undue) => Ok(undue),
+            Came::Coded(_) => Err(SourceError::Undecodable(self.demuxer.broken())),
+        }
+    }
+
+    /// What is known from the start against sending its pictures on as they come.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        self.demuxer.obstacle()
+    }
+
+    /// [`read`](Self::read), where a picture need not be decoded that `copy` would send on as it comes.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn come(&mut self, progress: &dyn Fn(), copy: &mut AsItComes) -> Result<Came, SourceError> {
         if let Some(display) = &mut self.beside.display {
             display.ping_if_due(Instant::now())?;
         }
         if let Some(undue) = self.still()? {
-            return Ok(undue);
+            return Ok(Came::Picture(undue));
         }
         if let Some(undue) = self.untouched()? {
-            return Ok(undue);
+            return Ok(Came::Picture(undue));
         }
         let (mut frame, time) = loop {
             if self.interrupt.is_stopped() {
@@ -238,17 +260,25 @@ impl Source {
                 .decode()
                 .map_err(|code| SourceError::Decode(FfmpegError::of(code)))?
             {
+                // It was sent on already.
+                Decoded::Picture(..) if self.demuxer.is_catching_up() => {}
                 Decoded::Picture(frame, time) => break (frame, time),
                 Decoded::Held => {}
-                Decoded::Hungry => {
-                    if self.feed()? {
-                        progress();
-                    }
-                }
+                Decoded::Hungry => match self.feed(copy)? {
+                    Fed::Packet => progress(),
+                    Fed::Picture(picture, time) => return Ok(Came::Coded(self.coded(picture, time))),
+                    Fed::Nothing => {}
+                },
                 Decoded::Drained if self.recipe.looped && self.pictures > 0 => {
+                    copy.rewound();
+                    if self.pictures == 1 && self.first.is_none() {
+                        copy.fails(Obstacle::OnePicture);
+                        self.reopen()?;
+                        continue;
+                    }
                     self.rewind()?;
                     if let Some(undue) = self.still()? {
-                        return Ok(undue);
+                        return Ok(Came::Picture(undue));
                     }
                 }
                 Decoded::Drained if self.pictures > 0 => return Err(self.ended()),
@@ -277,21 +307,26 @@ impl Source {
                 skipped: self.desktop.take().map_or(Duration::ZERO, |desktop| desktop.skipped),
             });
         }
-        let due = if self.demuxer.timing == Timing::Recorded {
-            self.pacer.due(time, self.demuxer.interval, now)
-        } else {
-            now
-        };
+        let due = self.due(time, now);
         let taken = match self.recipe.clock {
             Clock::Arrival => due,
             Clock::WallMicros => now.checked_sub(delay(time)).unwrap_or(now),
         };
-        Ok(Undue {
+        Ok(Came::Picture(Undue {
             frame,
             time,
             taken,
             due,
-        })
+        }))
+    }
+
+    /// When a picture that came `now` is to be shown, as far as that is known here.
+    fn due(&mut self, time: Option<Duration>, now: Instant) -> Instant {
+        if self.demuxer.timing == Timing::Recorded {
+            self.pacer.due(time, self.demuxer.interval, now)
+        } else {
+            now
+        }
     }
 
     /// The picture that was read, once it is due: at once for live sources. Does not block in FFmpeg.
@@ -370,8 +405,7 @@ impl Source {
         }))
     }
 
-    /// Whether there was a packet.
-    fn feed(&mut self) -> Result<bool, SourceError> {
+    fn feed(&mut self, copy: &mut AsItComes) -> Result<Fed, SourceError> {
         let limit = PICTURE_LIMIT.max(self.silence_limit);
         if self.last_picture.elapsed() > limit {
             return Err(SourceError::NoPicture { limit });
@@ -379,10 +413,10 @@ impl Source {
         if self.recipe.interruptible {
             self.interrupt.arm(self.silence_limit);
         }
-        match self.demuxer.feed() {
-            Ok(Fed::Packet) => Ok(true),
-            Ok(Fed::Nothing) if self.interrupt.wait_until(Instant::now() + POLL_INTERVAL) => Ok(false),
+        match self.demuxer.feed(copy) {
+            Ok(Fed::Nothing) if self.interrupt.wait_until(Instant::now() + POLL_INTERVAL) => Ok(Fed::Nothing),
             Ok(Fed::Nothing) => Err(SourceError::Stopped),
+            Ok(fed) => Ok(fed),
             Err(_) if self.interrupt.is_stopped() => Err(SourceError::Stopped),
             Err(_) if self.interrupt.is_overdue() => Err(SourceError::Silent {
                 limit: self.silence_limit,

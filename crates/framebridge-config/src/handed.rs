@@ -19,7 +19,7 @@ impl Settings {
     /// its own and no others.
     pub fn for_process(&self, role: Role, stream: Option<&StreamName>, changes: &[Change]) -> String {
         let own = stream.map(|stream| format!("streams.{stream}."));
-        let mut entries: Vec<(&str, String)> = Vec::new();
+        let mut entries: Vec<(&str, String, bool)> = Vec::new();
         for entry in self.entries() {
             let of_stream = own.as_ref().and_then(|own| entry.key.strip_prefix(own.as_str()));
             let changed = changes.iter().find(|(key, _)| of_stream == Some(*key));
@@ -29,7 +29,7 @@ impl Settings {
                 None if entry.origin == "default" && !is_source(&entry.key) => None,
                 None => self.value(role, of_stream.is_some(), entry),
             };
-            entries.extend(value.map(|value| (entry.key.as_str(), value)));
+            entries.extend(value.map(|value| (entry.key.as_str(), value, false)));
         }
         sections(entries.into_iter())
     }

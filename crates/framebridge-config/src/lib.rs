@@ -31,5 +31,5 @@ pub use place::{Host, NoPlace, Place};
 pub use reader::{Entry, Problem};
 pub use settings::{ConfigError, IceServer, Input, Manage, Settings, Supervise, Webrtc};
 pub use source::{Address, InvalidSource, Protocol, Region, Slate, Source, SourceTls, Traits};
-pub use streams::{EncoderChoice, Keep, Stream};
+pub use streams::{Asked, EncoderChoice, Keep, Stream};
 pub use studio::{Studio, StudioAllow, StudioToken};

@@ -286,8 +286,13 @@ impl Settings {
 
     /// The effective configuration as a file that would give it again; secrets are masked.
     pub fn to_toml(&self) -> String {
-        let entries = self.entries.iter();
-        sections(entries.map(|entry| (entry.key.as_str(), format!("{}  # {}", entry.value, entry.origin))))
+        let entries = self.entries.iter().map(|entry| {
+            // Who sets these asks for them, also of a source that has its own.
+            let is_no_wish = entry.origin == "default" && streams::is_wish(&entry.key);
+            let line = format!("{}  # {}", entry.value, entry.origin);
+            (entry.key.as_str(), line, is_no_wish)
+        });
+        sections(entries)
     }
 }
 
@@ -313,18 +318,19 @@ fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Result<BTreeMap
     if problems.is_empty() { Ok(ours) } else { Err(problems) }
 }
 
-/// A file with these keys and values, in sections.
-pub(crate) fn sections<'a>(entries: impl Iterator<Item = (&'a str, String)>) -> String {
-    let mut sections: BTreeMap<&str, Vec<(&str, String)>> = BTreeMap::new();
-    for (key, value) in entries {
+/// A file with these keys and values, in sections; those that are only to be seen are comments.
+pub(crate) fn sections<'a>(entries: impl Iterator<Item = (&'a str, String, bool)>) -> String {
+    let mut sections: BTreeMap<&str, Vec<(&str, String, &str)>> = BTreeMap::new();
+    for (key, value, only_seen) in entries {
         let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
-        sections.entry(section).or_default().push((name, value));
+        let comment = if only_seen { "# " } else { "" };
+        sections.entry(section).or_default().push((name, value, comment));
     }
     let mut out = String::new();
     for (section, entries) in sections {
         out.push_str(&heading(section));
-        for (name, value) in entries {
-            out.push_str(&format!("{name} = {value}\n"));
+        for (name, value, comment) in entries {
+            out.push_str(&format!("{comment}{name} = {value}\n"));
         }
         out.push('\n');
     }

@@ -23,6 +23,8 @@ pub struct Stream {
     pub encoder: EncoderChoice,
     /// Bit rate, frame rate and size, each within its range.
     pub quality: Quality,
+    /// Which of these the operator has set: a source that is sent on as it comes has its own of the others.
+    pub asked: Asked,
     /// How long the source stays open after the last subscriber left.
     pub linger: Duration,
     /// No picture for this long from an open source is a stall.
@@ -43,6 +45,24 @@ pub struct Stream {
     pub tls: SourceTls,
 }
 
+/// What the operator has set of a stream's quality, for this one or for all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Bits a second.
+    pub bitrate: bool,
+    /// Frames a second.
+    pub fps: bool,
+    /// The longest edge.
+    pub longest_edge: bool,
+}
+
+/// Whether a setting is one of [`Asked`].
+pub(crate) fn is_wish(key: &str) -> bool {
+    let is_of = |section: &str| section == "video" || section.starts_with("streams.");
+    let parts = key.rsplit_once('.');
+    parts.is_some_and(|(section, name)| is_of(section) && ["bitrate", "fps", "longest_edge"].contains(&name))
+}
+
 /// When a source is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
@@ -55,8 +75,10 @@ pub enum Keep {
 /// Which H.264 encoder to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EncoderChoice {
-    /// The first hardware encoder that really opens, else software.
+    /// None where the source's own H.264 can be sent on; else the first hardware encoder that really opens, else software.
     Auto,
+    /// The same, however much the source sends, and whatever it says.
+    Copy,
     /// x264.
     Software,
     /// NVIDIA.
@@ -228,16 +250,24 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         let why = "only sources over TLS prove who they are, e.g. rtsps: or https:";
         reader.warn_if_set(&keys.each_ref().map(String::as_str), why);
     }
-    let is_asked_for = ["video".to_owned(), format!("streams.{name}")]
-        .iter()
-        .any(|section| reader.has(&format!("{section}.probe_ms")));
-    let may_probe = !probe.is_zero() && (is_asked_for || !is_disturbed_by_probes(&source));
+    let is_set = |field: &str| {
+        ["video".to_owned(), format!("streams.{name}")]
+            .iter()
+            .any(|section| reader.has(&format!("{section}.{field}")))
+    };
+    let asked = Asked {
+        bitrate: is_set("bitrate"),
+        fps: is_set("fps"),
+        longest_edge: is_set("longest_edge"),
+    };
+    let may_probe = !probe.is_zero() && (is_set("probe_ms") || !is_disturbed_by_probes(&source));
     Stream {
         title: title(reader, &name),
         name,
         source,
         encoder,
         quality,
+        asked,
         linger,
         stall_timeout,
         pause_timeout,
@@ -331,8 +361,14 @@ impl FromStr for Keep {
 }
 
 impl EncoderChoice {
-    const ALL: [(Self, &'static str); 6] = [
+    /// Whether a source's own H.264 may be sent on.
+    pub fn may_copy(self) -> bool {
+        matches!(self, Self::Auto | Self::Copy)
+    }
+
+    const ALL: [(Self, &'static str); 7] = [
         (Self::Auto, "auto"),
+        (Self::Copy, "copy"),
         (Self::Software, "software"),
         (Self::Nvenc, "nvenc"),
         (Self::Vaapi, "vaapi"),

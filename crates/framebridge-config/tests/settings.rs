@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use framebridge_config::{ConfigError, EncoderChoice, Input, Keep, Settings, Source, StudioToken};
+use framebridge_config::{Asked, ConfigError, EncoderChoice, Input, Keep, Settings, Source, StudioToken};
+use framebridge_proto::Role;
 
 fn parse_with(text: &str, env: &[(&str, &str)], streams: &[&str]) -> Result<Settings, ConfigError> {
     let env: BTreeMap<String, String> = env.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
@@ -54,6 +55,29 @@ fn a_stream_takes_what_it_does_not_say_from_video() {
         (800_000, 15, EncoderChoice::Software)
     );
     assert_eq!((desk.quality.fps, desk.linger), (60, Duration::from_millis(100)));
+}
+
+#[test]
+fn what_is_set_of_a_quality_is_asked_for_and_what_is_built_in_is_not() {
+    let text = "[video]\nfps = 30\n[streams.door]\nsource = \"rtsp://cam/s\"\nbitrate = 800000\nencoder = \"copy\"\n\
+                [streams.yard]\nsource = \"test:\"\n";
+    let settings = parse(text).unwrap();
+    let asked = |settings: &Settings| -> Vec<Asked> { settings.streams.iter().map(|stream| stream.asked).collect() };
+    let fps = Asked {
+        fps: true,
+        ..Asked::default()
+    };
+    assert_eq!(asked(&settings), [Asked { bitrate: true, ..fps }, fps]);
+    assert_eq!(settings.streams[0].encoder, EncoderChoice::Copy);
+    assert_eq!(asked(&parse(&settings.to_toml()).unwrap()), asked(&settings), "printed");
+    let handed = settings.for_process(Role::Encoder, Some(&settings.streams[0].name), &[]);
+    assert_eq!(
+        asked(&parse(&handed).unwrap()),
+        [Asked { bitrate: true, ..fps }],
+        "and handed on"
+    );
+    let set = parse_with("", &[("FRAMEBRIDGE_VIDEO_FPS", "30")], &[]).unwrap();
+    assert_eq!(asked(&set), [fps], "by the environment, too");
 }
 
 #[test]

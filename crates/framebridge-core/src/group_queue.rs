@@ -18,6 +18,8 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct GroupQueue<T> {
     limits: Limits,
+    /// What may wait besides: the group that it began with.
+    extra: Limits,
     waiting: VecDeque<(T, usize)>,
     bytes: usize,
     /// Lost and not yet told.
@@ -42,6 +44,7 @@ impl<T> GroupQueue<T> {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            extra: Limits { items: 0, bytes: 0 },
             waiting: VecDeque::new(),
             bytes: 0,
             lost: 0,
@@ -55,8 +58,8 @@ impl<T> GroupQueue<T> {
         if self.broken && !keyframe {
             return self.lose(usize::from(self.started));
         }
-        let full = self.waiting.len() >= self.limits.items
-            || (!self.waiting.is_empty() && self.bytes + bytes > self.limits.bytes);
+        let full = self.waiting.len() >= self.limits.items + self.extra.items
+            || (!self.waiting.is_empty() && self.bytes + bytes > self.limits.bytes + self.extra.bytes);
         let mut lost = 0;
         if full {
             lost = self.lose(self.waiting.len());
@@ -92,6 +95,20 @@ impl<T> GroupQueue<T> {
         self.broken && self.waiting.is_empty()
     }
 
+    /// Takes in a whole group, from its keyframe on, for who has caught up and needs one. It may be longer than what may wait
+    /// otherwise: it is what whoever comes now gets, too. False: there was none to take.
+    pub fn begin_again(&mut self, group: impl IntoIterator<Item = (T, usize, bool)>) -> bool {
+        for (item, bytes, keyframe) in group {
+            if keyframe {
+                self.extra = Limits { items: 0, bytes: 0 };
+            }
+            self.extra.items += 1;
+            self.extra.bytes += bytes;
+            self.push(item, bytes, keyframe);
+        }
+        !self.broken
+    }
+
     fn lose(&mut self, items: usize) -> u64 {
         let lost = u64::try_from(items).unwrap_or(u64::MAX);
         self.lost += lost;
@@ -113,6 +130,24 @@ mod tests {
 
     fn drain(queue: &mut GroupQueue<u32>) -> Vec<Next<u32>> {
         std::iter::from_fn(|| queue.pop()).collect()
+    }
+
+    #[test]
+    fn who_was_too_slow_gets_the_last_group_again_whole_and_goes_on() {
+        let mut queue = queue();
+        queue.push(0, 1, true);
+        for item in 1..9 {
+            queue.push(item, 1, false);
+        }
+        while queue.pop().is_some() {}
+        assert!(queue.needs_keyframe());
+        assert!(!queue.begin_again([]));
+        assert!(queue.begin_again((0..9).map(|item| (item, 1, item == 0))));
+        let all = drain(&mut queue);
+        assert!(matches!(all[0], Next::Lost(_)));
+        assert_eq!(all[1..], (0..9).map(Next::Item).collect::<Vec<_>>());
+        assert_eq!(queue.push(9, 1, false), 0);
+        assert_eq!(drain(&mut queue), [Next::Item(9)]);
     }
 
     #[test]

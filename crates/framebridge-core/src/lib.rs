@@ -54,6 +54,7 @@
     )
 )]
 
+pub mod as_it_comes;
 pub mod backoff;
 pub mod budget;
 pub mod cadence;
@@ -62,6 +63,7 @@ pub mod decode_backlog;
 pub mod degradation;
 pub mod egress;
 pub mod group_queue;
+pub mod h264;
 pub mod half_open;
 pub mod health;
 pub mod ingest;

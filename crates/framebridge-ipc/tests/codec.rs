@@ -88,10 +88,11 @@ fn protocol_1_from_an_encoder_keeps_its_bytes() {
         fps: 30,
         bitrate: 200,
         encoder: "x".into(),
+        copied: Some([0x64, 0, 0x28]),
     };
     golden(
         &FromEncoder::Parameters(parameters),
-        b"\0\0\0\x0c\0\0\0\x08\x01\x00\x40\x30\x1e\xc8\x01x",
+        b"\0\0\0\x10\0\0\0\x0c\x01\x00\x40\x30\x1e\xc8\x01x\x01\x64\x00\x28",
     );
     let payload = Bytes::from_static(b"\0\0\x01picture");
     let unit = AccessUnit {

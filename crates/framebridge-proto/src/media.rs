@@ -21,15 +21,18 @@ pub struct CodecParameters {
     pub fps: u32,
     /// Target bitrate, bits per second.
     pub bitrate: u32,
-    /// Name of the encoder in use, e.g. `libx264`.
+    /// Name of the encoder in use, e.g. `libx264`; `copy` where the frames are sent on as the source has encoded them.
     pub encoder: String,
+    /// Of frames that are sent on as the source has encoded them: `profile_idc`, the constraint flags and `level_idc`. No
+    /// keyframe can be made of them, and an IDR comes each 10 s or sooner. `None`: they are encoded here. Since 1.
+    pub copied: Option<[u8; 3]>,
 }
 
 /// Video codecs. Appended only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Codec {
-    /// ITU-T H.264, Annex B byte stream, constrained baseline, SPS and PPS before every IDR.
+    /// ITU-T H.264, Annex B byte stream, SPS and PPS before every IDR. Constrained baseline, where it is encoded here.
     H264,
 }
 

@@ -13,6 +13,7 @@ use framebridge_proto::media::Rung;
 
 use crate::{
     batch::Batch,
+    catch_up::CatchUp,
     frame::Frame,
     ice::Path,
     packetizer::CLOCK_HZ,
@@ -35,6 +36,8 @@ pub(crate) const MOST_PADDING: u64 = 8;
 /// A late joiner starts with the last group if its keyframe is no older: what is older would be shown late, and a new
 /// one can be had in about that time.
 const GROUP_AGE: Duration = Duration::from_millis(300);
+/// What is kept of a group that came as its source has encoded it: who joins gets all of it. More than encoders send on.
+const COPIED_BYTES: usize = 16 << 20;
 /// Packets are kept for retransmission for so long: a NACK that comes later asks for what can't be shown any more.
 const HISTORY_AGE: Duration = Duration::from_secs(2);
 /// A packet is not sent again later than this after it was published, and a round trip: its picture would be shown as
@@ -168,9 +171,11 @@ impl Channel {
     }
 
     fn forget_old(&mut self, now: Instant) {
+        let group = self.keyframe.filter(|_| self.is_copied());
         while let Some(oldest) = self.frames.front() {
             let is_old = now.saturating_duration_since(oldest.published) > HISTORY_AGE;
-            if self.frames.len() == 1 || !(is_old || self.bytes > self.history_bytes) {
+            let is_entry = group.is_some_and(|first| oldest.first >= first) && self.bytes <= COPIED_BYTES;
+            if self.frames.len() == 1 || is_entry || !(is_old || self.bytes > self.history_bytes) {
                 return;
             }
             self.bytes -= oldest.bytes();
@@ -231,16 +236,54 @@ impl Channel {
         Some(last.timestamp + u64::try_from(since.as_micros()).unwrap_or(u64::MAX) * CLOCK_HZ / 1_000_000)
     }
 
+    /// Whether its frames are sent on as their source has encoded them. Lower rungs never are.
+    #[inline]
+    fn is_copied(&self) -> bool {
+        self.rung == Rung::Full && self.stream.is_copied()
+    }
+
     /// Whether a viewer that joins now has to wait for a keyframe.
     pub(crate) fn lacks_entry(&self, now: Instant) -> bool {
         self.entry(now).is_none()
     }
 
-    /// Where a viewer can start now: the last keyframe, if it is young.
+    /// Where a viewer can start now: the last keyframe, if it is young, or no other can be made.
     fn entry(&self, now: Instant) -> Option<u64> {
         let first = self.keyframe?;
         let frame = &self.frames[self.position(first)?];
-        (now.saturating_duration_since(frame.published) <= GROUP_AGE).then_some(first)
+        (self.is_copied() || is_young(frame.published, now)).then_some(first)
+    }
+
+    /// Whether the last keyframe is of now.
+    fn has_young_entry(&self, now: Instant) -> bool {
+        let frame = self
+            .keyframe
+            .and_then(|first| self.position(first))
+            .map(|at| &self.frames[at]);
+        frame.is_some_and(|frame| is_young(frame.captured, now))
+    }
+
+    /// Has a viewer go on at the entry `first`. False: it can't yet.
+    fn enter(&self, track: &mut Track, first: u64, now: Instant) -> bool {
+        let Some(at) = self.position(first).filter(|_| self.is_copied()) else {
+            track.jump(first);
+            return true;
+        };
+        let group = self.frames.range(at..).map(|frame| &**frame);
+        if is_young(self.frames[at].captured, now) && self.frames[at].timestamp > track.last_timestamp().unwrap_or(0) {
+            track.jump(first);
+        } else if let Some(plan) = CatchUp::plan(group, track.last_timestamp().unwrap_or(0), now) {
+            track.catch_up(first, plan);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Whether a viewer that has lost its way gets the group at hand again: where no keyframe can be made for it.
+    pub(crate) fn may_begin_again(&self, track: &Track, now: Instant) -> bool {
+        let rested = track.plan().is_none_or(|plan| plan.may_begin_again(now));
+        self.is_copied() && rested && self.keyframe.is_some()
     }
 
     /// The frame that holds packet `packet`, searched from the newest.
@@ -258,14 +301,16 @@ impl Channel {
         now: Instant,
     ) -> Sent {
         let mut sent = Sent::default();
-        if matches!(*feed, Feed::Held(until) if until <= now) {
+        // A link that could not carry the stream does not carry a whole group at once.
+        let is_entry = !self.is_copied() || self.has_young_entry(now);
+        if matches!(*feed, Feed::Held(until) if until <= now) && is_entry {
             *feed = Feed::Waiting;
             self.wants_keyframe |= self.lacks_entry(now);
         }
         if *feed == Feed::Waiting
             && let Some(first) = self.entry(now)
+            && self.enter(track, first, now)
         {
-            track.jump(first);
             *feed = Feed::At(first);
         }
         let Feed::At(mut packet) = *feed else { return sent };
@@ -275,7 +320,9 @@ impl Channel {
             self.wants_keyframe = true;
             return sent;
         };
-        let end = self.released.min(packet + allowance.min(CATCH_UP));
+        let usual = allowance.min(CATCH_UP);
+        let helping = track.plan().map_or(usual, |plan| plan.helping(packet, usual));
+        let end = self.released.min(packet + helping);
         batch.start();
         while packet < end {
             let frame = &*self.frames[at];
@@ -362,7 +409,12 @@ impl Channel {
     ) -> Sent {
         let mut repeated = Sent::default();
         repeats.fill(carries, now);
-        let oldest = self.oldest_of_use(repeats.round_trip(), now);
+        let is_catching_up = track.plan().is_some_and(|plan| plan.is_repeated(now));
+        let oldest = if is_catching_up {
+            0
+        } else {
+            self.oldest_of_use(repeats.round_trip(), now)
+        };
         batch.start();
         for sequence in missing {
             let Some(packet) = track.repeat(*sequence).filter(|packet| *packet >= oldest) else {
@@ -394,6 +446,10 @@ impl Channel {
         let settled = keyframe.filter(|frame| age(frame) > OVERLAP + round_trip);
         young.max(settled.map_or(0, |frame| frame.first))
     }
+}
+
+fn is_young(moment: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(moment) <= GROUP_AGE
 }
 
 #[cfg(test)]
@@ -489,6 +545,46 @@ mod tests {
             serve(&mut channel, &mut seen, start + later);
             assert_eq!(seen.packets, packets);
         }
+    }
+
+    #[test]
+    fn of_a_stream_that_is_sent_on_a_late_joiner_gets_the_whole_group_however_old() {
+        let (mut channel, start) = (channel(), Instant::now());
+        channel.stream.set_form(crate::Form::Copied([0x64, 0, 0x28]));
+        let mut now = start;
+        for number in 0..100 {
+            now = start + Duration::from_millis(40) * u32::try_from(number).unwrap();
+            let unit: Vec<u8> = (0..5).flat_map(|_| [0, 0, 1, 0x65, 9]).collect();
+            let frame = Frame::new(
+                number * 5,
+                1_000_000 + number * 3600,
+                number == 0,
+                now,
+                Payloads::of(&unit),
+            );
+            channel.push(Arc::new(frame), now);
+        }
+        let mut seen = Seen {
+            feed: Feed::Waiting,
+            track: track(),
+            packets: 0,
+        };
+        let mut rounds = 0;
+        serve(&mut channel, &mut seen, now);
+        while let Some(due) = channel.poll_timeout() {
+            now = due;
+            rounds += 1;
+            channel.pace(now);
+            serve(&mut channel, &mut seen, now);
+        }
+        assert_eq!(seen.packets, 500);
+        assert!(
+            (40..200).contains(&rounds),
+            "neither at once nor in its own time: {rounds}"
+        );
+        assert_eq!(seen.track.last_timestamp().unwrap_or(0), 1_000_000 + 99 * 3600);
+        assert!(!channel.may_begin_again(&seen.track, now));
+        assert!(channel.may_begin_again(&seen.track, now + Duration::from_secs(9)));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    Arrival, Candidate, CloseReason, JoinError, Link, PatchError, Peer, PeerConfig, SessionId, SessionInfo,
+    Arrival, Candidate, CloseReason, Form, JoinError, Link, PatchError, Peer, PeerConfig, SessionId, SessionInfo,
     StreamCounts, StreamStats, ViewerState,
     clock::monotonic,
     ice::Credentials,
@@ -188,7 +188,8 @@ impl Handle {
     /// See [`JoinError`].
     pub async fn join(&self, stream: &StreamName, offer: &str) -> Result<Joined, JoinError> {
         let shared = &self.shared;
-        let mut offer = Offer::parse(offer).map_err(|error| match error {
+        let form = shared.stream(stream).form();
+        let mut offer = Offer::parse_for(offer, form).map_err(|error| match error {
             OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
             OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
             OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
@@ -426,6 +427,11 @@ impl Handle {
             }
             Published::Undecodable | Published::Empty => {}
         }
+    }
+
+    /// From here on a stream's frames come about so. To be told before the first of them.
+    pub fn describe(&self, stream: &StreamName, form: Form) {
+        self.shared.stream(stream).set_form(form);
     }
 
     /// Somebody wishes for a keyframe who may; one a second serves all.

@@ -3,6 +3,7 @@
 mod addresses;
 mod batch;
 mod bind;
+mod catch_up;
 mod channel;
 mod clock;
 mod config;
@@ -66,6 +67,7 @@ pub use rungs::RungNeeds;
 pub use sdp::{Candidate, CandidateKind, Load};
 pub use session::{CloseReason, Event, InvalidSessionId, SessionId, SessionInfo, ViewerState};
 pub use stats::{StreamStats, ViewerCount};
+pub use stream::Form;
 pub use stream::StreamCounts;
 pub use track::{RepairState, TrackState};
 pub use transmit::{Keys, TransmitState};

@@ -29,9 +29,9 @@ const COMMANDS: usize = 256;
 /// Datagrams waiting for a worker that came to another. Full: they are dropped, as the net drops. A lane of their own, for
 /// strangers can fill it.
 const FORWARDED: usize = 256;
-/// Frames waiting for a worker: two seconds at 30 a second. Full: the frame is lost to that worker's viewers, and the
-/// gap in the numbering makes it wait for a keyframe.
-const FRAMES: usize = 64;
+/// Frames waiting for a worker: a group of ten seconds that is sent on as it comes, which all comes at once where an encoder was
+/// linked to anew. Full: the frame is lost to that worker's viewers, and the gap in the numbering makes it wait for a keyframe.
+const FRAMES: usize = 700;
 
 /// What a worker is told.
 pub(crate) enum Command {

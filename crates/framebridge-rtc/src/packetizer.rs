@@ -21,6 +21,8 @@ pub(crate) struct Packetizer {
     broken: bool,
     /// Pictures captured before it are left out, nanoseconds of the machine's monotonic clock.
     not_before_ns: u64,
+    /// Frames come as their source has encoded them.
+    copied: bool,
 }
 
 /// The access unit before.
@@ -51,14 +53,28 @@ impl Packetizer {
         self.not_before_ns = stamp_ns;
     }
 
+    /// Takes in whether frames come as their source has encoded them. Then those before a keyframe that comes seconds later are
+    /// needed, however old they are, and each viewer is told times for them that are new to it
+    /// ([`CatchUp`](crate::catch_up::CatchUp)).
+    pub(crate) fn set_copied(&mut self, copied: bool) {
+        self.copied = copied;
+    }
+
     /// Takes the next access unit.
     pub(crate) fn publish(&mut self, unit: &AccessUnit, now: Instant) -> Published {
+        let comes_again = |last: &Last| unit.sequence <= last.sequence;
+        if self.copied && unit.keyframe && self.last.as_ref().is_some_and(comes_again) {
+            // The encoder begins the group again, for us who were too slow: it is what it was, with the times that it had. A
+            // number is left out, so that nobody takes it for what follows.
+            self.last = None;
+            self.next_packet += 1;
+        }
         let timestamp = self.timestamp(unit);
         let follows = self
             .last
             .as_ref()
             .is_some_and(|last| unit.sequence == last.sequence.wrapping_add(1));
-        let is_old = unit.captured_ns < self.not_before_ns;
+        let is_old = !self.copied && unit.captured_ns < self.not_before_ns;
         self.broken = is_old || (!unit.keyframe && (self.broken || !follows));
         self.last = Some(Last {
             sequence: unit.sequence,
@@ -94,7 +110,8 @@ impl Packetizer {
     }
 }
 
-fn ticks(nanoseconds: u64) -> u64 {
+/// A moment of the machine's monotonic clock on a stream's timeline.
+pub(crate) fn ticks(nanoseconds: u64) -> u64 {
     // 90 kHz is 9 ticks in 100 µs.
     nanoseconds / 100_000 * 9 + nanoseconds % 100_000 * 9 / 100_000
 }
@@ -178,6 +195,23 @@ mod tests {
         ));
         frame(packetizer.publish(&unit(4, FRAME_NS, 3000, true), now));
         frame(packetizer.publish(&unit(5, FRAME_NS, 3000, false), now));
+    }
+
+    #[test]
+    fn a_group_that_is_sent_again_has_its_own_times_and_is_not_taken_for_the_next() {
+        let (mut packetizer, now) = (Packetizer::default(), Instant::now());
+        packetizer.start_after(50 * FRAME_NS);
+        packetizer.set_copied(true);
+        let publish = |packetizer: &mut Packetizer, n: u64| {
+            frame(packetizer.publish(&unit(n, n * FRAME_NS, n * 3000, n.is_multiple_of(10)), now))
+        };
+        let first: Vec<Frame> = (10..25).map(|n| publish(&mut packetizer, n)).collect();
+        assert_eq!(first[0].timestamp, ticks(10 * FRAME_NS), "however old it is");
+        let again = publish(&mut packetizer, 20);
+        assert_eq!(again.timestamp, ticks(20 * FRAME_NS));
+        assert_ne!(again.first, first[14].end());
+        let next = publish(&mut packetizer, 21);
+        assert_eq!(next.first, again.end());
     }
 
     #[test]

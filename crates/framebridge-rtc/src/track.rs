@@ -19,6 +19,7 @@
 //! [`viewer_file`](crate::handover::viewer_file)).
 
 use crate::{
+    catch_up::CatchUp,
     frame::{Frame, MAX_PAYLOAD, REPEATED_NUMBER},
     header::{Header, SECOND},
     random,
@@ -111,6 +112,8 @@ pub(crate) struct Track {
     last_timestamp: Option<u64>,
     /// No time of the mapping in force is earlier: another rung's picture may be the very one that was sent last.
     floor: u64,
+    /// How times are told while the viewer catches up, and of what it got so.
+    catch_up: Option<CatchUp>,
 }
 
 impl Track {
@@ -126,6 +129,7 @@ impl Track {
             since: u64::MAX,
             last_timestamp: None,
             floor: 0,
+            catch_up: None,
         }
     }
 
@@ -171,11 +175,42 @@ impl Track {
         self.offset = self.state.next.wrapping_sub(packet);
         self.since = packet;
         self.floor = self.last_timestamp.map_or(0, |last| last + 1);
+        self.catch_up = None;
+    }
+
+    /// [`jump`](Self::jump) to a keyframe in the past, the first packet of which is `packet`.
+    pub(crate) fn catch_up(&mut self, packet: u64, plan: CatchUp) {
+        self.jump(packet);
+        self.catch_up = Some(plan);
+    }
+
+    /// How the viewer came here, where it was from a keyframe in the past.
+    pub(crate) fn plan(&self) -> Option<&CatchUp> {
+        self.catch_up.as_ref()
+    }
+
+    /// An earlier process may have told the viewer times up to this one.
+    pub(crate) fn start_after(&mut self, time: u64) {
+        self.last_timestamp = self.last_timestamp.max(Some(time));
+    }
+
+    /// A frame's time on the stream's timeline as this viewer is told it.
+    #[inline]
+    fn time(&self, frame: &Frame) -> u64 {
+        self.catch_up
+            .as_ref()
+            .map_or(frame.timestamp, |plan| plan.time(frame.timestamp))
+            .max(self.floor)
     }
 
     /// The first packet that it has gone on with.
     pub(crate) fn since(&self) -> u64 {
         self.since
+    }
+
+    /// The latest time on the stream's timeline that was sent.
+    pub(crate) fn last_timestamp(&self) -> Option<u64> {
+        self.last_timestamp
     }
 
     /// The latest time on the stream's timeline that was sent.
@@ -212,8 +247,7 @@ impl Track {
             self.state.next,
             "packets go out in order"
         );
-        self.fill(frame, packet, self.state.next, (payload, marker), datagram);
-        self.last_timestamp = Some(frame.timestamp.max(self.floor));
+        self.last_timestamp = Some(self.time(frame));
         self.state.next += 1;
         self.state.packets = self.state.packets.wrapping_add(1);
         #[expect(
@@ -280,7 +314,7 @@ impl Track {
     #[inline]
     fn timestamp(&self, frame: &Frame) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "RTP's timestamp is the low bits")]
-        let timestamp = frame.timestamp.max(self.floor) as u32;
+        let timestamp = self.time(frame) as u32;
         timestamp.wrapping_add(self.state.timestamp_offset)
     }
 

@@ -27,6 +27,7 @@ use crate::{
     handover::viewer_file::{Place, Record, ViewerFile},
     mailbox::{Command, IceRestart, Inlet},
     mutex::lock,
+    packetizer::ticks,
     reach::{Restarts, is_a_viewers},
     sessions::Session,
     socket::Socket,
@@ -137,6 +138,9 @@ impl Worker {
         let mut viewer = Viewer::new(session, stream, peer, rung, now);
         viewer.best = best;
         viewer.reservation = Some(reservation);
+        if let Some((track, _)) = viewer.peer.media() {
+            track.start_after(ticks(stamp));
+        }
         let slot = self.join(Box::new(viewer), now);
         self.viewers.add_address(slot, state.path.remote, true);
     }

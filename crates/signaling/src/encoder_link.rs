@@ -15,7 +15,7 @@ use framebridge_proto::{
     media::AccessUnit,
     status::StreamState,
 };
-use framebridge_rtc::Handle;
+use framebridge_rtc::{Form, Handle};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep, sleep_until},
@@ -188,6 +188,8 @@ impl Reader<'_> {
                 self.stream.update(|upstream| upstream.hear(state));
             }
             FromEncoder::Parameters(parameters) => {
+                let form = parameters.copied.map_or(Form::Encoded, Form::Copied);
+                self.engine.describe(&self.stream.name, form);
                 self.stream.update(|upstream| upstream.parameters = Some(parameters));
             }
             FromEncoder::Quality(quality) => {

@@ -341,6 +341,7 @@ fn created(
         height: sent.height,
         fps: sent.fps,
         bitrate: sent.bitrate,
+        level: sent.copied.map(|[_, _, level]| level),
     });
     let answer = load.map_or_else(|| joined.answer.clone(), |load| joined.answer_for(load));
     let mut response = (StatusCode::CREATED, answer).into_response();

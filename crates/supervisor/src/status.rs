@@ -13,7 +13,7 @@ use framebridge_core::{
 };
 use framebridge_proto::{
     Role, StreamName,
-    status::{BridgeState, BridgeStatus, FaultKind, ProcessState, ProcessStatus, Status, StreamStatus},
+    status::{BridgeState, BridgeStatus, FaultKind, ProcessState, ProcessStatus, Status, StreamState, StreamStatus},
     supervisor::{BridgeProgress, EncoderProgress, Progress, SignalingProgress, StreamFlow, Why},
 };
 
@@ -153,14 +153,20 @@ impl<'a> Picture<'a> {
 pub(crate) fn why(slots: &[Slot], stream: &StreamName, now: Instant) -> Option<Why> {
     let slot = slots.iter().find(|slot| slot.stream_name() == Some(stream))?;
     let signaling = signaling(slots);
-    let health = Picture::of(slot, signaling)?.health(now);
+    let picture = Picture::of(slot, signaling)?;
+    let health = picture.health(now);
+    let live = picture
+        .encoder
+        .map(|(encoder, _)| encoder)
+        .filter(|_| health.state == StreamState::Live);
+    let way = live.and_then(way).map_or(String::new(), |way| format!("; {way}"));
     let certificate = signaling
         .and_then(signaling_progress)
         .and_then(|progress| progress.certificate);
     let notice = certificate.map_or(String::new(), |notice| format!("; {notice}"));
     Some(Why {
         well: health.is_well(),
-        sentence: format!("{health}{notice}"),
+        sentence: format!("{health}{way}{notice}"),
     })
 }
 
@@ -201,6 +207,15 @@ fn signaling(slots: &[Slot]) -> Option<&Slot> {
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a film of a source is sent on as it comes, and if not, why.
+fn way(encoder: &EncoderProgress) -> Option<String> {
+    if encoder.encoder == "copy" {
+        return Some(encoder.encoder_reason.clone());
+    }
+    let (_, obstacle) = encoder.encoder_reason.split_once("; not as it comes: ")?;
+    Some(format!("encoded, because {obstacle}"))
 }
 
 fn encoder_in_use(encoder: &EncoderProgress) -> String {

@@ -30,22 +30,23 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// Starts one for `source`; `settings` are further lines of the stream's configuration.
     pub(crate) fn start(source: &str, settings: &str) -> Self {
+        Self::launch(source, &format!("encoder = \"software\"\n{settings}"), false)
+    }
+
+    /// One with no word about how it encodes but what is in `settings`.
+    pub(crate) fn start_as(source: &str, settings: &str) -> Self {
         Self::launch(source, settings, false)
     }
 
     /// One for the test pattern that can be broken on request.
     pub(crate) fn start_breakable() -> Self {
-        Self::launch("test:", "", true)
+        Self::launch("test:", "encoder = \"software\"", true)
     }
 
     fn launch(source: &str, settings: &str, breakable: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("framebridge.toml");
-        fs::write(
-            &config,
-            format!("[streams.s]\nsource = {source:?}\nencoder = \"software\"\n{settings}\n"),
-        )
-        .unwrap();
+        fs::write(&config, format!("[streams.s]\nsource = {source:?}\n{settings}\n")).unwrap();
         let process = spawn(dir.path(), &config, breakable);
         Self {
             dir,

@@ -8,6 +8,7 @@ mod backlog;
 mod clip;
 mod confined;
 mod control;
+mod copy;
 mod faults;
 mod frames;
 mod harness;

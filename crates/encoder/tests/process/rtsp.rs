@@ -25,8 +25,8 @@ const FPS: u32 = 25;
 const FRAGMENT: usize = 1200;
 
 /// A camera that serves one client after another over TCP, RFC 2326 section 10.12.
-struct Camera {
-    address: String,
+pub(crate) struct Camera {
+    pub(crate) address: String,
     switches: Arc<Switches>,
     heard: Arc<Heard>,
 }
@@ -50,7 +50,7 @@ struct Heard {
 }
 
 impl Camera {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let camera = Self {
             address: String::new(),
             switches: Arc::default(),
@@ -76,13 +76,17 @@ impl Camera {
         self
     }
 
-    fn turn_off(&self) {
+    pub(crate) fn silence(&self, silent: bool) {
+        self.switches.silent.store(silent, Ordering::Relaxed);
+    }
+
+    pub(crate) fn turn_off(&self) {
         self.switches.off.store(true, Ordering::Relaxed);
         // It is told by one more client.
         _ = TcpStream::connect(&self.address);
     }
 
-    fn turn_on(self) -> Self {
+    pub(crate) fn turn_on(self) -> Self {
         self.switches.off.store(false, Ordering::Relaxed);
         let address = self.address.clone();
         self.at(&address)

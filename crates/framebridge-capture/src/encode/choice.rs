@@ -41,7 +41,7 @@ pub fn choose(wanted: EncoderChoice) -> Choice {
                 reason: "software, as configured".to_owned(),
             };
         }
-        EncoderChoice::Auto => &Codec::HARDWARE,
+        EncoderChoice::Auto | EncoderChoice::Copy => &Codec::HARDWARE,
         EncoderChoice::Nvenc => &[Codec::Nvenc],
         EncoderChoice::Vaapi => &[Codec::Vaapi],
         EncoderChoice::Qsv => &[Codec::Qsv],
@@ -51,7 +51,7 @@ pub fn choose(wanted: EncoderChoice) -> Choice {
     for &codec in candidates {
         match probe(codec) {
             Ok(()) => {
-                let how = if wanted == EncoderChoice::Auto {
+                let how = if wanted.may_copy() {
                     "the first hardware encoder that works"
                 } else {
                     "as configured"

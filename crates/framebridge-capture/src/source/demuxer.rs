@@ -1,6 +1,9 @@
 //! One opened input of FFmpeg's and the decoder of the one stream in it that is shown.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use ffmpeg_next::{
     Dictionary, Discard, Error, Packet, Rational, Rescale as _, Stream,
@@ -13,16 +16,21 @@ use ffmpeg_next::{
     media::Type,
     threading,
 };
-use framebridge_core::decode_backlog::{Decode, DecodeBacklog, DecodeRate};
+use framebridge_core::{
+    as_it_comes::{AsItComes, Obstacle, Seen, Way},
+    decode_backlog::{Decode, DecodeBacklog, DecodeRate},
+    h264::Sps,
+};
 
 use super::{
     allowed::{CODECS, MAX_PIXELS},
+    coded::{Coded, CodedPicture},
     recipe::{Recipe, Timing},
 };
 use crate::{
     FfmpegError, Interrupt,
     colour::{Colours, Unsaid},
-    ffi,
+    ffi, monotonic_ns,
     shape::{Orientation, Shaped, Shaper},
 };
 
@@ -56,6 +64,14 @@ pub(super) struct Demuxer {
     pub(super) timing: Timing,
     /// Of a stream whose size is not known yet: what goes into a new decoder where this one has too few threads for it.
     kept: Option<Vec<Packet>>,
+    /// H.264 that may be sent on as it comes.
+    coded: Option<Coded>,
+    /// What was sent on since the last keyframe, as it came: at most [`LONGEST_GROUP`](framebridge_core::as_it_comes::LONGEST_GROUP)
+    /// and [`HEAVIEST_GROUP`](framebridge_core::as_it_comes::HEAVIEST_GROUP), or else nothing is sent on any more.
+    group: Vec<Packet>,
+    /// What is to be decoded before anything else is read: that group.
+    pending: VecDeque<Packet>,
+    orientation: Orientation,
 }
 
 /// What the decoder has.
@@ -74,6 +90,8 @@ pub(super) enum Decoded {
 pub(super) enum Fed {
     /// The decoder has it.
     Packet,
+    /// It is a picture to be sent on as it is, with its time in the source.
+    Picture(CodedPicture, Option<Duration>),
     /// Nothing for the decoder right now; a device that has no picture yet says so at once, again and again.
     Nothing,
 }
@@ -88,8 +106,11 @@ impl Demuxer {
             .find(|rate| rate.0 > 0 && rate.1 > 0);
         let interval = rate.map(|rate| Duration::from_secs_f64(f64::from(rate.1) / f64::from(rate.0)));
         let turned = stream.side_data().find(|found| found.kind() == SideData::DisplayMatrix);
-        let orientation = turned.and_then(|found| Orientation::of(found.data()));
+        let orientation = turned
+            .and_then(|found| Orientation::of(found.data()))
+            .unwrap_or_default();
         let parameters = stream.parameters();
+        let coded = (parameters.id() == Id::H264).then(|| Coded::new(&ffi::extradata(&stream)));
         let unsaid = unsaid(parameters.id(), recipe.painted);
         let size = ffi::size(&stream);
         let decoder = decoder_of(parameters, size)?;
@@ -100,7 +121,7 @@ impl Demuxer {
         Ok(Self {
             input,
             decoder,
-            shaper: Shaper::new(orientation.unwrap_or_default()),
+            shaper: Shaper::new(orientation),
             unsaid,
             stream: index,
             time_base,
@@ -112,7 +133,29 @@ impl Demuxer {
             rested: true,
             timing,
             kept: (size == (0, 0)).then(Vec::new),
+            coded,
+            group: Vec::new(),
+            pending: VecDeque::new(),
+            orientation,
         })
+    }
+
+    /// What is known from the start against sending it on as it comes.
+    pub(super) fn obstacle(&self) -> Option<Obstacle> {
+        if self.coded.is_none() {
+            return Some(Obstacle::Codec(self.decoder.id().name().to_owned()));
+        }
+        (self.orientation != Orientation::default()).then_some(Obstacle::Turned)
+    }
+
+    /// The parameter set in force, of H.264.
+    pub(super) fn sps(&self) -> Option<&Sps> {
+        self.coded.as_ref()?.sps()
+    }
+
+    /// Whether what is decoded now was sent on already.
+    pub(super) fn is_catching_up(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// What FFmpeg calls the container and the codec.
@@ -192,25 +235,26 @@ impl Demuxer {
         Decoded::Picture(frame, timestamp.and_then(|at| time(at, self.time_base)))
     }
 
-    /// Reads one packet into the decoder. After the input's end, the decoder gives out what it still holds.
-    pub(super) fn feed(&mut self) -> Result<Fed, Error> {
+    /// Reads one packet into the decoder, or to be sent on. After the input's end, the decoder gives out what it still holds.
+    pub(super) fn feed(&mut self, copy: &mut AsItComes) -> Result<Fed, Error> {
+        if let Some(packet) = self.pending.pop_front() {
+            return self.send(&packet);
+        }
         let mut packet = Packet::empty();
         let asked = Instant::now();
         let read = packet.read(&mut self.input);
         self.rested |= asked.elapsed() >= WAITED;
         match read {
-            Ok(()) if packet.stream() != self.stream || !self.wants(&packet) => Ok(Fed::Packet),
-            Ok(()) => {
-                self.keep(&packet);
-                match self.decoder.send_packet(&packet) {
-                    Ok(()) => Ok(Fed::Packet),
-                    Err(Error::InvalidData) => {
-                        self.broken = Some(FfmpegError::of(Error::InvalidData));
-                        Ok(Fed::Packet)
-                    }
-                    Err(error) => Err(error),
+            Ok(()) if packet.stream() != self.stream => Ok(Fed::Packet),
+            Ok(()) => match self.copied(&packet, copy) {
+                Ok(picture) => Ok(picture),
+                Err(_decoded) if !self.pending.is_empty() => {
+                    self.pending.push_back(packet);
+                    Ok(Fed::Packet)
                 }
-            }
+                Err(_decoded) if !self.wants(&packet) => Ok(Fed::Packet),
+                Err(_decoded) => self.send(&packet),
+            },
             // One broken packet; demuxers find the next one.
             Err(Error::InvalidData) => Ok(Fed::Packet),
             Err(Error::Other { errno: EAGAIN }) => Ok(Fed::Nothing),
@@ -220,6 +264,66 @@ impl Demuxer {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn send(&mut self, packet: &Packet) -> Result<Fed, Error> {
+        self.keep(packet);
+        match self.decoder.send_packet(packet) {
+            Ok(()) => Ok(Fed::Packet),
+            Err(Error::InvalidData) => {
+                self.broken = Some(FfmpegError::of(Error::InvalidData));
+                Ok(Fed::Packet)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The picture in a packet that is sent on as it is; otherwise it is to be decoded.
+    fn copied(&mut self, packet: &Packet, copy: &mut AsItComes) -> Result<Fed, Way> {
+        let Some(coded) = self.coded.as_mut().filter(|_| copy.is_possible()) else {
+            self.decode_group();
+            return Err(Way::Encode);
+        };
+        let Some(picture) = coded.picture(packet) else {
+            // Parameter sets, or what an encoder likes to tell: the decoder may need it.
+            if self.group.is_empty() {
+                return Err(Way::Encode);
+            }
+            self.group.push(packet.clone());
+            return Ok(Fed::Packet);
+        };
+        let time = packet.pts().or(packet.dts()).and_then(|at| time(at, self.time_base));
+        let seen = Seen {
+            sps: coded.sps(),
+            keyframe: picture.keyframe,
+            bidirectional: picture.bidirectional,
+            at: time.unwrap_or_else(now),
+            bytes: picture.payload.len(),
+        };
+        if copy.observe(&seen) == Way::Encode {
+            self.decode_group();
+            return Err(Way::Encode);
+        }
+        if picture.keyframe {
+            if self.group.is_empty() {
+                // What is decoded from here on does not continue what was.
+                self.decoder.flush();
+            }
+            self.group.clear();
+        }
+        self.group.push(packet.clone());
+        Ok(Fed::Picture(picture, time))
+    }
+
+    /// From now on pictures are decoded, beginning with those that were sent on since the last keyframe.
+    fn decode_group(&mut self) {
+        if self.group.is_empty() {
+            return;
+        }
+        self.pending = std::mem::take(&mut self.group).into();
+        self.skipping = false;
+        // It has had nothing to do, and is not behind.
+        self.backlog = self.backlog.is_some().then(DecodeBacklog::new);
     }
 
     /// Whether to decode a packet, or to leave it out because this machine is too slow for all.
@@ -264,6 +368,8 @@ impl Demuxer {
         self.input.seek(0, ..)?;
         self.decoder.flush();
         self.draining = false;
+        self.group.clear();
+        self.pending.clear();
         Ok(())
     }
 }
@@ -293,6 +399,11 @@ fn timing(wanted: Timing, input: &mut Input) -> Timing {
         Timing::RecordedOrArrival => Timing::Recorded,
         Timing::Arrival | Timing::Recorded | Timing::Network => wanted,
     }
+}
+
+/// For packets without a time: one that runs like any other.
+fn now() -> Duration {
+    Duration::from_nanos(monotonic_ns())
 }
 
 fn time(timestamp: i64, time_base: Rational) -> Option<Duration> {

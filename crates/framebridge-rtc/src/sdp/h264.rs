@@ -1,10 +1,28 @@
 //! Which of the offered H.264 formats we send (RFC 6184 section 8.2.2).
 //!
-//! We send constrained baseline, which every profile's decoder reads, in FU-A and STAP-A, which packetization mode 1
-//! allows. So any format of mode 1 will do; the closer its profile is to ours, the better.
+//! What is encoded here is constrained baseline, which every profile's decoder reads; what is sent on as its source has encoded
+//! it may be main or high, too, which the decoders of all browsers read, whatever they offer. Both go in FU-A and STAP-A, which
+//! packetization mode 1 allows. So any format of mode 1 will do; the closer its profile is to ours, the better.
+
+use crate::Form;
 
 /// How well a format suits; the least is the best. `None`: it can't be used.
-pub(super) fn rank(fmtp: Option<&str>) -> Option<u8> {
+pub(super) fn rank(fmtp: Option<&str>, form: Form) -> Option<u8> {
+    let rank = plain_rank(fmtp)?;
+    let Form::Copied([ours, ..]) = form else {
+        return Some(rank);
+    };
+    // Baseline that browsers play is constrained, whether it says so or not.
+    let offered = fmtp.and_then(|fmtp| parameter(fmtp, "profile-level-id")?.get(..2));
+    let is_ours = offered.is_some_and(|profile| u8::from_str_radix(profile, 16) == Ok(ours));
+    Some(if is_ours && ours != BASELINE { 0 } else { rank + 1 })
+}
+
+/// `profile_idc`.
+const BASELINE: u8 = 66;
+
+/// [`rank`] for constrained baseline.
+fn plain_rank(fmtp: Option<&str>) -> Option<u8> {
     let Some(fmtp) = fmtp else {
         // No parameters at all: GStreamer's receivers offer that, and read every mode.
         return Some(Rank::Silent as u8);
@@ -40,6 +58,8 @@ pub struct Load {
     pub fps: u32,
     /// Bits a second.
     pub bitrate: u32,
+    /// `level_idc` by the stream's own word, where it has one.
+    pub level: Option<u8>,
 }
 
 /// H.264 table A-1: a level, then the most macroblocks a second, macroblocks a picture, and kilobits a second of baseline.
@@ -63,8 +83,11 @@ const LEVELS: [(u8, u32, u32, u32); 16] = [
 ];
 
 impl Load {
-    /// The first level that carries it, as `level_idc`; the highest where none does.
+    /// The level by the stream's own word, or else the first that carries it, as `level_idc`; the highest where none does.
     pub(crate) fn level(self) -> u8 {
+        if let Some(level) = self.level {
+            return level;
+        }
         let (wide, high) = (self.width.div_ceil(16), self.height.div_ceil(16));
         let picture = wide.saturating_mul(high);
         let second = picture.saturating_mul(self.fps);
@@ -117,6 +140,7 @@ mod tests {
 
     #[test]
     fn constrained_baseline_in_mode_1_is_liked_best() {
+        let rank = |fmtp| rank(fmtp, Form::Encoded);
         let best = rank(Some(
             "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
         ))
@@ -131,6 +155,26 @@ mod tests {
         ] {
             assert!(rank(lesser).unwrap() > best, "{lesser:?}");
         }
+    }
+
+    #[test]
+    fn what_is_sent_on_goes_in_its_own_profile_where_that_is_offered() {
+        let of = |profile| Form::Copied([profile, 0, 40]);
+        let offered = |id: &str| format!("packetization-mode=1;profile-level-id={id}");
+        let (constrained, main, high) = (offered("42e01f"), offered("4d001f"), offered("640c1f"));
+        let best = |form| {
+            let all = [&constrained, &main, &high];
+            all.into_iter()
+                .min_by_key(|fmtp| rank(Some(fmtp), form).unwrap())
+                .unwrap()
+        };
+        assert_eq!(best(of(100)), &high);
+        assert_eq!(best(of(77)), &main);
+        assert_eq!(best(of(66)), &constrained);
+        assert_eq!(
+            rank(Some("packetization-mode=0;profile-level-id=640c1f"), of(100)),
+            None
+        );
     }
 
     #[test]
@@ -153,8 +197,14 @@ mod tests {
                 height,
                 fps,
                 bitrate,
+                level: None,
             };
             assert_eq!(load.level(), level, "{load:?}");
+            let said = Load {
+                level: Some(13),
+                ..load
+            };
+            assert_eq!(said.level(), 13);
         }
     }
 
@@ -178,7 +228,7 @@ mod tests {
             "packetization-mode=1;profile-level-id=4",
             "packetization-mode=1;profile-level-id=zzzzzz",
         ] {
-            assert_eq!(rank(Some(bad)), None, "{bad}");
+            assert_eq!(rank(Some(bad), Form::Encoded), None, "{bad}");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     section::{self, Section},
     transport::Transport,
 };
-use crate::{dtls::Fingerprint, ice::Credentials};
+use crate::{Form, dtls::Fingerprint, ice::Credentials};
 
 /// Sections one offer may have; a browser's has three at most.
 const MAX_SECTIONS: usize = 32;
@@ -61,8 +61,13 @@ const TRANSPORT_FEEDBACK: &str = "transport-cc";
 const ESTIMATE: &str = "goog-remb";
 
 impl Offer {
-    /// Reads `text`; lines may end in CRLF or LF.
+    /// [`parse_for`](Self::parse_for) frames that are encoded here.
     pub(crate) fn parse(text: &str) -> Result<Self, OfferError> {
+        Self::parse_for(text, Form::Encoded)
+    }
+
+    /// Reads `text`, an offer to be sent frames of this form; lines may end in CRLF or LF.
+    pub(crate) fn parse_for(text: &str, form: Form) -> Result<Self, OfferError> {
         let malformed = |reason: &'static str| OfferError::Malformed(reason.to_owned());
         if text.lines().any(has_control) {
             return Err(malformed("it has control characters"));
@@ -85,7 +90,7 @@ impl Offer {
             .iter()
             .enumerate()
             .filter(|(_, section)| can_receive_video(section))
-            .find_map(|(at, section)| best_format(section).map(|format| (at, format)))
+            .find_map(|(at, section)| best_format(section, form).map(|format| (at, format)))
             .ok_or(OfferError::NoAcceptableCodec)?;
         let tag = Tag::of(&session, video);
         let transport = Transport::of(&session, video, tag.as_ref());
@@ -121,7 +126,7 @@ fn can_receive_video(section: &MediaDescription) -> bool {
 }
 
 /// The best H.264 format of a section; among equals the viewer's first choice.
-fn best_format(section: &MediaDescription) -> Option<Format> {
+fn best_format(section: &MediaDescription, form: Form) -> Option<Format> {
     let attributes = |key: &'static str, payload_type: &str| {
         let payload_type = payload_type.to_owned();
         section
@@ -153,7 +158,7 @@ fn best_format(section: &MediaDescription) -> Option<Format> {
             return None;
         }
         let fmtp = attributes("fmtp", payload_type).next().map(str::to_owned);
-        let rank = h264::rank(fmtp.as_deref())?;
+        let rank = h264::rank(fmtp.as_deref(), form)?;
         let offered: Vec<&str> = attributes("rtcp-fb", payload_type).collect();
         let repair = offered
             .contains(&"nack")

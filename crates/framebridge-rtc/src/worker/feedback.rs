@@ -5,7 +5,10 @@ use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 use super::{Worker, may_send, ntp_now};
 use crate::{
     Feedback, HoldReason,
-    viewer::{Feed, HOLD, Slot},
+    channel::Channel,
+    ice::Path,
+    track::Track,
+    viewer::{Feed, HOLD, Slot, Viewer},
 };
 
 impl Worker {
@@ -23,10 +26,12 @@ impl Worker {
             Feedback::KeyframeRequest => {
                 let is_heard = viewer.wishes.hear(now);
                 channel.on_wish(is_heard, is_held);
+                begin_again(viewer, channel, is_heard && !is_held, now);
             }
             Feedback::IntraRequest(number) => {
                 let is_heard = viewer.wishes.hear_command(*number, now);
                 channel.on_wish(is_heard, is_held);
+                begin_again(viewer, channel, is_heard && !is_held, now);
             }
             Feedback::Missing { numbers, beyond } => {
                 let mut repeated = 0;
@@ -89,5 +94,14 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+/// A viewer that wishes for a keyframe where none can be made begins with the last one again, and catches up.
+fn begin_again(viewer: &mut Viewer, channel: &mut Channel, is_heard: bool, now: Instant) {
+    let may = |(track, _): (&mut Track, Path)| channel.may_begin_again(track, now);
+    if is_heard && viewer.peer.media().is_some_and(may) {
+        viewer.feed = Feed::Waiting;
+        channel.is_dirty = true;
     }
 }

@@ -198,6 +198,7 @@ async fn serve(link: Link<ToEncoder, FromEncoder>, bits_per_second: u64, keyfram
         fps: 30,
         bitrate: u32::try_from(bits_per_second).unwrap_or(u32::MAX),
         encoder: "made up".to_owned(),
+        copied: None,
     };
     send(&mut sender, FromEncoder::Parameters(parameters)).await?;
     let mut pictures = Pictures::new(bits_per_second, FPS);

@@ -231,6 +231,7 @@ fn parameters(quality: Quality) -> CodecParameters {
         fps: quality.fps,
         bitrate: quality.bitrate,
         encoder: "scripted".to_owned(),
+        copied: None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod config;
 mod dtls;
+mod h264;
 mod ipc;
 mod rtcp;
 mod script;
@@ -18,6 +19,7 @@ type Run = fn(&[u8]);
 pub(crate) const TARGETS: &[(&str, Run)] = &[
     ("config", config::settings),
     ("dtls", dtls::association),
+    ("h264", h264::stream),
     ("ipc-codec", ipc::codec),
     ("ipc-link", ipc::link),
     ("rtcp", rtcp::feedback),

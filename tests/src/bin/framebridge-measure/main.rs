@@ -6,6 +6,7 @@ mod encode;
 mod latency;
 mod networks;
 mod report;
+mod sources;
 mod summary;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum What {
     Networks(networks::Options),
     /// CPU per picture, beside the ffmpeg command with the same settings
     Encode(encode::Options),
+    /// CPU, pictures and joins of one stream by its kind of source: sent on as it comes, moving, still
+    Sources(sources::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         What::Summary => summary::measure(),
         What::Latency(options) => latency::measure(options),
         What::Encode(options) => encode::measure(options),
+        What::Sources(options) => sources::measure(options),
         What::Networks(options) => {
             return match networks::measure(options, cli.json) {
                 Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,335 @@
+//! Sends a source's own frames on, as long as nothing speaks against it: nothing is decoded then, and nothing encoded.
+//!
+//! What is sent is a rendition like any other: whoever subscribes starts with the last group. What needs pictures (an image, a
+//! smaller rendition) decodes the frames that a subscriber gets ([`Copying::group`], `framebridge_capture::FrameDecoder`).
+
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use framebridge_capture::{EncodedFrame, Source};
+use framebridge_config::Stream;
+use framebridge_core::as_it_comes::{AsItComes, Obstacle, Told, Wish, format_name};
+use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
+use tokio::sync::watch;
+
+use crate::{controls::lock, progress::Encoding, state::EncoderState};
+
+/// What status and parameters call it.
+pub(crate) const COPY: &str = "copy";
+
+/// Frames of a group that are shown again after a pause come so close together, which nobody sees.
+const REPLAY_STEP: Duration = Duration::from_millis(1);
+
+/// Ticks of a frame's pts in [`REPLAY_STEP`].
+const REPLAY_TICKS: u64 = 90;
+
+/// What is being sent on, as all threads of a process know it.
+#[derive(Debug)]
+pub(crate) struct Copying {
+    state: Mutex<State>,
+    /// How many frames were sent on.
+    sent: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_on: bool,
+    /// Counts how often it began: what was encoded before continues nothing that is encoded after.
+    beginnings: u64,
+    /// The frames since the last keyframe, that included; bounded as groups are that are sent on.
+    group: Vec<EncodedFrame>,
+    /// Why frames are not sent on.
+    obstacle: Option<Obstacle>,
+}
+
+impl Copying {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            sent: watch::Sender::new(0),
+        }
+    }
+
+    /// Whether frames are sent on now, for as long as the result lives: nothing else is published meanwhile.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        Held(lock(&self.state))
+    }
+
+    /// The frames since the last keyframe, where they are sent on.
+    pub(crate) fn group(&self) -> Vec<EncodedFrame> {
+        lock(&self.state).group.clone()
+    }
+
+    /// How many frames were sent on, now and on every change; 0 while none are.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.sent.subscribe()
+    }
+
+    /// Why frames are not sent on, for people; `None`: they are, or were never to be.
+    pub(crate) fn obstacle(&self) -> Option<String> {
+        let state = lock(&self.state);
+        // What is no film anyway is no disappointment.
+        let is_film = |obstacle: &&Obstacle| !matches!(obstacle, Obstacle::Codec(name) if name.contains("raw") || name.contains("frame"));
+        state.obstacle.as_ref().filter(is_film).map(ToString::to_string)
+    }
+
+    /// No more frames are sent on.
+    pub(crate) fn stop(&self) {
+        let mut state = lock(&self.state);
+        (state.is_on, state.group) = (false, Vec::new());
+        self.sent.send_replace(0);
+    }
+}
+
+/// See [`Copying::hold`].
+pub(crate) struct Held<'a>(MutexGuard<'a, State>);
+
+impl Held<'_> {
+    /// Whether frames are sent on.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_on
+    }
+
+    /// How often that began.
+    pub(crate) fn beginnings(&self) -> u64 {
+        self.0.beginnings
+    }
+}
+
+/// The capture thread's end: decides by what comes, and sends on.
+pub(crate) struct Copier<'a> {
+    shared: &'a EncoderState,
+    stream: &'a Stream,
+    machine: AsItComes,
+    told: Option<Told>,
+    /// Whether frames were left out, so that what follows has to begin anew.
+    is_cut: bool,
+}
+
+impl<'a> Copier<'a> {
+    /// For a source that was just opened.
+    pub(crate) fn new(shared: &'a EncoderState, stream: &'a Stream, source: &Source) -> Self {
+        let mut machine = AsItComes::new(wish(shared, stream));
+        machine.opened(source.obstacle());
+        Self {
+            shared,
+            stream,
+            machine,
+            told: None,
+            is_cut: false,
+        }
+    }
+
+    /// The machine, with what is wanted now.
+    pub(crate) fn machine(&mut self) -> &mut AsItComes {
+        self.machine.wish(wish(self.shared, self.stream));
+        &mut self.machine
+    }
+
+    /// A picture came that is to be encoded.
+    pub(crate) fn encodes(&mut self) {
+        let obstacle = self.machine.obstacle();
+        let mut state = lock(&self.shared.copying.state);
+        if state.obstacle != obstacle {
+            if let Some(obstacle) = &obstacle {
+                tracing::info!("not sent on as it comes: {obstacle}");
+            }
+            state.obstacle = obstacle;
+        }
+        let was_on = state.is_on;
+        drop(state);
+        if was_on {
+            self.shared.copying.stop();
+            self.shared.controls.keyframes().request();
+        }
+    }
+
+    /// A frame came, and its time has come: it goes to whoever subscribes.
+    pub(crate) fn send(&mut self, frame: EncodedFrame, source: &Source) {
+        let shared = self.shared;
+        if frame.keyframe {
+            let declared = source.interval().map(|interval| 1.0 / interval.as_secs_f64());
+            if let Some(sps) = source.sps() {
+                let told = self.machine.tell(sps, declared);
+                self.tell(told);
+            }
+        }
+        let Some(told) = self.told else { return };
+        let mut state = lock(&shared.copying.state);
+        if !state.is_on {
+            // The machine begins with a keyframe.
+            (state.is_on, state.beginnings, state.obstacle) = (true, state.beginnings + 1, None);
+            shared.latest.clear();
+        }
+        if frame.keyframe {
+            state.group.clear();
+        }
+        state.group.push(frame.clone());
+        shared.copying.sent.send_modify(|sent| *sent += 1);
+        if !shared.controls.encodes() {
+            self.is_cut = true;
+            return;
+        }
+        if std::mem::take(&mut self.is_cut) && !frame.keyframe {
+            for again in replayed(&state.group, &frame) {
+                self.publish(again, told);
+            }
+        } else {
+            self.publish(frame, told);
+        }
+    }
+
+    fn publish(&self, frame: EncodedFrame, told: Told) {
+        let shared = self.shared;
+        shared.progress.encoded.add();
+        if frame.keyframe {
+            shared.controls.keyframes().made();
+        }
+        let parameters = CodecParameters {
+            codec: WireCodec::H264,
+            width: told.size.0,
+            height: told.size.1,
+            fps: told.fps,
+            bitrate: told.bitrate,
+            encoder: COPY.to_owned(),
+            copied: Some(told.profile_level_id),
+        };
+        if let Err(error) = shared.broadcast.publish(frame, &parameters) {
+            tracing::error!("a frame was not sent on: {error}");
+            shared.broadcast.cut();
+        }
+    }
+
+    fn tell(&mut self, told: Told) {
+        if self
+            .told
+            .is_some_and(|last| last.size == told.size && last.profile_level_id == told.profile_level_id)
+        {
+            self.told = Some(told);
+            return;
+        }
+        self.told = Some(told);
+        let (width, height) = told.size;
+        let format = format_name(told.profile_level_id);
+        tracing::info!(width, height, "sent on as it comes: {format}");
+        self.shared.progress.set_encoding(Encoding {
+            encoder: COPY.to_owned(),
+            reason: format!("sent on as it comes: {format}"),
+            size: told.size,
+        });
+    }
+}
+
+/// What is wanted of the stream now.
+fn wish(shared: &EncoderState, stream: &Stream) -> Wish {
+    let (quality, asked) = (stream.quality, stream.asked);
+    Wish {
+        allowed: stream.encoder.may_copy(),
+        demanded: stream.encoder == framebridge_config::EncoderChoice::Copy,
+        longest_edge: asked.longest_edge.then_some(quality.longest_edge),
+        fps: asked.fps.then_some(quality.fps),
+        bitrate: asked.bitrate.then_some(quality.bitrate),
+        quality_set: shared.controls.quality() != quality,
+    }
+}
+
+/// A group as if it had come in the last moments before its `newest`: what is shown after a pause does not begin with what was
+/// before.
+fn replayed(group: &[EncodedFrame], newest: &EncodedFrame) -> Vec<EncodedFrame> {
+    let step = u64::try_from(REPLAY_STEP.as_nanos()).unwrap_or(0);
+    (0..)
+        .zip(group.iter().rev())
+        .map(|(back, frame)| EncodedFrame {
+            pts: newest.pts.saturating_sub(back * REPLAY_TICKS),
+            captured_ns: newest.captured_ns.saturating_sub(back * step),
+            ..frame.clone()
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect()
+}
+
+/// How long nothing changes, told from what a still picture costs its encoder.
+pub(crate) mod stillness {
+    use framebridge_capture::{Picture, Scaler, last_picture};
+
+    use super::{Duration, EncodedFrame, Instant};
+
+    /// A keyframe is decoded this often: to see whether it is black, and whether it shows what the one before showed.
+    const LOOK: Duration = Duration::from_secs(10);
+
+    /// Bytes of a picture that repeats the one before: its head, and less than a bit for each macroblock.
+    const HEAD: usize = 24;
+    const MACROBLOCKS_A_BYTE: u32 = 256;
+
+    /// What was seen of frames that are sent on.
+    #[derive(Default)]
+    pub(crate) struct CodedWatch {
+        looked: Option<Instant>,
+        last: Option<Picture>,
+        scaler: Scaler,
+    }
+
+    /// What a frame says.
+    pub(crate) struct Verdict {
+        /// Whether it shows what the one before does, as far as can be told.
+        pub(crate) same: bool,
+        /// Whether it is black, where it was looked at.
+        pub(crate) black: Option<bool>,
+    }
+
+    impl CodedWatch {
+        /// Takes in a frame of so many macroblocks.
+        pub(crate) fn observe(&mut self, frame: &EncodedFrame, macroblocks: u32, now: Instant) -> Verdict {
+            if !frame.keyframe {
+                let still = HEAD + usize::try_from(macroblocks / MACROBLOCKS_A_BYTE).unwrap_or(0);
+                return Verdict {
+                    same: frame.payload.len() <= still,
+                    black: None,
+                };
+            }
+            let unseen = Verdict {
+                same: true,
+                black: None,
+            };
+            if self
+                .looked
+                .is_some_and(|looked| now.saturating_duration_since(looked) < LOOK)
+            {
+                return unseen;
+            }
+            self.looked = Some(now);
+            let Ok(Some(picture)) = last_picture(std::slice::from_ref(frame)) else {
+                return unseen;
+            };
+            let same = self.last.as_ref().is_some_and(|last| last.shows_same(&picture));
+            let black = picture.is_black(&mut self.scaler).ok();
+            self.last = Some(picture);
+            Verdict { same, black }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replayed_group_ends_with_the_newest_and_goes_on_without_a_step_back() {
+        let frame = |number: u64| EncodedFrame {
+            payload: vec![0, 0, 1, 0x41].into(),
+            keyframe: number == 0,
+            pts: 900_000 + number * 3600,
+            captured_ns: 10_000_000_000 + number * 40_000_000,
+        };
+        let group: Vec<EncodedFrame> = (0..100).map(frame).collect();
+        let again = replayed(&group, &group[99]);
+        assert_eq!(again.len(), 100);
+        assert!(again[0].keyframe && again[99].pts == group[99].pts);
+        assert!(again.windows(2).all(|pair| pair[1].pts == pair[0].pts + 90));
+        assert!(again[0].captured_ns > group[96].captured_ns);
+    }
+}
