@@ -99,13 +99,13 @@ pub enum Patched {
 }
 
 /// A command's place in a worker's mailbox.
-struct Order<'a> {
+pub(crate) struct Order<'a> {
     place: mpsc::Permit<'a, Command>,
     mailbox: &'a Mailbox,
 }
 
 impl Order<'_> {
-    fn give(self, command: Command) {
+    pub(crate) fn give(self, command: Command) {
         self.place.send(command);
         self.mailbox.ring();
     }
@@ -149,7 +149,7 @@ impl Handle {
     }
 
     /// What viewers are told to try.
-    fn candidates(&self) -> Vec<Candidate> {
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
         let mut candidates = self.shared.candidates(self.arrival);
         let seen_as = self.seen_as.map(|ip| SocketAddr::new(ip, self.shared.port()));
         if let Some(address) = seen_as.filter(|seen| candidates.iter().all(|known| known.address.ip() != seen.ip())) {
@@ -196,6 +196,7 @@ impl Handle {
             payload_type: offer.format.payload_type,
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
+            data: None,
         };
         let viewer = Viewer::new(
             session,
@@ -346,7 +347,7 @@ impl Handle {
 
     /// A place for a command in a worker's mailbox; `None` if the engine has stopped. Whoever waits for it may be dropped
     /// meanwhile, so nothing is noted before it is there.
-    async fn order(&self, worker: usize) -> Option<Order<'_>> {
+    pub(crate) async fn order(&self, worker: usize) -> Option<Order<'_>> {
         let mailbox = &self.shared.mailboxes[worker];
         let place = mailbox.commands.reserve().await.ok()?;
         Some(Order { place, mailbox })

@@ -42,7 +42,9 @@ pub(crate) enum Command {
     Candidates(SessionId, Vec<Candidate>),
     /// A viewer restarts ICE.
     Restart(SessionId, Box<IceRestart>),
-    /// End a viewer's session.
+    /// Say this on a line.
+    Send(SessionId, String),
+    /// End a viewer's session, or a line.
     End(SessionId, CloseReason),
 }
 

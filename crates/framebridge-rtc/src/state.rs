@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     Arrival, Config, Event, SessionId, StreamStats, ViewerState, addresses::Offered, batch::Outcome, dtls::Identity,
-    frame::Frame, mailbox::Mailbox, mutex::lock, outlet::is_tcp, random, sdp::Candidate, sessions::Session,
-    stream::Stream, viewer::Viewer,
+    frame::Frame, line::Lines, mailbox::Mailbox, mutex::lock, outlet::is_tcp, random, sdp::Candidate,
+    sessions::Session, stream::Stream, viewer::Viewer,
 };
 
 /// The sum of all [`Outcome`]s.
@@ -45,6 +45,7 @@ pub(crate) struct EngineState {
     next_worker: AtomicUsize,
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
     sessions: Mutex<HashMap<SessionId, Session>>,
+    pub(crate) lines: Lines,
     /// What the system did with all workers' datagrams.
     datagrams: Outcomes,
     /// Full: the event is dropped. A keyframe is asked for again while it is missing, and a session's state can be
@@ -73,6 +74,7 @@ impl EngineState {
             next_worker: AtomicUsize::new(0),
             streams: RwLock::default(),
             sessions: Mutex::default(),
+            lines: Lines::default(),
             datagrams: Outcomes::default(),
             events,
         }

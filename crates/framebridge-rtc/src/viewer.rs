@@ -11,6 +11,7 @@ use crate::{
     Peer, SessionId,
     congestion::Congestion,
     handover::reservation::Reservation,
+    line::LineOutlet,
     link::LinkWatch,
     outlet::Backlog,
     repeats::{Repeats, Wishes},
@@ -56,6 +57,8 @@ pub(crate) struct Viewer {
     pub(crate) wishes: Wishes,
     pub(crate) link: LinkWatch,
     pub(crate) backlog: Backlog,
+    /// It has data channels and no media, and what comes goes there.
+    pub(crate) line: Option<LineOutlet>,
 }
 
 impl Viewer {
@@ -75,12 +78,19 @@ impl Viewer {
             wishes: Wishes::new(now),
             link: LinkWatch::default(),
             backlog: Backlog::default(),
+            line: None,
         }
     }
 
     /// When this viewer next needs its timers looked at.
     fn due(&self) -> Instant {
-        self.peer.poll_timeout().min(self.report)
+        let peer = self.peer.poll_timeout();
+        // A line reports nothing.
+        if self.line.is_some() {
+            peer
+        } else {
+            peer.min(self.report)
+        }
     }
 }
 
@@ -233,6 +243,7 @@ mod tests {
             payload_type: 96,
             connect_timeout: HOLD,
             disconnect_grace: HOLD,
+            data: None,
         };
         let peer = Peer::new(&identity, config, now);
         let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));

@@ -2,6 +2,7 @@
 
 mod feedback;
 mod incoming;
+mod line;
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,7 @@ use framebridge_proto::StreamName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    Candidate, CloseReason, Event, Input, Link, Output, Pacer, Peer, ViewerState,
+    Candidate, CloseReason, Event, Input, LineEvent, Link, Output, Pacer, Peer, ViewerState,
     batch::{Batch, Inbox},
     channel::{CATCH_UP, Channel, Sent},
     clock::monotonic,
@@ -218,6 +219,11 @@ impl Worker {
                         self.restart(slot, *restart, now);
                     }
                 }
+                Command::Send(session, text) => {
+                    if let Some(slot) = self.viewers.by_session(&session) {
+                        self.handle(slot, Input::Send(&text), now);
+                    }
+                }
                 Command::End(session, reason) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
                         self.end(slot, reason, now);
@@ -250,9 +256,11 @@ impl Worker {
     }
 
     fn join(&mut self, viewer: Box<Viewer>, now: Instant) -> Slot {
-        let stream = Arc::clone(&viewer.stream);
+        let (stream, is_line) = (Arc::clone(&viewer.stream), viewer.line.is_some());
         let slot = self.viewers.insert(viewer);
-        self.channel(&stream).members.push(slot);
+        if !is_line {
+            self.channel(&stream).members.push(slot);
+        }
         self.tick = Some(now);
         slot
     }
@@ -336,6 +344,8 @@ impl Worker {
                 Output::Probe(path, datagram) => self.batch.push_probe(&path, &datagram),
                 Output::State(state) => self.on_state(slot, state, now),
                 Output::Feedback(feedback) => self.on_feedback(slot, &feedback, now),
+                Output::LanesOpen => self.on_line(slot, LineEvent::Open, now),
+                Output::Message(lane, message) => self.on_line(slot, LineEvent::Message(lane, message), now),
             }
         }
         self.viewers.reschedule(slot);
@@ -346,6 +356,9 @@ impl Worker {
             return;
         };
         let (session, stream) = (viewer.session, Arc::clone(&viewer.stream));
+        if viewer.line.is_some() {
+            return self.on_line_state(slot, state);
+        }
         // Whatever it had before, it starts at a keyframe.
         viewer.feed = Feed::Waiting;
         viewer.report = now;
@@ -396,7 +409,7 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
         };
-        if viewer.report > now {
+        if viewer.report > now || viewer.line.is_some() {
             return;
         }
         viewer.report = now + REPORT_INTERVAL;
@@ -425,6 +438,7 @@ impl Worker {
     /// Ends a viewer's session. A player that is not told by DTLS hears it by RTCP.
     fn end(&mut self, slot: Slot, reason: CloseReason, now: Instant) {
         if let Some(viewer) = self.viewers.get_mut(slot)
+            && viewer.line.is_none()
             && reason != CloseReason::Dropped
             && let Some((track, path)) = viewer.peer.media()
             && may_send_rtcp(&mut viewer.reservation.as_mut(), &self.viewer_file, track)

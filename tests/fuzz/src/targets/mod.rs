@@ -5,6 +5,7 @@
 mod config;
 mod dtls;
 mod ipc;
+mod line;
 mod rtcp;
 mod script;
 mod sdp;
@@ -20,6 +21,7 @@ pub(crate) const TARGETS: &[(&str, Run)] = &[
     ("dtls", dtls::association),
     ("ipc-codec", ipc::codec),
     ("ipc-link", ipc::link),
+    ("line", line::channels),
     ("rtcp", rtcp::feedback),
     ("sdp-fragment", sdp::fragment),
     ("sdp-offer", sdp::offer),

@@ -70,6 +70,7 @@ impl Scene {
             payload_type: 96,
             connect_timeout: Duration::from_secs(15),
             disconnect_grace: Duration::from_secs(12),
+            data: None,
         };
         Self {
             now,
