@@ -56,7 +56,8 @@ impl Subscriber {
                 FromEncoder::Source(_)
                 | FromEncoder::Quality(_)
                 | FromEncoder::Parameters(_)
-                | FromEncoder::Response { .. } => {}
+                | FromEncoder::Response { .. }
+                | FromEncoder::Desk(_) => {}
             }
         }
     }

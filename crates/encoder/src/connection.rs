@@ -11,6 +11,7 @@ use framebridge_core::{group_queue::Next, source_life::State};
 use framebridge_ipc::{Link, ReceiveError, Receiver, SendError, Sender};
 use framebridge_proto::{
     Refusal, RefusalKind, RequestId,
+    control::Desk as Told,
     encoder::{EncoderAnswer, EncoderRequest, FromEncoder, SourceState, ToEncoder},
     limits::MAX_REQUESTS,
 };
@@ -22,6 +23,7 @@ use tokio::{
 use crate::{
     broadcast::{Announced, Item, Subscription},
     clip::clip,
+    desk::{Desk, DeskLink},
     snapshot::snapshot,
     state::EncoderState,
 };
@@ -33,6 +35,9 @@ const REQUESTS: usize = 2 * MAX_REQUESTS;
 /// Refusals of requests over that number that may wait to be written. When it is full, further ones are dropped: who asks for
 /// so much more than it may, and reads no answer, has given up on answers.
 const REFUSALS: usize = 64;
+
+/// What the desk may have to tell that is not written yet. Full: it is dropped, for who does not read has no use for it.
+const TOLD: usize = 16;
 
 /// A request that the app carries out.
 #[derive(Debug)]
@@ -47,6 +52,8 @@ pub(crate) struct Service {
     pub(crate) shared: Arc<EncoderState>,
     pub(crate) state: watch::Receiver<State>,
     pub(crate) commands: mpsc::Sender<Command>,
+    /// Where the desktop may be steered.
+    pub(crate) desk: Option<Desk>,
 }
 
 type EncoderLink = Link<ToEncoder, FromEncoder>;
@@ -65,6 +72,7 @@ struct Outbox {
     subscription: watch::Sender<Option<u64>>,
     answers: mpsc::Sender<Answered>,
     refusals: mpsc::Sender<RequestId>,
+    desk: mpsc::Sender<Told>,
 }
 
 /// The writer's end of an [`Outbox`].
@@ -72,21 +80,25 @@ struct Inbox {
     subscription: watch::Receiver<Option<u64>>,
     answers: mpsc::Receiver<Answered>,
     refusals: mpsc::Receiver<RequestId>,
+    desk: mpsc::Receiver<Told>,
 }
 
 fn outbox() -> (Outbox, Inbox) {
     let (wanted, subscription) = watch::channel(None);
     let (answered, answers) = mpsc::channel(REQUESTS);
     let (refused, refusals) = mpsc::channel(REFUSALS);
+    let (told, desk) = mpsc::channel(TOLD);
     let outbox = Outbox {
         subscription: wanted,
         answers: answered,
         refusals: refused,
+        desk: told,
     };
     let inbox = Inbox {
         subscription,
         answers,
         refusals,
+        desk,
     };
     (outbox, inbox)
 }
@@ -117,6 +129,7 @@ async fn read(mut receiver: Receiver<ToEncoder>, service: &Service, outbox: Outb
     let mut requests = JoinSet::new();
     let mut under_way: BTreeMap<RequestId, AbortHandle> = BTreeMap::new();
     let mut subscriptions = 0;
+    let mut desk = DeskLink::new(service.desk.clone(), outbox.desk.clone());
     loop {
         // Both arms are cancel-safe.
         tokio::select! {
@@ -144,6 +157,7 @@ async fn read(mut receiver: Receiver<ToEncoder>, service: &Service, outbox: Outb
                     }
                     Err(_all_taken) => {}
                 },
+                Some(ToEncoder::Steer(steer)) => desk.steer(steer),
                 Some(ToEncoder::Cancel { id }) => {
                     if let Some(task) = under_way.remove(&id) {
                         task.abort();
@@ -186,6 +200,7 @@ enum Outgoing {
     Subscription(Option<u64>),
     Answer(Answered),
     Refusal(RequestId),
+    Desk(Told),
     Picture(Next<Arc<Item>>),
 }
 
@@ -206,6 +221,7 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
             Ok(()) = quality.changed() => Outgoing::Quality,
             Ok(()) = inbox.subscription.changed() => Outgoing::Subscription(*inbox.subscription.borrow_and_update()),
             Some(answer) = inbox.answers.recv() => Outgoing::Answer(answer),
+            Some(told) = inbox.desk.recv() => Outgoing::Desk(told),
             next = next(&mut subscription) => Outgoing::Picture(next),
             Some(id) = inbox.refusals.recv() => Outgoing::Refusal(id),
         };
@@ -238,6 +254,7 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
                     })
                     .await?;
             }
+            Outgoing::Desk(told) => sender.send(&FromEncoder::Desk(told)).await?,
             Outgoing::Picture(Next::Lost(frames)) => sender.send(&FromEncoder::Lost { frames }).await?,
             Outgoing::Picture(Next::Item(item)) => {
                 if parameters

@@ -7,6 +7,7 @@
 //! capture thread ─1 picture─► encode thread ─► Broadcast ─1 queue each─► connection tasks ─► sockets
 //!        ▲ Interrupt                ▲ Controls                                  │ requests
 //!        └───────────── Pipeline ───┴──────────── App (SourceLife) ◄────────────┘
+//! desk thread: steers the desktop for who may (Held), where streams.NAME.control lets it
 //! watchdog thread: ends the process when a step hangs in FFmpeg for good
 //! ```
 
@@ -16,6 +17,7 @@ mod cli;
 mod clip;
 mod connection;
 mod controls;
+mod desk;
 mod pause_file;
 mod pipeline;
 mod probe;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Refusal, RequestId,
+    control::{Desk, Steer},
     limits::REQUEST_TIMEOUT,
     media::{AccessUnit, CodecParameters},
 };
@@ -33,6 +34,8 @@ pub enum ToEncoder {
         /// The request's.
         id: RequestId,
     },
+    /// Somebody steers the desktop. It has no answer. Since 1.
+    Steer(Steer),
 }
 
 /// What can be asked of an encoder; each gets one [`FromEncoder::Response`].
@@ -172,6 +175,8 @@ pub enum FromEncoder {
     },
     /// What the stream is encoded with, whether or not frames come: after the first `Source`, then on every change.
     Quality(Quality),
+    /// To who steers the desktop over this connection. Since 1.
+    Desk(Desk),
 }
 
 /// Answers to [`EncoderRequest`].

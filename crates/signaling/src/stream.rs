@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     asks::{Ask, AskError, Asks, Wishes},
     client::ClientAddress,
+    hands::Hands,
     meter::{MeanDelay, Meter},
     problem::Problem,
     snapshots::Snapshots,
@@ -76,6 +77,9 @@ pub(crate) struct Stream {
     pub(crate) units: broadcast::Sender<AccessUnit>,
     /// Frames that the encoder left out because this process was too slow.
     pub(crate) dropped: AtomicU64,
+    /// Whether its desktop may be steered by who has the scope.
+    pub(crate) control: bool,
+    pub(crate) hands: Hands,
 }
 
 /// The encoder as its link sees it.
@@ -135,6 +139,8 @@ impl Stream {
             encoded: Meter::new(),
             units: broadcast::Sender::new(UNITS),
             dropped: AtomicU64::new(0),
+            control: stream.control,
+            hands: Hands::new(stream.name.clone()),
         };
         (Arc::new(stream), queue)
     }

@@ -76,7 +76,8 @@ async fn who_reads_nothing_is_read_to_the_end_and_its_pictures_go_on_when_it_rea
                 | FromEncoder::Quality(_)
                 | FromEncoder::Parameters(_)
                 | FromEncoder::Lost { .. }
-                | FromEncoder::Response { .. } => {}
+                | FromEncoder::Response { .. }
+                | FromEncoder::Desk(_) => {}
             }
         }
     };
@@ -109,7 +110,8 @@ async fn a_subscription_that_was_ended_and_made_again_unread_begins_with_a_keyfr
                 | FromEncoder::Source(_)
                 | FromEncoder::Quality(_)
                 | FromEncoder::Lost { .. }
-                | FromEncoder::Response { .. } => {}
+                | FromEncoder::Response { .. }
+                | FromEncoder::Desk(_) => {}
             }
         }
     };

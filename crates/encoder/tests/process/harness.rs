@@ -180,7 +180,7 @@ impl Subscriber {
             FromEncoder::Source(state) => self.states.push(state.clone()),
             FromEncoder::Parameters(parameters) => self.parameters = Some(parameters.clone()),
             FromEncoder::Lost { frames } => self.lost += frames,
-            FromEncoder::Frame(_) | FromEncoder::Quality(_) | FromEncoder::Response { .. } => {}
+            FromEncoder::Frame(_) | FromEncoder::Quality(_) | FromEncoder::Response { .. } | FromEncoder::Desk(_) => {}
         }
         message
     }

@@ -151,6 +151,7 @@ impl Encoder {
                         link.sender.send(&FromEncoder::Response { id, result }).await.unwrap();
                     }
                 }
+                Ok(Some(ToEncoder::Steer(_))) => {}
                 Ok(None) | Err(_) => return,
             }
         }
