@@ -2,6 +2,7 @@
 
 import { Choices } from "./choices.js";
 import { canFloat, save, toggleFloating, toggleFullscreen, WakeLock, watchSleep, Zoomable } from "./controls.js";
+import { Desk } from "./desk.js";
 import { $, sentence, setText, TITLES, whenAgain } from "./format.js";
 import { json, Refused, refusal, request, sending } from "./http.js";
 import { bind, toggle, WATCHING } from "./keys.js";
@@ -44,6 +45,7 @@ const viewer = new Viewer({
 });
 const panel = new Panel(viewer, () => stream, () => feed.ask());
 const feed = new Feed(root, name, onFeed);
+const desk = new Desk({ stage, picture, endpoint: `${api}/control`, servers: () => viewer.iceServers, tell });
 
 function storage() {
   try {
@@ -65,6 +67,7 @@ function onFeed() {
   $("leave").hidden = feed.streams.size === 1;
   showQuality(told.quality);
   $("quality").hidden = $("clip").hidden = !mayControl();
+  $("control").hidden = !told.control || !mayControl();
   setText($("rights"), mayControl() ? "You may change the quality, for everybody who watches." : "You may watch. Whoever holds control of this stream chooses its quality.");
 }
 
@@ -150,7 +153,8 @@ function facts() {
   if (!figures || !figures.width) return "";
   const { width, height, fps } = figures;
   const rate = fps >= 0.95 ? `${Math.round(fps)} fps` : fps > 0 ? `1 picture in ${Math.round(1 / fps)} s` : "";
-  return [`${width}×${height}`, rate].filter(Boolean).join(" · ");
+  const steered = stream?.controller && desk.state !== "on" ? `${stream.controller} steers` : "";
+  return [`${width}×${height}`, rate, steered].filter(Boolean).join(" · ");
 }
 
 function showLayout() {
@@ -218,6 +222,7 @@ bind(WATCHING, deeds, $("sheet"));
 $("pip").hidden = !canFloat(picture);
 for (const id of ["fullscreen", "layout", "snapshot", "clip", "help", "pip"]) $(id).addEventListener("click", deeds[/** @type {"layout"} */ (id)]);
 $("info").addEventListener("click", deeds.stats);
+$("control").addEventListener("click", () => desk.toggle());
 $("profile").addEventListener("change", () => stream && change(changeTo($("profile").value, stream.quality)));
 $("fps").addEventListener("change", () => change({ fps: Number($("fps").value) }));
 $("again").addEventListener("click", () => viewer.send({ type: "retry" }));
