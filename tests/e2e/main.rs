@@ -11,6 +11,7 @@ mod chaos;
 mod crowds;
 mod fuzz;
 mod handbook;
+mod hands;
 mod health;
 mod interop;
 mod leaks;

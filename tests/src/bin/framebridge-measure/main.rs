@@ -3,6 +3,7 @@
 //! It asserts nothing: a number is a number of the machine it was taken on, and `docs/benchmarks.md` says which.
 
 mod encode;
+mod hands;
 mod latency;
 mod report;
 mod summary;
@@ -28,6 +29,8 @@ enum What {
     Summary,
     /// From the capture's stamp to the picture in Chromium, and to the frame on the encoder's socket
     Latency(latency::Options),
+    /// From an input event in Chromium to the program on a desktop, and to the changed picture
+    Hands(hands::Options),
     /// CPU per picture, beside the ffmpeg command with the same settings
     Encode(encode::Options),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let measured = match &cli.what {
         What::Summary => summary::measure(),
         What::Latency(options) => latency::measure(options),
+        What::Hands(options) => hands::measure(options),
         What::Encode(options) => encode::measure(options),
     };
     match measured.and_then(|report| report.print(cli.json)) {
