@@ -37,8 +37,9 @@ const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(3);
 /// A stream that may be there so soon is waited for, however little patience is left.
 const SOON: Duration = Duration::from_secs(1);
 
-/// No frame for so long from a live source is worth a word. Half of what the supervisor takes for a stall.
-const SILENCE: Duration = Duration::from_secs(1);
+/// No frame for so long from a live source is worth a word. A picture that stands still is sent once a second, and may be late;
+/// the supervisor takes 2 s for a stall.
+const SILENCE: Duration = Duration::from_millis(1500);
 
 /// Frames that wait for who watches by plain HTTP: two seconds at 30 a second. Full: the oldest is lost, and the slow one goes on
 /// at a keyframe.
