@@ -211,6 +211,7 @@ fn every_character_arrives_on_every_layout_and_shortcuts_are_shortcuts() {
             down: true,
             keysym: 0xff51,
             state,
+            ..
         } => Some(*state),
         Heard::Key { .. } | Heard::Button { .. } | Heard::Motion { .. } => None,
     });
@@ -226,7 +227,7 @@ fn every_character_arrives_on_every_layout_and_shortcuts_are_shortcuts() {
     press(&page, "c", "KeyC", 2);
     page.key(false, "Control", "ControlLeft", 0).unwrap();
     let is_shortcut =
-        |one: &Heard| matches!(one, Heard::Key { down: true, keysym: 0x63, state } if state & CONTROL != 0);
+        |one: &Heard| matches!(one, Heard::Key { down: true, keysym: 0x63, state, .. } if state & CONTROL != 0);
     world
         .recorder
         .until("Control and c", since, |heard| heard.iter().any(is_shortcut))

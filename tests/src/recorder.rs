@@ -28,8 +28,10 @@ pub enum Heard {
     Key {
         /// Pressed, or let go.
         down: bool,
-        /// Its symbol.
+        /// Its symbol, which may be another when it is let go under other modifiers.
         keysym: u32,
+        /// The key itself.
+        keycode: u32,
         /// What was held before.
         state: u32,
     },
@@ -116,12 +118,12 @@ pub fn typed(heard: &[Heard]) -> String {
     characters.collect()
 }
 
-/// What is pressed after all that: key symbols, and buttons as negative numbers.
+/// What is pressed after all that: keys by their codes, and buttons as negative numbers.
 pub fn held(heard: &[Heard]) -> Vec<i64> {
     let mut held = Vec::new();
     for event in heard {
         let (what, down) = match event {
-            Heard::Key { keysym, down, .. } => (i64::from(*keysym), *down),
+            Heard::Key { keycode, down, .. } => (i64::from(*keycode), *down),
             Heard::Button { button, down, .. } => (-i64::from(*button), *down),
             Heard::Motion { .. } => continue,
         };
@@ -168,6 +170,7 @@ fn read(event: &str) -> anyhow::Result<Option<Heard>> {
         "KeyPress" | "KeyRelease" => Some(Heard::Key {
             down: kind == "KeyPress",
             keysym: hex("(keysym ")?,
+            keycode: after("keycode ", ' ')?.parse()?,
             state: hex("state ")?,
         }),
         "ButtonPress" | "ButtonRelease" => Some(Heard::Button {

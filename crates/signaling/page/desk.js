@@ -148,6 +148,7 @@ export class Desk {
 
   /** @param {{you: boolean, controller: string | null, asker: string | null}} told */
   _onState({ you, controller, asker }) {
+    if (asker) this._say("");
     const mine = asker ? `${asker} asks for the desktop.` : "You steer. Ctrl+Alt+O ends it.";
     this._set(you ? "on" : "asking", you ? mine : `Asking ${controller || "for the desktop"} …`);
     $("yield").hidden = $("keep").hidden = !you || !asker;

@@ -144,7 +144,8 @@ function render() {
   setText($("retry"), !waits ? "" : again || (state === "unavailable" ? "The picture returns by itself." : ""));
   $("login").hidden = action !== "login";
   $("again").hidden = action !== "again" && (!waits || retryAt === null || viewer.session !== null);
-  setText($("facts"), state === "live" ? facts() : "");
+  const steered = stream?.controller ? `${stream.controller} steers` : "";
+  setText($("facts"), [state === "live" ? facts() : "", steered].filter(Boolean).join(" · "));
   wakeLock.set(state === "live" && !document.hidden);
 }
 
@@ -153,8 +154,7 @@ function facts() {
   if (!figures || !figures.width) return "";
   const { width, height, fps } = figures;
   const rate = fps >= 0.95 ? `${Math.round(fps)} fps` : fps > 0 ? `1 picture in ${Math.round(1 / fps)} s` : "";
-  const steered = stream?.controller && desk.state !== "on" ? `${stream.controller} steers` : "";
-  return [`${width}×${height}`, rate, steered].filter(Boolean).join(" · ");
+  return [`${width}×${height}`, rate].filter(Boolean).join(" · ");
 }
 
 function showLayout() {
