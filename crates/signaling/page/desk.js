@@ -72,7 +72,8 @@ export class Desk {
       else this._onPointer(event);
     });
     on(window, "keydown keyup", (event) => this._onKey(event));
-    on(window, "blur pagehide", () => this.release());
+    on(window, "blur", () => this.release());
+    on(window, "pagehide", () => this.stop());
     on(document, "visibilitychange", () => this.release());
     on(typing, "input compositionend", (event) => this._onInput(event));
     on(typing, "paste", (event) => this._onPaste(event));

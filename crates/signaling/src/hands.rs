@@ -196,6 +196,7 @@ impl Hands {
             Meant::Answer(may) => self.decide(&mut board, Input::Answer(id, may)),
             Meant::Alive(clock) => {
                 board.say(id, &Say::Pong(clock));
+                board.floor.handle(Input::Heard(id), Instant::now());
                 if board.is_controller(id) {
                     board.is_alive = true;
                     self.news.notify_one();

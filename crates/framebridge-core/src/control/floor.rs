@@ -17,6 +17,9 @@ const RESTING: Duration = Duration::from_secs(10);
 /// A controller that has done nothing for so long has gone: others see a free desktop, and a forgotten page holds nothing.
 const IDLE: Duration = Duration::from_secs(120);
 
+/// A controller that was not heard for so long is not there: a page says five times a second that it is, and a hidden one each second.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// How long a controller may think about who asks: time to read a sentence and to press a button.
 const ANSWER: Duration = Duration::from_secs(15);
 
@@ -33,6 +36,8 @@ pub enum Input {
     Give(HandId),
     /// The controller says whether who asks may.
     Answer(HandId, bool),
+    /// The controller is there.
+    Heard(HandId),
     /// The controller has done something.
     Acted(HandId),
     /// Somebody has gone, or may not any more.
@@ -96,6 +101,8 @@ pub enum Reason {
     Answer,
     /// The controller has done nothing.
     Idle,
+    /// The controller is not there.
+    Silence,
 }
 
 #[derive(Debug)]
@@ -103,6 +110,7 @@ struct Term {
     hand: HandId,
     grant: Grant,
     acted: Instant,
+    heard: Instant,
     /// Who asks, and until when the controller may answer.
     asked: Option<(HandId, Instant)>,
 }
@@ -137,7 +145,15 @@ impl Floor {
 
     /// Takes in what happened.
     pub fn handle(&mut self, input: Input, now: Instant) {
+        let speaker = match input {
+            Input::Ask(hand) | Input::Answer(hand, _) | Input::Heard(hand) | Input::Acted(hand) => Some(hand),
+            Input::Give(_) | Input::Left(_) | Input::TakeBack | Input::Timeout => None,
+        };
+        if let Some(term) = self.term.as_mut().filter(|term| speaker == Some(term.hand)) {
+            term.heard = term.heard.max(now);
+        }
         match input {
+            Input::Heard(_) => {}
             Input::Ask(hand) => self.on_ask(hand, now),
             Input::Give(hand) => self.on_end_of(hand, End::Given, now),
             Input::Left(hand) => self.on_end_of(hand, End::Left, now),
@@ -195,6 +211,10 @@ impl Floor {
 
     fn on_timeout(&mut self, now: Instant) {
         let Some(term) = &self.term else { return };
+        if term.heard + SILENCE <= now {
+            let next = term.asked.map(|(by, _)| by);
+            return self.end(End::Left, next, now);
+        }
         match term.asked {
             Some((by, until)) if until <= now => self.end(End::HandedOver, Some(by), now),
             None if term.acted + IDLE <= now => self.end(End::Idle, None, now),
@@ -223,6 +243,7 @@ impl Floor {
             hand,
             grant,
             acted: now,
+            heard: now,
             asked: None,
         });
         self.outputs.push_back(Output::Granted(hand, grant));
@@ -236,10 +257,12 @@ impl Floor {
     /// When [`Input::Timeout`] is due, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         let term = self.term.as_ref()?;
-        Some(match term.asked {
+        let decision = match term.asked {
             Some((_, until)) => (until, Reason::Answer),
             None => (term.acted + IDLE, Reason::Idle),
-        })
+        };
+        let silence = (term.heard + SILENCE, Reason::Silence);
+        Some(if silence.0 < decision.0 { silence } else { decision })
     }
 }
 
@@ -257,11 +280,15 @@ mod tests {
         std::iter::from_fn(|| floor.poll_output()).collect()
     }
 
-    /// What comes of each input, so many seconds after the first.
+    /// What comes of each input, so many seconds after the first. Who steers is heard all the time.
     fn table(steps: &[(u64, Input, &[Output])]) {
         let (mut floor, start) = (Floor::new(0), Instant::now());
         for (at, input, expected) in steps {
-            floor.handle(*input, start + Duration::from_secs(*at));
+            let now = start + Duration::from_secs(*at);
+            if let Some((controller, _)) = floor.controller() {
+                floor.handle(Input::Heard(controller), now);
+            }
+            floor.handle(*input, now);
             assert_eq!(drain(&mut floor), *expected, "{input:?} after {at} s");
         }
     }
@@ -350,6 +377,25 @@ mod tests {
         ]);
     }
 
+    #[test]
+    fn controller_that_is_not_heard_is_not_there() {
+        let (mut floor, start) = (Floor::new(0), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        floor.handle(Input::Ask(ADA), at(0));
+        floor.handle(Input::Heard(ADA), at(4));
+        floor.handle(Input::Heard(BOB), at(8));
+        drain(&mut floor);
+        assert_eq!(floor.poll_timeout(), Some((at(9), Reason::Silence)));
+        floor.handle(Input::Ask(BOB), at(8));
+        floor.handle(Input::Timeout, at(9));
+        let asked = Output::Asked {
+            controller: ADA,
+            by: BOB,
+        };
+        let passed = [Output::Ended(ADA, Grant(1), End::Left), Output::Granted(BOB, Grant(2))];
+        assert_eq!(drain(&mut floor), [&[asked][..], &passed].concat());
+    }
+
     fn input() -> impl Strategy<Value = Input> {
         let hand = || (1..4_u64).prop_map(HandId);
         prop_oneof![
@@ -357,6 +403,7 @@ mod tests {
             hand().prop_map(Input::Give),
             (hand(), any::<bool>()).prop_map(|(hand, may)| Input::Answer(hand, may)),
             hand().prop_map(Input::Acted),
+            hand().prop_map(Input::Heard),
             hand().prop_map(Input::Left),
             Just(Input::TakeBack),
             Just(Input::Timeout),
