@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use rustix::event::{Timespec, poll};
 use x11rb::{
     connection::Connection as _,
     protocol::xproto::{self, ConnectionExt as _, KeyButMask, Keycode, Keysym, Window},
@@ -21,6 +22,13 @@ const MODE_SWITCH: Keysym = 0xff7e;
 /// Spare keys that symbols are bound to in turn. The more, the later one is bound anew, and programs that are slow to read the
 /// map have read it by then.
 const MOST_SPARE: usize = 24;
+
+/// How long programs have to read the map that a symbol was bound in before its key is pressed: some read it apart from the
+/// keys, and would find nothing there. Chromium lost one in eighty without.
+const SETTLE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
 
 /// A display's keyboard.
 #[derive(Debug)]
@@ -197,6 +205,8 @@ impl Keyboard {
             .change_keyboard_mapping(1, keycode, 2, &[keysym, keysym])?
             .check()?;
         self.map.bind(keycode, keysym);
+        // Nothing is waited for but the time.
+        _ = poll(&mut [], Some(&SETTLE));
         Ok(Found {
             keycode,
             level: 0,
