@@ -3,7 +3,7 @@
 //! No parser, but rules about lines that our own files keep (a test holds them to it): a comment has its own line, types stand in
 //! `/** @type ... */ `, no text goes over the end of a line, and a name that begins with `_` is a private member.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// The types of files that are squeezed.
 pub(super) const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -16,12 +16,12 @@ const TIGHT: &str = "=,;:{}()?&|<>[]!*+-";
 const SHORTER: [(&str, &str); 3] = [("const", "let"), ("true", "!0"), ("false", "!1")];
 
 /// A file as it is sent.
-pub(super) fn squeeze(kind: &str, text: &str) -> String {
+pub(super) fn squeeze(kind: &str, text: &str, names: &Names) -> String {
     let mut sent = String::with_capacity(text.len());
     let mut declares = false;
     for line in lines(text) {
         match kind {
-            SCRIPT => declares = script(&line, declares, &mut sent),
+            SCRIPT => declares = script(&line, declares, names, &mut sent),
             STYLE => style(&line, &mut sent),
             _ => markup(&line, &mut sent),
         }
@@ -30,7 +30,7 @@ pub(super) fn squeeze(kind: &str, text: &str) -> String {
 }
 
 /// The lines without comments, indentation and types.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = String> {
+fn lines(text: &str) -> impl Iterator<Item = String> {
     let mut is_comment = false;
     text.lines().map(str::trim).filter_map(move |line| {
         let ends_at = line.find("*/").map(|at| at + 2);
@@ -103,9 +103,9 @@ fn style(line: &str, sent: &mut String) {
 
 /// A script's line. Where all of it is understood, spaces go, and the end of the line behind what can't end a statement.
 /// Returns whether it declares something and is whole; `declares`: so was the line before.
-fn script(line: &str, declares: bool, sent: &mut String) -> bool {
+fn script(line: &str, declares: bool, names: &Names, sent: &mut String) -> bool {
     let Some(parts) = parts(line) else {
-        short_names(line, sent);
+        names.shorten(line, sent);
         sent.push('\n');
         return false;
     };
@@ -133,9 +133,9 @@ fn script(line: &str, declares: bool, sent: &mut String) -> bool {
         Some(rest) if declares => {
             sent.pop();
             sent.push(',');
-            short_names(rest.trim_start(), sent);
+            names.shorten(rest.trim_start(), sent);
         }
-        Some(_) | None => short_names(&whole, sent),
+        Some(_) | None => names.shorten(&whole, sent),
     }
     // A line that is nothing else is the end of a block, not of an expression.
     let goes_on = whole.ends_with([';', '{', ',', '(', '[']) || whole == "}";
@@ -208,36 +208,58 @@ fn tighten(code: &str, to: &mut String) {
     }
 }
 
-/// Private members by short names, the same in all files and at any time: a number made of theirs.
-fn short_names(line: &str, to: &mut String) {
-    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '$';
-    let mut rest = line;
-    while let Some(at) = rest.find('_') {
-        let (before, from) = rest.split_at(at);
-        to.push_str(before);
-        let length = from.find(|letter| !is_of_name(letter)).unwrap_or(from.len());
-        let (name, after) = from.split_at(length);
-        let is_private = !before.ends_with(is_of_name) && name.len() > 4;
-        if is_private {
-            // Collisions are looked for by a test.
-            _ = write!(to, "_{}", short(name));
-        } else {
-            to.push_str(name);
+/// Private members by short names, the same in all files.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// Those in `scripts`.
+    pub(super) fn of(scripts: impl Iterator<Item = &'static str>) -> Self {
+        let mut names = BTreeMap::new();
+        for line in scripts.flat_map(lines) {
+            pieces(&line, |_, name| {
+                if let Some(name) = name {
+                    names.insert(name.to_owned(), String::new());
+                }
+            });
         }
-        rest = after;
+        for (number, short) in names.values_mut().enumerate() {
+            *short = letters(number);
+        }
+        Self(names)
     }
-    to.push_str(rest);
+
+    fn shorten(&self, line: &str, to: &mut String) {
+        pieces(line, |before, name| {
+            to.push_str(before);
+            if let Some(name) = name {
+                to.push_str(self.0.get(name).map_or(name, String::as_str));
+            }
+        });
+    }
 }
 
-/// Three letters for a name (FNV-1a).
-pub(super) fn short(name: &str) -> String {
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    let letter = |place: u32| {
-        char::from(b"abcdefghijklmnopqrstuvwxyzABCDEF"[usize::try_from(hash >> (5 * place) & 31).unwrap_or(0)])
-    };
-    (0..3).map(letter).collect()
+/// A line in pieces: what stands before a private name, and the name; the last has none.
+fn pieces<'a>(line: &'a str, mut take: impl FnMut(&'a str, Option<&'a str>)) {
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '$';
+    let (mut start, mut look) = (0, 0);
+    while let Some(at) = line[look..].find('_').map(|at| look + at) {
+        let length = line[at..].find(|letter| !is_of_name(letter)).unwrap_or(line.len() - at);
+        look = at + length;
+        if length > 1 && !line[..at].ends_with(is_of_name) {
+            take(&line[start..at], Some(&line[at..look]));
+            start = look;
+        }
+    }
+    take(&line[start..], None);
+}
+
+/// `_a` to `_z`, `_aa`, and so on.
+fn letters(number: usize) -> String {
+    let letter = |number: usize| char::from(b"abcdefghijklmnopqrstuvwxyz"[number % 26]);
+    let first = (number / 26).checked_sub(1).map(letter);
+    let both = ['_'].into_iter().chain(first).chain([letter(number)]);
+    both.collect()
 }
 
 #[cfg(test)]
@@ -248,14 +270,17 @@ mod tests {
     fn what_is_for_readers_of_the_source_is_not_sent() {
         let source = "/* Two\n * lines. */\n// One.\n/** @type {A} */\nconst a = /** @type {A} */ (b); // kept\n\n/** @type {C} */ (c).d();\n  f(\"https://x\");\n";
         assert_eq!(
-            squeeze(SCRIPT, source),
+            squeeze(SCRIPT, source, &Names::default()),
             "const a = (b); // kept\n(c).d();f(\"https://x\");"
         );
         let style = "/* Why. */\n.a > b,\na :hover {\n  margin:\n    0 0.5px\n    10.5px;\n}\n";
-        assert_eq!(squeeze(STYLE, style), ".a > b,a :hover{margin:0 .5px 10.5px}");
+        assert_eq!(
+            squeeze(STYLE, style, &Names::default()),
+            ".a > b,a :hover{margin:0 .5px 10.5px}"
+        );
         let page = "<p>\n  <a class=\"b\" d=\"e f\" g=\"\" h=\"i\"/>j=\"k\"\n";
         assert_eq!(
-            squeeze("text/html", page),
+            squeeze("text/html", page, &Names::default()),
             "<p><a class=b d=\"e f\" g=\"\" h=\"i\"/>j=\"k\"\n"
         );
     }
@@ -283,7 +308,18 @@ mod tests {
             ("n(`a ${b ? `c : d` : e}`);", "n(`a ${b ? `c : d` : e}`);\n"),
             ("for (const x of y) {", "for(let x of y){"),
         ] {
-            assert_eq!(squeeze(SCRIPT, line), sent);
+            assert_eq!(squeeze(SCRIPT, line, &Names::default()), sent);
         }
+    }
+
+    #[test]
+    fn private_names_are_short_and_none_is_anothers() {
+        let names = Names::of(["a._one(this._one, b_two, `${c._three}`);\n_p"].into_iter());
+        let source = "a._one(this._one, b_two, `${c._three}`, d._four);";
+        assert_eq!(
+            squeeze(SCRIPT, source, &names),
+            "a._a(this._a,b_two,`${c._c}`,d._four);"
+        );
+        assert_eq!([0, 25, 26, 51, 52].map(letters), ["_a", "_z", "_aa", "_az", "_ba"]);
     }
 }
