@@ -204,6 +204,7 @@ mod tests {
         for (method, what) in [
             ("PUT", "quality"),
             ("POST", "keyframe"),
+            ("POST", "control"),
             ("POST", "pause"),
             ("POST", "resume"),
         ] {

@@ -134,19 +134,30 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let Some(worker) = self.handle.shared.lines.close(&self.session) else {
-            return;
-        };
-        // A worker that has no room for the news finds out when nobody takes what comes.
-        let mailbox = &self.handle.shared.mailboxes[worker];
-        let end = Command::End(self.session, CloseReason::Left);
-        if mailbox.commands.try_send(end).is_ok() {
-            mailbox.ring();
-        }
+        self.handle.close_line(&self.session);
     }
 }
 
 impl Handle {
+    /// Whether a line is open, or being opened.
+    pub fn has_line(&self, session: &SessionId) -> bool {
+        lock(&self.shared.lines.0).contains_key(session)
+    }
+
+    /// Ends a line; false if there is none.
+    pub fn close_line(&self, session: &SessionId) -> bool {
+        let Some(worker) = self.shared.lines.close(session) else {
+            return false;
+        };
+        // A worker that has no room for the news finds out when nobody takes what comes.
+        let mailbox = &self.shared.mailboxes[worker];
+        let end = Command::End(*session, CloseReason::Left);
+        if mailbox.commands.try_send(end).is_ok() {
+            mailbox.ring();
+        }
+        true
+    }
+
     /// Answers `offer` with a line; `stream` is what it is about. Cancel-safe.
     ///
     /// # Errors

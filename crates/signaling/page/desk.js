@@ -1,7 +1,7 @@
 // Steering the desktop that a page shows: pointer, wheel, keys, touch and clipboard of whoever sits before it.
 
 import { copy } from "./controls.js";
-import { $, setText } from "./format.js";
+import { $, sentence, setText } from "./format.js";
 import { Keys } from "./keysyms.js";
 import { Line } from "./line.js";
 
@@ -15,6 +15,8 @@ const LONG = 600;
 const STILL = 10;
 /** How long something that happened is told. */
 const NOTE = 6000;
+/** Letters: 64 KiB of the widest. */
+const MOST_PASTED = 20000;
 const CONTROL = 0xffe3;
 const RETURN = 0xff0d;
 const BACKSPACE = 0xff08;
@@ -143,7 +145,7 @@ export class Desk {
     else if (what === "ended") this._end(value);
     else if (what === "released" || what === "failed") {
       if (what === "released") this._forget();
-      this._say(value);
+      this._say(sentence(value));
     }
   }
 
@@ -315,7 +317,8 @@ export class Desk {
   _onPaste(event) {
     event.preventDefault();
     const text = event.clipboardData?.getData("text/plain");
-    if (text && text.length < 20000) this._act("clipboard", text);
+    if (text && text.length > MOST_PASTED) return this._say("That is more text than can be pasted.");
+    if (text) this._act("clipboard", text);
     for (const down of [true, false]) this._act("key", 0x76, down);
   }
 

@@ -53,7 +53,7 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 23] {
+fn own_routes() -> [Route; 24] {
     [
         Route::page("/", View, get(page::index)),
         Route::page("/wall", View, get(page::wall)),
@@ -78,6 +78,11 @@ fn own_routes() -> [Route; 23] {
             "/api/v1/streams/{stream}/control",
             Control,
             post(steer::open).delete(steer::take_back),
+        ),
+        Route::new(
+            "/api/v1/streams/{stream}/control/{line}",
+            Control,
+            get(steer::line).delete(steer::close),
         ),
         // What has been is more than watching.
         Route::new("/api/v1/streams/{stream}/clip.mp4", Control, get(pictures::clip)),
@@ -132,7 +137,7 @@ async fn openapi() -> impl IntoResponse {
     paths(
         page::index, page::wall, page::watch, page::without_slash, page::part,
         status::health, status::status, streams::streams, streams::stream, control::put_quality, control::post_keyframe,
-        control::post_pause, control::post_resume, steer::open, steer::take_back, pictures::snapshot, pictures::clip, live::film, events::all, events::one, sessions::session,
+        control::post_pause, control::post_resume, steer::open, steer::take_back, steer::line, steer::close, pictures::snapshot, pictures::clip, live::film, events::all, events::one, sessions::session,
         login::form, login::log_in, login::log_out, login::make_link, viewers::list, viewers::kick,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,

@@ -10,21 +10,22 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use framebridge_auth::Principal;
-use framebridge_rtc::{Line, LineError, LineEvent, Opened};
+use framebridge_rtc::{Line, LineError, LineEvent, Opened, SessionId};
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
 use crate::{
+    access::now,
     app_state::AppState,
     body,
     client::Visitor,
     gate::Asker,
     hands::page,
-    owners::brief,
+    owners::{Owner, brief},
     problem::{Details, Problem},
     stream::Stream,
-    whep,
+    whep, whep_headers,
 };
 
 const SDP: &str = "application/sdp";
@@ -50,7 +51,8 @@ pub(crate) struct TakenBack {
     params(("stream" = String, Path, description = "The stream's name")),
     request_body(content = String, content_type = "application/sdp", description = "The offer"),
     responses(
-        (status = 201, description = "The line is open. It ends with its connection.", content_type = "application/sdp", body = String),
+        (status = 201, description = "The line is open. It ends with its connection, and with DELETE.", content_type = "application/sdp", body = String,
+            headers(("Location" = String, description = "The line's URL"))),
         (status = 400, description = "The offer is malformed.", body = Details, content_type = "application/problem+json"),
         (status = 403, description = "This stream is for looking only.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
@@ -80,12 +82,84 @@ pub(crate) async fn open(
     shared.limits.join(visitor.client)?;
     let offer = body::read_text(&headers, body, SDP).await?;
     let engine = whep::engine(&shared, visitor, &headers);
+    let (prefix, name) = (whep_headers::prefix(&headers), stream.name.clone());
     let Opened { answer, line } = engine.open_line(&stream.name, &offer).await.map_err(problem)?;
     let session = *line.session();
     tracing::info!(stream = %stream.name, line = brief(&session), %who, address = %visitor.address, "a line to steer by was opened");
+    let owner = Owner {
+        principal: who.clone(),
+        address: visitor.address,
+        since: now(),
+    };
+    shared.owners.note(session, owner);
     shared.tasks.spawn(serve(Arc::clone(&shared), stream, line, who));
-    let headers = [(header::CONTENT_TYPE, SDP), (header::CACHE_CONTROL, "no-store")];
+    let location = format!("{prefix}/api/v1/streams/{name}/control/{session}");
+    let headers = [
+        (header::CONTENT_TYPE, SDP),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::LOCATION, location.as_str()),
+    ];
     Ok((StatusCode::CREATED, headers, answer).into_response())
+}
+
+/// Says whether a line is open.
+#[utoipa::path(
+    get, path = "/api/v1/streams/{stream}/control/{line}", operation_id = "check_control_line", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name"), ("line" = String, Path, description = "The line's id")),
+    responses(
+        (status = 204, description = "The line is open."),
+        (status = 404, description = "There is no such line (any more).", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn line(
+    State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
+    Path((stream, line)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    known_line(&shared, &who, &stream, &line)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends a line.
+#[utoipa::path(
+    delete, path = "/api/v1/streams/{stream}/control/{line}", operation_id = "close_control_line", tag = "api",
+    params(("stream" = String, Path, description = "The stream's name"), ("line" = String, Path, description = "The line's id")),
+    responses(
+        (status = 204, description = "The line has ended."),
+        (status = 404, description = "There is no such line (any more).", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn close(
+    State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
+    Path((stream, line)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let line = known_line(&shared, &who, &stream, &line)?;
+    if shared.engine.close_line(&line) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(unknown_line())
+    }
+}
+
+/// The line of a URL: it has to be open, and `who`'s own.
+fn known_line(shared: &AppState, who: &Principal, stream: &str, line: &str) -> Result<SessionId, Problem> {
+    shared.stream(stream)?;
+    let line: SessionId = line.parse().map_err(|_| unknown_line())?;
+    let owner = shared.owners.of(&line).ok_or_else(unknown_line)?;
+    if owner.principal.is_same(who) && shared.engine.has_line(&line) {
+        Ok(line)
+    } else {
+        Err(unknown_line())
+    }
+}
+
+fn unknown_line() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown_line",
+        "There is no such line (any more).",
+    )
 }
 
 /// Takes the stream's desktop back from whoever steers it.
@@ -140,6 +214,7 @@ async fn serve(shared: Arc<AppState>, stream: Arc<Stream>, mut line: Line, who: 
         }
     }
     drop(seat);
+    shared.owners.forget(line.session());
 }
 
 fn problem(error: LineError) -> Problem {

@@ -50,6 +50,8 @@ pub struct Intake {
     /// The next number that the reliable lane may have, and the latest of anything that moves the pointer.
     next: u32,
     pointer: u32,
+    /// When a clipboard's text has come: what was made behind it has waited for it.
+    forgiven: Option<Instant>,
     /// The least difference of the two clocks that was seen, in milliseconds, and when it was adjusted.
     quickest: Option<(f64, Instant)>,
     start: Option<(u32, Instant)>,
@@ -63,6 +65,7 @@ impl Default for Intake {
         Self {
             next: 0,
             pointer: 0,
+            forgiven: None,
             quickest: None,
             start: None,
             allowance: BURST,
@@ -93,7 +96,12 @@ impl Intake {
             self.next = stamp.sequence.saturating_add(1);
         }
         let lets_go = matches!(act, Act::Button { down: false, .. } | Act::Key { down: false, .. });
-        if age > MAX_AGE && !lets_go {
+        let is_long = matches!(act, Act::Clipboard(_));
+        if is_long {
+            self.forgiven = Some(now);
+        }
+        let is_forgiven = lets_go || self.forgiven.is_some_and(|forgiven| now <= forgiven + MAX_AGE);
+        if age > MAX_AGE && !is_forgiven {
             // An old move is as good as none.
             return if is_move { Verdict::Known } else { Verdict::Late };
         }
@@ -212,6 +220,19 @@ mod tests {
         assert_eq!(take(&mut intake, 4, 9_000_310, to(1), at(830)), Verdict::Known);
         assert_eq!(take(&mut intake, 5, 9_000_320, key(98, false), at(840)), Verdict::Taken);
         assert_eq!(take(&mut intake, 6, 9_000_900, key(99, true), at(950)), Verdict::Taken);
+    }
+
+    #[test]
+    fn what_waited_behind_a_long_text_is_not_late() {
+        let (mut intake, start) = (Intake::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let take =
+            |intake: &mut Intake, sequence, made_ms, act, now| intake.take(Stamp { sequence, made_ms }, act, now);
+        assert_eq!(take(&mut intake, 0, 0, key(97, true), at(40)), Verdict::Taken);
+        let text = Act::Clipboard("x".repeat(60_000));
+        assert_eq!(take(&mut intake, 1, 100, text, at(2000)), Verdict::Taken);
+        assert_eq!(take(&mut intake, 2, 101, key(98, true), at(2010)), Verdict::Taken);
+        assert_eq!(take(&mut intake, 3, 1500, key(99, true), at(3000)), Verdict::Late);
     }
 
     #[test]

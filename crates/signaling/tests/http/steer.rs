@@ -29,6 +29,14 @@ async fn line_is_for_desktops_that_may_be_steered() {
     let opened = post("desk", offer()).await;
     assert_eq!(opened.status, StatusCode::CREATED);
     assert!(opened.text().contains("a=sctp-port:5000\r\n"), "{}", opened.text());
+    let line = opened.header("location").to_owned();
+    assert!(line.starts_with("/api/v1/streams/desk/control/"), "{line}");
+    assert_eq!(site.get(&line).await.status, StatusCode::NO_CONTENT);
+    let closed = site.send(Method::DELETE, &line, &[], "").await;
+    assert_eq!(closed.status, StatusCode::NO_CONTENT);
+    for method in [Method::GET, Method::DELETE] {
+        site.send(method, &line, &[], "").await.problem(404, "unknown_line");
+    }
     post("show", offer()).await.problem(403, "view_only");
     post("nothing", offer()).await.problem(404, "unknown_stream");
     post("desk", "v=0".to_owned()).await.problem(400, "malformed_sdp");
