@@ -12,6 +12,7 @@ mod copied;
 mod crowds;
 mod fuzz;
 mod handbook;
+mod hands;
 mod health;
 mod interop;
 mod leaks;

@@ -375,6 +375,76 @@ impl Page {
         Ok(())
     }
 
+    /// A key goes down or up. `code` is its place on a keyboard, e.g. `KeyA`, or nothing; `modifiers` are those that are held: 1
+    /// Alt, 2 Control, 4 Meta, 8 Shift.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn key(&self, down: bool, key: &str, code: &str, modifiers: u32) -> anyhow::Result<()> {
+        let is_text = key.chars().count() == 1 && modifiers & 7 == 0;
+        let kind = match (down, is_text) {
+            (true, true) => "keyDown",
+            (true, false) => "rawKeyDown",
+            (false, _) => "keyUp",
+        };
+        // Some of what a browser does itself it knows by the old number of the key.
+        let number = key
+            .chars()
+            .next()
+            .filter(|_| is_text || modifiers != 0)
+            .map_or(0, |letter| u32::from(letter.to_ascii_uppercase()));
+        let mut event =
+            json!({ "type": kind, "key": key, "code": code, "modifiers": modifiers, "windowsVirtualKeyCode": number });
+        if kind == "keyDown" {
+            event["text"] = key.into();
+        }
+        if ["Shift", "Control", "Alt", "Meta"].contains(&key) {
+            event["location"] = 1.into();
+            event["windowsVirtualKeyCode"] = 0.into();
+        }
+        self.call("Input.dispatchKeyEvent", event).map(drop)
+    }
+
+    /// The pointer does something at a point of the window: `mouseMoved`, `mousePressed`, `mouseReleased`. `clicks` counts those
+    /// in a row.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn mouse(&self, kind: &str, (x, y): (f64, f64), button: &str, clicks: u32) -> anyhow::Result<()> {
+        let is_down = kind != "mouseReleased" && button != "none";
+        let buttons = match button {
+            "left" if is_down => 1,
+            "right" if is_down => 2,
+            "middle" if is_down => 4,
+            _ => 0,
+        };
+        let event = json!({ "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": clicks });
+        self.call("Input.dispatchMouseEvent", event).map(drop)
+    }
+
+    /// The wheel turns at a point of the window, by pixels.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn wheel(&self, (x, y): (f64, f64), (dx, dy): (f64, f64)) -> anyhow::Result<()> {
+        let event = json!({ "type": "mouseWheel", "x": x, "y": y, "deltaX": dx, "deltaY": dy });
+        self.call("Input.dispatchMouseEvent", event).map(drop)
+    }
+
+    /// Fingers do something: `touchStart`, `touchMove`, `touchEnd`; where those are that touch.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn touch(&self, kind: &str, fingers: &[(f64, f64)]) -> anyhow::Result<()> {
+        let points: Vec<Value> = fingers
+            .iter()
+            .enumerate()
+            .map(|(id, (x, y))| json!({ "x": x, "y": y, "id": id }))
+            .collect();
+        let event = json!({ "type": kind, "touchPoints": points });
+        self.call("Input.dispatchTouchEvent", event).map(drop)
+    }
+
     /// What a person reads in the page.
     ///
     /// # Errors

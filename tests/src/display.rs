@@ -136,16 +136,16 @@ fn serve(name: Option<&str>) -> anyhow::Result<(String, Process)> {
 }
 
 /// A window that covers the screen.
-struct Canvas {
-    connection: RustConnection,
-    window: Window,
+pub(crate) struct Canvas {
+    pub(crate) connection: RustConnection,
+    pub(crate) window: Window,
     pen: Gcontext,
     black: u32,
     white: u32,
 }
 
 impl Canvas {
-    fn open(display: &str) -> anyhow::Result<Self> {
+    pub(crate) fn open(display: &str) -> anyhow::Result<Self> {
         let (connection, screen) = x11rb::connect(Some(display))?;
         let screen = connection.setup().roots[screen].clone();
         let (window, pen) = (connection.generate_id()?, connection.generate_id()?);
@@ -184,7 +184,7 @@ impl Canvas {
         }
     }
 
-    fn paint(&self, now_ms: u64) -> anyhow::Result<()> {
+    pub(crate) fn paint(&self, now_ms: u64) -> anyhow::Result<()> {
         let cells = stamp::cells(now_ms);
         let all = (0..stamp::ROWS).flat_map(|row| (0..stamp::COLUMNS).map(move |column| (column, row)));
         let (white, black): (Vec<_>, Vec<_>) = all.partition(|&(column, row)| stamp::is_white(cells, column, row));

@@ -19,6 +19,8 @@ pub mod node;
 pub mod player;
 pub mod process;
 pub mod python;
+pub mod reactor;
+pub mod recorder;
 pub mod sample;
 pub mod services;
 pub mod shaped;

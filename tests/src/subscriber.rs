@@ -57,7 +57,8 @@ impl Subscriber {
                 | FromEncoder::Quality(_)
                 | FromEncoder::Parameters(_)
                 | FromEncoder::NoRung { .. }
-                | FromEncoder::Response { .. } => {}
+                | FromEncoder::Response { .. }
+                | FromEncoder::Desk(_) => {}
             }
         }
     }

@@ -55,6 +55,9 @@ const TEST: &[Needed] = &[
     ),
     needed("ffmpeg", Sign::Program(&["ffmpeg"])),
     needed("xvfb", Sign::Program(&["Xvfb"])),
+    // A program on it that says what it gets, and other layouts for it.
+    needed("x11-utils", Sign::Program(&["xev"])),
+    needed("x11-xkb-utils", Sign::Program(&["setxkbmap"])),
     needed("nodejs", Sign::Program(&["node"])),
     // It fetches the players of others.
     needed("npm", Sign::Program(&["npm"])),

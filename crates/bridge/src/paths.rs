@@ -60,7 +60,13 @@ pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access, grant:
         ["whep", stream] if reads || matches!(method, "POST" | "OPTIONS") => Some(stream),
         ["whep", stream, _session] if reads || matches!(method, "PATCH" | "DELETE" | "OPTIONS") => Some(stream),
         ["api", "v1", "streams", stream, "quality"] if method == "PUT" => return control(stream, access, grant),
-        ["api", "v1", "streams", stream, "keyframe" | "pause" | "resume"] if method == "POST" => {
+        [
+            "api",
+            "v1",
+            "streams",
+            stream,
+            "keyframe" | "pause" | "resume" | "control",
+        ] if method == "POST" => {
             return control(stream, access, grant);
         }
         _ => return Err(Denied::NotFound),
@@ -200,6 +206,7 @@ mod tests {
         for (method, what) in [
             ("PUT", "quality"),
             ("POST", "keyframe"),
+            ("POST", "control"),
             ("POST", "pause"),
             ("POST", "resume"),
         ] {

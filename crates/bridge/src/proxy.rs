@@ -40,9 +40,23 @@ const IDLE: Duration = Duration::from_secs(5);
 /// What stands before a stream's name in the path of a viewer's session.
 pub(crate) const WHEP: &str = "/whep/";
 
+/// Likewise in that of a line to steer by, and what stands behind the name there.
+const STREAMS: &str = "/api/v1/streams/";
+const CONTROL: &str = "control";
+
 /// How long the box's own server may take to say something of a session: twice that is how long a viewer may stay whose
 /// address has ended.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whether what is made at a path lasts, and ends with the address that it came by: a session, or a line to steer by.
+pub(crate) fn lasts(path: &str) -> bool {
+    path.starts_with(WHEP) || path.strip_prefix(STREAMS).is_some_and(is_of_control)
+}
+
+/// Whether it is about steering, without what stands before the stream's name.
+fn is_of_control(rest: &str) -> bool {
+    rest.split('/').nth(1) == Some(CONTROL)
+}
 
 /// Asks the box's own server. Clones share all of it.
 #[derive(Debug, Clone)]
@@ -188,17 +202,20 @@ impl Proxy {
         struct View {
             state: String,
         }
-        let Some((stream, id)) = session.path.strip_prefix(WHEP).and_then(|rest| rest.split_once('/')) else {
-            return Known::Gone;
+        let whep = session.path.strip_prefix(WHEP).and_then(|rest| rest.split_once('/'));
+        let path = match whep {
+            Some((stream, id)) => format!("{STREAMS}{stream}/sessions/{id}"),
+            None if lasts(&session.path) => session.path.clone(),
+            None => return Known::Gone,
         };
-        let Some(response) = self
-            .ask_of(Method::GET, format!("/api/v1/streams/{stream}/sessions/{id}"), session)
-            .await
-        else {
+        let Some(response) = self.ask_of(Method::GET, path, session).await else {
             return Known::Unanswered;
         };
         if response.status() == StatusCode::NOT_FOUND {
             return Known::Gone;
+        }
+        if whep.is_none() && response.status().is_success() {
+            return Known::Open;
         }
         let whole = timeout(SESSION_TIMEOUT, response.into_body().collect()).await;
         let view: Option<View> = whole

@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     event::Event,
     paths::{self, Denied},
-    proxy::{Excuse, Proxy, ViewerSession, WHEP},
+    proxy::{Excuse, Proxy, ViewerSession, lasts},
 };
 
 /// What a request is answered by, and what it lives with.
@@ -162,7 +162,7 @@ struct Guest {
 impl Guest {
     /// Tells of a session that was begun or ended.
     fn on_answer(self, response: &Response<Incoming>) {
-        if !self.path.starts_with(WHEP) {
+        if !lasts(&self.path) {
             return;
         }
         let session = |path| ViewerSession {
@@ -199,7 +199,7 @@ fn location(response: &Response<Incoming>) -> Option<String> {
         Some((_, rest)) => &rest[rest.find('/')?..],
         None => value,
     };
-    path.starts_with(WHEP).then(|| path.to_owned())
+    lasts(path).then(|| path.to_owned())
 }
 
 /// Refuses what must not reach the box's own server.

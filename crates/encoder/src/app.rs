@@ -39,6 +39,7 @@ use crate::{
     connection::{Service, serve, to_wire},
     controls::{Controls, lock},
     copy::Copying,
+    desk::{self, Desk},
     pause_file::PauseFile,
     pipeline::{Event, Pipeline},
     progress::Progress,
@@ -190,11 +191,13 @@ impl App {
             Arc::clone(&self.news),
             self.report(),
         ));
+        let (desk, desk_ended) = start_desk(&self.stream)?.unzip();
         let (commands, mut commanded) = mpsc::channel(COMMANDS);
         let service = Service {
             shared: Arc::clone(&self.shared),
             state: self.state.subscribe(),
             commands,
+            desk: desk.clone(),
         };
         let _kept = (self.stream.keep == Keep::Always).then(|| self.shared.broadcast.demand());
         let mut demand = self.shared.broadcast.watch_demand();
@@ -235,6 +238,12 @@ impl App {
                 () = pulse.beat() => {}
             }
             self.apply_outputs()?;
+        }
+        if let (Some(desk), Some(ended)) = (desk, desk_ended) {
+            desk.stop();
+            if timeout(STOP_LIMIT, ended.wait()).await.is_err() {
+                tracing::warn!("the display does not answer; what is held on it stays so");
+            }
         }
         self.end().await;
         Ok(())
@@ -443,6 +452,15 @@ impl App {
             tracing::warn!("some connections did not end in time");
         }
     }
+}
+
+/// Where the desktop may be steered, the thread that does it.
+fn start_desk(stream: &Stream) -> anyhow::Result<Option<(Desk, desk::Ended)>> {
+    let source = Some(&stream.source).filter(|_| stream.control);
+    let started = source.map(Desk::start).transpose();
+    Ok(started
+        .context("starting the thread that steers the desktop")?
+        .flatten())
 }
 
 /// How the source gives pictures, as far as was learnt.

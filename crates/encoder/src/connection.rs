@@ -11,6 +11,7 @@ use framebridge_core::{group_queue::Next, source_life::State};
 use framebridge_ipc::{Link, ReceiveError, Receiver, SendError, Sender};
 use framebridge_proto::{
     Refusal, RefusalKind, RequestId,
+    control::Desk as Told,
     encoder::{EncoderAnswer, EncoderRequest, FromEncoder, SourceState, ToEncoder},
     limits::MAX_REQUESTS,
     media::{Rung, Track},
@@ -23,6 +24,7 @@ use tokio::{
 use crate::{
     broadcast::{Announced, Item, Subscription},
     clip::clip,
+    desk::{Desk, DeskLink},
     rung::LowerRung,
     snapshot::snapshot,
     state::EncoderState,
@@ -35,6 +37,9 @@ const REQUESTS: usize = 2 * MAX_REQUESTS;
 /// Refusals of requests over that number that may wait to be written. When it is full, further ones are dropped: who asks for
 /// so much more than it may, and reads no answer, has given up on answers.
 const REFUSALS: usize = 64;
+
+/// What the desk may have to tell that is not written yet. Full: it is dropped, for who does not read has no use for it.
+const TOLD: usize = 16;
 
 /// A request that the app carries out.
 #[derive(Debug)]
@@ -49,6 +54,8 @@ pub(crate) struct Service {
     pub(crate) shared: Arc<EncoderState>,
     pub(crate) state: watch::Receiver<State>,
     pub(crate) commands: mpsc::Sender<Command>,
+    /// Where the desktop may be steered.
+    pub(crate) desk: Option<Desk>,
 }
 
 type EncoderLink = Link<ToEncoder, FromEncoder>;
@@ -74,6 +81,7 @@ struct Outbox {
     subscription: watch::Sender<Option<Wanted>>,
     answers: mpsc::Sender<Answered>,
     refusals: mpsc::Sender<RequestId>,
+    desk: mpsc::Sender<Told>,
 }
 
 /// The writer's end of an [`Outbox`].
@@ -81,21 +89,25 @@ struct Inbox {
     subscription: watch::Receiver<Option<Wanted>>,
     answers: mpsc::Receiver<Answered>,
     refusals: mpsc::Receiver<RequestId>,
+    desk: mpsc::Receiver<Told>,
 }
 
 fn outbox() -> (Outbox, Inbox) {
     let (wanted, subscription) = watch::channel(None);
     let (answered, answers) = mpsc::channel(REQUESTS);
     let (refused, refusals) = mpsc::channel(REFUSALS);
+    let (told, desk) = mpsc::channel(TOLD);
     let outbox = Outbox {
         subscription: wanted,
         answers: answered,
         refusals: refused,
+        desk: told,
     };
     let inbox = Inbox {
         subscription,
         answers,
         refusals,
+        desk,
     };
     (outbox, inbox)
 }
@@ -134,6 +146,7 @@ async fn read(mut receiver: Receiver<ToEncoder>, service: &Service, outbox: Outb
             }
         });
     };
+    let mut desk = DeskLink::new(service.desk.clone(), outbox.desk.clone());
     loop {
         // Both arms are cancel-safe.
         tokio::select! {
@@ -165,6 +178,7 @@ async fn read(mut receiver: Receiver<ToEncoder>, service: &Service, outbox: Outb
                     }
                     Err(_all_taken) => {}
                 },
+                Some(ToEncoder::Steer(steer)) => desk.steer(steer),
                 Some(ToEncoder::Cancel { id }) => {
                     if let Some(task) = under_way.remove(&id) {
                         task.abort();
@@ -209,6 +223,7 @@ enum Outgoing {
     NoRung(String),
     Answer(Answered),
     Refusal(RequestId),
+    Desk(Told),
     Picture(Next<Arc<Item>>),
 }
 
@@ -231,6 +246,7 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
             Ok(()) = inbox.subscription.changed() => Outgoing::Subscription(*inbox.subscription.borrow_and_update()),
             reason = refusal(&mut refused) => Outgoing::NoRung(reason),
             Some(answer) = inbox.answers.recv() => Outgoing::Answer(answer),
+            Some(told) = inbox.desk.recv() => Outgoing::Desk(told),
             next = next(&mut subscription) => Outgoing::Picture(next),
             Some(id) = inbox.refusals.recv() => Outgoing::Refusal(id),
         };
@@ -271,6 +287,7 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
                     })
                     .await?;
             }
+            Outgoing::Desk(told) => sender.send(&FromEncoder::Desk(told)).await?,
             Outgoing::Picture(Next::Lost(frames)) => sender.send(&FromEncoder::Lost { frames }).await?,
             Outgoing::Picture(Next::Item(item)) => {
                 if parameters

@@ -8,6 +8,7 @@
 //!        │                          ├─2 each─► encode-RUNG ─► Broadcast of a lower rung ───┤
 //!        ▲ Interrupt                ▲ Controls                                  │ requests
 //!        └───────────── Pipeline ───┴──────────── App (SourceLife) ◄────────────┘
+//! desk thread: steers the desktop for who may (Held), where streams.NAME.control lets it
 //! watchdog thread: ends the process when a step hangs in FFmpeg for good
 //! ```
 
@@ -18,6 +19,7 @@ mod clip;
 mod connection;
 mod controls;
 mod copy;
+mod desk;
 mod pause_file;
 mod pipeline;
 mod probe;

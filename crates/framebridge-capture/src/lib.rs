@@ -4,7 +4,7 @@
 //! wedged encoder: a [`Source`] is opened, read and decoded into [`Picture`]s; the caller thins them out; an
 //! [`Encoder`] scales and encodes them into access units, whose bytes are never copied. Besides, [`choose`] finds
 //! an encoder that opens on this machine, [`image()`] makes a snapshot, [`clip()`] makes an MP4 of encoded frames,
-//! and [`Interrupt`] makes a blocked thread return.
+//! [`Interrupt`] makes a blocked thread return, and a [`Desktop`] is steered.
 //!
 //! This crate has no retries and no policy, and a thread only where an RTSP camera or a command is spoken with. A call may block for ever where FFmpeg does (a stopped X
 //! server, a FIFO without a writer). The caller watches for that and ends the process with [`terminate`].
@@ -14,6 +14,7 @@ mod black;
 mod clip;
 mod colour;
 mod decode;
+mod desktop;
 mod encode;
 mod error;
 mod ffi;
@@ -37,6 +38,7 @@ pub use annexb::nal_types;
 pub use clip::{Clip, ClipError, clip};
 pub use colour::Colours;
 pub use decode::{DecodeError, FrameDecoder, last_picture};
+pub use desktop::{Desktop, DesktopError};
 pub use encode::{Choice, Codec, Config as EncoderConfig, EncodeError, EncodedFrame, Encoder, choose, probe};
 pub use error::FfmpegError;
 pub use image::{ImageError, image};

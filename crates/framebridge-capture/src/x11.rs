@@ -68,13 +68,20 @@ pub enum DisplayError {
     },
 }
 
+/// A display's name with the way to it. Without a host, TCP would be tried where there is no socket, and its refusal told in
+/// place of that.
+pub(crate) fn by_socket(name: &str) -> String {
+    if name.starts_with(':') {
+        format!("unix/{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
 impl Display {
     /// Connects to `name`, e.g. `:0`.
     pub(crate) fn connect(name: &str) -> Result<Self, DisplayError> {
-        // Without a host, TCP would be tried where there is no socket, and its refusal told in place of that.
-        let by_socket = name.starts_with(':').then(|| format!("unix/{name}"));
-        let name_for_us = by_socket.as_deref().unwrap_or(name);
-        let (connection, screen) = RustConnection::connect(Some(name_for_us)).map_err(DisplayError::Connect)?;
+        let (connection, screen) = RustConnection::connect(Some(&by_socket(name))).map_err(DisplayError::Connect)?;
         let screen = &connection.setup().roots[screen];
         let (root, size) = (screen.root, (screen.width_in_pixels, screen.height_in_pixels));
         let (depth, colormap) = (screen.root_depth, screen.default_colormap);

@@ -43,6 +43,8 @@ pub struct Stream {
     pub frozen_after: Duration,
     /// How a source that speaks TLS proves who it is.
     pub tls: SourceTls,
+    /// Whether whoever has the scope may steer it: pointer, keys and clipboard. Only a desktop can be.
+    pub control: bool,
 }
 
 /// What the operator has set of a stream's quality, for this one or for all.
@@ -250,6 +252,7 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         let why = "only sources over TLS prove who they are, e.g. rtsps: or https:";
         reader.warn_if_set(&keys.each_ref().map(String::as_str), why);
     }
+    let control = control(reader, &name, &source);
     let is_set = |field: &str| {
         ["video".to_owned(), format!("streams.{name}")]
             .iter()
@@ -280,7 +283,21 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
             verify: tls_verify,
             ca: (!tls_ca.is_empty()).then(|| tls_ca.into()),
         },
+        control,
     }
+}
+
+/// Nobody steers anything unless that is written for the stream itself.
+fn control(reader: &mut Reader<'_>, name: &StreamName, source: &Source) -> bool {
+    let key = format!("streams.{name}.control");
+    let control = reader.flag(&key, false);
+    // A slate stands for a desktop whose capture fails.
+    if control && !matches!(source, Source::X11 { .. } | Source::Slate(_)) {
+        let message =
+            format!("only a desktop can be steered, and {source} is none: use a source like x11::0, or leave it out");
+        reader.problem(&key, message);
+    }
+    control
 }
 
 fn title(reader: &mut Reader<'_>, name: &StreamName) -> String {

@@ -591,3 +591,22 @@ fn missing_file_is_named() {
     let error = Settings::load(Some(&dir), &[]).unwrap_err();
     assert!(error.to_string().contains("framebridge-no-such-file.toml"), "{error}");
 }
+
+#[test]
+fn only_a_desktop_can_be_steered_and_none_is_unless_it_says_so() {
+    let desk = |text: &str| parse(text).unwrap().streams[0].control;
+    assert!(!desk("[streams.desk]\nsource = \"x11::0\"\n"));
+    assert!(desk("[streams.desk]\nsource = \"x11::0\"\ncontrol = true\n"));
+    assert!(
+        desk("[streams.desk]\nsource = \"slate:1,x\"\ncontrol = true\n"),
+        "a slate stands for a desktop"
+    );
+    let refused = parse("[streams.cam]\nsource = \"rtsp://cam/x\"\ncontrol = true\n")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("streams.cam.control") && refused.contains("only a desktop can be steered"),
+        "{refused}"
+    );
+    assert!(parse("[video]\ncontrol = true\n[streams.desk]\nsource = \"x11::0\"\n").is_err());
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Refusal, RequestId,
+    control::{Desk, Steer},
     limits::REQUEST_TIMEOUT,
     media::{AccessUnit, CodecParameters, Rung, Track},
 };
@@ -41,6 +42,8 @@ pub enum ToEncoder {
         /// Which of its encodings.
         rung: Rung,
     },
+    /// Somebody steers the desktop. It has no answer. Since 1.
+    Steer(Steer),
 }
 
 /// What can be asked of an encoder; each gets one [`FromEncoder::Response`].
@@ -188,6 +191,8 @@ pub enum FromEncoder {
         /// Why, in a sentence.
         reason: String,
     },
+    /// To who steers the desktop over this connection. Since 1.
+    Desk(Desk),
 }
 
 /// Answers to [`EncoderRequest`].

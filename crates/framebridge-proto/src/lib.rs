@@ -5,6 +5,7 @@
 //! (`docs/protocol.md`).
 
 pub mod bridge;
+pub mod control;
 pub mod encoder;
 pub mod exit_code;
 mod ids;

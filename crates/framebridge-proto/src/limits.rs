@@ -38,3 +38,9 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Pause before a lost link to another local process is tried again. Local and cheap, so it does not grow.
 pub const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The longest text that is typed at once, in bytes: a line or two from an input method. A clipboard is for more.
+pub const MAX_TEXT: usize = 1 << 10;
+
+/// The longest text of a clipboard, in bytes.
+pub const MAX_CLIPBOARD: usize = 64 << 10;

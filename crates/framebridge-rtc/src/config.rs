@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::Containment;
+
 /// What [`Engine::start`](crate::Engine::start) needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -29,6 +31,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Bytes of plaintext packets kept per stream for retransmission and late joiners.
     pub history_bytes: usize,
+    /// How lines read what comes.
+    pub containment: Containment,
 }
 
 impl Config {
@@ -51,6 +55,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(15),
             // Two seconds at 16 Mb/s.
             history_bytes: 4 << 20,
+            containment: Containment::default(),
         }
     }
 }

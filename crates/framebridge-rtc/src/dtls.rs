@@ -1,5 +1,5 @@
-//! One DTLS association over `rtc-dtls`, cut down to what media needs: prove who we are, check who they are, and
-//! take the SRTP keys out.
+//! One DTLS association over `rtc-dtls`, cut down to what viewers need: prove who we are, check who they are, and
+//! take the SRTP keys out. One that [carries data](Association::carrying_data) is SCTP's way, too.
 
 mod cookie;
 mod fingerprint;
@@ -68,6 +68,9 @@ pub enum DtlsError {
     /// The peer knows none of our SRTP profiles.
     #[error("no SRTP profile in common")]
     NoProfile,
+    /// Data can't be sent any more.
+    #[error("can't send data")]
+    Write(#[source] FamilyError),
 }
 
 /// What a finished handshake gives.
@@ -101,6 +104,9 @@ pub struct Association {
     /// What was sent last, to be sent again; see [`Association::handle_timeout`].
     flight: Option<Flight>,
     is_established: bool,
+    carries_data: bool,
+    /// Data that has come: one datagram's, for it is taken after each.
+    incoming: VecDeque<BytesMut>,
 }
 
 /// What only the passive end has.
@@ -177,7 +183,38 @@ impl Association {
             outgoing: VecDeque::new(),
             flight: None,
             is_established: false,
+            carries_data: false,
+            incoming: VecDeque::new(),
         }
+    }
+
+    /// Has application data come and go (RFC 8261). Without, it is dropped unread.
+    #[must_use]
+    pub fn carrying_data(mut self) -> Self {
+        self.carries_data = true;
+        if let Some(server) = &mut self.server {
+            server.gate.carry_data();
+        }
+        self
+    }
+
+    /// Queues a packet of data, once the handshake is over.
+    ///
+    /// # Errors
+    /// The association has ended.
+    pub fn write(&mut self, packet: &[u8], now: Instant) -> Result<(), DtlsError> {
+        if !self.is_established {
+            return Ok(());
+        }
+        self.endpoint.write(now, PEER, packet).map_err(DtlsError::Write)?;
+        // No flight of the handshake: SCTP repeats its own.
+        self.outgoing.extend(take_transmits(&mut self.endpoint));
+        Ok(())
+    }
+
+    /// The next packet of data that has come.
+    pub fn poll_data(&mut self) -> Option<BytesMut> {
+        self.incoming.pop_front()
     }
 
     /// Takes a datagram from the peer. What is malformed, forged or too much comes to nothing.
@@ -235,7 +272,9 @@ impl Association {
         let events = self.endpoint.read(now, PEER, None, BytesMut::from(datagram));
         // Whatever came of it: an alert has to go out, too.
         let has_answered = self.drain(now);
-        if self.server.is_none() && self.is_established && !has_answered {
+        let is_data = |event: &EndpointEvent| matches!(event, EndpointEvent::ApplicationData(_));
+        let has_data = events.as_ref().is_ok_and(|events| events.iter().any(is_data));
+        if self.server.is_none() && self.is_established && !has_answered && !has_data {
             // The peer repeats its last flight, so it has not heard ours.
             self.repeat(FLIGHT_INTERVAL, now);
         }
@@ -250,6 +289,9 @@ impl Association {
                     progress = Progress::Established(self.export()?);
                 }
                 EndpointEvent::PeerClosed => return Ok(Progress::PeerClosed),
+                EndpointEvent::ApplicationData(data) if self.carries_data && self.is_established => {
+                    self.incoming.push_back(data);
+                }
                 // Nobody negotiated a data channel: application data has no reader. The enum may grow.
                 EndpointEvent::ApplicationData(_) | _ => {}
             }

@@ -105,13 +105,13 @@ pub enum Patched {
 }
 
 /// A command's place in a worker's mailbox.
-struct Order<'a> {
+pub(crate) struct Order<'a> {
     place: mpsc::Permit<'a, Command>,
     mailbox: &'a Mailbox,
 }
 
 impl Order<'_> {
-    fn give(self, command: Command) {
+    pub(crate) fn give(self, command: Command) {
         self.place.send(command);
         self.mailbox.ring();
     }
@@ -171,7 +171,7 @@ impl Handle {
     }
 
     /// What viewers are told to try.
-    fn candidates(&self) -> Vec<Candidate> {
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
         let mut candidates = self.shared.candidates(self.arrival);
         let seen_as = self.seen_as.map(|ip| SocketAddr::new(ip, self.shared.port()));
         for seen in self.shared.seen_from_outside().into_iter().chain(seen_as) {
@@ -226,6 +226,7 @@ impl Handle {
             playout: offer.format.playout,
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
+            data: None,
         };
         let peer = Peer::new(&shared.identity, config, now);
         // One that is not to be had is not waited for.
@@ -377,7 +378,7 @@ impl Handle {
 
     /// A place for a command in a worker's mailbox; `None` if the engine has stopped. Whoever waits for it may be dropped
     /// meanwhile, so nothing is noted before it is there.
-    async fn order(&self, worker: usize) -> Option<Order<'_>> {
+    pub(crate) async fn order(&self, worker: usize) -> Option<Order<'_>> {
         let mailbox = &self.shared.mailboxes[worker];
         let place = mailbox.commands.reserve().await.ok()?;
         Some(Order { place, mailbox })

@@ -1,13 +1,58 @@
 //! What strangers' bytes reach behind the types that are public, alone: what the fuzz targets (`tests/fuzz`) feed.
 
+use std::time::Instant;
+
 use crate::{
-    Candidate, Feedback,
+    Candidate, Containment, Feedback,
+    data::Lanes,
     dtls::Fingerprint,
     feedback,
     ice::Credentials,
-    sdp::{Answer, Change, Fragment, Offer},
+    sdp::{Answer, Change, Fragment, LineOffer, Offer},
     stun::{self, Kind, Transaction},
 };
+
+/// The passive end of a line's data channels.
+#[derive(Debug)]
+pub struct Line(Lanes);
+
+impl Line {
+    /// Nobody has begun yet.
+    pub fn new(containment: Containment) -> Self {
+        Self(Lanes::new(containment))
+    }
+
+    /// Takes a packet of the other end; false: the line has ended.
+    pub fn take(&mut self, packet: &[u8], now: Instant) -> bool {
+        self.0.handle(packet, now).is_ok()
+    }
+
+    /// Lets time pass; false: the line has ended.
+    pub fn wait(&mut self, now: Instant) -> bool {
+        self.0.handle_timeout(now).is_ok()
+    }
+
+    /// What it wants sent.
+    pub fn answers(&mut self) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| self.0.poll_transmit())
+            .map(|packet| packet.to_vec())
+            .collect()
+    }
+
+    /// The messages that have come.
+    pub fn messages(&mut self) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| self.0.poll_message())
+            .map(|(_, message)| message)
+            .collect()
+    }
+}
+
+/// Reads an offer of a line and answers it; `None` if it is refused.
+pub fn line_answer(offer: &str, fingerprint: &Fingerprint) -> Option<String> {
+    let offer = LineOffer::parse(offer).ok()?;
+    let candidates = ["1 1 udp 5 192.0.2.1 4000 typ host".parse().ok()?];
+    Some(offer.answer(1, (&Credentials::random("0"), fingerprint), &candidates))
+}
 
 /// Reads a compound RTCP packet about our `ssrc`.
 pub fn feedback(compound: &[u8], ssrc: u32) -> Vec<Feedback> {

@@ -1,4 +1,5 @@
-//! The media plane: takes each encoded picture once and sends it to every WebRTC viewer.
+//! The media plane: takes each encoded picture once and sends it to every WebRTC viewer. On the same sockets it has lines,
+//! WebRTC sessions of data channels alone.
 
 mod addresses;
 mod batch;
@@ -8,6 +9,7 @@ mod channel;
 mod clock;
 mod config;
 mod congestion;
+mod data;
 mod delay;
 pub mod dtls;
 mod engine;
@@ -23,6 +25,7 @@ pub mod hostile;
 #[doc(hidden)]
 pub mod hot_path;
 pub mod ice;
+mod line;
 mod link;
 mod mailbox;
 mod mutex;
@@ -53,6 +56,7 @@ mod worker_number;
 
 pub use addresses::Arrival;
 pub use config::Config;
+pub use data::{Containment, Lane};
 pub use delay::DelayStats;
 pub use engine::Engine;
 pub use error::{JoinError, PatchError, StartError};
@@ -60,6 +64,7 @@ pub use feedback::{Arrivals, Feedback, Report};
 pub use frame::nal_units;
 pub use handle::{Handle, IfMatch, Joined, Patched};
 pub use handover::Handover;
+pub use line::{Line, LineError, LineEvent, Opened};
 pub use link::{HoldReason, Link};
 pub use peer::{Input, Output, Peer, PeerConfig};
 pub use reach::Pacer;

@@ -45,7 +45,9 @@ pub(crate) enum Command {
     Restart(SessionId, Box<IceRestart>),
     /// A viewer wants no better rung than this.
     Best(SessionId, Rung),
-    /// End a viewer's session.
+    /// Say this on a line.
+    Send(SessionId, String),
+    /// End a viewer's session, or a line.
     End(SessionId, CloseReason),
     /// Ask these STUN servers where they see us.
     AskOutside(Vec<SocketAddr>),

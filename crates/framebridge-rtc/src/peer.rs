@@ -11,7 +11,8 @@ use std::{
 };
 
 use crate::{
-    CloseReason, ViewerState,
+    CloseReason, Lane, ViewerState,
+    data::{Containment, Lanes, LanesError},
     dtls::{Association, Established, Fingerprint, Identity, Progress},
     feedback::{self, Feedback},
     ice::{Agent, Credentials, Heard, Path},
@@ -55,6 +56,8 @@ pub struct PeerConfig {
     pub connect_timeout: Duration,
     /// How long it may stay silent once it counts as disconnected.
     pub disconnect_grace: Duration,
+    /// It has data channels, which are read so; `None`: it has media.
+    pub data: Option<Containment>,
 }
 
 /// What happens to a peer.
@@ -68,6 +71,8 @@ pub enum Input<'a> {
     Candidates(&'a [Candidate]),
     /// ICE starts over with these credentials, ours and the viewer's.
     Restart(Credentials, Credentials),
+    /// A text is to go to the other end of the data channels, in order.
+    Send(&'a str),
     /// The session ends.
     Close(CloseReason),
 }
@@ -83,6 +88,10 @@ pub enum Output {
     State(ViewerState),
     /// The viewer told something about its reception.
     Feedback(Feedback),
+    /// Its data channels are open.
+    LanesOpen,
+    /// A message has come by a data channel.
+    Message(Lane, Vec<u8>),
 }
 
 /// A viewer's connection.
@@ -90,6 +99,7 @@ pub enum Output {
 pub struct Peer {
     ice: Agent,
     dtls: Option<Association>,
+    lanes: Option<Lanes>,
     /// The way back of the last authentic check: handshake and goodbye go there while nothing is nominated.
     reply: Option<Path>,
     state: ViewerState,
@@ -126,9 +136,12 @@ impl Session {
 impl Peer {
     /// A peer that waits for its viewer.
     pub fn new(identity: &Identity, config: PeerConfig, now: Instant) -> Self {
+        let dtls = Association::server(identity, config.fingerprints);
+        let lanes = config.data.map(Lanes::new);
         Self {
             ice: Agent::new(config.local, config.remote, config.sockets),
-            dtls: Some(Association::server(identity, config.fingerprints)),
+            dtls: Some(if lanes.is_some() { dtls.carrying_data() } else { dtls }),
+            lanes,
             reply: None,
             state: ViewerState::Connecting,
             deadline: now + config.connect_timeout,
@@ -158,6 +171,7 @@ impl Peer {
         Self {
             ice,
             dtls: None,
+            lanes: None,
             reply: Some(state.path),
             state: ViewerState::Live,
             deadline: now + SILENCE,
@@ -235,6 +249,7 @@ impl Peer {
                 }
             }
             Input::Restart(local, remote) => self.ice.restart(local, remote),
+            Input::Send(text) => self.with_lanes(now, |lanes| lanes.send(text, now)),
             Input::Close(reason) => self.close(reason, now),
         }
         self.drain();
@@ -248,7 +263,8 @@ impl Peer {
     /// When [`Input::Timeout`] is due.
     pub fn poll_timeout(&self) -> Instant {
         let dtls = self.dtls.as_ref().and_then(Association::poll_timeout);
-        [self.ice.poll_timeout(), dtls]
+        let lanes = self.lanes.as_ref().and_then(Lanes::poll_timeout);
+        [self.ice.poll_timeout(), dtls, lanes]
             .into_iter()
             .flatten()
             .fold(self.deadline, Instant::min)
@@ -303,6 +319,45 @@ impl Peer {
                 self.close(CloseReason::HandshakeFailed, now);
             }
         }
+        while let Some(packet) = self.dtls.as_mut().and_then(Association::poll_data) {
+            // It was encrypted with the other end's key.
+            self.heard(now);
+            self.with_lanes(now, |lanes| lanes.handle(&packet, now));
+        }
+    }
+
+    /// Does something with the data channels, and what they want then. With an error of theirs the session ends: it has nothing
+    /// else.
+    fn with_lanes(&mut self, now: Instant, work: impl FnOnce(&mut Lanes) -> Result<(), LanesError>) {
+        let Some(lanes) = &mut self.lanes else { return };
+        let was_open = lanes.is_open();
+        let worked = work(lanes);
+        if !was_open && lanes.is_open() {
+            self.outputs.push_back(Output::LanesOpen);
+        }
+        while let Some((lane, message)) = lanes.poll_message() {
+            self.outputs.push_back(Output::Message(lane, message));
+        }
+        if let Some(dtls) = &mut self.dtls {
+            while let Some(packet) = lanes.poll_transmit() {
+                if let Err(error) = dtls.write(&packet, now) {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "a packet was not sent");
+                }
+            }
+        }
+        if let Err(error) = worked {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the data channels have ended");
+            let is_ours = matches!(error, LanesError::Closed);
+            self.lanes = None;
+            self.close(
+                if is_ours {
+                    CloseReason::PeerClosed
+                } else {
+                    CloseReason::LanesFailed
+                },
+                now,
+            );
+        }
     }
 
     fn on_rtcp(&mut self, datagram: &mut [u8], now: Instant) {
@@ -332,6 +387,7 @@ impl Peer {
             self.close(CloseReason::HandshakeFailed, now);
             return;
         }
+        self.with_lanes(now, |lanes| lanes.handle_timeout(now));
         if self.deadline > now {
             return;
         }

@@ -20,6 +20,7 @@ use crate::{
     batch::Outcome,
     dtls::Identity,
     frame::Frame,
+    line::Lines,
     mailbox::Mailbox,
     mutex::lock,
     outlet::is_tcp,
@@ -59,6 +60,7 @@ pub(crate) struct EngineState {
     next_worker: AtomicUsize,
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
     sessions: Mutex<HashMap<SessionId, Session>>,
+    pub(crate) lines: Lines,
     /// What the system did with all workers' datagrams.
     datagrams: Outcomes,
     /// Full: the event is dropped. A keyframe is asked for again while it is missing, and a session's state can be
@@ -88,6 +90,7 @@ impl EngineState {
             next_worker: AtomicUsize::new(0),
             streams: RwLock::default(),
             sessions: Mutex::default(),
+            lines: Lines::default(),
             datagrams: Outcomes::default(),
             events,
         }

@@ -15,6 +15,7 @@ use crate::{
     congestion::Congestion,
     footing::Footing,
     handover::reservation::Reservation,
+    line::LineOutlet,
     link::LinkWatch,
     outlet::Backlog,
     rate::RateControl,
@@ -73,6 +74,8 @@ pub(crate) struct Viewer {
     pub(crate) aimed: Instant,
     /// It was sent a part of a picture, whose rest has to come before another rung.
     pub(crate) is_in_frame: bool,
+    /// It has data channels and no media, and what comes goes there.
+    pub(crate) line: Option<LineOutlet>,
 }
 
 impl Viewer {
@@ -100,6 +103,7 @@ impl Viewer {
             best: rung,
             aimed: now,
             is_in_frame: false,
+            line: None,
         }
     }
 
@@ -111,7 +115,13 @@ impl Viewer {
 
     /// When this viewer next needs its timers looked at.
     fn due(&self) -> Instant {
-        self.peer.poll_timeout().min(self.report)
+        let peer = self.peer.poll_timeout();
+        // A line reports nothing.
+        if self.line.is_some() {
+            peer
+        } else {
+            peer.min(self.report)
+        }
     }
 }
 
@@ -267,6 +277,7 @@ mod tests {
             playout: None,
             connect_timeout: HOLD,
             disconnect_grace: HOLD,
+            data: None,
         };
         let peer = Peer::new(&identity, config, now);
         let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));

@@ -2,6 +2,7 @@
 
 mod feedback;
 mod incoming;
+mod line;
 mod rungs;
 
 use std::{
@@ -18,7 +19,7 @@ use framebridge_proto::{StreamName, media::Rung};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    Candidate, CloseReason, Event, HoldReason, Input, Link, Output, Pacer, Peer, ViewerState,
+    Candidate, CloseReason, Event, HoldReason, Input, LineEvent, Link, Output, Pacer, Peer, ViewerState,
     batch::{Batch, Inbox},
     channel::{CATCH_UP, Channel, MOST_PADDING, Sent},
     clock::monotonic,
@@ -229,6 +230,11 @@ impl Worker {
                     }
                 }
                 Command::Best(session, best) => self.on_best(&session, best, now),
+                Command::Send(session, text) => {
+                    if let Some(slot) = self.viewers.by_session(&session) {
+                        self.handle(slot, Input::Send(&text), now);
+                    }
+                }
                 Command::End(session, reason) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
                         self.end(slot, reason, now);
@@ -262,9 +268,15 @@ impl Worker {
     }
 
     fn join(&mut self, viewer: Box<Viewer>, now: Instant) -> Slot {
-        let (stream, rung) = (Arc::clone(&viewer.stream), viewer.footing.in_use());
+        let (stream, rung, is_line) = (
+            Arc::clone(&viewer.stream),
+            viewer.footing.in_use(),
+            viewer.line.is_some(),
+        );
         let slot = self.viewers.insert(viewer);
-        self.channel(&stream, rung).members.push(slot);
+        if !is_line {
+            self.channel(&stream, rung).members.push(slot);
+        }
         self.tick = Some(now);
         slot
     }
@@ -350,6 +362,8 @@ impl Worker {
                     self.on_feedback(slot, &feedback, now);
                     self.choose(slot, now);
                 }
+                Output::LanesOpen => self.on_line(slot, LineEvent::Open, now),
+                Output::Message(lane, message) => self.on_line(slot, LineEvent::Message(lane, message), now),
             }
         }
         self.viewers.reschedule(slot);
@@ -360,6 +374,9 @@ impl Worker {
             return;
         };
         let (session, stream) = (viewer.session, Arc::clone(&viewer.stream));
+        if viewer.line.is_some() {
+            return self.on_line_state(slot, state);
+        }
         // Whatever it had before, it starts at a keyframe.
         viewer.feed = Feed::Waiting;
         viewer.report = now;
@@ -412,7 +429,7 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
         };
-        if viewer.report > now {
+        if viewer.report > now || viewer.line.is_some() {
             return;
         }
         viewer.report = now + REPORT_INTERVAL;
@@ -441,6 +458,7 @@ impl Worker {
     /// Ends a viewer's session. A player that is not told by DTLS hears it by RTCP.
     fn end(&mut self, slot: Slot, reason: CloseReason, now: Instant) {
         if let Some(viewer) = self.viewers.get_mut(slot)
+            && viewer.line.is_none()
             && reason != CloseReason::Dropped
             && let Some((track, path)) = viewer.peer.media()
             && may_send(&mut viewer.reservation.as_mut(), &self.viewer_file, track, (0, 0))

@@ -156,6 +156,21 @@ export class WakeLock {
   }
 }
 
+/** Puts a text into the clipboard. @param {string} text */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Plain HTTP has no clipboard; the old way takes a field, and a touch of the page.
+    const field = document.createElement("textarea");
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+}
+
 /** Saves something under a name, as a link would. @param {Blob} blob @param {string} name */
 export function save(blob, name) {
   const link = document.createElement("a");

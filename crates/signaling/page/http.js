@@ -64,6 +64,17 @@ export function sending(method, body) {
 }
 
 /**
+ * Brings an SDP offer, which opens something. @param {string | URL} url @param {string | undefined} offer @param {number} limit
+ * @returns {Promise<Response>} its answer
+ * @throws {Refused} the server said no
+ */
+export async function open(url, offer, limit) {
+  const response = await request(url, { method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer }, limit);
+  if (response.status !== 201) throw await refusal(response);
+  return response;
+}
+
+/**
  * Makes an error of a response that is none we wanted.
  * @param {Response} response
  * @returns {Promise<Refused>}

@@ -2,6 +2,7 @@
 
 import { Choices } from "./choices.js";
 import { canFloat, save, toggleFloating, toggleFullscreen, WakeLock, watchSleep, Zoomable } from "./controls.js";
+import { Desk } from "./desk.js";
 import { $, sentence, setText, TITLES, whenAgain } from "./format.js";
 import { json, Refused, refusal, request, sending } from "./http.js";
 import { bind, toggle, WATCHING } from "./keys.js";
@@ -45,6 +46,7 @@ const viewer = new Viewer({
 });
 const panel = new Panel(viewer, () => stream, () => feed.ask());
 const feed = new Feed(root, name, onFeed);
+const desk = new Desk({ stage, picture, endpoint: `${api}/control`, servers: () => viewer.iceServers, tell });
 
 function storage() {
   try {
@@ -66,6 +68,7 @@ function onFeed() {
   $("leave").hidden = feed.streams.size === 1;
   showQuality(told.quality);
   $("quality").hidden = $("clip").hidden = !mayControl();
+  $("control").hidden = !told.control || !mayControl();
   setText($("rights"), mayControl() ? "You may change the quality, for everybody who watches." : "You may watch. Whoever holds control of this stream chooses its quality.");
 }
 
@@ -142,7 +145,8 @@ function render() {
   setText($("retry"), !waits ? "" : again || (state === "unavailable" ? "The picture returns by itself." : ""));
   $("login").hidden = action !== "login";
   $("again").hidden = action !== "again" && (!waits || retryAt === null || viewer.session !== null);
-  setText($("facts"), state === "live" ? facts() : "");
+  const steered = stream?.controller ? `${stream.controller} steers` : "";
+  setText($("facts"), [state === "live" ? facts() : "", steered].filter(Boolean).join(" · "));
   wakeLock.set(state === "live" && !document.hidden);
 }
 
@@ -219,6 +223,7 @@ bind(WATCHING, deeds, $("sheet"));
 $("pip").hidden = !canFloat(picture);
 for (const id of ["fullscreen", "layout", "snapshot", "clip", "help", "pip"]) $(id).addEventListener("click", deeds[/** @type {"layout"} */ (id)]);
 $("info").addEventListener("click", deeds.stats);
+$("control").addEventListener("click", () => desk.toggle());
 $("profile").addEventListener("change", () => stream && change(changeTo($("profile").value, stream.quality)));
 $("fps").addEventListener("change", () => change({ fps: Number($("fps").value) }));
 $("again").addEventListener("click", () => viewer.send({ type: "retry" }));

@@ -1,5 +1,6 @@
 // The statistics of one viewer: figures, the curves of the last minute, and all of it as JSON.
 
+import { copy } from "./controls.js";
 import { $, rate, setText } from "./format.js";
 import { profileOf } from "./quality.js";
 import { Curve, latency, shortfall } from "./stats.js";
@@ -138,18 +139,7 @@ export class Panel {
 
   async _copy() {
     const button = $("copy");
-    const text = JSON.stringify(this.json, null, 2);
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      // Plain HTTP has no clipboard; the old way takes a field.
-      const field = document.createElement("textarea");
-      field.value = text;
-      $("stats").append(field);
-      field.select();
-      document.execCommand("copy");
-      field.remove();
-    }
+    await copy(JSON.stringify(this.json, null, 2));
     setText(button, "Copied");
     setTimeout(() => setText(button, "Copy as JSON"), 2 * SECOND);
   }

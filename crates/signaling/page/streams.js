@@ -16,7 +16,8 @@ const SPREAD = 300;
 /**
  * @typedef {{name: string, title: string, scope: string, source: string, state: string, condition: string, reason: string | null,
  *   retry_in_ms: number | null, encoder: string, width: number, height: number, fps: number, viewers: number,
- *   still_age_ms: number | null, capture_to_wire_ms: number | null, quality: import("./quality.js").Quality}} Stream
+ *   still_age_ms: number | null, capture_to_wire_ms: number | null, quality: import("./quality.js").Quality, control: boolean,
+ *   controller: string | null}} Stream
  */
 
 export class Feed {

@@ -62,6 +62,11 @@ export class Viewer {
     this._onChange();
   }
 
+  /** Those that the session was told of. */
+  get iceServers() {
+    return this.session?.iceServers || [];
+  }
+
   get view() {
     return this.player.view(performance.now());
   }

@@ -1,14 +1,14 @@
 // A WHEP client (draft-ietf-wish-whep, RFC 9725 for ICE): one object per session. It speaks HTTP and WebRTC and decides
 // nothing; what to do when is player.js's.
 
-import { refusal, request } from "./http.js";
+import { open, refusal, request } from "./http.js";
 
 const FRAGMENT = "application/trickle-ice-sdpfrag";
 
 /** A POST may wait 3 s for a source that it has just woken up; everything else is answered at once. */
 const JOIN_TIMEOUT = 8000;
 
-/** How long an ICE restart waits for candidates before it goes with those there are. */
+/** How long one waits for candidates before one goes with those there are. */
 const GATHERING_TIMEOUT = 300;
 
 /** How long candidates are collected before they are sent: a server that is gone is not asked for each of them. */
@@ -63,13 +63,7 @@ export class WhepSession {
   /** @param {URL} endpoint @param {string} rung */
   async _open(endpoint, rung) {
     const offer = await this._pc.createOffer();
-    const options = {
-      method: "POST",
-      headers: { "Content-Type": "application/sdp" },
-      body: offer.sdp,
-    };
-    const response = await request(rung === "full" ? endpoint : `${endpoint}?rung=${rung}`, options, JOIN_TIMEOUT);
-    if (response.status !== 201) throw await refusal(response);
+    const response = await open(rung === "full" ? endpoint : `${endpoint}?rung=${rung}`, offer.sdp, JOIN_TIMEOUT);
     // Below our own endpoint, whatever a proxy between makes of its path.
     const id = (response.headers.get("Location") || "").split("/").pop();
     this.url = new URL(`${endpoint.href}/${id}`);
@@ -112,7 +106,7 @@ export class WhepSession {
   }
 
   async _restart() {
-    await this._gathered();
+    await gathered(this._pc);
     const response = await this._patch("*", this._candidates.splice(0));
     if (response.status !== 200) throw await refusal(response);
     const answer = withIce(this._answer, await response.text());
@@ -132,6 +126,10 @@ export class WhepSession {
     const reports = [];
     (await this._pc.getStats()).forEach((report) => reports.push(report));
     return reports;
+  }
+
+  get iceServers() {
+    return this._pc.getConfiguration().iceServers || [];
   }
 
   get transport() {
@@ -175,16 +173,15 @@ export class WhepSession {
       body: fragment(this._pc.localDescription?.sdp || "", candidates),
     });
   }
+}
 
-  _gathered() {
-    if (this._pc.iceGatheringState === "complete") return Promise.resolve(null);
-    return new Promise((resolve) => {
-      setTimeout(() => resolve(null), GATHERING_TIMEOUT);
-      this._pc.addEventListener("icegatheringstatechange", () => {
-        if (this._pc.iceGatheringState === "complete") resolve(null);
-      });
-    });
-  }
+/** Waits until a connection has all its candidates, or for long enough. @param {RTCPeerConnection} pc */
+export async function gathered(pc) {
+  if (pc.iceGatheringState === "complete") return;
+  await new Promise((resolve) => {
+    setTimeout(resolve, GATHERING_TIMEOUT);
+    pc.addEventListener("icegatheringstatechange", () => pc.iceGatheringState === "complete" && resolve(null));
+  });
 }
 
 /**

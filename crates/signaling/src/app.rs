@@ -15,7 +15,7 @@ use framebridge_core::{
     threads::ThreadWatch,
 };
 use framebridge_daemon::{
-    Context, Exit, Tasks, heartbeats, last_words, notify,
+    Context, Exit, Tasks, heartbeats, isolated_now, last_words, notify,
     ports::{self, Transport},
 };
 use framebridge_ipc::{HttpListener, Identity, RuntimeDir};
@@ -23,7 +23,7 @@ use framebridge_proto::{
     Role, StreamName,
     supervisor::{Progress, SignalingProgress, StreamFlow},
 };
-use framebridge_rtc::{Config, Engine, Event, ViewerState};
+use framebridge_rtc::{Config, Containment, Engine, Event, ViewerState};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -141,6 +141,7 @@ impl App {
             glances,
             started: Instant::now(),
             draining: AtomicBool::new(false),
+            tasks: tasks.clone(),
         });
         viewers::end_strangers(&shared).await;
         tasks.spawn(encoder_links::follow(links, Arc::clone(&shared), args));
@@ -303,6 +304,7 @@ fn engine_config(settings: &Settings) -> Config {
         workers: webrtc.workers,
         max_viewers_per_stream: webrtc.max_viewers_per_stream,
         disconnect_grace: webrtc.disconnect_grace,
+        containment: Containment(|work| isolated_now(work).is_ok()),
         ..Config::default()
     }
 }

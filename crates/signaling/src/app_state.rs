@@ -10,6 +10,7 @@ use std::{
     time::Instant,
 };
 
+use framebridge_daemon::Tasks;
 use framebridge_http::Tls;
 use framebridge_proto::{StreamName, status::Condition};
 use framebridge_rtc::{Handle, SessionId};
@@ -49,6 +50,8 @@ pub(crate) struct AppState {
     pub(crate) glances: watch::Receiver<Arc<Glances>>,
     pub(crate) started: Instant,
     pub(crate) draining: AtomicBool,
+    /// Those that a request leaves behind.
+    pub(crate) tasks: Tasks,
 }
 
 impl AppState {

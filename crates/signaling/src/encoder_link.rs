@@ -67,7 +67,9 @@ impl EncoderLink {
                 Ok(link) => {
                     tally.meet(link.peer.instance);
                     tracing::info!(stream = %self.stream.name, pid = link.peer.pid, "linked to the encoder");
+                    self.stream.hands.set_linked(true);
                     let outcome = self.serve(link, &mut tally).await;
+                    self.stream.hands.set_linked(false);
                     self.stream.update(|upstream| upstream.source = None);
                     match outcome {
                         Ok(()) => tracing::info!(stream = %self.stream.name, "the encoder closed its link"),
@@ -151,6 +153,7 @@ async fn write(
                 vec![ToEncoder::RequestKeyframe]
             }
             Ok(()) = demand.changed() => continue,
+            steer = stream.hands.next() => vec![ToEncoder::Steer(steer)],
             _ = looks.tick(), if !waiting.lock().is_empty() => {
                 let mut waiting = waiting.lock();
                 let left = waiting.extract_if(.., |_, question| question.is_given_up());
@@ -196,6 +199,7 @@ impl Reader<'_> {
                 self.stream.set_quality(quality);
                 self.offer_rungs(Instant::now());
             }
+            FromEncoder::Desk(told) => self.stream.hands.on_desk(told),
             FromEncoder::Frame(unit) => self.on_frame(unit),
             // Of lower rungs, whose links are others.
             FromEncoder::NoRung { .. } => {}

@@ -1,9 +1,11 @@
 //! The viewer's page: a few static files, built in.
 
+mod squeeze;
+
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     str::FromStr as _,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use axum::{
@@ -12,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use framebridge_proto::StreamName;
+use squeeze::{Names, SCRIPT, STYLE, squeeze};
 
 use crate::{
     app_state::AppState,
@@ -22,8 +25,6 @@ use crate::{
 type File = (&'static str, &'static str, &'static str);
 
 const HTML: &str = "text/html; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
 
 /// The files of `page/` by their names.
 macro_rules! files {
@@ -43,15 +44,18 @@ const WATCH: &File = &PAGES[1];
 const WALL: &File = &PAGES[2];
 const LOGIN: &File = &PAGES[3];
 const NOTHING: &File = &PAGES[4];
-const SCRIPTS: [File; 17] = files!(
+const SCRIPTS: [File; 20] = files!(
     SCRIPT,
     "choices.js",
     "controls.js",
+    "desk.js",
     "format.js",
     "http.js",
     "index.js",
     "keys.js",
+    "keysyms.js",
     "layout.js",
+    "line.js",
     "login.js",
     "page.js",
     "panel.js",
@@ -64,6 +68,9 @@ const SCRIPTS: [File; 17] = files!(
     "whep.js"
 );
 const STYLES: [File; 1] = files!(STYLE, "style.css");
+
+/// What private members are called where they are sent.
+static NAMES: LazyLock<Names> = LazyLock::new(|| Names::of(SCRIPTS.iter().map(|(_, _, text)| *text)));
 
 /// The list of streams.
 #[utoipa::path(get, path = "/", operation_id = "get_index_page", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
@@ -129,7 +136,7 @@ pub(crate) fn login(path: &str) -> impl IntoResponse + use<> {
 /// A page that may stand at any `path`: what it loads is as far up as that is down.
 fn rooted((_, kind, text): &File, path: &str) -> impl IntoResponse + use<> {
     let depth = path.trim_start_matches('/').matches('/').count();
-    let text = sent(text).replace("{root}", &"../".repeat(depth));
+    let text = squeeze(kind, text, &NAMES).replace("{root}", &"../".repeat(depth));
     let headers = [(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "no-store")];
     (headers, text)
 }
@@ -156,38 +163,9 @@ pub(crate) async fn part(Path(name): Path<String>, headers: HeaderMap) -> Result
     Ok(file(found, &headers))
 }
 
-/// A file as it is sent: what is there for whoever reads the source, comments and indentation, stays here. Whole lines and the
-/// types that stand within them (`/** @type ... */`) go; no text of ours has such marks.
-fn sent(text: &str) -> String {
-    let mut is_comment = false;
-    let mut sent = String::with_capacity(text.len());
-    for line in text.lines().map(str::trim) {
-        let ends_at = line.find("*/").map(|at| at + 2);
-        let begins = line.starts_with("/*") && ends_at.is_none_or(|at| at == line.len());
-        if is_comment || begins {
-            is_comment = !line.ends_with("*/");
-            continue;
-        }
-        if line.is_empty() || line.starts_with("//") {
-            continue;
-        }
-        let mut rest = line;
-        while let Some((before, (_, after))) = rest
-            .split_once("/** @")
-            .and_then(|(before, after)| Some((before, after.split_once("*/ ")?)))
-        {
-            sent.push_str(before);
-            rest = after;
-        }
-        sent.push_str(rest);
-        sent.push('\n');
-    }
-    sent
-}
-
 /// The file, or 304 where the browser has it: it asks each time, so that an upgrade shows at once.
 fn file((_, kind, text): &File, headers: &HeaderMap) -> Response {
-    let text = sent(text);
+    let text = squeeze(kind, text, &NAMES);
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     let tag = format!("\"{:016x}\"", hasher.finish());
@@ -210,16 +188,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_for_readers_of_the_source_is_not_sent() {
-        let source = "/* Two\n * lines. */\n// One.\n/** @type {A} */\nconst a = /** @type {A} */ (b); // kept\n\n/** @type {C} */ (c).d();\n  f(\"https://x\");\n";
-        assert_eq!(sent(source), "const a = (b); // kept\n(c).d();\nf(\"https://x\");\n");
-    }
-
-    #[test]
     fn page_is_small() {
         const MOST: usize = 90_000;
         let all = PAGES.iter().chain(&SCRIPTS).chain(&STYLES);
-        let size: usize = all.map(|(_, _, text)| sent(text).len()).sum();
+        let size: usize = all.map(|(_, kind, text)| squeeze(kind, text, &NAMES).len()).sum();
         assert!(size < MOST, "{size} bytes");
+    }
+
+    #[test]
+    fn no_text_of_a_script_goes_over_the_end_of_a_line() {
+        for (file, _, text) in &SCRIPTS {
+            for line in text.lines() {
+                let is_comment = line.trim_start().starts_with(['*', '/']);
+                assert!(is_comment || line.matches('`').count() % 2 == 0, "{file}: {line}");
+            }
+        }
     }
 }

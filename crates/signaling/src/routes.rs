@@ -20,7 +20,7 @@ use crate::{
     gate::{Gated, Route},
     live, login, metrics, page, pictures,
     problem::Details,
-    sessions, status, streams, viewers, whep,
+    sessions, status, steer, streams, viewers, whep,
 };
 
 /// The routes that pages of other origins may use, besides WHEP: to show a picture, and to know how a stream is.
@@ -53,7 +53,7 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 23] {
+fn own_routes() -> [Route; 25] {
     [
         Route::page("/", View, get(page::index)),
         Route::page("/wall", View, get(page::wall)),
@@ -74,6 +74,16 @@ fn own_routes() -> [Route; 23] {
         ),
         Route::new("/api/v1/streams/{stream}/pause", Control, post(control::post_pause)),
         Route::new("/api/v1/streams/{stream}/resume", Control, post(control::post_resume)),
+        Route::new(
+            "/api/v1/streams/{stream}/control",
+            Control,
+            post(steer::open).delete(steer::take_back),
+        ),
+        Route::new(
+            "/api/v1/streams/{stream}/control/{line}",
+            Control,
+            get(steer::line).delete(steer::close),
+        ),
         // What has been is more than watching.
         Route::new("/api/v1/streams/{stream}/clip.mp4", Control, get(pictures::clip)),
         Route::new(
@@ -132,7 +142,7 @@ async fn openapi() -> impl IntoResponse {
     paths(
         page::index, page::wall, page::watch, page::without_slash, page::part,
         status::health, status::status, streams::streams, streams::stream, control::put_quality, control::post_keyframe,
-        control::post_pause, control::post_resume, pictures::snapshot, pictures::clip, live::film, events::all, events::one, sessions::session, sessions::put_rung,
+        control::post_pause, control::post_resume, steer::open, steer::take_back, steer::line, steer::close, pictures::snapshot, pictures::clip, live::film, events::all, events::one, sessions::session, sessions::put_rung,
         login::form, login::log_in, login::log_out, login::make_link, viewers::list, viewers::kick,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,

@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     asks::{Ask, AskError, Asks, Wishes},
     client::ClientAddress,
+    hands::Hands,
     meter::{MeanDelay, Meter},
     problem::Problem,
     rungs::Rungs,
@@ -37,8 +38,9 @@ const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(3);
 /// A stream that may be there so soon is waited for, however little patience is left.
 const SOON: Duration = Duration::from_secs(1);
 
-/// No frame for so long from a live source is worth a word. Half of what the supervisor takes for a stall.
-const SILENCE: Duration = Duration::from_secs(1);
+/// No frame for so long from a live source is worth a word. A picture that stands still is sent once a second, and may be late;
+/// the supervisor takes 2 s for a stall.
+const SILENCE: Duration = Duration::from_millis(1500);
 
 /// Frames that wait for who watches by plain HTTP: two seconds at 30 a second. Full: the oldest is lost, and the slow one goes on
 /// at a keyframe.
@@ -81,6 +83,9 @@ pub(crate) struct Stream {
     pub(crate) rung_received: Meter,
     /// Frames that the encoder left out because this process was too slow.
     pub(crate) dropped: AtomicU64,
+    /// Whether its desktop may be steered by who has the scope.
+    pub(crate) control: bool,
+    pub(crate) hands: Hands,
 }
 
 /// The encoder as its link sees it.
@@ -142,6 +147,8 @@ impl Stream {
             rungs: Rungs::new(stream.lower_rungs),
             rung_received: Meter::new(),
             dropped: AtomicU64::new(0),
+            control: stream.control,
+            hands: Hands::new(stream.name.clone()),
         };
         (Arc::new(stream), queue)
     }

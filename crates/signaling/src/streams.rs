@@ -79,6 +79,10 @@ pub(crate) struct StreamView {
     last_frame_age_ms: Option<u64>,
     /// Milliseconds from a picture's capture to its last packet's way out, the mean of the latest pictures; null until known.
     capture_to_wire_ms: Option<u64>,
+    /// Whether its desktop may be steered by whoever has the scope `control`.
+    control: bool,
+    /// Who steers it now; null: nobody.
+    controller: Option<String>,
     /// Where a player POSTs its offer.
     whep: String,
 }
@@ -209,6 +213,8 @@ pub(crate) async fn view(shared: &AppState, stream: &Stream) -> StreamView {
         frames_sent: stream.counts.frames_sent(),
         last_frame_age_ms: received.age_ms,
         capture_to_wire_ms: stream.capture_to_wire_ms(),
+        control: stream.control,
+        controller: stream.hands.controller(),
         whep: format!("/whep/{}", stream.name),
     }
 }

@@ -361,7 +361,7 @@ fn created(
 }
 
 /// The media plane, for a viewer who may come from outside: by the bridge, which alone may say so.
-fn engine(shared: &AppState, visitor: Visitor, headers: &HeaderMap) -> Handle {
+pub(crate) fn engine(shared: &AppState, visitor: Visitor, headers: &HeaderMap) -> Handle {
     let seen_as: Option<IpAddr> = headers.get(SEEN_AS).and_then(|value| value.to_str().ok()?.parse().ok());
     let is_local = seen_as.map_or(visitor.arrival.is_local, |address| address.is_loopback());
     let engine = shared.engine.arrived(Arrival {
@@ -469,7 +469,7 @@ fn not_acceptable() -> Problem {
     Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)
 }
 
-fn draining() -> Problem {
+pub(crate) fn draining() -> Problem {
     let detail = "The server is being stopped or replaced.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).retry_after(DRAIN_RETRY)
 }

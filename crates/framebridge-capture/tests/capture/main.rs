@@ -7,6 +7,7 @@ mod cameras;
 mod colours;
 mod commands;
 mod confined;
+mod desktop;
 mod files;
 mod film;
 mod network;

@@ -28,6 +28,8 @@ const MAX_PIECES: usize = 16;
 /// The longest encrypted record passed on: a Finished message or an alert under any of our ciphers has at most 64
 /// bytes. What it may hold in fragments is as short.
 const MAX_SEALED: usize = 96;
+/// The longest record of data passed on. SCTP's packets are made for 1,280 bytes on the wire, as ours are.
+const MAX_DATA: usize = 2 << 10;
 /// Encrypted records kept until there are keys. The oldest makes room: the peer repeats its Finished message.
 const MAX_EARLY: usize = 8;
 /// Encrypted records passed on between the keys and the end of the handshake. One would do on a good net.
@@ -84,6 +86,8 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Gate {
     stage: Stage,
+    /// Whether application data has a reader.
+    carries_data: bool,
     /// By `message_seq`.
     messages: [Option<Partial>; MESSAGES.len()],
     has_changed_cipher: bool,
@@ -118,6 +122,7 @@ impl Default for Gate {
     fn default() -> Self {
         Self {
             stage: Stage::Hello,
+            carries_data: false,
             messages: Default::default(),
             has_changed_cipher: false,
             early: VecDeque::new(),
@@ -137,13 +142,26 @@ impl Gate {
                     }
                 }
                 (0, CHANGE_CIPHER_SPEC) => self.has_changed_cipher |= record.body == [1] && self.stage == Stage::Keys,
+                (1, APPLICATION_DATA) if self.passes_data(&record) => {
+                    passages.push(Passage::Records(vec![record.whole.to_vec()]));
+                }
                 (1, HANDSHAKE | ALERT) if record.body.len() <= MAX_SEALED => passages.extend(self.on_sealed(&record)),
-                // A plaintext alert may be anybody's, and application data has no reader.
+                // A plaintext alert may be anybody's, and other application data has no reader.
                 _ => {}
             }
             passages.extend(self.pass_flight_5());
         }
         passages
+    }
+
+    /// From now on application data is passed on, once the handshake is over.
+    pub(super) fn carry_data(&mut self) {
+        self.carries_data = true;
+    }
+
+    /// Whether a record of data has a reader. Before the end of the handshake a peer sends none.
+    fn passes_data(&self, record: &Record<'_>) -> bool {
+        self.carries_data && self.stage == Stage::Established && record.body.len() <= MAX_DATA
     }
 
     /// A hello was taken, cookie and all: flight 5 is next.

@@ -108,6 +108,7 @@ impl World {
             playout: None,
             connect_timeout: CONNECT_TIMEOUT,
             disconnect_grace: GRACE,
+            data: None,
         };
         let profiles = [Profile::AeadAes128Gcm];
         let client = Client {
@@ -156,6 +157,7 @@ impl World {
                     }
                     Output::State(state) => self.states.push(state),
                     Output::Feedback(feedback) => self.feedback.push(feedback),
+                    Output::LanesOpen | Output::Message(..) => panic!("nobody asked for data channels"),
                 }
             }
             if to_client.is_empty() {

@@ -37,15 +37,7 @@ impl Answer {
     /// The answer's text; `level`: H.264's of what will be sent, as far as that is known.
     pub(crate) fn write(&self, level: Option<u8>) -> String {
         let Self { offer, .. } = self;
-        let mut session = SessionDescription::default();
-        session.origin.username = "-".to_owned();
-        session.origin.session_id = u64::from(self.ssrc);
-        session.origin.session_version = 1;
-        session.origin.network_type = "IN".to_owned();
-        session.origin.address_type = "IP4".to_owned();
-        session.origin.unicast_address = "127.0.0.1".to_owned();
-        session.session_name = "-".to_owned();
-        session.time_descriptions = vec![Default::default()];
+        let mut session = begin(self.ssrc);
         if let Some(group) = self.group() {
             session = session.with_value_attribute("group".to_owned(), group);
         }
@@ -128,10 +120,7 @@ impl Answer {
 
     /// What an accepted section says of the way to us.
     fn open(&self, section: &Section, media: &mut MediaDescription) {
-        let candidates = self.candidates.iter().map(ToString::to_string);
-        let candidates = candidates.map(|candidate| Attribute::new("candidate".to_owned(), Some(candidate)));
-        media.attributes.extend(candidates);
-        media.attributes.push(flag("end-of-candidates"));
+        say_where(media, &self.candidates);
         if section.is_rtp() {
             media.attributes.push(flag("rtcp-mux"));
             // WHEP wants it in each bundled section, though RFC 8858 has a use for it in offers alone; nobody minds it.
@@ -151,39 +140,71 @@ impl Answer {
     /// What every section says, played or not. A rejected one needs no transport (RFC 8829 section 5.3.1), but GStreamer
     /// takes no answer in which one lacks it.
     fn describe(&self, section: &Section, port: isize, formats: Vec<String>) -> MediaDescription {
-        let transport = [
-            ("ice-ufrag", self.ice.ufrag.clone()),
-            ("ice-pwd", self.ice.password.clone()),
-            ("fingerprint", self.fingerprint.to_string()),
-            ("setup", "passive".to_owned()),
-        ];
-        let mid = section.mid.iter().map(|mid| ("mid", mid.clone()));
-        let attributes = mid.chain(transport);
-        MediaDescription {
-            media_name: MediaName {
-                media: section.media.clone(),
-                port: RangedPort {
-                    value: port,
-                    range: None,
-                },
-                protos: section.protocols.clone(),
-                formats,
-            },
-            connection_information: Some(ConnectionInformation {
-                network_type: "IN".to_owned(),
-                address_type: "IP4".to_owned(),
-                address: Some(Address {
-                    address: "0.0.0.0".to_owned(),
-                    ttl: None,
-                    range: None,
-                }),
-            }),
-            attributes: attributes
-                .map(|(key, value)| Attribute::new(key.to_owned(), Some(value)))
-                .collect(),
-            ..MediaDescription::default()
-        }
+        describe(section, (&self.ice, &self.fingerprint), port, formats)
     }
+}
+
+/// An answer without sections.
+pub(super) fn begin(id: u32) -> SessionDescription {
+    let mut session = SessionDescription::default();
+    session.origin.username = "-".to_owned();
+    session.origin.session_id = u64::from(id);
+    session.origin.session_version = 1;
+    session.origin.network_type = "IN".to_owned();
+    session.origin.address_type = "IP4".to_owned();
+    session.origin.unicast_address = "127.0.0.1".to_owned();
+    session.session_name = "-".to_owned();
+    session.time_descriptions = vec![Default::default()];
+    session
+}
+
+/// A section with its name and our transport.
+pub(super) fn describe(
+    section: &Section,
+    (ice, fingerprint): (&Credentials, &Fingerprint),
+    port: isize,
+    formats: Vec<String>,
+) -> MediaDescription {
+    let transport = [
+        ("ice-ufrag", ice.ufrag.clone()),
+        ("ice-pwd", ice.password.clone()),
+        ("fingerprint", fingerprint.to_string()),
+        ("setup", "passive".to_owned()),
+    ];
+    let mid = section.mid.iter().map(|mid| ("mid", mid.clone()));
+    let attributes = mid.chain(transport);
+    MediaDescription {
+        media_name: MediaName {
+            media: section.media.clone(),
+            port: RangedPort {
+                value: port,
+                range: None,
+            },
+            protos: section.protocols.clone(),
+            formats,
+        },
+        connection_information: Some(ConnectionInformation {
+            network_type: "IN".to_owned(),
+            address_type: "IP4".to_owned(),
+            address: Some(Address {
+                address: "0.0.0.0".to_owned(),
+                ttl: None,
+                range: None,
+            }),
+        }),
+        attributes: attributes
+            .map(|(key, value)| Attribute::new(key.to_owned(), Some(value)))
+            .collect(),
+        ..MediaDescription::default()
+    }
+}
+
+/// Where we can be reached.
+pub(super) fn say_where(media: &mut MediaDescription, candidates: &[Candidate]) {
+    let candidates = candidates.iter().map(ToString::to_string);
+    let candidates = candidates.map(|candidate| Attribute::new("candidate".to_owned(), Some(candidate)));
+    media.attributes.extend(candidates);
+    media.attributes.push(flag("end-of-candidates"));
 }
 
 fn flag(key: &str) -> Attribute {

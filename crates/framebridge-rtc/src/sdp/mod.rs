@@ -6,6 +6,7 @@ mod candidate;
 mod error;
 mod fragment;
 mod h264;
+mod line;
 mod offer;
 mod section;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use candidate::{Candidate, CandidateKind};
 pub(crate) use error::OfferError;
 pub(crate) use fragment::{Change, Fragment};
 pub use h264::Load;
+pub(crate) use line::LineOffer;
 pub(crate) use offer::Offer;
 
 /// What our ICE can do, the same in answers and fragments (RFC 9725, section 4.3.3): take candidates later, and RFC 8445's

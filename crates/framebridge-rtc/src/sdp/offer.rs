@@ -68,24 +68,8 @@ impl Offer {
 
     /// Reads `text`, an offer to be sent frames of this form; lines may end in CRLF or LF.
     pub(crate) fn parse_for(text: &str, form: Form) -> Result<Self, OfferError> {
-        let malformed = |reason: &'static str| OfferError::Malformed(reason.to_owned());
-        if text.lines().any(has_control) {
-            return Err(malformed("it has control characters"));
-        }
-        // The parser insists on CRLF.
-        let lines: String = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .flat_map(|line| [line, "\r\n"])
-            .collect();
-        let session = SessionDescription::unmarshal(&mut Cursor::new(lines.as_bytes()))
-            .map_err(|error| OfferError::Malformed(error.to_string()))?;
+        let (session, sections) = read(text)?;
         let media = &session.media_descriptions;
-        if media.is_empty() || media.len() > MAX_SECTIONS {
-            return Err(malformed("it has no media section, or too many"));
-        }
-        let sections: Vec<Section> = media.iter().map(Section::of).collect();
-        section::check_mids(&sections).map_err(malformed)?;
         let (video, format) = media
             .iter()
             .enumerate()
@@ -106,6 +90,29 @@ impl Offer {
             tag,
         })
     }
+}
+
+/// Reads an offer and its sections; lines may end in CRLF or LF.
+pub(super) fn read(text: &str) -> Result<(SessionDescription, Vec<Section>), OfferError> {
+    let malformed = |reason: &'static str| OfferError::Malformed(reason.to_owned());
+    if text.lines().any(has_control) {
+        return Err(malformed("it has control characters"));
+    }
+    // The parser insists on CRLF.
+    let lines: String = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .flat_map(|line| [line, "\r\n"])
+        .collect();
+    let session = SessionDescription::unmarshal(&mut Cursor::new(lines.as_bytes()))
+        .map_err(|error| OfferError::Malformed(error.to_string()))?;
+    let media = &session.media_descriptions;
+    if media.is_empty() || media.len() > MAX_SECTIONS {
+        return Err(malformed("it has no media section, or too many"));
+    }
+    let sections: Vec<Section> = media.iter().map(Section::of).collect();
+    section::check_mids(&sections).map_err(malformed)?;
+    Ok((session, sections))
 }
 
 impl Offer {

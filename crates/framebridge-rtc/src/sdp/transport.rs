@@ -56,12 +56,18 @@ impl<'a> Transport<'a> {
         Ok(known)
     }
 
-    /// Whether we can take part: we wait for the viewer's DTLS, and have one port.
-    pub(super) fn acceptable(&self) -> Result<(), OfferError> {
-        let refuse = |reason: &str| Err(OfferError::Unacceptable(reason.to_owned()));
-        if !matches!(self.value("setup"), Some("actpass" | "active") | None) {
-            return refuse("a=setup does not let the offerer begin DTLS (actpass or active)");
+    /// Whether we can take part: we wait for the other end's DTLS.
+    pub(super) fn begins(&self) -> Result<(), OfferError> {
+        if matches!(self.value("setup"), Some("actpass" | "active") | None) {
+            return Ok(());
         }
+        let reason = "a=setup does not let the offerer begin DTLS (actpass or active)";
+        Err(OfferError::Unacceptable(reason.to_owned()))
+    }
+
+    /// Whether we can take part in media, for which we have one port.
+    pub(super) fn acceptable(&self) -> Result<(), OfferError> {
+        self.begins()?;
         // A data section does not say so, as it has no RTCP.
         let places = [
             &self.video.attributes,
@@ -70,7 +76,8 @@ impl<'a> Transport<'a> {
         ];
         let mut attributes = places.into_iter().flatten();
         if !attributes.any(|attribute| matches!(attribute.key.as_str(), "rtcp-mux" | "rtcp-mux-only")) {
-            return refuse("a=rtcp-mux is missing, and there is one port for RTP and RTCP");
+            let reason = "a=rtcp-mux is missing, and there is one port for RTP and RTCP";
+            return Err(OfferError::Unacceptable(reason.to_owned()));
         }
         Ok(())
     }

@@ -213,7 +213,7 @@ async fn serve(link: Link<ToEncoder, FromEncoder>, bits_per_second: u64, keyfram
                 Some(ToEncoder::Subscribe) => (subscribed, keyframe) = (true, true),
                 Some(ToEncoder::Unsubscribe) => subscribed = false,
                 Some(ToEncoder::RequestKeyframe) => keyframe = true,
-                Some(ToEncoder::Request { .. } | ToEncoder::Cancel { .. } | ToEncoder::SubscribeTo { .. }) => {}
+                Some(ToEncoder::Request { .. } | ToEncoder::Cancel { .. } | ToEncoder::SubscribeTo { .. } | ToEncoder::Steer(_)) => {}
             },
             _ = tick.tick(), if subscribed => {
                 keyframes.fetch_add(u64::from(keyframe), Relaxed);

@@ -153,6 +153,7 @@ impl Encoder {
                         link.sender.send(&FromEncoder::Response { id, result }).await.unwrap();
                     }
                 }
+                Ok(Some(ToEncoder::Steer(_))) => {}
                 Ok(None) | Err(_) => return,
             }
         }

@@ -12,5 +12,6 @@ mod events;
 mod jwt;
 mod page;
 mod site;
+mod steer;
 mod trust;
 mod whep;

@@ -6,6 +6,7 @@ mod config;
 mod dtls;
 mod h264;
 mod ipc;
+mod line;
 mod rtcp;
 mod script;
 mod sdp;
@@ -22,6 +23,7 @@ pub(crate) const TARGETS: &[(&str, Run)] = &[
     ("h264", h264::stream),
     ("ipc-codec", ipc::codec),
     ("ipc-link", ipc::link),
+    ("line", line::channels),
     ("rtcp", rtcp::feedback),
     ("sdp-fragment", sdp::fragment),
     ("sdp-offer", sdp::offer),

@@ -73,6 +73,7 @@ impl Scene {
             playout: None,
             connect_timeout: Duration::from_secs(15),
             disconnect_grace: Duration::from_secs(12),
+            data: None,
         };
         Self {
             now,

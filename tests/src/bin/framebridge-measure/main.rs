@@ -3,6 +3,7 @@
 //! It asserts nothing: a number is a number of the machine it was taken on, and `docs/benchmarks.md` says which.
 
 mod encode;
+mod hands;
 mod latency;
 mod networks;
 mod report;
@@ -32,6 +33,8 @@ enum What {
     Latency(latency::Options),
     /// Pictures, freezes, latency and the estimate behind links that lose, delay, queue and go away (as root)
     Networks(networks::Options),
+    /// From an input event in Chromium to the program on a desktop, and to the changed picture
+    Hands(hands::Options),
     /// CPU per picture, beside the ffmpeg command with the same settings
     Encode(encode::Options),
     /// CPU, pictures and joins of one stream by its kind of source: sent on as it comes, moving, still
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let measured = match &cli.what {
         What::Summary => summary::measure(),
         What::Latency(options) => latency::measure(options),
+        What::Hands(options) => hands::measure(options),
         What::Encode(options) => encode::measure(options),
         What::Sources(options) => sources::measure(options),
         What::Networks(options) => {

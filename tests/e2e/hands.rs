@@ -1,0 +1,364 @@
+//! Hands on a desktop: real input in a real browser, and a real X program that says what it got.
+
+use std::time::Duration;
+
+use framebridge_tests::{
+    browser::{Browser, Page},
+    display::Display,
+    process::{command, signal},
+    recorder::{CONTROL, Heard, ORIGIN, Recorder, SHIFT, held, typed},
+    system::System,
+    wait,
+};
+use rustix::process::Signal;
+
+/// Everything held is let go within this, whatever has died; and as much for a test's own looks.
+const RELEASE: Duration = Duration::from_millis(2000);
+
+/// A line that is lost is there again within this, and as much for a test's own looks.
+const AGAIN: Duration = Duration::from_millis(4000);
+
+/// What three layouts have on their keys, and what none has.
+const PRINTABLE: &str =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
+const BEYOND: &str = "äöüÄÖÜß§°éèçàùâêîôûëïœ€µ²³日本語😀λЖ";
+
+/// A desktop with a program on it, that may be steered.
+struct World {
+    display: Display,
+    system: System,
+    recorder: Recorder,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut display = Display::start().unwrap();
+        display.paint().unwrap();
+        let name = display.name();
+        let stream = format!("[streams.desk]\nsource = \"x11:{name}\"\ncontrol = true\nfps = 30\n");
+        let system = System::start_with(&[], &stream).unwrap();
+        let recorder = Recorder::start(display.name(), system.scratch()).unwrap();
+        Self {
+            display,
+            system,
+            recorder,
+        }
+    }
+
+    fn page(&self) -> Page {
+        let page = Browser::start().unwrap().open(&self.system.url("/s/desk")).unwrap();
+        page.until_live().unwrap();
+        page.until_holds("!document.getElementById('control').hidden").unwrap();
+        page
+    }
+
+    fn count(&self) -> usize {
+        self.recorder.heard().unwrap().len()
+    }
+
+    fn layout(&self, name: &str) {
+        let set = command("setxkbmap")
+            .args(["-display", self.display.name(), name])
+            .status();
+        assert!(set.unwrap().success(), "{name}");
+    }
+
+    fn until_nothing_is_held(&self, since: usize) {
+        let look = || Ok(held(&self.recorder.heard()?.split_off(since)).is_empty());
+        wait::until_true("nothing to be held", RELEASE, look).unwrap();
+    }
+}
+
+fn ask(page: &Page) {
+    page.evaluate("document.getElementById('control').click()").unwrap();
+}
+
+fn until_steering(page: &Page) {
+    page.until_holds("document.body.dataset.desk === 'on'").unwrap();
+}
+
+/// Where a pixel of the screen is in the window of a page.
+fn on(page: &Page, (x, y): (i32, i32)) -> (f64, f64) {
+    let place = page
+        .evaluate(&format!(
+            "(() => {{ const v = document.getElementById('picture'), b = v.getBoundingClientRect();
+             const s = Math.min(b.width / v.videoWidth, b.height / v.videoHeight);
+             const at = (p, of, start, room, length) => start + (room - length * s) / 2 + (p + 0.5) / of * length * s;
+             return [at({x}, 1280, b.left, b.width, v.videoWidth), at({y}, 720, b.top, b.height, v.videoHeight)]; }})()"
+        ))
+        .unwrap();
+    (place[0].as_f64().unwrap(), place[1].as_f64().unwrap())
+}
+
+fn is_near((x, y): (i32, i32), (a, b): (i32, i32)) -> bool {
+    (x - a).abs() <= 1 && (y - b).abs() <= 1
+}
+
+fn press(page: &Page, key: &str, code: &str, modifiers: u32) {
+    page.key(true, key, code, modifiers).unwrap();
+    page.key(false, key, code, modifiers).unwrap();
+}
+
+#[test]
+fn pointer_wheel_and_buttons_arrive_where_they_were_meant() {
+    let world = World::new();
+    let page = world.page();
+    ask(&page);
+    until_steering(&page);
+    let (from, to) = ((200, 500), (900, 650));
+    assert!(from.1 > ORIGIN.1);
+    page.mouse("mouseMoved", on(&page, from), "none", 0).unwrap();
+    let moved =
+        |place| move |heard: &[Heard]| matches!(heard.last(), Some(Heard::Motion { at, .. }) if is_near(*at, place));
+    world.recorder.until("the pointer to be there", 0, moved(from)).unwrap();
+
+    let since = world.count();
+    page.mouse("mousePressed", on(&page, from), "left", 1).unwrap();
+    page.mouse("mouseMoved", on(&page, (500, 600)), "left", 0).unwrap();
+    page.mouse("mouseMoved", on(&page, to), "left", 0).unwrap();
+    page.mouse("mouseReleased", on(&page, to), "left", 1).unwrap();
+    let dragged = world.recorder.until("a drag", since, |heard| {
+        heard.iter().any(|one| matches!(one, Heard::Button { down: false, .. }))
+    });
+    let buttons: Vec<Heard> = dragged
+        .unwrap()
+        .into_iter()
+        .filter(|one| matches!(one, Heard::Button { .. }))
+        .collect();
+    let [
+        Heard::Button {
+            down: true,
+            button: 1,
+            at: start,
+        },
+        Heard::Button {
+            down: false,
+            button: 1,
+            at: end,
+        },
+    ] = buttons[..]
+    else {
+        panic!("{buttons:?}");
+    };
+    assert!(is_near(start, from) && is_near(end, to), "{start:?} {end:?}");
+
+    for (button, number) in [("left", 1), ("right", 3), ("middle", 2)] {
+        let since = world.count();
+        for clicks in [1, 2] {
+            page.mouse("mousePressed", on(&page, to), button, clicks).unwrap();
+            page.mouse("mouseReleased", on(&page, to), button, clicks).unwrap();
+        }
+        let is_down = |one: &Heard| matches!(one, Heard::Button { down: true, button, .. } if *button == number);
+        world
+            .recorder
+            .until("a double click", since, |heard| {
+                heard.iter().filter(|one| is_down(one)).count() == 2
+            })
+            .unwrap();
+        world.until_nothing_is_held(since);
+    }
+
+    let since = world.count();
+    for (dx, dy) in [(0.0, 100.0), (0.0, 100.0), (0.0, -100.0), (50.0, 0.0), (50.0, 0.0)] {
+        page.wheel(on(&page, to), (dx, dy)).unwrap();
+    }
+    let turned = |heard: &[Heard]| {
+        let wheel = heard.iter().filter_map(|one| match one {
+            Heard::Button { down: true, button, .. } => Some(*button),
+            Heard::Key { .. } | Heard::Button { .. } | Heard::Motion { .. } => None,
+        });
+        wheel.collect::<Vec<u32>>()
+    };
+    world
+        .recorder
+        .until("the wheel", since, |heard| turned(heard) == [5, 5, 4, 7])
+        .unwrap();
+}
+
+#[test]
+fn every_character_arrives_on_every_layout_and_shortcuts_are_shortcuts() {
+    let world = World::new();
+    let page = world.page();
+    ask(&page);
+    until_steering(&page);
+    page.mouse("mouseMoved", on(&page, (300, 500)), "none", 0).unwrap();
+    let text = format!("{PRINTABLE}{BEYOND}");
+    for layout in ["us", "de", "fr"] {
+        world.layout(layout);
+        let since = world.count();
+        for character in text.chars() {
+            press(&page, &character.to_string(), "", 0);
+        }
+        world
+            .recorder
+            .until(&format!("all of it on {layout}"), since, |heard| typed(heard) == text)
+            .unwrap();
+        world.until_nothing_is_held(since);
+    }
+    // With Shift held the way it is on the controller's own keyboard.
+    let since = world.count();
+    page.key(true, "Shift", "ShiftLeft", 8).unwrap();
+    for character in ["A", "1", "/", "ArrowLeft"] {
+        press(&page, character, "", 8);
+    }
+    page.key(false, "Shift", "ShiftLeft", 0).unwrap();
+    let heard = world
+        .recorder
+        .until("Shift and what came with it", since, |heard| typed(heard) == "A1/")
+        .unwrap();
+    let arrow = heard.iter().find_map(|one| match one {
+        Heard::Key {
+            down: true,
+            keysym: 0xff51,
+            state,
+            ..
+        } => Some(*state),
+        Heard::Key { .. } | Heard::Button { .. } | Heard::Motion { .. } => None,
+    });
+    assert_eq!(
+        arrow.map(|state| state & SHIFT),
+        Some(SHIFT),
+        "Shift stays where it means something: {heard:?}"
+    );
+
+    world.layout("us");
+    let since = world.count();
+    page.key(true, "Control", "ControlLeft", 2).unwrap();
+    press(&page, "c", "KeyC", 2);
+    page.key(false, "Control", "ControlLeft", 0).unwrap();
+    let is_shortcut =
+        |one: &Heard| matches!(one, Heard::Key { down: true, keysym: 0x63, state, .. } if state & CONTROL != 0);
+    world
+        .recorder
+        .until("Control and c", since, |heard| heard.iter().any(is_shortcut))
+        .unwrap();
+
+    // Text that no key made, as from an input method or a phone.
+    let since = world.count();
+    page.evaluate("(() => { const t = document.getElementById('typing'); t.value = 'ñ 漢字'; t.dispatchEvent(new InputEvent('input', { inputType: 'insertText' })); })()").unwrap();
+    world
+        .recorder
+        .until("a text", since, |heard| typed(heard) == "ñ 漢字")
+        .unwrap();
+
+    let since = world.count();
+    page.evaluate("(() => { const d = new DataTransfer(); d.setData('text/plain', 'pasted'); document.getElementById('typing').dispatchEvent(new ClipboardEvent('paste', { clipboardData: d, bubbles: true, cancelable: true })); })()").unwrap();
+    world
+        .recorder
+        .until("v, for what is pasted", since, |heard| typed(heard) == "v")
+        .unwrap();
+    assert_eq!(page.evaluate("probe.errors.join('\\n')").unwrap(), "");
+}
+
+#[test]
+fn nothing_stays_held_whatever_dies_and_the_line_is_made_anew() {
+    let world = World::new();
+    let page = world.page();
+    ask(&page);
+    until_steering(&page);
+    page.mouse("mouseMoved", on(&page, (300, 500)), "none", 0).unwrap();
+    let before = page.sessions().unwrap();
+    let hold = |since| {
+        page.key(true, "Shift", "ShiftLeft", 8).unwrap();
+        page.key(true, "a", "KeyA", 8).unwrap();
+        page.mouse("mousePressed", on(&page, (300, 500)), "left", 1).unwrap();
+        world
+            .recorder
+            .until("three to be held", since, |heard| held(heard).len() == 3)
+            .unwrap();
+    };
+    let let_go = || {
+        page.mouse("mouseReleased", on(&page, (300, 500)), "left", 1).unwrap();
+        page.key(false, "a", "KeyA", 0).unwrap();
+        page.key(false, "Shift", "ShiftLeft", 0).unwrap();
+    };
+
+    let since = world.count();
+    hold(since);
+    page.evaluate("window.dispatchEvent(new Event('blur'))").unwrap();
+    world.until_nothing_is_held(since);
+    let_go();
+
+    for process in ["signaling", "encoder-desk"] {
+        let since = world.count();
+        hold(since);
+        let killed = world.system.pid(process).unwrap();
+        signal(killed, Signal::KILL).unwrap();
+        world.until_nothing_is_held(since);
+        let_go();
+        wait::until_true(&format!("the line to be there after {process}"), AGAIN, || {
+            let since = world.count();
+            press(&page, "b", "KeyB", 0);
+            let heard = world.recorder.heard()?.split_off(since);
+            Ok(page.evaluate("document.body.dataset.desk")? == "on" && !heard.is_empty())
+        })
+        .unwrap();
+    }
+    assert_eq!(
+        page.sessions().unwrap(),
+        before,
+        "the picture's session is another matter"
+    );
+
+    // Nothing that was done meanwhile is done later, and nothing twice.
+    let since = world.count();
+    press(&page, "x", "KeyX", 0);
+    world
+        .recorder
+        .until("one x", since, |heard| typed(heard).contains('x'))
+        .unwrap();
+    assert_eq!(typed(&world.recorder.heard().unwrap()).matches('x').count(), 1);
+    page.evaluate("document.getElementById('stop').click()").unwrap();
+    page.until_holds("document.body.dataset.desk === 'off'").unwrap();
+    assert_eq!(page.evaluate("probe.errors.join('\\n')").unwrap(), "");
+}
+
+#[test]
+fn one_steers_at_a_time_and_all_know_who() {
+    let world = World::new();
+    let (one, other) = (world.page(), world.page());
+    ask(&one);
+    until_steering(&one);
+    other.until_reads("local steers").unwrap();
+    ask(&other);
+    one.until_reads("asks for the desktop").unwrap();
+    let since = world.count();
+    other.mouse("mouseMoved", on(&other, (700, 600)), "none", 0).unwrap();
+    one.mouse("mouseMoved", on(&one, (300, 500)), "none", 0).unwrap();
+    let heard = world
+        .recorder
+        .until("the one who steers", since, |heard| !heard.is_empty())
+        .unwrap();
+    assert!(
+        heard
+            .iter()
+            .all(|one| matches!(one, Heard::Motion { at, .. } if is_near(*at, (300, 500)))),
+        "{heard:?}"
+    );
+    one.evaluate("document.getElementById('keep').click()").unwrap();
+    other.until_holds("document.body.dataset.desk === 'off'").unwrap();
+    other.until_reads("wants to keep it").unwrap();
+    ask(&other);
+    one.until_reads("asks for the desktop").unwrap();
+    one.evaluate("document.getElementById('yield').click()").unwrap();
+    until_steering(&other);
+    one.until_holds("document.body.dataset.desk === 'off'").unwrap();
+    let log = world.system.log().unwrap();
+    assert!(
+        log.contains("steers the desktop") && log.contains("handed_over"),
+        "grants are audited"
+    );
+}
+
+#[test]
+fn a_stream_is_for_looking_only_unless_it_says_otherwise() {
+    let mut display = Display::start().unwrap();
+    display.paint().unwrap();
+    let system = System::start(&[("desk", &format!("x11:{}", display.name()))]).unwrap();
+    let page = Browser::start().unwrap().open(&system.url("/s/desk")).unwrap();
+    page.until_live().unwrap();
+    assert_eq!(
+        page.evaluate("document.getElementById('control').hidden").unwrap(),
+        true
+    );
+}
