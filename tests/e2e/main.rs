@@ -27,6 +27,7 @@ mod recovery;
 mod reload;
 mod sdp;
 mod service_manager;
+mod setup;
 mod sources;
 mod studio;
 mod units;
