@@ -496,6 +496,16 @@ mod tests {
     }
 
     #[test]
+    fn manual_and_completions_are_those_of_this_command_line() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/manual");
+        let stale = framebridge_manual::stale(&Cli::command(), "bridgectl", folder.as_ref()).unwrap();
+        assert!(
+            stale.is_empty(),
+            "FRAMEBRIDGE_WRITE_MANUAL=1 cargo test -p bridgectl manual writes {stale:?}"
+        );
+    }
+
+    #[test]
     fn bitrates_are_read_as_people_write_them() {
         for (text, bits) in [
             ("800000", 800_000),
