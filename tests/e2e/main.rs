@@ -19,6 +19,7 @@ mod monitoring;
 mod networks;
 mod openapi;
 mod operator;
+mod packages;
 mod page;
 mod parked;
 mod playback;
