@@ -1,5 +1,5 @@
-//! A machine of one's own with a real systemd: a container that sees this machine's files, copies what it writes, and
-//! shares this machine's network.
+//! A machine of one's own with a real systemd: a container that sees this machine's files or those of another system, copies
+//! what it writes, and shares this machine's network.
 
 use std::{
     fs,
@@ -20,15 +20,15 @@ use crate::{
     wait::{self, PATIENCE},
 };
 
-/// Mounts `$1/root`, this machine's files and what is written over them in memory, and boots it. All of it in a mount
+/// Mounts `$2/root`, the files below `$1` and what is written over them in memory, and boots it. All of it in a mount
 /// namespace of its own: when its processes are gone, nothing is left. Nothing that this machine starts for itself is
 /// started there.
 const BOOT: &str = r#"
-scratch=$1 binaries=$2 units=$3 name=$4
-shift 4
+files=$1 scratch=$2 binaries=$3 units=$4 packages=$5 name=$6
+shift 6
 mount -t tmpfs framebridge-test "$scratch"
 mkdir "$scratch/upper" "$scratch/work" "$scratch/root"
-mount -t overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch/work" overlay "$scratch/root"
+mount -t overlay -o "lowerdir=$files,upperdir=$scratch/upper,workdir=$scratch/work" overlay "$scratch/root"
 cd "$scratch/root"
 : > etc/machine-id
 rm -rf etc/systemd/system/* etc/systemd/system-preset/*
@@ -36,30 +36,48 @@ mkdir -p etc/systemd/system-preset etc/systemd/journald.conf.d
 echo 'disable *' > etc/systemd/system-preset/00-framebridge-test.preset
 printf '[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\n' > etc/systemd/journald.conf.d/framebridge-test.conf
 exec systemd-nspawn --quiet --directory=. --machine="$name" --boot --console=pipe "$@" \
-    --bind-ro="$binaries:/opt/binaries" --bind-ro="$units:/opt/units" -- --unit=multi-user.target
+    --bind-ro="$binaries:/opt/binaries" --bind-ro="$units:/opt/units" --bind="$packages:/opt/packages" -- --unit=multi-user.target
 "#;
 
 /// Where the units and their installer are.
 const UNITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/framebridge-daemon/systemd");
 
-/// A machine under a real systemd, with Framebridge installed there as the handbook says.
+/// A machine under a real systemd.
 #[derive(Debug)]
 pub struct Machine {
     nspawn: Process,
     /// Its first process, as this machine numbers it.
     init: u32,
     http: SocketAddr,
+    udp: u16,
     _dir: TempDir,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Machine {
-    /// Boots one and installs Framebridge on it, with one stream, `test`, and `further` configuration. `None`: only root
-    /// may have one.
+    /// Boots one and installs Framebridge on it as the handbook says, with one stream, `test`, and `further` configuration. `None`:
+    /// only root may have one.
     ///
     /// # Errors
     /// It does not come up.
     pub fn boot(further: &str) -> anyhow::Result<Option<Self>> {
+        let dir = tempfile::tempdir()?;
+        let Some(machine) = Self::bare(Path::new("/"), dir.path())? else {
+            return Ok(None);
+        };
+        machine.run("mkdir -p /etc/framebridge")?;
+        machine.configure(further)?;
+        machine.run("/opt/units/install.sh /opt/binaries")?;
+        machine.run("systemctl enable --now framebridge.target framebridge-encoder@test.service")?;
+        Ok(Some(machine))
+    }
+
+    /// Boots one with the files below `system`, on which nothing is installed yet, with a folder of this machine at /opt/packages.
+    /// `None`: only root may have one.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn bare(system: &Path, packages: &Path) -> anyhow::Result<Option<Self>> {
         if !may_make("a machine") {
             return Ok(None);
         }
@@ -72,9 +90,9 @@ impl Machine {
         let name = format!("framebridge-test-{}", std::process::id());
         let mut boot = command("unshare");
         boot.args(["--mount", "--propagation=private", "sh", "-ec", BOOT, "boot"])
-            .arg(&scratch)
-            .arg(binaries)
+            .args([system, &scratch, binaries])
             .arg(fs::canonicalize(UNITS)?)
+            .arg(packages)
             .arg(name)
             .args(of_the_host());
         let log = dir.path().join("log");
@@ -82,11 +100,11 @@ impl Machine {
         let said = || fs::read_to_string(&log).unwrap_or_default();
         let init = wait::until("a container to start", PATIENCE, || init_of(nspawn.pid()))
             .with_context(|| format!("systemd-nspawn: {}", said()))?;
-        let (tcp, udp) = (free_port()?, free_port()?);
         let machine = Self {
             nspawn,
             init,
-            http: SocketAddr::from((Ipv4Addr::LOCALHOST, tcp)),
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+            udp: free_port()?,
             _dir: dir,
             _alone: guard,
         };
@@ -94,14 +112,21 @@ impl Machine {
             Ok(machine.run("systemctl is-system-running")?.trim() == "running")
         })
         .with_context(|| format!("systemd-nspawn: {}", said()))?;
-        machine.run(&format!(
-            "mkdir -p /etc/framebridge; cat > /etc/framebridge/framebridge.toml <<'END'\n\
+        Ok(Some(machine))
+    }
+
+    /// Writes its configuration: ports that are free here, one stream, `test`, and `further`.
+    ///
+    /// # Errors
+    /// There is no folder for it.
+    pub fn configure(&self, further: &str) -> anyhow::Result<()> {
+        let (tcp, udp) = (self.http.port(), self.udp);
+        self.run(&format!(
+            "cat > /etc/framebridge/framebridge.toml <<'END'\n\
              [http]\nlisten = \"127.0.0.1:{tcp}\"\n[webrtc]\nport = {udp}\n{further}\n\
              [streams.test]\nsource = \"test:\"\nEND"
-        ))?;
-        machine.run("/opt/units/install.sh /opt/binaries")?;
-        machine.run("systemctl enable --now framebridge.target framebridge-encoder@test.service")?;
-        Ok(Some(machine))
+        ))
+        .map(drop)
     }
 
     /// What a shell on it, root's, prints.

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use lexopt::prelude::*;
 
@@ -15,6 +15,9 @@ cargo xtask <command>
   build [--release]   build every binary
   test                format, lints, dependency arrows, audit, documents, unit, integration and browser tests
   audit               licences, bans, sources and advisories (cargo-deny)
+  dist [--out DIR] [--binaries DIR]
+                      Debian packages and a tarball, of a release build or of the programs in DIR
+  dist --try          install, upgrade and purge the packages on a fresh Debian 12, made by debootstrap (as root)
   check deps          prove that dependencies are as docs/architecture.md draws them, and no module in a circle
   bench [NAME] [...]  measure; without a name, what docs/benchmarks.md opens with
   conformance [--url URL] [--token T] [--json]
@@ -28,6 +31,17 @@ cargo xtask <command>
 
 CARGO_TARGET_DIR (default ~/.cache/framebridge/target) and FRAMEBRIDGE_RUNTIME_DIR are honoured.
 ";
+
+/// How `dist` is asked for.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Dist {
+    /// Where the packages go.
+    pub(crate) out: Option<PathBuf>,
+    /// Programs to pack, instead of building them.
+    pub(crate) binaries: Option<PathBuf>,
+    /// Try packages on a fresh system, instead of keeping them.
+    pub(crate) is_tried: bool,
+}
 
 /// One command, parsed.
 #[derive(Debug, PartialEq)]
@@ -43,6 +57,7 @@ pub(crate) enum Command {
     Test,
     Audit,
     CheckDeps,
+    Dist(Dist),
     Fuzz {
         target: String,
         seconds: Option<u32>,
@@ -84,6 +99,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Error> {
             other => Err(Error::Usage(format!("nothing to check called `{other}`"))),
         },
         "bench" => bench(parser),
+        "dist" => dist(parser),
         "attack" => Ok(Command::Attack {
             arguments: parser.raw_args()?.collect(),
         }),
@@ -122,6 +138,22 @@ fn build(mut parser: lexopt::Parser) -> Result<Command, Error> {
         }
     }
     Ok(Command::Build { release })
+}
+
+fn dist(mut parser: lexopt::Parser) -> Result<Command, Error> {
+    let mut asked = Dist::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("out") => asked.out = Some(parser.value()?.into()),
+            Long("binaries") => asked.binaries = Some(parser.value()?.into()),
+            Long("try") => asked.is_tried = true,
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
+        }
+    }
+    if asked.is_tried && (asked.out.is_some() || asked.binaries.is_some()) {
+        return Err(Error::Usage("`dist --try` takes nothing else".to_owned()));
+    }
+    Ok(Command::Dist(asked))
 }
 
 fn bench(mut parser: lexopt::Parser) -> Result<Command, Error> {
@@ -209,6 +241,8 @@ mod tests {
             "check",
             "check arrows",
             "build --fast",
+            "dist everything",
+            "dist --try --out x",
             "run-all --config",
             "fuzz",
             "fuzz dtls --seconds soon",

@@ -107,6 +107,41 @@ fn decisions_are_numbered_one_by_one_and_their_head_says_the_same() {
 }
 
 #[test]
+fn minimum_of_rust_is_the_same_wherever_it_is_said() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let minimum = env!("CARGO_PKG_RUST_VERSION");
+    for document in ["README.md", "docs/operations.md"] {
+        let text = read(document);
+        let said: Vec<_> = text
+            .split("Rust ")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(" or newer"))
+            .collect();
+        let numbers: Vec<&str> = said
+            .iter()
+            .map(|(number, _)| *number)
+            .filter(|number| number.len() < 8)
+            .collect();
+        assert!(
+            !numbers.is_empty() && numbers.iter().all(|number| *number == minimum),
+            "{document}: {numbers:?}"
+        );
+    }
+    let container = read("crates/framebridge-daemon/debian/Containerfile");
+    let built_with = container
+        .lines()
+        .find_map(|line| line.strip_prefix("ARG RUST="))
+        .unwrap();
+    let parts = |version: &str| {
+        version
+            .split('.')
+            .map(|part| part.parse::<u32>().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert!(parts(built_with) >= parts(minimum), "{built_with}");
+}
+
+#[test]
 fn alternatives_are_each_looked_for_and_placeholders_are_not() {
     assert_eq!(
         named("`crates/a/{b,c}.rs`, `crates/d/VERB.rs`, `framebridge-core/src` and `nothing`"),

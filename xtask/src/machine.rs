@@ -93,7 +93,20 @@ const TEST: &[Needed] = &[
     needed("systemd-container", Sign::Program(&["systemd-nspawn"])),
     needed("dbus", Sign::Program(&["dbus-daemon"])),
     needed("polkitd", Sign::Package),
+    // They make the packages.
+    needed("dpkg-dev", Sign::Program(&["dpkg-shlibdeps"])),
+    needed("binutils", Sign::Program(&["strip"])),
 ];
+
+/// What making packages takes besides building.
+const PACKAGE: &[Needed] = &[
+    needed("dpkg-dev", Sign::Program(&["dpkg-shlibdeps"])),
+    needed("binutils", Sign::Program(&["strip"])),
+    needed("git", Sign::Program(&["git"])),
+];
+
+/// What making a fresh system takes.
+const BOOTSTRAP: &[Needed] = &[needed("debootstrap", Sign::Program(&["debootstrap"]))];
 
 /// What fuzzing takes besides: libFuzzer is C++.
 const FUZZ: &[Needed] = &[needed("g++", Sign::Program(&["c++", "g++"]))];
@@ -106,6 +119,16 @@ pub(crate) fn ready_to_build() -> Result<(), Error> {
 /// Sees to it that the fuzzer can be built here.
 pub(crate) fn ready_to_fuzz() -> Result<(), Error> {
     ready(FUZZ)
+}
+
+/// Sees to it that packages can be made here.
+pub(crate) fn ready_to_package() -> Result<(), Error> {
+    ready(PACKAGE)
+}
+
+/// Sees to it that a fresh system can be made here.
+pub(crate) fn ready_to_bootstrap() -> Result<(), Error> {
+    ready(BOOTSTRAP)
 }
 
 /// Sees to it that the tests can run here.

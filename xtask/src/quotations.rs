@@ -14,7 +14,7 @@ use std::{
 const ANYTHING: char = '\u{1}';
 
 /// Words that begin what somebody types, asks or writes into a file: nothing that a program says.
-const TYPED: [&str; 17] = [
+const TYPED: [&str; 19] = [
     "bridgectl",
     "supervisor",
     "studio",
@@ -23,6 +23,8 @@ const TYPED: [&str; 17] = [
     "systemctl",
     "journalctl",
     "nohup",
+    "sudo",
+    "man",
     "apt-get",
     "promtool",
     "GET",

@@ -2,8 +2,9 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use framebridge_auth::{Scope, TokenName};
+use framebridge_config::Source;
 use framebridge_proto::{
     StreamName,
     encoder::{ClipSpan, Quality as Encoded, QualityChange},
@@ -98,6 +99,118 @@ pub(crate) enum Verb {
     /// Check or print the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Ask what to show to whom, write the configuration, start Framebridge, and print the address to open
+    Setup(Setup),
+    /// The streams of the configuration: add, remove, list
+    #[command(subcommand)]
+    Stream(Stream),
+}
+
+/// Who may watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Who {
+    /// People at this machine
+    ThisMachine,
+    /// People in the network who have a token or a link
+    Token,
+    /// Everybody who reaches this machine, and they may change everything
+    Anyone,
+}
+
+/// How HTTP is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SetupTls {
+    /// By a certificate that is made for this machine, and that nobody vouches for
+    SelfSigned,
+    /// Not here: in a network that is trusted, or behind a proxy
+    Off,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Setup {
+    /// A stream to show; repeatable. Without one, the first camera or display that is found, else a test pattern
+    #[arg(long = "stream", value_name = "NAME=SOURCE", value_parser = named_source)]
+    pub(crate) streams: Vec<NamedSource>,
+    /// Who may watch
+    #[arg(long, value_enum)]
+    pub(crate) who: Option<Who>,
+    /// How HTTP is protected, where others may watch
+    #[arg(long, value_enum)]
+    pub(crate) tls: Option<SetupTls>,
+    /// A studio that gives this box a public address
+    #[arg(long, value_name = "URL", requires = "studio_token_file")]
+    pub(crate) studio: Option<String>,
+    /// The file with this box's token there, of mode 640 or stricter
+    #[arg(long, value_name = "FILE", requires = "studio")]
+    pub(crate) studio_token_file: Option<PathBuf>,
+    /// Start it now and at each boot, by systemd
+    #[arg(long)]
+    pub(crate) start: bool,
+    /// Ask nothing: what is not said is as safe as can be
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// The file to write; without it that of the Framebridge that runs, else the usual one
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// `NAME=SOURCE`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedSource {
+    pub(crate) name: StreamName,
+    pub(crate) source: Source,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Stream {
+    /// Add one to the configuration, and start it where Framebridge runs
+    Add(StreamAdd),
+    /// Take one out of the configuration; its viewers are sent away
+    Remove {
+        /// Its name
+        name: StreamName,
+        #[command(flatten)]
+        file: ConfigPath,
+    },
+    /// Show those of the configuration, each with its source
+    List {
+        #[command(flatten)]
+        file: ConfigPath,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StreamAdd {
+    /// What to call it: a-z, 0-9, - and _
+    pub(crate) name: StreamName,
+    /// Where its pictures come from, e.g. rtsp://camera/stream or v4l2:/dev/video0; - reads it from standard input, for one with a
+    /// password
+    pub(crate) source: String,
+    /// What viewers are shown in place of the name
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// Frames per second, 1 to 60
+    #[arg(long, value_parser = fps)]
+    pub(crate) fps: Option<u32>,
+    /// Bits per second, 100k to 50M
+    #[arg(long, value_parser = bits_per_second)]
+    pub(crate) bitrate: Option<u32>,
+    /// Longest edge of the picture in pixels, 64 to 4096
+    #[arg(long, value_name = "PIXELS", value_parser = longest_edge)]
+    pub(crate) size: Option<u32>,
+    /// Keep its source open also while nobody watches
+    #[arg(long)]
+    pub(crate) always: bool,
+    #[command(flatten)]
+    pub(crate) file: ConfigPath,
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigPath {
+    /// The configuration file; without it that of the Framebridge that runs, else the usual one
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -264,7 +377,7 @@ pub(crate) enum Token {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Link {
     /// Only this stream
     #[arg(long)]
@@ -332,6 +445,17 @@ fn within(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
     number.ok_or_else(|| format!("use a whole number from {} to {}", range.start(), range.end()))
 }
 
+/// Reads `NAME=SOURCE`.
+fn named_source(text: &str) -> Result<NamedSource, String> {
+    let (name, source) = text
+        .split_once('=')
+        .ok_or("use NAME=SOURCE, e.g. door=rtsp://camera/stream")?;
+    Ok(NamedSource {
+        name: name.parse::<StreamName>().map_err(|error| error.to_string())?,
+        source: source.parse::<Source>().map_err(|error| error.to_string())?,
+    })
+}
+
 fn fps(text: &str) -> Result<u32, String> {
     within(text, Encoded::FPS)
 }
@@ -369,6 +493,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn manual_and_completions_are_those_of_this_command_line() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/manual");
+        let stale = framebridge_manual::stale(&Cli::command(), "bridgectl", folder.as_ref()).unwrap();
+        assert!(
+            stale.is_empty(),
+            "FRAMEBRIDGE_WRITE_MANUAL=1 cargo test -p bridgectl manual writes {stale:?}"
+        );
     }
 
     #[test]

@@ -7,7 +7,9 @@
 mod ask;
 mod cli;
 mod clock;
+mod config_file;
 mod exit;
+mod file;
 mod names;
 mod out;
 mod running;

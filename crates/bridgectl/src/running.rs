@@ -62,6 +62,13 @@ impl Running {
         })
     }
 
+    /// The file that it was started with, where one was named to it.
+    pub(crate) fn config(&self) -> Option<PathBuf> {
+        let named = self.environment.iter().find(|(name, _)| name == "FRAMEBRIDGE_CONFIG");
+        let named = named.map(|(_, path)| path.into());
+        self.args.config.clone().or(named)
+    }
+
     /// The settings that it was started with, as the file has them now.
     pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
         self.args.load_with(self.environment.clone())

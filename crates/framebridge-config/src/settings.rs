@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Read when no `--config` and no `FRAMEBRIDGE_CONFIG` names another.
-const DEFAULT_FILE: &str = "/etc/framebridge/framebridge.toml";
+pub const DEFAULT_FILE: &str = "/etc/framebridge/framebridge.toml";
 
 /// Everything the operator may decide, validated.
 #[derive(Debug, Clone)]

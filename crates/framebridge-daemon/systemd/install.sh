@@ -5,14 +5,22 @@ set -eu
 binaries=$(cd "${1:?usage: install.sh FOLDER, e.g. target/release}" && pwd)
 to=${DESTDIR:-}
 cd "$(dirname "$0")"
+units="framebridge.target framebridge-supervisor.service framebridge-signaling.service framebridge-bridge.service framebridge-encoder@.service"
 
 install -D -t "$to/usr/lib/framebridge" \
     "$binaries/supervisor" "$binaries/encoder" "$binaries/signaling" "$binaries/bridge"
 install -D -t "$to/usr/bin" "$binaries/bridgectl"
-install -D -m 644 -t "$to/etc/systemd/system" framebridge*.service framebridge.target
+for unit in $units; do
+    install -D -m 644 -t "$to/usr/lib/systemd/system" "$unit"
+done
 install -D -m 644 framebridge.sysusers "$to/usr/lib/sysusers.d/framebridge.conf"
-install -D -m 644 framebridge.rules "$to/etc/polkit-1/rules.d/50-framebridge.rules"
+install -D -m 644 framebridge.rules "$to/usr/share/polkit-1/rules.d/50-framebridge.rules"
 if [ -z "$to" ]; then
+    # Where this script put them once: there they would hide the ones above.
+    for unit in $units; do
+        rm -f "/etc/systemd/system/$unit"
+    done
+    rm -f /etc/polkit-1/rules.d/50-framebridge.rules
     systemd-sysusers framebridge.conf
     # Settings and tokens are for root to write and for Framebridge to read.
     install -d -m 750 -g framebridge /etc/framebridge

@@ -18,7 +18,14 @@ const HIGHEST_EXPOSURE: &str = "--threshold=30";
 fn installed(dir: &Path) -> Vec<PathBuf> {
     let programs = dir.join("programs");
     fs::create_dir(&programs).unwrap();
-    for program in ["supervisor", "signaling", "bridge", "encoder", "bridgectl"] {
+    for program in [
+        "supervisor",
+        "signaling",
+        "bridge",
+        "encoder",
+        "bridgectl",
+        "framebridge-studio",
+    ] {
         symlink("/bin/true", programs.join(program)).unwrap();
     }
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
@@ -37,7 +44,11 @@ fn installed(dir: &Path) -> Vec<PathBuf> {
             copies.push(copy);
         }
     }
-    assert_eq!(copies.len(), 5, "four processes and the target: {copies:?}");
+    assert_eq!(
+        copies.len(),
+        6,
+        "four processes of a box, its target, a studio: {copies:?}"
+    );
     copies
 }
 

@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use framebridge_config::Log;
-use framebridge_daemon::{Exit, Tasks};
+use framebridge_daemon::{Exit, Tasks, notify};
 use framebridge_http::{MAX_PER_ADDRESS, Patience};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -85,6 +85,7 @@ impl App {
         })?;
         tracing::info!("boxes and viewers are welcome at {}", hub.public_url);
         tracing::info!("operators: http://{}", operators.local_addr()?);
+        notify::ready();
         Ok(Self { public, operators, hub })
     }
 

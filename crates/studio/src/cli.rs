@@ -113,6 +113,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn manual_and_completions_are_those_of_this_command_line() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/manual");
+        let stale = framebridge_manual::stale(&Cli::command(), "framebridge-studio", folder.as_ref()).unwrap();
+        assert!(
+            stale.is_empty(),
+            "FRAMEBRIDGE_WRITE_MANUAL=1 cargo test -p studio manual writes {stale:?}"
+        );
+    }
+
+    #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
         assert!(Cli::try_parse_from(["studio"]).is_err(), "it needs a data directory");

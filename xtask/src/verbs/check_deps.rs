@@ -101,6 +101,16 @@ const OWNED: &[Owned] = &[
         why: "nothing that ships links the testkit",
     },
     Owned {
+        crates: &["framebridge-manual"],
+        by: &[],
+        why: "nothing that ships links what writes its manual",
+    },
+    Owned {
+        crates: &["clap_mangen", "clap_complete"],
+        by: &["framebridge-manual"],
+        why: "nothing that ships links what writes its manual",
+    },
+    Owned {
         crates: &["framebridge-daemon"],
         by: BINARIES,
         why: "libraries leave signals and exit codes to binaries",

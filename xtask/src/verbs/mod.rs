@@ -6,6 +6,7 @@ mod bench;
 mod chaos;
 mod check_deps;
 mod conformance;
+mod dist;
 mod fuzz;
 mod run_all;
 mod test;
@@ -33,6 +34,7 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Audit => audit::run(),
         Command::CheckDeps => check_deps::run(),
         Command::Attack { arguments } => attack::run(&arguments),
+        Command::Dist(asked) => dist::run(&asked),
         Command::Conformance { arguments } => conformance::run(&arguments),
         Command::Chaos { arguments } => chaos::run(&arguments),
         Command::Fuzz { target, seconds, keep } => fuzz::run(&target, seconds, keep),

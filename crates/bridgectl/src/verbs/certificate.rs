@@ -19,12 +19,42 @@ use crate::{cli, exit::Exit, out::Out};
 /// A clock that is behind ours takes it, too.
 const EARLIER: u64 = 24 * 3600;
 
+/// A certificate that was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) certificate: String,
+    pub(super) key: String,
+    names: Vec<String>,
+    addresses: Vec<String>,
+}
+
 pub(crate) fn run(asked: cli::Certificate, out: Out) -> anyhow::Result<Exit> {
     let cli::Certificate::SelfSigned {
         out: folder,
         names,
         expires,
     } = asked;
+    let Made {
+        certificate,
+        key,
+        names,
+        addresses,
+    } = make(&folder, names, expires)?;
+    let text = format!(
+        "for {}, {}\n\n[http.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n\n\
+         Browsers will warn until each of them is told to trust it: nobody vouches for it but itself.",
+        names.join(", "),
+        addresses.join(", "),
+    );
+    out.tell(
+        &text,
+        &json!({ "certificate": certificate, "key": key, "names": names, "addresses": addresses }),
+    )?;
+    Ok(Exit::Ok)
+}
+
+/// Makes one for this machine's names and addresses and for `names`, that holds for so many seconds, in `folder`.
+pub(super) fn make(folder: &Path, names: Vec<String>, expires: u64) -> anyhow::Result<Made> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
@@ -43,20 +73,13 @@ pub(crate) fn run(asked: cli::Certificate, out: Out) -> anyhow::Result<Exit> {
     let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
     write(&key, &made.key, 0o600)?;
     write(&certificate, &made.certificate, 0o644)?;
-    let shown: Vec<String> = listed.iter().map(IpAddr::to_string).collect();
     let path = |path: &Path| fs::canonicalize(path).unwrap_or(path.to_owned()).display().to_string();
-    let (certificate, key) = (path(&certificate), path(&key));
-    let text = format!(
-        "for {}, {}\n\n[http.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n\n\
-         Browsers will warn until each of them is told to trust it: nobody vouches for it but itself.",
-        all.join(", "),
-        shown.join(", "),
-    );
-    out.tell(
-        &text,
-        &json!({ "certificate": certificate, "key": key, "names": all, "addresses": shown }),
-    )?;
-    Ok(Exit::Ok)
+    Ok(Made {
+        certificate: path(&certificate),
+        key: path(&key),
+        names: all,
+        addresses: listed.iter().map(IpAddr::to_string).collect(),
+    })
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {

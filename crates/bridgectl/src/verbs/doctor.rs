@@ -120,13 +120,18 @@ fn supervisor(status: &anyhow::Result<Status>, running: Option<&io::Result<Runni
     }
 }
 
+/// What a source is, and whether it can be had with this user's rights.
+pub(super) fn source_findings(source: &Source) -> anyhow::Result<Vec<Finding>> {
+    probe(None, "--probe-source", &source.written())
+}
+
 /// Opens a stream's source where no encoder runs, with this user's rights. A command is not run: it may do anything.
 fn source_alone(stream: &Stream) -> Finding {
     let what = format!("source of {}", stream.name);
     if matches!(stream.source, Source::Exec { .. }) {
         return Finding::new(what, Verdict::Absent, "a command, which only its encoder runs");
     }
-    match probe(None, "--probe-source", &stream.source.written()) {
+    match source_findings(&stream.source) {
         Err(error) => Finding::new(what, Verdict::Bad, format!("{error:#}")),
         Ok(findings) => {
             let bad = findings.into_iter().find(|finding| finding.verdict == Verdict::Bad);

@@ -8,6 +8,16 @@ use serde_json::json;
 use crate::{ask, cli, exit::Exit, out::Out, verbs::share::qr_code};
 
 pub(crate) async fn run(asked: cli::Link, out: Out) -> anyhow::Result<Exit> {
+    let url = make(asked).await?;
+    out.tell(&url, &json!({ "url": url }))?;
+    if !out.json {
+        qr_code(&url)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Makes a link, and says its address.
+pub(super) async fn make(asked: cli::Link) -> anyhow::Result<String> {
     let wanted = json!({
         "stream": asked.stream,
         "scope": if asked.control { "control" } else { "view" },
@@ -19,12 +29,7 @@ pub(crate) async fn run(asked: cli::Link, out: Out) -> anyhow::Result<Exit> {
         Some(base) => base.trim_end_matches('/').to_owned(),
         None => here(made["base"].as_str().context(ask::MISMATCH)?),
     };
-    let url = format!("{base}{path}");
-    out.tell(&url, &json!({ "url": url }))?;
-    if !out.json {
-        qr_code(&url)?;
-    }
-    Ok(Exit::Ok)
+    Ok(format!("{base}{path}"))
 }
 
 /// Where signaling listens, by an address that others reach: a listener on all addresses is no address.

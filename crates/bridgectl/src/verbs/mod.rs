@@ -13,9 +13,11 @@ mod quality;
 mod reload;
 mod restart;
 mod resume;
+mod setup;
 mod share;
 mod snapshot;
 mod status;
+mod stream;
 mod token;
 mod viewers;
 mod why;
@@ -46,5 +48,7 @@ pub(crate) async fn run(verb: Verb, out: Out) -> anyhow::Result<Exit> {
         Verb::Bridge(asked) => bridge::run(asked, out).await,
         Verb::Doctor(asked) => doctor::run(&asked, out).await,
         Verb::Config(config) => config::run(&config, out),
+        Verb::Setup(asked) => setup::run(asked, out).await,
+        Verb::Stream(asked) => stream::run(asked, out).await,
     }
 }

@@ -3,14 +3,13 @@
 //! The file is written here and read by signaling, so that a token can be made before anything runs, and revoked whatever runs.
 
 use std::{
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    fs, io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
-use framebridge_auth::{Register, Row, Streams, UnixTime, hash, make};
+use framebridge_auth::{Register, Row, Scope, Streams, TokenName, UnixTime, hash, make};
 use framebridge_config::Settings;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Value, json};
@@ -19,11 +18,9 @@ use crate::{
     cli::{Token, TokenFile},
     clock::now_ms,
     exit::Exit,
+    file,
     out::Out,
 };
-
-/// Whoever may read it learns names and hashes; whoever may write it is let in.
-const MODE: u32 = 0o640;
 
 pub(crate) fn run(asked: Token, out: Out) -> anyhow::Result<Exit> {
     match asked {
@@ -34,18 +31,8 @@ pub(crate) fn run(asked: Token, out: Out) -> anyhow::Result<Exit> {
             expires,
             file,
         } => {
-            let mut random = [0; 32];
-            let filled = SystemRandom::new().fill(&mut random);
-            filled.map_err(|_| io::Error::other("the system has no random numbers"))?;
-            let token = make(&random);
-            let row = Row {
-                name,
-                hash: hash(&token),
-                scope,
-                streams: Streams::only(streams),
-                expires: expires.map(|seconds| now().saturating_add(seconds)),
-            };
-            change(&path(&file)?, |register| register.add(row))?;
+            let expires = expires.map(|seconds| now().saturating_add(seconds));
+            let token = issue(&path(&file)?, name, scope, Streams::only(streams), expires)?;
             out.tell(&token, &json!({ "token": token }))?;
         }
         Token::List { file } => {
@@ -60,6 +47,37 @@ pub(crate) fn run(asked: Token, out: Out) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Makes a token and puts it into the register at `path`.
+fn issue(
+    path: &Path,
+    name: TokenName,
+    scope: Scope,
+    streams: Streams,
+    expires: Option<UnixTime>,
+) -> anyhow::Result<String> {
+    let mut random = [0; 32];
+    let filled = SystemRandom::new().fill(&mut random);
+    filled.map_err(|_| io::Error::other("the system has no random numbers"))?;
+    let token = make(&random);
+    let row = Row {
+        name,
+        hash: hash(&token),
+        scope,
+        streams,
+        expires,
+    };
+    change(path, |register| register.add(row))?;
+    Ok(token)
+}
+
+/// The first token of a register, which may do everything; `None`: there are tokens already.
+pub(super) fn first(path: &Path, name: TokenName) -> anyhow::Result<Option<String>> {
+    if !read(path)?.rows().is_empty() {
+        return Ok(None);
+    }
+    issue(path, name, Scope::Admin, Streams::All, None).map(Some)
 }
 
 fn path(file: &TokenFile) -> anyhow::Result<PathBuf> {
@@ -78,7 +96,8 @@ fn read(path: &Path) -> anyhow::Result<Register> {
     }
 }
 
-/// Changes the file as one step: whoever reads it sees it before or after, and of two who change it one waits.
+/// Changes the file as one step, and of two who change it one waits. Whoever may read it learns names and hashes; whoever may write
+/// it is let in.
 fn change<E>(path: &Path, change: impl FnOnce(&mut Register) -> Result<(), E>) -> anyhow::Result<()>
 where
     E: std::error::Error + Send + Sync + 'static,
@@ -93,27 +112,7 @@ where
     lock.lock().with_context(writing)?;
     let mut register = read(path)?;
     change(&mut register)?;
-    let fresh = path.with_extension("new");
-    let mut file = options.mode(MODE).open(&fresh).with_context(writing)?;
-    file.write_all(register.to_text()?.as_bytes()).with_context(writing)?;
-    keep_access(path, &file).with_context(writing)?;
-    file.sync_all().with_context(writing)?;
-    fs::rename(&fresh, path).with_context(writing)
-}
-
-/// Gives the new file the owner and mode of the old one; the first, those of its folder, so that who reads the folder reads it.
-fn keep_access(path: &Path, file: &fs::File) -> io::Result<()> {
-    let (model, mode) = match fs::metadata(path) {
-        Ok(old) => (old.clone(), old.mode() & 0o777),
-        Err(_first) => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            (fs::metadata(folder.unwrap_or(Path::new(".")))?, MODE)
-        }
-    };
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    // Only root may give files away; anybody else's stay their own.
-    _ = std::os::unix::fs::fchown(file, Some(model.uid()), Some(model.gid()));
-    Ok(())
+    file::replace(path, register.to_text()?.as_bytes())
 }
 
 /// The streams that a token opens, where it does not open all.
@@ -158,9 +157,12 @@ fn now() -> UnixTime {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_auth::{RegisterError, Scope};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    use framebridge_auth::RegisterError;
 
     use super::*;
+    use crate::file::MODE;
 
     #[test]
     fn file_is_made_changed_and_keeps_its_mode() {

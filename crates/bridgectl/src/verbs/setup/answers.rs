@@ -1,0 +1,194 @@
+//! What is to be set up, and the settings that it takes.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use framebridge_config::Source;
+
+use super::{found::Found, protects};
+use crate::{
+    cli::{NamedSource, Setup, SetupTls, Who},
+    config_file::ConfigFile,
+};
+
+/// The port that the documents name, where the file names none.
+const PORT: u16 = 8890;
+
+/// What is there before anything is asked.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Cameras and displays.
+    pub(super) found: Vec<Found>,
+    /// The streams of the file.
+    pub(super) streams: Vec<String>,
+    /// Whether systemd can be asked to start it.
+    pub(super) can_start: bool,
+}
+
+/// What is wished for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answers {
+    /// Streams that are added, or whose source is another now.
+    pub(super) streams: Vec<NamedSource>,
+    pub(super) who: Who,
+    pub(super) tls: SetupTls,
+    /// A studio's address, and the file with the token.
+    pub(super) studio: Option<(String, PathBuf)>,
+    pub(super) start: bool,
+}
+
+impl Answers {
+    /// Of what is not said, what lets in the fewest: this machine alone, and others only through HTTPS.
+    pub(super) fn without_asking(asked: &Setup, known: &Known) -> Self {
+        let first = || {
+            known
+                .found
+                .first()
+                .map(|found| found.stream.clone())
+                .or_else(test_pattern)
+        };
+        let streams = match () {
+            () if !asked.streams.is_empty() => asked.streams.clone(),
+            () if known.streams.is_empty() => first().into_iter().collect(),
+            () => Vec::new(),
+        };
+        Self {
+            streams,
+            who: asked.who.unwrap_or(Who::ThisMachine),
+            tls: asked.tls.unwrap_or(SetupTls::SelfSigned),
+            studio: studio(asked),
+            start: asked.start,
+        }
+    }
+
+    /// Whether a certificate is needed.
+    pub(super) fn has_certificate(&self) -> bool {
+        protects(self.tls, self.who)
+    }
+
+    /// Puts it into the file; `tokens` and `tls` are the files that go with it.
+    ///
+    /// # Errors
+    /// The file has something else where a section should be.
+    pub(super) fn write(
+        &self,
+        file: &mut ConfigFile,
+        tokens: Option<&Path>,
+        tls: Option<(&str, &str)>,
+    ) -> anyhow::Result<()> {
+        let port = file.settings().map_or(PORT, |settings| settings.http.listen.port());
+        let address = if self.who == Who::ThisMachine {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
+        file.set("http", "listen", format!("{address}:{port}"))?;
+        match (self.who, tokens) {
+            (Who::Token, Some(tokens)) => {
+                file.set("http.auth", "mode", "token")?;
+                file.set("http.auth", "tokens", tokens.display().to_string())?;
+            }
+            (Who::Anyone, _) => file.set("http.auth", "mode", "none")?,
+            (Who::Token | Who::ThisMachine, _) => {}
+        }
+        if let Some((certificate, key)) = tls {
+            file.set("http.tls", "certificate", certificate)?;
+            file.set("http.tls", "key", key)?;
+        }
+        for NamedSource { name, source } in &self.streams {
+            file.set(&format!("streams.{name}"), "source", source.written())?;
+        }
+        if let Some((url, token)) = &self.studio {
+            file.set("studio", "url", url.as_str())?;
+            file.set("studio", "token_file", token.display().to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// The studio of the command line.
+pub(super) fn studio(asked: &Setup) -> Option<(String, PathBuf)> {
+    asked.studio.clone().zip(asked.studio_token_file.clone())
+}
+
+/// What there is to show on every machine.
+pub(super) fn test_pattern() -> Option<NamedSource> {
+    Some(NamedSource {
+        name: "test".parse().ok()?,
+        source: Source::Test,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_config::AuthMode;
+
+    use super::*;
+
+    fn known(streams: &[&str]) -> Known {
+        Known {
+            found: Vec::new(),
+            streams: streams.iter().map(|name| (*name).to_owned()).collect(),
+            can_start: false,
+        }
+    }
+
+    fn written(text: &str, answers: &Answers) -> (String, framebridge_config::Settings) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("framebridge.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut file = ConfigFile::open(path.clone()).unwrap();
+        let tokens = (answers.who == Who::Token).then(|| Path::new("/etc/framebridge/tokens.toml"));
+        let tls = answers.has_certificate().then_some(("/c", "/k"));
+        answers.write(&mut file, tokens, tls).unwrap();
+        let settings = file.save().unwrap();
+        (std::fs::read_to_string(path).unwrap(), settings)
+    }
+
+    #[test]
+    fn what_is_not_said_lets_in_nobody_from_elsewhere() {
+        let answers = Answers::without_asking(&Setup::default(), &known(&[]));
+        let (text, settings) = written("# mine\n", &answers);
+        assert!(
+            settings.http.listen.ip().is_loopback() && settings.http.tls.is_none(),
+            "{text}"
+        );
+        assert_eq!(settings.streams.len(), 1);
+        assert!(text.starts_with("# mine\n"), "{text}");
+    }
+
+    #[test]
+    fn others_come_by_https_and_with_a_token() {
+        let asked = Setup {
+            who: Some(Who::Token),
+            ..Setup::default()
+        };
+        let (text, settings) = written("", &Answers::without_asking(&asked, &known(&[])));
+        assert_eq!(settings.http.auth.mode, AuthMode::Token, "{text}");
+        assert!(
+            settings.http.tls.is_some() && !settings.http.listen.ip().is_loopback(),
+            "{text}"
+        );
+        let asked = Setup {
+            who: Some(Who::Anyone),
+            tls: Some(SetupTls::Off),
+            ..Setup::default()
+        };
+        let (text, settings) = written("", &Answers::without_asking(&asked, &known(&[])));
+        assert_eq!(settings.http.auth.mode, AuthMode::None, "{text}");
+        assert!(settings.http.tls.is_none(), "{text}");
+    }
+
+    #[test]
+    fn streams_that_are_there_stay_as_they_are() {
+        let text = "[streams.door]\nsource = \"test:\" # for now\n";
+        let answers = Answers::without_asking(&Setup::default(), &known(&["door"]));
+        let (after, settings) = written(text, &answers);
+        assert!(after.starts_with(text), "{after}");
+        assert_eq!(settings.streams.len(), 1);
+        let (_, settings) = written("[http]\nlisten = \"127.0.0.1:1234\"\n", &answers);
+        assert_eq!(settings.http.listen.port(), 1234);
+    }
+}

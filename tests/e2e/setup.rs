@@ -1,0 +1,137 @@
+//! The configuration, written by commands, and taken up by what runs.
+
+use std::{fs, process::Output};
+
+use framebridge_proto::status::Overall;
+use framebridge_tests::{
+    http::Request,
+    process::command,
+    system::{System, binary},
+    wait::{self, PATIENCE},
+};
+use serde_json::Value;
+
+fn said(output: &Output) -> String {
+    let (out, error) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    format!("{out}{error}")
+}
+
+fn names(system: &System) -> anyhow::Result<Vec<String>> {
+    Ok(system.status()?.streams.into_iter().map(|stream| stream.name).collect())
+}
+
+#[test]
+fn stream_is_added_and_removed_while_everything_runs_and_comments_stay() {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    let config = system.scratch().join("framebridge.toml");
+    let before = format!(
+        "# The house.\n\n{}# to do: the attic\n",
+        fs::read_to_string(&config).unwrap()
+    );
+    fs::write(&config, &before).unwrap();
+
+    let added = system
+        .bridgectl(&["stream", "add", "yard", "test:", "--fps", "15", "--title", "Yard"])
+        .unwrap();
+    assert!(
+        added.status.success() && said(&added).contains("added: yard"),
+        "{}",
+        said(&added)
+    );
+    assert_eq!(names(&system).unwrap(), ["test", "yard"]);
+    let written = fs::read_to_string(&config).unwrap();
+    assert_eq!(
+        written,
+        format!("{before}\n[streams.yard]\nsource = \"test:\"\ntitle = \"Yard\"\nfps = 15\n")
+    );
+    let listed = system.bridgectl(&["stream", "list"]).unwrap();
+    assert!(
+        said(&listed).contains("yard") && said(&listed).contains("Yard"),
+        "{}",
+        said(&listed)
+    );
+
+    for (arguments, words) in [
+        (["stream", "add", "yard", "test:"].as_slice(), "already"),
+        (&["stream", "remove", "yrad"], "did you mean `yard`"),
+        (&["stream", "add", "attic", "rtsp//attic"], "rtsp"),
+    ] {
+        let refused = system.bridgectl(arguments).unwrap();
+        assert!(
+            !refused.status.success() && said(&refused).contains(words),
+            "{}",
+            said(&refused)
+        );
+    }
+    assert_eq!(fs::read_to_string(&config).unwrap(), written);
+
+    let removed = system.bridgectl(&["stream", "remove", "yard"]).unwrap();
+    assert!(said(&removed).contains("removed: yard"), "{}", said(&removed));
+    assert_eq!(names(&system).unwrap(), ["test"]);
+    let left = fs::read_to_string(&config).unwrap();
+    assert!(
+        left.contains("# The house.") && left.contains("# to do: the attic"),
+        "{left}"
+    );
+}
+
+#[test]
+fn setup_opens_what_runs_to_the_network_by_a_link_and_shuts_it_again() {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    let setup = |arguments: &[&str]| {
+        let output = system
+            .bridgectl(&[&["--json", "setup", "--yes"], arguments].concat())
+            .unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let opened = setup(&["--who", "token"]);
+    let (url, token) = (opened["url"].as_str().unwrap(), opened["token"].as_str().unwrap());
+    assert!(
+        url.starts_with("https://") && url.contains(&format!(":{}/", system.http().port())),
+        "{opened}"
+    );
+    assert!(token.starts_with("fbt_"), "{opened}");
+    // Who comes by HTTP is sent to HTTPS: nothing is served without.
+    wait::until_true("HTTPS to be served", PATIENCE, || {
+        let answer = Request::new("GET", "/api/v1/streams").send(system.http())?;
+        Ok((300..400).contains(&answer.status) && system.status()?.overall == Overall::Healthy)
+    })
+    .unwrap();
+    let again = setup(&["--who", "token"]);
+    assert!(again["token"].is_null(), "there is one already: {again}");
+
+    let shut = setup(&["--who", "this-machine"]);
+    assert!(shut["token"].is_null(), "{shut}");
+    wait::until_true("loopback alone to be listened on", PATIENCE, || {
+        Ok(system.status()?.http.is_some_and(|http| http.starts_with("127.0.0.1")))
+    })
+    .unwrap();
+}
+
+#[test]
+fn setup_without_a_machine_that_runs_says_how_to_start_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("framebridge.toml");
+    let mut setup = command(binary("bridgectl").unwrap());
+    setup
+        .args(["setup", "--yes", "--stream", "a=test:", "--config"])
+        .arg(&config);
+    let output = setup
+        .env("FRAMEBRIDGE_RUNTIME_DIR", folder.path().join("run"))
+        .output()
+        .unwrap();
+    let told = said(&output);
+    assert!(
+        output.status.success() && told.contains("http://127.0.0.1:8890/"),
+        "{told}"
+    );
+    assert!(
+        told.contains("to start it: ") && told.contains("framebridge.toml"),
+        "{told}"
+    );
+    assert!(fs::read_to_string(&config).unwrap().contains("[streams.a]"));
+}
