@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use framebridge_proto::StreamName;
+use framebridge_proto::{StreamName, media::Rung};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -188,13 +188,16 @@ impl Handle {
             fingerprints: offer.fingerprints,
             ssrc: 0,
             payload_type: 0,
+            repair: None,
+            numbering: None,
+            playout: None,
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
             data: Some(shared.config.containment),
         };
         let peer = Peer::new(&shared.identity, config, now);
         let (outlet, events) = mpsc::channel(EVENTS);
-        let mut viewer = Viewer::new(session, shared.stream(stream), peer, now);
+        let mut viewer = Viewer::new(session, shared.stream(stream), peer, Rung::Full, now);
         viewer.line = Some(LineOutlet(outlet));
         let line = Line {
             session,

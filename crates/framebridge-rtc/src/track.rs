@@ -213,11 +213,6 @@ impl Track {
         self.last_timestamp
     }
 
-    /// The latest time on the stream's timeline that was sent.
-    pub(crate) fn last_timestamp(&self) -> Option<u64> {
-        self.last_timestamp
-    }
-
     /// The datagram's length for a packet whose payload has so many bytes.
     #[inline]
     pub(crate) fn datagram_len(&self, frame: &Frame, packet: u64, payload: usize) -> usize {
@@ -247,6 +242,7 @@ impl Track {
             self.state.next,
             "packets go out in order"
         );
+        self.fill(frame, packet, self.state.next, (payload, marker), datagram);
         self.last_timestamp = Some(self.time(frame));
         self.state.next += 1;
         self.state.packets = self.state.packets.wrapping_add(1);
