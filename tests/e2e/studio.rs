@@ -1,5 +1,6 @@
 //! A box behind a NAT: watched, steered and told the truth about through a studio.
 
+mod hands;
 mod jobs;
 mod nodes;
 mod operators;

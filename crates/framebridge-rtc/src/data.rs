@@ -191,13 +191,13 @@ impl Lanes {
         })
     }
 
-    /// Queues a text on the reliable lane.
+    /// Queues a text on the reliable lane. Before it is open there is nobody to hear it.
     ///
     /// # Errors
     /// The lanes are of no more use.
     pub(crate) fn send(&mut self, text: &str, now: Instant) -> Result<(), LanesError> {
         self.contained(|lanes| {
-            let Some((_, association)) = &mut lanes.association else {
+            let Some((_, association)) = lanes.association.as_mut().filter(|_| lanes.is_open) else {
                 return Ok(());
             };
             let mut stream = association.stream(Lane::Reliable.id()).map_err(LanesError::Message)?;

@@ -182,6 +182,18 @@ fn reliable_lane_brings_everything_in_order_whatever_is_lost() {
 }
 
 #[test]
+fn what_is_said_before_anybody_hears_is_lost_and_ends_nothing() {
+    let mut world = World::new(1, 0);
+    world.lanes.send("too early", world.now).unwrap();
+    world.run(Duration::from_millis(10), |_| false);
+    world.lanes.send("still too early, or just in time", world.now).unwrap();
+    world.open();
+    world.lanes.send("heard", world.now).unwrap();
+    world.run(Duration::from_secs(5), |world| !world.client.heard.is_empty());
+    assert_eq!(world.client.heard.last().map(String::as_str), Some("heard"));
+}
+
+#[test]
 fn what_is_too_much_ends_the_lanes_and_nothing_else() {
     let mut world = World::new(1, 0);
     world.open();

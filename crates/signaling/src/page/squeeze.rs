@@ -86,6 +86,9 @@ fn style(line: &str, sent: &mut String) {
     if sent.ends_with(|last: char| !",;{}:".contains(last)) {
         sent.push(' ');
     }
+    // A word needs no quotes there.
+    let unquoted = line.split("=\"").collect::<Vec<_>>().join("=").replace("\"]", "]");
+    let line = if line.contains("=\"") { unquoted.as_str() } else { line };
     if line.contains(['"', '\'']) {
         sent.push_str(line);
         return;
@@ -113,7 +116,9 @@ fn script(line: &str, declares: bool, names: &Names, sent: &mut String) -> bool 
     for (part, is_code) in &parts {
         if *is_code {
             let part = if whole.ends_with('"') { part.trim_start() } else { part };
-            tighten(&shorter(part), &mut whole);
+            let mut code = String::with_capacity(part.len());
+            tighten(&shorter(part), &mut code);
+            whole.push_str(&bare(&code));
         } else {
             if part.starts_with('"') && whole.ends_with(' ') {
                 whole.pop();
@@ -191,6 +196,34 @@ fn shorter(code: &str) -> String {
         }
         made
     })
+}
+
+/// Code in which a function's one parameter stands without brackets.
+fn bare(code: &str) -> String {
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '$';
+    let mut made = String::with_capacity(code.len());
+    let mut parts = code.split(")=>").peekable();
+    while let Some(part) = parts.next() {
+        let is_last = parts.peek().is_none();
+        let opens = part
+            .rfind(|letter| !is_of_name(letter))
+            .filter(|at| part[*at..].starts_with('('));
+        match opens {
+            // `async` would be one word with it.
+            Some(at) if !is_last && at + 1 < part.len() && !part[..at].ends_with(is_of_name) => {
+                made.push_str(&part[..at]);
+                made.push_str(&part[at + 1..]);
+                made.push_str("=>");
+            }
+            Some(_) | None => {
+                made.push_str(part);
+                if !is_last {
+                    made.push_str(")=>");
+                }
+            }
+        }
+    }
+    made
 }
 
 /// Code without the spaces that only readers need.
@@ -278,6 +311,11 @@ mod tests {
             squeeze(STYLE, style, &Names::default()),
             ".a > b,a :hover{margin:0 .5px 10.5px}"
         );
+        let style = ".a[data-b=\"c-d\"] .e,\n.f::after {\n  content: \"g, h\";\n}\n";
+        assert_eq!(
+            squeeze(STYLE, style, &Names::default()),
+            ".a[data-b=c-d] .e,.f::after{content: \"g, h\"}"
+        );
         let page = "<p>\n  <a class=\"b\" d=\"e f\" g=\"\" h=\"i\"/>j=\"k\"\n";
         assert_eq!(
             squeeze("text/html", page, &Names::default()),
@@ -292,6 +330,10 @@ mod tests {
             (
                 "if (a === true || b.true) {\n  f();\n}\nconsts();",
                 "if(a===!0||b.true){f()}consts();",
+            ),
+            (
+                "f((a) => b, async (c) => d, (e, f) => g, () => h);",
+                "f(a=>b,async(c)=>d,(e,f)=>g,()=>h);",
             ),
             (
                 "const a = 1;\nlet b;\nconst { c } = d;\nlets();",
