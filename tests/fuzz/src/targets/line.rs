@@ -21,7 +21,7 @@ const OURS: u32 = 0x0a0b_0c0d;
 pub(super) fn channels(input: &[u8]) {
     let mut script = Script::new(input);
     let mut scene = Scene::new(u32::from(script.word()) << 16 | u32::from(script.word()));
-    if script.byte() % 8 != 0 {
+    if !script.byte().is_multiple_of(8) {
         scene.begin();
     }
     for _ in 0..MOST_STEPS {
