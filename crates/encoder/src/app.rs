@@ -109,7 +109,7 @@ impl App {
             tracing::warn!("this process keeps the rights that its source does not need: {error}");
         }
         let identity = Identity::new(Role::Encoder);
-        let listener = Listener::bind(&dir.socket(Role::Encoder, Some(name)), &identity).await?;
+        let listener = Listener::bind(dir.place(Role::Encoder, Some(name)), &identity).await?;
         let quality_file = QualityFile::new(dir.path(), name, stream.quality);
         let pause_file = PauseFile::new(dir.path(), name);
         let controls = Arc::new(Controls::new(quality_file.load()));

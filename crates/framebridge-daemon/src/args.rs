@@ -151,9 +151,17 @@ const SETTINGS_WAIT: Duration = Duration::from_secs(10);
 
 fn handed(path: &Path) -> Result<Settings, ConfigError> {
     let end = Instant::now() + SETTINGS_WAIT;
-    while !path.exists() && Instant::now() < end {
+    // A unit that is given a copy is given an empty one where there is none.
+    let is_missing = || fs::metadata(path).map_or(true, |file| file.len() == 0);
+    while is_missing() && Instant::now() < end {
         #[expect(clippy::disallowed_methods, reason = "nothing runs yet that it could hold up")]
         thread::sleep(RECONNECT_INTERVAL);
+    }
+    if is_missing() {
+        return Err(ConfigError::Read {
+            path: path.to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        });
     }
     Settings::handed(path)
 }

@@ -297,7 +297,7 @@ impl Scrape {
             up,
         )?;
         let usage: Vec<_> = processes()
-            .filter_map(|process| Some((process.name.as_str(), usage::of(process.pid?)?)))
+            .filter_map(|process| Some((process.name.as_str(), usage::of(process.pid?, &process.name)?)))
             .collect();
         let cpu = usage
             .iter()

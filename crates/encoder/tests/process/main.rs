@@ -13,3 +13,4 @@ mod frames;
 mod harness;
 mod progress;
 mod rtsp;
+mod users;
