@@ -1,9 +1,12 @@
 //! The viewer's page: a few static files, built in.
 
+mod squeeze;
+
 use std::{
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     str::FromStr as _,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use axum::{
@@ -38,11 +41,6 @@ const PAGES: [File; 5] = files!(
     "login.html",
     "nothing.html"
 );
-const INDEX: &File = &PAGES[0];
-const WATCH: &File = &PAGES[1];
-const WALL: &File = &PAGES[2];
-const LOGIN: &File = &PAGES[3];
-const NOTHING: &File = &PAGES[4];
 const SCRIPTS: [File; 17] = files!(
     SCRIPT,
     "choices.js",
@@ -68,7 +66,7 @@ const STYLES: [File; 1] = files!(STYLE, "style.css");
 /// The list of streams.
 #[utoipa::path(get, path = "/", operation_id = "get_index_page", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
 pub(crate) async fn index(headers: HeaderMap) -> Response {
-    file(INDEX, &headers)
+    sent("index.html", &headers)
 }
 
 /// The player of one stream.
@@ -86,15 +84,15 @@ pub(crate) async fn watch(
     headers: HeaderMap,
 ) -> Response {
     match shared.stream(&stream) {
-        Ok(_) => file(WATCH, &headers),
-        Err(_unknown) => (StatusCode::NOT_FOUND, file(WATCH, &HeaderMap::new())).into_response(),
+        Ok(_) => sent("watch.html", &headers),
+        Err(_unknown) => (StatusCode::NOT_FOUND, sent("watch.html", &HeaderMap::new())).into_response(),
     }
 }
 
 /// The wall: several streams side by side.
 #[utoipa::path(get, path = "/wall", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
 pub(crate) async fn wall(headers: HeaderMap) -> Response {
-    file(WALL, &headers)
+    sent("wall.html", &headers)
 }
 
 /// The player's address with a slash too many.
@@ -118,20 +116,26 @@ pub(crate) async fn without_slash(Path(name): Path<String>, uri: Uri) -> Respons
 
 /// That there is nothing at `path`, for people.
 pub(crate) fn nothing(path: &str) -> Response {
-    (StatusCode::NOT_FOUND, rooted(NOTHING, path)).into_response()
+    (StatusCode::NOT_FOUND, rooted("nothing.html", path)).into_response()
 }
 
 /// Where to log in, for a page at `path`: as far up as that is down.
 pub(crate) fn login(path: &str) -> impl IntoResponse + use<> {
-    rooted(LOGIN, path)
+    rooted("login.html", path)
 }
 
 /// A page that may stand at any `path`: what it loads is as far up as that is down.
-fn rooted((_, kind, text): &File, path: &str) -> impl IntoResponse + use<> {
+fn rooted(name: &str, path: &str) -> impl IntoResponse + use<> {
     let depth = path.trim_start_matches('/').matches('/').count();
-    let text = sent(text).replace("{root}", &"../".repeat(depth));
-    let headers = [(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "no-store")];
-    (headers, text)
+    let text = SENT.get(name).map_or("", |page| page.text.as_str());
+    let headers = [(header::CONTENT_TYPE, HTML), (header::CACHE_CONTROL, "no-store")];
+    (headers, text.replace("{root}", &"../".repeat(depth)))
+}
+
+/// One of the pages.
+fn sent(name: &str, headers: &HeaderMap) -> Response {
+    SENT.get(name)
+        .map_or_else(|| nothing("/"), |page| page.response(headers))
 }
 
 /// In place of a page that not everybody may see.
@@ -151,57 +155,51 @@ pub(crate) fn please_log_in(path: &str) -> Response {
     )
 )]
 pub(crate) async fn part(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let found = SCRIPTS.iter().chain(&STYLES).find(|(known, ..)| *known == name);
+    let found = SENT.get(name.as_str()).filter(|file| file.kind != HTML);
     let found = found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "not_found", "The page has no such part."))?;
-    Ok(file(found, &headers))
+    Ok(found.response(&headers))
 }
 
-/// A file as it is sent: what is there for whoever reads the source, comments and indentation, stays here. Whole lines and the
-/// types that stand within them (`/** @type ... */`) go; no text of ours has such marks.
-fn sent(text: &str) -> String {
-    let mut is_comment = false;
-    let mut sent = String::with_capacity(text.len());
-    for line in text.lines().map(str::trim) {
-        let ends_at = line.find("*/").map(|at| at + 2);
-        let begins = line.starts_with("/*") && ends_at.is_none_or(|at| at == line.len());
-        if is_comment || begins {
-            is_comment = !line.ends_with("*/");
-            continue;
-        }
-        if line.is_empty() || line.starts_with("//") {
-            continue;
-        }
-        let mut rest = line;
-        while let Some((before, (_, after))) = rest
-            .split_once("/** @")
-            .and_then(|(before, after)| Some((before, after.split_once("*/ ")?)))
-        {
-            sent.push_str(before);
-            rest = after;
-        }
-        sent.push_str(rest);
-        sent.push('\n');
+/// The files as they are sent, by their names: made once.
+static SENT: LazyLock<BTreeMap<&str, Sent>> = LazyLock::new(|| {
+    let all = PAGES.iter().chain(&SCRIPTS).chain(&STYLES);
+    all.map(|(name, kind, text)| (*name, Sent::of(kind, text))).collect()
+});
+
+/// A file as it is sent.
+struct Sent {
+    kind: &'static str,
+    text: String,
+    tag: String,
+}
+
+impl Sent {
+    fn of(kind: &'static str, text: &str) -> Self {
+        let text = match kind {
+            SCRIPT => squeeze::script(text),
+            STYLE => squeeze::style(text),
+            _ => squeeze::page(text),
+        };
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let tag = format!("\"{:016x}\"", hasher.finish());
+        Self { kind, text, tag }
     }
-    sent
-}
 
-/// The file, or 304 where the browser has it: it asks each time, so that an upgrade shows at once.
-fn file((_, kind, text): &File, headers: &HeaderMap) -> Response {
-    let text = sent(text);
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    let tag = format!("\"{:016x}\"", hasher.finish());
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let cached = known.is_some_and(|known| {
-        known
-            .split(',')
-            .any(|known| known.trim().trim_start_matches("W/") == tag)
-    });
-    let headers = [(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, "no-cache")];
-    if cached {
-        (StatusCode::NOT_MODIFIED, headers).into_response()
-    } else {
-        (headers, [(header::CONTENT_TYPE, *kind)], text).into_response()
+    /// The file, or 304 where the browser has it: it asks each time, so that an upgrade shows at once.
+    fn response(&'static self, headers: &HeaderMap) -> Response {
+        let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        let cached = known.is_some_and(|known| {
+            known
+                .split(',')
+                .any(|known| known.trim().trim_start_matches("W/") == self.tag)
+        });
+        let headers = [(header::ETAG, self.tag.as_str()), (header::CACHE_CONTROL, "no-cache")];
+        if cached {
+            (StatusCode::NOT_MODIFIED, headers).into_response()
+        } else {
+            (headers, [(header::CONTENT_TYPE, self.kind)], self.text.as_str()).into_response()
+        }
     }
 }
 
@@ -210,16 +208,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_for_readers_of_the_source_is_not_sent() {
-        let source = "/* Two\n * lines. */\n// One.\n/** @type {A} */\nconst a = /** @type {A} */ (b); // kept\n\n/** @type {C} */ (c).d();\n  f(\"https://x\");\n";
-        assert_eq!(sent(source), "const a = (b); // kept\n(c).d();\nf(\"https://x\");\n");
-    }
-
-    #[test]
     fn page_is_small() {
         const MOST: usize = 90_000;
-        let all = PAGES.iter().chain(&SCRIPTS).chain(&STYLES);
-        let size: usize = all.map(|(_, _, text)| sent(text).len()).sum();
+        let size: usize = SENT.values().map(|sent| sent.text.len()).sum();
         assert!(size < MOST, "{size} bytes");
     }
 }
