@@ -41,10 +41,11 @@ const PAGES: [File; 5] = files!(
     "login.html",
     "nothing.html"
 );
-const SCRIPTS: [File; 17] = files!(
+const SCRIPTS: [File; 18] = files!(
     SCRIPT,
     "choices.js",
     "controls.js",
+    "film.js",
     "format.js",
     "http.js",
     "index.js",

@@ -53,7 +53,7 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 22] {
+fn own_routes() -> [Route; 23] {
     [
         Route::page("/", View, get(page::index)),
         Route::page("/wall", View, get(page::wall)),
@@ -80,6 +80,11 @@ fn own_routes() -> [Route; 22] {
             "/api/v1/streams/{stream}/sessions/{session}",
             View,
             get(sessions::session),
+        ),
+        Route::new(
+            "/api/v1/streams/{stream}/sessions/{session}/report",
+            View,
+            post(sessions::report),
         ),
         Route::new("/api/v1/links", Admin, post(login::make_link)),
         Route::new("/api/v1/viewers", Admin, get(viewers::list)),
@@ -128,6 +133,7 @@ async fn openapi() -> impl IntoResponse {
         page::index, page::wall, page::watch, page::without_slash, page::part,
         status::health, status::status, streams::streams, streams::stream, control::put_quality, control::post_keyframe,
         control::post_pause, control::post_resume, pictures::snapshot, pictures::clip, live::film, events::all, events::one, sessions::session,
+        sessions::report,
         login::form, login::log_in, login::log_out, login::make_link, viewers::list, viewers::kick,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,

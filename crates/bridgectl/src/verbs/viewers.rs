@@ -16,7 +16,7 @@ pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<
     let viewers = answer["viewers"].as_array().context(ask::MISMATCH)?;
     let now = clock::now_ms() / 1000;
     let mut table = plain(&[
-        "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "WHO",
+        "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "FPS", "DELAY", "FREEZES", "WHO",
     ]);
     for viewer in viewers {
         let text = |field: &str| viewer[field].as_str().unwrap_or("-").to_owned();
@@ -30,14 +30,26 @@ pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<
             text("state"),
             text("address"),
             or_none(since),
-            text("path"),
+            path(viewer),
             or_none(loss),
             or_none(rate.map(|rate| format!("{}.{} Mb/s", rate / 1_000_000, rate / 100_000 % 10))),
+            or_none(viewer["fps"].as_f64().map(|fps| fps.to_string())),
+            or_none(viewer["latency_ms"].as_u64().map(|ms| format!("{ms} ms"))),
+            or_none(viewer["freezes"].as_u64().map(|freezes| freezes.to_string())),
             text("principal"),
         ]);
     }
     out.tell(&table.trim_fmt(), viewers)?;
     Ok(Exit::Ok)
+}
+
+/// How a viewer came, and why not by a better way.
+fn path(viewer: &Value) -> String {
+    let text = |field: &str| viewer[field].as_str();
+    match (text("path"), text("path_reason")) {
+        (Some(path), Some(reason)) => format!("{path} ({reason})"),
+        (path, _) => path.unwrap_or("-").to_owned(),
+    }
 }
 
 /// `bridgectl kick SESSION`
