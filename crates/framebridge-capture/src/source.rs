@@ -200,6 +200,13 @@ impl Source {
             ("rate", rate),
             ("time", timing.to_owned()),
         ];
+        let display = self.beside.display.as_ref();
+        if display.is_some_and(|display| display.is_xwayland().unwrap_or_default()) {
+            findings.push((
+                "display",
+                "Xwayland: of its desktop only X programs are seen".to_owned(),
+            ));
+        }
         findings.extend(picture.findings());
         findings
     }
@@ -222,6 +229,9 @@ impl Source {
     pub fn read(&mut self, progress: &dyn Fn()) -> Result<Undue, SourceError> {
         if let Some(display) = &mut self.beside.display {
             display.ping_if_due(Instant::now())?;
+            if display.has_new_size()? {
+                self.follow_screen()?;
+            }
         }
         if let Some(undue) = self.still()? {
             return Ok(undue);
@@ -417,6 +427,19 @@ impl Source {
             return self.reopen();
         }
         Ok(())
+    }
+
+    /// Whether a screen has another size, by its server's own word: a part of what was captured may be gone.
+    fn has_screen_changed(&mut self) -> bool {
+        let display = self.beside.display.as_mut();
+        display.is_some_and(|display| display.has_new_size_now().unwrap_or_default())
+    }
+
+    /// Captures a screen in the size that it has now.
+    fn follow_screen(&mut self) -> Result<(), SourceError> {
+        tracing::info!("the screen has another size: capturing it anew");
+        self.desktop = None;
+        self.reopen()
     }
 
     fn reopen(&mut self) -> Result<(), SourceError> {

@@ -8,6 +8,7 @@ mod backlog;
 mod clip;
 mod confined;
 mod control;
+mod desktops;
 mod faults;
 mod frames;
 mod harness;
