@@ -57,6 +57,7 @@
 pub mod backoff;
 pub mod budget;
 pub mod cadence;
+pub mod camera_mode;
 pub mod crash_loop;
 pub mod decode_backlog;
 pub mod degradation;
