@@ -257,6 +257,7 @@ impl App {
     fn on_request(&mut self, request: EncoderRequest) -> Result<EncoderAnswer, Refusal> {
         match request {
             EncoderRequest::SetQuality(change) => self.set_quality(change),
+            EncoderRequest::ResetQuality => Ok(self.reset_quality()),
             EncoderRequest::GetQuality => Ok(EncoderAnswer::Quality {
                 quality: self.shared.controls.quality(),
                 changed: false,
@@ -308,6 +309,19 @@ impl App {
             }
         }
         Ok(EncoderAnswer::Quality { quality, changed })
+    }
+
+    fn reset_quality(&self) -> EncoderAnswer {
+        let quality = self.stream.quality;
+        let changed = self.shared.controls.quality() != quality;
+        if let Err(error) = self.quality_file.forget() {
+            tracing::warn!("the quality set before will be back with the next life: {error}");
+        }
+        if changed {
+            tracing::info!("quality as configured again");
+            self.shared.controls.set_quality(quality);
+        }
+        EncoderAnswer::Quality { quality, changed }
     }
 
     fn pause(&mut self, paused: bool) -> EncoderAnswer {

@@ -167,7 +167,8 @@ async fn answer(service: &Service, request: EncoderRequest) -> Result<EncoderAns
         | EncoderRequest::GetQuality
         | EncoderRequest::Pause
         | EncoderRequest::Resume
-        | EncoderRequest::Stall => {}
+        | EncoderRequest::Stall
+        | EncoderRequest::ResetQuality => {}
     }
     let ending = || Refusal::new(RefusalKind::Unavailable, "the encoder is ending; try again in a moment");
     let (reply, answer) = oneshot::channel();

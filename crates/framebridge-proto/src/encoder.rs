@@ -53,6 +53,8 @@ pub enum EncoderRequest {
     /// A piece of the stream as a film, from the keyframe at its beginning or before it; what there is of it, and no
     /// more than `limits::MAX_CLIP`. Answer: `Clip`.
     Clip(ClipSpan),
+    /// Forget what `SetQuality` has set: the stream is encoded as it is configured. Answer: `Quality`. Since 1.
+    ResetQuality,
 }
 
 impl EncoderRequest {
@@ -66,6 +68,7 @@ impl EncoderRequest {
             | Self::Resume
             | Self::Snapshot(_)
             | Self::Stall
+            | Self::ResetQuality
             | Self::Clip(ClipSpan::Last { .. }) => REQUEST_TIMEOUT,
         }
     }
