@@ -9,6 +9,7 @@ use std::{
 
 use framebridge_proto::status::{ProcessState, StreamState};
 use framebridge_tests::{
+    axe,
     browser::{Browser, Page},
     http::Request,
     system::System,
@@ -53,6 +54,7 @@ fn viewer_logs_in_and_is_out_within_two_seconds_of_its_tokens_end() {
     assert!(bridgectl(&system, &["token", "list"]).contains("wall"));
     let page = Browser::start().unwrap().open(&system.url("/s/test")).unwrap();
     until_asked_to_log_in(&page);
+    axe::judge(&page).unwrap();
     page.evaluate(&format!(
         "document.querySelector('#token').value = '{token}'; document.querySelector('form').requestSubmit()"
     ))

@@ -177,6 +177,17 @@ fn quality_snapshot_and_clip_reach_the_encoder() {
     .unwrap();
     let again = String::from_utf8(system.bridgectl(&set).unwrap().stdout).unwrap();
     assert!(again.contains("already"), "{again}");
+    let print = || String::from_utf8(system.bridgectl(&["config", "print"]).unwrap().stdout).unwrap();
+    let printed = print();
+    let line = printed.lines().find(|line| line.starts_with("fps = 15"));
+    assert!(
+        line.is_some_and(|line| line.contains("`bridgectl quality test --reset`")),
+        "{printed}"
+    );
+    let reset = system.bridgectl(&["quality", "test", "--reset"]).unwrap();
+    let reset = String::from_utf8(reset.stdout).unwrap();
+    assert!(reset.contains("1280 px, 30 fps, 2.5 Mb/s, as configured"), "{reset}");
+    assert!(!print().contains("set at run time"));
     let refused = system.bridgectl(&["quality", "test", "--fps", "1000"]).unwrap();
     assert_eq!(refused.status.code(), Some(64));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--fps"));

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use framebridge_proto::status::StreamState;
 use framebridge_tests::{
+    axe,
     browser::Browser,
     http::Request,
     system::System,
@@ -37,6 +38,7 @@ fn viewers_of_a_parked_stream_see_why_and_until_when_and_then_the_picture_again(
     assert!(!page.text().unwrap().contains("Next attempt"), "a second countdown");
     assert_eq!(page.sessions().unwrap(), session);
     page.screenshot(&system.scratch().join("slate.png")).unwrap();
+    axe::judge(&page).unwrap();
 
     let refused = Request::new("POST", "/whep/test")
         .body("application/sdp", sdp::offer())

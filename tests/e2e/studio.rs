@@ -14,6 +14,7 @@ use std::{
 use framebridge_proto::status::ProcessState;
 use framebridge_testkit::{Identity, Options, Reception, Seat, Viewer, watch as receive};
 use framebridge_tests::{
+    axe,
     browser::{Browser, Page},
     http::Request,
     process::{Process, command, footprint, signal},
@@ -106,6 +107,7 @@ fn box_whose_supervisor_is_gone_has_failed_and_the_page_says_so() {
     .unwrap();
     let text = late.evaluate("document.body.innerText").unwrap();
     assert!(text.as_str().unwrap().contains("failed"), "{text}");
+    axe::judge(&late).unwrap();
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::internet::Networks;
+use anyhow::ensure;
+
+use crate::{internet::Networks, process::command};
 
 /// Makes the namespace `$1-viewer` and a link to it. What it sends by UDP goes nowhere.
 const BUILD: &str = r#"
@@ -36,6 +38,18 @@ impl NoUdp {
     /// The system refuses.
     pub fn build() -> anyhow::Result<Option<Self>> {
         Ok(Networks::build(BUILD, &["viewer"])?.map(Self))
+    }
+
+    /// From now on it lets UDP through.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn lift(&self) -> anyhow::Result<()> {
+        self.there(|| {
+            let lifted = command("nft").args(["delete", "table", "inet", "blocked"]).status()?;
+            ensure!(lifted.success(), "nft: {lifted}");
+            Ok(())
+        })
     }
 
     /// Does `work` on this thread as if it was there: what it starts is in that network.

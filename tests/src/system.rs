@@ -143,7 +143,15 @@ impl System {
     /// # Errors
     /// It does not come up.
     pub fn start_for_others(streams: &[(&str, &str)]) -> anyhow::Result<Self> {
-        Self::start_public(streams, "[http.auth]\nmode = \"none\"")
+        Self::start_for_others_with(streams, "")
+    }
+
+    /// [`start_for_others`](Self::start_for_others), with further lines of `[webrtc]`.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_for_others_with(streams: &[(&str, &str)], webrtc: &str) -> anyhow::Result<Self> {
+        Self::start_public(streams, &format!("{webrtc}\n[http.auth]\nmode = \"none\""))
     }
 
     fn launch(streams: &[(&str, &str)], further: &str, extras: Extras) -> anyhow::Result<Self> {

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use framebridge_ipc::{RuntimeDir, connect_http, has_http_socket};
 use framebridge_proto::bridge::{ACCESS, SEEN_AS};
 use framebridge_studio_proto::{
-    Bytes64, Header, RESPONSE_HEADERS, RpcChunk, RpcId, RpcRequest, RpcResponse, ToStudio,
-    limits::{LOCAL_TIMEOUT, MAX_CHUNK, MAX_RESPONSE_BODY, RPC_IN_FLIGHT, RPC_STREAMS},
+    Bytes64, Header, RESPONSE_HEADERS, RpcChunk, RpcId, RpcRequest, RpcResponse, ToStudio, is_endless,
+    limits::{LOCAL_TIMEOUT, MAX_CHUNK, MAX_RESPONSE_BODY, RPC_FILMS, RPC_IN_FLIGHT, RPC_STREAMS},
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming, header};
@@ -75,8 +75,9 @@ struct Inner {
     seen_as: Mutex<Option<Ipv4Addr>>,
     /// Requests that are asked at once.
     places: Semaphore,
-    /// Event streams that are carried at once.
+    /// What has no end and is carried at once: event streams, and films.
     streams: Semaphore,
+    films: Semaphore,
 }
 
 /// What is answered instead of what was asked for.
@@ -121,7 +122,8 @@ impl Proxy {
             target: Mutex::new(None),
             seen_as: Mutex::new(None),
             places: Semaphore::new(RPC_IN_FLIGHT),
-            streams: Semaphore::new(RPC_STREAMS),
+            streams: Semaphore::new(RPC_STREAMS - RPC_FILMS),
+            films: Semaphore::new(RPC_FILMS),
         }))
     }
 
@@ -262,15 +264,20 @@ impl Proxy {
             seen(response);
         }
         match asked {
-            Ok(response) if is_event_stream(&response) => {
-                // It has no end: others get its place.
+            Ok(response) if has_no_end(&response) => {
+                // Others get its place.
                 drop(place);
-                match self.0.streams.try_acquire() {
-                    Ok(_stream) => pass_on(id, response, &frames).await,
+                let places = if is_film(&response) {
+                    &self.0.films
+                } else {
+                    &self.0.streams
+                };
+                match places.try_acquire() {
+                    Ok(_stream) => pass_on(id, response, None, &frames).await,
                     Err(_full) => send_all(&frames, Excuse::busy().frames(id)).await,
                 }
             }
-            Ok(response) => pass_on(id, response, &frames).await,
+            Ok(response) => pass_on(id, response, Some(MAX_RESPONSE_BODY), &frames).await,
             Err(why) => {
                 let detail = format!("The box's own server does not answer: {why}. It is being mended.");
                 let excuse = Excuse {
@@ -331,14 +338,18 @@ impl Question {
     }
 }
 
-/// Server-sent events: what has no end.
-fn is_event_stream(response: &Response<Incoming>) -> bool {
-    let media_type = response.headers().get(header::CONTENT_TYPE);
-    media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"text/event-stream"))
+fn has_no_end(response: &Response<Incoming>) -> bool {
+    let headers = response.headers().iter();
+    is_endless(headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))))
 }
 
-/// Sends the answer on as it comes.
-async fn pass_on(id: RpcId, response: Response<Incoming>, frames: &mpsc::Sender<ToStudio>) {
+fn is_film(response: &Response<Incoming>) -> bool {
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"video/"))
+}
+
+/// Sends the answer on as it comes; `most`: so many bytes of it.
+async fn pass_on(id: RpcId, response: Response<Incoming>, most: Option<usize>, frames: &mpsc::Sender<ToStudio>) {
     let (head, mut body) = response.into_parts();
     let headers = RESPONSE_HEADERS
         .iter()
@@ -362,7 +373,7 @@ async fn pass_on(id: RpcId, response: Response<Incoming>, frames: &mpsc::Sender<
             end,
         })
     };
-    let mut left = MAX_RESPONSE_BODY;
+    let mut left = most;
     // An answer that breaks off, dawdles or is too long is left without its end, which tells the viewer.
     loop {
         let frame = match timeout(LOCAL_TIMEOUT, body.frame()).await {
@@ -372,11 +383,11 @@ async fn pass_on(id: RpcId, response: Response<Incoming>, frames: &mpsc::Sender<
             Err(_late) => return tracing::debug!("the box's own server dawdled"),
         };
         let Ok(data) = frame.into_data() else { continue };
-        let Some(rest) = left.checked_sub(data.len()) else {
-            tracing::warn!("an answer over {MAX_RESPONSE_BODY} bytes was cut off");
-            return;
+        left = match left.map(|left| left.checked_sub(data.len())) {
+            Some(None) => return tracing::warn!("an answer over {MAX_RESPONSE_BODY} bytes was cut off"),
+            Some(rest) => rest,
+            None => None,
         };
-        left = rest;
         for part in data.chunks(MAX_CHUNK) {
             if frames.send(chunk(part.to_vec(), false)).await.is_err() {
                 return;

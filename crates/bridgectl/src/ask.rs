@@ -7,7 +7,7 @@ use framebridge_ipc::{BridgeClient, EncoderClient, Identity, RuntimeDir, Supervi
 use framebridge_proto::{
     Role, StreamName,
     bridge::{BridgeAnswer, BridgeRequest},
-    encoder::{EncoderAnswer, EncoderRequest},
+    encoder::{EncoderAnswer, EncoderRequest, Quality},
     process_name,
     status::{ProcessState, Status},
     supervisor::{SupervisorAnswer, SupervisorRequest},
@@ -98,6 +98,15 @@ pub(crate) async fn encoder(stream: &StreamName, request: EncoderRequest) -> any
             return Err(error).with_context(|| format!("the encoder of `{stream}` is {}", encoder.state));
         }
         sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// What the encoder of `stream` encodes with now, if one runs.
+pub(crate) async fn quality(stream: &StreamName) -> Option<Quality> {
+    let connected = EncoderClient::connect(&RuntimeDir::find(), &Identity::new(Role::Operator), stream).await;
+    match connected.ok()?.request(EncoderRequest::GetQuality).await {
+        Ok(EncoderAnswer::Quality { quality, .. }) => Some(quality),
+        Ok(_) | Err(_) => None,
     }
 }
 

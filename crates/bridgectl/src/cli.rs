@@ -257,6 +257,9 @@ pub(crate) struct Quality {
     /// Longest edge of the picture in pixels, 64 to 4096
     #[arg(long, value_name = "PIXELS", value_parser = longest_edge)]
     size: Option<u32>,
+    /// Take back what was set: the stream is encoded as it is configured
+    #[arg(long, conflicts_with_all = ["fps", "bitrate", "size"])]
+    pub(crate) reset: bool,
 }
 
 impl Quality {

@@ -113,7 +113,7 @@ impl App {
             tracing::warn!("this process keeps the rights that its source does not need: {error}");
         }
         let identity = Identity::new(Role::Encoder);
-        let listener = Listener::bind(&dir.socket(Role::Encoder, Some(name)), &identity).await?;
+        let listener = Listener::bind(dir.place(Role::Encoder, Some(name)), &identity).await?;
         let quality_file = QualityFile::new(dir.path(), name, stream.quality);
         let pause_file = PauseFile::new(dir.path(), name);
         let controls = Arc::new(Controls::new(quality_file.load()));
@@ -272,6 +272,7 @@ impl App {
     fn on_request(&mut self, request: EncoderRequest) -> Result<EncoderAnswer, Refusal> {
         match request {
             EncoderRequest::SetQuality(change) => self.set_quality(change),
+            EncoderRequest::ResetQuality => Ok(self.reset_quality()),
             EncoderRequest::GetQuality => Ok(EncoderAnswer::Quality {
                 quality: self.shared.controls.quality(),
                 changed: false,
@@ -337,6 +338,19 @@ impl App {
         Ok(EncoderAnswer::Done {
             changed: !lower.stall(),
         })
+    }
+
+    fn reset_quality(&self) -> EncoderAnswer {
+        let quality = self.stream.quality;
+        let changed = self.shared.controls.quality() != quality;
+        if let Err(error) = self.quality_file.forget() {
+            tracing::warn!("the quality set before will be back with the next life: {error}");
+        }
+        if changed {
+            tracing::info!("quality as configured again");
+            self.shared.controls.set_quality(quality);
+        }
+        EncoderAnswer::Quality { quality, changed }
     }
 
     fn pause(&mut self, paused: bool) -> EncoderAnswer {

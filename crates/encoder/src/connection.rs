@@ -203,7 +203,8 @@ async fn answer(service: &Service, request: EncoderRequest) -> Result<EncoderAns
         | EncoderRequest::Pause
         | EncoderRequest::Resume
         | EncoderRequest::Stall
-        | EncoderRequest::StallRung(_) => {}
+        | EncoderRequest::StallRung(_)
+        | EncoderRequest::ResetQuality => {}
     }
     let ending = || Refusal::new(RefusalKind::Unavailable, "the encoder is ending; try again in a moment");
     let (reply, answer) = oneshot::channel();

@@ -155,10 +155,12 @@ impl Life {
         let stage = &self.shared.stages.capture;
         let outcome = loop {
             stage.enter(Stage::Opening);
-            let fps = self.shared.controls.quality().fps;
+            let quality = self.shared.controls.quality();
+            let fps = quality.fps;
             let config = SourceConfig {
                 location: self.stream.source.clone(),
                 fps,
+                longest_edge: quality.longest_edge,
                 silence_limit: self.stream.pause_timeout,
                 tls: self.stream.tls.clone(),
             };

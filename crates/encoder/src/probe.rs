@@ -96,6 +96,7 @@ fn look(location: Location, interrupt: &Interrupt) -> Result<Vec<Finding>, Sourc
     let config = SourceConfig {
         location,
         fps: 30,
+        longest_edge: 1280,
         silence_limit: NETWORK_OPEN_LIMIT,
         tls: SourceTls::default(),
     };

@@ -106,6 +106,17 @@ impl QualityFile {
         fs::rename(&fresh, &self.path).map_err(failed)
     }
 
+    /// What was set counts no more.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     fn read(&self) -> Result<Option<Quality>, QualityFileError> {
         let path = || self.path.clone();
         let text = match fs::read(&self.path) {
@@ -167,6 +178,10 @@ mod tests {
         let path = dir.path().join("encoder-cam.quality.json");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left behind");
+        for _again in 0..2 {
+            file(&dir, CONFIGURED).forget().unwrap();
+            assert_eq!(file(&dir, CONFIGURED).load(), CONFIGURED);
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ use crate::Interrupt;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod confine;
 mod swscale;
+pub(crate) mod v4l2;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) use confine::confine;

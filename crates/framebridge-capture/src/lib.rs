@@ -29,6 +29,7 @@ mod slate;
 mod source;
 mod stamp;
 mod text;
+mod webcam;
 mod wide;
 mod x11;
 

@@ -18,7 +18,7 @@ use framebridge_core::{
     decode_backlog::DecodeRate,
 };
 
-use crate::{FfmpegError, Interrupt, Picture, ffi, pace::Pacer, rtsp::Relay, slate, stamp, x11::Display};
+use crate::{FfmpegError, Interrupt, Picture, ffi, pace::Pacer, rtsp::Relay, slate, stamp, webcam, x11::Display};
 use command::Command;
 pub use copied::{Came, CodedUnit};
 pub use error::SourceError;
@@ -67,6 +67,8 @@ pub struct Config {
     pub location: Location,
     /// Frames per second to ask of a source that has no rate of its own.
     pub fps: u32,
+    /// The longest edge that is made of its pictures, pixels: a camera that has several sizes is asked for one like that.
+    pub longest_edge: u32,
     /// How long a network source may be silent once it is open.
     pub silence_limit: Duration,
     /// How one that speaks TLS proves who it is.
@@ -76,6 +78,7 @@ pub struct Config {
 /// An open source. Belongs to one thread, which may be blocked in it for ever: see [`Interrupt`].
 pub struct Source {
     silence_limit: Duration,
+    location: Location,
     recipe: Recipe,
     interrupt: Interrupt,
     demuxer: Demuxer,
@@ -161,10 +164,11 @@ impl Source {
         let mut recipe = Recipe::new(config);
         arm(&recipe, config.silence_limit, interrupt);
         let mut beside = Running::start(&mut recipe, config, interrupt)?;
-        let demuxer = open(&recipe, &mut beside, interrupt)?;
+        let demuxer = open(&recipe, &config.location, &mut beside, interrupt)?;
         recipe.looped |= recipe.timing == Timing::NetworkOrRecorded && demuxer.timing == Timing::Recorded;
         Ok(Self {
             silence_limit: config.silence_limit,
+            location: config.location.clone(),
             recipe,
             interrupt: interrupt.clone(),
             demuxer,
@@ -206,6 +210,13 @@ impl Source {
             ("rate", rate),
             ("time", timing.to_owned()),
         ];
+        let display = self.beside.display.as_ref();
+        if display.is_some_and(|display| display.is_xwayland().unwrap_or_default()) {
+            findings.push((
+                "display",
+                "Xwayland: of its desktop only X programs are seen".to_owned(),
+            ));
+        }
         findings.extend(picture.findings());
         findings
     }
@@ -244,6 +255,9 @@ impl Source {
     pub fn come(&mut self, progress: &dyn Fn(), copy: &mut AsItComes) -> Result<Came, SourceError> {
         if let Some(display) = &mut self.beside.display {
             display.ping_if_due(Instant::now())?;
+            if display.has_new_size()? {
+                self.follow_screen()?;
+            }
         }
         if let Some(undue) = self.still()? {
             return Ok(Came::Picture(undue));
@@ -421,6 +435,10 @@ impl Source {
             Err(_) if self.interrupt.is_overdue() => Err(SourceError::Silent {
                 limit: self.silence_limit,
             }),
+            Err(_) if self.has_screen_changed() => {
+                self.follow_screen()?;
+                Ok(false)
+            }
             Err(Error::Eof) if self.pictures == 0 => Err(SourceError::Undecodable(self.demuxer.broken())),
             Err(Error::Eof) => Err(self.ended()),
             Err(code) => Err(SourceError::Read(FfmpegError::of(code))),
@@ -453,11 +471,24 @@ impl Source {
         Ok(())
     }
 
+    /// Whether a screen has another size, by its server's own word: a part of what was captured may be gone.
+    fn has_screen_changed(&mut self) -> bool {
+        let display = self.beside.display.as_mut();
+        display.is_some_and(|display| display.has_new_size_now().unwrap_or_default())
+    }
+
+    /// Captures a screen in the size that it has now.
+    fn follow_screen(&mut self) -> Result<(), SourceError> {
+        tracing::info!("the screen has another size: capturing it anew");
+        self.desktop = None;
+        self.reopen()
+    }
+
     fn reopen(&mut self) -> Result<(), SourceError> {
         self.pictures = 0;
         self.pacer.rewound();
         arm(&self.recipe, self.silence_limit, &self.interrupt);
-        self.demuxer = open(&self.recipe, &mut self.beside, &self.interrupt)?;
+        self.demuxer = open(&self.recipe, &self.location, &mut self.beside, &self.interrupt)?;
         Ok(())
     }
 }
@@ -520,7 +551,12 @@ impl Running {
     }
 }
 
-fn open(recipe: &Recipe, beside: &mut Running, interrupt: &Interrupt) -> Result<Demuxer, SourceError> {
+fn open(
+    recipe: &Recipe,
+    location: &Location,
+    beside: &mut Running,
+    interrupt: &Interrupt,
+) -> Result<Demuxer, SourceError> {
     let started = Instant::now();
     Demuxer::open(recipe, interrupt).map_err(|code| {
         let (waited, source) = (started.elapsed(), FfmpegError::of(code));
@@ -530,6 +566,8 @@ fn open(recipe: &Recipe, beside: &mut Running, interrupt: &Interrupt) -> Result<
             SourceError::Camera(refusal)
         } else if let Some(words) = beside.command.as_mut().and_then(Command::last_words) {
             SourceError::CommandEnded(words)
+        } else if let (Error::Other { errno: libc::EBUSY }, Location::V4l2 { device, .. }) = (code, location) {
+            SourceError::Busy(webcam::users(device).unwrap_or_else(|| "another program".to_owned()))
         } else if code == Error::StreamNotFound {
             SourceError::NoVideo
         } else if code == Error::DecoderNotFound {

@@ -2,7 +2,7 @@
 //!
 //! FFmpeg's shared-memory capture goes on delivering the last picture for ever after the server is gone, so it is
 //! asked for a sign of life once a second. The question is the root window's geometry, whose answer is of use too:
-//! x11grab keeps to the size it started with.
+//! x11grab keeps to the size it started with. A change of that is told at once, so that it can be followed.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,10 @@ use x11rb::{
     connection::Connection as _,
     errors::{ConnectError, ConnectionError, ReplyError},
     protocol::{
+        Event,
         damage::{ConnectionExt as _, Damage, ReportLevel},
         xfixes::{ConnectionExt as _, CursorNotifyMask},
-        xproto::{Colormap, ConnectionExt as _, Window},
+        xproto::{ChangeWindowAttributesAux, Colormap, ConnectionExt as _, EventMask, Window},
     },
     rust_connection::RustConnection,
 };
@@ -28,7 +29,10 @@ const DEPTHS: [u8; 5] = [8, 15, 16, 24, 32];
 pub(crate) struct Display {
     connection: RustConnection,
     root: Window,
+    /// Of the screen, as it is captured.
     size: (u16, u16),
+    /// Of the screen, as the server told last.
+    told: (u16, u16),
     asked: Instant,
     /// The colours that pixels of eight bits stand for, and where they are listed.
     palette: Option<(Colormap, Box<[u32; 256]>)>,
@@ -58,14 +62,6 @@ pub enum DisplayError {
         /// Bits of a pixel.
         depth: u8,
     },
-    /// The screen is not the size it was when capture began.
-    #[error("the screen changed its size from {}x{} to {}x{}", from.0, from.1, to.0, to.1)]
-    Resized {
-        /// Size at the start.
-        from: (u16, u16),
-        /// Size now.
-        to: (u16, u16),
-    },
 }
 
 /// A display's name with the way to it. Without a host, TCP would be tried where there is no socket, and its refusal told in
@@ -93,15 +89,38 @@ impl Display {
             connection,
             root,
             size,
+            told: size,
             asked: Instant::now(),
             palette: (depth == 8).then(|| (colormap, Box::new([0; 256]))),
             damage: None,
             pointer: (0, 0),
         };
         display.read_palette()?;
+        if display.is_xwayland().unwrap_or_default() {
+            tracing::warn!("display {name} is Xwayland: of its desktop only X programs are seen");
+        }
+        display.watch_size()?;
         // Without these extensions every picture is taken, and compared.
         display.damage = display.watch_drawing().ok();
         Ok(display)
+    }
+
+    fn watch_size(&self) -> Result<(), DisplayError> {
+        let wanted = ChangeWindowAttributesAux::new().event_mask(EventMask::STRUCTURE_NOTIFY);
+        let asked = self.connection.change_window_attributes(self.root, &wanted);
+        asked.map_err(DisplayError::Gone)?.check().map_err(DisplayError::Reply)
+    }
+
+    /// Whether it shows the windows of X programs on another kind of desktop, and nothing else of that.
+    pub(crate) fn is_xwayland(&self) -> Result<bool, DisplayError> {
+        let question = self
+            .connection
+            .query_extension(b"XWAYLAND")
+            .map_err(DisplayError::Gone)?;
+        question
+            .reply()
+            .map(|answer| answer.present)
+            .map_err(DisplayError::Reply)
     }
 
     fn watch_drawing(&self) -> Result<Damage, ReplyError> {
@@ -129,10 +148,7 @@ impl Display {
         let answer = question.reply().map_err(DisplayError::Reply)?;
         let pointer = (answer.root_x, answer.root_y);
         let mut changed = std::mem::replace(&mut self.pointer, pointer) != pointer;
-        // All events are of drawing and of the pointer's shape.
-        while self.connection.poll_for_event().map_err(DisplayError::Gone)?.is_some() {
-            changed = true;
-        }
+        changed |= self.take_events()?;
         if changed {
             // Before the picture is taken: what is drawn from now on is told anew.
             let told = self.connection.damage_subtract(damage, NONE, NONE);
@@ -140,6 +156,41 @@ impl Display {
             self.connection.flush().map_err(DisplayError::Gone)?;
         }
         Ok(changed)
+    }
+
+    /// Takes what the server has told; whether something was drawn, or the pointer has another shape.
+    fn take_events(&mut self) -> Result<bool, DisplayError> {
+        let mut drawn = false;
+        while let Some(event) = self.connection.poll_for_event().map_err(DisplayError::Gone)? {
+            if let Event::ConfigureNotify(now) = event {
+                self.told = (now.width, now.height);
+            } else {
+                drawn = true;
+            }
+        }
+        Ok(drawn)
+    }
+
+    /// Whether the screen has another size than what is captured of it: from now on that one is.
+    pub(crate) fn has_new_size(&mut self) -> Result<bool, DisplayError> {
+        if self.damage.is_none() {
+            self.take_events()?;
+        }
+        let size = std::mem::replace(&mut self.size, self.told);
+        Ok(size != self.told)
+    }
+
+    /// The same, asked of the server: what is captured has failed, which may be why.
+    pub(crate) fn has_new_size_now(&mut self) -> Result<bool, DisplayError> {
+        self.ask_size()?;
+        self.has_new_size()
+    }
+
+    fn ask_size(&mut self) -> Result<(), DisplayError> {
+        let question = self.connection.get_geometry(self.root).map_err(DisplayError::Gone)?;
+        let answer = question.reply().map_err(DisplayError::Reply)?;
+        self.told = (answer.width, answer.height);
+        Ok(())
     }
 
     /// The colours that pixels of eight bits stand for: 0xAARRGGBB, opaque.
@@ -171,16 +222,7 @@ impl Display {
             return Ok(());
         }
         self.asked = now;
-        let question = self.connection.get_geometry(self.root).map_err(DisplayError::Gone)?;
-        let answer = question.reply().map_err(DisplayError::Reply)?;
-        let size = (answer.width, answer.height);
-        if size == self.size {
-            self.read_palette()
-        } else {
-            Err(DisplayError::Resized {
-                from: self.size,
-                to: size,
-            })
-        }
+        self.ask_size()?;
+        self.read_palette()
     }
 }

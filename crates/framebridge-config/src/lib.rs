@@ -30,6 +30,8 @@ pub use near::{did_you_mean, nearest};
 pub use place::{Host, NoPlace, Place};
 pub use reader::{Entry, Problem};
 pub use settings::{ConfigError, DEFAULT_FILE, IceServer, Input, Manage, Settings, Supervise, Webrtc};
-pub use source::{Address, InvalidSource, Protocol, Region, Slate, Source, SourceTls, Traits};
+pub use source::{
+    Address, CameraFormat, CameraOptions, InvalidSource, Protocol, Region, Slate, Source, SourceTls, Traits,
+};
 pub use streams::{Asked, EncoderChoice, Keep, Stream};
 pub use studio::{Studio, StudioAllow, StudioToken};

@@ -284,6 +284,13 @@ impl Settings {
         &self.entries
     }
 
+    /// Shows another value of a key, which counts for more than the one that is configured.
+    pub fn overrule(&mut self, key: &str, value: String, origin: String) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) {
+            (entry.value, entry.origin) = (value, origin);
+        }
+    }
+
     /// The effective configuration as a file that would give it again; secrets are masked.
     pub fn to_toml(&self) -> String {
         let entries = self.entries.iter().map(|entry| {

@@ -29,10 +29,12 @@ pub enum Source {
         /// The part of it; `None` is all.
         region: Option<Region>,
     },
-    /// `v4l2:DEVICE` — a camera.
+    /// `v4l2:DEVICE[?size=WxH&format=FORMAT&fps=N]` — a camera.
     V4l2 {
         /// The device, e.g. `/dev/video0`.
         device: PathBuf,
+        /// What of its mode is named.
+        options: CameraOptions,
     },
     /// `rtsp://…`, `http://…`, `srt://…` and others — an address on a network.
     Network {
@@ -81,6 +83,51 @@ pub struct Region {
     pub width: u32,
     /// Height.
     pub height: u32,
+}
+
+/// What of a camera's mode is named; the rest is what fits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CameraOptions {
+    /// Width and height in pixels.
+    pub size: Option<(u32, u32)>,
+    /// How pictures come.
+    pub format: Option<CameraFormat>,
+    /// Pictures a second, 1 to 240.
+    pub fps: Option<u32>,
+}
+
+/// How a camera's pictures come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CameraFormat {
+    /// As they are.
+    Raw,
+    /// Each a JPEG.
+    Mjpeg,
+    /// H.264.
+    H264,
+}
+
+impl CameraFormat {
+    const ALL: [(Self, &str); 3] = [(Self::Raw, "raw"), (Self::Mjpeg, "mjpeg"), (Self::H264, "h264")];
+}
+
+impl fmt::Display for CameraFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = Self::ALL.iter().find(|(known, _)| known == self);
+        f.write_str(found.map_or("", |(_, name)| name))
+    }
+}
+
+impl fmt::Display for CameraOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.size.map(|(width, height)| format!("size={width}x{height}"));
+        let format = self.format.map(|format| format!("format={format}"));
+        let fps = self.fps.map(|fps| format!("fps={fps}"));
+        for (number, option) in [size, format, fps].into_iter().flatten().enumerate() {
+            write!(f, "{}{option}", if number == 0 { "?" } else { "&" })?;
+        }
+        Ok(())
+    }
 }
 
 /// How a source that speaks TLS has to prove who it is.
@@ -144,7 +191,7 @@ impl fmt::Display for Source {
             } => {
                 write!(f, "x11:{display}+{x},{y},{width}x{height}")
             }
-            Self::V4l2 { device } => write!(f, "v4l2:{}", device.display()),
+            Self::V4l2 { device, options } => write!(f, "v4l2:{}{options}", device.display()),
             Self::Network { url, .. } => f.write_str(&without_secrets(url)),
             Self::File { path } => write!(f, "file:{}", path.display()),
             Self::Lavfi { graph } => write!(f, "lavfi:{graph}"),

@@ -58,6 +58,7 @@ pub mod as_it_comes;
 pub mod backoff;
 pub mod budget;
 pub mod cadence;
+pub mod camera_mode;
 pub mod control;
 pub mod crash_loop;
 pub mod decode_backlog;

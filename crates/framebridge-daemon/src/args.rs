@@ -149,11 +149,21 @@ impl Args {
 /// it waits so long before it ends, and is started again no more often.
 const SETTINGS_WAIT: Duration = Duration::from_secs(10);
 
+/// What a unit that is given a copy of its settings is given where there are none.
+const NONE_YET: &str = "# none yet";
+
 fn handed(path: &Path) -> Result<Settings, ConfigError> {
     let end = Instant::now() + SETTINGS_WAIT;
-    while !path.exists() && Instant::now() < end {
+    let is_missing = || fs::read_to_string(path).map_or(true, |text| text.trim() == NONE_YET);
+    while is_missing() && Instant::now() < end {
         #[expect(clippy::disallowed_methods, reason = "nothing runs yet that it could hold up")]
         thread::sleep(RECONNECT_INTERVAL);
+    }
+    if is_missing() {
+        return Err(ConfigError::Read {
+            path: path.to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        });
     }
     Settings::handed(path)
 }
@@ -186,5 +196,14 @@ mod tests {
         assert!(path.exists());
         plain.remove_stale(folder.path());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn unit_and_program_agree_on_what_settings_that_are_not_there_look_like() {
+        let unit = include_str!("../systemd/framebridge-encoder@.service");
+        let says = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("SetCredential=settings:"));
+        assert_eq!(says, Some(NONE_YET));
     }
 }

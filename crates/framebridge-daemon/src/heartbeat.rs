@@ -33,12 +33,12 @@ pub async fn heartbeats_with_news(
     news: Arc<Notify>,
     mut progress: impl FnMut() -> Progress,
 ) {
-    let socket = dir.socket(Role::Supervisor, None);
+    let place = dir.place(Role::Supervisor, None);
     let is_managed = notify::is_managed();
     let mut orphan = OrphanWatch::new(Instant::now());
     let mut sequence = 0;
     loop {
-        match connect::<FromSupervisor, ToSupervisor>(&socket, &identity, Role::Supervisor).await {
+        match connect::<FromSupervisor, ToSupervisor>(place.clone(), &identity, Role::Supervisor).await {
             Ok(link) => {
                 tracing::debug!(pid = link.peer.pid, "linked to the supervisor");
                 send(link, &mut sequence, &news, &mut progress).await;

@@ -2,9 +2,16 @@
 //! people. One small file per death in the runtime directory, gone once it is read. The exit code is in it too, since
 //! the system tells that to a process's parent only, and the supervisor is not always that.
 
-use std::{fs, process};
+use std::{
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    process,
+};
 
 use framebridge_ipc::RuntimeDir;
+use rustix::fs::OFlags;
 
 use crate::log_writer;
 
@@ -12,7 +19,7 @@ use crate::log_writer;
 const MAX_LEN: usize = 500;
 
 /// A code of up to three digits and a space come before it.
-const MAX_FILE: usize = MAX_LEN + 4;
+const MAX_FILE: u64 = MAX_LEN as u64 + 4;
 
 const PREFIX: &str = "last-words-";
 
@@ -40,14 +47,28 @@ pub fn leave(dir: &RuntimeDir, code: u8, words: &str) {
 /// What the process that was `pid` left, if anything. There is nothing the second time.
 pub fn take(dir: &RuntimeDir, pid: u32) -> Option<LastWords> {
     let path = dir.path().join(format!("{PREFIX}{pid}"));
-    let left = fs::read(&path).ok()?;
+    let left = read(&path).ok()?;
     fs::remove_file(&path).ok()?;
-    let left = String::from_utf8_lossy(&left[..left.len().min(MAX_FILE)]).into_owned();
+    let left = String::from_utf8_lossy(&left).into_owned();
     let (code, words) = left.split_once(' ')?;
     Some(LastWords {
         code: code.parse().ok()?,
         words: words.to_owned(),
     })
+}
+
+/// Reads a file that another user may have put there: only a plain one, and not all of a long one.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut options = fs::OpenOptions::new();
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let flags = flags.try_into().map_err(io::Error::other)?;
+    let file = options.read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut left = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut left)?;
+    Ok(left)
 }
 
 /// Removes what nobody came to read.
@@ -82,6 +103,11 @@ mod tests {
 
         leave(&dir, 1, &"ä".repeat(1_000));
         assert_eq!(words(), Some((1, "ä".repeat(250))));
+        // Who has a directory of its own there could put in what leads elsewhere.
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join(format!("{PREFIX}{}", process::id())))
+            .expect("linked");
+        assert_eq!(words(), None);
+        clear(&dir);
         leave(&dir, 1, "unread");
         clear(&dir);
         assert_eq!(words(), None);

@@ -63,7 +63,7 @@ impl SupervisorClient {
     /// # Errors
     /// Nobody listens there, or the handshake failed.
     pub async fn connect(dir: &RuntimeDir, identity: &Identity) -> Result<Self, ConnectError> {
-        let link = connect(&dir.socket(Role::Supervisor, None), identity, Role::Supervisor).await?;
+        let link = connect(dir.place(Role::Supervisor, None), identity, Role::Supervisor).await?;
         Ok(Self(Client { link, next: 0 }))
     }
 
@@ -95,7 +95,7 @@ impl BridgeClient {
     /// # Errors
     /// Nobody listens there, or the handshake failed.
     pub async fn connect(dir: &RuntimeDir, identity: &Identity) -> Result<Self, ConnectError> {
-        let link = connect(&dir.socket(Role::Bridge, None), identity, Role::Bridge).await?;
+        let link = connect(dir.place(Role::Bridge, None), identity, Role::Bridge).await?;
         Ok(Self(Client { link, next: 0 }))
     }
 
@@ -122,7 +122,7 @@ impl EncoderClient {
     /// # Errors
     /// Nobody listens there, or the handshake failed.
     pub async fn connect(dir: &RuntimeDir, identity: &Identity, stream: &StreamName) -> Result<Self, ConnectError> {
-        let link = connect(&dir.socket(Role::Encoder, Some(stream)), identity, Role::Encoder).await?;
+        let link = connect(dir.place(Role::Encoder, Some(stream)), identity, Role::Encoder).await?;
         Ok(Self(Client { link, next: 0 }))
     }
 

@@ -28,6 +28,7 @@ use tokio::{io::Interest, net::UnixStream, time::timeout};
 use crate::{
     handshake::{HandshakeError, Identity, exchange},
     pidfd::PidFd,
+    place::Place,
     runtime_dir::RuntimeDir,
     socket::{self, BindError, Bound},
 };
@@ -144,7 +145,7 @@ impl FdStore {
         backing: Box<dyn BackingStore>,
     ) -> Result<Self, BindError> {
         Ok(Self {
-            bound: Bound::at(&dir.path().join(SOCKET)).await?,
+            bound: Bound::at(&Place::from(&dir.path().join(SOCKET))).await?,
             identity: identity.clone(),
             store: Mutex::new(
                 backing

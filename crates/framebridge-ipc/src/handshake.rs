@@ -105,7 +105,7 @@ pub enum HandshakeError {
         ours: (u16, u16),
     },
     /// Another user's process.
-    #[error("the peer runs as uid {0}: only processes of one user, and root, have to do with each other")]
+    #[error("the peer runs as uid {0}: only processes of one user, its encoders, and root have to do with each other")]
     ForeignUser(u32),
 }
 
@@ -116,6 +116,8 @@ pub(crate) struct Credentials {
     pub(crate) uid: u32,
     /// Whose directory the socket is in that we have connected to.
     pub(crate) owner: Option<u32>,
+    /// One of the [others](crate::place::Others) that may be at this end.
+    pub(crate) is_expected: bool,
 }
 
 /// Exchanges hellos over `stream`: ours goes out whatever comes in, so that both ends can name a mismatch. `expected`: whom
@@ -148,10 +150,12 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Whether `own`, as `role`, has to do with whoever is at the other end: our own user and root always; and for an operator
-/// who is root whoever owns the directory that the socket is in, for nobody else could have put it there.
-fn trusts(role: Role, own: u32, Credentials { uid, owner, .. }: Credentials) -> bool {
-    uid == own || uid == 0 || (own == 0 && role == Role::Operator && owner == Some(uid))
+/// Whether `own`, as `role`, has to do with whoever is at the other end: our own user and root always; the other user that may
+/// be at this socket's end, where there is one; and for an operator who is root whoever owns the directory that the socket is in,
+/// for nobody else could have put it there.
+fn trusts(role: Role, own: u32, peer: Credentials) -> bool {
+    let Credentials { uid, owner, .. } = peer;
+    uid == own || uid == 0 || peer.is_expected || (own == 0 && role == Role::Operator && owner == Some(uid))
 }
 
 /// Our hello as bytes.
@@ -206,6 +210,7 @@ mod tests {
         pid: 7,
         uid: 0,
         owner: None,
+        is_expected: false,
     };
 
     fn identity() -> Identity {
@@ -253,6 +258,17 @@ mod tests {
         ] {
             assert!(!trusts(role, own, peer), "{role:?} {own} {peer:?}");
         }
+    }
+
+    #[test]
+    fn another_user_is_trusted_where_it_is_expected_only() {
+        let peer = |is_expected| Credentials {
+            uid: 61_000,
+            is_expected,
+            ..CREDENTIALS
+        };
+        assert!(trusts(Role::Supervisor, 7, peer(true)));
+        assert!(!trusts(Role::Supervisor, 7, peer(false)));
     }
 
     #[test]

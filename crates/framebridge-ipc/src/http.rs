@@ -7,6 +7,7 @@ use rustix::process::geteuid;
 use tokio::net::UnixStream;
 
 use crate::{
+    place::Place,
     runtime_dir::RuntimeDir,
     socket::{BindError, Bound, credentials, open},
 };
@@ -26,7 +27,7 @@ impl HttpListener {
     /// # Errors
     /// A live process holds it (named by its pid), or the system refuses.
     pub async fn bind(dir: &RuntimeDir) -> Result<Self, BindError> {
-        Ok(Self(Bound::at(&path(dir)).await?))
+        Ok(Self(Bound::at(&Place::from(&path(dir))).await?))
     }
 
     /// The next connection of a process of our own user, or root's. Cancel-safe.

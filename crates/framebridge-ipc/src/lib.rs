@@ -13,6 +13,7 @@ mod handshake;
 mod http;
 mod link;
 mod pidfd;
+mod place;
 mod runtime_dir;
 mod socket;
 
@@ -23,5 +24,6 @@ pub use handshake::{HandshakeError, Identity, Peer};
 pub use http::{HttpListener, connect_http, has_http_socket};
 pub use link::{Link, ReceiveError, Receiver, SendError, Sender};
 pub use pidfd::PidFd;
+pub use place::Place;
 pub use runtime_dir::{RuntimeDir, RuntimeDirError};
 pub use socket::{BindError, ConnectError, Incoming, Listener, connect};

@@ -8,12 +8,22 @@ use std::{
 
 use framebridge_proto::{Role, StreamName, socket_name};
 
-/// The directory of what the machine itself runs, as from systemd's units.
+use crate::place::{DOOR, Others, Place, owner};
+
+/// The directory of what the machine itself runs, as from systemd's units, and that of its encoders.
 const OF_THE_MACHINE: &str = "/run/framebridge";
+const ENCODERS_OF_THE_MACHINE: &str = "/run/framebridge-encoders";
+
+/// Says where encoders have directories of their own, because they have users of their own.
+const ENCODERS: &str = "FRAMEBRIDGE_ENCODERS_DIR";
 
 /// Where the sockets live: `$FRAMEBRIDGE_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/framebridge`, else `/run/framebridge`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuntimeDir(PathBuf);
+pub struct RuntimeDir {
+    path: PathBuf,
+    /// Where each encoder has a directory of its own; this one may be such a one. `None`: they are with the others.
+    encoders: Option<PathBuf>,
+}
 
 /// Why the runtime directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -77,17 +87,18 @@ const TRIAL: [u8; 4096] = [0; 4096];
 impl RuntimeDir {
     /// The directory that the environment names.
     pub fn resolve() -> Self {
-        Self(
-            named("FRAMEBRIDGE_RUNTIME_DIR")
+        Self {
+            path: named("FRAMEBRIDGE_RUNTIME_DIR")
                 .or_else(|| named("XDG_RUNTIME_DIR").map(|dir| dir.join("framebridge")))
                 .unwrap_or_else(|| PathBuf::from(OF_THE_MACHINE)),
-        )
+            encoders: named(ENCODERS),
+        }
     }
 
     /// The directory in which an operator finds a supervisor: the one that the environment names; but where only a login
     /// has chosen it and no supervisor has a socket there, the machine's.
     pub fn find() -> Self {
-        let (resolved, of_the_machine) = (Self::resolve(), Self(OF_THE_MACHINE.into()));
+        let (resolved, of_the_machine) = (Self::resolve().with_the_machines_encoders(), Self::of_the_machine());
         let has_supervisor = |dir: &Self| dir.socket(Role::Supervisor, None).exists();
         let is_named = named("FRAMEBRIDGE_RUNTIME_DIR").is_some();
         if !is_named && !has_supervisor(&resolved) && has_supervisor(&of_the_machine) {
@@ -97,39 +108,66 @@ impl RuntimeDir {
         }
     }
 
-    /// A directory named by the caller.
-    pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+    fn of_the_machine() -> Self {
+        Self::at(OF_THE_MACHINE).with_the_machines_encoders()
     }
 
-    /// Makes it, mode 0700, or narrows the mode of one that is there and ours.
+    /// Units say it by their environment; who asks from outside has another.
+    fn with_the_machines_encoders(mut self) -> Self {
+        if self.encoders.is_none() && self.path == Path::new(OF_THE_MACHINE) {
+            self.encoders = Some(PathBuf::from(ENCODERS_OF_THE_MACHINE)).filter(|dir| dir.is_dir());
+        }
+        self
+    }
+
+    /// A directory named by the caller.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            encoders: None,
+        }
+    }
+
+    /// The same, with a directory of its own for each encoder in `encoders`.
+    #[must_use]
+    pub fn with_encoders_in(self, encoders: impl Into<PathBuf>) -> Self {
+        Self {
+            encoders: Some(encoders.into()),
+            ..self
+        }
+    }
+
+    /// Makes it, mode 0700, or narrows the mode of one that is there and ours. An encoder's own keeps its group: us others.
     ///
     /// # Errors
     /// It can't be made, belongs to another user, or has too long a path.
     pub fn create(&self) -> Result<(), RuntimeDirError> {
-        if self.0.as_os_str().len() > LONGEST {
-            return Err(RuntimeDirError::TooLong { path: self.0.clone() });
+        if self.path.as_os_str().len() > LONGEST {
+            return Err(RuntimeDirError::TooLong {
+                path: self.path.clone(),
+            });
         }
         let io = |source| RuntimeDirError::Io {
-            path: self.0.clone(),
+            path: self.path.clone(),
             source,
         };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&self.0)
+            .create(&self.path)
             .map_err(io)?;
-        let found = fs::metadata(&self.0).map_err(io)?;
+        let found = fs::metadata(&self.path).map_err(io)?;
         let own = rustix::process::geteuid().as_raw();
         if found.uid() != own {
             return Err(RuntimeDirError::ForeignOwner {
-                path: self.0.clone(),
+                path: self.path.clone(),
                 owner: found.uid(),
                 own,
             });
         }
-        if found.mode() & 0o777 != 0o700 {
-            fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700)).map_err(io)?;
+        let most = if self.is_an_encoders() { 0o770 } else { 0o700 };
+        if found.mode() & 0o777 & !most != 0 || found.mode() & 0o700 != 0o700 {
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(most)).map_err(io)?;
         }
         Ok(())
     }
@@ -140,29 +178,89 @@ impl RuntimeDir {
     /// Those of [`create`](Self::create); or the directory takes no file.
     pub fn try_out(&self) -> Result<(), RuntimeDirError> {
         self.create()?;
-        let trial = self.0.join(format!("trial-{}", std::process::id()));
+        let trial = self.path.join(format!("trial-{}", std::process::id()));
         let written = fs::write(&trial, TRIAL);
         // Where it could not be made, there is none.
         _ = fs::remove_file(&trial);
         written.map_err(|source| RuntimeDirError::Full {
-            path: self.0.clone(),
+            path: self.path.clone(),
             source,
         })
     }
 
     /// The uid of its owner, where it is there.
     pub fn owner(&self) -> Option<u32> {
-        fs::metadata(&self.0).ok().map(|found| found.uid())
+        fs::metadata(&self.path).ok().map(|found| found.uid())
     }
 
     /// The directory itself.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The socket of a process.
     pub fn socket(&self, role: Role, stream: Option<&StreamName>) -> PathBuf {
-        self.0.join(socket_name(role, stream))
+        self.place(role, stream).path
+    }
+
+    /// The socket of a process, and whose that process may be.
+    pub fn place(&self, role: Role, stream: Option<&StreamName>) -> Place {
+        let (dir, others) = match (&self.encoders, role) {
+            (Some(encoders), Role::Encoder) if self.is_an_encoders() => {
+                (self.path.clone(), Others::OwnerOf(encoders.join(DOOR)))
+            }
+            (Some(_), Role::Encoder) => {
+                let dir = self.of_encoder(stream);
+                (dir.clone(), Others::OwnerOf(dir))
+            }
+            (Some(encoders), Role::Supervisor) if self.is_an_encoders() => {
+                let door = encoders.join(DOOR);
+                (door.clone(), Others::OwnerOf(door))
+            }
+            (Some(_) | None, _) => (self.path.clone(), Others::Nobody),
+        };
+        Place {
+            path: dir.join(socket_name(role, stream)),
+            others,
+        }
+    }
+
+    /// Where the supervisor listens for encoders of other users. `None`: they have none of their own.
+    pub fn door(&self) -> Option<Place> {
+        let encoders = self.encoders.clone().filter(|_| !self.is_an_encoders())?;
+        Some(Place {
+            path: encoders.join(DOOR).join(socket_name(Role::Supervisor, None)),
+            others: Others::OwnersIn(encoders),
+        })
+    }
+
+    /// Where a process keeps its files: an encoder with a user of its own in a directory of its own.
+    #[must_use]
+    pub fn of(&self, role: Role, stream: Option<&StreamName>) -> Self {
+        match role {
+            Role::Encoder if !self.is_an_encoders() => Self {
+                path: self.of_encoder(stream),
+                encoders: self.encoders.clone(),
+            },
+            Role::Encoder | Role::Supervisor | Role::Signaling | Role::Bridge | Role::Operator => self.clone(),
+        }
+    }
+
+    /// Whether an encoder of this stream may run as `uid`.
+    pub fn is_encoder_of(&self, stream: &StreamName, uid: u32) -> bool {
+        owner(&self.of_encoder(Some(stream))) == Some(uid)
+    }
+
+    fn of_encoder(&self, stream: Option<&StreamName>) -> PathBuf {
+        match (&self.encoders, stream) {
+            (Some(encoders), Some(stream)) => encoders.join(stream.as_str()),
+            (Some(_) | None, _) => self.path.clone(),
+        }
+    }
+
+    /// Whether this is the directory of one encoder, which has a user of its own.
+    fn is_an_encoders(&self) -> bool {
+        self.encoders.is_some() && self.encoders.as_deref() == self.path.parent()
     }
 }
 
@@ -192,6 +290,36 @@ mod tests {
         let too_long = RuntimeDir::at(scratch.path().join("d".repeat(room + 1)));
         let error = too_long.create().expect_err("too long").to_string();
         assert!(error.contains("of up to 61 bytes"), "{error}");
+    }
+
+    #[test]
+    fn encoder_with_a_user_of_its_own_has_a_place_of_its_own_and_keeps_its_group() {
+        let base = tempfile::tempdir().expect("a directory");
+        let name: StreamName = "cam".parse().expect("a name");
+        let ours = RuntimeDir::at("/run/fb").with_encoders_in(base.path());
+        let its = RuntimeDir::at(base.path().join("cam")).with_encoders_in(base.path());
+        let at = |path: &str| base.path().join(path);
+        for dir in [&ours, &its] {
+            assert_eq!(dir.socket(Role::Encoder, Some(&name)), at("cam/encoder-cam.sock"));
+        }
+        assert_eq!(its.socket(Role::Supervisor, None), at("_door/supervisor.sock"));
+        assert_eq!(
+            ours.socket(Role::Supervisor, None),
+            Path::new("/run/fb/supervisor.sock")
+        );
+        assert_eq!(ours.door().map(|door| door.path), Some(at("_door/supervisor.sock")));
+        assert!(its.door().is_none() && RuntimeDir::at("/run/fb").door().is_none());
+        assert_eq!(ours.of(Role::Encoder, Some(&name)), its);
+        assert_eq!(ours.of(Role::Signaling, None), ours);
+
+        its.create().expect("made");
+        let mode = || fs::metadata(its.path()).expect("there").mode() & 0o777;
+        assert_eq!(mode(), 0o700);
+        fs::set_permissions(its.path(), fs::Permissions::from_mode(0o775)).expect("ours");
+        its.create().expect("narrowed");
+        assert_eq!(mode(), 0o770);
+        let own = rustix::process::geteuid().as_raw();
+        assert!(ours.is_encoder_of(&name, own) && !ours.is_encoder_of(&name, own + 1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     marker::PhantomData,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -29,10 +29,8 @@ use crate::{
     codec::Message,
     handshake::{Credentials, HandshakeError, Identity, exchange},
     link::Link,
+    place::{Others, Place},
 };
-
-/// Only we may connect; the runtime directory's 0700 says so too.
-const SOCKET_MODE: libc::mode_t = 0o600;
 
 /// How often a listener looks whether its file is still there: a lost one keeps all who come anew away, for so long at
 /// most.
@@ -42,6 +40,7 @@ const FILE_CHECK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listener<In, Out> {
     bound: Bound,
+    others: Arc<Others>,
     identity: Arc<Identity>,
     places: Arc<Semaphore>,
     direction: PhantomData<fn(Out) -> In>,
@@ -51,6 +50,7 @@ pub struct Listener<In, Out> {
 #[derive(Debug)]
 pub struct Incoming<In, Out> {
     stream: UnixStream,
+    others: Arc<Others>,
     identity: Arc<Identity>,
     permit: OwnedSemaphorePermit,
     direction: PhantomData<fn(Out) -> In>,
@@ -102,13 +102,16 @@ pub enum ConnectError {
 }
 
 impl<In: Message, Out: Message> Listener<In, Out> {
-    /// Binds `path`, mode 0600. The file of a process that is gone is taken over. The file goes when this is dropped.
+    /// Binds `place`, a path for our own user alone or a [`Place`] for others as well. The file of a process that is gone is
+    /// taken over. The file goes when this is dropped.
     ///
     /// # Errors
     /// A live process holds it (named by its pid), or the system refuses.
-    pub async fn bind(path: &Path, identity: &Identity) -> Result<Self, BindError> {
+    pub async fn bind(place: impl Into<Place>, identity: &Identity) -> Result<Self, BindError> {
+        let place = place.into();
         Ok(Self {
-            bound: Bound::at(path).await?,
+            bound: Bound::at(&place).await?,
+            others: Arc::new(place.others),
             identity: Arc::new(identity.clone()),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             direction: PhantomData,
@@ -125,6 +128,7 @@ impl<In: Message, Out: Message> Listener<In, Out> {
             if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
                 return Ok(Incoming {
                     stream,
+                    others: Arc::clone(&self.others),
                     identity: Arc::clone(&self.identity),
                     permit,
                     direction: PhantomData,
@@ -141,21 +145,24 @@ impl<In: Message, Out: Message> Incoming<In, Out> {
     /// # Errors
     /// The peer is not one of ours, or too slow; the connection is closed.
     pub async fn handshake(mut self) -> Result<Link<In, Out>, HandshakeError> {
-        let credentials = credentials(&self.stream).map_err(HandshakeError::Io)?;
+        let mut credentials = credentials(&self.stream).map_err(HandshakeError::Io)?;
+        credentials.is_expected = self.others.include(credentials.uid);
         let peer = exchange(&mut self.stream, &self.identity, credentials, None).await?;
         Ok(Link::new(self.stream, peer, Some(self.permit)))
     }
 }
 
-/// Connects to the process that listens on `path` and is an `expected`.
+/// Connects to the process that listens at `place` and is an `expected`.
 ///
 /// # Errors
 /// Nobody listens there, or the handshake failed.
 pub async fn connect<In: Message, Out: Message>(
-    path: &Path,
+    place: impl Into<Place>,
     identity: &Identity,
     expected: Role,
 ) -> Result<Link<In, Out>, ConnectError> {
+    let Place { path, others } = place.into();
+    let path = path.as_path();
     let refused = |source| ConnectError::Handshake {
         path: path.to_owned(),
         source,
@@ -164,7 +171,8 @@ pub async fn connect<In: Message, Out: Message>(
         path: path.to_owned(),
         source,
     })?;
-    let credentials = credentials_at(&stream, path).map_err(|source| refused(HandshakeError::Io(source)))?;
+    let mut credentials = credentials_at(&stream, path).map_err(|source| refused(HandshakeError::Io(source)))?;
+    credentials.is_expected = others.include(credentials.uid);
     let peer = exchange(&mut stream, identity, credentials, Some(expected))
         .await
         .map_err(refused)?;
@@ -175,6 +183,7 @@ pub async fn connect<In: Message, Out: Message>(
 #[derive(Debug)]
 pub(crate) struct Bound {
     path: PathBuf,
+    mode: libc::mode_t,
     socket: Mutex<Socket>,
 }
 
@@ -186,8 +195,9 @@ struct Socket {
 }
 
 impl Bound {
-    /// Binds `path`; see [`Listener::bind`].
-    pub(crate) async fn at(path: &Path) -> Result<Self, BindError> {
+    /// Binds a place; see [`Listener::bind`].
+    pub(crate) async fn at(place: &Place) -> Result<Self, BindError> {
+        let (path, mode) = (place.path.as_path(), place.mode());
         let failed = |source| BindError::Io {
             path: path.to_owned(),
             source,
@@ -212,8 +222,9 @@ impl Bound {
         }
         Ok(Self {
             path: path.to_owned(),
+            mode,
             socket: Mutex::new(Socket {
-                listener: Some(Arc::new(listen(path).map_err(failed)?)),
+                listener: Some(Arc::new(listen(path, mode).map_err(failed)?)),
                 check_at: Instant::now() + FILE_CHECK,
             }),
         })
@@ -255,7 +266,7 @@ impl Bound {
         let was_bound = lost.is_some();
         drop(lost);
         let path = self.path.display();
-        match listen(&self.path) {
+        match listen(&self.path, self.mode) {
             Ok(listener) => {
                 socket.listener = Some(Arc::new(listener));
                 tracing::warn!(%path, "somebody deleted our socket's file: bound it again");
@@ -270,11 +281,11 @@ impl Bound {
     }
 }
 
-fn listen(path: &Path) -> io::Result<LocalListener> {
-    ListenerOptions::new()
-        .name(name(path)?)
-        .mode(SOCKET_MODE)
-        .create_tokio()
+fn listen(path: &Path, mode: libc::mode_t) -> io::Result<LocalListener> {
+    let listener = ListenerOptions::new().name(name(path)?).mode(mode).create_tokio()?;
+    // Our umask took away what the group is meant to have.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(listener)
 }
 
 pub(crate) async fn open(path: &Path) -> io::Result<UnixStream> {
@@ -293,6 +304,7 @@ pub(crate) fn credentials(stream: &UnixStream) -> io::Result<Credentials> {
         pid,
         uid: found.uid.as_raw(),
         owner: None,
+        is_expected: false,
     })
 }
 

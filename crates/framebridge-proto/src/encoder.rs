@@ -66,6 +66,8 @@ pub enum EncoderRequest {
     Clip(ClipSpan),
     /// Like `Stall`, but of one lower rung: the others go on. Since 1.
     StallRung(Rung),
+    /// Forget what `SetQuality` has set: the stream is encoded as it is configured. Answer: `Quality`. Since 1.
+    ResetQuality,
 }
 
 impl EncoderRequest {
@@ -80,6 +82,7 @@ impl EncoderRequest {
             | Self::Snapshot(_)
             | Self::Stall
             | Self::StallRung(_)
+            | Self::ResetQuality
             | Self::Clip(ClipSpan::Last { .. }) => REQUEST_TIMEOUT,
         }
     }

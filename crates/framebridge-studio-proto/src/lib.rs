@@ -17,7 +17,7 @@ pub use codec::{DecodeError, Frame, hello_version};
 pub use framebridge_proto::plain;
 pub use headers::{Header, REQUEST_HEADERS, RESPONSE_HEADERS, is_hop_by_hop};
 pub use ids::{BoxId, InvalidId, JobId, PublicId, RpcId};
-pub use rpc::{Access, Bytes64, RpcChunk, RpcRequest, RpcResponse, UsedShare};
+pub use rpc::{Access, Bytes64, RpcChunk, RpcRequest, RpcResponse, UsedShare, is_endless};
 pub use to_box::{IceServer, Refusal, RefusalKind, ToBox, Welcome};
 pub use to_studio::{
     BoxState, Capabilities, ClipSpan, Farewell, Heartbeat, Hello, JobKind, JobResult, LogBatch, LogLine, Rejection,

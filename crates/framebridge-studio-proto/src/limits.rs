@@ -20,8 +20,11 @@ pub const RPC_IN_FLIGHT: usize = 8;
 /// Requests that may wait at the box for one of those places; past it they are answered 503.
 pub const RPC_WAITING: usize = 64;
 
-/// Event streams that a box carries besides: they have no end, and would take those places for good.
+/// Event streams and films that a box carries besides: they have no end, and would take those places for good.
 pub const RPC_STREAMS: usize = 32;
+
+/// Of those, films: each takes as much of the link between box and studio as the stream has, and a third more.
+pub const RPC_FILMS: usize = 4;
 
 /// Requests of one box under way at most, of every kind.
 pub const RPC_OPEN: usize = RPC_IN_FLIGHT + RPC_WAITING + RPC_STREAMS;

@@ -54,6 +54,19 @@ pub struct RpcRequest {
     pub end: bool,
 }
 
+/// Whether an answer with these headers, their names in lower case, has no end: events, and a film whose length nobody knows.
+pub fn is_endless<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
+    let (mut has_length, mut kind) = (false, "");
+    for (name, value) in headers {
+        match name {
+            "content-length" => has_length = true,
+            "content-type" => kind = value,
+            _ => {}
+        }
+    }
+    kind.starts_with("text/event-stream") || (kind.starts_with("video/mp4") && !has_length)
+}
+
 /// The answer to one request; its body may go on in [`RpcChunk`]s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpcResponse {

@@ -6,6 +6,8 @@ import { profileOf } from "./quality.js";
 import { Curve, latency, shortfall } from "./stats.js";
 
 const SECOND = 1000;
+/** Seconds between two reports to the server. */
+const REPORT = 5;
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [120, 28];
 
@@ -16,6 +18,7 @@ export class Panel {
     this._stream = stream;
     /** What changes all the time no event tells of. */
     this._ask = ask;
+    this._seconds = 0;
     /** @type {Record<string, {curve: Curve, unit: (value: number) => string, line: Element | null, told: Element | null}>} */
     this._curves = {
       "Frames a second": { curve: new Curve(), unit: (value) => value.toFixed(1), line: null, told: null },
@@ -70,6 +73,9 @@ export class Panel {
     this._curves.Loss.curve.push(figures && figures.lossPercent);
     if (!$("stats").hidden) this._ask();
     this._show();
+    this._seconds += 1;
+    const { toScreenMs } = this._viewer;
+    if (this._seconds % REPORT === 0) this._viewer.report(latency(0, figures ? figures.rttMs : null, toScreenMs));
   }
 
   _show() {
@@ -115,7 +121,7 @@ export class Panel {
       ["Jitter buffer", ms(figures?.bufferMs)],
       ["Decoding", `${ms(figures?.decodeMs)} ${figures?.decoder || ""}`],
       ["Freezes, drops", figures ? `${figures.freezes}, ${figures.dropped}` : "unknown"],
-      ["Path", figures ? figures.path : "unknown"],
+      ["Path", this._viewer.film ? "HTTP: neither UDP nor TCP gets through" : figures ? figures.path : "unknown"],
       ["Encoder", stream?.encoder || "unknown"],
       ["Reconnects", last ? `${reconnects.length}, the last: ${last.reason}` : "none"],
     ];

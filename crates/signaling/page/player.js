@@ -41,6 +41,8 @@ export const TIMES = Object.freeze({
   seriesGap: 600,
   /** Pictures that keep coming for so long are the source's, however slow, and overrule a server that says there are none. */
   overrule: 3000,
+  /** A session that has not connected for so long: the film is shown, if there is one, until one does. */
+  film: 2500,
   /** A page that is hidden for so long ends its session: nothing is sent to who does not look. */
   hidden: 30000,
 });
@@ -61,14 +63,15 @@ const FALLS = 5;
 
 /** What to say to who is not let in, or not any more. */
 const LOCKED_OUT = "You are not logged in, or your access has ended";
-const BLOCKED = "The server answers, but no video gets through: something on the way blocks UDP";
+const BLOCKED = "The server answers, but no video gets through: something on the way blocks it";
 
 /**
  * `connect` has the outcomes `opened`, `refused`, `unreachable`; `ask` has `source`, `gone`, and none where it goes
  * unanswered; either may find that it is over (`ended`) or that nobody is let in without a login (`lockedOut`). `source` is
  * also told as it changes, then with `frameAge: null`. `restart` may find `restartRefused` (for good) or `restartFailed` (not
- * now, as when the server is just being started again). `picture`: the decoder's count has grown, by so many.
- * @typedef {{type: "start" | "stop" | "visible" | "hidden" | "tick" | "woke" | "online" | "retry" | "opened" | "lockedOut"}
+ * now, as when the server is just being started again). `picture`: the decoder's count has grown, by so many; `film`: the
+ * film's has.
+ * @typedef {{type: "film" | "start" | "stop" | "visible" | "hidden" | "tick" | "woke" | "online" | "retry" | "opened" | "lockedOut"}
  *   | {type: "refused", reason: string, retryAfter: number | null}
  *   | {type: "unreachable", reason: string}
  *   | {type: "ended", reason: string, action: Action}
@@ -92,6 +95,7 @@ const BLOCKED = "The server answers, but no video gets through: something on the
 /** What is known of the session that is open. @param {number} now */
 function opened(now) {
   return {
+    openedAt: now,
     connected: false,
     sawPicture: false,
     firstAt: 0,
@@ -141,6 +145,9 @@ export class Player {
     /** When sessions have failed that had hardly begun. @type {number[]} */
     this._falls = [];
     this._open = opened(0);
+    /** Whether sessions open, and do not connect. */
+    this._isBlocked = false;
+    this._filmAt = -Infinity;
   }
 
   /**
@@ -174,6 +181,9 @@ export class Player {
         return this._onTick(now);
       case "opened":
         return this._onOpened(now);
+      case "film":
+        this._filmAt = now;
+        return [];
       case "refused":
         return this._onRefused(event, now);
       case "unreachable":
@@ -198,6 +208,7 @@ export class Player {
     if (this._showsSlate(now)) return view("slate", null, null);
     if (this._isLive(now)) return view("live", null, null);
     const excuse = this._phase === "session" ? this._open.excuse : this._refusal;
+    if (this._showsFilm(now)) return view("live", null, null);
     if (excuse) return view("unavailable", excuse.reason, excuse.retryAt);
     const state = this._everLive || this._attempts > 0 ? "reconnecting" : "connecting";
     return view(state, this._trouble, this._retryAt);
@@ -212,6 +223,17 @@ export class Player {
     if (this._isLive(now)) return { error: null, reconnecting: false };
     const underWay = this._phase !== "session" || this._open.stage >= 2 || !this._open.sawPicture;
     return { error: this._trouble, reconnecting: this._everLive && this._phase !== "off" && underWay };
+  }
+
+  /** Whether the film is to be shown, since WebRTC does not get through. */
+  get wantsFilm() {
+    return this._isBlocked && this._phase !== "off" && this._phase !== "ended";
+  }
+
+  /** @param {number} now */
+  _showsFilm(now) {
+    const isExcused = this._phase === "session" && this._open.excuse;
+    return this.wantsFilm && !isExcused && now - this._filmAt < TIMES.keyframe;
   }
 
   /** How long one waits for a picture before it is missed. @param {number} least @param {number} paces */
@@ -243,6 +265,7 @@ export class Player {
   /** @param {"off" | "ended"} phase @returns {Deed[]} */
   _stop(phase) {
     const close = this._phase === "session" || this._phase === "connecting";
+    this._isBlocked = false;
     this._phase = phase;
     return close ? ["close"] : [];
   }
@@ -346,6 +369,7 @@ export class Player {
       this._pace = this._gaps.length < PACE_GAPS ? 0 : Math.min(...this._gaps);
     }
     this._doubt(now);
+    this._isBlocked = false;
     if (!this._open.sawPicture) this._open.firstAt = now;
     this._open.sawPicture = true;
     this._open.pictureAt = now;
@@ -429,6 +453,7 @@ export class Player {
       this._renewPatience(now);
     }
     this._doubt(now);
+    if (!this._open.connected && now - this._open.openedAt >= TIMES.film) this._isBlocked = true;
     const silence = (now - this._open.progressAt) / (this._open.sawPicture ? 1 : FIRST_PICTURE_PATIENCE);
     /** @type {Deed[]} */
     const deeds = [];

@@ -275,7 +275,7 @@ test("where no packet gets through it is said so", () => {
   it.handle({ type: "start" }, 0);
   it.handle({ type: "opened" }, 0);
   run(it, 0, 2 * TIMES.reconnect);
-  assert.match(it.view(2 * TIMES.reconnect).reason, /blocks UDP/);
+  assert.match(it.view(2 * TIMES.reconnect).reason, /blocks it/);
 });
 
 test("a source that is back but sends no picture is not waited for without end", () => {
@@ -384,4 +384,41 @@ test("who is locked out is told so, and nothing is tried again by itself", () =>
     const { state, action } = player.view(100_000);
     assert.deepEqual({ state, action }, { state: "ended", action: "login" });
   }
+});
+
+test("a session that does not connect is replaced by the film, and the film by the first that does", () => {
+  const it = player();
+  it.handle({ type: "start" }, 0);
+  it.handle({ type: "opened" }, 0);
+  run(it, 0, TIMES.film - 50);
+  assert.equal(it.wantsFilm, false);
+  run(it, TIMES.film - 50, TIMES.film);
+  assert.equal(it.wantsFilm, true);
+  assert.equal(it.view(TIMES.film).state, "connecting", "it has shown nothing yet");
+  it.handle({ type: "film" }, TIMES.film);
+  assert.equal(it.view(TIMES.film).state, "live");
+  assert.equal(it.view(TIMES.film + TIMES.keyframe).state, "connecting", "it has stopped");
+  // The session is given up, and tried again: the film goes on meanwhile.
+  const end = 2 * TIMES.reconnect;
+  assert.ok(run(it, TIMES.film, end).some(([deed]) => deed === "close"));
+  it.handle({ type: "film" }, end);
+  assert.deepEqual([it.wantsFilm, it.view(end).state], [true, "live"]);
+  run(it, end, end + TIMES.backoff);
+  it.handle({ type: "opened" }, end + TIMES.backoff);
+  it.handle({ type: "transport", state: "connected" }, end + TIMES.backoff);
+  assert.equal(it.wantsFilm, true, "connected is not shown");
+  it.handle(PICTURE, end + TIMES.backoff + 50);
+  assert.deepEqual([it.wantsFilm, it.view(end + TIMES.backoff + 50).state], [false, "live"]);
+});
+
+test("a film is not wanted by who does not watch, and does not hide that there is no source", () => {
+  const it = player();
+  it.handle({ type: "start" }, 0);
+  it.handle({ type: "opened" }, 0);
+  run(it, 0, TIMES.film);
+  it.handle({ type: "film" }, TIMES.film);
+  it.handle(DOWN, TIMES.film);
+  assert.equal(it.view(TIMES.film).state, "unavailable");
+  it.handle({ type: "stop" }, TIMES.film);
+  assert.equal(it.wantsFilm, false);
 });

@@ -1,6 +1,7 @@
 // One viewer of one stream: wires the state machine (player.js) to the session (whep.js), the API and a <video>.
 
-import { json, Refused, request } from "./http.js";
+import { Film } from "./film.js";
+import { json, Refused, request, sending } from "./http.js";
 import { Player } from "./player.js";
 import { figures, sample } from "./stats.js";
 import { WhepSession } from "./whep.js";
@@ -11,6 +12,8 @@ const RATE_WINDOW = 2000;
 const RUNG_INTERVAL = 3000;
 /** Reconnects that are remembered with their reasons. */
 const MOST_RECONNECTS = 20;
+/** A film that was refused or broke off is asked for again after so long. */
+const FILM_PAUSE = 1000;
 /** What there is no coming back from by itself. */
 const SENT_AWAY = "Whoever runs this Framebridge has ended your session";
 const ADDRESS_ENDED = "This address has ended. Ask whoever sent it to you for a new one";
@@ -18,10 +21,21 @@ const ADDRESS_ENDED = "This address has ended. Ask whoever sent it to you for a 
 export class Viewer {
   /**
    * @param {{root: URL, stream: string, video: HTMLVideoElement, onChange: () => void, needsTouch?: (needs: boolean) => void,
-   *   mayAsk?: () => boolean, turn?: () => Promise<() => void>, best?: () => string}} options `mayAsk`: whether a keyframe may be
-   *   asked for; `turn`: waits until this one may connect, and gives back what ends its turn; `best`: no better rung is wanted
+   *   mayAsk?: () => boolean, turn?: () => Promise<() => void>, best?: () => string, films?: boolean}} options `mayAsk`: whether a
+   *   keyframe may be asked for; `turn`: waits until this one may connect, and gives back what ends its turn; `best`: no better rung
+   *   is wanted; `films`: whether a film will do. It takes one of the few connections that a browser has to a server
    */
-  constructor({ root, stream, video, onChange, needsTouch = () => {}, mayAsk = () => false, turn = async () => () => {}, best = () => "full" }) {
+  constructor({
+    root,
+    stream,
+    video,
+    onChange,
+    needsTouch = () => {},
+    mayAsk = () => false,
+    turn = async () => () => {},
+    best = () => "full",
+    films = false,
+  }) {
     this.player = new Player(Math.random);
     this.video = video;
     /** @type {WhepSession | null} */
@@ -50,6 +64,14 @@ export class Viewer {
     /** @type {import("./stats.js").Sample[]} */
     this._samples = [];
     this._counting = false;
+    this._films = films && Film.works;
+    /** What is played where WebRTC does not get through. @type {Film | null} */
+    this.film = null;
+    this._page = drawn();
+    this._filmFrames = 0;
+    this._filmAgainAt = 0;
+    /** What WebRTC brings, once it does. @type {MediaStream | null} */
+    this._media = null;
     /** From a picture's arrival to its presentation, a running mean, where the browser tells. @type {number | null} */
     this.toScreenMs = null;
     video.addEventListener("pause", () => this._plays());
@@ -73,7 +95,7 @@ export class Viewer {
 
   /** Since the page was opened, over all its sessions. */
   get framesDecoded() {
-    return this._decodedBefore + this._decodedHere;
+    return this._decodedBefore + this._decodedHere + (this.film ? this.film.frames : 0);
   }
 
   /** The figures of the last seconds, or `null` where nothing came. */
@@ -117,7 +139,9 @@ export class Viewer {
       /** @type {import("./whep.js").Handlers} */
       const handlers = {
         onStream: (media) => {
-          if (isCurrent()) this.video.srcObject = media;
+          if (!isCurrent()) return;
+          this._media = media;
+          if (!this.film) this.video.srcObject = media;
         },
         onTransport: (state) => isCurrent() && this.session && this.send({ type: "transport", state }),
       };
@@ -179,6 +203,7 @@ export class Viewer {
   /** Looks how many pictures have come, and lets time pass. */
   async tick() {
     this.send({ type: "tick" });
+    this._showFilm();
     const { session } = this;
     if (!session || this._counting) return;
     this._counting = true;
@@ -220,6 +245,50 @@ export class Viewer {
     this._decodedHere = now.frames;
     this.lastFrameAt = Date.now();
     this.send({ type: "picture", pictures });
+    this._showFilm();
+  }
+
+  /** Tells the server how this viewer fares. @param {number | null} wireToScreenMs */
+  report(wireToScreenMs) {
+    const { session, figures } = this;
+    if (!session || !figures || document.hidden) return;
+    const { fps, lossPercent, freezes } = figures;
+    const told = { fps, wire_to_screen_ms: wireToScreenMs, loss_percent: lossPercent, freezes };
+    // The next one is due soon.
+    request(`${this._api}/sessions/${session.id}/report`, sending("POST", told)).catch(() => {});
+  }
+
+  /** Plays the film as long as the player wants it. */
+  _showFilm() {
+    const now = performance.now();
+    if (!this.player.wantsFilm) return this._endFilm();
+    if (this.film) {
+      const { frames } = this.film;
+      if (frames > this._filmFrames) {
+        this.lastFrameAt = Date.now();
+        this.send({ type: "film" });
+      }
+      this._filmFrames = frames;
+    } else if (this._films && now >= this._filmAgainAt) {
+      this._filmFrames = 0;
+      this.film = new Film(new URL(`${this._api}/live.mp4?instead=${this._page}`), this.video, (error) => {
+        if (error instanceof Refused && error.code === "sent_away") {
+          this._page = drawn();
+          return this.send(outcome(error));
+        }
+        // One that has ended in order has had its time.
+        this._filmAgainAt = performance.now() + (error ? FILM_PAUSE : 0);
+        this._endFilm();
+      });
+    }
+  }
+
+  _endFilm() {
+    if (!this.film) return;
+    this._decodedBefore += this.film.frames;
+    this.film.close();
+    this.film = null;
+    this.video.srcObject = this._media;
   }
 
   /**
@@ -228,7 +297,7 @@ export class Viewer {
    */
   _plays() {
     const { video } = this;
-    if (!video.paused || document.hidden || !video.srcObject) return !video.paused || document.hidden;
+    if (!video.paused || document.hidden || !(video.srcObject || this.film)) return !video.paused || document.hidden;
     video
       .play()
       .then(() => this._needsTouch(false))
@@ -252,6 +321,11 @@ export class Viewer {
   }
 }
 
+/** Eight random bytes, as text. */
+function drawn() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => `0${byte.toString(16)}`.slice(-2)).join("");
+}
+
 /**
  * What came of an attempt that failed, for the player.
  * @param {unknown} error
@@ -260,6 +334,7 @@ export class Viewer {
 export function outcome(error) {
   if (!(error instanceof Refused)) return { type: "unreachable", reason: "The server can't be reached" };
   if (error.status === 401) return { type: "lockedOut" };
+  if (error.code === "sent_away") return { type: "ended", reason: SENT_AWAY, action: "again" };
   if (error.code === "unknown_stream") return { type: "ended", reason: "There is no such stream", action: "again" };
   if (error.code === "address_ended") return { type: "ended", reason: ADDRESS_ENDED, action: null };
   return { type: "refused", reason: error.message, retryAfter: error.retryAfter };

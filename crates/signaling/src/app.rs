@@ -40,13 +40,16 @@ use crate::{
     encoder_links::{self, EncoderLinks},
     ended::Ended,
     events,
+    glances::Glances,
     handover::{self, Restored},
     ice_servers::IceServers,
     limits::Limits,
     meter::Meter,
     outside,
     owners::{Owners, brief},
-    pictures, routes, serve,
+    pictures,
+    reports::Reports,
+    routes, serve,
     site::Site,
     supervisor::Supervisor,
     viewers,
@@ -134,6 +137,8 @@ impl App {
             access: Access::load(&settings.http, &dir, address.port())?,
             owners: Owners::load(&dir, &engine.handle().sessions()),
             ended: Ended::default(),
+            films: Arc::default(),
+            reports: Reports::default(),
             limits: Limits::new(),
             site: Site::new(&settings.http),
             ice_servers: IceServers::new(&settings.webrtc.ice_servers),
@@ -145,8 +150,7 @@ impl App {
         });
         viewers::end_strangers(&shared).await;
         tasks.spawn(encoder_links::follow(links, Arc::clone(&shared), args));
-        tasks.spawn(events::tell(Arc::clone(&shared), news));
-        spawn_chores(&tasks, &settings, &shared);
+        spawn_chores(&tasks, &settings, &shared, news);
         let http_stop = CancellationToken::new();
         let debug = breakable.map(|listener| Debug {
             shared: Arc::clone(&shared),
@@ -340,7 +344,8 @@ fn divide_memory(webrtc: &Webrtc, streams: usize) -> (usize, usize) {
 }
 
 /// What is looked after all the time.
-fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>) {
+fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>, news: watch::Sender<Arc<Glances>>) {
+    tasks.spawn(events::tell(Arc::clone(shared), news));
     tasks.spawn(viewers::keep_current(Arc::clone(shared)));
     tasks.spawn(pictures::keep_stills(Arc::clone(shared)));
     let places = settings.webrtc.candidates.clone();

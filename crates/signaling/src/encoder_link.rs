@@ -60,10 +60,10 @@ impl Waiting {
 impl EncoderLink {
     /// Keeps the link for as long as it is polled.
     pub(crate) async fn run(mut self) {
-        let socket = self.dir.socket(Role::Encoder, Some(&self.stream.name));
+        let place = self.dir.place(Role::Encoder, Some(&self.stream.name));
         let mut tally = Tally::default();
         loop {
-            match connect(&socket, &self.identity, Role::Encoder).await {
+            match connect(place.clone(), &self.identity, Role::Encoder).await {
                 Ok(link) => {
                     tally.meet(link.peer.instance);
                     tracing::info!(stream = %self.stream.name, pid = link.peer.pid, "linked to the encoder");

@@ -128,6 +128,9 @@ async fn send_away(shared: &AppState, gone: &[StreamName]) {
     if gone.is_empty() {
         return;
     }
+    for stream in gone {
+        shared.reports.forget(stream);
+    }
     for session in shared.engine.sessions() {
         let watched = shared.engine.session(&session).map(|info| info.stream);
         if watched.is_some_and(|stream| gone.contains(&stream)) {

@@ -6,24 +6,29 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     Extension,
     body::Body,
-    extract::{Path, State},
-    http::header,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use framebridge_auth::Principal;
 use framebridge_http::Place;
 use framebridge_proto::media::AccessUnit;
 use futures_util::stream;
+use serde::Deserialize;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::timeout,
 };
+use utoipa::IntoParams;
 
 use crate::{
+    access::now,
     app_state::AppState,
-    client::ClientAddress,
+    client::Visitor,
+    films::{Watching, page_name},
     fragments::Film,
     gate::Asker,
+    owners::Owner,
     problem::{Details, Problem},
     stream::{OwnGuest, Stream},
 };
@@ -41,6 +46,7 @@ struct Watcher {
     stream: Arc<Stream>,
     units: Receiver<AccessUnit>,
     film: Film,
+    watching: Watching,
     _place: Place,
     _guest: OwnGuest,
 }
@@ -49,7 +55,11 @@ impl Watcher {
     /// What is sent next; `None`: nothing any more. Who reads too slowly misses frames and goes on at a keyframe.
     async fn next(&mut self) -> Option<Vec<u8>> {
         loop {
-            let unit = timeout(LOOK, self.units.recv()).await;
+            // Both arms are cancel-safe.
+            let unit = tokio::select! {
+                unit = timeout(LOOK, self.units.recv()) => unit,
+                () = self.watching.sent_away() => return None,
+            };
             if !self.shared.access.is_good(&self.who) || self.shared.is_draining() {
                 return None;
             }
@@ -58,6 +68,7 @@ impl Watcher {
                     let parameters = self.stream.upstream().parameters;
                     let size = parameters.map_or((0, 0), |sent| (sent.width, sent.height));
                     if let Some(part) = self.film.add(&unit, size) {
+                        self.watching.on_sent(part.len());
                         return Some(part);
                     }
                 }
@@ -69,17 +80,26 @@ impl Watcher {
     }
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Instead {
+    /// By which a page names itself that watches so because WebRTC does not get through: up to 32 hexadecimal digits that it has
+    /// drawn. One that an operator sends away is refused from then on.
+    instead: Option<String>,
+}
+
 /// The stream as fragmented MP4, from the next keyframe on and without an end: for `<video>`, VLC, ffplay and the like.
 ///
 /// An idle stream is started. The answer ends after five minutes; ask again for more. It has no sound.
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}/live.mp4", operation_id = "get_film", tag = "api",
-    params(("stream" = String, Path, description = "The stream's name")),
+    params(("stream" = String, Path, description = "The stream's name"), Instead),
     responses(
         (status = 200, description = "The film, as it comes.", content_type = "video/mp4"),
         (status = 403, description = "A page of another site asks.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
         (status = 409, description = "The stream's source or encoder is unavailable now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 410, description = "An operator has sent the page away.", body = Details, content_type = "application/problem+json"),
         (status = 429, description = "This address has too many; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many watch so; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
@@ -87,17 +107,29 @@ impl Watcher {
 pub(crate) async fn film(
     State(shared): State<Arc<AppState>>,
     Extension(who): Asker,
-    client: ClientAddress,
+    Visitor { client, address, .. }: Visitor,
     Path(stream): Path<String>,
+    Query(Instead { instead }): Query<Instead>,
 ) -> Result<Response, Problem> {
     let stream = shared.stream(&stream)?;
+    let page = page_name(instead);
+    if page.as_ref().is_some_and(|page| shared.films.was_sent_away(page)) {
+        let detail = "Whoever runs this Framebridge has ended your session.";
+        return Err(Problem::new(StatusCode::GONE, "sent_away", detail));
+    }
     let place = shared.limits.film(client)?;
     let guest = OwnGuest::of(&stream);
     let units = stream.units.subscribe();
     let ready = stream.ready(PATIENCE).await;
     ready.map_err(|told| Problem::from(told).told(&who, stream.words_for_viewers()))?;
     shared.engine.wish_keyframe(&stream.name);
+    let owner = Owner {
+        principal: who.clone(),
+        address,
+        since: now(),
+    };
     let watcher = Watcher {
+        watching: Watching::begin(&shared.films, stream.name.clone(), owner, page),
         who,
         shared,
         stream,

@@ -1,6 +1,7 @@
 //! `GET /metrics`: gauges and counters for Prometheus, in its text format or in OpenMetrics.
 
 mod text_format;
+mod told;
 mod usage;
 
 use std::{
@@ -218,7 +219,8 @@ impl Collector for Scrape {
         self.encode_box(&mut encoder)?;
         self.encode_states(&mut encoder)?;
         self.encode_processes(&mut encoder)?;
-        self.encode_streams(&mut encoder)
+        self.encode_streams(&mut encoder)?;
+        told::encode(&self.shared, &mut encoder)
     }
 }
 
@@ -305,7 +307,7 @@ impl Scrape {
             up,
         )?;
         let usage: Vec<_> = processes()
-            .filter_map(|process| Some((process.name.as_str(), usage::of(process.pid?)?)))
+            .filter_map(|process| Some((process.name.as_str(), usage::of(process.pid?, &process.name)?)))
             .collect();
         let cpu = usage
             .iter()

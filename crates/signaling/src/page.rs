@@ -3,6 +3,7 @@
 mod squeeze;
 
 use std::{
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     str::FromStr as _,
     sync::{Arc, LazyLock},
@@ -14,7 +15,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use framebridge_proto::StreamName;
-use squeeze::{Names, SCRIPT, STYLE, squeeze};
 
 use crate::{
     app_state::AppState,
@@ -25,6 +25,8 @@ use crate::{
 type File = (&'static str, &'static str, &'static str);
 
 const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 
 /// The files of `page/` by their names.
 macro_rules! files {
@@ -39,16 +41,12 @@ const PAGES: [File; 5] = files!(
     "login.html",
     "nothing.html"
 );
-const INDEX: &File = &PAGES[0];
-const WATCH: &File = &PAGES[1];
-const WALL: &File = &PAGES[2];
-const LOGIN: &File = &PAGES[3];
-const NOTHING: &File = &PAGES[4];
-const SCRIPTS: [File; 20] = files!(
+const SCRIPTS: [File; 21] = files!(
     SCRIPT,
     "choices.js",
     "controls.js",
     "desk.js",
+    "film.js",
     "format.js",
     "http.js",
     "index.js",
@@ -75,7 +73,7 @@ static NAMES: LazyLock<Names> = LazyLock::new(|| Names::of(SCRIPTS.iter().map(|(
 /// The list of streams.
 #[utoipa::path(get, path = "/", operation_id = "get_index_page", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
 pub(crate) async fn index(headers: HeaderMap) -> Response {
-    file(INDEX, &headers)
+    sent("index.html", &headers)
 }
 
 /// The player of one stream.
@@ -93,15 +91,15 @@ pub(crate) async fn watch(
     headers: HeaderMap,
 ) -> Response {
     match shared.stream(&stream) {
-        Ok(_) => file(WATCH, &headers),
-        Err(_unknown) => (StatusCode::NOT_FOUND, file(WATCH, &HeaderMap::new())).into_response(),
+        Ok(_) => sent("watch.html", &headers),
+        Err(_unknown) => (StatusCode::NOT_FOUND, sent("watch.html", &HeaderMap::new())).into_response(),
     }
 }
 
 /// The wall: several streams side by side.
 #[utoipa::path(get, path = "/wall", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
 pub(crate) async fn wall(headers: HeaderMap) -> Response {
-    file(WALL, &headers)
+    sent("wall.html", &headers)
 }
 
 /// The player's address with a slash too many.
@@ -125,20 +123,26 @@ pub(crate) async fn without_slash(Path(name): Path<String>, uri: Uri) -> Respons
 
 /// That there is nothing at `path`, for people.
 pub(crate) fn nothing(path: &str) -> Response {
-    (StatusCode::NOT_FOUND, rooted(NOTHING, path)).into_response()
+    (StatusCode::NOT_FOUND, rooted("nothing.html", path)).into_response()
 }
 
 /// Where to log in, for a page at `path`: as far up as that is down.
 pub(crate) fn login(path: &str) -> impl IntoResponse + use<> {
-    rooted(LOGIN, path)
+    rooted("login.html", path)
 }
 
 /// A page that may stand at any `path`: what it loads is as far up as that is down.
-fn rooted((_, kind, text): &File, path: &str) -> impl IntoResponse + use<> {
+fn rooted(name: &str, path: &str) -> impl IntoResponse + use<> {
     let depth = path.trim_start_matches('/').matches('/').count();
-    let text = squeeze(kind, text, &NAMES).replace("{root}", &"../".repeat(depth));
-    let headers = [(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "no-store")];
-    (headers, text)
+    let text = SENT.get(name).map_or("", |page| page.text.as_str());
+    let headers = [(header::CONTENT_TYPE, HTML), (header::CACHE_CONTROL, "no-store")];
+    (headers, text.replace("{root}", &"../".repeat(depth)))
+}
+
+/// One of the pages.
+fn sent(name: &str, headers: &HeaderMap) -> Response {
+    SENT.get(name)
+        .map_or_else(|| nothing("/"), |page| page.response(headers))
 }
 
 /// In place of a page that not everybody may see.
@@ -158,28 +162,51 @@ pub(crate) fn please_log_in(path: &str) -> Response {
     )
 )]
 pub(crate) async fn part(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let found = SCRIPTS.iter().chain(&STYLES).find(|(known, ..)| *known == name);
+    let found = SENT.get(name.as_str()).filter(|file| file.kind != HTML);
     let found = found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "not_found", "The page has no such part."))?;
-    Ok(file(found, &headers))
+    Ok(found.response(&headers))
 }
 
-/// The file, or 304 where the browser has it: it asks each time, so that an upgrade shows at once.
-fn file((_, kind, text): &File, headers: &HeaderMap) -> Response {
-    let text = squeeze(kind, text, &NAMES);
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    let tag = format!("\"{:016x}\"", hasher.finish());
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let cached = known.is_some_and(|known| {
-        known
-            .split(',')
-            .any(|known| known.trim().trim_start_matches("W/") == tag)
-    });
-    let headers = [(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, "no-cache")];
-    if cached {
-        (StatusCode::NOT_MODIFIED, headers).into_response()
-    } else {
-        (headers, [(header::CONTENT_TYPE, *kind)], text).into_response()
+/// The files as they are sent, by their names: made once.
+static SENT: LazyLock<BTreeMap<&str, Sent>> = LazyLock::new(|| {
+    let all = PAGES.iter().chain(&SCRIPTS).chain(&STYLES);
+    all.map(|(name, kind, text)| (*name, Sent::of(kind, text))).collect()
+});
+
+/// A file as it is sent.
+struct Sent {
+    kind: &'static str,
+    text: String,
+    tag: String,
+}
+
+impl Sent {
+    fn of(kind: &'static str, text: &str) -> Self {
+        let text = match kind {
+            SCRIPT => squeeze::script(text),
+            STYLE => squeeze::style(text),
+            _ => squeeze::page(text),
+        };
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let tag = format!("\"{:016x}\"", hasher.finish());
+        Self { kind, text, tag }
+    }
+
+    /// The file, or 304 where the browser has it: it asks each time, so that an upgrade shows at once.
+    fn response(&'static self, headers: &HeaderMap) -> Response {
+        let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        let cached = known.is_some_and(|known| {
+            known
+                .split(',')
+                .any(|known| known.trim().trim_start_matches("W/") == self.tag)
+        });
+        let headers = [(header::ETAG, self.tag.as_str()), (header::CACHE_CONTROL, "no-cache")];
+        if cached {
+            (StatusCode::NOT_MODIFIED, headers).into_response()
+        } else {
+            (headers, [(header::CONTENT_TYPE, self.kind)], self.text.as_str()).into_response()
+        }
     }
 }
 
@@ -190,18 +217,7 @@ mod tests {
     #[test]
     fn page_is_small() {
         const MOST: usize = 90_000;
-        let all = PAGES.iter().chain(&SCRIPTS).chain(&STYLES);
-        let size: usize = all.map(|(_, kind, text)| squeeze(kind, text, &NAMES).len()).sum();
+        let size: usize = SENT.values().map(|sent| sent.text.len()).sum();
         assert!(size < MOST, "{size} bytes");
-    }
-
-    #[test]
-    fn no_text_of_a_script_goes_over_the_end_of_a_line() {
-        for (file, _, text) in &SCRIPTS {
-            for line in text.lines() {
-                let is_comment = line.trim_start().starts_with(['*', '/']);
-                assert!(is_comment || line.matches('`').count() % 2 == 0, "{file}: {line}");
-            }
-        }
     }
 }

@@ -53,7 +53,7 @@ fn whep_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 25] {
+fn own_routes() -> [Route; 26] {
     [
         Route::page("/", View, get(page::index)),
         Route::page("/wall", View, get(page::wall)),
@@ -95,6 +95,11 @@ fn own_routes() -> [Route; 25] {
             "/api/v1/streams/{stream}/sessions/{session}/rung",
             View,
             put(sessions::put_rung),
+        ),
+        Route::new(
+            "/api/v1/streams/{stream}/sessions/{session}/report",
+            View,
+            post(sessions::report),
         ),
         Route::new("/api/v1/links", Admin, post(login::make_link)),
         Route::new("/api/v1/viewers", Admin, get(viewers::list)),
@@ -143,6 +148,7 @@ async fn openapi() -> impl IntoResponse {
         page::index, page::wall, page::watch, page::without_slash, page::part,
         status::health, status::status, streams::streams, streams::stream, control::put_quality, control::post_keyframe,
         control::post_pause, control::post_resume, steer::open, steer::take_back, steer::line, steer::close, pictures::snapshot, pictures::clip, live::film, events::all, events::one, sessions::session, sessions::put_rung,
+        sessions::report,
         login::form, login::log_in, login::log_out, login::make_link, viewers::list, viewers::kick,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,

@@ -90,7 +90,8 @@ impl RungLink {
                 | FromEncoder::Quality(_)
                 | FromEncoder::Parameters(_)
                 | FromEncoder::Lost { .. }
-                | FromEncoder::Response { .. } => {}
+                | FromEncoder::Response { .. }
+                | FromEncoder::Desk(_) => {}
             }
         }
         Ok(())

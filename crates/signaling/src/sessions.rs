@@ -1,11 +1,12 @@
-//! A viewer's session as the API shows it, and for a while after its end why it ended.
+//! A viewer's session as the API shows it, and for a while after its end why it ended; and what its page tells of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Extension, Json,
+    body::Body,
     extract::{Path, Query, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
 };
 use framebridge_auth::Principal;
 use framebridge_proto::media::{Rung, UnknownRung};
@@ -15,8 +16,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app_state::AppState,
+    body,
     gate::Asker,
     problem::{Details, Problem},
+    reports::Report,
 };
 
 /// A viewer's session.
@@ -135,6 +138,49 @@ pub(crate) async fn put_rung(
     } else {
         Err(Problem::unknown_session())
     }
+}
+
+/// How a viewer's page says it fares. It is kept for 15 s. One that comes within 2 s of the one before is left out.
+#[utoipa::path(
+    post, path = "/api/v1/streams/{stream}/sessions/{session}/report", operation_id = "post_report", tag = "api",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "The session's id: the last part of its WHEP URL"),
+    ),
+    request_body(content = Report, content_type = "application/json"),
+    responses(
+        (status = 204, description = "It was heard."),
+        (status = 400, description = "It is no report.", body = Details, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such session (any more).", body = Details, content_type = "application/problem+json"),
+        (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no application/json.", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn report(
+    State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
+    Path((stream, session)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let wanted = shared.stream(&stream)?.name.clone();
+    let body = body::read(&headers, body, "application/json").await?;
+    let told: Report = serde_json::from_slice(&body).map_err(|error| {
+        let detail = format!("The body is no report: {error}.");
+        Problem::new(StatusCode::BAD_REQUEST, "invalid", detail)
+    })?;
+    let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
+    check_owner(&shared, &session, &who)?;
+    let is_open = shared
+        .engine
+        .session(&session)
+        .is_some_and(|info| info.stream == wanted);
+    if !is_open {
+        return Err(Problem::unknown_session());
+    }
+    // One that came too soon says nothing new.
+    _ = shared.reports.take(session, &wanted, told, Instant::now());
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Nobody is told of others' sessions.

@@ -1,19 +1,21 @@
 //! Lists who watches, and sends viewers away.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Extension, Json,
     extract::{Path, Query, State},
     http::StatusCode,
 };
-use framebridge_rtc::{HoldReason, Link};
+use framebridge_proto::media::Rung;
+use framebridge_rtc::{HoldReason, Link, SessionId, ViewerState};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, MissedTickBehavior, interval};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app_state::AppState,
+    films::Film,
     gate::Asker,
     meter::millis,
     owners::{DIGITS, brief},
@@ -45,7 +47,10 @@ pub(crate) struct ViewerView {
     address: Option<String>,
     /// How media goes to it: `udp` or `tcp`, and the kind of its candidate: `host`, `srflx` (behind a NAT), `prflx` (an address
     /// that it had not named) or `relay`. No kind where an earlier life of the server connected it; null before it is connected.
+    /// `http`: it watches `live.mp4`.
     path: Option<String>,
+    /// Why not a better one; null where it is the best.
+    path_reason: Option<&'static str>,
     /// Where media goes: its own address or its relay's.
     media_address: Option<String>,
     /// Of 100 packets, those that did not come in the last seconds, by its own reports.
@@ -67,6 +72,12 @@ pub(crate) struct ViewerView {
     rung: &'static str,
     /// Bits per second that the full rung takes.
     full_rung: Option<u32>,
+    /// Pictures shown a second, as its page says.
+    fps: Option<f64>,
+    /// From capture to its screen, milliseconds: our way, and what its page says of the rest.
+    latency_ms: Option<u64>,
+    /// Times its picture has frozen, as its page says.
+    freezes: Option<u32>,
     /// Since when, seconds since 1970.
     since: Option<u64>,
 }
@@ -89,49 +100,117 @@ pub(crate) async fn list(
 ) -> Json<ViewerList> {
     let mut sessions = shared.engine.sessions();
     sessions.sort();
-    let viewers = sessions.into_iter().filter_map(|session| {
-        let info = shared.engine.session(&session)?;
-        let owner = shared.owners.of(&session);
-        let Link {
-            remote,
-            is_tcp,
-            kind,
-            loss,
-            bits_per_second,
-            round_trip,
-            estimate,
-            queue_delay,
-            hold,
-            rung,
-            full_rate,
-            ..
-        } = info.link;
-        let transport = if is_tcp { "tcp" } else { "udp" };
-        let path = |_| kind.map_or_else(|| transport.to_owned(), |kind| format!("{transport} {}", kind.as_str()));
-        Some(ViewerView {
-            session: brief(&session),
-            stream: info.stream.to_string(),
-            state: info.state.as_str(),
-            principal: owner.as_ref().map(|owner| owner.principal.to_string()),
-            address: owner.as_ref().map(|owner| owner.address.to_string()),
-            path: remote.map(path),
-            media_address: remote.map(|remote| remote.to_string()),
-            // To a tenth: what is behind it says nothing.
-            loss_percent: loss.map(|loss| (f64::from(loss) * 1000.0).round() / 10.0),
-            bitrate: bits_per_second,
-            round_trip_ms: round_trip.map(millis),
-            estimate,
-            queue_ms: queue_delay.map(millis),
-            held: hold.map(HoldReason::as_str),
-            rung: rung.as_str(),
-            full_rung: full_rate,
-            since: owner.as_ref().map(|owner| owner.since),
-        })
-    });
+    let viewers = sessions.into_iter().filter_map(|session| of_session(&shared, session));
+    let films = shared.films.all().into_iter().map(|(id, film)| of_film(id, &film));
+    let viewers = viewers.chain(films);
     let wanted = viewers.filter(|viewer| only.as_ref().is_none_or(|only| viewer.stream == *only));
     Json(ViewerList {
         viewers: wanted.collect(),
     })
+}
+
+/// Who watches by WebRTC.
+fn of_session(shared: &AppState, session: SessionId) -> Option<ViewerView> {
+    let info = shared.engine.session(&session)?;
+    let owner = shared.owners.of(&session);
+    let told = shared.reports.of(&session, Instant::now());
+    let Link {
+        remote,
+        is_tcp,
+        kind,
+        loss,
+        bits_per_second,
+        round_trip,
+        estimate,
+        queue_delay,
+        hold,
+        rung,
+        full_rate,
+        ..
+    } = info.link;
+    let kind = kind.map(|kind| kind.as_str());
+    let transport = if is_tcp { "tcp" } else { "udp" };
+    let path = |_| kind.map_or_else(|| transport.to_owned(), |kind| format!("{transport} {kind}"));
+    let to_screen = told.as_ref().and_then(|told| told.wire_to_screen_ms);
+    let to_wire = shared
+        .streams
+        .get(&info.stream)
+        .and_then(|stream| stream.capture_to_wire_ms());
+    let latency = to_wire
+        .zip(to_screen)
+        .map(|(to_wire, to_screen)| to_wire + whole(to_screen));
+    Some(ViewerView {
+        session: brief(&session),
+        stream: info.stream.to_string(),
+        state: info.state.as_str(),
+        principal: owner.as_ref().map(|owner| owner.principal.to_string()),
+        address: owner.as_ref().map(|owner| owner.address.to_string()),
+        path: remote.map(path),
+        path_reason: remote.and_then(|_| why_not_better(is_tcp, kind)),
+        media_address: remote.map(|remote| remote.to_string()),
+        // To a tenth: what is behind it says nothing.
+        loss_percent: loss.map(|loss| tenth(f64::from(loss) * 100.0)),
+        bitrate: bits_per_second,
+        round_trip_ms: round_trip.map(millis),
+        estimate,
+        queue_ms: queue_delay.map(millis),
+        held: hold.map(HoldReason::as_str),
+        rung: rung.as_str(),
+        full_rung: full_rate,
+        fps: told.as_ref().and_then(|told| told.fps).map(tenth),
+        latency_ms: latency,
+        freezes: told.map(|told| told.freezes),
+        since: owner.as_ref().map(|owner| owner.since),
+    })
+}
+
+/// Who watches by plain HTTP.
+fn of_film(session: String, film: &Film) -> ViewerView {
+    let is_instead = film.page.is_some();
+    ViewerView {
+        session,
+        stream: film.stream.to_string(),
+        state: ViewerState::Live.as_str(),
+        principal: Some(film.owner.principal.to_string()),
+        address: Some(film.owner.address.to_string()),
+        path: Some("http".to_owned()),
+        path_reason: Some(if is_instead {
+            "neither UDP nor TCP gets through"
+        } else {
+            "it asked for live.mp4"
+        }),
+        media_address: None,
+        loss_percent: None,
+        bitrate: film.bits_per_second(),
+        round_trip_ms: None,
+        estimate: None,
+        queue_ms: None,
+        held: None,
+        rung: Rung::Full.as_str(),
+        full_rung: None,
+        fps: None,
+        latency_ms: None,
+        freezes: None,
+        since: Some(film.owner.since),
+    }
+}
+
+/// A viewer takes the best way that there is: why this is none of the better ones.
+fn why_not_better(is_tcp: bool, kind: Option<&str>) -> Option<&'static str> {
+    match (kind, is_tcp) {
+        (Some("relay"), _) => Some("nothing gets through but by the relay"),
+        (_, true) => Some("UDP does not get through"),
+        (_, false) => None,
+    }
+}
+
+/// To a tenth.
+fn tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn whole(milliseconds: f64) -> u64 {
+    millis(Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
 }
 
 /// Ends a viewer's session. Its page says so, and does not come back by itself.
@@ -154,6 +233,10 @@ pub(crate) async fn kick(
         .into_iter()
         .filter(|open| session.len() >= DIGITS && open.to_string().starts_with(&session));
     let (Some(found), None) = (named.next(), named.next()) else {
+        if shared.films.send_away(&session) {
+            tracing::info!(target: "audit", %who, session, "sent a viewer away");
+            return Ok(StatusCode::NO_CONTENT);
+        }
         return Err(Problem::unknown_session());
     };
     tracing::info!(target: "audit", %who, session = brief(&found), "sent a viewer away");
@@ -197,5 +280,19 @@ pub(crate) async fn end_strangers(shared: &AppState) {
             );
             shared.end(&session).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn way_that_is_not_the_best_has_its_reason() {
+        assert_eq!(why_not_better(false, Some("host")), None);
+        assert_eq!(why_not_better(false, None), None);
+        assert_eq!(why_not_better(true, Some("host")), Some("UDP does not get through"));
+        let relay = why_not_better(false, Some("relay"));
+        assert!(relay.is_some_and(|why| why.contains("relay")), "{relay:?}");
     }
 }

@@ -98,7 +98,7 @@ async fn answer(hub: &Hub, connection: SocketAddr, parts: &request::Parts, body:
         body: body.chunks(MAX_CHUNK).map(|part| Bytes64(part.to_vec())).collect(),
     };
     let answer = ask(question, &link).await?;
-    let visit = if answer.is_event_stream() {
+    let visit = if answer.is_endless() {
         visit.into_stream()?
     } else {
         visit

@@ -38,7 +38,8 @@ use crate::{
     launcher::{Launch, Launcher},
     ledger::{Entry, Ledger},
     lock::Lock,
-    peers, probe,
+    peers::{self, Floor},
+    probe,
     seeds::Seeds,
     settings_files::SettingsFiles,
     slot::{Meeting, Slot, slots},
@@ -110,7 +111,7 @@ impl App {
         let lock = Lock::take(dir.path()).context("becoming the supervisor")?;
         args.remove_stale(dir.path());
         let identity = Identity::new(Role::Supervisor);
-        let listener = Listener::bind(&dir.socket(Role::Supervisor, None), &identity).await?;
+        let listener = Listener::bind(dir.place(Role::Supervisor, None), &identity).await?;
         let fd_store = Arc::new(FdStore::bind(&dir, &identity, Box::new(SystemdFdStore)).await?);
         let (journal, writer) = Journal::open(dir.path());
         let launcher = Launcher::new(settings.supervisor.manage, &dir).await?;
@@ -127,7 +128,12 @@ impl App {
             rules.probe_interval,
             rules.probe_timeout,
         ));
-        tasks.spawn(peers::serve(listener, told.clone(), tasks.clone()));
+        tasks.spawn(peers::serve(listener, Floor::Ours, told.clone(), tasks.clone()));
+        if let Some(door) = dir.door() {
+            let listener = Listener::bind(door, &identity).await?;
+            let floor = Floor::Encoders(dir.clone());
+            tasks.spawn(peers::serve(listener, floor, told.clone(), tasks.clone()));
+        }
         let now = Instant::now();
         let (ledger, files) = (Ledger::of(dir.path()), SettingsFiles::of(dir.path()));
         let mut seeds = Seeds::of(&identity);
@@ -352,6 +358,7 @@ impl App {
         let name = &self.slots[index].name;
         if self.slots[index].child.is_some() || self.stopping {
             tracing::warn!(name, pid = peer.pid, "ended a second one");
+            // Another user's is the service manager's to end.
             stranger.signal(Signal::TERM);
             return None;
         }
@@ -421,7 +428,8 @@ impl App {
 
     fn on_end(&mut self, (index, pid, status): End) {
         let now = Instant::now();
-        let last = last_words::take(&self.dir, pid);
+        let slot = &self.slots[index];
+        let last = last_words::take(&self.dir.of(slot.role, slot.encodes()), pid);
         let status = match (status, &last) {
             // No child of ours: only it can tell.
             (ExitStatus::Unknown, Some(last)) => ExitStatus::Code(last.code.into()),
@@ -534,9 +542,20 @@ impl App {
     }
 
     fn apply_signal(&self, index: usize, signal: Signal) {
-        if let Some(child) = &self.slots[index].child {
-            child.signal(signal);
-        }
+        let slot = &self.slots[index];
+        let Some(child) = slot.child.as_ref().filter(|child| !child.signal(signal)) else {
+            return;
+        };
+        let pid = child.mark.pid;
+        let stream = slot.encodes().cloned();
+        let Some(signalled) = self.launcher.signal(slot.role, stream, pid, signal) else {
+            return tracing::error!(pid, "it is another user's, and can't be signalled");
+        };
+        self.tasks.spawn(async move {
+            if let Err(error) = signalled.await {
+                tracing::error!(pid, "{error:#}");
+            }
+        });
     }
 
     /// `step`: how much it was started without.

@@ -130,8 +130,9 @@ impl Child {
         })
     }
 
-    /// Sends `signal` to its process group, or to it alone where it leads none: somebody else has started it then.
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Sends `signal` to its process group, or to it alone where it leads none: somebody else has started it then. `false`: it
+    /// is another user's, and who started it would have to.
+    pub(crate) fn signal(&self, signal: Signal) -> bool {
         let leads = getpgid(Some(self.pid)).is_ok_and(|group| group == self.pid);
         let sent = if leads {
             kill_process_group(self.pid, signal)
@@ -141,8 +142,10 @@ impl Child {
         match sent {
             // Gone already: its exit is on the way.
             Ok(()) | Err(Errno::SRCH) => {}
+            Err(Errno::PERM) => return false,
             Err(error) => tracing::error!(pid = self.mark.pid, %error, "could not be signalled"),
         }
+        true
     }
 
     /// Waits for its end, ends what it left of its group, and reaps it.
@@ -152,6 +155,7 @@ impl Child {
         }
         // A leader that is dead but not reaped keeps its group's number from being used again.
         if Mark::of(self.mark.pid).is_none() {
+            // What another user's leaves, who started it ends.
             self.signal(Signal::KILL);
         }
         let status = match waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), WaitIdOptions::EXITED) {

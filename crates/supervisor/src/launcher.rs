@@ -14,6 +14,7 @@ use framebridge_config::Manage;
 use framebridge_core::process::ExitStatus;
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::{Role, StreamName};
+use rustix::process::Signal;
 
 use crate::{
     child::{Child, Started},
@@ -98,6 +99,23 @@ impl Launcher {
             match systemd.filter(|_| status == ExitStatus::Unknown) {
                 Some(systemd) => systemd.starved(role, stream).await.unwrap_or(status),
                 None => status,
+            }
+        }
+    }
+
+    /// Has a process signalled that we may not signal ourselves, for it has a user of its own. `None`: nobody can.
+    pub(crate) fn signal(
+        &self,
+        role: Role,
+        stream: Option<StreamName>,
+        pid: u32,
+        signal: Signal,
+    ) -> Option<impl Future<Output = anyhow::Result<()>> + use<>> {
+        match self {
+            Self::Spawn(_) => None,
+            Self::Systemd(systemd) => {
+                let systemd = systemd.clone();
+                Some(async move { systemd.signal(role, stream, pid, signal).await })
             }
         }
     }

@@ -1,13 +1,13 @@
-//! Serves `supervisor.sock`: processes report there, and operators ask.
+//! Serves `supervisor.sock`: processes report there, and operators ask; and the door for encoders of other users, who may report.
 
 use std::time::Duration;
 
 use framebridge_daemon::Tasks;
-use framebridge_ipc::{HandshakeError, Incoming, Link, Listener, ReceiveError, SendError};
+use framebridge_ipc::{HandshakeError, Incoming, Link, Listener, Peer, ReceiveError, RuntimeDir, SendError};
 use framebridge_proto::{
     Refusal, RefusalKind,
     limits::REQUEST_TIMEOUT,
-    supervisor::{FromSupervisor, ToSupervisor},
+    supervisor::{FromSupervisor, Progress, ToSupervisor},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -19,11 +19,35 @@ use crate::event::{Answer, Event};
 /// After an accept that the system refused (no descriptors left, say): as often as a repeated error is worth a line.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// What may be said on a socket.
+#[derive(Debug, Clone)]
+pub(crate) enum Floor {
+    /// Anything: only our own user and root come here.
+    Ours,
+    /// How encoders do, each by the user to whom the directory of its stream belongs.
+    Encoders(RuntimeDir),
+}
+
+impl Floor {
+    fn allows(&self, peer: &Peer, message: &ToSupervisor) -> bool {
+        let Self::Encoders(dir) = self else { return true };
+        match message {
+            ToSupervisor::Heartbeat(heartbeat) => match &heartbeat.progress {
+                Progress::Encoder(progress) => dir.is_encoder_of(&progress.stream, peer.uid),
+                Progress::Signaling(_) | Progress::Bridge(_) => false,
+            },
+            ToSupervisor::Request { .. } => false,
+        }
+    }
+}
+
 /// Why a link ended, but for its peer's closing it.
 #[derive(Debug)]
 enum Parting {
     /// The peer sent what is no message.
     Malformed(ReceiveError),
+    /// The peer said what is not its to say here.
+    Forbidden,
     /// The peer broke it off.
     Lost,
     /// The peer does not read its answers.
@@ -49,11 +73,16 @@ impl From<SendError> for Parting {
 }
 
 /// Accepts for ever; what the peers say becomes events. A full queue holds up whoever fills it.
-pub(crate) async fn serve(listener: Listener<ToSupervisor, FromSupervisor>, events: mpsc::Sender<Event>, tasks: Tasks) {
+pub(crate) async fn serve(
+    listener: Listener<ToSupervisor, FromSupervisor>,
+    floor: Floor,
+    events: mpsc::Sender<Event>,
+    tasks: Tasks,
+) {
     loop {
         match listener.accept().await {
             Ok(incoming) => {
-                tasks.spawn(attend(incoming, events.clone()));
+                tasks.spawn(attend(incoming, floor.clone(), events.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -63,7 +92,7 @@ pub(crate) async fn serve(listener: Listener<ToSupervisor, FromSupervisor>, even
     }
 }
 
-async fn attend(incoming: Incoming<ToSupervisor, FromSupervisor>, events: mpsc::Sender<Event>) {
+async fn attend(incoming: Incoming<ToSupervisor, FromSupervisor>, floor: Floor, events: mpsc::Sender<Event>) {
     let link = match incoming.handshake().await {
         Ok(link) => link,
         // A peer that went before it was greeted has done nothing wrong.
@@ -71,23 +100,33 @@ async fn attend(incoming: Incoming<ToSupervisor, FromSupervisor>, events: mpsc::
         Err(error) => return tracing::warn!(%error, "a connection ended at its handshake"),
     };
     let peer = link.peer.clone();
-    match converse(link, &events).await {
+    match converse(link, &floor, &events).await {
         Ok(()) => {}
         Err(Parting::Malformed(error)) => {
             tracing::warn!(role = %peer.role, pid = peer.pid, "a link ended: {:#}", anyhow::Error::from(error));
+        }
+        Err(Parting::Forbidden) => {
+            tracing::warn!(role = %peer.role, pid = peer.pid, uid = peer.uid, "a link ended: only an encoder's heartbeats come here");
         }
         // A peer may go whenever it likes, and goes as often as whoever it asked for goes.
         Err(parting) => tracing::debug!(role = %peer.role, pid = peer.pid, ?parting, "a link ended"),
     }
 }
 
-async fn converse(link: Link<ToSupervisor, FromSupervisor>, events: &mpsc::Sender<Event>) -> Result<(), Parting> {
+async fn converse(
+    link: Link<ToSupervisor, FromSupervisor>,
+    floor: &Floor,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), Parting> {
     let Link {
         peer,
         mut sender,
         mut receiver,
     } = link;
     while let Some(message) = receiver.recv().await? {
+        if !floor.allows(&peer, &message) {
+            return Err(Parting::Forbidden);
+        }
         match message {
             ToSupervisor::Heartbeat(heartbeat) => {
                 let peer = peer.clone();
@@ -117,4 +156,56 @@ async fn converse(link: Link<ToSupervisor, FromSupervisor>, events: &mpsc::Sende
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_ipc::Identity;
+    use framebridge_proto::{
+        RequestId, Role,
+        status::BridgeState,
+        supervisor::{BridgeProgress, Heartbeat, SupervisorRequest},
+    };
+
+    use super::*;
+
+    #[test]
+    fn at_the_encoders_door_nothing_is_heard_but_encoders() {
+        let base = tempfile::tempdir().expect("a directory");
+        let floor = Floor::Encoders(RuntimeDir::at("/nowhere").with_encoders_in(base.path()));
+        let Identity {
+            role,
+            instance,
+            pid,
+            build,
+        } = Identity::new(Role::Encoder);
+        let own = rustix::process::geteuid().as_raw();
+        let peer = |uid| Peer {
+            role,
+            instance,
+            pid,
+            uid,
+            build: build.clone(),
+            version: 1,
+        };
+        let request = ToSupervisor::Request {
+            id: RequestId(1),
+            request: SupervisorRequest::Status,
+        };
+        let heartbeat = ToSupervisor::Heartbeat(Heartbeat {
+            sequence: 0,
+            progress: Progress::Bridge(BridgeProgress {
+                state: BridgeState::Disabled,
+                reason: None,
+            }),
+        });
+        for message in [&request, &heartbeat] {
+            assert!(!floor.allows(&peer(own), message), "{message:?}");
+            assert!(Floor::Ours.allows(&peer(own), message));
+        }
+        let dir = RuntimeDir::at("/nowhere").with_encoders_in(base.path());
+        std::fs::create_dir(base.path().join("cam")).expect("made");
+        let is_its = |stream: &str, uid| dir.is_encoder_of(&stream.parse().expect("a name"), uid);
+        assert!(is_its("cam", own) && !is_its("cam", own + 1) && !is_its("other", own));
+    }
 }

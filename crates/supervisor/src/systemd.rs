@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use framebridge_core::process::ExitStatus;
 use framebridge_proto::{Role, StreamName};
+use rustix::process::Signal;
 use tokio::time::{sleep, timeout};
 use zbus::{Connection, fdo::DBusProxy, zvariant::OwnedObjectPath};
 
@@ -25,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Replace a job of the same unit that is queued: the newest wish counts.
 const MODE: &str = "replace";
 
+/// A unit's signals go to all of its processes: a command that its source runs must not outlive it.
+const WHOLE: &str = "all";
+
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
     default_service = "org.freedesktop.systemd1",
@@ -34,6 +38,7 @@ const MODE: &str = "replace";
 trait Manager {
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
 }
 
@@ -102,7 +107,7 @@ impl Systemd {
             let before = service.exec_main_pid().await.ok();
             manager.start_unit(&unit, MODE).await?;
             loop {
-                // 0: none yet. Until systemd has made it our user's, it is hidden from us (ProtectProc=invisible).
+                // 0: none yet. A process of our own user may be hidden from us until it is that (ProtectProc=invisible).
                 let pid = service.main_pid().await?;
                 if let Some(child) = Mark::of(pid).and_then(Child::adopt) {
                     return zbus::Result::Ok(Started::Lives(child));
@@ -139,6 +144,31 @@ impl Systemd {
         };
         // What it does not say in time it has forgotten.
         timeout(START_LIMIT, asked).await.ok()?.ok()?
+    }
+
+    /// Has systemd signal a process that is another user's, if that is still the unit's.
+    pub(crate) async fn signal(
+        &self,
+        role: Role,
+        stream: Option<StreamName>,
+        pid: u32,
+        signal: Signal,
+    ) -> anyhow::Result<()> {
+        let unit = unit(role, stream.as_ref());
+        let signalled = async {
+            let connection = self.connection().await?;
+            let manager = ManagerProxy::new(&connection).await?;
+            let path = manager.load_unit(&unit).await?;
+            let service = ServiceProxy::builder(&connection).path(path)?.build().await?;
+            if service.main_pid().await? == pid {
+                manager.kill_unit(&unit, WHOLE, signal.as_raw()).await?;
+            }
+            zbus::Result::Ok(())
+        };
+        match timeout(START_LIMIT, signalled).await {
+            Ok(signalled) => signalled.with_context(|| format!("systemd did not signal {unit}")),
+            Err(_elapsed) => bail!("systemd did not signal {unit} within {} s", START_LIMIT.as_secs()),
+        }
     }
 
     /// Has systemd leave a process alone.

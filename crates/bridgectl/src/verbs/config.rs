@@ -3,18 +3,41 @@
 use framebridge_config::{ConfigError, Problem, Settings};
 use serde_json::{Value, json};
 
-use crate::{cli, exit::Exit, out::Out};
+use crate::{ask, cli, exit::Exit, out::Out};
 
-pub(crate) fn run(verb: &cli::Config, out: Out) -> anyhow::Result<Exit> {
+pub(crate) async fn run(verb: &cli::Config, out: Out) -> anyhow::Result<Exit> {
     match verb {
         cli::Config::Check(args) => check(args.load(), out),
         cli::Config::Print(args) => {
-            let settings = args.load()?;
+            let mut settings = args.load()?;
+            note_what_was_set(&mut settings).await;
             let entries = settings.entries().iter();
             let entries =
                 entries.map(|entry| json!({ "key": entry.key, "value": entry.value, "origin": entry.origin }));
             out.tell(&settings.to_toml(), &entries.collect::<Vec<_>>())?;
             Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Qualities that were set at run time count for more than what is configured: shows them, and how to take them back.
+async fn note_what_was_set(settings: &mut Settings) {
+    for (name, configured) in settings
+        .streams
+        .iter()
+        .map(|stream| (stream.name.clone(), stream.quality))
+        .collect::<Vec<_>>()
+    {
+        let Some(set) = ask::quality(&name).await else { continue };
+        for (key, was, is) in [
+            ("bitrate", configured.bitrate, set.bitrate),
+            ("fps", configured.fps, set.fps),
+            ("longest_edge", configured.longest_edge, set.longest_edge),
+        ] {
+            if was != is {
+                let origin = format!("set at run time, configured as {was}: `bridgectl quality {name} --reset`");
+                settings.overrule(&format!("streams.{name}.{key}"), is.to_string(), origin);
+            }
         }
     }
 }

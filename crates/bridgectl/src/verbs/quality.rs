@@ -1,4 +1,4 @@
-//! `bridgectl quality STREAM [--fps N] [--bitrate B] [--size PIXELS]`
+//! `bridgectl quality STREAM [--fps N] [--bitrate B] [--size PIXELS] [--reset]`
 
 use anyhow::bail;
 use framebridge_proto::encoder::{EncoderAnswer, EncoderRequest, Quality};
@@ -8,14 +8,18 @@ use crate::{ask, cli, exit::Exit, out::Out, units::bitrate};
 
 pub(crate) async fn run(asked: &cli::Quality, out: Out) -> anyhow::Result<Exit> {
     let change = asked.change();
-    let request = change.map_or(EncoderRequest::GetQuality, EncoderRequest::SetQuality);
+    let request = match change {
+        Some(change) => EncoderRequest::SetQuality(change),
+        None if asked.reset => EncoderRequest::ResetQuality,
+        None => EncoderRequest::GetQuality,
+    };
     let EncoderAnswer::Quality { quality, changed } = ask::encoder(&asked.stream, request).await? else {
         bail!(ask::MISMATCH)
     };
-    let note = if change.is_some() && !changed {
-        ", as it was already"
-    } else {
-        ""
+    let note = match (asked.reset, changed) {
+        (true, _) => ", as configured",
+        (false, false) if change.is_some() => ", as it was already",
+        (false, _) => "",
     };
     let Quality {
         longest_edge,

@@ -16,7 +16,8 @@ pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<
     let viewers = answer["viewers"].as_array().context(ask::MISMATCH)?;
     let now = clock::now_ms() / 1000;
     let mut table = plain(&[
-        "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "CARRIES", "RUNG", "WHO",
+        "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "CARRIES", "RUNG", "FPS", "DELAY",
+        "FREEZES", "WHO",
     ]);
     for viewer in viewers {
         let text = |field: &str| viewer[field].as_str().unwrap_or("-").to_owned();
@@ -37,16 +38,28 @@ pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<
             state,
             text("address"),
             or_none(since),
-            text("path"),
+            path(viewer),
             or_none(loss),
             rate("bitrate"),
             rate("estimate"),
             text("rung"),
+            or_none(viewer["fps"].as_f64().map(|fps| fps.to_string())),
+            or_none(viewer["latency_ms"].as_u64().map(|ms| format!("{ms} ms"))),
+            or_none(viewer["freezes"].as_u64().map(|freezes| freezes.to_string())),
             text("principal"),
         ]);
     }
     out.tell(&table.trim_fmt(), viewers)?;
     Ok(Exit::Ok)
+}
+
+/// How a viewer came, and why not by a better way.
+fn path(viewer: &Value) -> String {
+    let text = |field: &str| viewer[field].as_str();
+    match (text("path"), text("path_reason")) {
+        (Some(path), Some(reason)) => format!("{path} ({reason})"),
+        (path, _) => path.unwrap_or("-").to_owned(),
+    }
 }
 
 /// `bridgectl kick SESSION`

@@ -13,14 +13,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::Encoder;
 
 /// An X server of a test's own, on a display that is free. Killed when dropped.
-struct XServer {
+pub(crate) struct XServer {
     process: Child,
-    display: String,
+    pub(crate) display: String,
 }
 
 impl XServer {
     /// On `display`, or on one that is free.
-    fn start(display: Option<&str>) -> Self {
+    pub(crate) fn start(display: Option<&str>) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the server under the source")]
         let mut command = Command::new("Xvfb");
         let mut process = command

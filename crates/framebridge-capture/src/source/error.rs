@@ -28,6 +28,9 @@ pub enum SourceError {
     /// It can't be opened, has no video, or none that FFmpeg decodes.
     #[error("can't open the source")]
     Open(#[source] FfmpegError),
+    /// A camera that somebody else uses.
+    #[error("it is in use by {0}")]
+    Busy(String),
     /// It was opened, and has no video.
     #[error("there is no video in it")]
     NoVideo,
@@ -79,6 +82,7 @@ impl SourceError {
             | Self::Display(_)
             | Self::Command(_)
             | Self::CommandEnded(_)
+            | Self::Busy(_)
             | Self::NoVideo
             | Self::NoDecoder
             | Self::Read(_)

@@ -8,7 +8,7 @@ use super::{
     Config,
     allowed::{Allowed, MAX_PIXELS},
 };
-use crate::{ffi::Opening, slate};
+use crate::{ffi::Opening, slate, webcam};
 
 /// What FFmpeg opens, and how what comes out of it is treated.
 pub(super) struct Recipe {
@@ -126,8 +126,8 @@ impl Recipe {
                     ..Self::device("x11grab", url)
                 }
             }
-            Location::V4l2 { device } => {
-                let options = vec![("framerate", fps.to_string())];
+            Location::V4l2 { device, options } => {
+                let options = webcam::options(device, options, fps, config.longest_edge);
                 Self {
                     options,
                     ..Self::device("v4l2", device.display().to_string())

@@ -38,6 +38,7 @@ fn config(url: &str, fps: u32) -> SourceConfig {
     SourceConfig {
         location: url.parse().unwrap(),
         fps,
+        longest_edge: 1280,
         silence_limit: Duration::from_secs(2),
         tls: SourceTls::default(),
     }

@@ -132,7 +132,7 @@ impl Source {
     pub fn place(&self) -> Option<String> {
         match self {
             Self::X11 { display, .. } => Some(format!("display {display}")),
-            Self::V4l2 { device } => Some(device.display().to_string()),
+            Self::V4l2 { device, .. } => Some(device.display().to_string()),
             Self::File { path } => Some(path.display().to_string()),
             Self::Network { .. } => {
                 let shown = self.to_string();

@@ -1,10 +1,10 @@
 //! How sources are written.
 
-use std::{str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 use percent_encoding::percent_decode_str;
 
-use super::{Address, Protocol, Region, Slate, Source};
+use super::{Address, CameraFormat, CameraOptions, Protocol, Region, Slate, Source};
 use crate::mask::without_secrets;
 
 /// Why a URL names no source.
@@ -35,6 +35,11 @@ pub enum InvalidSource {
     /// A slate that can't be read.
     #[error("`{0}` is no slate: use SECONDS,REASON with the seconds since 1970 and the reason percent-encoded")]
     Slate(String),
+    /// What a camera is not told.
+    #[error(
+        "`{0}` says nothing of a camera's mode: use size=1920x1080, format=raw, mjpeg or h264, or fps=30, with & between them"
+    )]
+    CameraOption(String),
     /// A display that X would not understand.
     #[error("`{0}` is no X display: use e.g. :0 or host:0.0")]
     Display(String),
@@ -53,9 +58,7 @@ impl FromStr for Source {
             "test" if rest.is_empty() => Ok(Self::Test),
             "test" => Err(InvalidSource::TrailingText(rest.to_owned())),
             "x11" => x11(rest),
-            "v4l2" => Ok(Self::V4l2 {
-                device: needed(rest, "v4l2:", "a device", "v4l2:/dev/video0")?.into(),
-            }),
+            "v4l2" => camera(rest),
             "file" => Ok(Self::File {
                 path: needed(rest, "file:", "a path", "file:/srv/video.mp4")?.into(),
             }),
@@ -74,6 +77,36 @@ impl FromStr for Source {
             },
         }
     }
+}
+
+/// The rates that a camera may be asked for.
+const CAMERA_RATES: RangeInclusive<u32> = 1..=240;
+
+fn camera(rest: &str) -> Result<Source, InvalidSource> {
+    let (device, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let device = needed(device, "v4l2:", "a device", "v4l2:/dev/video0")?.into();
+    let mut options = CameraOptions::default();
+    for option in query.split('&').filter(|option| !option.is_empty()) {
+        let odd = || InvalidSource::CameraOption(option.to_owned());
+        match option.split_once('=').ok_or_else(odd)? {
+            ("size", size) => {
+                let edges = size.split_once('x');
+                let edges = edges.and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+                let edges = edges.filter(|(width, height)| (*width).min(*height) >= SMALLEST_EDGE);
+                options.size = Some(edges.ok_or_else(odd)?);
+            }
+            ("format", name) => {
+                let found = CameraFormat::ALL.iter().find(|(_, known)| *known == name);
+                options.format = Some(found.ok_or_else(odd)?.0);
+            }
+            ("fps", rate) => {
+                let rate = rate.parse().ok().filter(|rate| CAMERA_RATES.contains(rate));
+                options.fps = Some(rate.ok_or_else(odd)?);
+            }
+            _ => return Err(odd()),
+        }
+    }
+    Ok(Source::V4l2 { device, options })
 }
 
 fn needed<'a>(

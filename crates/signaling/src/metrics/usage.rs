@@ -14,10 +14,34 @@ pub(super) struct Usage {
     pub(super) resident_bytes: u64,
 }
 
-/// That of the process that is `pid`, while it lives.
-pub(super) fn of(pid: u32) -> Option<Usage> {
+/// Where systemd has the groups of encoders' units.
+const ENCODERS: &str = "/sys/fs/cgroup/system.slice/system-framebridge\\x2dencoder.slice";
+
+/// That of the process `name` that is `pid`, while it lives.
+pub(super) fn of(pid: u32, name: &str) -> Option<Usage> {
     let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
-    parse(&read("stat")?, &read("status")?)
+    let in_proc = read("stat")
+        .zip(read("status"))
+        .and_then(|(stat, status)| parse(&stat, &status));
+    in_proc.or_else(|| of_unit(name.strip_prefix("encoder-")?))
+}
+
+/// That of an encoder's unit, whose process is another user's and hidden from us.
+fn of_unit(stream: &str) -> Option<Usage> {
+    let read = |file| fs::read_to_string(format!("{ENCODERS}/framebridge-encoder@{stream}.service/{file}")).ok();
+    parse_group(&read("cpu.stat")?, &read("memory.stat")?)
+}
+
+/// As cgroup v2 has it.
+fn parse_group(cpu: &str, memory: &str) -> Option<Usage> {
+    let value = |text: &str, name: &str| {
+        let mut fields = text.lines().filter_map(|line| line.split_once(' '));
+        fields.find(|(field, _)| *field == name)?.1.parse::<u64>().ok()
+    };
+    Some(Usage {
+        cpu_seconds: Duration::from_micros(value(cpu, "usage_usec")?).as_secs_f64(),
+        resident_bytes: value(memory, "anon")?.saturating_add(value(memory, "file_mapped").unwrap_or(0)),
+    })
 }
 
 fn parse(stat: &str, status: &str) -> Option<Usage> {
@@ -43,7 +67,20 @@ mod tests {
         let usage = parse(stat, "Name:\ta) b\nVmRSS:\t      12 kB\n").expect("a process");
         assert!((usage.cpu_seconds - 4.0).abs() < 1e-9);
         assert_eq!(usage.resident_bytes, 12 * 1024);
-        assert!(of(std::process::id()).is_some_and(|own| own.resident_bytes > 0));
+        assert!(of(std::process::id(), "x").is_some_and(|own| own.resident_bytes > 0));
         assert_eq!(parse("7 (x", ""), None);
+    }
+
+    #[test]
+    fn unit_whose_process_is_hidden_is_read_by_its_group() {
+        let usage = parse_group(
+            "usage_usec 2500000\nuser_usec 1\n",
+            "anon 4096\nfile 9\nfile_mapped 8192\n",
+        );
+        let usage = usage.expect("a group");
+        assert!((usage.cpu_seconds - 2.5).abs() < 1e-9);
+        assert_eq!(usage.resident_bytes, 12_288);
+        assert_eq!(of(0, "bridge"), None);
+        assert_eq!(of(0, "encoder-that-is-not-there"), None);
     }
 }

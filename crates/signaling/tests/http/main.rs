@@ -9,6 +9,7 @@ mod continuity;
 mod debug;
 mod encoder;
 mod events;
+mod films;
 mod jwt;
 mod page;
 mod site;

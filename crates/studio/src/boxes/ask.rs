@@ -6,7 +6,7 @@ use axum::{
     body::{Body, Bytes},
     http::StatusCode,
 };
-use framebridge_studio_proto::{Header, RpcId, limits::STUDIO_TIMEOUT};
+use framebridge_studio_proto::{Header, RpcId, is_endless, limits::STUDIO_TIMEOUT};
 use futures_util::stream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -50,10 +50,9 @@ pub(crate) async fn ask(question: Question, link: &Arc<Link>) -> Result<Answer, 
 }
 
 impl Answer {
-    /// Whether it has no end: server-sent events.
-    pub(crate) fn is_event_stream(&self) -> bool {
-        let mut headers = self.headers.iter();
-        headers.any(|(name, value)| name == "content-type" && value.starts_with("text/event-stream"))
+    /// Whether it has no end.
+    pub(crate) fn is_endless(&self) -> bool {
+        is_endless(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
     /// Keeps its viewer's place for as long as it lasts.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use framebridge_studio_proto::{
-    RpcChunk, RpcId, RpcResponse,
+    RpcChunk, RpcId, RpcResponse, is_endless,
     limits::{MAX_CHUNK, MAX_RESPONSE_BODY, RPC_OPEN},
 };
 use tokio::sync::Notify;
@@ -54,6 +54,8 @@ struct Waiting {
     /// Bytes of its body so far.
     body: usize,
     has_head: bool,
+    /// However long it is, it is an answer: what waits of it is bounded all the same.
+    is_endless: bool,
     /// Nothing comes after what is in `parts`.
     has_end: bool,
     is_broken: bool,
@@ -132,7 +134,11 @@ impl Calls {
                 self.break_off_in(&mut table, id);
                 return false;
             }
-            Some(waiting) => waiting.has_head = true,
+            Some(waiting) => {
+                waiting.has_head = true;
+                let headers = response.headers.iter();
+                waiting.is_endless = is_endless(headers.map(|(name, value)| (name.as_str(), value.as_str())));
+            }
         }
         self.put(&mut table, id, Part::Head(response)) && self.put_body(&mut table, id, data, end)
     }
@@ -207,8 +213,8 @@ impl Calls {
         let Some(waiting) = table.open.get_mut(&id).filter(|waiting| !waiting.has_end) else {
             return false;
         };
-        waiting.body += data.len();
-        if waiting.body > MAX_RESPONSE_BODY {
+        waiting.body = waiting.body.saturating_add(data.len());
+        if waiting.body > MAX_RESPONSE_BODY && !waiting.is_endless {
             self.break_off_in(table, id);
             return false;
         }
@@ -335,6 +341,23 @@ mod tests {
         assert!(!fill(quick, 3), "longer than any answer may be");
         drop(calls);
         assert_eq!(all.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn film_may_be_longer_than_any_answer_as_long_as_it_is_read() {
+        let calls = Calls::new(Arc::default());
+        let id = calls.open().unwrap();
+        let film = RpcResponse {
+            headers: vec![("content-type".into(), "video/mp4".into())],
+            ..head(id)
+        };
+        assert!(calls.on_response(film));
+        assert!(matches!(calls.next(id).await, Part::Head(_)));
+        for _ in 0..=2 * MAX_RESPONSE_BODY / MAX_CHUNK {
+            assert!(calls.on_chunk(chunk(id, MAX_CHUNK, false)));
+            assert!(matches!(calls.next(id).await, Part::Body(_)));
+        }
+        assert_eq!(held(&calls), 0);
     }
 
     #[tokio::test]

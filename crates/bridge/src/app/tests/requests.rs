@@ -77,6 +77,52 @@ async fn streamed_answer_is_passed_on_as_it_comes_and_ends_only_where_it_ends() 
 }
 
 #[tokio::test]
+async fn film_may_be_longer_than_any_other_answer() {
+    let studio = FakeStudio::start().await;
+    let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let _bridge = studio.bridge(server.local_addr().unwrap());
+    let mut session = studio.welcomed().await;
+    let request = RpcRequest {
+        id: RpcId(1),
+        method: "GET".into(),
+        path: "/api/v1/streams/test/live.mp4".into(),
+        headers: vec![],
+        access: Access::default(),
+        data: Bytes64::default(),
+        end: true,
+    };
+    session.send(&ToBox::RpcRequest(request)).await;
+    let length = 2 * framebridge_studio_proto::limits::MAX_RESPONSE_BODY;
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        while let Ok((mut stream, _)) = server.accept().await {
+            let (_, is_probe) = read_head(&mut stream).await;
+            if is_probe {
+                stream.write_all(NOTHING).await.unwrap();
+                continue;
+            }
+            let head = b"HTTP/1.1 200 OK\r\ncontent-type: video/mp4\r\ntransfer-encoding: chunked\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            let chunk = [format!("{length:x}\r\n").as_bytes(), &vec![7; length], b"\r\n0\r\n\r\n"].concat();
+            stream.write_all(&chunk).await.unwrap();
+        }
+    });
+    let part = |frame: &ToStudio| {
+        let ToStudio::RpcChunk(chunk) = frame else { return None };
+        Some((chunk.data.0.len(), chunk.end))
+    };
+    let mut came = 0;
+    loop {
+        let (bytes, is_end) = session.until(part).await;
+        came += bytes;
+        if is_end {
+            break;
+        }
+    }
+    assert_eq!(came, length);
+}
+
+#[tokio::test]
 async fn get_that_fails_is_asked_once_more_and_nothing_else_is() {
     let studio = FakeStudio::start().await;
     let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
