@@ -437,7 +437,7 @@ impl Source {
             }),
             Err(_) if self.has_screen_changed() => {
                 self.follow_screen()?;
-                Ok(false)
+                Ok(Fed::Nothing)
             }
             Err(Error::Eof) if self.pictures == 0 => Err(SourceError::Undecodable(self.demuxer.broken())),
             Err(Error::Eof) => Err(self.ended()),

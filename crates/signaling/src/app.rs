@@ -112,9 +112,7 @@ impl App {
         let (engine, events) = Engine::restore(engine_config(&settings), media, |name| {
             settings.streams.iter().any(|stream| stream.name == *name)
         })
-        .with_context(|| {
-            taken(&settings, Transport::Udp).unwrap_or_else(|| "webrtc.port: starting the media plane".to_owned())
-        })
+        .with_context(|| no_media(&settings))
         .context(Exit::Unavailable)?;
         let handover = engine.handover().try_clone().context("sharing the media sockets")?;
         let share = || {
@@ -238,6 +236,11 @@ impl App {
             tracing::warn!("some tasks did not end in time");
         }
     }
+}
+
+/// Why there is no media plane.
+fn no_media(settings: &Settings) -> String {
+    taken(settings, Transport::Udp).unwrap_or_else(|| "webrtc.port: starting the media plane".to_owned())
 }
 
 /// Ends the process where it stands: a thread that hangs can't be waited for, and the next life goes on with the viewers.

@@ -67,9 +67,6 @@ const SCRIPTS: [File; 21] = files!(
 );
 const STYLES: [File; 1] = files!(STYLE, "style.css");
 
-/// What private members are called where they are sent.
-static NAMES: LazyLock<Names> = LazyLock::new(|| Names::of(SCRIPTS.iter().map(|(_, _, text)| *text)));
-
 /// The list of streams.
 #[utoipa::path(get, path = "/", operation_id = "get_index_page", tag = "page", responses((status = 200, description = "The page.", content_type = "text/html")))]
 pub(crate) async fn index(headers: HeaderMap) -> Response {

@@ -91,7 +91,8 @@ fn camera(rest: &str) -> Result<Source, InvalidSource> {
         match option.split_once('=').ok_or_else(odd)? {
             ("size", size) => {
                 let edges = size.split_once('x');
-                let edges = edges.and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+                let edges =
+                    edges.and_then(|(width, height)| Some((width.parse::<u32>().ok()?, height.parse::<u32>().ok()?)));
                 let edges = edges.filter(|(width, height)| (*width).min(*height) >= SMALLEST_EDGE);
                 options.size = Some(edges.ok_or_else(odd)?);
             }

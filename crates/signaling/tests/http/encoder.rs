@@ -217,9 +217,10 @@ fn answer(request: EncoderRequest, quality: &mut Quality) -> Option<Result<Encod
             age_ms: 10,
             mp4: Bytes::from_static(MP4),
         }),
-        EncoderRequest::Clip(_) | EncoderRequest::Snapshot(ImageFormat::Png) | EncoderRequest::GetQuality => {
-            Err(Refusal::new(RefusalKind::Failed, "not in the script"))
-        }
+        EncoderRequest::Clip(_)
+        | EncoderRequest::Snapshot(ImageFormat::Png)
+        | EncoderRequest::GetQuality
+        | EncoderRequest::ResetQuality => Err(Refusal::new(RefusalKind::Failed, "not in the script")),
     };
     Some(result)
 }
