@@ -154,6 +154,7 @@ fn play(client: &mut TcpStream, switches: &Switches) -> io::Result<()> {
     let config = SourceConfig {
         location,
         fps: FPS,
+        longest_edge: 320,
         silence_limit: Duration::from_secs(2),
         tls: SourceTls::default(),
     };
