@@ -59,6 +59,12 @@ impl<'a> Address<'a> {
         }
     }
 
+    /// `host:port`, or the host where no port is said.
+    pub fn authority(&self) -> String {
+        let host = self.host_in_url();
+        self.port.map_or(host.clone(), |port| format!("{host}:{port}"))
+    }
+
     /// User and password, as they are meant: what is percent-encoded is decoded.
     pub fn credentials(&self) -> Option<(String, String)> {
         let (user, password) = self.userinfo?.split_once(':').unwrap_or((self.userinfo?, ""));

@@ -134,11 +134,15 @@ impl Source {
             Self::X11 { display, .. } => Some(format!("display {display}")),
             Self::V4l2 { device, .. } => Some(device.display().to_string()),
             Self::File { path } => Some(path.display().to_string()),
-            Self::Network { .. } => {
-                let shown = self.to_string();
-                let (_, rest) = shown.split_once("://")?;
-                rest.split(['/', '?', '#']).next().map(str::to_owned)
-            }
+            Self::Network { url, .. } => match Address::of(url) {
+                // Before one more `@` the host may be the beginning of a secret.
+                Some(address) if !address.path.contains('@') => Some(address.authority()),
+                Some(_) | None => {
+                    let shown = self.to_string();
+                    let (_, rest) = shown.split_once("://")?;
+                    rest.split(['/', '?', '#']).next().map(str::to_owned)
+                }
+            },
             Self::Exec { command } => command.split_whitespace().next().map(str::to_owned),
             Self::Test | Self::Lavfi { .. } | Self::Slate(_) => None,
         }

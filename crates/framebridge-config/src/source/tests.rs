@@ -107,6 +107,10 @@ fn a_place_is_what_an_operator_looks_for() {
     for (url, place) in [
         ("rtsp://u:p@cam:8554/s?x=1", Some("cam:8554")),
         ("http://u:p@cam/s", Some("cam")),
+        ("rtsp://u:p/w@cam:8554/s", Some("cam:8554")),
+        ("rtsp://u:p?w#@[::1]/s", Some("[::1]")),
+        ("rtsp://u:@w/d@cam/s", Some("********")),
+        ("udp://:5000", Some(":5000")),
         ("file:/srv/a film.mp4", Some("/srv/a film.mp4")),
         ("x11::7", Some("display :7")),
         ("v4l2:/dev/video9", Some("/dev/video9")),
