@@ -5,6 +5,7 @@ use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use framebridge_auth::{Scope, TokenName};
 use framebridge_config::Source;
+use framebridge_daemon::unix_ms;
 use framebridge_proto::{
     StreamName,
     encoder::{ClipSpan, Quality as Encoded, QualityChange},
@@ -12,7 +13,7 @@ use framebridge_proto::{
 };
 
 use crate::{
-    clock::{moment, now_ms, seconds},
+    clock::{moment, seconds},
     out::Target,
 };
 
@@ -468,7 +469,7 @@ fn longest_edge(text: &str) -> Result<u32, String> {
 }
 
 fn since(text: &str) -> Result<u64, String> {
-    moment(text, now_ms())
+    moment(text, unix_ms())
 }
 
 fn picture(text: &str) -> Result<Target, String> {

@@ -1,13 +1,5 @@
 //! Reads and writes times as people do.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Milliseconds since the Unix epoch.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 const MS_PER_DAY: u64 = 86_400_000;
 
 /// `2026-11-23 06:40:08.123Z`

@@ -8,6 +8,7 @@ use framebridge_proto::{
     Refusal, RefusalKind,
     encoder::{ClipSpan, EncoderAnswer},
     limits::{MAX_CLIP, MAX_CLIP_SPAN, MAX_VIEWERS_CLIPS},
+    millis,
 };
 use tokio::{
     sync::watch,
@@ -61,7 +62,7 @@ pub(crate) async fn clip(
         .map_err(|error| failed(error.into()))?
         .map_err(|error| failed(error.into()))?;
     Ok(EncoderAnswer::Clip {
-        duration_ms: u64::try_from(clip.duration.as_millis()).unwrap_or(u64::MAX),
+        duration_ms: millis(clip.duration),
         age_ms,
         mp4: clip.mp4,
     })
@@ -111,6 +112,6 @@ async fn record(shared: &EncoderState, mut state: watch::Receiver<State>, length
             return footage;
         }
         pictures.push(copied(picture));
-        shared.progress.delivered.add();
+        shared.progress.delivered.bump();
     }
 }

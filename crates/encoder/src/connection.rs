@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use framebridge_config::Slate;
 use framebridge_core::{group_queue::Next, source_life::State};
+use framebridge_daemon::since_epoch;
 use framebridge_ipc::{Link, ReceiveError, Receiver, SendError, Sender};
 use framebridge_proto::{
     Refusal, RefusalKind, RequestId,
@@ -15,6 +16,7 @@ use framebridge_proto::{
     encoder::{EncoderAnswer, EncoderRequest, FromEncoder, SourceState, ToEncoder},
     limits::MAX_REQUESTS,
     media::{Rung, Track},
+    millis,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
@@ -301,7 +303,7 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
                 sender.send_encoded(&item.frame).await?;
                 // What is judged by it is the way of the full rung.
                 if !is_lower {
-                    service.shared.progress.delivered.add();
+                    service.shared.progress.delivered.bump();
                 }
             }
         }
@@ -345,10 +347,9 @@ async fn next(subscription: &mut Option<Subscription>) -> Next<Arc<Item>> {
 /// A source's state as others are told of it. A slate is a slate, whatever it does as a source.
 pub(crate) fn to_wire(state: &State, slate: Option<&Slate>, now: Instant) -> SourceState {
     if let Some(Slate { until, reason }) = slate {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         return SourceState::Slate {
             reason: reason.clone(),
-            retry_in_ms: millis(until.saturating_sub(since_epoch)),
+            retry_in_ms: millis(until.saturating_sub(since_epoch())),
         };
     }
     match state {
@@ -365,8 +366,4 @@ pub(crate) fn to_wire(state: &State, slate: Option<&Slate>, now: Instant) -> Sou
             retry_in_ms: millis(retry_at.saturating_duration_since(now)),
         },
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -183,7 +183,7 @@ impl<'a> Copier<'a> {
 
     fn publish(&self, frame: EncodedFrame, told: Told) {
         let shared = self.shared;
-        shared.progress.encoded.add();
+        shared.progress.encoded.bump();
         if frame.keyframe {
             shared.controls.keyframes().made();
         }

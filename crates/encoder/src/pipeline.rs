@@ -297,7 +297,7 @@ impl Life {
 
     /// A picture has come. How long the next one may take.
     fn came(&self) -> Duration {
-        self.shared.progress.captured.add();
+        self.shared.progress.captured.bump();
         let mut pace = lock(&self.shared.pace);
         pace.picture(Instant::now());
         pace.patience(self.stream.pause_timeout)
@@ -500,7 +500,7 @@ impl<'a> EncodeStep<'a> {
             // The source's own frames go on; this one was on its way when they began.
             return;
         }
-        self.shared.progress.encoded.add();
+        self.shared.progress.encoded.bump();
         if encoded.keyframe {
             // Before it is sent: who asks from now on may have come too late for it.
             self.shared.controls.keyframes().made();

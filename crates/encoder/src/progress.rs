@@ -5,9 +5,8 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use framebridge_capture::monotonic_ns;
 use framebridge_core::decode_backlog::DecodeRate;
-use framebridge_proto::supervisor::Counter;
+use framebridge_daemon::Meter;
 
 use crate::controls::lock;
 
@@ -55,42 +54,5 @@ impl Progress {
 
     pub(crate) fn set_encoding(&self, encoding: Encoding) {
         *lock(&self.encoding) = encoding;
-    }
-}
-
-/// A counter that knows when it last grew.
-#[derive(Debug, Default)]
-pub(crate) struct Meter {
-    count: AtomicU64,
-    /// CLOCK_MONOTONIC nanoseconds; 0 before the first.
-    last: AtomicU64,
-}
-
-impl Meter {
-    pub(crate) fn add(&self) {
-        self.last.store(monotonic_ns(), Ordering::Relaxed);
-        self.count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn read(&self) -> Counter {
-        let (count, last) = (self.count.load(Ordering::Relaxed), self.last.load(Ordering::Relaxed));
-        let age_ms = (last > 0).then(|| monotonic_ns().saturating_sub(last) / 1_000_000);
-        Counter { count, age_ms }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_meter_has_no_age_before_it_first_grew() {
-        let meter = Meter::default();
-        assert_eq!(meter.read(), Counter { count: 0, age_ms: None });
-        meter.add();
-        meter.add();
-        let read = meter.read();
-        assert_eq!(read.count, 2);
-        assert!(read.age_ms.is_some_and(|age| age < 10_000));
     }
 }

@@ -349,7 +349,7 @@ impl LowerRung {
         let encoded = open.encode_after(work.same, &work.picture, self.keyframes.are_due())?;
         *encoder = Some(open);
         let Some(encoded) = encoded else { return Ok(()) };
-        self.encoded.add();
+        self.encoded.bump();
         if encoded.keyframe {
             // Before it is sent: who asks from now on may have come too late for it.
             self.keyframes.made();

@@ -1,11 +1,6 @@
 //! Finds what keeps Framebridge from working, without starting anything.
 
-use std::{
-    env, fs, io,
-    net::TcpStream,
-    os::unix::net::UnixStream,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{env, fs, io, net::TcpStream, os::unix::net::UnixStream};
 
 use framebridge_auth::Certificate;
 use framebridge_config::{ConfigError, Settings, Source, Tls};
@@ -16,7 +11,10 @@ use framebridge_proto::{
     status::{ProcessState, Status},
 };
 
-use crate::ports::{self, Holder, Port};
+use crate::{
+    ports::{self, Holder, Port},
+    since_epoch,
+};
 
 /// X servers listen on TCP port 6000 plus the display's number, where they listen on TCP at all.
 const X11_PORT: u16 = 6000;
@@ -171,10 +169,7 @@ fn displays(settings: &Settings) -> Vec<Finding> {
 /// Whether the certificate of HTTPS can be read, and how long it holds.
 fn certificate(tls: &Tls) -> Finding {
     let path = tls.certificate.display();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = since_epoch().as_secs();
     let read = fs::read(&tls.certificate).map_err(|error| error.to_string());
     let read = read.and_then(|pem| Certificate::read(&pem).map_err(|error| error.to_string()));
     let (verdict, detail) = match read.map(|found| (found.notice(now), found)) {

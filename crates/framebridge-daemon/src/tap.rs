@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     fmt::{self, Write as _},
     sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use tracing::{
@@ -12,6 +11,8 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{Layer, layer::Context};
+
+use crate::unix_ms;
 
 /// Keeps the latest lines; the oldest go when it is full, and are counted. Clones share them.
 #[derive(Debug, Clone)]
@@ -68,12 +69,8 @@ impl<S: Subscriber> Layer<S> for LogTap {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
-        let at_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis();
         self.push(Tapped {
-            at_ms: u64::try_from(at_ms).unwrap_or(u64::MAX),
+            at_ms: unix_ms(),
             level: *event.metadata().level(),
             text: text.message + &text.fields,
         });

@@ -22,7 +22,14 @@ pub use ids::{InstanceId, InvalidStreamName, RequestId, Role, StreamName};
 pub use names::{process_name, socket_name};
 pub use text::plain;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+/// Whole milliseconds, as messages carry spans of time; a span too long for 64 bits is as good as for ever.
+pub fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// The version of every message in this crate. One integer of its own, apart from the crate's version.
 pub const PROTOCOL_VERSION: u16 = 1;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::media::Rung;
+use framebridge_proto::{media::Rung, millis};
 
 use crate::{Report, sdp::CandidateKind};
 
@@ -101,8 +101,7 @@ impl LinkWatch {
         let span = now.saturating_duration_since(since);
         if span >= WINDOW {
             let bits = u64::from(octets.wrapping_sub(first)) * 8;
-            let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-            self.link.bits_per_second = Some(bits * 1000 / millis);
+            self.link.bits_per_second = Some(bits * 1000 / millis(span));
             self.sent = Some((octets, now));
         }
     }

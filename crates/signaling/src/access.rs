@@ -8,7 +8,7 @@ use std::{
     path::Path,
     str::FromStr as _,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -18,6 +18,7 @@ use framebridge_auth::{
 };
 use framebridge_config::{AuthMode, Http};
 use framebridge_core::rate_limit::RateLimit;
+use framebridge_daemon::since_epoch;
 use framebridge_http::Transport;
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::bridge::{ACCESS, SEEN_AS, SharedAccess};
@@ -370,8 +371,5 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// Seconds since the Unix epoch.
 pub(crate) fn now() -> UnixTime {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    since_epoch().as_secs()
 }

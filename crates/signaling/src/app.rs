@@ -15,7 +15,7 @@ use framebridge_core::{
     threads::ThreadWatch,
 };
 use framebridge_daemon::{
-    Context, Exit, Tasks, heartbeats, isolated_now, last_words, notify,
+    Context, Exit, Meter, Tasks, heartbeats, isolated_now, last_words, notify,
     ports::{self, Transport},
 };
 use framebridge_ipc::{HttpListener, Identity, RuntimeDir};
@@ -44,7 +44,6 @@ use crate::{
     handover::{self, Restored},
     ice_servers::IceServers,
     limits::Limits,
-    meter::Meter,
     outside,
     owners::{Owners, brief},
     pictures,
@@ -358,7 +357,7 @@ fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>, news
 }
 
 fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<AppState>) {
-    let packets = Meter::new();
+    let packets = Meter::default();
     let mut meters: BTreeMap<StreamName, (Meter, Meter)> = BTreeMap::new();
     tasks.spawn_vital(heartbeats(dir, identity, move || {
         let mut packets_sent = 0;
@@ -367,7 +366,7 @@ fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: 
         let streams: Vec<_> = all
             .iter()
             .map(|stream| {
-                let fresh = || (Meter::new(), Meter::new());
+                let fresh = || (Meter::default(), Meter::default());
                 let (published, sent) = meters.entry(stream.name.clone()).or_insert_with(fresh);
                 let stats = stream.counts.stats();
                 packets_sent += stats.packets_sent;

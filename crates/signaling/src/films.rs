@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::StreamName;
+use framebridge_proto::{StreamName, millis};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -118,11 +118,10 @@ impl Film {
         let took = now.saturating_duration_since(sent.since);
         if took >= WINDOW {
             let bits = u64::try_from(sent.bytes).unwrap_or(u64::MAX).saturating_mul(8_000);
-            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             *sent = Sent {
                 since: now,
                 bytes: 0,
-                bits_per_second: Some(bits / milliseconds),
+                bits_per_second: Some(bits / millis(took)),
             };
         }
     }

@@ -7,13 +7,14 @@ pub(crate) mod page;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use framebridge_core::control::{
     floor::{End, Floor, HandId, Input, Output},
     intake::{Intake, Verdict},
 };
+use framebridge_daemon::unix_ms;
 use framebridge_proto::{
     StreamName,
     control::{Desk, Grant, Steer},
@@ -67,9 +68,8 @@ pub(crate) struct Seat<'a> {
 impl Hands {
     /// Nobody is there.
     pub(crate) fn new(stream: StreamName) -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // An encoder that outlives this process sees no grant twice.
-        let after = u64::try_from(since_epoch.as_millis()).unwrap_or(0);
+        let after = unix_ms();
         Self {
             stream,
             board: Mutex::new(Board {

@@ -32,7 +32,7 @@ mod ice_servers;
 mod limits;
 mod live;
 mod login;
-mod meter;
+mod mean_delay;
 mod metrics;
 mod outside;
 mod owners;

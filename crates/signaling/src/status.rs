@@ -5,13 +5,13 @@ use std::{process, sync::Arc};
 use axum::{Json, extract::State};
 use framebridge_core::health;
 use framebridge_proto::{
-    Role,
+    Role, millis,
     status::{BridgeState, BridgeStatus, ProcessState, ProcessStatus, Status, StreamStatus},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{app_state::AppState, meter::millis, stream::Stream};
+use crate::{app_state::AppState, stream::Stream};
 
 /// How this process is.
 #[derive(Debug, Serialize, ToSchema)]

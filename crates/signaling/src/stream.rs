@@ -9,6 +9,7 @@ use std::{
 use axum::{body::Bytes, http::StatusCode};
 use framebridge_config as config;
 use framebridge_core::health::{self, Facts, Health, IngestGap, SourceFacts, SourceMemory, judge};
+use framebridge_daemon::Meter;
 use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, ImageFormat, Quality, QualityChange, SourceState},
@@ -26,7 +27,7 @@ use crate::{
     asks::{Ask, AskError, Asks, Wishes},
     client::ClientAddress,
     hands::Hands,
-    meter::{MeanDelay, Meter},
+    mean_delay::MeanDelay,
     problem::Problem,
     rungs::Rungs,
     snapshots::Snapshots,
@@ -140,12 +141,12 @@ impl Stream {
             clips: Semaphore::new(MAX_VIEWERS_CLIPS),
             counts,
             wire_delay: MeanDelay::default(),
-            received: Meter::new(),
+            received: Meter::default(),
             received_bytes: AtomicU64::new(0),
-            encoded: Meter::new(),
+            encoded: Meter::default(),
             units: broadcast::Sender::new(UNITS),
             rungs: Rungs::new(stream.lower_rungs),
-            rung_received: Meter::new(),
+            rung_received: Meter::default(),
             dropped: AtomicU64::new(0),
             control: stream.control,
             hands: Hands::new(stream.name.clone()),

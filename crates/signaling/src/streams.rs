@@ -9,6 +9,7 @@ use axum::{
 use framebridge_auth::{Principal, Scope};
 use framebridge_proto::{
     media::{CodecParameters, Rung},
+    millis,
     status::{Condition, FaultKind, StreamState},
 };
 use serde::Serialize;
@@ -17,7 +18,6 @@ use utoipa::ToSchema;
 use crate::{
     app_state::AppState,
     gate::Asker,
-    meter::millis,
     problem::{Details, Problem},
     stream::Stream,
 };

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     http::StatusCode,
 };
-use framebridge_proto::media::Rung;
+use framebridge_proto::{media::Rung, millis};
 use framebridge_rtc::{HoldReason, Link, SessionId, ViewerState};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, MissedTickBehavior, interval};
@@ -17,7 +17,6 @@ use crate::{
     app_state::AppState,
     films::Film,
     gate::Asker,
-    meter::millis,
     owners::{DIGITS, brief},
     problem::{Details, Problem},
 };

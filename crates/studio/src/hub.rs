@@ -6,6 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use framebridge_daemon::unix_ms;
+use framebridge_proto::millis;
 use framebridge_studio_proto::{Access, BoxId, IceServer, PublicId, UsedShare};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +17,7 @@ use crate::{
     boxes::{Budget, Event, Registry, Session, Works},
     limits::Limits,
     nodes::Nodes,
-    store::{Store, StoreError, TokenRow, now_ms},
+    store::{Store, StoreError, TokenRow},
     turn::Turn,
     uploads::{self, Uploads},
     visits::Visits,
@@ -130,7 +132,7 @@ impl Hub {
         let share = self.store.share(id).await?;
         Ok(share.and_then(|share| {
             let session = self.boxes.get(share.session)?;
-            let left_ms = share.expires_ms.map(|expires_ms| expires_ms.saturating_sub(now_ms()));
+            let left_ms = share.expires_ms.map(|expires_ms| expires_ms.saturating_sub(unix_ms()));
             let share_used = Some(UsedShare { id, left_ms });
             let access = Access {
                 share: share_used,
@@ -169,7 +171,7 @@ impl Hub {
 
     /// Gives up on jobs that nobody took, and forgets what is old.
     async fn tidy(&self) -> Result<(), StoreError> {
-        let before = |span: Duration| now_ms().saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        let before = |span: Duration| unix_ms().saturating_sub(millis(span));
         let forget = self.uploads.keep.age;
         self.store.tidy(before(UNTAKEN), before(LONGEST), before(forget)).await
     }

@@ -18,6 +18,7 @@ use framebridge_core::studio::{
     box_session,
     presence::{self, Presence},
 };
+use framebridge_daemon::unix_ms;
 use framebridge_studio_proto::{Heartbeat, JobId, LogBatch, PublicId, RpcId};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ pub(crate) use wire::{NEWS, News, NodeId, Note, Parting, Said, batches};
 use crate::{
     question::{Gone, Question},
     random,
-    store::{Record, SessionRow, now_ms},
+    store::{Record, SessionRow},
 };
 
 /// A node that says nothing for three of these is gone.
@@ -174,7 +175,7 @@ impl Nodes {
         let id = here.row.id;
         let (how, why) = match input {
             box_session::Input::Welcomed => {
-                let at_ms = now_ms();
+                let at_ms = unix_ms();
                 mesh.presence(|presence| presence.handle(presence::Input::Came { session: id, at_ms }, now));
                 return mesh.tell_of(here);
             }

@@ -16,6 +16,7 @@ use axum::{
     response::Response,
 };
 use framebridge_core::studio::{allowance::Allowance, box_session};
+use framebridge_proto::millis;
 use framebridge_studio_proto::{
     Frame as _, Hello, Refusal, RefusalKind, ToBox, ToStudio, VERSION, Welcome, close, hello_version,
     limits::{GREETING_TIMEOUT, HEARTBEAT_INTERVAL, MAX_FRAME, READ_IDLE},
@@ -207,7 +208,7 @@ async fn attend(hub: &Arc<Hub>, socket: &mut WebSocket, session: &Session, hello
         version: VERSION,
         session: session.id,
         url: hub.address(session.id),
-        heartbeat_ms: u64::try_from(HEARTBEAT_INTERVAL.as_millis()).unwrap_or(u64::MAX),
+        heartbeat_ms: millis(HEARTBEAT_INTERVAL),
         ice_servers: hub.ice_servers(session.id, None),
         seen_as: match peer {
             IpAddr::V4(address) => Some(address),

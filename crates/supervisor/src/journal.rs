@@ -4,9 +4,10 @@ use std::{
     collections::VecDeque,
     env, fs, io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
+use framebridge_daemon::unix_ms;
 use framebridge_proto::supervisor::JournalEntry;
 use tokio::{
     fs::{File, OpenOptions},
@@ -63,10 +64,9 @@ impl Journal {
 
     /// Adds what happened just now.
     pub(crate) fn note(&mut self, note: Note) {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let event = JournalEntry {
             sequence: self.next,
-            unix_ms: millis(since_epoch),
+            unix_ms: unix_ms(),
             process: note.process,
             what: note.what,
             verdict: note.verdict,
@@ -103,10 +103,6 @@ impl Journal {
             .cloned()
             .collect()
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The last events of the file and its predecessor. Lines that make no sense, like one cut off by a crash, are left

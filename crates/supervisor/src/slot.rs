@@ -1,6 +1,6 @@
 //! A place for one process: what should run there, what does, and what it last said.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use framebridge_config::{Change, Settings, Slate, Stream, Supervise};
 use framebridge_core::{
@@ -13,6 +13,7 @@ use framebridge_core::{
     process::{self, Heartbeats, Input, Output, Process, Snapshot, State, Transition},
     stream::{EncoderReport, StreamWatch},
 };
+use framebridge_daemon::since_epoch;
 use framebridge_ipc::Peer;
 use framebridge_proto::{
     Role, StreamName,
@@ -239,7 +240,7 @@ impl Slot {
         } = self.process.snapshot();
         let left = recover_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
         let slate = Slate {
-            until: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + left,
+            until: since_epoch() + left,
             reason: failed_too_often("Its encoder", last_end.as_ref()),
         };
         degradation::changes(self.given_up(), &slate)

@@ -12,7 +12,7 @@ use framebridge_core::{
     stream::StreamWatch,
 };
 use framebridge_proto::{
-    Role, StreamName,
+    Role, StreamName, millis,
     status::{BridgeState, BridgeStatus, FaultKind, ProcessState, ProcessStatus, Status, StreamState, StreamStatus},
     supervisor::{BridgeProgress, EncoderProgress, Progress, SignalingProgress, StreamFlow, Why},
 };
@@ -203,10 +203,6 @@ pub(crate) fn headline(status: &Status) -> String {
 
 fn signaling(slots: &[Slot]) -> Option<&Slot> {
     slots.iter().find(|slot| slot.role == Role::Signaling)
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether a film of a source is sent on as it comes, and if not, why.

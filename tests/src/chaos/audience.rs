@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use framebridge_proto::millis;
 use framebridge_testkit::{Identity, Options, Seat, Viewer, watch};
 
 use crate::{
@@ -142,7 +143,7 @@ impl Drop for Audience {
 /// Now, in milliseconds since the Unix epoch: the one clock that viewers, pages and the journal share.
 pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    millis(since)
 }
 
 impl Watching {

@@ -7,11 +7,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
 use framebridge_auth::self_signed;
+use framebridge_daemon::since_epoch;
 use serde_json::json;
 
 use crate::{cli, exit::Exit, out::Out};
@@ -55,10 +55,7 @@ pub(crate) fn run(asked: cli::Certificate, out: Out) -> anyhow::Result<Exit> {
 
 /// Makes one for this machine's names and addresses and for `names`, that holds for so many seconds, in `folder`.
 pub(super) fn make(folder: &Path, names: Vec<String>, expires: u64) -> anyhow::Result<Made> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = since_epoch().as_secs();
     let (mut all, mut addresses) = (own_names(), own_addresses());
     for name in names {
         match name.parse() {

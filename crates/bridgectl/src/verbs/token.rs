@@ -11,12 +11,12 @@ use std::{
 use anyhow::Context as _;
 use framebridge_auth::{Register, Row, Scope, Streams, TokenName, UnixTime, hash, make};
 use framebridge_config::Settings;
+use framebridge_daemon::unix_ms;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Value, json};
 
 use crate::{
     cli::{Token, TokenFile},
-    clock::now_ms,
     exit::Exit,
     file,
     out::Out,
@@ -152,7 +152,7 @@ fn table(register: &Register, now: UnixTime) -> String {
 }
 
 fn now() -> UnixTime {
-    now_ms() / 1000
+    unix_ms() / 1000
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `bridgectl viewers [STREAM]` and `bridgectl kick SESSION`
 
 use anyhow::{Context as _, bail};
+use framebridge_daemon::unix_ms;
 use framebridge_proto::StreamName;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<
     let query = stream.map(|stream| format!("?stream={stream}")).unwrap_or_default();
     let answer = ask::signaling(Method::GET, &format!("/api/v1/viewers{query}"), None).await?;
     let viewers = answer["viewers"].as_array().context(ask::MISMATCH)?;
-    let now = clock::now_ms() / 1000;
+    let now = unix_ms() / 1000;
     let mut table = plain(&[
         "SESSION", "STREAM", "STATE", "ADDRESS", "SINCE", "PATH", "LOSS", "RATE", "CARRIES", "RUNG", "FPS", "DELAY",
         "FREEZES", "WHO",

@@ -7,12 +7,13 @@ use std::{
 };
 
 use framebridge_core::studio::box_session;
+use framebridge_daemon::unix_ms;
 use framebridge_studio_proto::{BoxId, Heartbeat, LogBatch, LogLine, PublicId, limits};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{event::Event, link::Link};
-use crate::store::{SessionRow, now_ms};
+use crate::store::SessionRow;
 
 /// Log lines kept of one box: all that it can bring after an outage, with the gap before them, and as many again. Some
 /// 5 MB at their longest, and 800 KB as they usually are.
@@ -123,7 +124,7 @@ impl Session {
         let mut published = self.published();
         if batch.lost > 0 {
             published.push(LogLine {
-                at_ms: batch.lines.first().map_or_else(now_ms, |line| line.at_ms),
+                at_ms: batch.lines.first().map_or_else(unix_ms, |line| line.at_ms),
                 level: "warn".to_owned(),
                 text: format!("({} lines were lost here)", batch.lost),
             });

@@ -12,6 +12,7 @@ use framebridge_core::studio::{
     box_session::{self, BoxSession},
     job_dispatch::{self, JobDispatch},
 };
+use framebridge_daemon::unix_ms;
 use framebridge_studio_proto::{
     Access, BoxState, Farewell, Heartbeat, JobId, PublicId, Refusal, RefusalKind, ToBox, ToStudio,
 };
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     nodes::{Here, NodeId, Nodes},
     random,
-    store::{MOST_SHARES, Record, ShareHash, ShareRow, Store, StoreError, now_ms},
+    store::{MOST_SHARES, Record, ShareHash, ShareRow, Store, StoreError},
     visits::Visits,
 };
 use jobs::Strange;
@@ -317,7 +318,7 @@ impl BoxTask {
 
     fn note(&mut self, changed: bool, heard: bool) {
         if heard {
-            let now = now_ms();
+            let now = unix_ms();
             let before = self.view.last_seen_ms.replace(now);
             self.untold.seen |= before.is_none_or(|before| before / SAVE_MS != now / SAVE_MS);
         }
@@ -380,7 +381,7 @@ impl BoxTask {
             hash: ShareHash::of(id),
             session: self.session.id,
             access,
-            expires_ms: expires_s.map(|seconds| now_ms() + seconds.min(LONGEST_SHARE_S) * 1000),
+            expires_ms: expires_s.map(|seconds| unix_ms() + seconds.min(LONGEST_SHARE_S) * 1000),
         };
         if !self.works.store.add_share(row.clone()).await? {
             let why =

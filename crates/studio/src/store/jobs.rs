@@ -1,10 +1,11 @@
 //! Stores jobs.
 
+use framebridge_daemon::unix_ms;
 use framebridge_studio_proto::{JobId, JobKind, JobResult, PublicId};
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, id, now_ms, odd, signed, unsigned};
+use super::{Store, StoreError, id, odd, signed, unsigned};
 
 pub(super) const COLUMNS: &str = "id, session, kind, deadline_ms, state, result, error, created_ms, ended_ms";
 
@@ -73,7 +74,7 @@ impl Store {
                     session.to_string(),
                     kind,
                     signed(deadline_ms),
-                    signed(now_ms()),
+                    signed(unix_ms()),
                     MOST_WAITING
                 ],
             )?;
@@ -153,7 +154,7 @@ impl Store {
                     state.as_str(),
                     result,
                     error,
-                    signed(now_ms())
+                    signed(unix_ms())
                 ],
             )
             .map(|ended| ended > 0)
@@ -176,7 +177,7 @@ impl Store {
                 db.execute(
                     "UPDATE jobs SET state = 'failed', error = ?3, ended_ms = ?4
                      WHERE ended_ms IS NULL AND state = ?1 AND created_ms < ?2",
-                    params![state.as_str(), signed(before_ms), error, signed(now_ms())],
+                    params![state.as_str(), signed(before_ms), error, signed(unix_ms())],
                 )?;
             }
             db.execute("DELETE FROM shares WHERE expires_ms < ?1", [signed(forget_ms)])?;

@@ -3,12 +3,13 @@
 //! Taking one in twice, late or in another order changes nothing: a token that was revoked stays so, a share ends when
 //! anybody says it ended, a job ends once.
 
+use framebridge_daemon::unix_ms;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    JobRow, SessionRow, ShareRow, Store, StoreError, TokenRow, jobs, now_ms, sessions::session_row, shares::share_row,
-    signed, tokens::read_tokens,
+    JobRow, SessionRow, ShareRow, Store, StoreError, TokenRow, jobs, sessions::session_row, shares::share_row, signed,
+    tokens::read_tokens,
 };
 
 /// One record.
@@ -72,7 +73,7 @@ impl Store {
 }
 
 fn merge_token(db: &Connection, token: &TokenRow) -> rusqlite::Result<()> {
-    let revoked_ms = token.revoked.then(|| signed(now_ms()));
+    let revoked_ms = token.revoked.then(|| signed(unix_ms()));
     db.execute(
         "INSERT INTO tokens (name, kind, hash, created_ms, revoked_ms) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (name) DO UPDATE SET revoked_ms = coalesce(revoked_ms, excluded.revoked_ms)
@@ -81,7 +82,7 @@ fn merge_token(db: &Connection, token: &TokenRow) -> rusqlite::Result<()> {
             token.name,
             token.kind.as_str(),
             token.hash,
-            signed(now_ms()),
+            signed(unix_ms()),
             revoked_ms
         ],
     )
@@ -98,7 +99,7 @@ fn merge_session(db: &Connection, session: &SessionRow) -> rusqlite::Result<()> 
             session.instance.to_string(),
             session.state.as_str(),
             session.reason,
-            signed(now_ms()),
+            signed(unix_ms()),
             session.last_seen_ms.map(signed)
         ],
     )

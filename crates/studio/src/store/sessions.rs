@@ -1,11 +1,12 @@
 //! Stores boxes' sessions.
 
 use framebridge_core::studio::box_session;
+use framebridge_daemon::unix_ms;
 use framebridge_studio_proto::{BoxId, PublicId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, id, now_ms, odd, signed, unsigned};
+use super::{Store, StoreError, id, odd, signed, unsigned};
 
 /// Boxes that are known with one token: a fleet may share one. Past it the one that has been away longest is forgotten, for
 /// where a box's instance id is new each time there is no end of them.
@@ -60,7 +61,7 @@ impl Store {
                     token,
                     instance.to_string(),
                     box_session::State::Expired.as_str(),
-                    signed(now_ms()),
+                    signed(unix_ms()),
                     MOST_SESSIONS
                 ],
             )?;
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!(session(1, 101).await, Some((first, vec![])));
         let ready = async |id| {
             store
-                .save_state(id, box_session::State::Ready, None, Some(now_ms()))
+                .save_state(id, box_session::State::Ready, None, Some(unix_ms()))
                 .await
                 .unwrap()
         };

@@ -1,11 +1,12 @@
 //! Stores shared addresses.
 
+use framebridge_daemon::unix_ms;
 use framebridge_proto::StreamName;
 use framebridge_studio_proto::{Access, PublicId};
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, id, now_ms, odd, signed, unsigned};
+use super::{Store, StoreError, id, odd, signed, unsigned};
 
 /// Shared addresses of one box that may be good at once.
 pub(crate) const MOST_SHARES: u32 = 256;
@@ -46,7 +47,7 @@ impl Store {
             db.execute(
                 "DELETE FROM shares WHERE hash IN (SELECT hash FROM shares WHERE session = ?1 AND expires_ms <= ?2
                  ORDER BY expires_ms DESC LIMIT -1 OFFSET ?3)",
-                params![share.session.to_string(), signed(now_ms()), MOST_ENDED],
+                params![share.session.to_string(), signed(unix_ms()), MOST_ENDED],
             )?;
             let added = db.execute(
                 "INSERT INTO shares (hash, session, stream, control, expires_ms) SELECT ?1, ?2, ?3, ?4, ?5
@@ -57,7 +58,7 @@ impl Store {
                     share.access.stream.map(String::from),
                     share.access.control,
                     share.expires_ms.map(signed),
-                    signed(now_ms()),
+                    signed(unix_ms()),
                     MOST_SHARES
                 ],
             )?;
@@ -72,7 +73,7 @@ impl Store {
             db.query_row(
                 "SELECT hash, session, stream, control, expires_ms FROM shares
                  WHERE hash = ?1 AND (expires_ms IS NULL OR expires_ms > ?2)",
-                params![ShareHash::of(id).as_str(), signed(now_ms())],
+                params![ShareHash::of(id).as_str(), signed(unix_ms())],
                 share_row,
             )
             .optional()
@@ -91,7 +92,7 @@ impl Store {
                     params![
                         session.to_string(),
                         share.map(|id| ShareHash::of(id).0),
-                        signed(now_ms())
+                        signed(unix_ms())
                     ],
                 )
             })
@@ -137,8 +138,8 @@ mod tests {
         };
         for row in [
             share(2, None),
-            share(3, Some(now_ms() + 60_000)),
-            share(4, Some(now_ms() - 1)),
+            share(3, Some(unix_ms() + 60_000)),
+            share(4, Some(unix_ms() - 1)),
         ] {
             assert!(store.add_share(row).await.unwrap());
         }
@@ -157,7 +158,7 @@ mod tests {
         }
         store.end_shares(session, None).await.unwrap();
         for more in 0..2 * u128::from(MOST_ENDED) {
-            let ended = share(10_000 + more, Some(now_ms() - 1));
+            let ended = share(10_000 + more, Some(unix_ms() - 1));
             assert!(store.add_share(ended).await.unwrap());
         }
         let kept = store.records().await.unwrap().len();

@@ -1,9 +1,10 @@
 //! Stores tokens, by their hash.
 
+use framebridge_daemon::unix_ms;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, now_ms, odd, signed};
+use super::{Store, StoreError, odd, signed};
 
 /// What a token opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ impl Store {
     pub(crate) fn add_token(&self, name: &str, kind: Kind, hash: &[u8; 32]) -> Result<(), StoreError> {
         let sql = "INSERT OR IGNORE INTO tokens (name, kind, hash, created_ms) VALUES (?1, ?2, ?3, ?4)";
         let added = self.now("add a token", |db| {
-            db.execute(sql, params![name, kind.as_str(), hash, signed(now_ms())])
+            db.execute(sql, params![name, kind.as_str(), hash, signed(unix_ms())])
         })?;
         if added == 0 {
             Err(StoreError::Taken(name.to_owned()))
@@ -59,7 +60,7 @@ impl Store {
     pub(crate) fn revoke_token(&self, name: &str) -> Result<bool, StoreError> {
         let sql = "UPDATE tokens SET revoked_ms = ?2 WHERE name = ?1 AND revoked_ms IS NULL";
         self.now("revoke a token", |db| {
-            db.execute(sql, params![name, signed(now_ms())])
+            db.execute(sql, params![name, signed(unix_ms())])
                 .map(|changed| changed > 0)
         })
     }
