@@ -8,6 +8,7 @@ use std::{
     process::Stdio,
 };
 
+use anyhow::ensure;
 use framebridge_tests::{
     http::Request,
     process::command,
@@ -22,7 +23,9 @@ fn folder() -> PathBuf {
 /// The names of our metrics in a text: those of a histogram without their endings.
 fn names(text: &str) -> BTreeSet<String> {
     let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
-    let ours = words.filter(|word| word.starts_with("framebridge_"));
+    // Packages have names like it, with a number.
+    let is_metric = |name: &str| name.starts_with(|first: char| first.is_ascii_lowercase());
+    let ours = words.filter(|word| word.strip_prefix("framebridge_").is_some_and(is_metric));
     ours.map(|name| {
         let endings = ["_bucket", "_sum", "_count"];
         let ending = endings.iter().find_map(|ending| name.strip_suffix(ending));
@@ -36,12 +39,24 @@ fn metrics_are_clean_and_rules_and_dashboard_and_handbook_name_those_that_are_th
     let system = System::start(&[("test", "test:")]).unwrap();
     // A viewer, as far as the counters go.
     let offer = Request::new("POST", "/whep/test").body("application/sdp", crate::sdp::offer());
-    assert_eq!(offer.send(system.http()).unwrap().status, 201);
+    let answer = offer.send(system.http()).unwrap();
+    let session = answer
+        .header("location")
+        .unwrap()
+        .rsplit('/')
+        .next()
+        .unwrap()
+        .to_owned();
     let metrics = wait::until("all that is known of a stream to be told", PATIENCE, || {
+        let path = format!("/api/v1/streams/test/sessions/{session}/report");
+        let fares = r#"{"fps": 30, "wire_to_screen_ms": 20, "loss_percent": 0, "freezes": 0}"#;
+        let told = Request::new("POST", &path).body("application/json", fares);
+        ensure!(told.send(system.http())?.status == 204, "a page tells how it fares");
         let text = system.get("/metrics")?.text();
         let is_whole = [
             "framebridge_capture_to_wire_seconds_count",
             "framebridge_stream_last_frame_age_seconds",
+            "framebridge_viewer_latency_seconds{",
         ];
         Ok(is_whole.iter().all(|name| text.contains(name)).then_some(text))
     })
