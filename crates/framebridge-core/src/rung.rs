@@ -23,8 +23,8 @@ const ROOM: f64 = 1.1;
 /// After a move the link's queue drains for so long, and what is seen of it is of the time before.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Calm for so long before the first step up. With the keyframe that comes by itself every ten seconds a link that is good again
-/// has the full rung after 15 s.
-const FIRST_CALM: Duration = Duration::from_secs(3);
+/// has the full rung within 15 s.
+const FIRST_CALM: Duration = Duration::from_secs(2);
 /// A step up that did not last doubles that, up to the longest; it costs its viewer a stumble each time.
 const LONGEST_CALM: Duration = Duration::from_secs(48);
 /// A step up lasts when it has for so long.
@@ -112,8 +112,12 @@ impl RungChoice {
         {
             (self.climbed, self.calm) = (None, FIRST_CALM);
         }
-        if !is_to_be_had(facts, self.aim) {
-            self.aim = nearest(facts, self.aim);
+        if !is_to_be_had(facts, facts.in_use) {
+            if self.aim == facts.in_use || !is_to_be_had(facts, self.aim) {
+                self.aim = nearest(facts, facts.in_use);
+            }
+        } else if !is_to_be_had(facts, self.aim) {
+            self.aim = facts.in_use;
         } else if is_short {
             self.go_down(facts, now);
         } else if !is_calm && self.aim < facts.in_use {

@@ -119,7 +119,11 @@ mod tests {
         assert!(supply.poll_timeout(now).is_some());
         supply.handle(Input::Picture, now);
         assert!(supply.is_to_be_had(now), "it is there again");
-        assert_eq!(run(&mut supply, &mut now, 3, false), [1], "and missed at once");
+        assert_eq!(
+            run(&mut supply, &mut now, 3, false),
+            [2],
+            "and missed as soon as before"
+        );
     }
 
     #[test]

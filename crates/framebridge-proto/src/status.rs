@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Role, encoder::SourceState};
+use crate::{Role, encoder::SourceState, media::Rung};
 
 /// An enum whose variants each have one word: in JSON, in tables and in logs alike.
 macro_rules! words {
@@ -258,6 +258,21 @@ pub struct StreamStatus {
     pub unchanged_ms: u64,
     /// Milliseconds since it became black; 0 where it is not.
     pub black_ms: u64,
+    /// Its lower rungs that somebody subscribes to.
+    pub rungs: Vec<RungStatus>,
+}
+
+/// A lower rung of a stream: made while a viewer's link can't carry the full one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RungStatus {
+    /// Which one.
+    pub rung: Rung,
+    /// Its pictures encoded since the encoder started.
+    pub frames_encoded: u64,
+    /// Milliseconds since the last of them.
+    pub last_frame_age_ms: Option<u64>,
+    /// Why it is not made, if it is not.
+    pub refused: Option<String>,
 }
 
 /// The bridge's session.

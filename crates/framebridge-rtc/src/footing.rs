@@ -12,6 +12,7 @@ pub(crate) struct Footing {
     stream: Arc<Stream>,
     in_use: Rung,
     aim: Rung,
+    is_counted: bool,
 }
 
 impl Footing {
@@ -21,9 +22,17 @@ impl Footing {
             stream: Arc::clone(stream),
             in_use: rung,
             aim: rung,
+            is_counted: true,
         };
         footing.count(1);
         footing
+    }
+
+    /// It is given nothing: it has no media.
+    pub(crate) fn leave(&mut self) {
+        if std::mem::take(&mut self.is_counted) {
+            self.count(-1);
+        }
     }
 
     /// What it is given.
@@ -40,7 +49,7 @@ impl Footing {
 
     /// From now on it is given the one and waits for the other.
     pub(crate) fn change(&mut self, in_use: Rung, aim: Rung) {
-        if (self.in_use, self.aim) != (in_use, aim) {
+        if self.is_counted && (self.in_use, self.aim) != (in_use, aim) {
             let (before, aimed) = (self.in_use, self.aim);
             (self.in_use, self.aim) = (in_use, aim);
             // Counted first, so that what it keeps is never unneeded in between.
@@ -56,7 +65,7 @@ impl Footing {
 
 impl Drop for Footing {
     fn drop(&mut self) {
-        self.count(-1);
+        self.leave();
     }
 }
 
@@ -77,7 +86,10 @@ mod tests {
         one.change(Rung::Half, Rung::Half);
         assert_eq!(*needs.borrow(), [1, 1, 0]);
         assert!(stream.rungs.is_fed(Rung::Half));
-        drop((one, other));
+        let mut line = Footing::new(&stream, Rung::Full);
+        line.leave();
+        assert_eq!(*needs.borrow(), [1, 1, 0]);
+        drop((one, other, line));
         assert_eq!(*needs.borrow(), [0; 3]);
         assert!(!Rung::ALL.into_iter().any(|rung| stream.rungs.is_fed(rung)));
     }

@@ -199,6 +199,7 @@ impl Handle {
         let (outlet, events) = mpsc::channel(EVENTS);
         let mut viewer = Viewer::new(session, shared.stream(stream), peer, Rung::Full, now);
         viewer.line = Some(LineOutlet(outlet));
+        viewer.footing.leave();
         let line = Line {
             session,
             handle: self.clone(),

@@ -2,7 +2,10 @@
 //! before a handler answer, and the words of the system's status.
 
 use framebridge_auth::Scope;
-use framebridge_proto::status::{BridgeState, Condition, FaultKind, Overall, ProcessState, StreamState};
+use framebridge_proto::{
+    media::Rung,
+    status::{BridgeState, Condition, FaultKind, Overall, ProcessState, StreamState},
+};
 use serde_json::{Map, Value, json};
 
 use crate::gate::Route;
@@ -164,7 +167,7 @@ fn problem(about: &str) -> Value {
 }
 
 /// What `GET /api/v1/status` answers, which a crate without OpenAPI defines (`framebridge_proto::status`).
-fn statuses() -> [(String, Value); 4] {
+fn statuses() -> [(String, Value); 5] {
     let status = [
         ("overall", all(Overall::ALL), "The sum of the rest"),
         (
@@ -180,10 +183,21 @@ fn statuses() -> [(String, Value); 4] {
         ("state", all(BridgeState::ALL), "Where it is"),
         ("reason", or_null(text()), "Why, where the word alone does not say"),
     ];
+    let rung = [
+        ("rung", words_of(&Rung::ALL.map(Rung::as_str)), "Which one"),
+        ("frames_encoded", number(), "Since the encoder started"),
+        (
+            "last_frame_age_ms",
+            or_null(number()),
+            "Milliseconds since the last of them",
+        ),
+        ("refused", or_null(text()), "Why it is not made, if it is not"),
+    ];
     [
         schema("Status", status),
         process_status(),
         stream_status(),
+        schema("RungStatus", rung),
         schema("BridgeStatus", bridge),
     ]
 }
@@ -257,6 +271,11 @@ fn stream_status() -> (String, Value) {
             "Milliseconds since its picture became black; 0 where it is not",
         ),
         (
+            "rungs",
+            list("RungStatus"),
+            "Its lower rungs that somebody subscribes to",
+        ),
+        (
             "verdict",
             text(),
             "One sentence: how it is, and if not well, what is being done",
@@ -318,7 +337,7 @@ fn or_null(mut schema: Value) -> Value {
 mod tests {
     use framebridge_proto::{
         Role,
-        status::{BridgeStatus, ProcessStatus, Status, StreamStatus},
+        status::{BridgeStatus, ProcessStatus, RungStatus, Status, StreamStatus},
     };
 
     use super::*;
@@ -360,6 +379,12 @@ mod tests {
                 retry_in_ms: None,
                 unchanged_ms: 0,
                 black_ms: 0,
+                rungs: vec![RungStatus {
+                    rung: Rung::Half,
+                    frames_encoded: 0,
+                    last_frame_age_ms: None,
+                    refused: None,
+                }],
             }],
             bridge: BridgeStatus {
                 state: BridgeState::Disabled,
@@ -371,6 +396,7 @@ mod tests {
             ("Status", &status),
             ("ProcessStatus", &status["processes"][0]),
             ("StreamStatus", &status["streams"][0]),
+            ("RungStatus", &status["streams"][0]["rungs"][0]),
             ("BridgeStatus", &status["bridge"]),
         ] {
             let keys = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

@@ -109,6 +109,7 @@ fn row(stream: &Stream) -> StreamStatus {
         last_frame_age_ms: stream.received.read().age_ms,
         unchanged_ms: 0,
         black_ms: 0,
+        rungs: Vec::new(),
         verdict: health.to_string(),
         retry_in_ms: health.retry_in.map(millis),
     }

@@ -13,8 +13,11 @@ use framebridge_core::{
 };
 use framebridge_proto::{
     Role, StreamName, millis,
-    status::{BridgeState, BridgeStatus, FaultKind, ProcessState, ProcessStatus, Status, StreamState, StreamStatus},
-    supervisor::{BridgeProgress, EncoderProgress, Progress, SignalingProgress, StreamFlow, Why},
+    status::{
+        BridgeState, BridgeStatus, FaultKind, ProcessState, ProcessStatus, RungStatus, Status, StreamState,
+        StreamStatus,
+    },
+    supervisor::{BridgeProgress, EncoderProgress, Progress, RungProgress, SignalingProgress, StreamFlow, Why},
 };
 
 use crate::{
@@ -108,6 +111,7 @@ impl<'a> Picture<'a> {
             retry_in_ms: health.retry_in.map(millis),
             unchanged_ms: encoder.map_or(0, |encoder| encoder.pace.unchanged_ms.into()),
             black_ms: encoder.map_or(0, |encoder| encoder.pace.black_ms.into()),
+            rungs: encoder.map_or_else(Vec::new, |encoder| encoder.rungs.iter().map(rung).collect()),
         }
     }
 
@@ -212,6 +216,15 @@ fn way(encoder: &EncoderProgress) -> Option<String> {
     }
     let (_, obstacle) = encoder.encoder_reason.split_once("; not as it comes: ")?;
     Some(format!("encoded, because {obstacle}"))
+}
+
+fn rung(progress: &RungProgress) -> RungStatus {
+    RungStatus {
+        rung: progress.rung,
+        frames_encoded: progress.encoded.count,
+        last_frame_age_ms: progress.encoded.age_ms,
+        refused: progress.refused.clone(),
+    }
 }
 
 fn encoder_in_use(encoder: &EncoderProgress) -> String {

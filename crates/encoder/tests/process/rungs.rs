@@ -42,11 +42,9 @@ async fn lower_rung_shows_the_same_pictures_smaller_and_costs_the_full_one_no_ke
     half.send(ToEncoder::RequestKeyframe).await;
     let again = frames(&mut half, 30).await;
     assert!(small[0].keyframe);
-    assert_eq!(
-        (keyframes(&small), keyframes(&again)),
-        (1, 1),
-        "one at the start, one on request"
-    );
+    assert_eq!(keyframes(&small), 1, "one at the start");
+    // A busy machine may have to begin again.
+    assert!((1..=2).contains(&keyframes(&again)), "one on request");
     let parameters = half.parameters.unwrap();
     assert_eq!((parameters.width, parameters.height), (640, 360));
     assert_eq!((parameters.bitrate, parameters.fps), (625_000, 30));
@@ -132,4 +130,32 @@ async fn picture_that_stands_still_is_repeated_on_every_rung_and_serves_who_join
     let frames = frames(&mut half, 3).await;
     assert!(frames[0].keyframe);
     assert!(frames[1..].iter().all(|frame| !frame.keyframe));
+}
+
+/// Names of the encoder's threads.
+fn threads(encoder: &Encoder) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", encoder.pid())).unwrap();
+    let name = |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.ok()?.path().join("comm")).ok();
+    tasks.filter_map(name).map(|name| name.trim().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn nothing_is_done_for_a_rung_that_nobody_needs() {
+    let encoder = Encoder::start("test:", "");
+    let mut full = encoder.subscribe().await;
+    frames(&mut full, 30).await;
+    let works = |encoder: &Encoder| threads(encoder).contains(&"encode-half".to_owned());
+    assert!(!works(&encoder), "{:?}", threads(&encoder));
+    let mut half = on(&encoder, Rung::Half).await;
+    half.frame().await;
+    assert!(works(&encoder));
+    half.send(ToEncoder::Unsubscribe).await;
+    // Two seconds longer, and no more.
+    for seconds in 0.. {
+        assert!(seconds < 10, "{:?}", threads(&encoder));
+        frames(&mut full, 30).await;
+        if !works(&encoder) {
+            break;
+        }
+    }
 }

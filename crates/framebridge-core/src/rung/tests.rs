@@ -213,6 +213,6 @@ proptest! {
             prop_assert!(seat.facts.rates[aim.index()].is_some());
         }
         let minutes = (seat.now - seat.start).as_secs() / 60 + 1;
-        prop_assert!(u64::try_from(seat.moves.len()).unwrap() <= minutes * 14, "{:?}", seat.moves);
+        prop_assert!(u64::try_from(seat.moves.len()).unwrap() <= minutes * 20, "{:?}", seat.moves);
     }
 }

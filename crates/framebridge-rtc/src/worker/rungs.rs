@@ -25,6 +25,9 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
         };
+        if viewer.line.is_some() {
+            return;
+        }
         let in_use = viewer.footing.in_use();
         let is_known = viewer.stream.rungs.rates()[Rung::Full.index()].is_some();
         if !is_known || (!viewer.stream.rungs.is_ladder() && in_use == Rung::Full) {
@@ -150,7 +153,13 @@ fn facts(viewer: &Viewer, channels: &[Option<Channel>]) -> Facts {
     };
     let rates = Rung::ALL.map(|rung| {
         let offered = offered[rung.index()].map(f64::from)?;
-        Some(whole(seen(rung).map_or(offered * share, |seen| seen.min(offered))))
+        // What comes as its source has encoded it heeds no offer.
+        let most = if rung == Rung::Full && viewer.stream.is_copied() {
+            f64::INFINITY
+        } else {
+            offered
+        };
+        Some(whole(seen(rung).map_or(offered * share, |seen| seen.min(most))))
     });
     let in_use = viewer.footing.in_use();
     // By TCP nothing is lost, and what comes late says the same.

@@ -474,6 +474,7 @@ fn status() -> Status {
         retry_in_ms: Some(17_500),
         unchanged_ms: 0,
         black_ms: 0,
+        rungs: Vec::new(),
     };
     let test = StreamStatus {
         name: "test".to_owned(),
