@@ -95,8 +95,18 @@ fn what_a_slow_link_carries_is_known_within_a_quarter_after_five_seconds() {
     }
 }
 
-/// Plays over a link like that for ten seconds; how long the longest time without a new picture was, and how many pictures came.
-fn play(shape: Shape, mtu: u32) -> Option<(u64, usize, Page, System, ShapedLink)> {
+/// What was seen of ten seconds.
+struct Seen {
+    /// The longest time without a new picture, as far as the source gave one, ms.
+    gap: i64,
+    /// Times that a picture was so incomplete that a keyframe was asked for.
+    troubles: u64,
+    /// The viewers' list.
+    told: Value,
+}
+
+/// Plays over a link like that for ten seconds.
+fn play(shape: Shape, mtu: u32) -> Option<Seen> {
     let mut link = ShapedLink::build_for(Shape::GOOD, mtu).unwrap()?;
     let system = System::start_for_others(&[("test", "test:")]).unwrap();
     let browser = link.there(Browser::start).unwrap();
@@ -106,14 +116,22 @@ fn play(shape: Shape, mtu: u32) -> Option<(u64, usize, Page, System, ShapedLink)
     page.start_recording().unwrap();
     page.until_shows_later_than(std::time::SystemTime::now()).unwrap();
     page.take_record().unwrap();
+    let (_, before) = page.reception().unwrap();
     wait::pause(Duration::from_secs(10)).unwrap();
     let record = page.take_record().unwrap();
-    let gap = record
-        .windows(2)
-        .map(|two| two[1].0.saturating_sub(two[0].0))
-        .max()
-        .unwrap_or(u64::MAX);
-    Some((gap, record.len(), page, system, link))
+    assert!(record.len() > 100, "{} pictures", record.len());
+    let (_, after) = page.reception().unwrap();
+    // On a busy machine the source itself leaves pictures out.
+    let since = |from: u64, to: u64| i64::try_from(to.saturating_sub(from)).unwrap();
+    let gaps = record.windows(2).map(|two| {
+        let source = (since(two[0].1, two[1].1) - 33).max(0);
+        since(two[0].0, two[1].0) - source
+    });
+    Some(Seen {
+        gap: gaps.max().unwrap_or(i64::MAX),
+        troubles: after - before,
+        told: viewer(&system).unwrap(),
+    })
 }
 
 #[test]
@@ -124,21 +142,12 @@ fn reordered_and_doubled_packets_on_a_narrow_path_are_not_seen() {
         delay_ms: 20,
         ..Shape::GOOD
     };
-    let Some((gap, pictures, page, system, _link)) = play(shape, 1280) else {
-        return;
-    };
-    assert!(
-        gap <= 300 && pictures > 220,
-        "{pictures} pictures, {gap} ms without one"
-    );
-    let told = viewer(&system).unwrap();
+    let Some(seen) = play(shape, 1280) else { return };
+    let told = &seen.told;
+    assert!(seen.gap <= 300, "{} ms without a picture: {told}", seen.gap);
+    assert_eq!(seen.troubles, 0, "no picture was missing");
     assert_eq!(told["held"], Value::Null, "{told}");
-    assert!(
-        told["estimate"].as_u64().is_some_and(|estimate| estimate > 2_500_000),
-        "{told}"
-    );
-    let (_, troubles) = page.reception().unwrap();
-    assert_eq!(troubles, 0, "no picture was missing");
+    assert!(told["estimate"].as_u64() >= told["bitrate"].as_u64(), "{told}");
 }
 
 #[test]
@@ -148,15 +157,9 @@ fn link_that_loses_three_of_a_hundred_plays_without_a_freeze() {
         delay_ms: 50,
         ..Shape::GOOD
     };
-    let Some((gap, pictures, _page, system, _link)) = play(shape, 1500) else {
-        return;
-    };
-    assert!(
-        gap <= 300 && pictures > 200,
-        "{pictures} pictures, {gap} ms without one"
-    );
-    let told = viewer(&system).unwrap();
-    assert_eq!(told["held"], Value::Null, "{told}");
+    let Some(seen) = play(shape, 1500) else { return };
+    assert!(seen.gap <= 300, "{} ms without a picture: {}", seen.gap, seen.told);
+    assert_eq!(seen.told["held"], Value::Null, "{}", seen.told);
 }
 
 #[test]

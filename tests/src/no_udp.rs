@@ -1,6 +1,9 @@
 //! A network that lets no UDP through: a viewer's namespace, and the link to it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use anyhow::ensure;
 
@@ -12,6 +15,8 @@ there() { ip netns exec "$name-viewer" "$@"; }
 name=$1
 ip netns add "$name-viewer"
 there ip link set lo up
+# The one before may be on its way out.
+ip link delete fb-no-udp 2>/dev/null || true
 ip link add fb-no-udp type veth peer name wan netns "$name-viewer"
 ip address add 198.18.117.1/30 dev fb-no-udp
 ip link set fb-no-udp up
@@ -26,7 +31,13 @@ END
 
 /// The network; it goes when this is dropped.
 #[derive(Debug)]
-pub struct NoUdp(Networks);
+pub struct NoUdp {
+    networks: Networks,
+    _one: MutexGuard<'static, ()>,
+}
+
+/// Its link has a name of its own. Taken before a [`System`](crate::system::System) is started, which waits, too.
+static ONE: Mutex<()> = Mutex::new(());
 
 impl NoUdp {
     /// This machine's address on it: one of those for benchmarks (RFC 2544).
@@ -37,7 +48,8 @@ impl NoUdp {
     /// # Errors
     /// The system refuses.
     pub fn build() -> anyhow::Result<Option<Self>> {
-        Ok(Networks::build(BUILD, &["viewer"])?.map(Self))
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Networks::build(BUILD, &["viewer"])?.map(|networks| Self { networks, _one: one }))
     }
 
     /// From now on it lets UDP through.
@@ -57,6 +69,6 @@ impl NoUdp {
     /// # Errors
     /// The system refuses, or `work` fails.
     pub fn there<T>(&self, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-        self.0.at("viewer", work)
+        self.networks.at("viewer", work)
     }
 }

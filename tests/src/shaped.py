@@ -9,9 +9,17 @@ shape.update(json.loads(sys.argv[3]))
 
 def tun(name):
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    # A device of packets, without a header of its own.
-    fcntl.ioctl(device, 0x400454CA, struct.pack("16sH", name.encode(), 0x1001))
-    return device
+    end = time.monotonic() + 5
+    while True:
+        try:
+            # A device of packets, without a header of its own.
+            fcntl.ioctl(device, 0x400454CA, struct.pack("16sH", name.encode(), 0x1001))
+            return device
+        except OSError:
+            # The one before may be on its way out.
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 here, there = tun(HERE), tun(THERE)

@@ -7,6 +7,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{IpAddr, Ipv4Addr},
     process::{ChildStdin, ChildStdout, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context as _, ensure};
@@ -86,6 +87,9 @@ pub struct Carried {
     pub queue_p95_ms: f64,
 }
 
+/// The devices have names of their own. Taken before a [`System`](crate::system::System) is started, which waits, too.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// The network and its link; they go when this is dropped.
 #[derive(Debug)]
 pub struct ShapedLink {
@@ -93,6 +97,7 @@ pub struct ShapedLink {
     orders: ChildStdin,
     words: BufReader<ChildStdout>,
     _link: Process,
+    _one: MutexGuard<'static, ()>,
 }
 
 impl ShapedLink {
@@ -112,6 +117,7 @@ impl ShapedLink {
     /// # Errors
     /// The system refuses.
     pub fn build_for(shape: Shape, mtu: u32) -> anyhow::Result<Option<Self>> {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(networks) = Networks::build(BUILD, &["viewer"])? else {
             return Ok(None);
         };
@@ -139,6 +145,7 @@ impl ShapedLink {
             orders,
             words,
             _link: link,
+            _one: one,
         }))
     }
 

@@ -24,6 +24,9 @@ const PACKET: f64 = 9_600.0;
 const RESPONSE: Duration = Duration::from_millis(100);
 /// Two steps down are so long apart, and a round trip: the first has to show.
 const STEP_PAUSE: Duration = Duration::from_millis(200);
+/// A limit that was found is believed for so long after the queue has last grown: links change, and a viewer that was busy for a
+/// moment looks like one.
+const LIMIT_HOLDS: Duration = Duration::from_secs(20);
 /// The limit that was found holds for so many times its deviation.
 const NEAR: f64 = 3.0;
 /// Shares of lost packets from which on the estimate falls, and below which it may grow.
@@ -74,6 +77,12 @@ impl Control {
             .map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         let passed = passed.min(Duration::from_secs(1)).as_secs_f64();
         self.updated = Some(now);
+        if self
+            .stepped
+            .is_some_and(|last| now.saturating_duration_since(last) > LIMIT_HOLDS)
+        {
+            self.limit = None;
+        }
         if self.estimate.is_none() {
             self.settling = Some(now + SETTLING);
         }
@@ -217,6 +226,17 @@ mod tests {
         after(&mut control, start, 0..100, seen(Usage::Normal, 20_000.0, 0.0));
         let moving = after(&mut control, start, 100..101, seen(Usage::Normal, 2_000_000.0, 0.0));
         assert!((moving - 2_500_000.0).abs() < 1.0, "{moving}");
+    }
+
+    #[test]
+    fn limit_is_forgotten_when_the_queue_has_not_grown_for_a_while() {
+        let (mut control, start) = (Control::default(), Instant::now());
+        after(&mut control, start, 0..10, seen(Usage::Over, 1_000_000.0, 0.0));
+        assert!(control.has_limit());
+        after(&mut control, start, 10..150, seen(Usage::Normal, 900_000.0, 0.0));
+        assert!(control.has_limit());
+        after(&mut control, start, 150..220, seen(Usage::Normal, 900_000.0, 0.0));
+        assert!(!control.has_limit());
     }
 
     #[test]

@@ -22,8 +22,11 @@ const LEAST_THRESHOLD: f64 = 6.0;
 const MOST_THRESHOLD: f64 = 600.0;
 /// What is so far above the threshold is no noise to follow.
 const OUTLIER: f64 = 15.0;
-/// A queue shorter than this is no sign of anything: jitter of Wi-Fi and mobile networks is of that size. Milliseconds.
-const JITTER: f64 = 15.0;
+/// A queue shorter than this is no sign of anything: jitter of Wi-Fi, of mobile networks and of a busy viewer is of that size.
+/// Milliseconds.
+const JITTER: f64 = 30.0;
+/// So many pictures in a row have to show it: a machine that is busy for a moment is no link that is full.
+const IN_A_ROW: u32 = 3;
 /// A queue longer than this is too long, though it may grow no more. Milliseconds.
 const LONG: f64 = 80.0;
 /// The least delay of this many groups in a row is the queue's: the least of one of a single late packet is not.
@@ -122,7 +125,7 @@ impl Trend {
         let grows = score > self.threshold && queue > JITTER && slope >= self.slope * 0.8;
         self.overuses = if grows || is_long { self.overuses + 1 } else { 0 };
         self.usage = match () {
-            () if self.overuses > 1 => Usage::Over,
+            () if self.overuses >= IN_A_ROW => Usage::Over,
             () if score < -self.threshold => Usage::Under,
             () => Usage::Normal,
         };
@@ -200,13 +203,13 @@ mod tests {
         assert!((30..45).contains(&found), "{found}");
         let drains = (0..20).map(|n| 240.0 - f64::from(n) * 10.0);
         let usages = follow((0..60).map(|n| 40.0 + f64::from(n.min(25)) * 8.0).chain(drains));
-        assert!(usages[65..].iter().all(|usage| *usage == Usage::Under), "{usages:?}");
+        assert!(usages[72..].iter().all(|usage| *usage == Usage::Under), "{usages:?}");
     }
 
     #[test]
     fn late_packets_are_no_queue() {
         // A quarter comes 10 ms late, a few 30 ms.
-        let late = |n: u32| match n * 2_654_435_761 % 64 {
+        let late = |n: u32| match n.wrapping_mul(2_654_435_761) >> 26 {
             0..=15 => 10.0,
             16..=17 => 30.0,
             _ => 0.0,
