@@ -157,6 +157,8 @@ impl<'a> Copier<'a> {
         let was_on = state.is_on;
         drop(state);
         if was_on {
+            // Who encodes tells so; what is sent on again is to be told again.
+            self.told = None;
             self.shared.copying.stop();
             self.shared.controls.keyframes().request();
         }
