@@ -4,11 +4,11 @@
 //! smaller rendition) decodes the frames that a subscriber gets ([`Copying::group`], `framebridge_capture::FrameDecoder`).
 
 use std::{
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
-use framebridge_capture::{EncodedFrame, Source};
+use framebridge_capture::{DecodeError, EncodedFrame, FrameDecoder, Picture, Source};
 use framebridge_config::Stream;
 use framebridge_core::as_it_comes::{AsItComes, Obstacle, Told, Wish, format_name};
 use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
@@ -18,6 +18,9 @@ use crate::{controls::lock, progress::Encoding, state::EncoderState};
 
 /// What status and parameters call it.
 pub(crate) const COPY: &str = "copy";
+
+/// How long lower rungs get pictures after the last who needed them: a little longer than they are made.
+const LOWER_LINGER: Duration = Duration::from_secs(3);
 
 /// Frames of a group that are shown again after a pause come so close together, which nobody sees.
 const REPLAY_STEP: Duration = Duration::from_millis(1);
@@ -40,6 +43,10 @@ struct State {
     beginnings: u64,
     /// The frames since the last keyframe, that included; bounded as groups are that are sent on.
     group: Vec<EncodedFrame>,
+    /// Counts the groups.
+    groups: u64,
+    /// Pictures a second, as they are told.
+    fps: u32,
     /// Why frames are not sent on.
     obstacle: Option<Obstacle>,
 }
@@ -60,6 +67,15 @@ impl Copying {
     /// The frames since the last keyframe, where they are sent on.
     pub(crate) fn group(&self) -> Vec<EncodedFrame> {
         lock(&self.state).group.clone()
+    }
+
+    /// The frames since the last keyframe, without those that were seen of that group: its number, and how many. And the number of
+    /// this one, and what is told of its rate.
+    fn since(&self, (group, seen): (u64, usize)) -> (u64, Vec<EncodedFrame>, u32) {
+        let state = lock(&self.state);
+        let seen = if group == state.groups { seen } else { 0 };
+        let frames = state.group.get(seen..).unwrap_or_default().to_vec();
+        (state.groups, frames, state.fps)
     }
 
     /// How many frames were sent on, now and on every change; 0 while none are.
@@ -141,6 +157,8 @@ impl<'a> Copier<'a> {
         let was_on = state.is_on;
         drop(state);
         if was_on {
+            // Who encodes tells so; what is sent on again is to be told again.
+            self.told = None;
             self.shared.copying.stop();
             self.shared.controls.keyframes().request();
         }
@@ -165,7 +183,9 @@ impl<'a> Copier<'a> {
         }
         if frame.keyframe {
             state.group.clear();
+            state.groups += 1;
         }
+        state.fps = told.fps;
         state.group.push(frame.clone());
         shared.copying.sent.send_modify(|sent| *sent += 1);
         if !shared.controls.encodes() {
@@ -219,6 +239,58 @@ impl<'a> Copier<'a> {
             reason: format!("sent on as it comes: {format}"),
             size: told.size,
         });
+    }
+}
+
+/// Pictures of frames that are sent on, for lower rungs: decoded only while somebody needs them. The encode thread's.
+#[derive(Default)]
+pub(crate) struct LowerPictures {
+    decoder: Option<FrameDecoder>,
+    /// The group that is being decoded, and how many of its frames were.
+    at: (u64, usize),
+    /// A group that could not be decoded.
+    broken: Option<u64>,
+    wanted: Option<Instant>,
+}
+
+impl LowerPictures {
+    /// Those since the last call; of a group that was joined in its middle the newest alone.
+    pub(crate) fn next(&mut self, shared: &EncoderState) -> Vec<(Arc<Picture>, u32)> {
+        if shared.ladder.is_wanted() {
+            self.wanted = Some(Instant::now());
+        }
+        let wanted = self.wanted.is_some_and(|wanted| wanted.elapsed() < LOWER_LINGER);
+        if !wanted || !shared.copying.hold().is_on() {
+            *self = Self::default();
+            return Vec::new();
+        }
+        let (group, frames, fps) = shared.copying.since(self.at);
+        if self.broken == Some(group) {
+            return Vec::new();
+        }
+        let joins = self.decoder.is_none();
+        let seen = if group == self.at.0 { self.at.1 } else { 0 };
+        self.at = (group, seen + frames.len());
+        let decoded = self.decode(&frames);
+        let mut pictures = decoded.unwrap_or_else(|error| {
+            tracing::warn!("no pictures for lower rungs: {:#}", anyhow::Error::from(error));
+            (self.decoder, self.broken) = (None, Some(group));
+            Vec::new()
+        });
+        if joins {
+            pictures.drain(..pictures.len().saturating_sub(1));
+        }
+        pictures.into_iter().map(|picture| (Arc::new(picture), fps)).collect()
+    }
+
+    fn decode(&mut self, frames: &[EncodedFrame]) -> Result<Vec<Picture>, DecodeError> {
+        let decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => FrameDecoder::new()?,
+        };
+        let decoder = self.decoder.insert(decoder);
+        let pictures = frames.iter().map(|frame| decoder.decode(frame).transpose());
+        pictures.flatten().collect()
     }
 }
 

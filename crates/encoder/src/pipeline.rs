@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     controls::lock,
-    copy::{Copier, stillness::CodedWatch},
+    copy::{Copier, LowerPictures, stillness::CodedWatch},
     progress::Encoding,
     rung::Makers,
     state::EncoderState,
@@ -49,6 +49,9 @@ const REPEAT_STILL: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether a picture has to be encoded again: who joins gets a keyframe as soon as this.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How often it is looked for frames that are sent on, where lower rungs are made of them.
+const LOOK_COPIED: Duration = Duration::from_millis(10);
 
 /// How often it is looked whether a picture is black.
 const BLACK_LOOK: Duration = Duration::from_secs(1);
@@ -309,13 +312,20 @@ impl Life {
         let mut step = EncodeStep::new(&self.shared, self.stream.encoder);
         stage.enter(Stage::Resting);
         let mut lower = Makers::new(&self.shared);
+        let mut of_copied = LowerPictures::default();
         let mut last: Option<Handed> = None;
         // When the last one was encoded, and up to when it is known what there is to see.
         let (mut encoded_at, mut seen_at) = (Instant::now(), Instant::now());
         let outcome = loop {
-            match receiver.recv_timeout(LOOK) {
+            let is_copied_lower = self.shared.ladder.is_wanted() && self.shared.copying.hold().is_on();
+            match receiver.recv_timeout(if is_copied_lower { LOOK_COPIED } else { LOOK }) {
                 Ok(handed) => (last, seen_at) = (Some(handed), Instant::now()),
                 Err(RecvTimeoutError::Timeout) => {
+                    stage.enter(Stage::Encoding);
+                    for (picture, fps) in of_copied.next(&self.shared) {
+                        lower.hand(&picture, fps);
+                    }
+                    stage.enter(Stage::Resting);
                     let since = encoded_at.elapsed();
                     let is_still = self.shared.left_out.load(Ordering::Relaxed) > 0;
                     let repeat = if is_still { REPEAT_STILL } else { REPEAT };

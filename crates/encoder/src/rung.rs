@@ -92,6 +92,11 @@ impl Ladder {
         }
     }
 
+    /// Whether anybody subscribes to a lower rung.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.lower.iter().any(|lower| lower.broadcast.is_wanted())
+    }
+
     /// Whether somebody waits for a keyframe of a lower rung.
     pub(crate) fn awaits_keyframe(&self) -> bool {
         let waits = |lower: &LowerRung| lower.broadcast.is_wanted() && lower.keyframes.are_due();

@@ -221,10 +221,7 @@ impl Reader<'_> {
         let bytes = u64::try_from(unit.payload.len()).unwrap_or(u64::MAX);
         self.stream.received_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.stream.encoded.raise_to(self.tally.total(unit.sequence));
-        if self.stream.units.receiver_count() > 0 {
-            // Fails where the last of them has just left.
-            _ = self.stream.units.send(unit.clone());
-        }
+        self.stream.units.send(&unit, self.stream.is_copied());
         self.engine.publish(&self.stream.name, unit);
         let now = Instant::now();
         self.stream.rungs.full_picture(now);

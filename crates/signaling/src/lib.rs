@@ -54,6 +54,7 @@ mod stream;
 mod stream_set;
 mod streams;
 mod supervisor;
+mod units;
 mod unknown_host;
 mod viewers;
 mod whep;

@@ -1,7 +1,7 @@
 //! The stream as a film without an end, by plain HTTP: for players that know no WebRTC, and where neither UDP nor TCP to media
 //! gets through.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -17,7 +17,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
-    time::timeout,
+    time::{error::Elapsed, timeout},
 };
 use utoipa::IntoParams;
 
@@ -44,6 +44,8 @@ struct Watcher {
     who: Principal,
     shared: Arc<AppState>,
     stream: Arc<Stream>,
+    /// What came before, and is sent first.
+    past: VecDeque<AccessUnit>,
     units: Receiver<AccessUnit>,
     film: Film,
     watching: Watching,
@@ -55,9 +57,9 @@ impl Watcher {
     /// What is sent next; `None`: nothing any more. Who reads too slowly misses frames and goes on at a keyframe.
     async fn next(&mut self) -> Option<Vec<u8>> {
         loop {
-            // Both arms are cancel-safe.
+            // All arms are cancel-safe.
             let unit = tokio::select! {
-                unit = timeout(LOOK, self.units.recv()) => unit,
+                unit = next_unit(&mut self.past, &mut self.units) => unit,
                 () = self.watching.sent_away() => return None,
             };
             if !self.shared.access.is_good(&self.who) || self.shared.is_draining() {
@@ -86,6 +88,17 @@ pub(crate) struct Instead {
     /// By which a page names itself that watches so because WebRTC does not get through: up to 32 hexadecimal digits that it has
     /// drawn. One that an operator sends away is refused from then on.
     instead: Option<String>,
+}
+
+/// What came before, and then what comes; `Err` where nothing does for a while. Cancel-safe.
+async fn next_unit(
+    past: &mut VecDeque<AccessUnit>,
+    units: &mut Receiver<AccessUnit>,
+) -> Result<Result<AccessUnit, RecvError>, Elapsed> {
+    match past.pop_front() {
+        Some(unit) => Ok(Ok(unit)),
+        None => timeout(LOOK, units.recv()).await,
+    }
 }
 
 /// The stream as fragmented MP4, from the next keyframe on and without an end: for `<video>`, VLC, ffplay and the like.
@@ -119,7 +132,7 @@ pub(crate) async fn film(
     }
     let place = shared.limits.film(client)?;
     let guest = OwnGuest::of(&stream);
-    let units = stream.units.subscribe();
+    let (past, units) = stream.units.join();
     let ready = stream.ready(PATIENCE).await;
     ready.map_err(|told| Problem::from(told).told(&who, stream.words_for_viewers()))?;
     shared.engine.wish_keyframe(&stream.name);
@@ -133,6 +146,7 @@ pub(crate) async fn film(
         who,
         shared,
         stream,
+        past: past.into(),
         units,
         film: Film::default(),
         _place: place,

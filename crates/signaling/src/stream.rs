@@ -14,12 +14,12 @@ use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, ImageFormat, Quality, QualityChange, SourceState},
     limits::MAX_VIEWERS_CLIPS,
-    media::{AccessUnit, CodecParameters, Rung},
+    media::{CodecParameters, Rung},
     status::{Condition, FaultKind, StreamState, StreamStatus},
 };
 use framebridge_rtc::{StreamCounts, ViewerCount};
 use tokio::{
-    sync::{Semaphore, broadcast, mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
 
@@ -31,6 +31,7 @@ use crate::{
     problem::Problem,
     rungs::Rungs,
     snapshots::Snapshots,
+    units::Units,
 };
 
 /// How long a snapshot waits for a stream that it has just woken up.
@@ -42,10 +43,6 @@ const SOON: Duration = Duration::from_secs(1);
 /// No frame for so long from a live source is worth a word. A picture that stands still is sent once a second, and may be late;
 /// the supervisor takes 2 s for a stall.
 const SILENCE: Duration = Duration::from_millis(1500);
-
-/// Frames that wait for who watches by plain HTTP: two seconds at 30 a second. Full: the oldest is lost, and the slow one goes on
-/// at a keyframe.
-const UNITS: usize = 64;
 
 /// One configured stream.
 #[derive(Debug)]
@@ -77,7 +74,7 @@ pub(crate) struct Stream {
     /// Frames that the encoder has encoded, as their sequence numbers tell.
     pub(crate) encoded: Meter,
     /// Frames as they come, for who watches by plain HTTP.
-    pub(crate) units: broadcast::Sender<AccessUnit>,
+    pub(crate) units: Units,
     /// Its lower rungs.
     pub(crate) rungs: Rungs,
     /// Their frames received from the encoder.
@@ -144,7 +141,7 @@ impl Stream {
             received: Meter::default(),
             received_bytes: AtomicU64::new(0),
             encoded: Meter::default(),
-            units: broadcast::Sender::new(UNITS),
+            units: Units::new(),
             rungs: Rungs::new(stream.lower_rungs),
             rung_received: Meter::default(),
             dropped: AtomicU64::new(0),
@@ -156,6 +153,12 @@ impl Stream {
 
     pub(crate) fn upstream(&self) -> Upstream {
         self.upstream.borrow().clone()
+    }
+
+    /// Whether its frames are sent on as its source has encoded them.
+    pub(crate) fn is_copied(&self) -> bool {
+        let upstream = self.upstream.borrow();
+        upstream.parameters.as_ref().is_some_and(|sent| sent.copied.is_some())
     }
 
     /// The link's: changes what is known of the encoder.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use framebridge_proto::{
-    encoder::{ClipSpan, EncoderAnswer, EncoderRequest, ImageFormat, QualityChange, SourceState},
-    media::AccessUnit,
+    encoder::{ClipSpan, EncoderAnswer, EncoderRequest, ImageFormat, QualityChange, SourceState, ToEncoder},
+    media::{AccessUnit, Rung, Track},
 };
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
@@ -41,7 +41,7 @@ fn film(dir: &Path, name: &str, more: &[&str]) -> PathBuf {
         "-c:v",
         "libx264",
         "-preset",
-        "ultrafast",
+        "veryfast",
         "-profile:v",
         "main",
         "-g",
@@ -277,6 +277,29 @@ async fn snapshot_clip_and_pause_work_as_with_encoding() {
     assert!(after.windows(2).all(|pair| pair[1].pts > pair[0].pts));
     let got = [vec![first], after].concat();
     assert!(pictures(&written(&dir, &got)).len() >= 100, "all of it can be decoded");
+}
+
+#[tokio::test]
+async fn a_lower_rung_is_made_of_decoded_pictures_while_the_full_one_goes_on_as_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let encoder = Encoder::start_as(&source(&film(dir.path(), "film.mp4", &[])), "");
+    let mut full = encoder.subscribe().await;
+    frames(&mut full, 20).await;
+    let mut half = encoder.link().await;
+    let (track, rung) = (Track::Video, Rung::Half);
+    half.send(ToEncoder::SubscribeTo { track, rung }).await;
+    let small = frames(&mut half, 30).await;
+    assert!(small[0].keyframe);
+    assert_eq!(
+        half.parameters.as_ref().map(|found| (found.width, found.copied)),
+        Some((320, None))
+    );
+    assert_eq!(pictures(&written(&dir, &small)).len(), 30);
+    let rate = 29e9 / (small[29].captured_ns - small[0].captured_ns) as f64;
+    assert!((18.0..30.0).contains(&rate), "{rate} pictures a second");
+    let large = frames(&mut full, 60).await;
+    assert!(full.parameters.as_ref().is_some_and(|found| found.copied.is_some()));
+    assert!(large.windows(2).all(|pair| pair[1].sequence == pair[0].sequence + 1));
 }
 
 #[tokio::test]
