@@ -30,6 +30,7 @@ mod recovery;
 mod reload;
 mod rungs;
 mod sdp;
+mod sent;
 mod service_manager;
 mod setup;
 mod sources;

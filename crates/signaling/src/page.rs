@@ -1,5 +1,7 @@
 //! The viewer's page: a few static files, built in.
 
+mod rename;
+mod script;
 mod squeeze;
 
 use std::{
@@ -15,6 +17,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use framebridge_proto::StreamName;
+use rename::Members;
+use script::Token;
 
 use crate::{
     app_state::AppState,
@@ -166,8 +170,23 @@ pub(crate) async fn part(Path(name): Path<String>, headers: HeaderMap) -> Result
 
 /// The files as they are sent, by their names: made once.
 static SENT: LazyLock<BTreeMap<&str, Sent>> = LazyLock::new(|| {
-    let all = PAGES.iter().chain(&SCRIPTS).chain(&STYLES);
-    all.map(|(name, kind, text)| (*name, Sent::of(kind, text))).collect()
+    let scripts: Vec<(&str, Vec<Token>)> = SCRIPTS
+        .iter()
+        .map(|(name, _, text)| (*name, script::tokens(text)))
+        .collect();
+    // Scripts use each other's members.
+    let members = Members::of(scripts.iter().map(|(_, script)| script.as_slice()));
+    let scripts = scripts.into_iter().map(|(name, mut script)| {
+        rename::rename(&mut script, &members);
+        (name, Sent::of(SCRIPT, script::written(&script)))
+    });
+    let styles = STYLES
+        .iter()
+        .map(|(name, kind, text)| (*name, Sent::of(kind, squeeze::style(text))));
+    let pages = PAGES
+        .iter()
+        .map(|(name, kind, text)| (*name, Sent::of(kind, squeeze::page(text))));
+    scripts.chain(styles).chain(pages).collect()
 });
 
 /// A file as it is sent.
@@ -178,12 +197,7 @@ struct Sent {
 }
 
 impl Sent {
-    fn of(kind: &'static str, text: &str) -> Self {
-        let text = match kind {
-            SCRIPT => squeeze::script(text),
-            STYLE => squeeze::style(text),
-            _ => squeeze::page(text),
-        };
+    fn of(kind: &'static str, text: String) -> Self {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let tag = format!("\"{:016x}\"", hasher.finish());

@@ -44,12 +44,13 @@ fn directories(base: &Path) -> RuntimeDir {
         (base.to_owned(), 0o755, 0),
         (base.join("run"), 0o700, 0),
         (encoders.clone(), 0o755, 0),
-        (encoders.join("_door"), 0o755, 0),
+        // What is made in it is the encoders' group's.
+        (encoders.join("_door"), 0o2755, 0),
         (encoders.join("s"), 0o770, ENCODER),
     ] {
         fs::create_dir_all(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         chown(&path, Some(uid), Some(ENCODER)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
     RuntimeDir::at(base.join("run")).with_encoders_in(encoders)
 }

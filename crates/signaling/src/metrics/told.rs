@@ -1,4 +1,4 @@
-//! What viewers' pages tell, and who watches by plain HTTP, per stream.
+//! What viewers' pages tell, and who watches by plain HTTP, per stream. What nobody has told of late is NaN.
 
 use std::{fmt, time::Instant};
 
@@ -36,17 +36,22 @@ pub(super) fn encode(shared: &AppState, encoder: &mut DescriptorEncoder<'_>) -> 
     let delays = summaries.iter().flat_map(|(stream, to_wire, summary)| {
         let to_wire = to_wire.and_then(|ms| u32::try_from(ms).ok());
         let both = to_wire.map(f64::from).zip(summary.wire_to_screen_ms);
-        let both = both.map(|(to_wire, (middle, late))| [("0.5", to_wire + middle), ("0.95", to_wire + late)]);
-        both.into_iter().flatten().map(|(quantile, ms)| {
+        let (middle, late) = both.map_or((f64::NAN, f64::NAN), |(to_wire, (middle, late))| {
+            (to_wire + middle, to_wire + late)
+        });
+        [("0.5", middle), ("0.95", late)].into_iter().map(|(quantile, ms)| {
             let labels = [("stream", *stream), ("quantile", quantile)];
             (labels, ConstGauge::new(ms / 1000.0))
         })
     });
     let help = "From a picture's capture to viewers' screens, as their pages tell: the middle one, and that which one in twenty is past";
     labelled(encoder, "viewer_latency_seconds", help, delays)?;
-    let losses = summaries
-        .iter()
-        .filter_map(|(stream, _, summary)| Some((*stream, ConstGauge::new(summary.loss_percent? / 100.0))));
+    let losses = summaries.iter().map(|(stream, _, summary)| {
+        (
+            *stream,
+            ConstGauge::new(summary.loss_percent.unwrap_or(f64::NAN) / 100.0),
+        )
+    });
     let help = "The share of packets that did not come, as viewers' pages tell: the mean";
     family(encoder, "viewer_loss_ratio", help, "stream", losses)?;
     let freezes = summaries
