@@ -7,7 +7,6 @@ use framebridge_tests::{
     display::Display,
     process::{command, signal},
     recorder::{CONTROL, Heard, ORIGIN, Recorder, SHIFT, held, typed},
-    shaped::{Shape, ShapedLink},
     system::System,
     wait,
 };
@@ -349,59 +348,6 @@ fn one_steers_at_a_time_and_all_know_who() {
         log.contains("steers the desktop") && log.contains("handed_over"),
         "grants are audited"
     );
-}
-
-/// Whether all of `part` is in `whole`, in that order.
-fn is_part(part: &str, whole: &str) -> bool {
-    let mut rest = whole.chars();
-    part.chars().all(|letter| rest.any(|other| other == letter))
-}
-
-#[test]
-fn bad_net_brings_each_key_once_and_in_order_or_says_that_it_did_not() {
-    let Some(mut link) = ShapedLink::build(Shape::GOOD).unwrap() else {
-        return;
-    };
-    let mut display = Display::start().unwrap();
-    display.paint().unwrap();
-    let stream = format!("[streams.desk]\nsource = \"x11:{}\"\ncontrol = true\n", display.name());
-    let system = System::start_for_others_with(&[], &stream).unwrap();
-    let recorder = Recorder::start(display.name(), system.scratch()).unwrap();
-    let browser = link.there(Browser::start).unwrap();
-    let url = format!("http://{}:{}/s/desk", ShapedLink::HERE, system.http().port());
-    let page = link.there(|| browser.open(&url)).unwrap();
-    page.until_live().unwrap();
-    ask(&page);
-    until_steering(&page);
-    page.mouse("mouseMoved", on(&page, (300, 500)), "none", 0).unwrap();
-    recorder
-        .until("the pointer to be there", 0, |heard| !heard.is_empty())
-        .unwrap();
-    // 5 % of the packets either way, and 100 ms there and back.
-    let bad = Shape {
-        delay_ms: 50,
-        loss_percent: 5,
-        loss_back_percent: 5,
-        ..Shape::GOOD
-    };
-    link.set(bad).unwrap();
-    let since = recorder.heard().unwrap().len();
-    let text = "the quick brown fox jumps over the lazy dog ".repeat(3);
-    for letter in text.chars() {
-        press(&page, &letter.to_string(), "", 0);
-        wait::pause(Duration::from_millis(60)).unwrap();
-    }
-    link.set(Shape::GOOD).unwrap();
-    press(&page, "!", "", 0);
-    let heard = recorder
-        .until("the end of it", since, |heard| typed(heard).ends_with('!'))
-        .unwrap();
-    let typed = typed(&heard);
-    let typed = typed.trim_end_matches('!');
-    assert!(is_part(typed, &text), "in order, and none twice: {typed}");
-    assert!(typed.len() * 10 >= text.len() * 8, "{typed}");
-    let look = || Ok(held(&recorder.heard()?.split_off(since)).is_empty());
-    wait::until_true("nothing to be held", RELEASE, look).unwrap();
 }
 
 #[test]
