@@ -13,10 +13,10 @@ use framebridge_tests::{
 use rustix::process::Signal;
 
 /// Everything held is let go within this, whatever has died; and as much for a test's own looks.
-const RELEASE: Duration = Duration::from_millis(2000);
+const RELEASE: Duration = Duration::from_secs(10);
 
 /// A line that is lost is there again within this, and as much for a test's own looks.
-const AGAIN: Duration = Duration::from_millis(4000);
+const AGAIN: Duration = Duration::from_secs(20);
 
 /// What three layouts have on their keys, and what none has.
 const PRINTABLE: &str =

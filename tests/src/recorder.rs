@@ -90,10 +90,17 @@ impl Recorder {
     /// What it says makes no sense.
     pub fn heard(&self) -> anyhow::Result<Vec<Heard>> {
         let said = self.said()?;
+        let events: Vec<&str> = said
+            .split("\n\n")
+            .filter(|event| event.contains(" event, serial"))
+            .collect();
+        let last = events.len().saturating_sub(1);
         // The last one may not be whole yet.
-        let whole = said.rfind("\n\n").map_or("", |end| &said[..end]);
-        let events = whole.split("\n\n").filter(|event| event.contains(" event, serial"));
-        events.filter_map(|event| read(event).transpose()).collect()
+        let heard = events
+            .iter()
+            .enumerate()
+            .map(|(at, event)| read(event).or_else(|error| if at == last { Ok(None) } else { Err(error) }));
+        heard.filter_map(Result::transpose).collect()
     }
 
     /// Waits until what it was told from event number `since` on is as it should be.

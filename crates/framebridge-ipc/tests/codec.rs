@@ -78,19 +78,19 @@ fn protocol_1_to_a_desktop_and_back_keeps_its_bytes() {
     let act = |act| ToEncoder::Steer(Steer::Act(grant, act));
     golden(
         &ToEncoder::Steer(Steer::Begin(grant)),
-        b"\0\0\0\x07\0\0\0\x03\x05\x00\x07",
+        b"\0\0\0\x07\0\0\0\x03\x06\x00\x07",
     );
     golden(
         &ToEncoder::Steer(Steer::Alive(grant)),
-        b"\0\0\0\x07\0\0\0\x03\x05\x02\x07",
+        b"\0\0\0\x07\0\0\0\x03\x06\x02\x07",
     );
     golden(
         &ToEncoder::Steer(Steer::End(grant)),
-        b"\0\0\0\x07\0\0\0\x03\x05\x03\x07",
+        b"\0\0\0\x07\0\0\0\x03\x06\x03\x07",
     );
     golden(
         &act(Act::Move(at)),
-        b"\0\0\0\x0c\0\0\0\x08\x05\x01\x07\x00\x01\xfb\xe8\x03",
+        b"\0\0\0\x0c\0\0\0\x08\x06\x01\x07\x00\x01\xfb\xe8\x03",
     );
     let press = Act::Button {
         button: 3,
@@ -99,35 +99,35 @@ fn protocol_1_to_a_desktop_and_back_keeps_its_bytes() {
     };
     golden(
         &act(press),
-        b"\0\0\0\x0e\0\0\0\x0a\x05\x01\x07\x01\x03\x01\x01\xfb\xe8\x03",
+        b"\0\0\0\x0e\0\0\0\x0a\x06\x01\x07\x01\x03\x01\x01\xfb\xe8\x03",
     );
     golden(
         &act(Act::Wheel { dx: 0, dy: -3, at }),
-        b"\0\0\0\x0e\0\0\0\x0a\x05\x01\x07\x02\x00\xfd\x01\xfb\xe8\x03",
+        b"\0\0\0\x0e\0\0\0\x0a\x06\x01\x07\x02\x00\xfd\x01\xfb\xe8\x03",
     );
     let key = Act::Key { keysym: 97, down: true };
-    golden(&act(key), b"\0\0\0\x0a\0\0\0\x06\x05\x01\x07\x03\x61\x01");
+    golden(&act(key), b"\0\0\0\x0a\0\0\0\x06\x06\x01\x07\x03\x61\x01");
     golden(
         &act(Act::Text("hi".into())),
-        b"\0\0\0\x0b\0\0\0\x07\x05\x01\x07\x04\x02hi",
+        b"\0\0\0\x0b\0\0\0\x07\x06\x01\x07\x04\x02hi",
     );
     golden(
         &act(Act::Clipboard("hi".into())),
-        b"\0\0\0\x0b\0\0\0\x07\x05\x01\x07\x05\x02hi",
+        b"\0\0\0\x0b\0\0\0\x07\x06\x01\x07\x05\x02hi",
     );
     let desk = |desk| FromEncoder::Desk(desk);
     golden(
         &desk(Desk::Clipboard(grant, "hi".into())),
-        b"\0\0\0\x0a\0\0\0\x06\x06\x00\x07\x02hi",
+        b"\0\0\0\x0a\0\0\0\x06\x07\x00\x07\x02hi",
     );
-    golden(&desk(Desk::Released(grant)), b"\0\0\0\x07\0\0\0\x03\x06\x01\x07");
+    golden(&desk(Desk::Released(grant)), b"\0\0\0\x07\0\0\0\x03\x07\x01\x07");
     golden(
         &desk(Desk::Failed(grant, "no".into())),
-        b"\0\0\0\x0a\0\0\0\x06\x06\x02\x07\x02no",
+        b"\0\0\0\x0a\0\0\0\x06\x07\x02\x07\x02no",
     );
     golden(
         &desk(Desk::Ended(grant, "no".into())),
-        b"\0\0\0\x0a\0\0\0\x06\x06\x03\x07\x02no",
+        b"\0\0\0\x0a\0\0\0\x06\x07\x03\x07\x02no",
     );
 }
 

@@ -12,12 +12,12 @@ use std::{
 
 use framebridge_core::control::{
     floor::{End, Floor, HandId, Input, Output},
-    intake::{Intake, Verdict},
+    intake::{Intake, Stamp, Verdict},
 };
 use framebridge_daemon::unix_ms;
 use framebridge_proto::{
     StreamName,
-    control::{Desk, Grant, Steer},
+    control::{Act, Desk, Grant, Steer},
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -202,28 +202,28 @@ impl Hands {
                     self.news.notify_one();
                 }
             }
-            Meant::Act(stamp, act) => {
-                if !board.is_controller(id) {
-                    return true;
-                }
-                let now = Instant::now();
-                board.floor.handle(Input::Acted(id), now);
-                if !board.is_linked {
-                    return true;
-                }
-                match board.intake.take(stamp, act, now) {
-                    Verdict::Taken => self.news.notify_one(),
-                    Verdict::Known => {}
-                    Verdict::Late => self.on_late(&mut board, id),
-                    Verdict::TooMuch => {
-                        let why = "That was more than a desktop takes.".to_owned();
-                        board.say(id, &Say::Ended(why));
-                        self.decide(&mut board, Input::Left(id));
-                    }
-                }
-            }
+            Meant::Act(stamp, act) if board.is_controller(id) => self.on_act(&mut board, id, stamp, act),
+            Meant::Act(..) => {}
         }
         board.hands.get(&id).is_some_and(|hand| hand.is_well)
+    }
+
+    fn on_act(&self, board: &mut Board, id: HandId, stamp: Stamp, act: Act) {
+        let now = Instant::now();
+        board.floor.handle(Input::Acted(id), now);
+        if !board.is_linked {
+            return;
+        }
+        match board.intake.take(stamp, act, now) {
+            Verdict::Taken => self.news.notify_one(),
+            Verdict::Known => {}
+            Verdict::Late => self.on_late(board, id),
+            Verdict::TooMuch => {
+                let why = "That was more than a desktop takes.".to_owned();
+                board.say(id, &Say::Ended(why));
+                self.decide(board, Input::Left(id));
+            }
+        }
     }
 
     /// What is held is let go at the desktop by a term that begins anew.
@@ -364,9 +364,6 @@ fn words(end: End) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use framebridge_core::control::intake::Stamp;
-    use framebridge_proto::control::Act;
-
     use super::*;
 
     fn hands() -> Hands {

@@ -58,7 +58,10 @@ async fn line_is_for_desktops_that_may_be_steered() {
 
 #[tokio::test]
 async fn line_takes_the_scope_and_there_are_only_so_many() {
-    let site = Site::with(&format!("[http.auth]\nopen = \"view\"\nmode = \"token\"\n{DESKS}")).await;
+    let site = Site::with(&format!(
+        "[http.auth]\nopen = \"view\"\nmode = \"token\"\ntokens = \"/nonexistent/tokens.toml\"\n{DESKS}"
+    ))
+    .await;
     let path = "/api/v1/streams/desk/control";
     site.send(Method::POST, path, &SDP, offer()).await.problem(403, "scope");
     site.send(Method::DELETE, path, &[], "").await.problem(403, "scope");

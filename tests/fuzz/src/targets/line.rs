@@ -75,8 +75,9 @@ impl Scene {
         init.extend(100_000_u32.to_be_bytes());
         init.extend([0, 2, 0, 2]);
         init.extend(self.first.to_be_bytes());
-        // Forward TSN is supported.
-        init.extend([0xc0, 0, 0, 4]);
+        // Re-configuration and Forward TSN are supported (RFC 5061, section 4.2.7). `rtc-sctp` 0.21.1 reads no parameter of four
+        // bytes at the end, and then drops the packet.
+        init.extend([0x80, 0x08, 0, 6, 130, 192]);
         let packet = packet(0, &[(INIT, 0, &init)]);
         assert!(self.line.take(&packet, self.now), "an honest beginning");
         let answer = self.line.answers().pop().expect("an answer to an honest beginning");
