@@ -12,6 +12,7 @@ use anyhow::ensure;
 use framebridge_tests::{
     http::Request,
     process::command,
+    studio::Studio,
     system::System,
     wait::{self, PATIENCE},
 };
@@ -61,17 +62,7 @@ fn metrics_are_clean_and_rules_and_dashboard_and_handbook_name_those_that_are_th
         Ok(is_whole.iter().all(|name| text.contains(name)).then_some(text))
     })
     .unwrap();
-    let mut promtool = command("promtool");
-    promtool
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut promtool = promtool.spawn().unwrap();
-    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
-    let output = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.trim().is_empty(), "{said}\n{metrics}");
+    assert_clean(&metrics);
 
     let known = names(&metrics);
     let secured = "framebridge_tls_certificate_expiry_timestamp_seconds";
@@ -94,6 +85,43 @@ fn metrics_are_clean_and_rules_and_dashboard_and_handbook_name_those_that_are_th
     let handbook = names(&fs::read_to_string(folder().join("../operations.md")).unwrap());
     let untold: Vec<_> = known.difference(&handbook).collect();
     assert!(untold.is_empty(), "the handbook does not tell of {untold:?}");
+}
+
+#[test]
+fn metrics_of_a_studio_are_clean_and_count_its_boxes_for_operators_only() {
+    let studio = Studio::start().unwrap();
+    let system = System::start_with(&[("test", "test:")], &studio.settings("door").unwrap()).unwrap();
+    studio.address_of(&system).unwrap().until("ready", PATIENCE).unwrap();
+    let metrics = studio.fetch(Request::new("GET", "/metrics")).unwrap().text();
+    assert_clean(&metrics);
+    for line in [
+        "framebridge_studio_boxes{state=\"ready\"} 1",
+        "framebridge_studio_boxes_linked{box=\"door\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+    let stranger = Request::new("GET", "/metrics").send(studio.operators()).unwrap();
+    assert_eq!(stranger.status, 401);
+    assert_eq!(
+        Request::new("GET", "/metrics").send(studio.address()).unwrap().status,
+        404
+    );
+}
+
+/// By Prometheus' own judge.
+#[track_caller]
+fn assert_clean(metrics: &str) {
+    let mut promtool = command("promtool");
+    promtool
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().unwrap();
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.trim().is_empty(), "{said}\n{metrics}");
 }
 
 #[test]

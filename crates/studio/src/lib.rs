@@ -14,6 +14,7 @@ mod cli;
 mod exchange;
 mod hub;
 mod limits;
+mod metrics;
 mod nodes;
 mod page;
 mod problem;

@@ -14,7 +14,7 @@ use axum::{
 };
 use framebridge_studio_proto::{SESSION_PATH, UPLOAD_PATH};
 
-use crate::{api, hub::Hub, page, problem::Problem, proxy, socket, upload_route};
+use crate::{api, hub::Hub, metrics, page, problem::Problem, proxy, socket, upload_route};
 
 /// What boxes and viewers reach.
 pub(crate) fn public(hub: Arc<Hub>) -> Router {
@@ -32,6 +32,7 @@ pub(crate) fn public(hub: Arc<Hub>) -> Router {
 pub(crate) fn operators(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/", get(page::dashboard))
+        .route("/metrics", get(metrics::metrics))
         .route("/api/v1/boxes", get(api::boxes))
         .route("/api/v1/boxes/{session}/logs", get(api::logs))
         .route("/api/v1/boxes/{session}/jobs", get(api::jobs).post(api::post_job))
