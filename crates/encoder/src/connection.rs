@@ -1,10 +1,6 @@
 //! One connection: frames and state out, subscriptions and requests in.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use framebridge_config::Slate;
 use framebridge_core::{group_queue::Next, source_life::State};

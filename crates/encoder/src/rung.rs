@@ -16,6 +16,7 @@ use std::{
 
 use framebridge_capture::{Codec, EncodeError, Encoder, EncoderConfig, Picture, fit};
 use framebridge_core::{rung_budget::RungBudget, stage_watch::Stage};
+use framebridge_daemon::Meter;
 use framebridge_proto::{
     encoder::Quality,
     media::{Codec as WireCodec, CodecParameters, Rung},
@@ -26,7 +27,7 @@ use tokio::sync::watch;
 use crate::{
     broadcast::Broadcast,
     controls::{Keyframes, lock},
-    progress::{Meter, Progress},
+    progress::Progress,
     state::EncoderState,
 };
 

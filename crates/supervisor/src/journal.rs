@@ -8,7 +8,7 @@ use std::{
 };
 
 use framebridge_daemon::unix_ms;
-use framebridge_proto::supervisor::JournalEntry;
+use framebridge_proto::{millis, supervisor::JournalEntry};
 use tokio::{
     fs::{File, OpenOptions},
     io::AsyncWriteExt as _,

@@ -1,9 +1,6 @@
 //! The picture operators read, drawn from the slots.
 
-use std::{
-    process,
-    time::{Duration, Instant},
-};
+use std::{process, time::Instant};
 
 use framebridge_core::{
     health::{self, Change, Facts, Health, IngestGap, ProcessFacts, SourceFacts, judge},

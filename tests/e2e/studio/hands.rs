@@ -12,7 +12,7 @@ use framebridge_tests::{
 };
 
 /// From the end of a share to the end of what came by it.
-const END: Duration = Duration::from_secs(3);
+const END: Duration = Duration::from_secs(20);
 
 fn controller(system: &System) -> anyhow::Result<bool> {
     Ok(!system.get("/api/v1/streams/desk")?.json()?["controller"].is_null())

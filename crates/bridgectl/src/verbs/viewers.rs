@@ -6,7 +6,7 @@ use framebridge_proto::StreamName;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::{ask, clock, exit::Exit, names, out::Out, table::plain, units::span};
+use crate::{ask, exit::Exit, names, out::Out, table::plain, units::span};
 
 pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<Exit> {
     if let Some(stream) = &stream {
