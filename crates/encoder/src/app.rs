@@ -38,7 +38,7 @@ use crate::{
     clip::MAX_CLIPS,
     connection::{Service, serve, to_wire},
     controls::{Controls, lock},
-    copy::Copying,
+    copying::Copying,
     desk::{self, Desk},
     pause_file::PauseFile,
     pipeline::{Event, Pipeline},

@@ -1,20 +1,20 @@
 //! Sends a source's own frames on, as long as nothing speaks against it: nothing is decoded then, and nothing encoded.
 //!
 //! What is sent is a rendition like any other: whoever subscribes starts with the last group. What needs pictures (an image, a
-//! smaller rendition) decodes the frames that a subscriber gets ([`Copying::group`], `framebridge_capture::FrameDecoder`).
+//! smaller rendition) decodes the frames that a subscriber gets ([`Copying::group`](crate::copying::Copying::group), `framebridge_capture::FrameDecoder`).
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use framebridge_capture::{DecodeError, EncodedFrame, FrameDecoder, Picture, Source};
 use framebridge_config::Stream;
-use framebridge_core::as_it_comes::{AsItComes, Obstacle, Told, Wish, format_name};
+use framebridge_core::as_it_comes::{AsItComes, Told, Wish, format_name};
 use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
-use tokio::sync::watch;
 
-use crate::{controls::lock, progress::Encoding, state::EncoderState};
+use crate::{progress::Encoding, state::EncoderState};
 
 /// What status and parameters call it.
 pub(crate) const COPY: &str = "copy";
@@ -22,97 +22,14 @@ pub(crate) const COPY: &str = "copy";
 /// How long lower rungs get pictures after the last who needed them: a little longer than they are made.
 const LOWER_LINGER: Duration = Duration::from_secs(3);
 
+/// Pictures that are handed on at once; what comes while there is no time for it is left out.
+const MOST_PICTURES: usize = 2;
+
 /// Frames of a group that are shown again after a pause come so close together, which nobody sees.
 const REPLAY_STEP: Duration = Duration::from_millis(1);
 
 /// Ticks of a frame's pts in [`REPLAY_STEP`].
 const REPLAY_TICKS: u64 = 90;
-
-/// What is being sent on, as all threads of a process know it.
-#[derive(Debug)]
-pub(crate) struct Copying {
-    state: Mutex<State>,
-    /// How many frames were sent on.
-    sent: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    is_on: bool,
-    /// Counts how often it began: what was encoded before continues nothing that is encoded after.
-    beginnings: u64,
-    /// The frames since the last keyframe, that included; bounded as groups are that are sent on.
-    group: Vec<EncodedFrame>,
-    /// Counts the groups.
-    groups: u64,
-    /// Pictures a second, as they are told.
-    fps: u32,
-    /// Why frames are not sent on.
-    obstacle: Option<Obstacle>,
-}
-
-impl Copying {
-    pub(crate) fn new() -> Self {
-        Self {
-            state: Mutex::default(),
-            sent: watch::Sender::new(0),
-        }
-    }
-
-    /// Whether frames are sent on now, for as long as the result lives: nothing else is published meanwhile.
-    pub(crate) fn hold(&self) -> Held<'_> {
-        Held(lock(&self.state))
-    }
-
-    /// The frames since the last keyframe, where they are sent on.
-    pub(crate) fn group(&self) -> Vec<EncodedFrame> {
-        lock(&self.state).group.clone()
-    }
-
-    /// The frames since the last keyframe, without those that were seen of that group: its number, and how many. And the number of
-    /// this one, and what is told of its rate.
-    fn since(&self, (group, seen): (u64, usize)) -> (u64, Vec<EncodedFrame>, u32) {
-        let state = lock(&self.state);
-        let seen = if group == state.groups { seen } else { 0 };
-        let frames = state.group.get(seen..).unwrap_or_default().to_vec();
-        (state.groups, frames, state.fps)
-    }
-
-    /// How many frames were sent on, now and on every change; 0 while none are.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.sent.subscribe()
-    }
-
-    /// Why frames are not sent on, for people; `None`: they are, or were never to be.
-    pub(crate) fn obstacle(&self) -> Option<String> {
-        let state = lock(&self.state);
-        // What is no film anyway is no disappointment.
-        let is_film = |obstacle: &&Obstacle| !matches!(obstacle, Obstacle::Codec(name) if name.contains("raw") || name.contains("frame"));
-        state.obstacle.as_ref().filter(is_film).map(ToString::to_string)
-    }
-
-    /// No more frames are sent on.
-    pub(crate) fn stop(&self) {
-        let mut state = lock(&self.state);
-        (state.is_on, state.group) = (false, Vec::new());
-        self.sent.send_replace(0);
-    }
-}
-
-/// See [`Copying::hold`].
-pub(crate) struct Held<'a>(MutexGuard<'a, State>);
-
-impl Held<'_> {
-    /// Whether frames are sent on.
-    pub(crate) fn is_on(&self) -> bool {
-        self.0.is_on
-    }
-
-    /// How often that began.
-    pub(crate) fn beginnings(&self) -> u64 {
-        self.0.beginnings
-    }
-}
 
 /// The capture thread's end: decides by what comes, and sends on.
 pub(crate) struct Copier<'a> {
@@ -146,26 +63,15 @@ impl<'a> Copier<'a> {
 
     /// A picture came that is to be encoded.
     pub(crate) fn encodes(&mut self) {
-        let obstacle = self.machine.obstacle();
-        let mut state = lock(&self.shared.copying.state);
-        if state.obstacle != obstacle {
-            if let Some(obstacle) = &obstacle {
-                tracing::info!("not sent on as it comes: {obstacle}");
-            }
-            state.obstacle = obstacle;
-        }
-        let was_on = state.is_on;
-        drop(state);
-        if was_on {
+        if self.shared.copying.encodes(self.machine.obstacle()) {
             // Who encodes tells so; what is sent on again is to be told again.
             self.told = None;
-            self.shared.copying.stop();
             self.shared.controls.keyframes().request();
         }
     }
 
     /// A frame came, and its time has come: it goes to whoever subscribes.
-    pub(crate) fn send(&mut self, frame: EncodedFrame, source: &Source) {
+    pub(crate) fn send(&mut self, frame: &EncodedFrame, source: &Source) {
         let shared = self.shared;
         if frame.keyframe {
             let declared = source.interval().map(|interval| 1.0 / interval.as_secs_f64());
@@ -175,30 +81,23 @@ impl<'a> Copier<'a> {
             }
         }
         let Some(told) = self.told else { return };
-        let mut state = lock(&shared.copying.state);
-        if !state.is_on {
-            // The machine begins with a keyframe.
-            (state.is_on, state.beginnings, state.obstacle) = (true, state.beginnings + 1, None);
-            shared.latest.clear();
-        }
-        if frame.keyframe {
-            state.group.clear();
-            state.groups += 1;
-        }
-        state.fps = told.fps;
-        state.group.push(frame.clone());
-        shared.copying.sent.send_modify(|sent| *sent += 1);
-        if !shared.controls.encodes() {
-            self.is_cut = true;
-            return;
-        }
-        if std::mem::take(&mut self.is_cut) && !frame.keyframe {
-            for again in replayed(&state.group, &frame) {
-                self.publish(again, told);
+        let mut is_cut = std::mem::take(&mut self.is_cut);
+        let this = &*self;
+        shared.copying.send(frame, told.fps, |group, begins| {
+            if begins {
+                shared.latest.clear();
             }
-        } else {
-            self.publish(frame, told);
-        }
+            if !shared.controls.encodes() {
+                is_cut = true;
+            } else if std::mem::take(&mut is_cut) && !frame.keyframe {
+                for again in replayed(group, frame) {
+                    this.publish(again, told);
+                }
+            } else {
+                this.publish(frame.clone(), told);
+            }
+        });
+        self.is_cut = is_cut;
     }
 
     fn publish(&self, frame: EncodedFrame, told: Told) {
@@ -271,26 +170,30 @@ impl LowerPictures {
         let joins = self.decoder.is_none();
         let seen = if group == self.at.0 { self.at.1 } else { 0 };
         self.at = (group, seen + frames.len());
-        let decoded = self.decode(&frames);
-        let mut pictures = decoded.unwrap_or_else(|error| {
+        let most = if joins { 1 } else { MOST_PICTURES };
+        let pictures = self.decode(&frames, most).unwrap_or_else(|error| {
             tracing::warn!("no pictures for lower rungs: {:#}", anyhow::Error::from(error));
             (self.decoder, self.broken) = (None, Some(group));
-            Vec::new()
+            VecDeque::new()
         });
-        if joins {
-            pictures.drain(..pictures.len().saturating_sub(1));
-        }
         pictures.into_iter().map(|picture| (Arc::new(picture), fps)).collect()
     }
 
-    fn decode(&mut self, frames: &[EncodedFrame]) -> Result<Vec<Picture>, DecodeError> {
+    /// The last `most` of the pictures: a whole group of them would be too large to hold.
+    fn decode(&mut self, frames: &[EncodedFrame], most: usize) -> Result<VecDeque<Picture>, DecodeError> {
         let decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => FrameDecoder::new()?,
         };
         let decoder = self.decoder.insert(decoder);
-        let pictures = frames.iter().map(|frame| decoder.decode(frame).transpose());
-        pictures.flatten().collect()
+        let mut pictures = VecDeque::new();
+        for frame in frames {
+            pictures.extend(decoder.decode(frame)?);
+            while pictures.len() > most {
+                pictures.pop_front();
+            }
+        }
+        Ok(pictures)
     }
 }
 

@@ -19,6 +19,7 @@ mod clip;
 mod connection;
 mod controls;
 mod copy;
+mod copying;
 mod desk;
 mod pause_file;
 mod pipeline;

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     broadcast::{Broadcast, Subscription},
     controls::{Controls, Keyframes, lock},
-    copy::Copying,
+    copying::Copying,
     progress::Progress,
     rung::Ladder,
     watchdog::Stages,

@@ -28,7 +28,7 @@ impl Life {
         self.shared.progress.set_decodes(None);
         let (now, macroblocks) = (Instant::now(), source.sps().map_or(0, Sps::macroblocks));
         let seen = watched.coded.observe(&frame, macroblocks, now);
-        copier.send(frame, source);
+        copier.send(&frame, source);
         self.is_still(seen.same, seen.black, now)
     }
 }
