@@ -306,6 +306,8 @@ impl Page {
             .into_iter()
             .flatten()
             .filter_map(|path| path.as_str().map(str::to_owned))
+            // A line to steer by is made by an offer, too.
+            .filter(|path| path.contains("/whep/"))
             .collect())
     }
 

@@ -5,35 +5,7 @@ use std::{fs, path::Path};
 use framebridge_config::{CameraFormat, CameraOptions};
 use framebridge_core::camera_mode::{Format, Mode, Wish, choose};
 
-use crate::ffi;
-
-/// What a driver is asked. Tests stand in for it: few machines that test have a camera.
-pub(crate) trait Ioctls {
-    /// Its format of this number, as V4L2 names it.
-    fn format(&self, index: u32) -> Option<[u8; 4]>;
-    /// The sizes of this number.
-    fn sizes(&self, fourcc: [u8; 4], index: u32) -> Option<Sizes>;
-    /// The rates of this number.
-    fn rates(&self, fourcc: [u8; 4], size: (u32, u32), index: u32) -> Option<Rates>;
-}
-
-/// Sizes in pixels.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Sizes {
-    One((u32, u32)),
-    Between {
-        least: (u32, u32),
-        most: (u32, u32),
-        step: (u32, u32),
-    },
-}
-
-/// Pictures a second.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Rates {
-    One(f64),
-    Between { least: f64, most: f64 },
-}
+use crate::ffi::v4l2::{self, Ioctls, Rates, Sizes};
 
 /// No driver has more of anything; one that always has another is not listened to for ever.
 const MOST: u32 = 256;
@@ -74,7 +46,7 @@ pub(crate) fn options(
     fps: u32,
     longest_edge: u32,
 ) -> Vec<(&'static str, String)> {
-    let modes = ffi::v4l2::open(device).map(|camera| modes(&camera)).unwrap_or_default();
+    let modes = v4l2::open(device).map(|camera| modes(&camera)).unwrap_or_default();
     let wish = wish(wanted, fps, longest_edge);
     let Some(mode) = choose(&modes, &wish) else {
         if !modes.is_empty() {

@@ -12,7 +12,7 @@ use framebridge_proto::{StreamName, media::Rung};
 use tokio::sync::watch;
 
 use crate::{
-    StreamStats, ViewerCount, ViewerState,
+    Form, StreamStats, ViewerCount, ViewerState,
     delay::Delays,
     mutex::lock,
     packetizer::Packetizer,
@@ -43,18 +43,6 @@ pub(crate) struct Stream {
     /// What was told last of how the full rung's frames come about.
     form: AtomicU32,
 }
-
-/// How a stream's frames come about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// They are encoded for viewers: a keyframe can be had whenever one is needed.
-    Encoded,
-    /// They are sent on as the source has encoded them, with this `profile-level-id`. Keyframes come by themselves, seconds apart.
-    Copied([u8; 3]),
-}
-
-/// Marks a [`Form::Copied`] in one word.
-const COPIED: u32 = 1 << 24;
 
 /// See [`StreamStats`].
 #[derive(Default)]
@@ -91,31 +79,19 @@ impl Stream {
 
     /// How its frames come about, by what was told last.
     pub(crate) fn form(&self) -> Form {
-        let word = self.form.load(Relaxed);
-        let [_, id @ ..] = word.to_be_bytes();
-        if word & COPIED == 0 {
-            Form::Encoded
-        } else {
-            Form::Copied(id)
-        }
+        Form::of_word(self.form.load(Relaxed))
     }
 
     /// Takes in how its frames come about from here on.
     pub(crate) fn set_form(&self, form: Form) {
-        let word = match form {
-            Form::Encoded => 0,
-            Form::Copied([profile, constraints, level]) => {
-                COPIED | u32::from_be_bytes([0, profile, constraints, level])
-            }
-        };
-        self.form.store(word, Relaxed);
+        self.form.store(form.word(), Relaxed);
         lock(self.packetizer(Rung::Full)).set_copied(form != Form::Encoded);
     }
 
     /// Whether its frames are sent on as its source has encoded them.
     #[inline]
     pub(crate) fn is_copied(&self) -> bool {
-        self.form.load(Relaxed) & COPIED != 0
+        self.form() != Form::Encoded
     }
 
     /// A rung's place in the workers' tables.

@@ -2,7 +2,33 @@
 
 use std::{fs::File, io, os::fd::AsRawFd as _};
 
-use crate::webcam::{Ioctls, Rates, Sizes};
+/// What a driver is asked. Tests stand in for it: few machines that test have a camera.
+pub(crate) trait Ioctls {
+    /// Its format of this number, as V4L2 names it.
+    fn format(&self, index: u32) -> Option<[u8; 4]>;
+    /// The sizes of this number.
+    fn sizes(&self, fourcc: [u8; 4], index: u32) -> Option<Sizes>;
+    /// The rates of this number.
+    fn rates(&self, fourcc: [u8; 4], size: (u32, u32), index: u32) -> Option<Rates>;
+}
+
+/// Sizes in pixels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sizes {
+    One((u32, u32)),
+    Between {
+        least: (u32, u32),
+        most: (u32, u32),
+        step: (u32, u32),
+    },
+}
+
+/// Pictures a second.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rates {
+    One(f64),
+    Between { least: f64, most: f64 },
+}
 
 /// `V4L2_BUF_TYPE_VIDEO_CAPTURE`
 const CAPTURE: u32 = 1;
