@@ -31,8 +31,8 @@ use tokio::sync::mpsc;
 use crate::{
     controls::lock,
     copy::{Copier, LowerPictures, stillness::CodedWatch},
+    makers::Makers,
     progress::Encoding,
-    rung::Makers,
     state::EncoderState,
 };
 

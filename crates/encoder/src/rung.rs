@@ -1,21 +1,18 @@
-//! The lower rungs: smaller encodings of the same pictures, each by a thread of its own, made only while somebody subscribes.
+//! The lower rungs: smaller encodings of the same pictures, as those who make them, who subscribe and who report know them.
 //!
 //! They are encoded by x264 whatever encodes the full one: they are small, and a hardware encoder that has no second session to
-//! give would fail. Each loses pictures where it can't keep up, and none waits for another.
+//! give would fail.
 
 use std::{
-    io,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use framebridge_capture::{Codec, EncodeError, Encoder, EncoderConfig, Picture, fit};
-use framebridge_core::{rung_budget::RungBudget, stage_watch::Stage};
+use framebridge_core::rung_budget::RungBudget;
 use framebridge_daemon::Meter;
 use framebridge_proto::{
     encoder::Quality,
@@ -24,18 +21,7 @@ use framebridge_proto::{
 };
 use tokio::sync::watch;
 
-use crate::{
-    broadcast::Broadcast,
-    controls::{Keyframes, lock},
-    progress::Progress,
-    state::EncoderState,
-};
-
-/// Pictures on their way to a rung's thread: enough for two that come at once. A rung that can't keep up loses them here.
-const QUEUE: usize = 2;
-
-/// A rung is made so long after the last who needed it: somebody whose link is just below a rate comes and goes.
-const LINGER: Duration = Duration::from_secs(2);
+use crate::{broadcast::Broadcast, controls::Keyframes, progress::Progress};
 
 /// No picture is made smaller than this, in pixels of the shorter edge: there is nothing to see in it.
 const SMALLEST: u32 = 64;
@@ -43,14 +29,15 @@ const SMALLEST: u32 = 64;
 /// All rungs below the full one.
 #[derive(Debug)]
 pub(crate) struct Ladder {
-    lower: [LowerRung; Rung::LOWER.len()],
-    is_allowed: bool,
+    pub(crate) lower: [LowerRung; Rung::LOWER.len()],
+    /// The stream's operator has nothing against them.
+    pub(crate) is_allowed: bool,
 }
 
 /// One of them, as its thread, its subscribers and reports know it.
 #[derive(Debug)]
 pub(crate) struct LowerRung {
-    rung: Rung,
+    pub(crate) rung: Rung,
     pub(crate) broadcast: Arc<Broadcast>,
     pub(crate) keyframes: Arc<Keyframes>,
     encoded: Meter,
@@ -58,7 +45,8 @@ pub(crate) struct LowerRung {
     refused: watch::Sender<Option<String>>,
     /// Broken on purpose, for good.
     stalled: AtomicBool,
-    budget: Mutex<RungBudget>,
+    /// Whether this machine can afford it.
+    pub(crate) budget: Mutex<RungBudget>,
 }
 
 impl Ladder {
@@ -124,12 +112,18 @@ impl LowerRung {
         self.refused.subscribe()
     }
 
+    /// Whether it is to make nothing.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
     /// From now on it makes nothing. Whether it was so already.
     pub(crate) fn stall(&self) -> bool {
         self.stalled.swap(true, Ordering::Relaxed)
     }
 
-    fn say(&self, reason: Option<&str>) {
+    /// It is not made, for this reason; or it is.
+    pub(crate) fn say(&self, reason: Option<&str>) {
         self.refused.send_if_modified(|refused| {
             let is_news = refused.as_deref() != reason;
             if is_news {
@@ -143,7 +137,12 @@ impl LowerRung {
     }
 
     /// Its size, of pictures of `size` that are `full` on the full rung, and its rate; or why it can't be.
-    fn plan(&self, quality: Quality, size: (u32, u32), full: (u32, u32)) -> Result<((u32, u32), u32), &'static str> {
+    pub(crate) fn plan(
+        &self,
+        quality: Quality,
+        size: (u32, u32),
+        full: (u32, u32),
+    ) -> Result<((u32, u32), u32), &'static str> {
         let size = fit(size, full.0.max(full.1) / self.rung.edge_divisor());
         if size.0.min(size.1) < SMALLEST {
             return Err("the stream's picture is too small to be made smaller");
@@ -155,188 +154,20 @@ impl LowerRung {
     }
 }
 
-/// What makes the lower rungs during one life of an opened source. Belongs to the thread that encodes the full one.
-pub(crate) struct Makers<'a> {
-    shared: &'a Arc<EncoderState>,
-    makers: [Maker; Rung::LOWER.len()],
-}
-
-/// What makes one of them.
-#[derive(Default)]
-struct Maker {
-    running: Option<Running>,
-    /// When somebody subscribed last.
-    wanted: Option<Instant>,
-    /// Pictures that the full rung had left out by then.
-    left_out: u32,
-}
-
-/// A rung's thread.
-struct Running {
-    /// Dropped first: the thread ends with it.
-    sender: Option<SyncSender<Work>>,
-    thread: Option<JoinHandle<Result<(), EncodeError>>>,
-}
-
 /// A picture on its way to a rung's encoder.
-struct Work {
-    picture: Arc<Picture>,
-    size: (u32, u32),
-    bitrate: u32,
+pub(crate) struct Work {
+    pub(crate) picture: Arc<Picture>,
+    pub(crate) size: (u32, u32),
+    pub(crate) bitrate: u32,
     /// What is told of the stream's rate.
-    fps: u32,
+    pub(crate) fps: u32,
     /// So many came before it that show the same.
-    same: u32,
-}
-
-impl<'a> Makers<'a> {
-    pub(crate) fn new(shared: &'a Arc<EncoderState>) -> Self {
-        Self {
-            shared,
-            makers: Default::default(),
-        }
-    }
-
-    /// Hands a picture to those rungs that somebody needs.
-    pub(crate) fn hand(&mut self, picture: &Arc<Picture>, fps: u32) {
-        let same = self.shared.left_out.load(Ordering::Relaxed);
-        for at in 0..self.makers.len() {
-            self.hand_to(at, picture, fps, same, Instant::now());
-        }
-    }
-
-    fn hand_to(&mut self, at: usize, picture: &Arc<Picture>, fps: u32, same: u32, now: Instant) {
-        let (lower, maker) = (&self.shared.ladder.lower[at], &mut self.makers[at]);
-        // Followed also while nobody wants it: what was left out before is none of its fault.
-        let left_out = self.shared.progress.left_out.load(Ordering::Relaxed);
-        let on_full = left_out - std::mem::replace(&mut maker.left_out, left_out);
-        if lower.broadcast.is_wanted() {
-            maker.wanted = Some(now);
-        }
-        if maker.wanted.is_none_or(|wanted| now - wanted >= LINGER) {
-            maker.running = None;
-            return;
-        }
-        if !lock(&lower.budget).allows(now) {
-            return;
-        }
-        let quality = self.shared.controls.quality();
-        let plan = if self.shared.ladder.is_allowed {
-            lower.plan(quality, picture.size(), fit(picture.size(), quality.longest_edge))
-        } else {
-            Err("the stream's lower_rungs is false")
-        };
-        let (size, bitrate) = match plan {
-            Ok(plan) => plan,
-            Err(reason) => {
-                maker.running = None;
-                lower.say(Some(reason));
-                return;
-            }
-        };
-        let picture = Arc::clone(picture);
-        let work = Work {
-            picture,
-            size,
-            bitrate,
-            fps,
-            same,
-        };
-        match maker.give(self.shared, lower.rung, work) {
-            Ok(is_taken) => {
-                let left_out = on_full.saturating_add(u32::from(!is_taken));
-                if lock(&lower.budget).observe(left_out, now) {
-                    maker.running = None;
-                    lower.say(Some("this machine can't keep up with encoding it, too"));
-                } else {
-                    lower.say(None);
-                }
-            }
-            Err(reason) => {
-                maker.running = None;
-                lock(&lower.budget).give_up(now);
-                lower.say(Some(&reason));
-            }
-        }
-    }
-}
-
-impl Maker {
-    /// Gives the thread a picture, and starts it if there is none. False: there is no room.
-    fn give(&mut self, shared: &Arc<EncoderState>, rung: Rung, work: Work) -> Result<bool, String> {
-        if self.running.is_none() {
-            self.running = Some(Running::start(shared, rung).map_err(|error| error.to_string())?);
-        }
-        let Some(running) = &mut self.running else {
-            return Ok(false);
-        };
-        let sent = running.sender.as_ref().map(|sender| sender.try_send(work));
-        match sent {
-            Some(Ok(())) => Ok(true),
-            Some(Err(TrySendError::Full(_))) => Ok(false),
-            Some(Err(TrySendError::Disconnected(_))) | None => Err(running.end()),
-        }
-    }
-}
-
-impl Running {
-    fn start(shared: &Arc<EncoderState>, rung: Rung) -> io::Result<Self> {
-        let (sender, receiver) = sync_channel(QUEUE);
-        let shared = Arc::clone(shared);
-        let thread = thread::Builder::new()
-            .name(format!("encode-{rung}"))
-            .spawn(move || make(&shared, rung, &receiver))?;
-        Ok(Self {
-            sender: Some(sender),
-            thread: Some(thread),
-        })
-    }
-
-    /// Waits for the thread to end, which takes a picture's time at most. Why it did, if it failed.
-    fn end(&mut self) -> String {
-        self.sender = None;
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(Err(error))) => format!("{:#}", anyhow::Error::from(error)),
-            Some(Ok(Ok(()))) | None => String::new(),
-            Some(Err(_panic)) => "its thread has panicked".to_owned(),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// The thread of one rung: encodes what it is given, to the end.
-fn make(shared: &EncoderState, rung: Rung, receiver: &Receiver<Work>) -> Result<(), EncodeError> {
-    let Some(lower) = shared.ladder.lower(rung) else {
-        return Ok(());
-    };
-    let stage = shared.stages.of(rung);
-    let mut encoder = None;
-    let mut outcome = Ok(());
-    while let Ok(work) = receiver.recv() {
-        if lower.stalled.load(Ordering::Relaxed) {
-            continue;
-        }
-        stage.enter(Stage::Encoding);
-        outcome = lower.encode(&mut encoder, &work, shared.controls.quality().fps);
-        stage.enter(Stage::Resting);
-        if outcome.is_err() {
-            break;
-        }
-    }
-    stage.enter(Stage::Closing);
-    drop(encoder);
-    stage.enter(Stage::Resting);
-    lower.broadcast.cut();
-    outcome
+    pub(crate) same: u32,
 }
 
 impl LowerRung {
-    fn encode(&self, encoder: &mut Option<Encoder>, work: &Work, most_fps: u32) -> Result<(), EncodeError> {
+    /// Encodes a picture, and hands it to whoever subscribes. `encoder` is opened anew whenever what comes in or is asked for changes.
+    pub(crate) fn encode(&self, encoder: &mut Option<Encoder>, work: &Work, most_fps: u32) -> Result<(), EncodeError> {
         let config = EncoderConfig {
             size: work.size,
             fps: most_fps,

@@ -9,7 +9,7 @@ use crate::{
     Refusal, RequestId,
     control::{Desk, Steer},
     limits::REQUEST_TIMEOUT,
-    media::{AccessUnit, CodecParameters, Rung, Track},
+    media::{AccessUnit, CodecParameters, LEAST_BITRATE, Rung, Track},
 };
 
 /// To the encoder. Variants are appended only.
@@ -137,7 +137,7 @@ pub struct Quality {
 
 impl Quality {
     /// Lowest and highest bitrate, bits per second.
-    pub const BITRATE: std::ops::RangeInclusive<u32> = 100_000..=50_000_000;
+    pub const BITRATE: std::ops::RangeInclusive<u32> = LEAST_BITRATE..=50_000_000;
     /// Lowest and highest frame rate.
     pub const FPS: std::ops::RangeInclusive<u32> = 1..=60;
     /// Smallest and largest longest edge, pixels.

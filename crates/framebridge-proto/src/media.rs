@@ -5,7 +5,8 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::Quality;
+/// Fewer bits per second show nothing.
+pub const LEAST_BITRATE: u32 = 100_000;
 
 /// What a decoder must know before the first frame. Sent on `Subscribe` and again whenever it changes; the frame
 /// after it is an IDR.
@@ -107,7 +108,7 @@ impl Rung {
     /// Bits per second of this rung of a stream of `full` bits per second; `None` where that is too little for a picture.
     pub fn bitrate(self, full: u32) -> Option<u32> {
         let bitrate = full / self.rate_divisor();
-        (self == Self::Full || bitrate >= *Quality::BITRATE.start()).then_some(bitrate)
+        (self == Self::Full || bitrate >= LEAST_BITRATE).then_some(bitrate)
     }
 }
 

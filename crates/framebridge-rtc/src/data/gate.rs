@@ -66,9 +66,8 @@ impl Gate {
                 are_ours && self.is_near(number(value, 0))
             }
             SACK => value.len() >= 12,
-            HEARTBEAT | HEARTBEAT_ACK | ABORT | SHUTDOWN | SHUTDOWN_ACK | ERROR | COOKIE_ECHO | SHUTDOWN_COMPLETE => {
-                true
-            }
+            ABORT | ERROR => are_causes(value),
+            HEARTBEAT | HEARTBEAT_ACK | SHUTDOWN | SHUTDOWN_ACK | COOKIE_ECHO | SHUTDOWN_COMPLETE => true,
             // We begin nothing, so there is nothing to answer to; and channels are as they are.
             _ => false,
         }
@@ -106,6 +105,19 @@ fn chunks(packet: &[u8]) -> Option<Vec<(u8, &[u8])>> {
         rest = &rest[length.next_multiple_of(4).min(rest.len())..];
     }
     Some(chunks)
+}
+
+/// Whether a value is causes of errors one after another (RFC 9260, section 3.3.10): `rtc-sctp` 0.21.1 reads as far as each says
+/// it goes, there or not. It steps over no padding either: a cause that has some must be the last.
+fn are_causes(mut rest: &[u8]) -> bool {
+    while rest.len() >= CHUNK_HEADER {
+        let length = short(rest, 2).map_or(0, usize::from);
+        if length < CHUNK_HEADER || length > rest.len() {
+            return false;
+        }
+        rest = &rest[length..];
+    }
+    true
 }
 
 fn short(bytes: &[u8], at: usize) -> Option<u16> {
@@ -174,6 +186,10 @@ mod tests {
             ("an answer to what we did not ask", 2, vec![0; 16], false),
             ("closing a channel", 130, vec![0; 16], false),
             ("a sign of life", HEARTBEAT, vec![0; 8], true),
+            ("an end, and why", ABORT, vec![0, 12, 0, 6, b'n', b'o'], true),
+            ("an end", ABORT, Vec::new(), true),
+            ("an error that is longer than it is", ERROR, vec![0, 3, 0, 8], false),
+            ("an error without a length", ERROR, vec![0, 3, 0, 0], false),
         ];
         for (what, kind, value, admitted) in cases {
             assert_eq!(gate.admits(&packet(&[(*kind, value)])), *admitted, "{what}");

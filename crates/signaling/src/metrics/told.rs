@@ -39,12 +39,12 @@ pub(super) fn encode(shared: &AppState, encoder: &mut DescriptorEncoder<'_>) -> 
         let (middle, late) = both.map_or((f64::NAN, f64::NAN), |(to_wire, (middle, late))| {
             (to_wire + middle, to_wire + late)
         });
-        [("0.5", middle), ("0.95", late)].into_iter().map(|(quantile, ms)| {
-            let labels = [("stream", *stream), ("quantile", quantile)];
+        [("0.5", middle), ("0.95", late)].into_iter().map(|(share, ms)| {
+            let labels = [("stream", *stream), ("share", share)];
             (labels, ConstGauge::new(ms / 1000.0))
         })
     });
-    let help = "From a picture's capture to viewers' screens, as their pages tell: the middle one, and that which one in twenty is past";
+    let help = "From a picture's capture to viewers' screens, as their pages tell: what this share of them stays below";
     labelled(encoder, "viewer_latency_seconds", help, delays)?;
     let losses = summaries.iter().map(|(stream, _, summary)| {
         (
