@@ -2,42 +2,21 @@
 //!
 //! A line is not handed over: it ends with the process, and whoever had it opens another.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, atomic::Ordering::Acquire},
-    time::Instant,
-};
+use std::{sync::atomic::Ordering::Acquire, time::Instant};
 
 use framebridge_proto::{StreamName, media::Rung};
 use tokio::sync::mpsc;
 
 use crate::{
-    CloseReason, Handle, Lane, Peer, PeerConfig, SessionId,
+    CloseReason, Handle, LineEvent, Peer, PeerConfig, SessionId,
     ice::Credentials,
+    lines::{LineOutlet, MAX_LINES},
     mailbox::Command,
-    mutex::lock,
     random,
     sdp::{LineOffer, OfferError},
     viewer::Viewer,
     worker_number::ufrag_prefix,
 };
-
-/// Lines at once: each may keep some 400 KB of half a message and of what it does not take.
-const MAX_LINES: usize = 64;
-
-/// What has come by a line and was not read. Full: the line ends, for nothing on the reliable lane may be lost.
-const EVENTS: usize = 128;
-/// Places of those that are kept from the lossy lane, whose messages are dropped then.
-const RESERVED: usize = 64;
-
-/// What happens on a line. It ends where nothing more comes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LineEvent {
-    /// Both ends can talk.
-    Open,
-    /// The other end says something.
-    Message(Lane, Vec<u8>),
-}
 
 /// Why a line was not opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,40 +55,6 @@ pub struct Line {
     events: mpsc::Receiver<LineEvent>,
 }
 
-/// The open lines, and who serves each.
-#[derive(Debug, Default)]
-pub(crate) struct Lines(Mutex<HashMap<SessionId, usize>>);
-
-/// The worker's end of a line.
-pub(crate) struct LineOutlet(mpsc::Sender<LineEvent>);
-
-impl Lines {
-    fn open(&self, session: SessionId, worker: usize) -> bool {
-        let mut lines = lock(&self.0);
-        let has_room = lines.len() < MAX_LINES;
-        if has_room {
-            lines.insert(session, worker);
-        }
-        has_room
-    }
-
-    /// A line has ended; who served it, if it was open still.
-    pub(crate) fn close(&self, session: &SessionId) -> Option<usize> {
-        lock(&self.0).remove(session)
-    }
-}
-
-impl LineOutlet {
-    /// False: the event was lost, and should not have been.
-    pub(crate) fn tell(&self, event: LineEvent) -> bool {
-        let is_lossy = matches!(event, LineEvent::Message(Lane::Lossy, _));
-        if is_lossy && self.0.capacity() <= RESERVED {
-            return true;
-        }
-        self.0.try_send(event).is_ok()
-    }
-}
-
 impl Line {
     /// Names it in logs.
     pub fn session(&self) -> &SessionId {
@@ -123,7 +68,7 @@ impl Line {
 
     /// Says something on the reliable lane. One that takes nothing ends.
     pub async fn send(&self, text: String) {
-        let worker = lock(&self.handle.shared.lines.0).get(&self.session).copied();
+        let worker = self.handle.shared.lines.worker_of(&self.session);
         if let Some(worker) = worker
             && let Some(order) = self.handle.order(worker).await
         {
@@ -141,7 +86,7 @@ impl Drop for Line {
 impl Handle {
     /// Whether a line is open, or being opened.
     pub fn has_line(&self, session: &SessionId) -> bool {
-        lock(&self.shared.lines.0).contains_key(session)
+        self.shared.lines.worker_of(session).is_some()
     }
 
     /// Ends a line; false if there is none.
@@ -196,9 +141,9 @@ impl Handle {
             data: Some(shared.config.containment),
         };
         let peer = Peer::new(&shared.identity, config, now);
-        let (outlet, events) = mpsc::channel(EVENTS);
+        let (outlet, events) = LineOutlet::new();
         let mut viewer = Viewer::new(session, shared.stream(stream), peer, Rung::Full, now);
-        viewer.line = Some(LineOutlet(outlet));
+        viewer.line = Some(outlet);
         viewer.footing.leave();
         let line = Line {
             session,

@@ -20,7 +20,7 @@ use crate::{
     batch::Outcome,
     dtls::Identity,
     frame::Frame,
-    line::Lines,
+    lines::Lines,
     mailbox::Mailbox,
     mutex::lock,
     outlet::is_tcp,

@@ -15,7 +15,7 @@ use crate::{
     congestion::Congestion,
     footing::Footing,
     handover::reservation::Reservation,
-    line::LineOutlet,
+    lines::LineOutlet,
     link::LinkWatch,
     outlet::Backlog,
     rate::RateControl,
