@@ -21,11 +21,11 @@ export class WhepSession {
    * Opens a session.
    * @param {URL} endpoint
    * @param {Handlers} handlers
-   * @param {string} rung no better one is wanted
+   * @param {string} [rung] no better one is wanted
    * @throws {import("./http.js").Refused} the server said no
    * @throws {Error} no answer came, or one that makes no sense
    */
-  static async open(endpoint, handlers, rung) {
+  static async open(endpoint, handlers, rung = "full") {
     const session = new WhepSession(handlers);
     try {
       await session._open(endpoint, rung);
