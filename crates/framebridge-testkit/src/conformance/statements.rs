@@ -168,7 +168,8 @@ fn negotiation(joined: &Joined, report: &mut Report) {
         ),
     );
     let foreign = answer.sent().flat_map(|section| &section.formats);
-    let foreign: Vec<&String> = foreign.filter(|format| *format != "96").collect();
+    let offered: Vec<&String> = offer.sections.iter().flat_map(|section| &section.formats).collect();
+    let foreign: Vec<&String> = foreign.filter(|format| !offered.contains(format)).collect();
     report.must(
         "4.2",
         "the answer has no payload type that was not offered (RFC 9429 section 5.3.1)",
