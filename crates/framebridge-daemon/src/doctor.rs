@@ -212,9 +212,17 @@ fn parse_display(display: &str) -> Option<(&str, u16)> {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, process::Command};
+    use std::{
+        net::TcpListener,
+        process::Command,
+        thread,
+        time::{Duration, Instant},
+    };
 
     use super::*;
+
+    /// How long a program may take to become what it was started as.
+    const START_TIMEOUT: Duration = Duration::from_secs(30);
 
     #[test]
     fn displays_are_read_as_x_writes_them() {
@@ -276,6 +284,13 @@ mod tests {
             .env("FRAMEBRIDGE_RUNTIME_DIR", "/run/of/mine")
             .spawn();
         let mut sleeper = sleeper.unwrap();
+        // The kernel lets `spawn` return when the old program is gone, which is before the new one's environment shows.
+        let deadline = Instant::now() + START_TIMEOUT;
+        let environment = format!("/proc/{}/environ", sleeper.id());
+        while fs::read(&environment).unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "{environment} stays empty");
+            thread::yield_now();
+        }
         let named = |name: &str| {
             runtime_dir_of(&Holder {
                 pid: sleeper.id(),
