@@ -8,6 +8,7 @@ mod demuxer;
 mod error;
 mod file;
 mod recipe;
+mod undue;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,12 +21,14 @@ use framebridge_core::{
 
 use crate::{FfmpegError, Interrupt, Picture, ffi, pace::Pacer, rtsp::Relay, slate, stamp, webcam, x11::Display};
 use command::Command;
-pub use copied::{Came, CodedUnit};
+pub use copied::Came;
 pub use error::SourceError;
+pub use undue::{UnduePicture, UndueUnit};
 
 use demuxer::{Decoded, Demuxer, Fed};
 use file::PlayedFile;
 use recipe::{Beside, Clock, Overlay, Recipe, Timing};
+use undue::Undue;
 
 /// The largest plane of the largest picture that is decoded: four components of two bytes.
 pub(crate) const MAX_PLANE: usize = allowed::MAX_PIXELS as usize * 8;
@@ -123,37 +126,6 @@ struct Still {
     due: Instant,
 }
 
-/// A picture that was read and may have to wait for its time.
-pub struct Undue {
-    frame: frame::Video,
-    /// Its time in the source.
-    time: Option<Duration>,
-    taken: Instant,
-    due: Instant,
-}
-
-impl Undue {
-    /// Its time in the source, where that has one.
-    pub fn time(&self) -> Option<Duration> {
-        self.time
-    }
-
-    /// When it was taken, as far as is known: of a network source, when it came.
-    pub fn taken(&self) -> Instant {
-        self.taken
-    }
-
-    /// When it is to be shown.
-    pub fn due(&self) -> Instant {
-        self.due
-    }
-
-    /// It was taken then and is to be shown then.
-    pub fn place(&mut self, taken: Instant, due: Instant) {
-        (self.taken, self.due) = (taken, due);
-    }
-}
-
 impl Source {
     /// Opens a source. Blocks; `interrupt` ends that where FFmpeg looks at it.
     ///
@@ -236,7 +208,7 @@ impl Source {
     ///
     /// # Errors
     /// The source ended, broke or fell silent, or the interrupt was stopped. It is of no use afterwards.
-    pub fn read(&mut self, progress: &dyn Fn()) -> Result<Undue, SourceError> {
+    pub fn read(&mut self, progress: &dyn Fn()) -> Result<UnduePicture, SourceError> {
         match self.come(progress, &mut AsItComes::new(Wish::default()))? {
             Came::Picture(undue) => Ok(undue),
             Came::Coded(_) => Err(SourceError::Undecodable(self.demuxer.broken())),
@@ -326,12 +298,7 @@ impl Source {
             Clock::Arrival => due,
             Clock::WallMicros => now.checked_sub(delay(time)).unwrap_or(now),
         };
-        Ok(Came::Picture(Undue {
-            frame,
-            time,
-            taken,
-            due,
-        }))
+        Ok(Came::Picture(Undue::new(frame, time, taken, due)))
     }
 
     /// When a picture that came `now` is to be shown, as far as that is known here.
@@ -347,25 +314,23 @@ impl Source {
     ///
     /// # Errors
     /// The interrupt was stopped.
-    pub fn present(&mut self, undue: Undue) -> Result<Picture, SourceError> {
-        if undue.due > Instant::now() {
+    pub fn present(&mut self, undue: UnduePicture) -> Result<Picture, SourceError> {
+        let taken = undue.taken();
+        if undue.due() > Instant::now() {
             self.demuxer.rested();
         }
-        if !self.interrupt.wait_until(undue.due) {
-            return Err(SourceError::Stopped);
-        }
-        let mut frame = undue.frame;
+        let mut frame = undue.wait(&self.interrupt)?;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         match &self.recipe.overlay {
             Overlay::Nothing => {}
             Overlay::Stamp => stamp::draw(&mut frame, since_epoch),
             Overlay::Slate(slate) => slate::draw(&mut frame, slate, since_epoch),
         }
-        Ok(Picture::taken(frame, undue.taken.elapsed()))
+        Ok(Picture::taken(frame, taken.elapsed()))
     }
 
     /// The picture of a desktop again, on which nothing was drawn since.
-    fn untouched(&mut self) -> Result<Option<Undue>, SourceError> {
+    fn untouched(&mut self) -> Result<Option<UnduePicture>, SourceError> {
         let (Some(display), Some(desktop)) = (&mut self.beside.display, &mut self.desktop) else {
             return Ok(None);
         };
@@ -378,12 +343,7 @@ impl Source {
             desktop.shown = due;
             desktop.skipped += interval;
             self.last_picture = now;
-            return Ok(Some(Undue {
-                frame,
-                time: None,
-                taken: due,
-                due,
-            }));
+            return Ok(Some(Undue::new(frame, None, due, due)));
         }
         if changed && desktop.skipped > MOST_TO_MAKE_UP {
             desktop.skipped = Duration::ZERO;
@@ -393,7 +353,7 @@ impl Source {
     }
 
     /// The picture of a source that has but one, again. `None`: it has more, or its file has changed.
-    fn still(&mut self) -> Result<Option<Undue>, SourceError> {
+    fn still(&mut self) -> Result<Option<UnduePicture>, SourceError> {
         let Some(still) = &mut self.still else {
             return Ok(None);
         };
@@ -411,12 +371,7 @@ impl Source {
         let frame = ffi::reference(&still.frame).map_err(|code| SourceError::Read(FfmpegError::of(code)))?;
         let due = still.due.max(Instant::now());
         still.due = due + STILL_INTERVAL;
-        Ok(Some(Undue {
-            frame,
-            time: None,
-            taken: due,
-            due,
-        }))
+        Ok(Some(Undue::new(frame, None, due, due)))
     }
 
     fn feed(&mut self, copy: &mut AsItComes) -> Result<Fed, SourceError> {
@@ -595,11 +550,5 @@ pub(crate) fn lacks(location: &Location) -> Option<&'static str> {
         Location::V4l2 { .. } => device("v4l2"),
         Location::Test | Location::Lavfi { .. } | Location::Slate(_) => device("lavfi"),
         Location::File { .. } | Location::Exec { .. } => None,
-    }
-}
-
-impl std::fmt::Debug for Undue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Undue").field("due", &self.due).finish_non_exhaustive()
     }
 }

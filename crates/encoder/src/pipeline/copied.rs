@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use framebridge_capture::{CodedUnit, Source};
+use framebridge_capture::{Source, UndueUnit};
 use framebridge_core::{h264::Sps, source_clock::SourceClock};
 
 use super::{Life, PipelineError, Watched};
@@ -13,7 +13,7 @@ impl Life {
     pub(super) fn copy(
         &self,
         source: &mut Source,
-        mut unit: CodedUnit,
+        mut unit: UndueUnit,
         clock: &mut SourceClock,
         (copier, watched): (&mut Copier<'_>, &mut Watched),
     ) -> Result<(), PipelineError> {

@@ -23,7 +23,8 @@ pub(super) struct Coded {
 }
 
 /// One picture of it.
-pub(super) struct CodedPicture {
+#[derive(Debug)]
+pub struct CodedPicture {
     /// Annex B bytes, with all parameter sets before a keyframe. What says nothing to a player is left out.
     pub(super) payload: Bytes,
     pub(super) keyframe: bool,
