@@ -45,7 +45,10 @@ const STEPS: &[Step] = &[
         cargo::run(Command::new(Profile::Dev.folder().join("framebridge-bench")).arg("instructions"))
     }),
     ("conformance", || cargo::run(&mut conformance::program())),
-    ("tests", || cargo::run(&mut cargo(&["test", "--workspace"]))),
+    // To the end, so that one run names all that fails.
+    ("tests", || {
+        cargo::run(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))
+    }),
 ];
 
 /// Runs every step up to the first that fails; the last line says how it went.
