@@ -7,6 +7,7 @@ use framebridge_tests::{
     display::Display,
     process::{command, signal},
     recorder::{CONTROL, Heard, ORIGIN, Recorder, SHIFT, held, typed},
+    shaped::{Shape, ShapedLink},
     system::System,
     wait,
 };
@@ -17,6 +18,9 @@ const RELEASE: Duration = Duration::from_secs(10);
 
 /// A line that is lost is there again within this, and as much for a test's own looks.
 const AGAIN: Duration = Duration::from_secs(20);
+
+/// Somebody who types fast.
+const BETWEEN_KEYS: Duration = Duration::from_millis(80);
 
 /// What three layouts have on their keys, and what none has.
 const PRINTABLE: &str =
@@ -34,9 +38,11 @@ impl World {
     fn new() -> Self {
         let mut display = Display::start().unwrap();
         display.paint().unwrap();
-        let name = display.name();
-        let stream = format!("[streams.desk]\nsource = \"x11:{name}\"\ncontrol = true\nfps = 30\n");
-        let system = System::start_with(&[], &stream).unwrap();
+        let system = System::start_with(&[], &desk(&display)).unwrap();
+        Self::on(display, system)
+    }
+
+    fn on(display: Display, system: System) -> Self {
         let recorder = Recorder::start(display.name(), system.scratch()).unwrap();
         Self {
             display,
@@ -67,6 +73,12 @@ impl World {
         let look = || Ok(held(&self.recorder.heard()?.split_off(since)).is_empty());
         wait::until_true("nothing to be held", RELEASE, look).unwrap();
     }
+}
+
+/// The stream of a display that may be steered.
+fn desk(display: &Display) -> String {
+    let name = display.name();
+    format!("[streams.desk]\nsource = \"x11:{name}\"\ncontrol = true\nfps = 30\n")
 }
 
 fn ask(page: &Page) {
@@ -348,6 +360,75 @@ fn one_steers_at_a_time_and_all_know_who() {
         log.contains("steers the desktop") && log.contains("handed_over"),
         "grants are audited"
     );
+}
+
+#[test]
+fn what_is_done_over_a_link_that_loses_packets_comes_in_order_and_once_and_nothing_stays_held() {
+    let Some(mut link) = ShapedLink::build(Shape::GOOD).unwrap() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut display = Display::start().unwrap();
+    display.paint().unwrap();
+    let tokens = folder.path().join("tokens.toml");
+    let auth = format!("[http.auth]\nmode = \"token\"\ntokens = {tokens:?}\n");
+    let system = System::start_public(&[], &(auth + &desk(&display))).unwrap();
+    let world = World::on(display, system);
+    let token = world.system.bridgectl(&["token", "new", "hands", "--scope", "control"]);
+    let token = String::from_utf8(token.unwrap().stdout).unwrap();
+    let url = format!("http://{}:{}/s/desk", ShapedLink::HERE, world.system.http().port());
+    let page = link.there(|| Browser::start()?.open(&url)).unwrap();
+    page.until_holds("document.querySelector('#token') !== null").unwrap();
+    let log_in = format!(
+        "document.querySelector('#token').value = '{}'; document.querySelector('form').requestSubmit()",
+        token.trim()
+    );
+    page.evaluate(&log_in).unwrap();
+    page.until_holds("document.querySelector('video') !== null").unwrap();
+    page.until_live().unwrap();
+    page.until_holds("!document.getElementById('control').hidden").unwrap();
+    ask(&page);
+    until_steering(&page);
+
+    let bad = Shape {
+        delay_ms: 100,
+        loss_percent: 5,
+        loss_back_percent: 5,
+        ..Shape::GOOD
+    };
+    link.set(bad).unwrap();
+    let since = world.count();
+    for (step, character) in ('a'..='z').cycle().take(104).enumerate() {
+        let x = 200 + i32::try_from(step).unwrap() * 5;
+        page.mouse("mouseMoved", on(&page, (x, 500)), "none", 0).unwrap();
+        press(&page, &character.to_string(), "", 0);
+        wait::pause(BETWEEN_KEYS).unwrap();
+    }
+    let end = (900, 650);
+    // The last move may be lost; the one after it is not, for long.
+    let is_there = |heard: &[Heard]| matches!(heard.last(), Some(Heard::Motion { at, .. }) if is_near(*at, end));
+    wait::until_true("the pointer to be where it was last moved to", AGAIN, || {
+        page.mouse("mouseMoved", on(&page, end), "none", 0)?;
+        wait::pause(BETWEEN_KEYS)?;
+        Ok(is_there(&world.recorder.heard()?.split_off(since)))
+    })
+    .unwrap();
+    world.until_nothing_is_held(since);
+    let heard = typed(&world.recorder.heard().unwrap().split_off(since));
+    let mut meant = ('a'..='z').cycle().take(104);
+    assert!(
+        heard.chars().all(|one| meant.any(|next| next == one)),
+        "out of order or twice: {heard}"
+    );
+    // What is lost twice comes later than half a second, is not done any more, and that is said.
+    assert!(heard.len() >= 94, "{} of 104: {heard}", heard.len());
+    link.set(Shape::GOOD).unwrap();
+    let since = world.count();
+    press(&page, "x", "KeyX", 0);
+    world
+        .recorder
+        .until("one x", since, |heard| typed(heard) == "x")
+        .unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 import fcntl, heapq, json, os, random, select, struct, sys, time
 
 HERE, THERE = sys.argv[1:3]
-shape = {"bits": 0, "queue_ms": 1000, "delay_ms": 0, "loss": 0.0, "late": 0.0, "late_ms": 0, "twice": 0.0, "up": True}
+shape = {"bits": 0, "queue_ms": 1000, "delay_ms": 0, "loss": 0.0, "loss_back": 0.0, "late": 0.0, "late_ms": 0, "twice": 0.0, "up": True}
 shape.update(json.loads(sys.argv[3]))
 
 
@@ -87,7 +87,7 @@ while True:
             now = time.monotonic()
             if device == here:
                 down(packet, now)
-            elif shape["up"]:
+            elif shape["up"] and random.random() >= shape["loss_back"]:
                 number += 1
                 heapq.heappush(under_way, (now + shape["delay_ms"] / 1000, number, here, packet))
     now = time.monotonic()

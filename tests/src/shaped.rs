@@ -33,7 +33,7 @@ ip -n "$1-viewer" address add 198.18.119.2/30 dev fb-there
 ip -n "$1-viewer" link set fb-there mtu "$2" up
 "#;
 
-/// What a link does to packets on their way to the viewer; the way back is as long, and without fault.
+/// What a link does to packets on their way to the viewer; the way back is as long, and loses what it is told to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shape {
     /// What it carries; 0: everything.
@@ -44,6 +44,8 @@ pub struct Shape {
     pub delay_ms: u32,
     /// Of 100 packets, those that are lost.
     pub loss_percent: u32,
+    /// The same of those that the viewer sends.
+    pub loss_back_percent: u32,
     /// Of 100 packets, those that come so many ms late, and so out of order.
     pub late: (u32, u32),
     /// Of 100 packets, those that come twice.
@@ -59,6 +61,7 @@ impl Shape {
         queue_ms: 1000,
         delay_ms: 10,
         loss_percent: 0,
+        loss_back_percent: 0,
         late: (0, 0),
         twice_percent: 0,
         is_up: true,
@@ -68,7 +71,7 @@ impl Shape {
         let share = |percent: u32| f64::from(percent) / 100.0;
         json!({
             "bits": self.bits_per_second, "queue_ms": self.queue_ms, "delay_ms": self.delay_ms,
-            "loss": share(self.loss_percent), "late": share(self.late.0), "late_ms": self.late.1,
+            "loss": share(self.loss_percent), "loss_back": share(self.loss_back_percent), "late": share(self.late.0), "late_ms": self.late.1,
             "twice": share(self.twice_percent), "up": self.is_up,
         })
     }

@@ -130,7 +130,10 @@ impl System {
     }
 
     /// [`start_with`](Self::start_with), with HTTP on every address of this machine.
-    pub(crate) fn start_public(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_public(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
         let extras = Extras {
             is_public: true,
             ..Extras::default()
