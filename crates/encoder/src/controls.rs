@@ -4,9 +4,9 @@ use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use framebridge_core::keyframe_gate::KeyframeGate;
+use framebridge_core::{encode_load::EncodeLoad, keyframe_gate::KeyframeGate};
 use framebridge_proto::encoder::Quality;
 use tokio::sync::watch;
 
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Controls {
     quality: watch::Sender<Quality>,
+    load: Mutex<EncodeLoad>,
     paused: AtomicBool,
     /// Broken on purpose, for good.
     stalled: AtomicBool,
@@ -49,18 +50,45 @@ impl Controls {
     pub(crate) fn new(quality: Quality) -> Self {
         Self {
             quality: watch::Sender::new(quality),
+            load: Mutex::default(),
             paused: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             keyframes: Keyframes::new(),
         }
     }
 
+    /// What was asked for.
     pub(crate) fn quality(&self) -> Quality {
         *self.quality.borrow()
     }
 
+    /// What this machine can make of it.
+    pub(crate) fn bearable(&self) -> Quality {
+        let (quality, load) = (self.quality(), lock(&self.load));
+        Quality {
+            fps: load.fps(quality.fps),
+            longest_edge: load.longest_edge(quality.longest_edge),
+            ..quality
+        }
+    }
+
     pub(crate) fn set_quality(&self, quality: Quality) {
         self.quality.send_replace(quality);
+        *lock(&self.load) = EncodeLoad::default();
+    }
+
+    /// A picture of the full rung took so long to encode. Whether another quality is bearable from now on.
+    pub(crate) fn encoded(&self, took: Duration) -> bool {
+        let interval = Duration::from_secs(1) / self.bearable().fps.max(1);
+        lock(&self.load).encoded(took, interval, Instant::now())
+    }
+
+    /// What is said of a machine that makes less of the quality than was asked for.
+    pub(crate) fn shortfall(&self) -> Option<String> {
+        let Quality { fps, longest_edge, .. } = self.bearable();
+        lock(&self.load)
+            .is_lowered()
+            .then(|| format!("this machine encodes too slowly for more than {fps} fps and {longest_edge} pixels"))
     }
 
     /// The quality in force, now and on every change.

@@ -78,7 +78,7 @@ impl<'a> Makers<'a> {
         if !lock(&lower.budget).allows(now) {
             return;
         }
-        let quality = self.shared.controls.quality();
+        let quality = self.shared.controls.bearable();
         let plan = if self.shared.ladder.is_allowed {
             lower.plan(quality, picture.size(), fit(picture.size(), quality.longest_edge))
         } else {
@@ -180,7 +180,7 @@ fn make(shared: &EncoderState, rung: Rung, receiver: &Receiver<Work>) -> Result<
             continue;
         }
         stage.enter(Stage::Encoding);
-        outcome = lower.encode(&mut encoder, &work, shared.controls.quality().fps);
+        outcome = lower.encode(&mut encoder, &work, shared.controls.bearable().fps);
         stage.enter(Stage::Resting);
         if outcome.is_err() {
             break;

@@ -150,7 +150,7 @@ impl Life {
         let stage = &self.shared.stages.capture;
         let outcome = loop {
             stage.enter(Stage::Opening);
-            let quality = self.shared.controls.quality();
+            let quality = self.shared.controls.bearable();
             let fps = quality.fps;
             let config = SourceConfig {
                 location: self.stream.source.clone(),
@@ -223,7 +223,7 @@ impl Life {
             if lock(&self.shared.choice).is_some() {
                 self.announce(&mut announced);
             }
-            let wanted = self.shared.controls.quality().fps;
+            let wanted = self.shared.controls.bearable().fps;
             if wanted != fps {
                 if kind.follows_rate {
                     return Ok(());

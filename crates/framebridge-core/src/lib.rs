@@ -64,6 +64,7 @@ pub mod crash_loop;
 pub mod decode_backlog;
 pub mod degradation;
 pub mod egress;
+pub mod encode_load;
 pub mod group_queue;
 pub mod h264;
 pub mod half_open;

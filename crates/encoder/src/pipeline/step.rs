@@ -1,6 +1,6 @@
 //! What happens to a picture on the encode thread.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Instant};
 
 use framebridge_capture::{Choice, Codec, EncodeError, EncodedFrame, Encoder, EncoderConfig, Picture, choose, fit};
 use framebridge_config::EncoderChoice;
@@ -42,7 +42,7 @@ impl<'a> EncodeStep<'a> {
             // What was sent in between is not what it leans on.
             self.encoder = None;
         }
-        let quality = self.shared.controls.quality();
+        let quality = self.shared.controls.bearable();
         let size = fit(picture.size(), quality.longest_edge);
         // A little more or less is the source's jitter.
         if fps.abs_diff(self.fps) * RATE_CHANGE > self.fps {
@@ -55,6 +55,7 @@ impl<'a> EncodeStep<'a> {
             colours: picture.colours().sent(size),
         };
         let keyframe = self.shared.controls.keyframes().are_due();
+        let started = Instant::now();
         let encoded = match self.encode_with(picture, config, keyframe) {
             // Hardware can fail at any time, and at a size that the probe did not have; software does not.
             Err(error) if self.choice.codec != Codec::X264 => {
@@ -73,6 +74,15 @@ impl<'a> EncodeStep<'a> {
         };
         if let Some(encoded) = encoded {
             self.publish(encoded, config);
+        }
+        if self.shared.controls.encoded(started.elapsed()) {
+            let shortfall = self.shared.controls.shortfall();
+            tracing::warn!(
+                "{}",
+                shortfall.as_deref().unwrap_or("this machine encodes fast enough again")
+            );
+            // The next one is opened for what is bearable, and says so.
+            self.encoder = None;
         }
         Ok(())
     }
@@ -106,6 +116,9 @@ impl<'a> EncodeStep<'a> {
             self.choice.codec
         );
         let mut reason = self.choice.reason.clone();
+        if let Some(shortfall) = self.shared.controls.shortfall() {
+            reason += &format!("; {shortfall}");
+        }
         if let Some(obstacle) = self.shared.copying.obstacle() {
             reason += &format!("; not as it comes: {obstacle}");
         }

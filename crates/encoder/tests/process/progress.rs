@@ -74,6 +74,20 @@ async fn heartbeats_count_what_was_captured_encoded_and_delivered() {
 }
 
 #[tokio::test]
+async fn encoder_that_is_too_slow_is_given_less_and_says_so() {
+    // What no machine that runs this encodes in time.
+    let further = "fps = 60\nlongest_edge = 4096\nlower_rungs = false\n";
+    let encoder = Encoder::start("lavfi:testsrc2=size=4096x2304:rate=60", further);
+    let mut heartbeats = Heartbeats::of(&encoder).await;
+    let _subscriber = encoder.subscribe().await;
+    let slow = "software, as configured; this machine encodes too slowly for more than 30 fps and ";
+    let given = heartbeats
+        .until(|progress| progress.encoder_reason.starts_with(slow) && progress.width > 0)
+        .await;
+    assert_eq!(given.state, SourceState::Live, "{given:?}");
+}
+
+#[tokio::test]
 async fn a_paused_stream_goes_on_capturing_and_stops_encoding() {
     let encoder = Encoder::start("test:", "");
     let mut heartbeats = Heartbeats::of(&encoder).await;
