@@ -171,19 +171,45 @@ fn quality_means_encoding_for_who_watches_too() {
 
 /// Twenty seconds of what FFmpeg's graph paints, as a film that is sent on.
 fn film(folder: &Path, graph: &str) -> String {
+    film_of(folder, graph, "null")
+}
+
+/// [`film`], of what is `selected`.
+fn film_of(folder: &Path, graph: &str, selected: &str) -> String {
     let path = folder.join(format!("{}.mp4", graph.split('=').next().unwrap_or_default()));
     let joint = if graph.contains('=') { ':' } else { '=' };
-    let picture = format!("{graph}{joint}size=640x360:rate=25:duration=20,format=yuv420p");
+    let picture = format!("{graph}{joint}size=640x360:rate=25:duration=20,{selected},format=yuv420p");
     let made = command("ffmpeg")
         .args([
             "-v", "error", "-f", "lavfi", "-i", &picture, "-c:v", "libx264", "-preset", "veryfast",
         ])
-        .args(["-bf", "0", "-g", "100", "-sc_threshold", "0"])
+        .args(["-bf", "0", "-g", "100", "-sc_threshold", "0", "-vsync", "vfr"])
         .arg(&path)
         .output()
         .unwrap();
     assert!(made.status.success(), "{made:?}");
     format!("file:{}", path.display())
+}
+
+#[test]
+fn pauses_of_a_film_are_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = film_of(folder.path(), "testsrc2", "select='lt(mod(t,10),2)'");
+    let system = System::start(&[("slides", &*source)]).unwrap();
+    let browser = Browser::start().unwrap();
+    let page = watch(&system, &browser, "slides");
+    assert_copied(&system, "slides");
+    // From two pauses of eight seconds each, one is whole.
+    let mut states = Vec::new();
+    for _ in 0..18 {
+        wait::pause(Duration::from_secs(1)).unwrap();
+        states.push(page.state().unwrap());
+    }
+    assert_eq!(system.process("encoder-slides").unwrap().restarts, 0);
+    assert_eq!(page.sessions().unwrap().len(), 1);
+    assert!(states.iter().all(|state| state == "live"), "{states:?}");
+    let why = String::from_utf8(system.bridgectl(&["why", "slides"]).unwrap().stdout).unwrap();
+    assert!(why.starts_with("live"), "{why}");
 }
 
 #[test]

@@ -12,12 +12,12 @@ use std::{
 use framebridge_capture::{DecodeError, EncodedFrame, FrameDecoder, Picture, Source};
 use framebridge_config::Stream;
 use framebridge_core::as_it_comes::{AsItComes, Told, Wish, format_name};
-use framebridge_proto::media::{Codec as WireCodec, CodecParameters};
+use framebridge_proto::{
+    media::{Codec as WireCodec, CodecParameters},
+    supervisor::EncoderProgress,
+};
 
 use crate::{progress::Encoding, state::EncoderState};
-
-/// What status and parameters call it.
-pub(crate) const COPY: &str = "copy";
 
 /// How long lower rungs get pictures after the last who needed them: a little longer than they are made.
 const LOWER_LINGER: Duration = Duration::from_secs(3);
@@ -112,7 +112,7 @@ impl<'a> Copier<'a> {
             height: told.size.1,
             fps: told.fps,
             bitrate: told.bitrate,
-            encoder: COPY.to_owned(),
+            encoder: EncoderProgress::COPY.to_owned(),
             copied: Some(told.profile_level_id),
         };
         if let Err(error) = shared.broadcast.publish(frame, &parameters) {
@@ -134,7 +134,7 @@ impl<'a> Copier<'a> {
         let format = format_name(told.profile_level_id);
         tracing::info!(width, height, "sent on as it comes: {format}");
         self.shared.progress.set_encoding(Encoding {
-            encoder: COPY.to_owned(),
+            encoder: EncoderProgress::COPY.to_owned(),
             reason: format!("sent on as it comes: {format}"),
             size: told.size,
         });

@@ -101,6 +101,7 @@ impl IngestWatch {
             // On the way to its next life, which is to show whether it helped.
             Some((None, SourceState::Opening)) | None => (false, End::Encoder),
         };
+        let gives = gives && !encoder.is_some_and(|report| report.pauses);
         self.watch.observe(arrived, nobody_waits || !gives, now);
         if !self.watch.is_stalled() {
             return None;
@@ -175,7 +176,11 @@ mod tests {
     const LIVE: EncoderReport<'_> = well(&SourceState::Live);
 
     const fn well(source: &SourceState) -> EncoderReport<'_> {
-        EncoderReport { source, stall: None }
+        EncoderReport {
+            source,
+            stall: None,
+            pauses: false,
+        }
     }
 
     fn stalled(stall: &EncoderStall) -> EncoderReport<'_> {
@@ -227,6 +232,21 @@ mod tests {
         assert_eq!(
             Bench::new().pass(8, false, Some(stalled(&EncoderStall::SubscriberSlow))),
             [End::Signaling]
+        );
+    }
+
+    #[test]
+    fn pause_of_a_source_that_is_sent_on_as_it_comes_is_no_fault() {
+        let pauses = EncoderReport { pauses: true, ..LIVE };
+        let mut bench = Bench::new();
+        for _ in 0..5 {
+            assert_eq!(bench.pass(2, true, Some(LIVE)), []);
+            assert_eq!(bench.pass(20, false, Some(pauses)), []);
+        }
+        assert_eq!(
+            bench.pass(8, false, Some(LIVE)),
+            [End::Encoder],
+            "it gives, and nothing arrives"
         );
     }
 

@@ -222,6 +222,16 @@ pub struct EncoderProgress {
     pub rungs: Vec<RungProgress>,
 }
 
+impl EncoderProgress {
+    /// What stands for an encoder where frames are sent on as their source has encoded them.
+    pub const COPY: &str = "copy";
+
+    /// Whether frames are sent on as their source has encoded them.
+    pub fn copies(&self) -> bool {
+        self.encoder == Self::COPY
+    }
+}
+
 /// What an encoder has done for a lower rung.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RungProgress {

@@ -208,7 +208,7 @@ fn signaling(slots: &[Slot]) -> Option<&Slot> {
 
 /// Whether a film of a source is sent on as it comes, and if not, why.
 fn way(encoder: &EncoderProgress) -> Option<String> {
-    if encoder.encoder == "copy" {
+    if encoder.copies() {
         return Some(encoder.encoder_reason.clone());
     }
     let (_, obstacle) = encoder.encoder_reason.split_once("; not as it comes: ")?;
