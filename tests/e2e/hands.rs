@@ -378,7 +378,8 @@ fn what_is_done_over_a_link_that_loses_packets_comes_in_order_and_once_and_nothi
     let token = String::from_utf8(token.unwrap().stdout).unwrap();
     let url = format!("http://{}:{}/s/desk", ShapedLink::HERE, world.system.http().port());
     let page = link.there(|| Browser::start()?.open(&url)).unwrap();
-    page.until_holds("document.querySelector('#token') !== null").unwrap();
+    page.until_holds("document.querySelector('form#login') !== null && document.readyState === 'complete'")
+        .unwrap();
     let log_in = format!(
         "document.querySelector('#token').value = '{}'; document.querySelector('form').requestSubmit()",
         token.trim()
@@ -391,7 +392,7 @@ fn what_is_done_over_a_link_that_loses_packets_comes_in_order_and_once_and_nothi
     until_steering(&page);
 
     let bad = Shape {
-        delay_ms: 100,
+        delay_ms: 50,
         loss_percent: 5,
         loss_back_percent: 5,
         ..Shape::GOOD

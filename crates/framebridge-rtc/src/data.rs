@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use rtc_sctp::{
     Association, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Event, Payload,
-    PayloadProtocolIdentifier, ServerConfig, StreamEvent, TransportConfig,
+    PayloadProtocolIdentifier, ReliabilityType, ServerConfig, StreamEvent, TransportConfig,
 };
 use rtc_shared::{TransportProtocol, error::Error as FamilyError};
 
@@ -191,16 +191,21 @@ impl Lanes {
         })
     }
 
-    /// Queues a text on the reliable lane. Before it is open there is nobody to hear it.
+    /// Queues a text on a lane. Before they are open there is nobody to hear it.
     ///
     /// # Errors
     /// The lanes are of no more use.
-    pub(crate) fn send(&mut self, text: &str, now: Instant) -> Result<(), LanesError> {
+    pub(crate) fn send(&mut self, lane: Lane, text: &str, now: Instant) -> Result<(), LanesError> {
         self.contained(|lanes| {
             let Some((_, association)) = lanes.association.as_mut().filter(|_| lanes.is_open) else {
                 return Ok(());
             };
-            let mut stream = association.stream(Lane::Reliable.id()).map_err(LanesError::Message)?;
+            let mut stream = association.stream(lane.id()).map_err(LanesError::Message)?;
+            if lane == Lane::Lossy {
+                stream
+                    .set_reliability_params(true, ReliabilityType::Rexmit, 0)
+                    .map_err(LanesError::Message)?;
+            }
             if stream.buffered_amount().map_err(LanesError::Message)? + text.len() > MAX_UNSENT {
                 return Err(LanesError::Unsent);
             }

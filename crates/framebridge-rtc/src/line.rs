@@ -8,7 +8,7 @@ use framebridge_proto::{StreamName, media::Rung};
 use tokio::sync::mpsc;
 
 use crate::{
-    CloseReason, Handle, LineEvent, Peer, PeerConfig, SessionId,
+    CloseReason, Handle, Lane, LineEvent, Peer, PeerConfig, SessionId,
     ice::Credentials,
     lines::{LineOutlet, MAX_LINES},
     mailbox::Command,
@@ -66,13 +66,13 @@ impl Line {
         self.events.recv().await
     }
 
-    /// Says something on the reliable lane. One that takes nothing ends.
-    pub async fn send(&self, text: String) {
+    /// Says something on a lane. A line that takes nothing ends.
+    pub async fn send(&self, lane: Lane, text: String) {
         let worker = self.handle.shared.lines.worker_of(&self.session);
         if let Some(worker) = worker
             && let Some(order) = self.handle.order(worker).await
         {
-            order.give(Command::Send(self.session, text));
+            order.give(Command::Send(self.session, lane, text));
         }
     }
 }

@@ -15,7 +15,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    CloseReason, SessionId,
+    CloseReason, Lane, SessionId,
     frame::Frame,
     ice::{Credentials, Path},
     outlet::Outlet,
@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// A viewer wants no better rung than this.
     Best(SessionId, Rung),
     /// Say this on a line.
-    Send(SessionId, String),
+    Send(SessionId, Lane, String),
     /// End a viewer's session, or a line.
     End(SessionId, CloseReason),
     /// Ask these STUN servers where they see us.

@@ -71,8 +71,8 @@ pub enum Input<'a> {
     Candidates(&'a [Candidate]),
     /// ICE starts over with these credentials, ours and the viewer's.
     Restart(Credentials, Credentials),
-    /// A text is to go to the other end of the data channels, in order.
-    Send(&'a str),
+    /// A text is to go to the other end of the data channels.
+    Send(Lane, &'a str),
     /// The session ends.
     Close(CloseReason),
 }
@@ -249,7 +249,7 @@ impl Peer {
                 }
             }
             Input::Restart(local, remote) => self.ice.restart(local, remote),
-            Input::Send(text) => self.with_lanes(now, |lanes| lanes.send(text, now)),
+            Input::Send(lane, text) => self.with_lanes(now, |lanes| lanes.send(lane, text, now)),
             Input::Close(reason) => self.close(reason, now),
         }
         self.drain();

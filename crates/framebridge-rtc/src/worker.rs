@@ -230,9 +230,9 @@ impl Worker {
                     }
                 }
                 Command::Best(session, best) => self.on_best(&session, best, now),
-                Command::Send(session, text) => {
+                Command::Send(session, lane, text) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
-                        self.handle(slot, Input::Send(&text), now);
+                        self.handle(slot, Input::Send(lane, &text), now);
                     }
                 }
                 Command::End(session, reason) => {

@@ -5,7 +5,7 @@ import { open, Refused } from "./http.js";
 import { gathered } from "./whep.js";
 
 /** Milliseconds, all of them. A line that is silent for longer is dead: the server answers at once. */
-const SILENCE = 900;
+const SILENCE = 1100;
 const BEAT = 200;
 const RETRY = 300;
 /** How long it may take to open. */
@@ -70,7 +70,7 @@ export class Line {
     const lanes = [{ negotiated: true, id: 0 }, { negotiated: true, id: 1, ordered: false, maxRetransmits: 0 }];
     this._channels = lanes.map((options) => pc.createDataChannel("", options));
     for (const channel of this._channels) channel.onopen = () => this.isOpen && pc === this._pc && this._onOpen();
-    this._channels[0].onmessage = ({ data }) => pc === this._pc && this._onMessage(data);
+    for (const channel of this._channels) channel.onmessage = ({ data }) => pc === this._pc && this._onMessage(data);
     this._channels[0].onclose = () => this._lose(pc);
     try {
       await pc.setLocalDescription(await pc.createOffer());
@@ -104,7 +104,8 @@ export class Line {
   _beat() {
     const { _pc: pc } = this;
     if (!pc) return;
-    if (this.isOpen) this.say({ alive: clock() });
+    // By the way on which one that is lost holds up no other.
+    if (this.isOpen) this._channels[1].send(JSON.stringify({ alive: clock() }));
     const now = performance.now();
     // A page that was held up itself has still to read what has come.
     const isLate = now - this._beatAt > 2 * BEAT;

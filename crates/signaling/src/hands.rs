@@ -19,6 +19,7 @@ use framebridge_proto::{
     StreamName,
     control::{Act, Desk, Grant, Steer},
 };
+use framebridge_rtc::Lane;
 use tokio::sync::{Notify, mpsc};
 
 use page::{Meant, Say, VERSION};
@@ -54,7 +55,7 @@ struct Hand {
     who: String,
     /// Which of their pages it is.
     page: String,
-    sayings: mpsc::Sender<String>,
+    sayings: mpsc::Sender<(Lane, String)>,
     is_well: bool,
 }
 
@@ -86,7 +87,7 @@ impl Hands {
     }
 
     /// Somebody who may steer is there. What is to be said to them comes on the receiver, which ends if they are to go.
-    pub(crate) fn join(&self, who: &str) -> (Seat<'_>, mpsc::Receiver<String>) {
+    pub(crate) fn join(&self, who: &str) -> (Seat<'_>, mpsc::Receiver<(Lane, String)>) {
         let (sayings, heard) = mpsc::channel(SAYINGS);
         let mut board = self.board();
         board.last += 1;
@@ -325,7 +326,7 @@ impl Board {
 
     fn say(&mut self, id: HandId, say: &Say) {
         if let Some(hand) = self.hands.get_mut(&id) {
-            hand.is_well &= hand.sayings.try_send(say.text()).is_ok();
+            hand.is_well &= hand.sayings.try_send((say.lane(), say.text())).is_ok();
         }
     }
 
@@ -382,8 +383,10 @@ mod tests {
         std::iter::from_fn(|| board.poll_steer()).collect()
     }
 
-    fn heard(sayings: &mut mpsc::Receiver<String>) -> Vec<String> {
-        std::iter::from_fn(|| sayings.try_recv().ok()).collect()
+    fn heard(sayings: &mut mpsc::Receiver<(Lane, String)>) -> Vec<String> {
+        std::iter::from_fn(|| sayings.try_recv().ok())
+            .map(|(_, text)| text)
+            .collect()
     }
 
     #[test]

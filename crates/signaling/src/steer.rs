@@ -200,7 +200,7 @@ async fn serve(shared: Arc<AppState>, stream: Arc<Stream>, mut line: Line, who: 
                 }
             },
             said = sayings.recv() => match said {
-                Some(text) => line.send(text).await,
+                Some((lane, text)) => line.send(lane, text).await,
                 // Its page has another line.
                 None => break,
             },

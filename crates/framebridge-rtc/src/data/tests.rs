@@ -165,8 +165,8 @@ fn reliable_lane_brings_everything_in_order_whatever_is_lost() {
             world.run(Duration::from_millis(10), |_| false);
         }
         world.client.say(Lane::Reliable, &long, world.now);
-        world.lanes.send(&long, world.now).unwrap();
-        world.lanes.send("after it", world.now).unwrap();
+        world.lanes.send(Lane::Reliable, &long, world.now).unwrap();
+        world.lanes.send(Lane::Reliable, "after it", world.now).unwrap();
         world.run(Duration::from_secs(120), |world| {
             texts(&world.heard, Lane::Reliable).len() == 201 && world.client.heard.len() == 2
         });
@@ -184,11 +184,14 @@ fn reliable_lane_brings_everything_in_order_whatever_is_lost() {
 #[test]
 fn what_is_said_before_anybody_hears_is_lost_and_ends_nothing() {
     let mut world = World::new(1, 0);
-    world.lanes.send("too early", world.now).unwrap();
+    world.lanes.send(Lane::Reliable, "too early", world.now).unwrap();
     world.run(Duration::from_millis(10), |_| false);
-    world.lanes.send("still too early, or just in time", world.now).unwrap();
+    world
+        .lanes
+        .send(Lane::Reliable, "still too early, or just in time", world.now)
+        .unwrap();
     world.open();
-    world.lanes.send("heard", world.now).unwrap();
+    world.lanes.send(Lane::Reliable, "heard", world.now).unwrap();
     world.run(Duration::from_secs(5), |world| !world.client.heard.is_empty());
     assert_eq!(world.client.heard.last().map(String::as_str), Some("heard"));
 }
@@ -199,7 +202,7 @@ fn what_is_too_much_ends_the_lanes_and_nothing_else() {
     world.open();
     let piece = "x".repeat(100 << 10);
     let mut sent = 0;
-    while world.lanes.send(&piece, world.now).is_ok() {
+    while world.lanes.send(Lane::Reliable, &piece, world.now).is_ok() {
         sent += 1;
         assert!(sent < 10, "who takes nothing is given up");
     }

@@ -5,6 +5,7 @@ use framebridge_proto::{
     control::{Act, Place},
     limits::{MAX_CLIPBOARD, MAX_TEXT},
 };
+use framebridge_rtc::Lane;
 use serde::{Deserialize, Serialize};
 
 /// The version of these messages.
@@ -74,6 +75,19 @@ pub(crate) enum Say {
 }
 
 impl Say {
+    /// The way it goes. An answer that is lost must not hold up the next one, or the page takes its line for dead.
+    pub(crate) fn lane(&self) -> Lane {
+        match self {
+            Self::Pong(_) => Lane::Lossy,
+            Self::State { .. }
+            | Self::Refused
+            | Self::Released(_)
+            | Self::Failed(_)
+            | Self::Ended(_)
+            | Self::Clipboard(_) => Lane::Reliable,
+        }
+    }
+
     pub(crate) fn text(&self) -> String {
         // What it is made of can be written.
         serde_json::to_string(self).unwrap_or_default()
