@@ -2,6 +2,7 @@
 //!
 //! It asserts nothing: a number is a number of the machine it was taken on, and `docs/benchmarks.md` says which.
 
+mod animation;
 mod encode;
 mod hands;
 mod latency;
@@ -35,6 +36,8 @@ enum What {
     Networks(networks::Options),
     /// From an input event in Chromium to the program on a desktop, and to the changed picture
     Hands(hands::Options),
+    /// Nothing: films the page while processes are killed, for README.md
+    Animation(animation::Options),
     /// CPU per picture, beside the ffmpeg command with the same settings
     Encode(encode::Options),
     /// CPU, pictures and joins of one stream by its kind of source: sent on as it comes, moving, still
@@ -43,21 +46,18 @@ enum What {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let done = |outcome: anyhow::Result<()>| match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report::fail(&error),
+    };
     let measured = match &cli.what {
         What::Summary => summary::measure(),
         What::Latency(options) => latency::measure(options),
         What::Hands(options) => hands::measure(options),
         What::Encode(options) => encode::measure(options),
         What::Sources(options) => sources::measure(options),
-        What::Networks(options) => {
-            return match networks::measure(options, cli.json) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => report::fail(&error),
-            };
-        }
+        What::Networks(options) => return done(networks::measure(options, cli.json)),
+        What::Animation(options) => return done(animation::film(options)),
     };
-    match measured.and_then(|report| report.print(cli.json)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report::fail(&error),
-    }
+    done(measured.and_then(|report| report.print(cli.json)))
 }
