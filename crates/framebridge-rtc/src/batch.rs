@@ -471,7 +471,7 @@ impl Inbox {
         }
     }
 
-    /// Reads what is there, up to [`RECEIVE_MESSAGES`] datagrams; false if nothing was, or the call failed.
+    /// Reads what is there, up to [`RECEIVE_MESSAGES`] datagrams; whether there may be more.
     pub(crate) fn receive(&mut self, socket: &Socket) -> bool {
         use std::os::fd::AsFd;
         self.arrivals.clear();
@@ -514,7 +514,7 @@ impl Inbox {
             let from = unsafe { SockAddr::new(storage, message.msg_hdr.msg_namelen) }.as_socket();
             self.arrivals.push((len, from, destination(&message.msg_hdr)));
         }
-        count > 0
+        count == RECEIVE_MESSAGES
     }
 
     /// The datagrams of the last [`Inbox::receive`]: the bytes, where from, and to which of our addresses.

@@ -101,6 +101,8 @@ pub struct Association {
     /// At the passive end.
     server: Option<Server>,
     outgoing: VecDeque<BytesMut>,
+    /// When the endpoint's timer is due. Noted, for it is asked for with every datagram of a viewer, and the endpoint looks it up.
+    due: Option<Instant>,
     /// What was sent last, to be sent again; see [`Association::handle_timeout`].
     flight: Option<Flight>,
     is_established: bool,
@@ -181,6 +183,7 @@ impl Association {
             expected,
             server,
             outgoing: VecDeque::new(),
+            due: None,
             flight: None,
             is_established: false,
             carries_data: false,
@@ -209,6 +212,7 @@ impl Association {
         self.endpoint.write(now, PEER, packet).map_err(DtlsError::Write)?;
         // No flight of the handshake: SCTP repeats its own.
         self.outgoing.extend(take_transmits(&mut self.endpoint));
+        self.note_due();
         Ok(())
     }
 
@@ -262,6 +266,7 @@ impl Association {
                 server.gate.expect_keys();
                 server.hellos.clear();
                 self.endpoint = opening.endpoint;
+                self.note_due();
                 self.send(datagrams, now);
             }
             (None, true) => {}
@@ -302,11 +307,17 @@ impl Association {
     /// Takes over what is to be sent; false if there is nothing.
     fn drain(&mut self, now: Instant) -> bool {
         let datagrams = take_transmits(&mut self.endpoint);
+        self.note_due();
         let has_any = !datagrams.is_empty();
         if has_any {
             self.send(datagrams, now);
         }
         has_any
+    }
+
+    /// After whatever may have set or cleared the endpoint's timer.
+    fn note_due(&mut self) {
+        self.due = self.endpoint.poll_timeout(&PEER);
     }
 
     /// Sends datagrams, and notes them as the last flight.
@@ -365,7 +376,8 @@ impl Association {
             .as_ref()
             .filter(|flight| !self.is_established && flight.repetitions < MAX_REPETITIONS);
         let own = own.map(|flight| flight.sent + FLIGHT_INTERVAL);
-        self.endpoint.poll_timeout(&PEER).or(own)
+        debug_assert_eq!(self.due, self.endpoint.poll_timeout(&PEER), "noted whenever it changes");
+        self.due.or(own)
     }
 
     /// Sends a flight again that was not answered.
@@ -376,7 +388,7 @@ impl Association {
     /// # Errors
     /// It has been sent often enough.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsError> {
-        if let Some(due) = self.endpoint.poll_timeout(&PEER) {
+        if let Some(due) = self.due {
             if due > now {
                 return Ok(());
             }

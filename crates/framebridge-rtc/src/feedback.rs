@@ -77,15 +77,14 @@ impl Report {
     }
 }
 
-/// Reads a compound packet, as far as it is about `ssrc`. What can't be read is left out, and hides nothing else.
-pub(crate) fn parse(compound: &[u8], ssrc: u32) -> Vec<Feedback> {
-    let mut feedback = Vec::new();
+/// Reads a compound packet, as far as it is about `ssrc`, and tells what it says. What can't be read is left out, and hides nothing else.
+pub(crate) fn parse(compound: &[u8], ssrc: u32, mut tell: impl FnMut(Feedback)) {
     let (mut numbers, mut beyond) = (Vec::new(), 0);
     let mut arrivals_left = MAX_ARRIVALS;
     for packet in packets(compound) {
         match (packet.kind, packet.format) {
-            (SENDER_REPORT, count) => feedback.extend(reports(packet.body.get(24..), count, ssrc)),
-            (RECEIVER_REPORT, count) => feedback.extend(reports(packet.body.get(4..), count, ssrc)),
+            (SENDER_REPORT, count) => reports(packet.body.get(24..), count, ssrc).for_each(&mut tell),
+            (RECEIVER_REPORT, count) => reports(packet.body.get(4..), count, ssrc).for_each(&mut tell),
             (TRANSPORT_FEEDBACK, NACK) if packet.media() == Some(ssrc) => {
                 for number in packet.control().chunks_exact(4).flat_map(missing) {
                     if numbers.len() < MAX_MISSING {
@@ -99,24 +98,23 @@ pub(crate) fn parse(compound: &[u8], ssrc: u32) -> Vec<Feedback> {
             (TRANSPORT_FEEDBACK, ARRIVALS) => {
                 if let Some(told) = arrivals(packet.control(), arrivals_left) {
                     arrivals_left -= told.times.len();
-                    feedback.push(Feedback::Arrivals(told));
+                    tell(Feedback::Arrivals(told));
                 }
             }
-            (PAYLOAD_FEEDBACK, PLI) if packet.media() == Some(ssrc) => feedback.push(Feedback::KeyframeRequest),
+            (PAYLOAD_FEEDBACK, PLI) if packet.media() == Some(ssrc) => tell(Feedback::KeyframeRequest),
             // FIR names its SSRCs in its entries.
             (PAYLOAD_FEEDBACK, FIR) => {
                 let entries = packet.control().chunks_exact(8);
                 let ours = entries.filter(|entry| word(entry, 0) == Some(ssrc));
-                feedback.extend(ours.map(|entry| Feedback::IntraRequest(entry[4])));
+                ours.map(|entry| Feedback::IntraRequest(entry[4])).for_each(&mut tell);
             }
-            (PAYLOAD_FEEDBACK, APPLICATION) => feedback.extend(estimate(packet.control(), ssrc)),
+            (PAYLOAD_FEEDBACK, APPLICATION) => estimate(packet.control(), ssrc).into_iter().for_each(&mut tell),
             _ => {}
         }
     }
     if !numbers.is_empty() {
-        feedback.push(Feedback::Missing { numbers, beyond });
+        tell(Feedback::Missing { numbers, beyond });
     }
-    feedback
 }
 
 /// One packet of a compound.
@@ -204,49 +202,76 @@ fn estimate(control: &[u8], ssrc: u32) -> Option<Feedback> {
 
 /// What a transport-wide feedback tells, unless it is about more than `most` packets.
 fn arrivals(control: &[u8], most: usize) -> Option<Arrivals> {
-    let (head, mut rest) = control.split_first_chunk::<8>()?;
+    let (head, rest) = control.split_first_chunk::<8>()?;
     let count = usize::from(u16::from_be_bytes([head[2], head[3]]));
     if count == 0 || count > most {
         return None;
     }
-    // Each packet's symbol: 0, it has not come; 1 or 2, it has, and so many bytes tell when.
-    let mut symbols = Vec::with_capacity(count);
-    while symbols.len() < count {
-        let (chunk, after) = rest.split_first_chunk::<2>()?;
-        rest = after;
-        let chunk = u16::from_be_bytes(*chunk);
-        let left = count - symbols.len();
-        let symbol = |shift: u16, mask: u16| (chunk >> shift & mask).to_be_bytes()[1];
-        match chunk >> 14 {
-            0 | 1 => symbols.resize(symbols.len() + left.min(usize::from(chunk & 0x1fff)), symbol(13, 3)),
-            2 => symbols.extend((0..14_u16).rev().map(|shift| symbol(shift, 1)).take(left)),
-            _ => symbols.extend((0..7_u16).rev().map(|at| symbol(at * 2, 3)).take(left)),
+    // What each packet's symbol says of its time stands behind all symbols.
+    let (mut symbols, mut chunks) = (0, 0);
+    while symbols < count {
+        symbols += Chunk::at(rest, chunks)?.len();
+        chunks += 1;
+    }
+    let mut steps = &rest[2 * chunks..];
+    let mut at = 0_i32;
+    let mut times = Vec::with_capacity(count);
+    for chunk in (0..chunks).filter_map(|number| Chunk::at(rest, number)) {
+        for place in 0..chunk.len().min(count - times.len()) {
+            let step = match chunk.symbol(place) {
+                0 => {
+                    times.push(None);
+                    continue;
+                }
+                1 => {
+                    let (step, after) = steps.split_first()?;
+                    steps = after;
+                    i32::from(*step)
+                }
+                2 => {
+                    let (step, after) = steps.split_first_chunk::<2>()?;
+                    steps = after;
+                    i32::from(i16::from_be_bytes(*step))
+                }
+                _ => return None,
+            };
+            at += step;
+            times.push(Some(at));
         }
     }
-    let mut at = 0_i32;
-    let mut time = |symbol: u8| {
-        let step = match symbol {
-            0 => return Some(None),
-            1 => {
-                let (step, after) = rest.split_first()?;
-                rest = after;
-                i32::from(*step)
-            }
-            2 => {
-                let (step, after) = rest.split_first_chunk::<2>()?;
-                rest = after;
-                i32::from(i16::from_be_bytes(*step))
-            }
-            _ => return None,
-        };
-        at += step;
-        Some(Some(at))
-    };
     Some(Arrivals {
         first: u16::from_be_bytes([head[0], head[1]]),
         base: u32::from_be_bytes([0, head[4], head[5], head[6]]),
-        times: symbols.into_iter().map(&mut time).collect::<Option<_>>()?,
+        times,
     })
+}
+
+/// Some packets' symbols: 0, one has not come; 1 or 2, it has, and so many bytes tell when.
+#[derive(Clone, Copy)]
+struct Chunk(u16);
+
+impl Chunk {
+    fn at(chunks: &[u8], number: usize) -> Option<Self> {
+        let chunk = chunks.get(2 * number..)?.first_chunk()?;
+        Some(Self(u16::from_be_bytes(*chunk)))
+    }
+
+    /// How many packets it is about.
+    fn len(self) -> usize {
+        match self.0 >> 14 {
+            0 | 1 => usize::from(self.0 & 0x1fff),
+            2 => 14,
+            _ => 7,
+        }
+    }
+
+    fn symbol(self, place: usize) -> u16 {
+        match self.0 >> 14 {
+            0 | 1 => self.0 >> 13 & 3,
+            2 => self.0 >> (13 - place) & 1,
+            _ => self.0 >> (12 - 2 * place) & 3,
+        }
+    }
 }
 
 /// The big-endian word at `at`.
@@ -259,6 +284,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn told(compound: &[u8], ssrc: u32) -> Vec<Feedback> {
+        let mut told = Vec::new();
+        parse(compound, ssrc, |feedback| told.push(feedback));
+        told
+    }
 
     const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 1];
     const OURS: u32 = 7;
@@ -306,15 +337,15 @@ mod tests {
             last_report: 0x100,
             delay: 5,
         };
-        let told = [
+        let expected = [
             Feedback::Report(report),
             Feedback::KeyframeRequest,
             Feedback::IntraRequest(42),
             Feedback::Estimate(48.0),
             missing_numbers(),
         ];
-        assert_eq!(parse(&compound, OURS), told);
-        assert_eq!(parse(&compound, 8), [], "it is about another stream");
+        assert_eq!(told(&compound, OURS), expected);
+        assert_eq!(told(&compound, 8), [], "it is about another stream");
     }
 
     #[test]
@@ -333,8 +364,8 @@ mod tests {
         ];
         for stranger in strangers {
             let compound = [&REPORT[..], stranger, &pli(7), &nack(7)].concat();
-            let told = [Feedback::KeyframeRequest, missing_numbers()];
-            assert_eq!(parse(&compound, OURS), told, "{stranger:?}");
+            let expected = [Feedback::KeyframeRequest, missing_numbers()];
+            assert_eq!(told(&compound, OURS), expected, "{stranger:?}");
         }
     }
 
@@ -343,14 +374,14 @@ mod tests {
         let fir = |ssrc| about(7, [0x84, 206, 0, 4], &[0, 0, 0, ssrc, 42, 0, 0, 0]);
         for ssrc in [0, 8] {
             let compound = [&REPORT[..], &pli(ssrc), &nack(ssrc), &fir(ssrc)].concat();
-            assert_eq!(parse(&compound, OURS), []);
+            assert_eq!(told(&compound, OURS), []);
         }
     }
 
     #[test]
     fn a_datagram_is_heard_for_256_numbers() {
         let compound = about(7, [0x81, 205, 0, 18], &[0, 0, 0xff, 0xff].repeat(16)).repeat(25);
-        let [Feedback::Missing { numbers, beyond }] = &parse(&compound, OURS)[..] else {
+        let [Feedback::Missing { numbers, beyond }] = &told(&compound, OURS)[..] else {
             panic!("not one");
         };
         assert_eq!((numbers.len(), *beyond), (256, 25 * 16 * 17 - 256));
@@ -395,7 +426,7 @@ mod tests {
         let (run, bits, pairs) = ([0x20, 2], [0b1010_0000, 1], [0b1110_0000, 0]);
         let steps = [4, 8, 0, 12, 0xff, 0xfe];
         let rest = [&run[..], &bits, &pairs, &steps].concat();
-        let told = parse(&transport(18, &rest), OURS);
+        let heard = told(&transport(18, &rest), OURS);
         let mut times = vec![Some(4), Some(12), Some(12)];
         times.extend([None; 12]);
         times.extend([Some(24), Some(22), None]);
@@ -404,7 +435,7 @@ mod tests {
             base: 256,
             times,
         };
-        assert_eq!(told, [Feedback::Arrivals(arrivals)]);
+        assert_eq!(heard, [Feedback::Arrivals(arrivals)]);
     }
 
     #[test]
@@ -416,24 +447,24 @@ mod tests {
             transport(1, &[0x60, 1, 4, 4]),
             transport(2049, &[0x08, 0x01]),
         ] {
-            assert_eq!(parse(&broken, OURS), [], "{broken:?}");
+            assert_eq!(told(&broken, OURS), [], "{broken:?}");
         }
         let lost = transport(2000, &[0x07, 0xd0]);
-        let told = parse(&lost.repeat(50), OURS);
-        assert_eq!(told.len(), 1, "a datagram is heard for 2048");
+        let heard = told(&lost.repeat(50), OURS);
+        assert_eq!(heard.len(), 1, "a datagram is heard for 2048");
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 200u8..208) {
             let mut bytes = bytes;
-            parse(&bytes, 1);
+            told(&bytes, 1);
             if bytes.len() >= 4 {
                 bytes[0] = bytes[0] & 0x3f | 0x80;
                 bytes[1] = kind;
                 let words = u16::try_from(bytes.len() / 4 - 1).unwrap();
                 bytes[2..4].copy_from_slice(&words.to_be_bytes());
-                parse(&bytes, 1);
+                told(&bytes, 1);
             }
         }
     }

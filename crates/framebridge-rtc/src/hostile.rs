@@ -56,7 +56,9 @@ pub fn line_answer(offer: &str, fingerprint: &Fingerprint) -> Option<String> {
 
 /// Reads a compound RTCP packet about our `ssrc`.
 pub fn feedback(compound: &[u8], ssrc: u32) -> Vec<Feedback> {
-    feedback::parse(compound, ssrc)
+    let mut told = Vec::new();
+    feedback::parse(compound, ssrc, |feedback| told.push(feedback));
+    told
 }
 
 /// Reads an offer and answers it; `None` if it is refused.

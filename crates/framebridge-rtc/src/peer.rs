@@ -365,11 +365,10 @@ impl Peer {
         let Ok(compound) = session.receiver.open_rtcp(datagram) else {
             return;
         };
-        self.outputs.extend(
-            feedback::parse(compound, self.track.ssrc)
-                .into_iter()
-                .map(Output::Feedback),
-        );
+        let outputs = &mut self.outputs;
+        feedback::parse(compound, self.track.ssrc, |told| {
+            outputs.push_back(Output::Feedback(told));
+        });
         self.heard(now);
     }
 

@@ -138,6 +138,8 @@ pub(crate) struct Viewers {
     sessions: HashMap<SessionId, Slot>,
     ufrags: HashMap<String, Slot>,
     addresses: HashMap<SocketAddr, Slot>,
+    /// How many of them are lines.
+    lines: usize,
 }
 
 impl Viewers {
@@ -150,6 +152,7 @@ impl Viewers {
         });
         self.sessions.insert(viewer.session, slot);
         self.due[slot] = Some(viewer.due());
+        self.lines += usize::from(viewer.line.is_some());
         self.slots[slot] = Some(viewer);
         self.refresh_ufrags(slot);
         slot
@@ -159,6 +162,7 @@ impl Viewers {
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Box<Viewer>> {
         let viewer = self.slots.get_mut(slot)?.take()?;
         self.due[slot] = None;
+        self.lines -= usize::from(viewer.line.is_some());
         self.free.push(slot);
         self.sessions.remove(&viewer.session);
         for ufrag in &viewer.ufrags {
@@ -168,6 +172,11 @@ impl Viewers {
             self.forget_address(slot, address);
         }
         Some(viewer)
+    }
+
+    /// Whether any of them is a line.
+    pub(crate) fn has_lines(&self) -> bool {
+        self.lines > 0
     }
 
     /// The viewer in a slot.

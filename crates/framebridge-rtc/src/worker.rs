@@ -4,6 +4,7 @@ mod feedback;
 mod incoming;
 mod line;
 mod rungs;
+mod waiting;
 
 use std::{
     collections::HashMap,
@@ -16,7 +17,8 @@ use std::{
 };
 
 use framebridge_proto::{StreamName, media::Rung};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use waiting::Reading;
 
 use crate::{
     Candidate, CloseReason, Event, HoldReason, Input, LineEvent, Link, Output, Pacer, Peer, ViewerState,
@@ -54,6 +56,7 @@ pub(crate) struct Worker {
     readable: Vec<usize>,
     inlet: Inlet,
     inbox: Inbox,
+    reading: Reading,
     batch: Batch,
     viewers: Viewers,
     viewer_file: ViewerFile,
@@ -85,6 +88,7 @@ impl Worker {
             shared,
             inlet,
             inbox: Inbox::new(),
+            reading: Reading::default(),
             batch: Batch::new(Arc::clone(&sockets)),
             sockets,
             readable: Vec::new(),
@@ -176,32 +180,6 @@ impl Worker {
             self.end(slot, CloseReason::Stopped, now);
         }
         self.batch.flush();
-    }
-
-    /// Sleeps until there is something to do. Notes which sockets have something to read.
-    fn wait(&mut self) {
-        let pace = self.channels.iter().flatten().filter_map(Channel::poll_timeout).min();
-        let due = [self.tick, pace].into_iter().flatten().min();
-        let timeout = due.map(|due| {
-            let left = due.saturating_duration_since(Instant::now());
-            Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            }
-        });
-        let mut sources = vec![PollFd::new(&self.inlet.bell, PollFlags::IN)];
-        sources.extend(self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
-        self.readable.clear();
-        if let Err(error) = poll(&mut sources, timeout.as_ref()) {
-            tracing::debug!(%error, "poll");
-            return;
-        }
-        let is_ready = |source: &PollFd<'_>| !source.revents().is_empty();
-        if is_ready(&sources[0]) {
-            self.inlet.bell.silence();
-        }
-        self.readable
-            .extend((0..self.sockets.len()).filter(|number| is_ready(&sources[number + 1])));
     }
 
     fn take_commands(&mut self, now: Instant) {
@@ -351,6 +329,9 @@ impl Worker {
             return;
         };
         viewer.peer.handle(input, now);
+        if viewer.peer.state() == ViewerState::Connecting {
+            self.reading.attend(now);
+        }
         while let Some(viewer) = self.viewers.get_mut(slot)
             && let Some(output) = viewer.peer.poll_output()
         {

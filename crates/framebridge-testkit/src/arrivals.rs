@@ -1,7 +1,7 @@
 //! What a viewer tells of when packets came, by their transport-wide numbers
 //! (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 /// The extension's name in offers, and the number that we offer it under.
 pub(crate) const NAME: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
@@ -17,7 +17,9 @@ pub(crate) struct Arrivals {
     start: Instant,
     /// The first number that nothing was told of.
     next: Option<u64>,
-    waiting: BTreeMap<u64, Instant>,
+    /// In the order in which they came. Nothing is sorted or looked up before it is told of: a viewer that costs more than the server
+    /// would be measured in its place.
+    waiting: Vec<(u64, Instant)>,
     feedbacks: u8,
 }
 
@@ -26,7 +28,7 @@ impl Arrivals {
         Self {
             start: now,
             next: None,
-            waiting: BTreeMap::new(),
+            waiting: Vec::new(),
             feedbacks: 0,
         }
     }
@@ -42,25 +44,29 @@ impl Arrivals {
         } else {
             next.saturating_sub(u64::from(ahead.wrapping_neg()))
         };
-        self.waiting.insert(number, now);
+        self.waiting.push((number, now));
     }
 
     /// The feedback about all that is not told of yet; `None`: nothing has come.
     pub(crate) fn tell(&mut self, ssrc: u32, media: u32) -> Option<Vec<u8>> {
-        let (first, last) = (*self.waiting.first_key_value()?.0, *self.waiting.last_key_value()?.0);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.sort_by_key(|(number, _)| *number);
+        waiting.dedup_by_key(|(number, _)| *number);
+        let (first, last) = (waiting.first()?.0, waiting.last()?.0);
         let first = first.min(self.next.unwrap_or(first));
         let last = last.min(first + MOST - 1);
         self.next = Some(last + 1);
         let ticks = |at: &Instant| at.saturating_duration_since(self.start).as_micros() / 250;
-        let waiting = std::mem::take(&mut self.waiting);
-        let base = waiting.values().map(ticks).min()? / 256;
+        let base = waiting.iter().map(|(_, at)| ticks(at)).min()? / 256;
+        let mut told = waiting.iter().peekable();
         let (mut symbols, mut steps) = (Vec::new(), Vec::new());
         let mut at = base * 256;
         for number in first..=last {
-            let Some(ticks) = waiting.get(&number).map(ticks) else {
+            let Some((_, at_viewer)) = told.next_if(|(came, _)| *came == number) else {
                 symbols.push(0_u16);
                 continue;
             };
+            let ticks = ticks(at_viewer);
             let step = i128::try_from(ticks).unwrap_or(0) - i128::try_from(at).unwrap_or(0);
             at = ticks;
             if let Ok(small) = u8::try_from(step) {
@@ -88,6 +94,8 @@ impl Arrivals {
         packet.resize(packet.len().next_multiple_of(4), 0);
         let words = u16::try_from(packet.len() / 4 - 1).unwrap_or(u16::MAX);
         packet[2..4].copy_from_slice(&words.to_be_bytes());
+        waiting.clear();
+        self.waiting = waiting;
         Some(packet)
     }
 }

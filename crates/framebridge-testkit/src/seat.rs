@@ -13,8 +13,8 @@ use rustix::{
 
 use crate::viewer::Viewer;
 
-/// How often every viewer's timers are looked at.
-const TICK: Duration = Duration::from_millis(20);
+/// How often every viewer's timers are looked at: so often that each speaks when it would, and not all at once.
+const TICK: Duration = Duration::from_millis(2);
 /// Datagrams read from one socket before the next one gets its turn.
 const READS: usize = 64;
 
@@ -79,7 +79,7 @@ impl Seat {
     }
 }
 
-/// Lets all `seats` receive until `is_done` says so; it is asked every 20 ms.
+/// Lets all `seats` receive until `is_done` says so; it is asked every 2 ms.
 ///
 /// # Errors
 /// epoll fails.

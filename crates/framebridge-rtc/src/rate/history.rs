@@ -95,20 +95,22 @@ impl History {
         }
     }
 
-    /// The viewer tells what has come; by bursts, in the order in which they were sent.
-    pub(super) fn land(&mut self, arrivals: &Arrivals) -> Vec<Landed> {
+    /// The viewer tells what has come: into `landed`, by bursts, in the order in which they were sent.
+    pub(super) fn land(&mut self, arrivals: &Arrivals, landed: &mut Vec<Landed>) {
+        landed.clear();
         let Some(mut number) = self.unwrap(arrivals.first) else {
-            return Vec::new();
+            return;
         };
         let base = self.rebase(arrivals.base);
         let mut at = self.bursts.partition_point(|burst| burst.first <= number).max(1) - 1;
-        let mut landed: Vec<(usize, Landed)> = Vec::new();
+        // The burst that the last of `landed` is of.
+        let mut newest = None;
         for arrival in &arrivals.times {
             let burst = loop {
                 match self.bursts.get_mut(at) {
                     Some(burst) if burst.first + u64::from(burst.packets) <= number => at += 1,
                     Some(burst) => break burst,
-                    None => return finish(landed),
+                    None => return,
                 }
             };
             let bit = number.checked_sub(burst.first).map(|place| 1_u64 << place);
@@ -122,27 +124,23 @@ impl History {
             burst.arrived |= bit;
             let came = base * 64_000 + i64::from(ticks) * 250;
             let bytes = burst.bytes / burst.packets;
-            match landed.last_mut() {
-                Some((last, part)) if *last == at => {
+            match landed.last_mut().filter(|_| newest == Some(at)) {
+                Some(part) => {
                     part.soonest = part.soonest.min(came);
                     part.latest = part.latest.max(came);
                     part.bytes += bytes;
                 }
-                Some(_) | None => {
-                    let (sent, soonest, latest) = (burst.sent, came, came);
-                    landed.push((
-                        at,
-                        Landed {
-                            sent,
-                            soonest,
-                            latest,
-                            bytes,
-                        },
-                    ));
+                None => {
+                    newest = Some(at);
+                    landed.push(Landed {
+                        sent: burst.sent,
+                        soonest: came,
+                        latest: came,
+                        bytes,
+                    });
                 }
             }
         }
-        finish(landed)
     }
 
     /// Forgets what was sent so long before the newest that the viewer has told of, and says what has become of it, as far as it
@@ -182,15 +180,17 @@ impl History {
     }
 }
 
-fn finish(landed: Vec<(usize, Landed)>) -> Vec<Landed> {
-    landed.into_iter().map(|(_, landed)| landed).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn land(history: &mut History, arrivals: &Arrivals) -> Vec<Landed> {
+        let mut landed = Vec::new();
+        history.land(arrivals, &mut landed);
+        landed
+    }
 
     fn arrivals(first: u16, base: u32, times: Vec<Option<i32>>) -> Arrivals {
         Arrivals { first, base, times }
@@ -205,7 +205,7 @@ mod tests {
         history.note(70_003, 2, 1000, start + Duration::from_millis(33));
         history.note(70_005, 1, 500, start + Duration::from_millis(133));
         let told = arrivals(4464, 10, vec![Some(0), None, Some(40), Some(90)]);
-        let landed = history.land(&told);
+        let landed = land(&mut history, &told);
         let first = Landed {
             sent: 0,
             soonest: 640_000,
@@ -219,11 +219,11 @@ mod tests {
             bytes: 528,
         };
         assert_eq!(landed, [first, second]);
-        assert_eq!(history.land(&told), [], "nothing comes twice");
+        assert_eq!(land(&mut history, &told), [], "nothing comes twice");
         assert_eq!(history.judge(patience), Judged::default());
         // What is only late is not lost.
-        history.land(&arrivals(4465, 11, vec![Some(0)]));
-        history.land(&arrivals(4468, 11, vec![None, Some(9)]));
+        land(&mut history, &arrivals(4465, 11, vec![Some(0)]));
+        land(&mut history, &arrivals(4468, 11, vec![None, Some(9)]));
         let judged = Judged { packets: 5, lost: 1 };
         assert_eq!(history.judge(patience), judged);
     }
@@ -258,7 +258,7 @@ mod tests {
             }
             let mut landed = 0;
             for (first, base, times) in told {
-                let parts = history.land(&arrivals(first, base & 0xff_ffff, times));
+                let parts = land(&mut history, &arrivals(first, base & 0xff_ffff, times));
                 landed += parts.iter().map(|part| u64::from(part.bytes)).sum::<u64>();
             }
             prop_assert!(landed <= total);

@@ -52,6 +52,8 @@ pub(crate) struct RateControl {
     pace: Pace,
     /// The picture whose packets are coming in.
     group: Option<Landed>,
+    /// What the viewer tells of: room that is used again.
+    landed: Vec<Landed>,
     loss: f32,
     round_trip: Duration,
     /// By the viewer's own word (REMB), where there is no transport-wide feedback.
@@ -71,6 +73,7 @@ impl RateControl {
             probe: Probe::new(now),
             pace: Pace::new(now),
             group: None,
+            landed: Vec::new(),
             loss: 0.0,
             round_trip: ASSUMED_ROUND_TRIP,
             told: None,
@@ -161,11 +164,14 @@ impl RateControl {
 
     /// The viewer tells what has come.
     pub(crate) fn on_arrivals(&mut self, arrivals: &Arrivals, now: Instant) {
-        for landed in self.history.land(arrivals) {
-            self.delivered.add(&landed, self.trend.queue() > NO_QUEUE);
-            self.probe.on_landed(&landed);
-            self.gather(landed);
+        let mut parts = std::mem::take(&mut self.landed);
+        self.history.land(arrivals, &mut parts);
+        for landed in &parts {
+            self.delivered.add(landed, self.trend.queue() > NO_QUEUE);
+            self.probe.on_landed(landed);
+            self.gather(*landed);
         }
+        self.landed = parts;
         let judged = self.history.judge(REORDERING);
         #[expect(clippy::cast_precision_loss, reason = "packets of a moment")]
         let (packets, lost) = (judged.packets as f32, judged.lost as f32);

@@ -158,17 +158,21 @@ impl Trend {
     }
 }
 
-/// The slope of the line with the least squares.
+/// The slope of the line with the least squares. Summed from the first point on, so that large times cost no digits.
 fn slope(points: &VecDeque<(f64, f64)>) -> f64 {
     let n = count(points.len());
-    let (x, y) = points
-        .iter()
-        .fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
-    let (x, y) = (x / n, y / n);
-    let (above, below) = points.iter().fold((0.0, 0.0), |sum, point| {
-        let away = point.0 - x;
-        (sum.0 + away * (point.1 - y), sum.1 + away * away)
-    });
+    let Some((first_x, first_y)) = points.front().copied() else {
+        return 0.0;
+    };
+    let (mut x, mut y, mut xx, mut xy) = (0.0, 0.0, 0.0, 0.0);
+    for (at, delay) in points {
+        let (right, up) = (at - first_x, delay - first_y);
+        x += right;
+        y += up;
+        xx += right * right;
+        xy += right * up;
+    }
+    let (above, below) = (xy - x * y / n, xx - x * x / n);
     if below > 0.0 { above / below } else { 0.0 }
 }
 

@@ -51,12 +51,13 @@ impl Worker {
         let sockets = Arc::clone(&self.sockets);
         let mut inbox = std::mem::replace(&mut self.inbox, Inbox::empty());
         let mut readable = std::mem::take(&mut self.readable);
+        let mut is_all = !readable.is_empty();
         for number in readable.drain(..) {
             let socket = &sockets[number];
-            for _ in 0..READ_ROUNDS {
-                if !inbox.receive(socket) {
-                    break;
-                }
+            let mut rounds = 0..READ_ROUNDS;
+            let mut may_have_more = true;
+            while may_have_more && rounds.next().is_some() {
+                may_have_more = inbox.receive(socket);
                 for (datagram, remote, destination) in inbox.datagrams() {
                     let source: Option<IpAddr> = destination.filter(|_| socket.is_wildcard());
                     self.on_datagram(
@@ -71,6 +72,10 @@ impl Worker {
                     );
                 }
             }
+            is_all &= !may_have_more;
+        }
+        if is_all {
+            self.reading.on_read(now);
         }
         self.inbox = inbox;
         self.readable = readable;

@@ -19,6 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between the last join and the first measured packet.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
+/// How long the floor is measured without a pause, twice, ...
+const FLOOR_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::ZERO);
+/// ... and with a picture each thirtieth of a second: as the stream has it, woken for each and asleep in between.
+const FLOOR_IN_RHYTHM: (Duration, Duration) = (Duration::from_secs(2), Duration::from_nanos(1_000_000_000 / FPS));
+
 /// Viewers at a server, in their seats.
 pub(super) struct Audience {
     identity: Identity,
@@ -100,10 +105,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         None => Server::start(arguments.bitrate)?,
     };
     let shape = floor::Shape::of(arguments.bitrate, FPS);
-    let floor_time = Duration::from_secs(1);
-    let floor_before = floor::measure(shape, arguments.viewers, arguments.profile, floor_time)?;
+    let floor = |time| floor::measure(shape, arguments.viewers, arguments.profile, time);
+    let floor_before = floor(FLOOR_TIME)?;
+    let in_rhythm = floor(FLOOR_IN_RHYTHM)?;
     let options = Options {
         profiles: vec![arguments.profile],
+        transport: !arguments.is_plain,
         ..Options::default()
     };
     let mut audience = Audience::new(options)?;
@@ -123,8 +130,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let full = resident(server.pid)?;
     let totals = &window.totals;
     let own_after = cpu::resident(std::process::id())?;
-    let floor_after = floor::measure(shape, arguments.viewers, arguments.profile, floor_time)?;
-    let floor = floor_before.min(floor_after);
+    let floor_after = floor(FLOOR_TIME)?;
+    let floor = floor_before.cost.min(floor_after.cost);
     let cost = window.cpu.map(|cpu| per(cpu.as_nanos(), totals.expected));
     let further = (arguments.viewers - warm).max(1) as u64;
     let profile = audience
@@ -142,6 +149,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         "cpu_ns_per_packet": cost,
         "floor_ns_per_packet": floor,
         "ratio": cost.map(|cost| cost / floor),
+        "floor_lost": floor_before.lost,
+        "floor_in_rhythm_ns_per_packet": in_rhythm.cost,
+        "floor_in_rhythm_lost": in_rhythm.lost,
+        "ratio_in_rhythm": cost.map(|cost| cost / in_rhythm.cost),
         "packets_per_second": per(totals.expected.into(), 1) / window.elapsed.as_secs_f64(),
         "packets": totals.expected,
         "frames": totals.frames,

@@ -100,12 +100,26 @@ fn refused(_: ring::error::Unspecified) -> io::Error {
     io::Error::other("AES-GCM refused a key or a packet")
 }
 
-/// CPU nanoseconds per packet to encrypt pictures of `shape` and send each to `receivers` sockets that are read, for
-/// `time`: the least of ten windows, because whatever disturbs only adds.
+/// What was found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Floor {
+    /// CPU nanoseconds per packet: the least of ten windows, because whatever disturbs only adds.
+    pub(super) cost: f64,
+    /// The share of packets that found a receiver's buffer full: those cost less.
+    pub(super) lost: f64,
+}
+
+/// What it takes to encrypt pictures of `shape` and send each to `receivers` sockets that are read, for `time`: one picture
+/// each `rhythm`, or without a pause if that is zero.
 ///
 /// # Errors
 /// The system has no more sockets, or no segmentation offload.
-pub(super) fn measure(shape: Shape, receivers: usize, profile: Profile, time: Duration) -> io::Result<f64> {
+pub(super) fn measure(
+    shape: Shape,
+    receivers: usize,
+    profile: Profile,
+    (time, rhythm): (Duration, Duration),
+) -> io::Result<Floor> {
     let sinks: Vec<UdpSocket> = (0..receivers)
         .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<io::Result<_>>()?;
@@ -114,16 +128,34 @@ pub(super) fn measure(shape: Shape, receivers: usize, profile: Profile, time: Du
     thread::scope(|scope| {
         let drain = scope.spawn(|| drain(&sinks, &stop));
         let windows = (0..10)
-            .map(|_| send(shape, &addresses, profile, time / 10))
-            .collect::<io::Result<Vec<f64>>>();
+            .map(|_| send(shape, &addresses, profile, (time / 10, rhythm)))
+            .collect::<io::Result<Vec<(u64, Duration)>>>();
         stop.store(true, Relaxed);
-        drain.join().unwrap_or(Ok(()))?;
-        Ok(windows?.into_iter().fold(f64::INFINITY, f64::min))
+        let came = drain.join().unwrap_or(Ok(0))?;
+        let windows = windows?;
+        let sent: u64 = windows.iter().map(|(packets, _)| packets).sum();
+        let costs = windows
+            .iter()
+            .map(|(packets, spent)| of_each(spent.as_nanos(), *packets));
+        Ok(Floor {
+            cost: costs.fold(f64::INFINITY, f64::min),
+            lost: of_each(sent.saturating_sub(came).into(), sent),
+        })
     })
 }
 
-/// One window.
-fn send(shape: Shape, to: &[SocketAddr], profile: Profile, time: Duration) -> io::Result<f64> {
+#[expect(clippy::cast_precision_loss, reason = "a measurement")]
+fn of_each(total: u128, packets: u64) -> f64 {
+    total as f64 / packets.max(1) as f64
+}
+
+/// One window: packets, and the CPU time they took.
+fn send(
+    shape: Shape,
+    to: &[SocketAddr],
+    profile: Profile,
+    (time, rhythm): (Duration, Duration),
+) -> io::Result<(u64, Duration)> {
     let socket = Socket::from(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?);
     let to: Vec<SockAddr> = to.iter().map(|address| (*address).into()).collect();
     let keys: Vec<Seal> = (0..to.len())
@@ -134,7 +166,7 @@ fn send(shape: Shape, to: &[SocketAddr], profile: Profile, time: Duration) -> io
     let mut message = vec![0; datagram * shape.packets];
     let control = segment_size(u16::try_from(datagram).unwrap_or(u16::MAX));
     let (start, mut packets, cpu) = (Instant::now(), 0u64, cpu::of_thread());
-    let mut index = 0u64;
+    let (mut index, mut next) = (0u64, start);
     while start.elapsed() < time {
         for (to, key) in to.iter().zip(&keys) {
             for datagram in message.chunks_mut(datagram) {
@@ -150,10 +182,13 @@ fn send(shape: Shape, to: &[SocketAddr], profile: Profile, time: Duration) -> io
             )?;
             packets += shape.packets as u64;
         }
+        next += rhythm;
+        let left = next.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            thread::park_timeout(left);
+        }
     }
-    let spent = cpu::of_thread().saturating_sub(cpu);
-    #[expect(clippy::cast_precision_loss, reason = "a measurement")]
-    Ok(spent.as_nanos() as f64 / packets as f64)
+    Ok((packets, cpu::of_thread().saturating_sub(cpu)))
 }
 
 /// A control message for UDP_SEGMENT, as cmsg(3) lays it out on a 64-bit machine: length, level, kind, value, padding.
@@ -166,8 +201,8 @@ fn segment_size(size: u16) -> [u8; 24] {
     control
 }
 
-/// Reads whatever comes, so that the receiving half of the kernel does its work.
-fn drain(sinks: &[UdpSocket], stop: &AtomicBool) -> io::Result<()> {
+/// Reads whatever comes, so that the receiving half of the kernel does its work; how many packets that was.
+fn drain(sinks: &[UdpSocket], stop: &AtomicBool) -> io::Result<u64> {
     let queue = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     for (at, sink) in sinks.iter().enumerate() {
         sink.set_nonblocking(true)?;
@@ -179,7 +214,8 @@ fn drain(sinks: &[UdpSocket], stop: &AtomicBool) -> io::Result<()> {
         )?;
     }
     let mut buffer = [0; 2048];
-    let mut events = Vec::with_capacity(256);
+    let mut read = |sink: &UdpSocket| std::iter::from_fn(|| sink.recv(&mut buffer).ok()).count() as u64;
+    let (mut events, mut came) = (Vec::with_capacity(256), 0);
     while !stop.load(Relaxed) {
         events.clear();
         let timeout = Timespec {
@@ -189,8 +225,8 @@ fn drain(sinks: &[UdpSocket], stop: &AtomicBool) -> io::Result<()> {
         epoll::wait(&queue, rustix::buffer::spare_capacity(&mut events), Some(&timeout))?;
         for event in &events {
             let sink = usize::try_from(event.data.u64()).ok().and_then(|at| sinks.get(at));
-            while sink.is_some_and(|sink| sink.recv(&mut buffer).is_ok()) {}
+            came += sink.map_or(0, &mut read);
         }
     }
-    Ok(())
+    Ok(came + sinks.iter().map(read).sum::<u64>())
 }

@@ -4,7 +4,7 @@ use std::{hint::black_box, process::Command};
 
 use anyhow::Context as _;
 use framebridge_rtc::{
-    hot_path::{PacketWriter, Packetised},
+    hot_path::{LinkFollower, PacketWriter, Packetised},
     srtp::Profile,
 };
 use serde_json::{Map, Value, json};
@@ -18,7 +18,7 @@ const BITRATE: u64 = 2_500_000;
 const ROUNDS: u64 = 200;
 
 /// The steps of a packet's way that are counted.
-const STEPS: [&str; 3] = ["packetise", "encrypt_gcm", "encrypt_sha1"];
+const STEPS: [&str; 4] = ["packetise", "encrypt_gcm", "encrypt_sha1", "feedback"];
 
 /// Has valgrind count instructions of this program itself on a short and a long [`walk`].
 pub(super) fn run() -> anyhow::Result<Value> {
@@ -26,7 +26,12 @@ pub(super) fn run() -> anyhow::Result<Value> {
     result.insert("bench".to_owned(), json!("instructions"));
     for step in STEPS {
         let (short, long) = (count(step, ROUNDS)?, count(step, 2 * ROUNDS)?);
-        let packets = PacketWriter::new(Packetised::of(&picture()), Profile::AeadAes128Gcm).packets() * ROUNDS;
+        let of_a_round = if step == "feedback" {
+            LinkFollower::PACKETS
+        } else {
+            PacketWriter::new(Packetised::of(&picture()), Profile::AeadAes128Gcm).packets()
+        };
+        let packets = of_a_round * ROUNDS;
         let instructions = per(long.saturating_sub(short).into(), packets);
         result.insert(format!("{step}_instructions_per_packet"), json!(instructions));
     }
@@ -40,6 +45,13 @@ pub(super) fn walk(step: &str, rounds: u64) -> anyhow::Result<()> {
         "packetise" => {
             for _ in 0..rounds {
                 black_box(Packetised::of(black_box(&picture)));
+            }
+            return Ok(());
+        }
+        "feedback" => {
+            let mut follower = LinkFollower::default();
+            for _ in 0..rounds {
+                black_box(follower.hear());
             }
             return Ok(());
         }

@@ -20,6 +20,7 @@ usage: framebridge-bench fanout|scale|floor|join|instructions [OPTION]...
   --bitrate BITS   the stream's bits per second, k and M understood (2.5M)
   --seconds S      how long to measure (10)
   --srtp gcm|sha1  the profile that viewers offer, and the floor's (gcm)
+  --plain          viewers tell nothing of when packets come, and take no repeats as a stream of their own
   --url URL        any WHEP endpoint instead of a signaling of our own
   --pid PID        that server's process, to count its CPU time and memory
   --json           print JSON
@@ -33,6 +34,8 @@ struct Arguments {
     seconds: u64,
     /// What viewers offer, and the floor is measured with.
     profile: Profile,
+    /// Whether they offer no transport-wide feedback.
+    is_plain: bool,
     url: Option<String>,
     pid: Option<u32>,
     json: bool,
@@ -84,6 +87,7 @@ fn parse(parser: &mut Parser) -> anyhow::Result<Arguments> {
         bitrate: 2_500_000,
         seconds: 10,
         profile: Profile::AeadAes128Gcm,
+        is_plain: false,
         url: None,
         pid: None,
         json: false,
@@ -94,6 +98,7 @@ fn parse(parser: &mut Parser) -> anyhow::Result<Arguments> {
             Arg::Long("bitrate") => arguments.bitrate = bits(&parser.value()?.string()?)?,
             Arg::Long("seconds") => arguments.seconds = parser.value()?.parse()?,
             Arg::Long("srtp") => arguments.profile = profile(&parser.value()?.string()?)?,
+            Arg::Long("plain") => arguments.is_plain = true,
             Arg::Long("url") => arguments.url = Some(parser.value()?.string()?),
             Arg::Long("pid") => arguments.pid = Some(parser.value()?.parse()?),
             Arg::Long("json") => arguments.json = true,
@@ -131,14 +136,15 @@ fn profile(text: &str) -> anyhow::Result<Profile> {
 fn floor_alone(arguments: &Arguments) -> anyhow::Result<Value> {
     let shape = floor::Shape::of(arguments.bitrate, server::FPS);
     let time = Duration::from_secs(arguments.seconds);
-    let floor = floor::measure(shape, arguments.viewers, arguments.profile, time)?;
+    let floor = floor::measure(shape, arguments.viewers, arguments.profile, (time, Duration::ZERO))?;
     Ok(json!({
         "bench": "floor",
         "srtp_profile": format!("{:?}", arguments.profile),
         "viewers": arguments.viewers,
         "payload_bytes": shape.payload,
         "packets_per_message": shape.packets,
-        "floor_ns_per_packet": floor,
+        "floor_ns_per_packet": floor.cost,
+        "floor_lost": floor.lost,
     }))
 }
 

@@ -49,8 +49,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
             floor::Shape::of(arguments.bitrate, FPS),
             viewers,
             arguments.profile,
-            Duration::from_secs(1),
-        )?;
+            (Duration::from_secs(1), Duration::ZERO),
+        )?
+        .cost;
         let cpu = window.cpu.context("the server's process is not known: --pid")?;
         let cost = per(cpu.as_nanos(), window.totals.expected);
         let load = cpu.as_secs_f64() / window.elapsed.as_secs_f64();
