@@ -3,6 +3,7 @@
 mod feedback;
 mod incoming;
 mod line;
+mod publisher;
 mod rungs;
 
 use std::{
@@ -235,6 +236,11 @@ impl Worker {
                         self.handle(slot, Input::Send(&text), now);
                     }
                 }
+                Command::Keyframe(session) => {
+                    if let Some(slot) = self.viewers.by_session(&session) {
+                        self.handle(slot, Input::Keyframe, now);
+                    }
+                }
                 Command::End(session, reason) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
                         self.end(slot, reason, now);
@@ -268,13 +274,9 @@ impl Worker {
     }
 
     fn join(&mut self, viewer: Box<Viewer>, now: Instant) -> Slot {
-        let (stream, rung, is_line) = (
-            Arc::clone(&viewer.stream),
-            viewer.footing.in_use(),
-            viewer.line.is_some(),
-        );
+        let (stream, rung, watches) = (Arc::clone(&viewer.stream), viewer.footing.in_use(), viewer.watches());
         let slot = self.viewers.insert(viewer);
-        if !is_line {
+        if watches {
             self.channel(&stream, rung).members.push(slot);
         }
         self.tick = Some(now);
@@ -363,6 +365,7 @@ impl Worker {
                     self.choose(slot, now);
                 }
                 Output::LanesOpen => self.on_line(slot, LineEvent::Open, now),
+                Output::Unit(unit) => self.on_unit(slot, unit, now),
                 Output::Message(lane, message) => self.on_line(slot, LineEvent::Message(lane, message), now),
             }
         }
@@ -374,6 +377,9 @@ impl Worker {
             return;
         };
         let (session, stream) = (viewer.session, Arc::clone(&viewer.stream));
+        if viewer.publisher.is_some() {
+            return self.on_publisher_state(slot, state);
+        }
         if viewer.line.is_some() {
             return self.on_line_state(slot, state);
         }
@@ -429,7 +435,7 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
         };
-        if viewer.report > now || viewer.line.is_some() {
+        if viewer.report > now || !viewer.watches() {
             return;
         }
         viewer.report = now + REPORT_INTERVAL;
@@ -458,7 +464,7 @@ impl Worker {
     /// Ends a viewer's session. A player that is not told by DTLS hears it by RTCP.
     fn end(&mut self, slot: Slot, reason: CloseReason, now: Instant) {
         if let Some(viewer) = self.viewers.get_mut(slot)
-            && viewer.line.is_none()
+            && viewer.watches()
             && reason != CloseReason::Dropped
             && let Some((track, path)) = viewer.peer.media()
             && may_send(&mut viewer.reservation.as_mut(), &self.viewer_file, track, (0, 0))
