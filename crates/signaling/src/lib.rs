@@ -21,6 +21,7 @@ mod encoder_link;
 mod encoder_links;
 mod ended;
 mod events;
+mod feed;
 mod films;
 mod fragments;
 mod gate;
@@ -59,6 +60,7 @@ mod unknown_host;
 mod viewers;
 mod whep;
 mod whep_headers;
+mod whip;
 
 pub use app::App;
 pub use cli::Cli;
