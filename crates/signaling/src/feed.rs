@@ -39,6 +39,10 @@ const MOST_SETS: usize = 16;
 /// Between two frames of a group that is told late, in a film's units: a millisecond.
 const REPLAY_STEP: u64 = 10;
 
+/// A keyframe is asked for when the last one is so old, in a film's units: four seconds. Browsers make none by themselves, and what
+/// is sent on as it comes takes one in ten seconds.
+const OLD_GROUP: u64 = 40_000;
+
 /// When it is tried again to bind the socket, or to take a connection: an encoder's own directory comes with its unit.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -64,9 +68,10 @@ struct State {
 struct Film {
     /// By kind and number.
     sets: BTreeMap<(u8, u32), Vec<u8>>,
-    /// The time of its first frame, and the latest as the film has it.
+    /// The time of its first frame, and as the film has it the latest, and that of the last keyframe.
     began: Option<u64>,
     latest: u64,
+    keyed: u64,
     /// The film's head and its last group. Empty: there is none yet, or it is too long to be kept.
     group: Vec<Bytes>,
     bytes: usize,
@@ -125,7 +130,8 @@ impl Feed {
         }
         state.place.heard(Instant::now());
         state.push(unit);
-        if state.readers.iter().any(|reader| !reader.has_begun) {
+        let is_old = state.film.latest.saturating_sub(state.film.keyed) > OLD_GROUP;
+        if is_old || state.readers.iter().any(|reader| !reader.has_begun) {
             self.keyframe_wanted.notify_one();
         }
     }
@@ -180,6 +186,9 @@ impl State {
         let began = *self.film.began.get_or_insert(unit.timestamp);
         let time = matroska::time(unit.timestamp.saturating_sub(began));
         self.film.latest = time;
+        if unit.keyframe {
+            self.film.keyed = time;
+        }
         let frame: Bytes = matroska::frame(time, unit.keyframe, &unit.nals).into();
         let head: Option<Bytes> = unit.keyframe.then(|| self.film.head()).flatten().map(Bytes::from);
         self.film.keep(head.as_ref(), &frame, unit.keyframe);
@@ -344,6 +353,20 @@ mod tests {
         assert!(drain(&mut late).is_empty(), "of a session that has not the place");
         feed.leave(&ours);
         assert_eq!(late.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn keyframe_is_asked_for_when_the_last_one_is_old() {
+        let (feed, ours) = (Feed::default(), session(1));
+        let is_asked = || std::pin::pin!(feed.keyframe_wanted.notified()).as_mut().enable();
+        feed.take(ours).expect("free");
+        feed.push(&ours, &key(0));
+        feed.push(&ours, &unit(3 * 90_000, false, &[&[0x41, 1]]));
+        assert!(!is_asked());
+        feed.push(&ours, &unit(5 * 90_000, false, &[&[0x41, 1]]));
+        assert!(is_asked());
+        feed.push(&ours, &key(6 * 90_000));
+        assert!(!is_asked());
     }
 
     #[test]
