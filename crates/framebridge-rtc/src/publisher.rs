@@ -10,15 +10,15 @@ use std::{
     time::Instant,
 };
 
-use framebridge_core::reception::Unit;
 use framebridge_proto::{StreamName, media::Rung};
 use tokio::sync::mpsc;
 
 use crate::{
-    CloseReason, Handle, JoinError, Link, Peer, PeerConfig, Receives, SessionId, ViewerState,
+    CloseReason, Handle, JoinError, Link, Peer, PeerConfig, PublisherEvent, Receives, SessionId, ViewerState,
     ice::Credentials,
     mailbox::Command,
     mutex::lock,
+    publishers::PublisherOutlet,
     random,
     reach::Restarts,
     sdp::{Answer, Offer, OfferError},
@@ -31,20 +31,8 @@ use crate::{
 /// Publishers at once: each may keep a second of packets, and a frame.
 const MAX_PUBLISHERS: usize = 64;
 
-/// Frames that were not read yet, some seconds of them. Full: what comes is lost up to the next keyframe, which is asked for.
-const EVENTS: usize = 128;
-
 /// The level of H.264 that is taken from a publisher which lets us say so: 5.2, as what decodes it takes any.
 const LEVEL: u8 = 52;
-
-/// What comes of a publisher.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PublisherEvent {
-    /// It has connected, has fallen silent, or is back.
-    State(ViewerState),
-    /// A frame.
-    Unit(Unit),
-}
 
 /// A publisher that was answered.
 #[derive(Debug)]
@@ -63,13 +51,6 @@ pub struct Publisher {
     session: SessionId,
     handle: Handle,
     events: mpsc::Receiver<PublisherEvent>,
-}
-
-/// The worker's end.
-pub(crate) struct PublisherOutlet {
-    told: mpsc::Sender<PublisherEvent>,
-    /// A frame was lost on the way, and those that lean on it are of no use.
-    is_torn: bool,
 }
 
 impl Publisher {
@@ -156,9 +137,9 @@ impl Handle {
             }),
         };
         let peer = Peer::new(&shared.identity, config, now);
-        let (told, events) = mpsc::channel(EVENTS);
+        let (outlet, events) = PublisherOutlet::new();
         let mut viewer = Viewer::new(session, stream.clone(), peer, Rung::Full, now);
-        viewer.publisher = Some(PublisherOutlet { told, is_torn: false });
+        viewer.publisher = Some(outlet);
         viewer.footing.leave();
         let publisher = Publisher {
             session,
@@ -230,63 +211,5 @@ impl EngineState {
     /// A publisher's session is unknown from here on; who served it, if it was known.
     pub(crate) fn close_publisher(&self, session: &SessionId) -> Option<usize> {
         self.publishers().remove(session).map(|entry| entry.worker)
-    }
-}
-
-/// What became of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
-    Yes,
-    /// It was left out, and a keyframe is needed.
-    No,
-    /// Nobody is there any more.
-    Deserted,
-}
-
-impl PublisherOutlet {
-    /// Hands a frame over.
-    pub(crate) fn unit(&mut self, unit: Unit) -> Taken {
-        if self.is_torn && !unit.keyframe {
-            return Taken::No;
-        }
-        match self.told.try_send(PublisherEvent::Unit(unit)) {
-            Ok(()) => {
-                self.is_torn = false;
-                Taken::Yes
-            }
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.is_torn = true;
-                Taken::No
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Taken::Deserted,
-        }
-    }
-
-    /// Tells a state. One that finds no room is not missed: frames say the same.
-    pub(crate) fn state(&self, state: ViewerState) {
-        _ = self.told.try_send(PublisherEvent::State(state));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_that_nobody_reads_are_lost_up_to_a_keyframe() {
-        let unit = |keyframe| Unit {
-            timestamp: 0,
-            keyframe,
-            nals: Vec::new(),
-        };
-        let (told, mut events) = mpsc::channel(2);
-        let mut outlet = PublisherOutlet { told, is_torn: false };
-        let taken = [true, false, false].map(|keyframe| outlet.unit(unit(keyframe)));
-        assert_eq!(taken, [Taken::Yes, Taken::Yes, Taken::No]);
-        events.try_recv().expect("the first");
-        assert_eq!(outlet.unit(unit(false)), Taken::No, "it leans on what was lost");
-        assert_eq!(outlet.unit(unit(true)), Taken::Yes);
-        drop(events);
-        assert_eq!(outlet.unit(unit(true)), Taken::Deserted);
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     lines::LineOutlet,
     link::LinkWatch,
     outlet::Backlog,
-    publisher::PublisherOutlet,
+    publishers::PublisherOutlet,
     rate::RateControl,
     repeats::{Repeats, Wishes},
     stream::Stream,

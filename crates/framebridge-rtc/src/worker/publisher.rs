@@ -5,7 +5,7 @@ use std::time::Instant;
 use framebridge_core::reception::Unit;
 
 use super::Worker;
-use crate::{CloseReason, Input, ViewerState, publisher::Taken, viewer::Slot};
+use crate::{CloseReason, Input, ViewerState, publishers::Taken, viewer::Slot};
 
 impl Worker {
     /// Hands a publisher's frame over. A publisher that nobody has a use for any more is told so.
