@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    app_state::AppState, encoder_link::EncoderLink, feed, rung_link::RungLink, stream::Stream, stream_set::Streams,
+    app_state::AppState, encoder_link::EncoderLink, feed_link, rung_link::RungLink, stream::Stream, stream_set::Streams,
 };
 
 /// The links to encoders.
@@ -85,7 +85,7 @@ impl EncoderLinks {
             dir: self.dir.clone(),
             identity: self.identity.clone(),
         });
-        let feed = feed::serve(Arc::clone(&stream), self.dir.clone(), self.tasks.clone());
+        let feed = feed_link::serve(Arc::clone(&stream), self.dir.clone(), self.tasks.clone());
         let link = EncoderLink {
             stream,
             asks,

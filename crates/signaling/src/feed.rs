@@ -5,7 +5,7 @@ mod matroska;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,17 +15,11 @@ use framebridge_core::{
     h264::{PPS, SPS, Sps, kind, set_number},
     publisher_place::PublisherPlace,
 };
-use framebridge_daemon::Tasks;
-use framebridge_ipc::{FeedListener, RuntimeDir};
 use framebridge_rtc::{SessionId, Unit};
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt as _},
     sync::{Notify, mpsc},
     task::AbortHandle,
-    time::sleep,
 };
-
-use crate::stream::Stream;
 
 /// Frames that an encoder has not read yet, some seconds of them. Full: it is cut off, and begins anew with the last keyframe.
 const UNREAD: usize = 128;
@@ -42,9 +36,6 @@ const REPLAY_STEP: u64 = 10;
 /// A keyframe is asked for when the last one is so old, in a film's units: four seconds. Browsers make none by themselves, and what
 /// is sent on as it comes takes one in ten seconds.
 const OLD_GROUP: u64 = 40_000;
-
-/// When it is tried again to bind the socket, or to take a connection: an encoder's own directory comes with its unit.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is published to one stream.
 #[derive(Debug, Default)]
@@ -137,7 +128,7 @@ impl Feed {
     }
 
     /// What a new reader gets; `None`: nobody publishes.
-    fn join(&self) -> Option<mpsc::Receiver<Bytes>> {
+    pub(crate) fn join(&self) -> Option<mpsc::Receiver<Bytes>> {
         let mut state = self.state();
         state.session?;
         let (frames, unread) = mpsc::channel(UNREAD);
@@ -161,7 +152,7 @@ impl Feed {
     }
 
     /// Who serves the reader that has joined last.
-    fn served_by(&self, task: AbortHandle) {
+    pub(crate) fn served_by(&self, task: AbortHandle) {
         if let Some(reader) = self.state().readers.last_mut() {
             reader.task = Some(task);
         }
@@ -261,41 +252,6 @@ impl Film {
             self.group.clear();
         } else {
             self.group.push(frame.clone());
-        }
-    }
-}
-
-/// Gives what is published to `stream` to its encoder, for as long as it is polled.
-pub(crate) async fn serve(stream: Arc<Stream>, dir: RuntimeDir, tasks: Tasks) {
-    let Some(feed) = &stream.feed else { return };
-    let listener = loop {
-        match FeedListener::bind(&dir, &stream.name).await {
-            Ok(listener) => break listener,
-            Err(error) => tracing::debug!(stream = %stream.name, "{:#}", anyhow::Error::new(error)),
-        }
-        sleep(AGAIN).await;
-    };
-    loop {
-        match listener.accept().await {
-            Ok(socket) => {
-                // Without a publisher it is closed at once, by which the encoder knows.
-                if let Some(frames) = feed.join() {
-                    feed.served_by(tasks.spawn(write(socket, frames)).abort_handle());
-                }
-            }
-            Err(error) => {
-                tracing::warn!(stream = %stream.name, %error, "the encoder can't be given what is published");
-                sleep(AGAIN).await;
-            }
-        }
-    }
-}
-
-/// Writes frames until there are no more, or nobody reads them.
-async fn write(mut socket: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Bytes>) {
-    while let Some(frame) = frames.recv().await {
-        if socket.write_all(&frame).await.is_err() {
-            return;
         }
     }
 }

@@ -22,6 +22,7 @@ mod encoder_links;
 mod ended;
 mod events;
 mod feed;
+mod feed_link;
 mod films;
 mod fragments;
 mod gate;
