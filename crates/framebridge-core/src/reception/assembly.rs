@@ -146,7 +146,7 @@ fn begins(payload: &[u8]) -> bool {
 impl Partial {
     fn take(&mut self, payload: &[u8]) {
         self.bytes += payload.len();
-        if self.bytes > MOST_BYTES || self.nals.len() > MOST_NALS {
+        if self.bytes > MOST_BYTES || self.nals.len() >= MOST_NALS {
             self.is_torn = true;
         }
         if self.is_torn {

@@ -78,7 +78,7 @@ impl Order {
     /// A packet has come; one that is late or came before is left out.
     pub fn packet(&mut self, packet: Packet, now: Instant) {
         let index = packet.index;
-        let next = *self.next.get_or_insert(index);
+        let mut next = *self.next.get_or_insert(index);
         if index < next {
             return;
         }
@@ -86,7 +86,8 @@ impl Order {
             self.waiting.clear();
             self.missing.clear();
             self.steps.push_back(Step::Gap);
-            self.next = Some(index);
+            next = index;
+            self.next = Some(next);
         }
         self.missing.remove(&index);
         let known = self
