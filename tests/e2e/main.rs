@@ -26,6 +26,7 @@ mod page;
 mod parked;
 mod playback;
 mod players;
+mod published;
 mod recovery;
 mod reload;
 mod rungs;

@@ -18,6 +18,7 @@ pub mod no_udp;
 pub mod node;
 pub mod player;
 pub mod process;
+pub mod publisher;
 pub mod python;
 pub mod reactor;
 pub mod recorder;

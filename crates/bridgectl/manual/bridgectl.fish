@@ -104,7 +104,7 @@ complete -c bridgectl -n "__fish_bridgectl_using_subcommand token; and not __fis
 complete -c bridgectl -n "__fish_bridgectl_using_subcommand token; and not __fish_seen_subcommand_from new list revoke help" -f -a "list" -d 'Show all tokens: what they are called and what they open'
 complete -c bridgectl -n "__fish_bridgectl_using_subcommand token; and not __fish_seen_subcommand_from new list revoke help" -f -a "revoke" -d 'End a token, and within two seconds what it has opened'
 complete -c bridgectl -n "__fish_bridgectl_using_subcommand token; and not __fish_seen_subcommand_from new list revoke help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c bridgectl -n "__fish_bridgectl_using_subcommand token; and __fish_seen_subcommand_from new" -l scope -d 'view, control or admin; each includes those before it' -r
+complete -c bridgectl -n "__fish_bridgectl_using_subcommand token; and __fish_seen_subcommand_from new" -l scope -d 'view, control, publish or admin; control includes view, and admin all' -r
 complete -c bridgectl -n "__fish_bridgectl_using_subcommand token; and __fish_seen_subcommand_from new" -l stream -d 'Only this stream; repeatable' -r
 complete -c bridgectl -n "__fish_bridgectl_using_subcommand token; and __fish_seen_subcommand_from new" -l expires -d 'End it after this long, e.g. 12h, 30d' -r
 complete -c bridgectl -n "__fish_bridgectl_using_subcommand token; and __fish_seen_subcommand_from new" -l config -d 'Configuration file; without it $FRAMEBRIDGE_CONFIG, then /etc/framebridge/framebridge.toml' -r -F

@@ -355,7 +355,7 @@ pub(crate) enum Token {
     New {
         /// What to call it: a-z, A-Z, 0-9, -, _ and .
         name: TokenName,
-        /// view, control or admin; each includes those before it
+        /// view, control, publish or admin; control includes view, and admin all
         #[arg(long)]
         scope: Scope,
         /// Only this stream; repeatable

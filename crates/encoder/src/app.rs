@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use framebridge_capture::{NETWORK_OPEN_LIMIT, PICTURE_LIMIT, confine, lacks};
+use framebridge_capture::{Feed, NETWORK_OPEN_LIMIT, PICTURE_LIMIT, confine, lacks};
 use framebridge_config::{Keep, Settings, Stream};
 use framebridge_core::{
     health::{Facts, SourceFacts, judge},
@@ -137,6 +137,7 @@ impl App {
             stages,
             choice,
             slate,
+            feed: feed(&dir, name),
             clips: Semaphore::new(MAX_CLIPS),
             pace: Mutex::new(SourcePace::new()),
             stillness: Mutex::default(),
@@ -524,6 +525,14 @@ fn limits(stream: &Stream, shared: &Arc<EncoderState>) -> impl Fn() -> StageWatc
             reading: reading + two_pictures + margin,
             encoding: stall * 2,
         }
+    }
+}
+
+/// Where the stream is had from, if somebody publishes it.
+fn feed(dir: &RuntimeDir, name: &StreamName) -> Feed {
+    Feed {
+        socket: dir.feed(name),
+        endpoint: format!("/whip/{name}"),
     }
 }
 

@@ -158,6 +158,7 @@ impl Life {
                 longest_edge: quality.longest_edge,
                 silence_limit: self.stream.pause_timeout,
                 tls: self.stream.tls.clone(),
+                feed: Some(self.shared.feed.clone()),
             };
             let mut source = match Source::open(&config, &self.interrupt) {
                 Ok(source) => source,

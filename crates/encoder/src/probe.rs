@@ -99,6 +99,7 @@ fn look(location: Location, interrupt: &Interrupt) -> Result<Vec<Finding>, Sourc
         longest_edge: 1280,
         silence_limit: NETWORK_OPEN_LIMIT,
         tls: SourceTls::default(),
+        feed: None,
     };
     let began = Instant::now();
     let mut source = Source::open(&config, interrupt)?;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_capture::{Choice, Picture};
+use framebridge_capture::{Choice, Feed, Picture};
 use framebridge_config::Slate;
 use framebridge_core::{source_pace::SourcePace, stillness::Stillness};
 use framebridge_proto::media::Rung;
@@ -36,6 +36,8 @@ pub(crate) struct EncoderState {
     pub(crate) choice: Mutex<Option<Choice>>,
     /// What is shown instead of the stream's source, if anything.
     pub(crate) slate: Option<Slate>,
+    /// Where a `whip:` source is had from.
+    pub(crate) feed: Feed,
     /// Room for the clips that may be made at once.
     pub(crate) clips: Semaphore,
     /// What is expected of the source.

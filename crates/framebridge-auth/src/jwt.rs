@@ -69,7 +69,7 @@ pub enum JwtError {
     #[error("the claim with streams has something else than names of streams")]
     Streams,
     /// It is good, and opens nothing here.
-    #[error("the claim with scopes has none of view, control and admin")]
+    #[error("the claim with scopes has none of view, control, publish and admin")]
     NoScope,
 }
 
@@ -117,7 +117,7 @@ impl Issuer {
             origin: Origin::Jwt {
                 subject: subject.to_owned(),
             },
-            scope: scopes.into_iter().filter_map(scope).max().ok_or(JwtError::NoScope)?,
+            scope: Scope::most(scopes.into_iter().filter_map(scope)).ok_or(JwtError::NoScope)?,
             streams: self.streams(&claims)?,
             expires: Some(expires),
         })

@@ -10,8 +10,8 @@ use crate::{
     token::{TokenId, TokenName},
 };
 
-/// What may be done; each includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What may be done; [`includes`](Self::includes) says which of them open others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Watch: pages, WHEP, how a stream is, its latest picture.
@@ -20,6 +20,8 @@ pub enum Scope {
     Control,
     /// See and steer the whole box: status, metrics, who watches.
     Admin,
+    /// Send a stream its pictures, and nothing else: an encoder's token is in a settings file, where many may read it.
+    Publish,
 }
 
 /// Which streams a principal may see.
@@ -66,7 +68,7 @@ pub enum Origin {
 pub struct Principal {
     /// What the request carried: a token, a cookie, a share, or nothing.
     pub origin: Origin,
-    /// The most that it may do; each scope includes those below it.
+    /// The most that it may do, with what that scope includes.
     pub scope: Scope,
     /// The streams that the scope holds for.
     pub streams: Streams,
@@ -85,7 +87,7 @@ pub enum Denied {
 
 /// A scope's name that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no scope: use view, control or admin")]
+#[error("`{0}` is no scope: use view, control, publish or admin")]
 pub struct InvalidScope(String);
 
 impl Principal {
@@ -136,7 +138,7 @@ impl Principal {
     pub fn may(&self, scope: Scope, stream: Option<&StreamName>) -> Result<(), Denied> {
         if stream.is_some_and(|stream| !self.streams.has(stream)) {
             Err(Denied::Stream)
-        } else if self.scope < scope {
+        } else if !self.scope.includes(scope) || (scope == Scope::Publish && self.is_nobody()) {
             Err(Denied::Scope(scope))
         } else if scope == Scope::Admin && self.streams != Streams::All {
             // What takes `admin` shows all streams.
@@ -144,6 +146,11 @@ impl Principal {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether nobody knows who that is. What others are shown is not for nobody to say, however open the rest is.
+    fn is_nobody(&self) -> bool {
+        matches!(self.origin, Origin::Anyone | Origin::Share)
     }
 
     /// Whether it is told where sources are, and what is wrong with them in the words of what found it.
@@ -199,15 +206,37 @@ impl Streams {
 }
 
 impl Scope {
-    /// All, the least first.
-    pub const ALL: [Self; 3] = [Self::View, Self::Control, Self::Admin];
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::View, Self::Control, Self::Publish, Self::Admin];
 
-    /// `view`, `control` or `admin`, as files and commands spell it.
+    /// Whether who has this scope may do what takes `other`: `control` includes `view`, `admin` all, and `publish` nothing else.
+    pub fn includes(self, other: Self) -> bool {
+        match self {
+            Self::View | Self::Publish => self == other,
+            Self::Control => matches!(other, Self::View | Self::Control),
+            Self::Admin => true,
+        }
+    }
+
+    /// The one of several that opens the most. Who is named `publish` beside another gets the other: a principal has one, and
+    /// whoever also watches is not kept from that.
+    pub fn most(scopes: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let breadth = |scope: &Self| match scope {
+            Self::Publish => 0,
+            Self::View => 1,
+            Self::Control => 2,
+            Self::Admin => 3,
+        };
+        scopes.into_iter().max_by_key(breadth)
+    }
+
+    /// `view`, `control`, `publish` or `admin`, as files and commands spell it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::View => "view",
             Self::Control => "control",
             Self::Admin => "admin",
+            Self::Publish => "publish",
         }
     }
 }
@@ -249,14 +278,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn scope_opens_itself_and_what_is_less(has in 0_usize..3, wants in 0_usize..3) {
+        fn scope_opens_itself_and_what_is_less(has in 0_usize..4, wants in 0_usize..4) {
             let (has, wants) = (Scope::ALL[has], Scope::ALL[wants]);
-            let denied = holder(has, &[]).may(wants, None);
-            prop_assert_eq!(denied, if wants <= has { Ok(()) } else { Err(Denied::Scope(wants)) });
+            let known = Principal { origin: Origin::Local, ..holder(has, &[]) };
+            // In the order of `ALL`, `publish` stands by itself.
+            let is_open = has == wants
+                || has == Scope::Admin
+                || (has == Scope::Control && wants == Scope::View);
+            prop_assert_eq!(known.may(wants, None), if is_open { Ok(()) } else { Err(Denied::Scope(wants)) });
         }
 
         #[test]
-        fn stream_that_is_not_named_stays_unknown_whatever_the_scope(has in 0_usize..3, wants in 0_usize..3) {
+        fn stream_that_is_not_named_stays_unknown_whatever_the_scope(has in 0_usize..4, wants in 0_usize..4) {
             let holder = holder(Scope::ALL[has], &["door"]);
             prop_assert_eq!(holder.may(Scope::ALL[wants], Some(&stream("yard"))), Err(Denied::Stream));
         }
@@ -268,6 +301,17 @@ mod tests {
         assert_eq!(some.may(Scope::Control, Some(&stream("door"))), Ok(()));
         assert_eq!(some.may(Scope::Admin, None), Err(Denied::Scope(Scope::Admin)));
         assert!(!some.is_operator());
+    }
+
+    #[test]
+    fn nobody_in_particular_publishes_however_open_the_rest_is() {
+        for nobody in [
+            Principal::anyone(Scope::Admin),
+            Principal::of_share(Scope::Admin, Streams::All),
+        ] {
+            assert_eq!(nobody.may(Scope::Publish, None), Err(Denied::Scope(Scope::Publish)));
+        }
+        assert_eq!(Principal::local().may(Scope::Publish, None), Ok(()));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! [[token]]
 //! name = "wall"
 //! hash = "9f86…"            # SHA-256 of the token, 64 hexadecimal digits
-//! scope = "view"            # view, control or admin
+//! scope = "view"            # view, control, publish or admin
 //! streams = ["door"]        # left out: all
 //! expires = 1795413600      # seconds since 1970; left out: never
 //! ```
@@ -225,11 +225,11 @@ mod tests {
         ) {
             let tokens: Vec<String> = secrets.iter().map(token::make).collect();
             let register = register(tokens.iter().enumerate().map(|(at, token)| {
-                row(&format!("t{at}"), token, Scope::ALL[at % 3], None)
+                row(&format!("t{at}"), token, Scope::ALL[at % 4], None)
             }));
             for (at, token) in tokens.iter().enumerate() {
                 let found = register.find(token, 0).expect("its token");
-                prop_assert_eq!(found.scope, Scope::ALL[at % 3]);
+                prop_assert_eq!(found.scope, Scope::ALL[at % 4]);
                 prop_assert_eq!(found.to_string(), format!("token t{at}"));
                 let cut = register.find(&token[..token.len() - 1], 0);
                 prop_assert!(cut.is_none());
@@ -243,7 +243,7 @@ mod tests {
 
         #[test]
         fn file_says_again_what_was_written(
-            rows in prop::collection::btree_map("[a-z]{1,8}", (any::<[u8; 32]>(), 0_usize..3, prop::option::of(0_u64..=i64::MAX as u64), prop::collection::btree_set("[a-z]{1,6}", 0..3)), 0..6),
+            rows in prop::collection::btree_map("[a-z]{1,8}", (any::<[u8; 32]>(), 0_usize..4, prop::option::of(0_u64..=i64::MAX as u64), prop::collection::btree_set("[a-z]{1,6}", 0..3)), 0..6),
         ) {
             let rows = rows.iter().map(|(name, (secret, scope, expires, streams))| Row {
                 streams: Streams::only(streams.iter().map(|name| name.parse().expect("a good name"))),

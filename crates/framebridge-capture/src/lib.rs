@@ -48,7 +48,7 @@ pub use picture::{Picture, monotonic_ns};
 pub use rtsp::{CameraError, TrustError};
 pub use scale::{ScaleError, Scaler, fit};
 pub use source::{
-    Came, Config as SourceConfig, NETWORK_OPEN_LIMIT, PICTURE_LIMIT, Source, SourceError, UnduePicture, UndueUnit,
+    Came, Config as SourceConfig, Feed, NETWORK_OPEN_LIMIT, PICTURE_LIMIT, Source, SourceError, UnduePicture, UndueUnit,
 };
 pub use x11::DisplayError;
 

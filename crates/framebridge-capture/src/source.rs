@@ -7,6 +7,7 @@ mod copied;
 mod demuxer;
 mod error;
 mod file;
+mod published;
 mod recipe;
 mod undue;
 
@@ -23,6 +24,7 @@ use crate::{FfmpegError, Interrupt, Picture, ffi, pace::Pacer, rtsp::Relay, slat
 use command::Command;
 pub use copied::Came;
 pub use error::SourceError;
+pub use published::Feed;
 pub use undue::{UnduePicture, UndueUnit};
 
 use demuxer::{Decoded, Demuxer, Fed};
@@ -76,6 +78,8 @@ pub struct Config {
     pub silence_limit: Duration,
     /// How one that speaks TLS proves who it is.
     pub tls: SourceTls,
+    /// Where a `whip:` source is had from.
+    pub feed: Option<Feed>,
 }
 
 /// An open source. Belongs to one thread, which may be blocked in it for ever: see [`Interrupt`].
@@ -107,6 +111,8 @@ struct Running {
     file: Option<PlayedFile>,
     camera: Option<Relay>,
     command: Option<Command>,
+    /// Where somebody has to publish it.
+    endpoint: Option<String>,
 }
 
 /// A desktop of which not every picture is taken.
@@ -394,7 +400,9 @@ impl Source {
                 self.follow_screen()?;
                 Ok(Fed::Nothing)
             }
-            Err(Error::Eof) if self.pictures == 0 => Err(SourceError::Undecodable(self.demuxer.broken())),
+            Err(Error::Eof) if self.pictures == 0 && self.beside.endpoint.is_none() => {
+                Err(SourceError::Undecodable(self.demuxer.broken()))
+            }
             Err(Error::Eof) => Err(self.ended()),
             Err(code) => Err(SourceError::Read(FfmpegError::of(code))),
         }
@@ -402,6 +410,9 @@ impl Source {
 
     /// Why there is nothing more.
     fn ended(&mut self) -> SourceError {
+        if let Some(endpoint) = &self.beside.endpoint {
+            return SourceError::Unpublished(endpoint.clone());
+        }
         let words = self.beside.command.as_mut().and_then(Command::last_words);
         words.map_or(SourceError::Ended, SourceError::CommandEnded)
     }
@@ -496,6 +507,9 @@ impl Running {
                 recipe.url.clone_from(&camera.url);
                 running.camera = Some(camera);
             }
+            Beside::Publisher => {
+                running.endpoint = config.feed.as_ref().map(|feed| feed.endpoint.clone());
+            }
             Beside::Command(command) => {
                 let command = Command::start(&command).map_err(SourceError::Command)?;
                 recipe.url = command.url();
@@ -523,6 +537,8 @@ fn open(
             SourceError::CommandEnded(words)
         } else if let (Error::Other { errno: libc::EBUSY }, Location::V4l2 { device, .. }) = (code, location) {
             SourceError::Busy(webcam::users(device).unwrap_or_else(|| "another program".to_owned()))
+        } else if let Some(endpoint) = beside.endpoint.clone() {
+            published::no_publisher(endpoint, code, interrupt.is_overdue().then_some(waited))
         } else if code == Error::StreamNotFound {
             SourceError::NoVideo
         } else if code == Error::DecoderNotFound {
@@ -549,6 +565,7 @@ pub(crate) fn lacks(location: &Location) -> Option<&'static str> {
         Location::X11 { .. } => device("x11grab"),
         Location::V4l2 { .. } => device("v4l2"),
         Location::Test | Location::Lavfi { .. } | Location::Slate(_) => device("lavfi"),
+        Location::Whip => (!ffi::has_protocol("unix:/")).then_some("unix"),
         Location::File { .. } | Location::Exec { .. } => None,
     }
 }

@@ -136,11 +136,17 @@ fn auth(reader: &mut Reader<'_>) -> Auth {
         let why = "nobody is asked for a token without mode = \"token\"";
         reader.warn_if_set(&["http.auth.tokens", "http.auth.open"], why);
     }
+    if open.contains(&Scope::Publish) {
+        reader.problem(
+            "http.auth.open",
+            "nobody publishes without a token: use view or control",
+        );
+    }
     Auth {
         mode,
         tokens: tokens.map(PathBuf::from),
         jwt,
-        open: open.into_iter().max(),
+        open: Scope::most(open),
     }
 }
 

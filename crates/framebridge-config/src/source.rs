@@ -58,6 +58,8 @@ pub enum Source {
         /// The command.
         command: String,
     },
+    /// `whip:` — what somebody publishes to `POST /whip/STREAM`.
+    Whip,
     /// `slate:SECONDS,REASON` — no source, but words that say why there is none. The supervisor gives it to the encoder of
     /// a stream that failed too often with its own.
     Slate(Slate),
@@ -152,7 +154,7 @@ impl Source {
             Self::Network { url, .. } => *url != self.to_string(),
             Self::Exec { command } => command.contains(char::is_whitespace),
             Self::Test | Self::X11 { .. } | Self::V4l2 { .. } | Self::File { .. } => false,
-            Self::Lavfi { .. } | Self::Slate(_) => false,
+            Self::Lavfi { .. } | Self::Whip | Self::Slate(_) => false,
         }
     }
 
@@ -166,6 +168,7 @@ impl Source {
             | Self::V4l2 { .. }
             | Self::File { .. }
             | Self::Lavfi { .. }
+            | Self::Whip
             | Self::Slate(_) => self.to_string(),
         }
     }
@@ -184,6 +187,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Test => f.write_str("test:"),
+            Self::Whip => f.write_str("whip:"),
             Self::X11 { display, region: None } => write!(f, "x11:{display}"),
             Self::X11 {
                 display,

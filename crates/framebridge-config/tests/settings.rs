@@ -500,7 +500,7 @@ fn half_an_authentication_and_half_a_certificate_are_problems() {
             "[http.auth.jwt]\nkeys = \"/k\"\nissuer = \"i\"\naudience = \"a\"\n",
             "only with http.auth.mode",
         ),
-        ("[http.auth]\nopen = [\"all\"]\n", "use view, control or admin"),
+        ("[http.auth]\nopen = [\"all\"]\n", "use view, control, publish or admin"),
         ("[http.tls]\ncertificate = \"/c\"\n", "http.tls.key"),
         ("[http.tls]\nkey = \"/k\"\n", "http.tls.certificate"),
         ("[http]\ntrusted_proxies = [\"nginx\"]\n", "is no block of addresses"),

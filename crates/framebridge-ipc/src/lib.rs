@@ -9,6 +9,7 @@
 mod client;
 mod codec;
 mod fd_store;
+mod feed;
 mod handshake;
 mod http;
 mod link;
@@ -20,6 +21,7 @@ mod socket;
 pub use client::{BridgeClient, EncoderClient, RequestError, SupervisorClient};
 pub use codec::{DecodeError, EncodeError, Encoded, Message, decode, encode};
 pub use fd_store::{BackingStore, FdStore, FdStoreError, MAX_STORED, StoredFd, fetch_fds, store_fds};
+pub use feed::FeedListener;
 pub use handshake::{HandshakeError, Identity, Peer};
 pub use http::{HttpListener, connect_http, has_http_socket};
 pub use link::{Link, ReceiveError, Receiver, SendError, Sender};

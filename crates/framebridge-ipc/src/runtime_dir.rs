@@ -225,6 +225,20 @@ impl RuntimeDir {
         }
     }
 
+    /// The socket on which the encoder of `stream` is given what is published: beside its own.
+    pub fn feed(&self, stream: &StreamName) -> PathBuf {
+        self.feed_place(stream).path
+    }
+
+    /// Likewise, and whose the encoder may be.
+    pub(crate) fn feed_place(&self, stream: &StreamName) -> Place {
+        let encoder = self.place(Role::Encoder, Some(stream));
+        Place {
+            path: encoder.path.with_file_name(format!("whip-{stream}.sock")),
+            ..encoder
+        }
+    }
+
     /// Where the supervisor listens for encoders of other users. `None`: they have none of their own.
     pub fn door(&self) -> Option<Place> {
         let encoders = self.encoders.clone().filter(|_| !self.is_an_encoders())?;

@@ -77,6 +77,13 @@ impl Report {
     }
 }
 
+/// Of a compound packet's sender report: whose it is, and the middle 32 bits of its time.
+pub(crate) fn sender_time(compound: &[u8]) -> Option<(u32, u32)> {
+    let report = packets(compound).find(|packet| packet.kind == SENDER_REPORT)?;
+    let middle = report.body.get(6..10)?.try_into().ok().map(u32::from_be_bytes)?;
+    Some((word(report.body, 0)?, middle))
+}
+
 /// Reads a compound packet, as far as it is about `ssrc`, and tells what it says. What can't be read is left out, and hides nothing else.
 pub(crate) fn parse(compound: &[u8], ssrc: u32, mut tell: impl FnMut(Feedback)) {
     let (mut numbers, mut beyond) = (Vec::new(), 0);

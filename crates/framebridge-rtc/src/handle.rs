@@ -227,6 +227,7 @@ impl Handle {
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
             data: None,
+            receives: None,
         };
         let peer = Peer::new(&shared.identity, config, now);
         // One that is not to be had is not waited for.
@@ -274,7 +275,11 @@ impl Handle {
     /// # Errors
     /// See [`PatchError`].
     pub async fn patch(&self, session: &SessionId, fragment: &str, if_match: IfMatch) -> Result<Patched, PatchError> {
-        let worker = self.worker(session).ok_or(PatchError::UnknownSession)?;
+        let publishers = || self.shared.publishers().get(session).map(|entry| entry.worker);
+        let worker = self
+            .worker(session)
+            .or_else(publishers)
+            .ok_or(PatchError::UnknownSession)?;
         let order = self.order(worker).await.ok_or(PatchError::UnknownSession)?;
         let (taken, is_taken) = oneshot::channel();
         let (command, patched) = self.plan_patch(session, fragment, &if_match, taken)?;
@@ -295,8 +300,9 @@ impl Handle {
         taken: oneshot::Sender<()>,
     ) -> Result<(Command, Patched), PatchError> {
         let fragment = Fragment::parse(fragment).map_err(PatchError::Malformed)?;
-        let mut sessions = self.shared.sessions();
-        let entry = sessions.get_mut(session).ok_or(PatchError::UnknownSession)?;
+        let (mut sessions, mut publishers) = (self.shared.sessions(), self.shared.publishers());
+        let entry = sessions.get_mut(session).or_else(|| publishers.get_mut(session));
+        let entry = entry.ok_or(PatchError::UnknownSession)?;
         match if_match {
             IfMatch::Etag(etag) if *etag != entry.etag => {
                 return Err(PatchError::PreconditionFailed {

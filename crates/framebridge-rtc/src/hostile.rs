@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use crate::{
-    Candidate, Containment, Feedback,
+    Candidate, Containment, Feedback, Unit,
     data::Lanes,
     dtls::Fingerprint,
     feedback,
     ice::Credentials,
+    inbound::{Inbound, Outcome, Receives},
     sdp::{Answer, Change, Fragment, LineOffer, Offer},
+    srtp::rtp_header_len,
     stun::{self, Kind, Transaction},
 };
 
@@ -44,6 +46,62 @@ impl Line {
         std::iter::from_fn(|| self.0.poll_message())
             .map(|(_, message)| message)
             .collect()
+    }
+}
+
+/// A publisher's media behind its protection.
+#[derive(Debug)]
+pub struct Publisher(Inbound);
+
+/// What comes of a packet, or of time that passes.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Frames.
+    pub units: Vec<Unit>,
+    /// What the publisher is told: compound RTCP packets.
+    pub told: Vec<Vec<u8>>,
+}
+
+impl Publisher {
+    /// The payload types of the media stream and of its repairs.
+    pub const MEDIA: u8 = 102;
+    /// See [`MEDIA`](Self::MEDIA).
+    pub const REPAIR: u8 = 103;
+
+    /// Nothing has come yet.
+    pub fn new(now: Instant) -> Self {
+        let receives = Receives {
+            payload_type: Self::MEDIA,
+            repair: Some(Self::REPAIR),
+            numbering: Some(4),
+        };
+        Self(Inbound::new(receives, 1, now))
+    }
+
+    /// Takes an authentic packet, decrypted.
+    pub fn take(&mut self, packet: &[u8], now: Instant) -> Heard {
+        let payload = rtp_header_len(packet).and_then(|clear| packet.get(clear..));
+        if let (Some((head, index)), Some(payload)) = (self.0.head(packet), payload) {
+            self.0.packet(head, index, payload, now);
+        }
+        self.heard()
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, now: Instant) -> Heard {
+        self.0.handle_timeout(now);
+        self.heard()
+    }
+
+    fn heard(&mut self) -> Heard {
+        let mut heard = Heard::default();
+        while let Some(outcome) = self.0.poll() {
+            match outcome {
+                Outcome::Unit(unit) => heard.units.push(unit),
+                Outcome::Rtcp(packet) => heard.told.push(packet),
+            }
+        }
+        heard
     }
 }
 

@@ -1,5 +1,5 @@
 //! The media plane: takes each encoded picture once and sends it to every WebRTC viewer. On the same sockets it has lines,
-//! WebRTC sessions of data channels alone.
+//! WebRTC sessions of data channels alone, and publishers, whose media comes to us and is somebody's source.
 
 mod addresses;
 mod batch;
@@ -26,6 +26,7 @@ pub mod hostile;
 #[doc(hidden)]
 pub mod hot_path;
 pub mod ice;
+mod inbound;
 mod line;
 mod lines;
 mod link;
@@ -34,6 +35,8 @@ mod mutex;
 mod outlet;
 mod packetizer;
 mod peer;
+mod publisher;
+mod publishers;
 mod random;
 mod rate;
 mod reach;
@@ -65,12 +68,16 @@ pub use error::{JoinError, PatchError, StartError};
 pub use feedback::{Arrivals, Feedback, Report};
 pub use form::Form;
 pub use frame::nal_units;
+pub use framebridge_core::reception::Unit;
 pub use handle::{Handle, IfMatch, Joined, Patched};
 pub use handover::Handover;
+pub use inbound::Receives;
 pub use line::{Line, LineError, Opened};
 pub use lines::LineEvent;
 pub use link::{HoldReason, Link};
 pub use peer::{Input, Output, Peer, PeerConfig};
+pub use publisher::{Published, Publisher};
+pub use publishers::PublisherEvent;
 pub use reach::Pacer;
 pub use rungs::RungNeeds;
 pub use sdp::{Candidate, CandidateKind, Load};

@@ -139,6 +139,7 @@ impl Handle {
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
             data: Some(shared.config.containment),
+            receives: None,
         };
         let peer = Peer::new(&shared.identity, config, now);
         let (outlet, events) = LineOutlet::new();

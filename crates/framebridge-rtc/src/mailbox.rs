@@ -47,7 +47,9 @@ pub(crate) enum Command {
     Best(SessionId, Rung),
     /// Say this on a line.
     Send(SessionId, Lane, String),
-    /// End a viewer's session, or a line.
+    /// Ask a publisher for a keyframe.
+    Keyframe(SessionId),
+    /// End a viewer's session, a publisher's, or a line.
     End(SessionId, CloseReason),
     /// Ask these STUN servers where they see us.
     AskOutside(Vec<SocketAddr>),

@@ -10,12 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use framebridge_core::reception::Unit;
+
 use crate::{
     CloseReason, Lane, ViewerState,
     data::{Containment, Lanes, LanesError},
     dtls::{Association, Established, Fingerprint, Identity, Progress},
     feedback::{self, Feedback},
     ice::{Agent, Credentials, Heard, Path},
+    inbound::{Inbound, Outcome, Receives},
     reach::Pacer,
     sdp::{Candidate, CandidateKind},
     srtp::Receiver,
@@ -58,6 +61,8 @@ pub struct PeerConfig {
     pub disconnect_grace: Duration,
     /// It has data channels, which are read so; `None`: it has media.
     pub data: Option<Containment>,
+    /// It sends us media so; `None`: it is sent some.
+    pub receives: Option<Receives>,
 }
 
 /// What happens to a peer.
@@ -73,6 +78,8 @@ pub enum Input<'a> {
     Restart(Credentials, Credentials),
     /// A text is to go to the other end of the data channels.
     Send(Lane, &'a str),
+    /// Somebody needs a keyframe of what it sends.
+    Keyframe,
     /// The session ends.
     Close(CloseReason),
 }
@@ -92,6 +99,8 @@ pub enum Output {
     LanesOpen,
     /// A message has come by a data channel.
     Message(Lane, Vec<u8>),
+    /// A frame has come.
+    Unit(Unit),
 }
 
 /// A viewer's connection.
@@ -100,6 +109,7 @@ pub struct Peer {
     ice: Agent,
     dtls: Option<Association>,
     lanes: Option<Lanes>,
+    inbound: Option<Box<Inbound>>,
     /// The way back of the last authentic check: handshake and goodbye go there while nothing is nominated.
     reply: Option<Path>,
     state: ViewerState,
@@ -142,6 +152,9 @@ impl Peer {
             ice: Agent::new(config.local, config.remote, config.sockets),
             dtls: Some(if lanes.is_some() { dtls.carrying_data() } else { dtls }),
             lanes,
+            inbound: config
+                .receives
+                .map(|receives| Box::new(Inbound::new(receives, config.ssrc, now))),
             reply: None,
             state: ViewerState::Connecting,
             deadline: now + config.connect_timeout,
@@ -172,6 +185,7 @@ impl Peer {
             ice,
             dtls: None,
             lanes: None,
+            inbound: None,
             reply: Some(state.path),
             state: ViewerState::Live,
             deadline: now + SILENCE,
@@ -250,6 +264,11 @@ impl Peer {
             }
             Input::Restart(local, remote) => self.ice.restart(local, remote),
             Input::Send(lane, text) => self.with_lanes(now, |lanes| lanes.send(lane, text, now)),
+            Input::Keyframe => {
+                if let Some(inbound) = &mut self.inbound {
+                    inbound.ask_keyframe(now);
+                }
+            }
             Input::Close(reason) => self.close(reason, now),
         }
         self.drain();
@@ -264,7 +283,8 @@ impl Peer {
     pub fn poll_timeout(&self) -> Instant {
         let dtls = self.dtls.as_ref().and_then(Association::poll_timeout);
         let lanes = self.lanes.as_ref().and_then(Lanes::poll_timeout);
-        [self.ice.poll_timeout(), dtls, lanes]
+        let inbound = self.inbound.as_ref().and_then(|inbound| inbound.poll_timeout());
+        [self.ice.poll_timeout(), dtls, lanes, inbound]
             .into_iter()
             .flatten()
             .fold(self.deadline, Instant::min)
@@ -276,10 +296,11 @@ impl Peer {
             Some(0..=3) if is_stun(datagram) => self.on_stun(path, datagram, now),
             // Browsers send it once one of their checks was answered.
             Some(20..=63) if self.ice.has_heard_over(&path) => self.on_dtls(datagram, now),
-            // RTCP's packet types stand where RTP has marker and payload type (RFC 5761). RTP has no business here.
+            // RTCP's packet types stand where RTP has marker and payload type (RFC 5761).
             Some(128..=191) if datagram.get(1).is_some_and(|kind| (192..=223).contains(kind)) => {
                 self.on_rtcp(datagram, now);
             }
+            Some(128..=191) => self.on_rtp(datagram, now),
             _ => {}
         }
     }
@@ -365,10 +386,32 @@ impl Peer {
         let Ok(compound) = session.receiver.open_rtcp(datagram) else {
             return;
         };
+        if let Some(inbound) = &mut self.inbound {
+            if let Some((ssrc, ntp)) = feedback::sender_time(compound) {
+                inbound.sender_report(ssrc, ntp, now);
+            }
+            self.heard(now);
+            return;
+        }
         let outputs = &mut self.outputs;
         feedback::parse(compound, self.track.ssrc, |told| {
             outputs.push_back(Output::Feedback(told));
         });
+        self.heard(now);
+    }
+
+    /// RTP is a publisher's: of a viewer it has no business here.
+    fn on_rtp(&mut self, datagram: &mut [u8], now: Instant) {
+        let (Some(session), Some(inbound)) = (&mut self.established, &mut self.inbound) else {
+            return;
+        };
+        let Some((head, index)) = inbound.head(datagram) else {
+            return;
+        };
+        let Ok(payload) = session.receiver.open_rtp(datagram, index) else {
+            return;
+        };
+        inbound.packet(head, index, &datagram[payload], now);
         self.heard(now);
     }
 
@@ -387,6 +430,9 @@ impl Peer {
             return;
         }
         self.with_lanes(now, |lanes| lanes.handle_timeout(now));
+        if let Some(inbound) = &mut self.inbound {
+            inbound.handle_timeout(now);
+        }
         if self.deadline > now {
             return;
         }
@@ -440,6 +486,17 @@ impl Peer {
             self.outputs.push_back(output(path, datagram));
         }
         let path = self.ice.selected().or(self.reply);
+        while let Some(outcome) = self.inbound.as_mut().and_then(|inbound| inbound.poll()) {
+            match outcome {
+                Outcome::Unit(unit) => self.outputs.push_back(Output::Unit(unit)),
+                Outcome::Rtcp(mut packet) => {
+                    if let (Some(session), Some(path)) = (&mut self.established, path) {
+                        session.track.protect(&mut packet);
+                        self.outputs.push_back(Output::Transmit(path, packet));
+                    }
+                }
+            }
+        }
         let Some(dtls) = &mut self.dtls else { return };
         while let Some(datagram) = dtls.poll_transmit() {
             if let Some(path) = path {

@@ -61,6 +61,7 @@ pub(crate) struct EngineState {
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
     sessions: Mutex<HashMap<SessionId, Session>>,
     pub(crate) lines: Lines,
+    pub(crate) publishers: Mutex<HashMap<SessionId, Session>>,
     /// What the system did with all workers' datagrams.
     datagrams: Outcomes,
     /// Full: the event is dropped. A keyframe is asked for again while it is missing, and a session's state can be
@@ -91,6 +92,7 @@ impl EngineState {
             streams: RwLock::default(),
             sessions: Mutex::default(),
             lines: Lines::default(),
+            publishers: Mutex::default(),
             datagrams: Outcomes::default(),
             events,
         }

@@ -354,6 +354,11 @@ impl Track {
         self.srtp.protect_rtcp(packet);
     }
 
+    /// Protects a compound RTCP packet of ours.
+    pub(crate) fn protect(&mut self, packet: &mut Vec<u8>) {
+        self.srtp.protect_rtcp(packet);
+    }
+
     /// Adds a source description with the CNAME (RFC 3550 section 6.5), ended and padded by zero bytes.
     fn describe(&self, cname: &str, packet: &mut Vec<u8>) {
         let cname = &cname.as_bytes()[..cname.len().min(200)];

@@ -18,6 +18,7 @@ use crate::{
     lines::LineOutlet,
     link::LinkWatch,
     outlet::Backlog,
+    publishers::PublisherOutlet,
     rate::RateControl,
     repeats::{Repeats, Wishes},
     stream::Stream,
@@ -76,6 +77,8 @@ pub(crate) struct Viewer {
     pub(crate) is_in_frame: bool,
     /// It has data channels and no media, and what comes goes there.
     pub(crate) line: Option<LineOutlet>,
+    /// It sends us media and is sent none, and what comes goes there.
+    pub(crate) publisher: Option<PublisherOutlet>,
 }
 
 impl Viewer {
@@ -104,7 +107,14 @@ impl Viewer {
             aimed: now,
             is_in_frame: false,
             line: None,
+            publisher: None,
         }
+    }
+
+    /// Whether it is sent media: neither a line nor a publisher is.
+    #[inline]
+    pub(crate) fn watches(&self) -> bool {
+        self.line.is_none() && self.publisher.is_none()
     }
 
     /// The channel that it is given.
@@ -116,12 +126,8 @@ impl Viewer {
     /// When this viewer next needs its timers looked at.
     fn due(&self) -> Instant {
         let peer = self.peer.poll_timeout();
-        // A line reports nothing.
-        if self.line.is_some() {
-            peer
-        } else {
-            peer.min(self.report)
-        }
+        // Who is sent nothing is told nothing of it.
+        if self.watches() { peer.min(self.report) } else { peer }
     }
 }
 
@@ -287,6 +293,7 @@ mod tests {
             connect_timeout: HOLD,
             disconnect_grace: HOLD,
             data: None,
+            receives: None,
         };
         let peer = Peer::new(&identity, config, now);
         let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));

@@ -3,6 +3,7 @@
 mod feedback;
 mod incoming;
 mod line;
+mod publisher;
 mod rungs;
 mod waiting;
 
@@ -213,6 +214,11 @@ impl Worker {
                         self.handle(slot, Input::Send(lane, &text), now);
                     }
                 }
+                Command::Keyframe(session) => {
+                    if let Some(slot) = self.viewers.by_session(&session) {
+                        self.handle(slot, Input::Keyframe, now);
+                    }
+                }
                 Command::End(session, reason) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
                         self.end(slot, reason, now);
@@ -246,13 +252,9 @@ impl Worker {
     }
 
     fn join(&mut self, viewer: Box<Viewer>, now: Instant) -> Slot {
-        let (stream, rung, is_line) = (
-            Arc::clone(&viewer.stream),
-            viewer.footing.in_use(),
-            viewer.line.is_some(),
-        );
+        let (stream, rung, watches) = (Arc::clone(&viewer.stream), viewer.footing.in_use(), viewer.watches());
         let slot = self.viewers.insert(viewer);
-        if !is_line {
+        if watches {
             self.channel(&stream, rung).members.push(slot);
         }
         self.tick = Some(now);
@@ -344,6 +346,7 @@ impl Worker {
                     self.choose(slot, now);
                 }
                 Output::LanesOpen => self.on_line(slot, LineEvent::Open, now),
+                Output::Unit(unit) => self.on_unit(slot, unit, now),
                 Output::Message(lane, message) => self.on_line(slot, LineEvent::Message(lane, message), now),
             }
         }
@@ -355,6 +358,9 @@ impl Worker {
             return;
         };
         let (session, stream) = (viewer.session, Arc::clone(&viewer.stream));
+        if viewer.publisher.is_some() {
+            return self.on_publisher_state(slot, state);
+        }
         if viewer.line.is_some() {
             return self.on_line_state(slot, state);
         }
@@ -410,7 +416,7 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
         };
-        if viewer.report > now || viewer.line.is_some() {
+        if viewer.report > now || !viewer.watches() {
             return;
         }
         viewer.report = now + REPORT_INTERVAL;
@@ -439,7 +445,7 @@ impl Worker {
     /// Ends a viewer's session. A player that is not told by DTLS hears it by RTCP.
     fn end(&mut self, slot: Slot, reason: CloseReason, now: Instant) {
         if let Some(viewer) = self.viewers.get_mut(slot)
-            && viewer.line.is_none()
+            && viewer.watches()
             && reason != CloseReason::Dropped
             && let Some((track, path)) = viewer.peer.media()
             && may_send(&mut viewer.reservation.as_mut(), &self.viewer_file, track, (0, 0))

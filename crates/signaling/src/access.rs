@@ -298,7 +298,7 @@ impl Access {
             Origin::Jwt { .. } => self.provider.is_some() && !principal.has_expired(now),
             Origin::Token { id, .. } => {
                 let known = self.tokens.as_ref().and_then(|tokens| tokens.get().of(id, now));
-                known.is_some_and(|known| known.scope >= principal.scope && known.streams == principal.streams)
+                known.is_some_and(|known| known.scope.includes(principal.scope) && known.streams == principal.streams)
             }
         }
     }

@@ -99,7 +99,7 @@ fn answer_alike(operation: &mut Value, method: &str, route: &Route) {
     let changes = !matches!(method, "get" | "options");
     let is_gated = method != "options" && route.scope().is_some();
     let has_body = operation["requestBody"].is_object();
-    let forbidden = match (is_gated, route.scope() > Some(Scope::View)) {
+    let forbidden = match (is_gated, route.scope().is_some_and(|scope| scope != Scope::View)) {
         (true, true) => "The token's scope does not reach, or a page of another origin asks.",
         (true, false) | (false, _) => "A page of another origin asks.",
     };
@@ -117,7 +117,7 @@ fn answer_alike(operation: &mut Value, method: &str, route: &Route) {
         ),
         (
             "403",
-            changes || (is_gated && route.scope() > Some(Scope::View)),
+            changes || (is_gated && route.scope().is_some_and(|scope| scope != Scope::View)),
             forbidden,
         ),
         (

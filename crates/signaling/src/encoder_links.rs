@@ -12,7 +12,9 @@ use tokio::{
     task::{AbortHandle, spawn_blocking},
 };
 
-use crate::{app_state::AppState, encoder_link::EncoderLink, rung_link::RungLink, stream::Stream, stream_set::Streams};
+use crate::{
+    app_state::AppState, encoder_link::EncoderLink, feed_link, rung_link::RungLink, stream::Stream, stream_set::Streams,
+};
 
 /// The links to encoders.
 pub(crate) struct EncoderLinks {
@@ -83,6 +85,7 @@ impl EncoderLinks {
             dir: self.dir.clone(),
             identity: self.identity.clone(),
         });
+        let feed = feed_link::serve(Arc::clone(&stream), self.dir.clone(), self.tasks.clone());
         let link = EncoderLink {
             stream,
             asks,
@@ -91,6 +94,7 @@ impl EncoderLinks {
             identity: self.identity.clone(),
         };
         let mut links = vec![self.tasks.spawn(link.run()).abort_handle()];
+        links.push(self.tasks.spawn(feed).abort_handle());
         links.extend(lower.map(|link| self.tasks.spawn(link.run()).abort_handle()));
         Running {
             configured: configured.clone(),

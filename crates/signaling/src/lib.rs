@@ -21,6 +21,8 @@ mod encoder_link;
 mod encoder_links;
 mod ended;
 mod events;
+mod feed;
+mod feed_link;
 mod films;
 mod fragments;
 mod gate;
@@ -59,6 +61,7 @@ mod unknown_host;
 mod viewers;
 mod whep;
 mod whep_headers;
+mod whip;
 
 pub use app::App;
 pub use cli::Cli;

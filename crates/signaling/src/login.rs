@@ -163,9 +163,9 @@ pub(crate) async fn make_link(
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "invalid_link", detail);
     let wanted: LinkBody =
         serde_json::from_slice(&body).map_err(|error| bad(format!("The body is no link: {error}.")))?;
-    if wanted.scope == Scope::Admin {
+    if matches!(wanted.scope, Scope::Admin | Scope::Publish) {
         return Err(bad(
-            "A link opens `view` or `control`; an operator needs a token.".to_owned()
+            "A link opens `view` or `control`; an operator or a publisher needs a token.".to_owned(),
         ));
     }
     if let Some(stream) = &wanted.stream {

@@ -7,9 +7,9 @@ use axum::{
     body::Bytes,
     http::header,
     response::IntoResponse,
-    routing::{delete, get, post, put},
+    routing::{delete, get, patch, post, put},
 };
-use framebridge_auth::Scope::{Admin, Control, View};
+use framebridge_auth::Scope::{Admin, Control, Publish, View};
 use utoipa::OpenApi;
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     gate::{Gated, Route},
     live, login, metrics, page, pictures,
     problem::Details,
-    sessions, status, steer, streams, viewers, whep,
+    sessions, status, steer, streams, viewers, whep, whip,
 };
 
 /// The routes that pages of other origins may use, besides WHEP: to show a picture, and to know how a stream is.
@@ -48,6 +48,22 @@ fn whep_routes() -> [Route; 2] {
                 .patch(whep::patch)
                 .delete(whep::delete)
                 .options(whep::options_session),
+        ),
+    ]
+}
+
+/// The routes by which a publisher sends a stream its pictures, also a page of another origin.
+fn whip_routes() -> [Route; 2] {
+    [
+        Route::new(
+            "/whip/{stream}",
+            Publish,
+            post(whip::post).options(whip::options_endpoint),
+        ),
+        Route::new(
+            "/whip/{stream}/{session}",
+            Publish,
+            patch(whip::patch).delete(whip::delete).options(whip::options_session),
         ),
     ]
 }
@@ -110,14 +126,19 @@ fn own_routes() -> [Route; 26] {
 }
 
 fn all_routes() -> impl Iterator<Item = Route> {
-    whep_routes().into_iter().chain(shown_elsewhere()).chain(own_routes())
+    whep_routes()
+        .into_iter()
+        .chain(whip_routes())
+        .chain(shown_elsewhere())
+        .chain(own_routes())
 }
 
 /// The whole service.
 pub(crate) fn router(shared: Arc<AppState>, debug: Option<Debug>) -> Router {
     // Also with a slash at the end: people paste it so.
-    let whep = whep_routes().into_iter().flat_map(|route| [route.with_slash(), route]);
-    let elsewhere = Gated::new(&shared, whep.chain(shown_elsewhere())).for_other_origins(&shared);
+    let endpoints = whep_routes().into_iter().chain(whip_routes());
+    let endpoints = endpoints.flat_map(|route| [route.with_slash(), route]);
+    let elsewhere = Gated::new(&shared, endpoints.chain(shown_elsewhere())).for_other_origins(&shared);
     let debug = debug.map(debug::routes).into_iter().flatten();
     Gated::new(&shared, own_routes().into_iter().chain(debug))
         .and(elsewhere)
@@ -153,10 +174,12 @@ async fn openapi() -> impl IntoResponse {
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,
         whep::get_session, whep::patch, whep::delete, whep::options_session,
+        whip::post, whip::options_endpoint, whip::patch, whip::delete, whip::options_session,
     ),
     components(schemas(Details)),
     tags(
         (name = "whep", description = "Watching, by any WHEP player"),
+        (name = "whip", description = "Publishing, by any WHIP client"),
         (name = "api", description = "State and control"),
         (name = "page", description = "The viewer's page"),
     )

@@ -26,6 +26,7 @@ use tokio::{
 use crate::{
     asks::{Ask, AskError, Asks, Wishes},
     client::ClientAddress,
+    feed::Feed,
     hands::Hands,
     mean_delay::MeanDelay,
     problem::Problem,
@@ -84,6 +85,8 @@ pub(crate) struct Stream {
     /// Whether its desktop may be steered by who has the scope.
     pub(crate) control: bool,
     pub(crate) hands: Hands,
+    /// What is published to it, where that is its source.
+    pub(crate) feed: Option<Feed>,
 }
 
 /// The encoder as its link sees it.
@@ -147,6 +150,7 @@ impl Stream {
             dropped: AtomicU64::new(0),
             control: stream.control,
             hands: Hands::new(stream.name.clone()),
+            feed: (stream.source == config::Source::Whip).then(Feed::default),
         };
         (Arc::new(stream), queue)
     }
@@ -180,6 +184,9 @@ impl Stream {
     /// Why there is no picture, in words that tell nothing of where the source is; `None`: nothing is wrong.
     pub(crate) fn words_for_viewers(&self) -> Option<&'static str> {
         match self.health().state {
+            StreamState::Unavailable if self.feed.as_ref().is_some_and(|feed| !feed.is_taken()) => {
+                Some("Nobody sends this stream its pictures now. They are shown as soon as somebody does.")
+            }
             StreamState::Unavailable => Some("The source can't be reached, or has ended. It is tried again by itself."),
             StreamState::Slate => Some("The source keeps failing. It is tried again by itself."),
             StreamState::Down => Some("The stream is being started again."),

@@ -36,7 +36,7 @@ pub(crate) struct StreamView {
     pub(crate) name: String,
     /// What viewers are shown in its place: `streams.NAME.title`.
     title: String,
-    /// What whoever asks may do with it: `view`, `control` or `admin`.
+    /// What whoever asks may do with it: `view`, `control`, `publish` or `admin`.
     scope: &'static str,
     /// Its source as configured, secrets left out, for operators; for others its kind, e.g. `rtsp:`.
     source: String,

@@ -31,10 +31,10 @@ use crate::{
     whep_headers::{self, Malformed, accepts, if_match, prefix},
 };
 
-const SDP: &str = "application/sdp";
-const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
-const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+pub(crate) const SDP: &str = "application/sdp";
+pub(crate) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// How long a POST waits for a stream that it has just woken up: opening a camera or an RTSP feed takes one to two
 /// seconds, and a client that sees 409 too early waits longer in the end.
@@ -386,7 +386,7 @@ fn known_session(shared: &AppState, who: &Principal, stream: &str, session: &str
     }
 }
 
-fn join_problem(error: JoinError) -> Problem {
+pub(crate) fn join_problem(error: JoinError) -> Problem {
     match error {
         JoinError::MalformedOffer(reason) => Problem::new(
             StatusCode::BAD_REQUEST,
@@ -419,7 +419,7 @@ fn join_problem(error: JoinError) -> Problem {
     }
 }
 
-fn patch_problem(error: PatchError) -> Problem {
+pub(crate) fn patch_problem(error: PatchError) -> Problem {
     match error {
         PatchError::UnknownSession => Problem::unknown_session(),
         PatchError::PreconditionFailed { etag } => {
@@ -452,7 +452,7 @@ fn patch_problem(error: PatchError) -> Problem {
     }
 }
 
-fn malformed_if_match() -> Problem {
+pub(crate) fn malformed_if_match() -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "malformed_if_match",
@@ -460,11 +460,11 @@ fn malformed_if_match() -> Problem {
     )
 }
 
-fn entity_tag(opaque: &str) -> Result<HeaderValue, Problem> {
+pub(crate) fn entity_tag(opaque: &str) -> Result<HeaderValue, Problem> {
     whep_headers::entity_tag(opaque).map_err(|_| Problem::unwritten())
 }
 
-fn not_acceptable() -> Problem {
+pub(crate) fn not_acceptable() -> Problem {
     let detail = "The answer is application/sdp, which Accept does not take.";
     Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)
 }

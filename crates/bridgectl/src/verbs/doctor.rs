@@ -131,6 +131,9 @@ fn source_alone(stream: &Stream) -> Finding {
     if matches!(stream.source, Source::Exec { .. }) {
         return Finding::new(what, Verdict::Absent, "a command, which only its encoder runs");
     }
+    if stream.source == Source::Whip {
+        return Finding::new(what, Verdict::Absent, "what is published goes to its encoder alone");
+    }
     match source_findings(&stream.source) {
         Err(error) => Finding::new(what, Verdict::Bad, format!("{error:#}")),
         Ok(findings) => {

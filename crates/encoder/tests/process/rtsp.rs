@@ -157,6 +157,7 @@ fn play(client: &mut TcpStream, switches: &Switches) -> io::Result<()> {
         longest_edge: 320,
         silence_limit: Duration::from_secs(2),
         tls: SourceTls::default(),
+        feed: None,
     };
     let mut source = Source::open(&config, &Interrupt::new()).unwrap();
     let config = EncoderConfig {

@@ -40,6 +40,9 @@ impl Allowed {
     /// What a command may write.
     pub(super) const COMMAND: Self = Self::only("pipe", "h264,hevc,mpegts,yuv4mpegpipe,mjpeg,mpjpeg");
 
+    /// What is published to us: it comes from a process of ours, in the one form that it writes.
+    pub(super) const PUBLISHED: Self = Self::only("unix", "matroska");
+
     const fn only(protocols: &'static str, formats: &'static str) -> Self {
         Self {
             protocols,

@@ -25,6 +25,20 @@ pub enum SourceError {
     /// The command of an `exec:` source has ended.
     #[error("the command has ended: {0}")]
     CommandEnded(String),
+    /// Nobody publishes a `whip:` source, or nobody does any more.
+    #[error("nobody publishes to {0}")]
+    Unpublished(String),
+    /// The process is not there that takes what is published.
+    #[error("signaling is not there to take what is published to {0}")]
+    NoFeed(String),
+    /// Somebody publishes, and sends no keyframe.
+    #[error("whoever publishes to {endpoint} has sent no keyframe for {:.1} s", waited.as_secs_f32())]
+    NoKeyframe {
+        /// Where it is published.
+        endpoint: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// It can't be opened, has no video, or none that FFmpeg decodes.
     #[error("can't open the source")]
     Open(#[source] FfmpegError),
@@ -82,6 +96,9 @@ impl SourceError {
             | Self::Display(_)
             | Self::Command(_)
             | Self::CommandEnded(_)
+            | Self::Unpublished(_)
+            | Self::NoFeed(_)
+            | Self::NoKeyframe { .. }
             | Self::Busy(_)
             | Self::NoVideo
             | Self::NoDecoder

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use framebridge_config::{Address, Protocol, Slate, Source as Location, SourceTls};
 
 use super::{
-    Config,
+    Config, Feed,
     allowed::{Allowed, MAX_PIXELS},
 };
 use crate::{ffi::Opening, slate, webcam};
@@ -45,6 +45,8 @@ pub(super) enum Beside {
     Camera(Protocol, String),
     /// The command that writes it.
     Command(String),
+    /// Whoever publishes it.
+    Publisher,
 }
 
 /// When pictures are to be shown.
@@ -148,6 +150,7 @@ impl Recipe {
                     ..Self::stream(format!("file:{}", path.display()), Allowed::FILE)
                 }
             }
+            Location::Whip => Self::published(config.feed.as_ref()),
             Location::Exec { command } => Self {
                 options: probing(),
                 timing: Timing::RecordedOrArrival,
@@ -235,6 +238,18 @@ impl Recipe {
             timing,
             interruptible: true,
             ..Self::stream(encoded, Allowed::network(protocol))
+        }
+    }
+
+    /// What is published: its head says all, and no picture is to wait to be looked at.
+    fn published(feed: Option<&Feed>) -> Self {
+        let socket = feed.map(|feed| feed.socket.display().to_string());
+        Self {
+            timing: Timing::Network,
+            interruptible: true,
+            allowed: Allowed::PUBLISHED,
+            beside: Beside::Publisher,
+            ..Self::device("matroska", format!("unix:{}", socket.unwrap_or_default()))
         }
     }
 

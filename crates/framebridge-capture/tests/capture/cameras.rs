@@ -149,6 +149,7 @@ fn over_tls(names: &str, trust: impl FnOnce(PathBuf) -> SourceTls) -> String {
     let url = format!("rtsps://127.0.0.1:{}/live", camera.port);
     let config = SourceConfig {
         tls: trust(path),
+        feed: None,
         ..config(&url, 30)
     };
     let error = Source::open(&config, &Interrupt::new()).unwrap_err();

@@ -41,6 +41,7 @@ fn config(url: &str, fps: u32) -> SourceConfig {
         longest_edge: 1280,
         silence_limit: Duration::from_secs(2),
         tls: SourceTls::default(),
+        feed: None,
     }
 }
 

@@ -119,6 +119,13 @@ impl Source {
                 interruptible: true,
                 ..own
             },
+            Self::Whip => Traits {
+                name: "whip:",
+                network: true,
+                listens: true,
+                interruptible: true,
+                ..own
+            },
             Self::Slate(_) => Traits { name: "slate:", ..own },
         }
     }
@@ -144,7 +151,8 @@ impl Source {
                 }
             },
             Self::Exec { command } => command.split_whitespace().next().map(str::to_owned),
-            Self::Test | Self::Lavfi { .. } | Self::Slate(_) => None,
+            // The reason says it.
+            Self::Test | Self::Lavfi { .. } | Self::Whip | Self::Slate(_) => None,
         }
     }
 

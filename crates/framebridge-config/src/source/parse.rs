@@ -13,7 +13,7 @@ pub enum InvalidSource {
     /// Nothing we know starts like this.
     #[error(
         "`{0}` is no source: use test:, x11::0, v4l2:/dev/video0, rtsp://host/path, http://host/path, rtmp://host/app/name, \
-         srt://host:port, udp://:port, file:PATH, lavfi:GRAPH or exec:COMMAND"
+         srt://host:port, udp://:port, file:PATH, lavfi:GRAPH, exec:COMMAND or whip:"
     )]
     UnknownScheme(String),
     /// The part after the scheme is missing.
@@ -26,9 +26,14 @@ pub enum InvalidSource {
         /// A good one.
         example: &'static str,
     },
-    /// `test:` takes nothing.
-    #[error("`test:` takes nothing after it, found `{0}`")]
-    TrailingText(String),
+    /// `test:` and `whip:` take nothing.
+    #[error("`{scheme}:` takes nothing after it, found `{rest}`")]
+    TrailingText {
+        /// The scheme, without its colon.
+        scheme: String,
+        /// What was found.
+        rest: String,
+    },
     /// A region that can't be read.
     #[error("`{0}` is no region: use +X,Y,WxH in pixels, e.g. +0,0,1280x720, at least 16x16")]
     Region(String),
@@ -56,7 +61,11 @@ impl FromStr for Source {
         let (scheme, rest) = url.split_once(':').ok_or_else(unknown)?;
         match scheme {
             "test" if rest.is_empty() => Ok(Self::Test),
-            "test" => Err(InvalidSource::TrailingText(rest.to_owned())),
+            "whip" if rest.is_empty() => Ok(Self::Whip),
+            "test" | "whip" => Err(InvalidSource::TrailingText {
+                scheme: scheme.to_owned(),
+                rest: rest.to_owned(),
+            }),
             "x11" => x11(rest),
             "v4l2" => camera(rest),
             "file" => Ok(Self::File {

@@ -109,6 +109,7 @@ impl World {
             connect_timeout: CONNECT_TIMEOUT,
             disconnect_grace: GRACE,
             data: None,
+            receives: None,
         };
         let profiles = [Profile::AeadAes128Gcm];
         let client = Client {
@@ -157,7 +158,9 @@ impl World {
                     }
                     Output::State(state) => self.states.push(state),
                     Output::Feedback(feedback) => self.feedback.push(feedback),
-                    Output::LanesOpen | Output::Message(..) => panic!("nobody asked for data channels"),
+                    Output::LanesOpen | Output::Message(..) | Output::Unit(_) => {
+                        panic!("nobody asked for data channels")
+                    }
                 }
             }
             if to_client.is_empty() {

@@ -12,7 +12,7 @@ use super::{
     Candidate, ICE_OPTIONS, Offer,
     bundle::Tag,
     h264,
-    offer::{NUMBERING, PLAYOUT},
+    offer::{Direction, NUMBERING, PLAYOUT},
     section::Section,
 };
 use crate::{dtls::Fingerprint, ice::Credentials};
@@ -90,16 +90,22 @@ impl Answer {
                 value("extmap", format!("{number} {name}"));
             }
         }
-        value("msid", format!("{name} video"));
-        let repair_ssrc = format.repair.map(|_| self.repair_ssrc);
-        if let Some(repair) = repair_ssrc {
-            value("ssrc-group", format!("FID {ssrc} {repair}"));
-        }
-        for ssrc in [ssrc].into_iter().chain(repair_ssrc) {
-            value("ssrc", format!("{ssrc} cname:{}", self.cname));
-            value("ssrc", format!("{ssrc} msid:{name} video"));
-        }
-        media.attributes.push(flag("sendonly"));
+        let direction = match self.offer.direction {
+            Direction::Out => {
+                value("msid", format!("{name} video"));
+                let repair_ssrc = format.repair.map(|_| self.repair_ssrc);
+                if let Some(repair) = repair_ssrc {
+                    value("ssrc-group", format!("FID {ssrc} {repair}"));
+                }
+                for ssrc in [ssrc].into_iter().chain(repair_ssrc) {
+                    value("ssrc", format!("{ssrc} cname:{}", self.cname));
+                    value("ssrc", format!("{ssrc} msid:{name} video"));
+                }
+                "sendonly"
+            }
+            Direction::In => "recvonly",
+        };
+        media.attributes.push(flag(direction));
         if self.offer.reduced_size {
             media.attributes.push(flag("rtcp-rsize"));
         }

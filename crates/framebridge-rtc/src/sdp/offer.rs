@@ -35,6 +35,17 @@ pub(crate) struct Offer {
     pub(crate) fingerprints: Vec<Fingerprint>,
     /// The candidates that we can use so far.
     pub(crate) candidates: Vec<Candidate>,
+    /// Which way the section goes.
+    pub(crate) direction: Direction,
+}
+
+/// Which way video goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// From us to a viewer.
+    Out,
+    /// From a publisher to us.
+    In,
 }
 
 /// A payload type of H.264 with its parameters.
@@ -68,13 +79,23 @@ impl Offer {
 
     /// Reads `text`, an offer to be sent frames of this form; lines may end in CRLF or LF.
     pub(crate) fn parse_for(text: &str, form: Form) -> Result<Self, OfferError> {
+        Self::parse_going(text, Direction::Out, form)
+    }
+
+    /// Reads `text`, an offer to send us frames.
+    pub(crate) fn parse_published(text: &str) -> Result<Self, OfferError> {
+        // Constrained baseline first: every viewer's decoder reads it, whatever it offers.
+        Self::parse_going(text, Direction::In, Form::Encoded)
+    }
+
+    fn parse_going(text: &str, direction: Direction, form: Form) -> Result<Self, OfferError> {
         let (session, sections) = read(text)?;
         let media = &session.media_descriptions;
         let (video, format) = media
             .iter()
             .enumerate()
-            .filter(|(_, section)| can_receive_video(section))
-            .find_map(|(at, section)| best_format(section, form).map(|format| (at, format)))
+            .filter(|(_, section)| is_video(section, direction))
+            .find_map(|(at, section)| best_format(section, direction, form).map(|format| (at, format)))
             .ok_or(OfferError::NoAcceptableCodec)?;
         let tag = Tag::of(&session, video);
         let transport = Transport::of(&session, video, tag.as_ref());
@@ -88,6 +109,7 @@ impl Offer {
             fingerprints: transport.fingerprints()?,
             candidates: transport.candidates(),
             tag,
+            direction,
         })
     }
 }
@@ -116,6 +138,12 @@ pub(super) fn read(text: &str) -> Result<(SessionDescription, Vec<Section>), Off
 }
 
 impl Offer {
+    /// Whether an answer may name another level than it does (RFC 6184, section 8.2.2).
+    pub(crate) fn lets_us_name_a_level(&self) -> bool {
+        let fmtp = self.format.fmtp.as_deref().unwrap_or_default();
+        h264::parameter(fmtp, "level-asymmetry-allowed") == Some("1")
+    }
+
     /// The `a=mid` that fragments about the transport name.
     pub(crate) fn transport_mid(&self) -> Option<&str> {
         let at = self.tag.as_ref().map_or(self.video, |tag| tag.at);
@@ -123,17 +151,21 @@ impl Offer {
     }
 }
 
-/// Whether a section is live video that we may send to.
-fn can_receive_video(section: &MediaDescription) -> bool {
+/// Whether a section is live video that may go this way.
+fn is_video(section: &MediaDescription, direction: Direction) -> bool {
     let name = &section.media_name;
     let secure =
         name.protos.iter().any(|proto| proto == "TLS") && name.protos.iter().any(|proto| proto.starts_with("SAVP"));
-    let deaf = section.has_attribute("sendonly") || section.has_attribute("inactive");
-    name.media == "video" && secure && !bundle::is_refused(section) && !deaf
+    let other_way = match direction {
+        Direction::Out => "sendonly",
+        Direction::In => "recvonly",
+    };
+    let is_closed = section.has_attribute(other_way) || section.has_attribute("inactive");
+    name.media == "video" && secure && !bundle::is_refused(section) && !is_closed
 }
 
 /// The best H.264 format of a section; among equals the viewer's first choice.
-fn best_format(section: &MediaDescription, form: Form) -> Option<Format> {
+fn best_format(section: &MediaDescription, direction: Direction, form: Form) -> Option<Format> {
     let attributes = |key: &'static str, payload_type: &str| {
         let payload_type = payload_type.to_owned();
         section
@@ -172,13 +204,14 @@ fn best_format(section: &MediaDescription, form: Form) -> Option<Format> {
             .then(|| repairs.iter().find(|(of, _)| of == payload_type))
             .flatten()
             .map(|(_, repair)| *repair);
-        let numbering = repair
-            .filter(|_| offered.contains(&TRANSPORT_FEEDBACK))
-            .and_then(|_| extension(section, NUMBERING));
-        let instead = if numbering.is_some() {
-            TRANSPORT_FEEDBACK
-        } else {
-            ESTIMATE
+        // What comes again from a publisher may have another number: only its sender has to keep them apart.
+        let may_number = (repair.is_some() || direction == Direction::In) && offered.contains(&TRANSPORT_FEEDBACK);
+        let numbering = may_number.then(|| extension(section, direction, NUMBERING)).flatten();
+        let instead = match (numbering, direction) {
+            (Some(_), _) => TRANSPORT_FEEDBACK,
+            (None, Direction::Out) => ESTIMATE,
+            // What its link carries a publisher finds out by what we say has come, or not at all.
+            (None, Direction::In) => "",
         };
         let known = |feedback: &&str| ["nack", "nack pli", "ccm fir", instead].contains(feedback);
         let feedback = offered.into_iter().filter(known).map(str::to_owned).collect();
@@ -190,7 +223,7 @@ fn best_format(section: &MediaDescription, form: Form) -> Option<Format> {
                 feedback,
                 repair,
                 numbering,
-                playout: extension(section, PLAYOUT),
+                playout: extension(section, direction, PLAYOUT).filter(|_| direction == Direction::Out),
             },
         ))
     };
@@ -203,15 +236,19 @@ fn number(payload_type: &str) -> Option<u8> {
 }
 
 /// The number of the extension of this name, if it is offered under one that fits one byte's elements.
-fn extension(section: &MediaDescription, name: &str) -> Option<u8> {
+fn extension(section: &MediaDescription, direction: Direction, name: &str) -> Option<u8> {
+    let way = match direction {
+        Direction::Out => "recvonly",
+        Direction::In => "sendonly",
+    };
     let mut extensions = section.attributes.iter().filter(|attribute| attribute.key == "extmap");
     let number = |value: &str| {
         let mut words = value.split_ascii_whitespace();
         // A direction may follow the number.
         let (number, direction) = words
             .next()
-            .map(|first| first.split_once('/').unwrap_or((first, "recvonly")))?;
-        let is_taken = ["recvonly", "sendrecv"].contains(&direction) && words.next() == Some(name);
+            .map(|first| first.split_once('/').unwrap_or((first, way)))?;
+        let is_taken = [way, "sendrecv"].contains(&direction) && words.next() == Some(name);
         number.parse().ok().filter(|id| is_taken && (1..=14).contains(id))
     };
     extensions.find_map(|attribute| number(attribute.value.as_deref()?.trim()))

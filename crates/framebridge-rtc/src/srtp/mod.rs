@@ -269,7 +269,7 @@ impl ReplayWindow {
 
 /// Bytes of an RTP packet's header with its contributing sources and its extension, all of which stay clear; `None`: the packet
 /// ends before that is known.
-fn rtp_header_len(packet: &[u8]) -> Option<usize> {
+pub(crate) fn rtp_header_len(packet: &[u8]) -> Option<usize> {
     let sources = RTP_HEADER + 4 * usize::from(packet.first()? & 0x0f);
     if packet[0] & 0x10 == 0 {
         return (packet.len() >= RTP_HEADER).then_some(sources);

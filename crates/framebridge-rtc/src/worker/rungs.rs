@@ -25,7 +25,7 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
         };
-        if viewer.line.is_some() {
+        if !viewer.watches() {
             return;
         }
         let in_use = viewer.footing.in_use();

@@ -16,3 +16,4 @@ mod site;
 mod steer;
 mod trust;
 mod whep;
+mod whip;

@@ -7,6 +7,7 @@ mod dtls;
 mod h264;
 mod ipc;
 mod line;
+mod publisher;
 mod rtcp;
 mod script;
 mod sdp;
@@ -24,6 +25,7 @@ pub(crate) const TARGETS: &[(&str, Run)] = &[
     ("ipc-codec", ipc::codec),
     ("ipc-link", ipc::link),
     ("line", line::channels),
+    ("publisher", publisher::packets),
     ("rtcp", rtcp::feedback),
     ("sdp-fragment", sdp::fragment),
     ("sdp-offer", sdp::offer),

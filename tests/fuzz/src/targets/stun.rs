@@ -74,6 +74,7 @@ impl Scene {
             connect_timeout: Duration::from_secs(15),
             disconnect_grace: Duration::from_secs(12),
             data: None,
+            receives: None,
         };
         Self {
             now,

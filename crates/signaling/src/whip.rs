@@ -1,0 +1,280 @@
+//! WHIP: publishers send a stream its pictures, trickle, restart ICE and leave over HTTP (RFC 9725).
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use framebridge_auth::Principal;
+use framebridge_rtc::{Patched, Published, Publisher, PublisherEvent, SessionId, ViewerState};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    access::now,
+    app_state::AppState,
+    body,
+    client::Visitor,
+    gate::Asker,
+    owners::{Owner, brief},
+    problem::{Details, Problem},
+    stream::Stream,
+    whep::{self, ACCEPT_PATCH, ACCEPT_POST, FRAGMENT, SDP},
+    whep_headers::{Malformed, accepts, if_match, prefix},
+};
+
+/// How often it is looked whether a publisher may still publish.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Starts to publish: an SDP offer in, an answer out.
+///
+/// Video in H.264 is taken as it is; sound is not.
+#[utoipa::path(
+    post, path = "/whip/{stream}", operation_id = "whip_start_session", tag = "whip",
+    params(("stream" = String, Path, description = "The stream's name; its source has to be `whip:`")),
+    request_body(content = String, content_type = "application/sdp", description = "The offer"),
+    responses(
+        (status = 201, description = "The session is open.", content_type = "application/sdp", body = String,
+            headers(
+                ("Location" = String, description = "The session's URL"),
+                ("ETag" = String, description = "Strong entity tag of the session's ICE generation"),
+                ("Link" = String, description = "STUN and TURN servers, rel=\"ice-server\""),
+            )),
+        (status = 400, description = "The offer is malformed.", body = Details, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
+        (status = 406, description = "The client takes no application/sdp.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "Somebody else publishes, see Retry-After; or the stream has a source of its own.", body = Details, content_type = "application/problem+json"),
+        (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no application/sdp.", body = Details, content_type = "application/problem+json"),
+        (status = 422, description = "The offer has no H.264 that can be taken, or asks for a transport that there is not.", body = Details, content_type = "application/problem+json"),
+        (status = 429, description = "Too many of this address join, or are still connecting; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 503, description = "Too many publishers, or shutting down; see Retry-After.", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn post(
+    State(shared): State<Arc<AppState>>,
+    visitor: Visitor,
+    Extension(who): Asker,
+    Path(stream): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let stream = shared.stream(&stream)?;
+    let feed = stream.feed.as_ref().ok_or_else(has_its_own)?;
+    if shared.is_draining() {
+        return Err(whep::draining());
+    }
+    shared.limits.join(visitor.client)?;
+    if !accepts(&headers, SDP) {
+        return Err(whep::not_acceptable());
+    }
+    let offer = body::read_text(&headers, body, SDP).await?;
+    let engine = whep::engine(&shared, visitor, &headers);
+    let address = visitor.address;
+    let location = format!("{}/whip/{}", prefix(&headers), stream.name);
+    let published = engine.publish_by(&stream.name, &offer).await;
+    let Published {
+        etag,
+        answer,
+        publisher,
+    } = published.map_err(whep::join_problem)?;
+    let session = *publisher.session();
+    // Dropped, the session ends that was opened in vain.
+    if let Some(earlier) = feed.take(session).map_err(is_taken)? {
+        tracing::info!(stream = %stream.name, session = brief(&earlier), "a publisher that has fallen silent gives way to another");
+        shared.engine.end_publisher(&earlier);
+    }
+    tracing::info!(target: "audit", stream = %stream.name, session = brief(&session), %who, %address, "publishes");
+    let owner = Owner {
+        principal: who.clone(),
+        address,
+        since: now(),
+    };
+    shared.owners.note(session, owner);
+    shared
+        .tasks
+        .spawn(serve(Arc::clone(&shared), Arc::clone(&stream), publisher, who));
+    let mut response = (StatusCode::CREATED, answer).into_response();
+    let told = response.headers_mut();
+    told.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+    told.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let location = HeaderValue::from_str(&format!("{location}/{session}"));
+    told.insert(header::LOCATION, location.map_err(|_| Problem::unwritten())?);
+    told.insert(header::ETAG, whep::entity_tag(&etag)?);
+    told.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
+    for link in shared.ice_servers.links(&session.to_string(), now()) {
+        told.append(header::LINK, link);
+    }
+    Ok(response)
+}
+
+/// Takes what a publisher sends until it ends, or its owner may not publish any more.
+async fn serve(shared: Arc<AppState>, stream: Arc<Stream>, mut publisher: Publisher, who: Principal) {
+    let session = *publisher.session();
+    let Some(feed) = &stream.feed else { return };
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // All arms are cancel-safe.
+        tokio::select! {
+            event = publisher.next() => match event {
+                None => break,
+                Some(PublisherEvent::Unit(unit)) => feed.push(&session, &unit),
+                Some(PublisherEvent::State(state)) => on_state(&stream, &session, state),
+            },
+            () = feed.keyframe_wanted.notified() => publisher.ask_keyframe(),
+            _ = looks.tick() => {
+                let is_there = shared.streams.get(&stream.name).is_some_and(|there| Arc::ptr_eq(&there, &stream));
+                if !is_there || !shared.access.is_good(&who) {
+                    break;
+                }
+            }
+        }
+    }
+    feed.leave(&session);
+    shared.owners.forget(&session);
+    tracing::info!(stream = %stream.name, session = brief(&session), "a publisher has gone");
+}
+
+fn on_state(stream: &Stream, session: &SessionId, state: ViewerState) {
+    let (stream, session) = (&stream.name, brief(session));
+    match state {
+        ViewerState::Live => tracing::info!(%stream, session, "a publisher is connected"),
+        ViewerState::Grace => {
+            tracing::info!(%stream, session, "a publisher is silent: its session is kept for a while")
+        }
+        ViewerState::Connecting | ViewerState::Closed(_) => {}
+    }
+}
+
+/// Trickles candidates (`If-Match` with the session's entity tag, or without it) or restarts ICE (`If-Match: *`).
+#[utoipa::path(
+    patch, path = "/whip/{stream}/{session}", operation_id = "whip_change_session", tag = "whip",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "The session's id"),
+        ("If-Match" = Option<String>, Header, description = "The session's entity tag, or `*`; required for an ICE restart"),
+    ),
+    request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
+    responses(
+        (status = 200, description = "ICE was restarted: new credentials and candidates, new ETag.",
+            content_type = "application/trickle-ice-sdpfrag", body = String,
+            headers(("ETag" = String, description = "Strong entity tag of the new ICE generation"))),
+        (status = 204, description = "The candidates were taken."),
+        (status = 400, description = "The fragment is malformed.", body = Details, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such session.", body = Details, content_type = "application/problem+json"),
+        (status = 412, description = "If-Match names another ICE generation.", body = Details, content_type = "application/problem+json"),
+        (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no application/trickle-ice-sdpfrag.", body = Details, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing from an ICE restart.", body = Details, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests of this address, or ICE was restarted too often; see Retry-After.", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn patch(
+    State(shared): State<Arc<AppState>>,
+    visitor: Visitor,
+    Extension(who): Asker,
+    Path((stream, session)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let (session, etag) = known_session(&shared, &who, &stream, &session)?;
+    shared.limits.patch(visitor.client)?;
+    let fragment = body::read_text(&headers, body, FRAGMENT).await?;
+    let if_match = if_match(&headers, &etag).map_err(|Malformed| whep::malformed_if_match())?;
+    let engine = whep::engine(&shared, visitor, &headers);
+    let patched = engine.patch(&session, &fragment, if_match).await;
+    match patched.map_err(whep::patch_problem)? {
+        Patched::Trickled => Ok(StatusCode::NO_CONTENT.into_response()),
+        Patched::Restarted { etag, fragment } => {
+            let headers = [
+                (header::ETAG, whep::entity_tag(&etag)?),
+                (header::CONTENT_TYPE, HeaderValue::from_static(FRAGMENT)),
+            ];
+            Ok((StatusCode::OK, headers, fragment).into_response())
+        }
+    }
+}
+
+/// Ends a session.
+#[utoipa::path(
+    delete, path = "/whip/{stream}/{session}", operation_id = "whip_end_session", tag = "whip",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "The session's id"),
+    ),
+    responses(
+        (status = 200, description = "The session has ended."),
+        (status = 404, description = "There is no such session (any more).", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn delete(
+    State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
+    Path((stream, session)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let (session, _) = known_session(&shared, &who, &stream, &session)?;
+    if shared.engine.end_publisher(&session) {
+        // Whoever comes next need not wait until the session's task has seen its end.
+        if let Some(feed) = shared.stream(&stream)?.feed.as_ref() {
+            feed.leave(&session);
+        }
+        Ok(StatusCode::OK)
+    } else {
+        Err(Problem::unknown_session())
+    }
+}
+
+/// What can be done at an endpoint.
+#[utoipa::path(
+    options, path = "/whip/{stream}", operation_id = "whip_get_endpoint_options", tag = "whip",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses((status = 200, description = "See Allow, Accept-Post and the CORS headers."))
+)]
+pub(crate) async fn options_endpoint() -> impl IntoResponse {
+    [(header::ALLOW, "POST, OPTIONS"), (ACCEPT_POST, SDP)]
+}
+
+/// What can be done with a session.
+#[utoipa::path(
+    options, path = "/whip/{stream}/{session}", operation_id = "whip_get_session_options", tag = "whip",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "The session's id"),
+    ),
+    responses((status = 200, description = "See Allow, Accept-Patch and the CORS headers."))
+)]
+pub(crate) async fn options_session() -> impl IntoResponse {
+    [(header::ALLOW, "PATCH, DELETE, OPTIONS"), (ACCEPT_PATCH, FRAGMENT)]
+}
+
+/// The session of a URL and its entity tag: it has to exist, to be one of the URL's stream, and `who`'s own.
+fn known_session(
+    shared: &AppState,
+    who: &Principal,
+    stream: &str,
+    session: &str,
+) -> Result<(SessionId, String), Problem> {
+    let stream = &shared.stream(stream)?;
+    let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
+    let (published, etag) = shared.engine.published(&session).ok_or_else(Problem::unknown_session)?;
+    let owner = shared.owners.of(&session);
+    if published == stream.name && owner.is_some_and(|owner| owner.principal.is_same(who)) {
+        Ok((session, etag))
+    } else {
+        Err(Problem::unknown_session())
+    }
+}
+
+fn has_its_own() -> Problem {
+    let detail = "This stream has a source of its own: nobody publishes to it. Its source would have to be `whip:`.";
+    Problem::new(StatusCode::CONFLICT, "not_for_publishing", detail)
+}
+
+fn is_taken(wait: Duration) -> Problem {
+    let detail = "Somebody publishes to this stream already; one at a time does.";
+    Problem::new(StatusCode::CONFLICT, "already_published", detail).retry_after(wait)
+}
