@@ -27,6 +27,7 @@ mod parked;
 mod playback;
 mod players;
 mod recovery;
+mod relays;
 mod reload;
 mod rungs;
 mod sdp;
