@@ -18,6 +18,7 @@ mod interop;
 mod leaks;
 mod links;
 mod monitoring;
+mod moves;
 mod networks;
 mod openapi;
 mod operator;

@@ -148,6 +148,24 @@ impl Handle {
         self.shared.set_further(addresses);
     }
 
+    /// Looks which addresses this machine has. Where some have gone, those who are served from there are looked for from the others.
+    /// To be called when they may have changed, and once at the start.
+    pub fn look_at_addresses(&self) {
+        let Some(present) = self.shared.look_at_addresses() else {
+            return;
+        };
+        for mailbox in &self.shared.mailboxes {
+            // One that has no room hears of the next change; its viewers restart ICE by themselves.
+            if mailbox
+                .commands
+                .try_send(Command::Addresses(Arc::clone(&present)))
+                .is_ok()
+            {
+                mailbox.ring();
+            }
+        }
+    }
+
     /// Asks STUN servers, from the sockets that media comes to, where these are seen: viewers are told of that for a minute or
     /// so, thus it has to be asked again, which keeps a NAT's way open, too. A worker that has no room for it does not ask.
     pub fn ask_outside(&self, servers: Vec<SocketAddr>) {
@@ -242,6 +260,7 @@ impl Handle {
             remote: offer.ice.clone(),
             mid,
             restarts: Restarts::default(),
+            told: shared.moves(),
             state: ViewerState::Connecting,
             link: Link::default(),
         };
@@ -317,6 +336,7 @@ impl Handle {
                 let local = Credentials::random(&ufrag_prefix(entry.worker));
                 entry.etag = random::text(16);
                 entry.remote = remote.clone();
+                entry.told = self.shared.moves();
                 let patched = Patched::Restarted {
                     etag: entry.etag.clone(),
                     fragment: Fragment::write(&local, entry.mid.as_deref(), &self.candidates()),
@@ -398,6 +418,7 @@ impl Handle {
             etag: entry.etag.clone(),
             state: entry.state,
             link: entry.link,
+            is_outdated: entry.told != self.shared.moves(),
         })
     }
 

@@ -71,6 +71,8 @@ pub enum Input<'a> {
     Candidates(&'a [Candidate]),
     /// ICE starts over with these credentials, ours and the viewer's.
     Restart(Credentials, Credentials),
+    /// The address here that media leaves from is gone.
+    Moved,
     /// A text is to go to the other end of the data channels, in order.
     Send(&'a str),
     /// The session ends.
@@ -88,6 +90,8 @@ pub enum Output {
     State(ViewerState),
     /// The viewer told something about its reception.
     Feedback(Feedback),
+    /// It is reached from another address here: what went out from the one before is lost.
+    Moved,
     /// Its data channels are open.
     LanesOpen,
     /// A message has come by a data channel.
@@ -216,6 +220,11 @@ impl Peer {
         self.reply == Some(*path)
     }
 
+    /// The path in use.
+    pub(crate) fn path(&self) -> Option<Path> {
+        self.ice.selected()
+    }
+
     /// What kind of candidate of the viewer is at `remote`; `None`: that can't be known any more.
     pub(crate) fn kind_of(&self, remote: SocketAddr) -> Option<CandidateKind> {
         let named = self.named.as_ref()?;
@@ -249,6 +258,7 @@ impl Peer {
                 }
             }
             Input::Restart(local, remote) => self.ice.restart(local, remote),
+            Input::Moved => self.ice.relocate(now),
             Input::Send(text) => self.with_lanes(now, |lanes| lanes.send(text, now)),
             Input::Close(reason) => self.close(reason, now),
         }
@@ -290,6 +300,10 @@ impl Peer {
             Heard::Nothing => return,
             Heard::Alive => {}
             Heard::Selected(path) => tracing::debug!(remote = %path.remote, "path selected"),
+            Heard::Moved(path) => {
+                tracing::debug!(remote = %path.remote, "reached from another address");
+                self.outputs.push_back(Output::Moved);
+            }
         }
         self.reply = Some(path);
         self.heard(now);

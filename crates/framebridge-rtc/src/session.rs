@@ -138,6 +138,8 @@ pub struct SessionInfo {
     pub state: ViewerState,
     /// What its link is like.
     pub link: Link,
+    /// This machine has other addresses than when the viewer was last told of them. An ICE restart tells it.
+    pub is_outdated: bool,
 }
 
 /// What the engine tells its owner.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Arrival, Config, Event, SessionId, StreamStats, ViewerState,
-    addresses::Offered,
+    addresses::{self, Offered},
     batch::Outcome,
     dtls::Identity,
     frame::Frame,
@@ -50,6 +50,10 @@ pub(crate) struct EngineState {
     locals: Vec<SocketAddr>,
     /// Addresses besides this machine's own that lead here; see [`Config::candidates`].
     further: RwLock<Vec<SocketAddr>>,
+    /// This machine's own addresses, when they were last looked at.
+    present: Mutex<Option<Arc<[IpAddr]>>>,
+    /// How often what leads here has changed.
+    moves: AtomicU64,
     /// Where STUN servers see our sockets.
     reflexive: Mutex<Reflexive>,
     /// Where media is waited for by TCP.
@@ -78,6 +82,8 @@ impl EngineState {
     ) -> Self {
         Self {
             further: RwLock::new(config.candidates.clone()),
+            present: Mutex::default(),
+            moves: AtomicU64::new(0),
             reflexive: Mutex::default(),
             tcp: OnceLock::new(),
             // What an earlier process has named is not named again soon.
@@ -120,7 +126,40 @@ impl EngineState {
 
     /// From now on these addresses lead here, too, and no others that were said to.
     pub(crate) fn set_further(&self, addresses: Vec<SocketAddr>) {
-        *self.further.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+        let mut further = self.further.write().unwrap_or_else(PoisonError::into_inner);
+        if *further != addresses {
+            *further = addresses;
+            self.moves.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// How often the addresses that viewers are told have changed.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Relaxed)
+    }
+
+    /// This machine's own addresses, if they are others than at the last look.
+    pub(crate) fn look_at_addresses(&self) -> Option<Arc<[IpAddr]>> {
+        let now: Arc<[IpAddr]> = addresses::present().into();
+        if now.is_empty() {
+            // Nothing can be sent anywhere, or nobody can say from where.
+            return None;
+        }
+        let before = lock(&self.present).replace(Arc::clone(&now));
+        match before {
+            Some(before) if before == now => return None,
+            Some(before) => {
+                self.moves.fetch_add(1, Relaxed);
+                let without = |of: &[IpAddr], others: &[IpAddr]| -> Vec<IpAddr> {
+                    of.iter().filter(|ip| !others.contains(ip)).copied().collect()
+                };
+                let (came, gone) = (without(&now, &before), without(&before, &now));
+                tracing::info!(?came, ?gone, "this machine's addresses have changed");
+            }
+            // Viewers of an earlier process may be on a path that went with it.
+            None => {}
+        }
+        Some(now)
     }
 
     /// What to ask a STUN server.

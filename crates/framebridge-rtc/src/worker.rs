@@ -3,6 +3,7 @@
 mod feedback;
 mod incoming;
 mod line;
+mod moves;
 mod rungs;
 
 use std::{
@@ -132,6 +133,7 @@ impl Worker {
             remote: state.remote.clone(),
             mid,
             restarts: Restarts::default(),
+            told: 0,
             state: ViewerState::Live,
             link: Link::default(),
         };
@@ -241,6 +243,7 @@ impl Worker {
                     }
                 }
                 Command::AskOutside(servers) => self.ask_outside(&servers, now),
+                Command::Addresses(present) => self.move_off(&present, now),
             }
         }
         // More may be waiting: do not sleep.
@@ -362,6 +365,7 @@ impl Worker {
                     self.on_feedback(slot, &feedback, now);
                     self.choose(slot, now);
                 }
+                Output::Moved => self.on_moved(slot, now),
                 Output::LanesOpen => self.on_line(slot, LineEvent::Open, now),
                 Output::Message(lane, message) => self.on_line(slot, LineEvent::Message(lane, message), now),
             }

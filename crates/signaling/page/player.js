@@ -69,7 +69,7 @@ const BLOCKED = "The server answers, but no video gets through: something on the
  * `connect` has the outcomes `opened`, `refused`, `unreachable`; `ask` has `source`, `gone`, and none where it goes
  * unanswered; either may find that it is over (`ended`) or that nobody is let in without a login (`lockedOut`). `source` is
  * also told as it changes, then with `frameAge: null`. `restart` may find `restartRefused` (for good) or `restartFailed` (not
- * now, as when the server is just being started again). `picture`: the decoder's count has grown, by so many; `film`: the
+ * now, as when the server is just being started again); `moved`: the server has other addresses than it said. `picture`: the decoder's count has grown, by so many; `film`: the
  * film's has.
  * @typedef {{type: "film" | "start" | "stop" | "visible" | "hidden" | "tick" | "woke" | "online" | "retry" | "opened" | "lockedOut"}
  *   | {type: "refused", reason: string, retryAfter: number | null}
@@ -79,7 +79,7 @@ const BLOCKED = "The server answers, but no video gets through: something on the
  *   | {type: "transport", state: string}
  *   | {type: "source", reason: string | null, retryIn: number | null, state: string, frameAge: number | null}
  *   | {type: "gone", reason: string | null}
- *   | {type: "restartRefused" | "restartFailed"}} Event
+ *   | {type: "restartRefused" | "restartFailed" | "moved"}} Event
  */
 
 /** What its viewer can do about it. @typedef {"login" | "again" | null} Action */
@@ -347,6 +347,8 @@ export class Player {
         this._wait(now + this._random() * TIMES.welcomeBack);
         if (event.reason) this._onFall(now);
         return ["close"];
+      case "moved":
+        return this._onMoved(now);
       case "restartRefused":
         return this._reconnect(now);
       case "restartFailed":
@@ -357,6 +359,15 @@ export class Player {
       default:
         throw new Error(`unknown event ${event.type}`);
     }
+  }
+
+  /** Nothing comes from where the server was: it is asked where it is, without waiting any longer. @param {number} now @returns {Deed[]} */
+  _onMoved(now) {
+    if (this._open.excuse || now < this._open.restartAt) return [];
+    this._open.stage = 2;
+    this._open.restartAt = now + TIMES.askExcused;
+    this._trouble = "The server has another address now";
+    return ["restart"];
   }
 
   /** @param {number} pictures @param {number} now @returns {Deed[]} */

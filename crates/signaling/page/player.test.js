@@ -422,3 +422,15 @@ test("a film is not wanted by who does not watch, and does not hide that there i
   it.handle({ type: "stop" }, TIMES.film);
   assert.equal(it.wantsFilm, false);
 });
+
+test("a server that has other addresses than it said is asked for them at once, and once a second", () => {
+  const it = livePlayer();
+  assert.deepEqual(run(it, 0, TIMES.ask), [["ask", TIMES.ask]]);
+  assert.deepEqual(it.handle({ type: "moved" }, TIMES.ask), ["restart"]);
+  assert.deepEqual(it.handle({ type: "moved" }, TIMES.ask + 500), []);
+  assert.deepEqual(it.handle({ type: "moved" }, TIMES.ask + TIMES.askExcused), ["restart"]);
+  it.handle({ type: "restartFailed" }, TIMES.ask + TIMES.askExcused + 10);
+  assert.deepEqual(it.handle({ type: "moved" }, TIMES.ask + TIMES.askExcused + 600), ["restart"]);
+  const done = but(run(it, TIMES.ask + TIMES.askExcused + 600, TIMES.reconnect), "ask", "keyframe");
+  assert.deepEqual(done, [["close", TIMES.reconnect]], "who does not get it back so begins anew");
+});

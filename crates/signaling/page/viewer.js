@@ -191,6 +191,8 @@ export class Viewer {
       if (known.state === "closed") return report({ type: "gone", reason: known.webrtc_error });
       const { reason, retry_in_ms: retryIn, state, last_frame_age_ms: frameAge } = await json(this._api);
       report({ type: "source", reason, retryIn, state, frameAge });
+      // Where the source accounts for the silence, nothing is amiss with the way.
+      if (known.addresses_changed) report({ type: "moved" });
     } catch (error) {
       if (!(error instanceof Refused)) return;
       if (error.code === "unknown_session") {

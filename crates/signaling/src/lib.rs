@@ -35,6 +35,7 @@ mod login;
 mod mean_delay;
 mod metrics;
 mod outside;
+mod own_addresses;
 mod owners;
 mod page;
 mod pictures;

@@ -157,6 +157,7 @@ impl World {
                     }
                     Output::State(state) => self.states.push(state),
                     Output::Feedback(feedback) => self.feedback.push(feedback),
+                    Output::Moved => panic!("no address has gone"),
                     Output::LanesOpen | Output::Message(..) => panic!("nobody asked for data channels"),
                 }
             }
