@@ -43,6 +43,8 @@ export const TIMES = Object.freeze({
   overrule: 3000,
   /** A session that has not connected for so long: the film is shown, if there is one, until one does. */
   film: 2500,
+  /** Where there is no room for another film, a still counts as the picture for so long: on a large wall the next is some seconds away. */
+  still: 8000,
   /** A page that is hidden for so long ends its session: nothing is sent to who does not look. */
   hidden: 30000,
 });
@@ -70,8 +72,9 @@ const BLOCKED = "The server answers, but no video gets through: something on the
  * unanswered; either may find that it is over (`ended`) or that nobody is let in without a login (`lockedOut`). `source` is
  * also told as it changes, then with `frameAge: null`. `restart` may find `restartRefused` (for good) or `restartFailed` (not
  * now, as when the server is just being started again); `moved`: the server has other addresses than it said. `picture`: the decoder's count has grown, by so many; `film`: the
- * film's has.
- * @typedef {{type: "film" | "start" | "stop" | "visible" | "hidden" | "tick" | "woke" | "online" | "retry" | "opened" | "lockedOut"}
+ * film's has, or there is another still; `blocked`: WebRTC does not get through to another stream of the same server.
+ * @typedef {{type: "film", isStill: boolean}
+ *   | {type: "blocked" | "start" | "stop" | "visible" | "hidden" | "tick" | "woke" | "online" | "retry" | "opened" | "lockedOut"}
  *   | {type: "refused", reason: string, retryAfter: number | null}
  *   | {type: "unreachable", reason: string}
  *   | {type: "ended", reason: string, action: Action}
@@ -147,7 +150,7 @@ export class Player {
     this._open = opened(0);
     /** Whether sessions open, and do not connect. */
     this._isBlocked = false;
-    this._filmAt = -Infinity;
+    this._filmUntil = -Infinity;
   }
 
   /**
@@ -182,7 +185,10 @@ export class Player {
       case "opened":
         return this._onOpened(now);
       case "film":
-        this._filmAt = now;
+        this._filmUntil = now + (event.isStill ? TIMES.still : TIMES.keyframe);
+        return [];
+      case "blocked":
+        if (this._phase !== "session" || !this._open.connected) this._isBlocked = true;
         return [];
       case "refused":
         return this._onRefused(event, now);
@@ -233,7 +239,7 @@ export class Player {
   /** @param {number} now */
   _showsFilm(now) {
     const isExcused = this._phase === "session" && this._open.excuse;
-    return this.wantsFilm && !isExcused && now - this._filmAt < TIMES.keyframe;
+    return this.wantsFilm && !isExcused && now < this._filmUntil;
   }
 
   /** How long one waits for a picture before it is missed. @param {number} least @param {number} paces */
