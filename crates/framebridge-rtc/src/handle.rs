@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::Ordering::{Acquire, Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use framebridge_proto::{
@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     Arrival, Candidate, CloseReason, Form, JoinError, Link, PatchError, Peer, PeerConfig, SessionId, SessionInfo,
     StreamCounts, StreamStats, ViewerState,
-    clock::monotonic,
+    clock::{monotonic, ntp},
     ice::Credentials,
     mailbox::{Command, IceRestart, Mailbox},
     mutex::lock,
@@ -242,6 +242,7 @@ impl Handle {
             repair: offer.format.repair.map(|payload_type| (repair_ssrc, payload_type)),
             numbering: offer.format.numbering,
             playout: offer.format.playout,
+            capture_time: offer.format.capture_time,
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
             data: None,
@@ -438,6 +439,9 @@ impl Handle {
             Published::Frame(mut frame) => {
                 let age = monotonic().saturating_sub(Duration::from_nanos(unit.captured_ns));
                 frame.captured = now.checked_sub(age).unwrap_or(now);
+                if packetizer.tells_capture(&frame) {
+                    frame.capture_time = SystemTime::now().checked_sub(age).map(ntp);
+                }
                 // Of which the others are made.
                 if rung == Rung::Full {
                     stream.counters.frames_published.fetch_add(1, Relaxed);

@@ -52,6 +52,8 @@ pub struct PeerConfig {
     pub numbering: Option<u8>,
     /// That of the playout delay.
     pub playout: Option<u8>,
+    /// That of the time of capture.
+    pub capture_time: Option<u8>,
     /// How long it may take to connect.
     pub connect_timeout: Duration,
     /// How long it may stay silent once it counts as disconnected.
@@ -154,6 +156,7 @@ impl Peer {
             established: None,
             track: TrackState {
                 playout: config.playout,
+                capture_time: config.capture_time,
                 ..TrackState::random(config.ssrc, config.payload_type).with_repair(config.repair, config.numbering)
             },
             named: Some(Vec::new()),

@@ -106,6 +106,7 @@ impl World {
             repair: None,
             numbering: None,
             playout: None,
+            capture_time: None,
             connect_timeout: CONNECT_TIMEOUT,
             disconnect_grace: GRACE,
             data: None,

@@ -51,11 +51,14 @@ pub(crate) struct Format {
     pub(crate) numbering: Option<u8>,
     /// The one of how long a picture may be kept back.
     pub(crate) playout: Option<u8>,
+    /// The one of when a picture was captured.
+    pub(crate) capture_time: Option<u8>,
 }
 
 /// The extensions' names: draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2, and libwebrtc's own.
 pub(super) const NUMBERING: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 pub(super) const PLAYOUT: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+pub(super) const CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 /// Feedback by these numbers, and what it stands in place of.
 const TRANSPORT_FEEDBACK: &str = "transport-cc";
 const ESTIMATE: &str = "goog-remb";
@@ -191,6 +194,7 @@ fn best_format(section: &MediaDescription, form: Form) -> Option<Format> {
                 repair,
                 numbering,
                 playout: extension(section, PLAYOUT),
+                capture_time: extension(section, CAPTURE_TIME),
             },
         ))
     };
