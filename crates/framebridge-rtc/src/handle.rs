@@ -261,7 +261,7 @@ impl Handle {
             remote: offer.ice.clone(),
             mid,
             restarts: Restarts::default(),
-            told: shared.moves(),
+            is_lost: false,
             state: ViewerState::Connecting,
             link: Link::default(),
         };
@@ -337,7 +337,7 @@ impl Handle {
                 let local = Credentials::random(&ufrag_prefix(entry.worker));
                 entry.etag = random::text(16);
                 entry.remote = remote.clone();
-                entry.told = self.shared.moves();
+                entry.is_lost = false;
                 let patched = Patched::Restarted {
                     etag: entry.etag.clone(),
                     fragment: Fragment::write(&local, entry.mid.as_deref(), &self.candidates()),
@@ -419,7 +419,7 @@ impl Handle {
             etag: entry.etag.clone(),
             state: entry.state,
             link: entry.link,
-            is_outdated: entry.told != self.shared.moves(),
+            is_lost: entry.is_lost,
         })
     }
 

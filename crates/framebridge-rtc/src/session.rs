@@ -138,8 +138,8 @@ pub struct SessionInfo {
     pub state: ViewerState,
     /// What its link is like.
     pub link: Link,
-    /// This machine has other addresses than when the viewer was last told of them. An ICE restart tells it.
-    pub is_outdated: bool,
+    /// The address that its media left from is gone, and it has not been reached from another. An ICE restart tells it of those.
+    pub is_lost: bool,
 }
 
 /// What the engine tells its owner.

@@ -13,8 +13,8 @@ pub(crate) struct Session {
     pub(crate) remote: Credentials,
     pub(crate) mid: Option<String>,
     pub(crate) restarts: Restarts,
-    /// How often our addresses had changed when it was told of them; see `EngineState::moves`.
-    pub(crate) told: u64,
+    /// The address here that its media left from is gone, and it has neither been reached from another nor been told of those.
+    pub(crate) is_lost: bool,
     pub(crate) state: ViewerState,
     /// As the worker last saw it.
     pub(crate) link: Link,

@@ -52,8 +52,6 @@ pub(crate) struct EngineState {
     further: RwLock<Vec<SocketAddr>>,
     /// This machine's own addresses, when they were last looked at.
     present: Mutex<Option<Arc<[IpAddr]>>>,
-    /// How often what leads here has changed.
-    moves: AtomicU64,
     /// Where STUN servers see our sockets.
     reflexive: Mutex<Reflexive>,
     /// Where media is waited for by TCP.
@@ -83,7 +81,6 @@ impl EngineState {
         Self {
             further: RwLock::new(config.candidates.clone()),
             present: Mutex::default(),
-            moves: AtomicU64::new(0),
             reflexive: Mutex::default(),
             tcp: OnceLock::new(),
             // What an earlier process has named is not named again soon.
@@ -126,16 +123,7 @@ impl EngineState {
 
     /// From now on these addresses lead here, too, and no others that were said to.
     pub(crate) fn set_further(&self, addresses: Vec<SocketAddr>) {
-        let mut further = self.further.write().unwrap_or_else(PoisonError::into_inner);
-        if *further != addresses {
-            *further = addresses;
-            self.moves.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// How often the addresses that viewers are told have changed.
-    pub(crate) fn moves(&self) -> u64 {
-        self.moves.load(Relaxed)
+        *self.further.write().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     /// This machine's own addresses, if they are others than at the last look.
@@ -149,7 +137,6 @@ impl EngineState {
         match before {
             Some(before) if before == now => return None,
             Some(before) => {
-                self.moves.fetch_add(1, Relaxed);
                 let without = |of: &[IpAddr], others: &[IpAddr]| -> Vec<IpAddr> {
                     of.iter().filter(|ip| !others.contains(ip)).copied().collect()
                 };

@@ -133,7 +133,7 @@ impl Worker {
             remote: state.remote.clone(),
             mid,
             restarts: Restarts::default(),
-            told: 0,
+            is_lost: false,
             state: ViewerState::Live,
             link: Link::default(),
         };

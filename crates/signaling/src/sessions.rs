@@ -33,7 +33,7 @@ pub(crate) struct SessionView {
     webrtc_reconnecting: bool,
     /// What is or was wrong with its connection; `null`: nothing.
     webrtc_error: Option<String>,
-    /// The server has other addresses than when its viewer was last told of them: where no picture comes, ICE is to be restarted.
+    /// The address that its media came from is gone, and the viewer could not be reached from another: ICE is to be restarted.
     addresses_changed: bool,
     /// It has ended because an operator sent the viewer away: it is not to come back by itself.
     sent_away: bool,
@@ -85,7 +85,7 @@ pub(crate) async fn session(
     let open = shared.engine.session(&session);
     check_owner(&shared, &session, &who)?;
     let link = open.as_ref().map(|info| info.link);
-    let addresses_changed = open.as_ref().is_some_and(|info| info.is_outdated);
+    let addresses_changed = open.as_ref().is_some_and(|info| info.is_lost);
     let (stream, state) = open
         .map(|info| (info.stream, info.state))
         .or_else(|| shared.ended.of(&session))

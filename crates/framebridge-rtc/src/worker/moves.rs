@@ -17,6 +17,7 @@ impl Worker {
         for slot in self.viewers.slots() {
             let path = self.viewers.get_mut(slot).and_then(|viewer| viewer.peer.path());
             if path.is_some_and(|path| self.has_lost(&path, present)) {
+                self.note(slot, true);
                 self.handle(slot, Input::Moved, now);
             }
         }
@@ -25,6 +26,7 @@ impl Worker {
     /// A viewer is reached from another address. Until it has followed, what it asks for goes to the old one: it begins anew at a
     /// keyframe, as who has just come does.
     pub(super) fn on_moved(&mut self, slot: Slot, now: Instant) {
+        self.note(slot, false);
         let Some(viewer) = self.viewers.get_mut(slot).filter(|viewer| viewer.line.is_none()) else {
             return;
         };
@@ -35,6 +37,15 @@ impl Worker {
         channel.wants_keyframe |= channel.lacks_entry(now);
         channel.is_dirty = true;
         self.keep(slot);
+    }
+
+    /// Shows whether a viewer is out of reach.
+    fn note(&mut self, slot: Slot, is_lost: bool) {
+        if let Some(viewer) = self.viewers.get_mut(slot)
+            && let Some(entry) = self.shared.sessions().get_mut(&viewer.session)
+        {
+            entry.is_lost = is_lost;
+        }
     }
 
     /// Whether the address is gone that a path begins at. One by TCP ends with its connection, and the viewer connects anew.
