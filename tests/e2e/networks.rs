@@ -201,3 +201,39 @@ fn viewer_that_neither_udp_nor_tcp_reaches_watches_by_http_until_one_does() {
     let listed = viewers();
     assert!(!listed.contains("http ("), "{listed}");
 }
+
+#[test]
+fn wall_that_neither_udp_nor_tcp_reaches_shows_films_and_stills_until_one_does() {
+    let Some(network) = NoUdp::build().unwrap() else {
+        return;
+    };
+    const SMALL: &str = "lavfi:testsrc2=size=320x180:rate=10";
+    let streams = ["a", "b", "c", "d", "e"].map(|name| (name, SMALL));
+    let system = System::start_for_others_with(&streams, "tcp = false").unwrap();
+    let url = format!("http://{}:{}/wall", NoUdp::HERE, system.http().port());
+    let wall = network.there(|| Browser::start()?.open(&url)).unwrap();
+    let count = |what: &str, number: usize| {
+        let cells = "[...document.querySelectorAll('.cell[data-state=live]')]";
+        wall.until_holds(&format!("{cells}.filter((cell) => {what}).length === {number}"))
+            .unwrap();
+    };
+    let says = |words: &str| format!("cell.querySelector('.name').textContent.endsWith('{words}')");
+    count(&says(" · by HTTP"), 3);
+    count(&says(" · stills by HTTP"), 2);
+    // Each still is a picture of its time.
+    let posters = "[...document.querySelectorAll('.cell video[poster]')].map((video) => video.poster).join()";
+    let before = wall.evaluate(posters).unwrap();
+    wall.until_holds(&format!("{posters} !== '{}'", before.as_str().unwrap()))
+        .unwrap();
+    // The one that is made large gets a film.
+    wall.evaluate("document.querySelector('[data-stream=e]').dispatchEvent(new MouseEvent('dblclick'))")
+        .unwrap();
+    wall.until_holds("document.querySelector('[data-stream=e] .name').textContent.endsWith(' · by HTTP')")
+        .unwrap();
+
+    network.lift().unwrap();
+    count(
+        "cell.querySelector('video').srcObject && !cell.querySelector('.name').textContent.includes('HTTP')",
+        5,
+    );
+}

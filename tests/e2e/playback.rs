@@ -172,3 +172,35 @@ fn page_lists_the_streams_and_leads_to_them() {
     })
     .unwrap();
 }
+
+/// Has the browser ask when each picture was captured, which it does not by itself.
+const ASK_CAPTURE_TIME: &str = "
+    const { createOffer } = RTCPeerConnection.prototype;
+    RTCPeerConnection.prototype.createOffer = function (...options) {
+        for (const transceiver of this.getTransceivers()) {
+            const extensions = transceiver.getHeaderExtensionsToNegotiate();
+            const wanted = extensions.find(({ uri }) => uri.endsWith('/abs-capture-time'));
+            if (wanted) wanted.direction = 'recvonly';
+            transceiver.setHeaderExtensionsToNegotiate(extensions);
+        }
+        return createOffer.apply(this, options);
+    };";
+
+#[test]
+fn browser_that_asks_is_told_when_its_pictures_were_captured() {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    let page = Browser::start()
+        .unwrap()
+        .open_scripted(&system.url("/s/test"), ASK_CAPTURE_TIME)
+        .unwrap();
+    page.until_live().unwrap();
+    // By this machine's clock, which is the browser's, too: how long ago the picture was captured that is shown, ms.
+    let age = "(() => {
+        const [receiver] = probe.peers.at(-1).getReceivers();
+        const [source] = receiver.getSynchronizationSources();
+        const captured = source?.captureTimestamp;
+        return captured === undefined ? null : Date.now() + 2208988800000 - captured;
+    })()";
+    let age = wait::until("a time of capture", PATIENCE, || Ok(page.evaluate(age)?.as_f64())).unwrap();
+    assert!((0.0..2000.0).contains(&age), "{age} ms");
+}

@@ -74,6 +74,18 @@ impl Browser {
     /// # Errors
     /// None is installed, or it does not start.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(None)
+    }
+
+    /// [`start`](Self::start), for servers whose key has this digest: whatever else is wrong with their certificates, it goes on.
+    ///
+    /// # Errors
+    /// None is installed, or it does not start.
+    pub fn start_trusting(key_digest: &str) -> anyhow::Result<Self> {
+        Self::start_with(Some(format!("--ignore-certificate-errors-spki-list={key_digest}")))
+    }
+
+    fn start_with(flag: Option<String>) -> anyhow::Result<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program = std::env::split_paths(&path)
             .flat_map(|folder| NAMES.map(|name| folder.join(name)))
@@ -84,6 +96,7 @@ impl Browser {
         chromium.args(["-c", ON_PIPES]).arg(program).args(FLAGS);
         chromium
             .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(flag)
             .arg("about:blank");
         chromium
             .stdin(Stdio::piped())

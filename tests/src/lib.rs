@@ -14,6 +14,7 @@ pub mod display;
 pub mod http;
 pub mod internet;
 pub mod machine;
+pub mod moving;
 pub mod no_udp;
 pub mod node;
 pub mod player;

@@ -41,7 +41,9 @@ static ONE: Mutex<()> = Mutex::new(());
 
 impl NoUdp {
     /// This machine's address on it: one of those for benchmarks (RFC 2544).
-    pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 117, 1));
+    pub const HERE: IpAddr = IpAddr::V4(Self::HERE_V4);
+    /// It again, for who takes no others.
+    pub const HERE_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 117, 1);
 
     /// Makes it, one at a time. `None`: only root may.
     ///

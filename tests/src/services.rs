@@ -96,28 +96,28 @@ impl Service {
     /// It does not come up.
     pub fn turn_at(ip: Ipv4Addr, secret: &str) -> anyhow::Result<Self> {
         Self::start_at(ip, "turnserver", |port, dir| {
-            let own = |name| dir.path().join(name).display().to_string();
-            let flags = [
-                "-n",
-                "--no-cli",
-                "--no-tls",
-                "--no-dtls",
-                "--use-auth-secret",
-                "--allow-loopback-peers",
-                "--verbose",
+            let own = ["--no-tls".to_owned(), format!("--listening-port={port}")];
+            Ok(relaying(ip, secret, dir).chain(own).collect())
+        })
+    }
+
+    /// [`turn_at`](Self::turn_at), by TLS with this certificate and by nothing else.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn turns_at(ip: Ipv4Addr, secret: &str, certificate: &Certificate) -> anyhow::Result<Self> {
+        // It wants to know one for what it does not serve, too.
+        let other = free_port()?;
+        Self::start_at(ip, "turnserver", |port, dir| {
+            let own = [
+                "--no-tcp".to_owned(),
+                "--no-udp".to_owned(),
+                format!("--listening-port={other}"),
+                format!("--tls-listening-port={port}"),
+                format!("--cert={}", certificate.path().display()),
+                format!("--pkey={}", certificate.key().display()),
             ];
-            let settings = [
-                ("listening-ip", ip.to_string()),
-                ("relay-ip", ip.to_string()),
-                ("listening-port", port.to_string()),
-                ("static-auth-secret", secret.to_owned()),
-                ("realm", "studio.test".to_owned()),
-                ("log-file", "stdout".to_owned()),
-                ("pidfile", own("pid")),
-                ("userdb", own("users")),
-            ];
-            let settings = settings.map(|(name, value)| format!("--{name}={value}"));
-            Ok(flags.map(str::to_owned).into_iter().chain(settings).collect())
+            Ok(relaying(ip, secret, dir).chain(own).collect())
         })
     }
 
@@ -175,6 +175,30 @@ impl Service {
     }
 }
 
+/// What every TURN server here is told.
+fn relaying(ip: Ipv4Addr, secret: &str, dir: &TempDir) -> impl Iterator<Item = String> + use<> {
+    let own = |name| dir.path().join(name).display().to_string();
+    let flags = [
+        "-n",
+        "--no-cli",
+        "--no-dtls",
+        "--use-auth-secret",
+        "--allow-loopback-peers",
+        "--verbose",
+    ];
+    let settings = [
+        ("listening-ip", ip.to_string()),
+        ("relay-ip", ip.to_string()),
+        ("static-auth-secret", secret.to_owned()),
+        ("realm", "studio.test".to_owned()),
+        ("log-file", "stdout".to_owned()),
+        ("pidfile", own("pid")),
+        ("userdb", own("users")),
+    ];
+    let settings = settings.map(|(name, value)| format!("--{name}={value}"));
+    flags.map(str::to_owned).into_iter().chain(settings)
+}
+
 /// A certificate for 127.0.0.1 that is its own authority, and its key.
 #[derive(Debug)]
 pub struct Certificate {
@@ -220,6 +244,19 @@ impl Certificate {
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(made)
+    }
+
+    /// What a browser that is told to trust its key is told: its key's digest.
+    ///
+    /// # Errors
+    /// There is no openssl.
+    pub fn key_digest(&self) -> anyhow::Result<String> {
+        const DIGEST: &str = "openssl x509 -in \"$0\" -pubkey -noout | openssl pkey -pubin -outform der \
+             | openssl dgst -sha256 -binary | openssl base64";
+        let output = command("sh").args(["-ec", DIGEST]).arg(self.path()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "openssl: {said}");
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// The certificate's file.

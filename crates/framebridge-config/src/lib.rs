@@ -10,6 +10,7 @@
 
 mod handed;
 mod http;
+mod ice_url;
 mod listen;
 mod log;
 mod mask;
@@ -23,6 +24,7 @@ mod studio;
 
 pub use handed::Change;
 pub use http::{Auth, AuthMode, Http, Jwt, Tls};
+pub use ice_url::{NoIceUrl, ice_url};
 pub use listen::listen_address;
 pub use log::{Log, check_filter};
 pub use mask::without_secrets;

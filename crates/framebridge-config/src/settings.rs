@@ -16,6 +16,7 @@ use toml::de::DeTable;
 
 use crate::{
     http::{self, Http},
+    ice_url::ice_url,
     log::{self, Log},
     place::{Host, Place},
     reader::{DEBUG_ENDPOINTS, Entry, OTHER_VARIABLES, Outcome, PREFIX, Problem, Reader},
@@ -462,16 +463,9 @@ fn ice_server(reader: &mut Reader<'_>, index: &str) -> IceServer {
 
 fn ice_urls(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
     let urls: Vec<String> = reader.list(key, Vec::new());
-    let schemes = ["stun:", "stuns:", "turn:", "turns:"];
-    let bad = urls.iter().find(|url| {
-        !schemes.iter().any(|scheme| url.starts_with(scheme))
-            || url.contains(|c: char| c.is_whitespace() || "<>\";,".contains(c))
-    });
-    if let Some(bad) = bad {
-        reader.problem(
-            key,
-            format!("`{bad}` is no ICE server: use e.g. stun:host:3478 or turn:host:3478?transport=udp"),
-        );
+    let bad = urls.iter().find_map(|url| ice_url(url).err().map(|why| (url, why)));
+    if let Some((bad, why)) = bad {
+        reader.problem(key, format!("`{bad}` is no ICE server: {why}"));
     } else if urls.is_empty() {
         reader.problem(key, "an ICE server needs at least one URL");
     }

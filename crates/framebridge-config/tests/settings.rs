@@ -282,6 +282,10 @@ fn setting_that_does_nothing_is_told_of() {
         ),
         (turn(""), "webrtc.ice_servers.0.urls"),
         (turn("username = \"u\"\n"), "webrtc.ice_servers.0.urls"),
+        (
+            "[[webrtc.ice_servers]]\nurls = [\"turn:t?transport=tls\"]\nsecret = \"s\"\n".to_owned(),
+            "transport=udp or transport=tcp",
+        ),
         ("[log]\nfilter = \"off\"\n".to_owned(), "framebridge.toml:2: log.filter"),
         ("[http]\nlisten = 8890\n".to_owned(), "http.listen"),
         ("[http]\nlisten = \"8890\"\n".to_owned(), "`127.0.0.1:8890`"),

@@ -141,6 +141,15 @@ fn found() -> Vec<Found> {
     }
 }
 
+/// The addresses that media may leave from, in order.
+pub(crate) fn present() -> Vec<IpAddr> {
+    let mut present: Vec<IpAddr> = found().into_iter().map(|found| found.ip).collect();
+    present.retain(|ip| !ip.is_loopback() && !is_link_local(ip));
+    present.sort_unstable();
+    present.dedup();
+    present
+}
+
 /// Whether an interface's addresses are told: no rule forbids it, and one allows it where any allows something.
 fn is_allowed(rules: &[String], interface: &str) -> bool {
     let forbidden = rules.iter().filter_map(|rule| rule.strip_prefix('!'));

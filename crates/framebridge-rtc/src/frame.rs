@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    header::EXTENSION,
+    header::{EXTENSION, TOLD},
     srtp::{MAX_TAG, RTP_HEADER},
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct Frame {
     pub(crate) published: Instant,
     /// When the source gave the picture.
     pub(crate) captured: Instant,
+    /// When that was, in NTP's format, where its first packet is to tell it.
+    pub(crate) capture_time: Option<u64>,
     payloads: Payloads,
 }
 
@@ -52,8 +54,14 @@ impl Frame {
             keyframe,
             published,
             captured: published,
+            capture_time: None,
             payloads,
         }
+    }
+
+    /// Whether its first packet has room for what only some tell.
+    pub(crate) fn can_tell(&self) -> bool {
+        self.payloads.ends.first().is_some_and(|len| len + TOLD <= MAX_PAYLOAD)
     }
 
     /// The number after the last packet's.

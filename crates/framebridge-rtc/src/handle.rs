@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::Ordering::{Acquire, Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use framebridge_proto::{
@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     Arrival, Candidate, CloseReason, Form, JoinError, Link, PatchError, Peer, PeerConfig, SessionId, SessionInfo,
     StreamCounts, StreamStats, ViewerState,
-    clock::monotonic,
+    clock::{monotonic, ntp},
     ice::Credentials,
     mailbox::{Command, IceRestart, Mailbox},
     mutex::lock,
@@ -148,6 +148,24 @@ impl Handle {
         self.shared.set_further(addresses);
     }
 
+    /// Looks which addresses this machine has. Where some have gone, those who are served from there are looked for from the others.
+    /// To be called when they may have changed, and once at the start.
+    pub fn look_at_addresses(&self) {
+        let Some(present) = self.shared.look_at_addresses() else {
+            return;
+        };
+        for mailbox in &self.shared.mailboxes {
+            // One that has no room hears of the next change; its viewers restart ICE by themselves.
+            if mailbox
+                .commands
+                .try_send(Command::Addresses(Arc::clone(&present)))
+                .is_ok()
+            {
+                mailbox.ring();
+            }
+        }
+    }
+
     /// Asks STUN servers, from the sockets that media comes to, where these are seen: viewers are told of that for a minute or
     /// so, thus it has to be asked again, which keeps a NAT's way open, too. A worker that has no room for it does not ask.
     pub fn ask_outside(&self, servers: Vec<SocketAddr>) {
@@ -224,6 +242,7 @@ impl Handle {
             repair: offer.format.repair.map(|payload_type| (repair_ssrc, payload_type)),
             numbering: offer.format.numbering,
             playout: offer.format.playout,
+            capture_time: offer.format.capture_time,
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
             data: None,
@@ -243,6 +262,7 @@ impl Handle {
             remote: offer.ice.clone(),
             mid,
             restarts: Restarts::default(),
+            is_lost: false,
             state: ViewerState::Connecting,
             link: Link::default(),
         };
@@ -323,6 +343,7 @@ impl Handle {
                 let local = Credentials::random(&ufrag_prefix(entry.worker));
                 entry.etag = random::text(16);
                 entry.remote = remote.clone();
+                entry.is_lost = false;
                 let patched = Patched::Restarted {
                     etag: entry.etag.clone(),
                     fragment: Fragment::write(&local, entry.mid.as_deref(), &self.candidates()),
@@ -404,6 +425,7 @@ impl Handle {
             etag: entry.etag.clone(),
             state: entry.state,
             link: entry.link,
+            is_lost: entry.is_lost,
         })
     }
 
@@ -423,6 +445,9 @@ impl Handle {
             Published::Frame(mut frame) => {
                 let age = monotonic().saturating_sub(Duration::from_nanos(unit.captured_ns));
                 frame.captured = now.checked_sub(age).unwrap_or(now);
+                if packetizer.tells_capture(&frame) {
+                    frame.capture_time = SystemTime::now().checked_sub(age).map(ntp);
+                }
                 // Of which the others are made.
                 if rung == Rung::Full {
                     stream.counters.frames_published.fetch_add(1, Relaxed);

@@ -145,6 +145,8 @@ pub struct Agent {
     selected: Option<Path>,
     next_check: Option<Instant>,
     consent: Option<Consent>,
+    /// The path in use has lost its address here: the first other way that answers is taken.
+    is_moving: bool,
     transmits: VecDeque<(Path, Vec<u8>)>,
 }
 
@@ -168,6 +170,8 @@ pub enum Heard {
     Alive,
     /// It is there, and media goes another way from now on.
     Selected(Path),
+    /// Likewise, and the way before had lost its address here: what went out meanwhile is lost.
+    Moved(Path),
 }
 
 impl Agent {
@@ -182,6 +186,7 @@ impl Agent {
             selected: None,
             next_check: None,
             consent: None,
+            is_moving: false,
             transmits: VecDeque::new(),
         }
     }
@@ -259,6 +264,32 @@ impl Agent {
         self.next_check = None;
     }
 
+    /// The path in use has lost its address here. The viewer is checked where it is from whatever address the system has by now:
+    /// an answer is consent (RFC 7675 section 5.1) and makes the pair valid, on which a controlled end may send before the other
+    /// one has nominated it (RFC 8445 section 12.1).
+    pub(crate) fn relocate(&mut self, now: Instant) {
+        let Some(lost) = self.selected else { return };
+        self.is_moving = true;
+        for pair in self.pairs.iter_mut().filter(|pair| pair.is_checked) {
+            pair.path.source = pair.path.source.filter(|source| Some(*source) != lost.source);
+            pair.attempt = Attempt::Waiting;
+        }
+        for at in 0..self.sockets.len() {
+            let (socket, is_ipv4) = self.sockets[at];
+            let path = Path {
+                socket,
+                source: None,
+                remote: lost.remote,
+            };
+            if is_ipv4 == lost.remote.is_ipv4()
+                && let Some(at) = self.pair(path, UNKNOWN_PRIORITY, true)
+            {
+                self.check(at, now);
+            }
+        }
+        self.schedule(now);
+    }
+
     /// Takes a STUN message that came over `path`.
     pub fn handle(&mut self, mut message: Stun, path: Path, now: Instant) -> Heard {
         match message.kind() {
@@ -333,6 +364,13 @@ impl Agent {
             return Heard::Nothing;
         };
         self.pairs[at].attempt = Attempt::Valid;
+        if self.is_moving {
+            // It has come to the address that the check went out from.
+            self.pairs[at].path = path;
+            self.pairs[at].is_checked = true;
+            self.schedule(now);
+            return self.select(path, now);
+        }
         self.schedule(now);
         self.follow_nomination(at, now)
     }
@@ -354,11 +392,10 @@ impl Agent {
             return Heard::Alive;
         }
         let path = pair.path;
-        self.select(path, now);
-        Heard::Selected(path)
+        self.select(path, now)
     }
 
-    fn select(&mut self, path: Path, now: Instant) {
+    fn select(&mut self, path: Path, now: Instant) -> Heard {
         self.selected = Some(path);
         self.previous = None;
         // There is a way: where nothing has come from, nothing more is sent.
@@ -370,6 +407,11 @@ impl Agent {
             until: now + CONSENT_EXPIRY,
             checks: VecDeque::new(),
         });
+        if std::mem::take(&mut self.is_moving) {
+            Heard::Moved(path)
+        } else {
+            Heard::Selected(path)
+        }
     }
 
     /// Nobody at the selected path wants media any more: it has to be checked and nominated anew.

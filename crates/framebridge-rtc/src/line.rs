@@ -136,6 +136,7 @@ impl Handle {
             repair: None,
             numbering: None,
             playout: None,
+            capture_time: None,
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
             data: Some(shared.config.containment),

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
@@ -53,6 +53,8 @@ pub(crate) enum Command {
     End(SessionId, CloseReason),
     /// Ask these STUN servers where they see us.
     AskOutside(Vec<SocketAddr>),
+    /// This machine has these addresses by now, and no others.
+    Addresses(Arc<[IpAddr]>),
 }
 
 /// What one worker tells another, and what comes by TCP.

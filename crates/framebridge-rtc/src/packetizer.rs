@@ -11,6 +11,9 @@ pub(crate) const CLOCK_HZ: u64 = 90_000;
 /// How far presentation time may run from capture time before it counts as a new timeline. A looped or paused
 /// source jumps by more; jitter of capture stays below.
 const MAX_SKEW: Duration = Duration::from_secs(1);
+/// From one frame that tells when it was captured to the next, unless it is a keyframe: receivers know those between by their
+/// timestamps (abs-capture-time).
+const CAPTURE_TIMES: Duration = Duration::from_secs(1);
 
 /// Turns access units into frames. One life of an encoder follows another without a seam.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(crate) struct Packetizer {
     not_before_ns: u64,
     /// Frames come as their source has encoded them.
     copied: bool,
+    /// When a frame last told when it was captured.
+    told_capture: Option<Instant>,
 }
 
 /// The access unit before.
@@ -58,6 +63,16 @@ impl Packetizer {
     /// ([`CatchUp`](crate::catch_up::CatchUp)).
     pub(crate) fn set_copied(&mut self, copied: bool) {
         self.copied = copied;
+    }
+
+    /// Whether this frame is to tell when it was captured.
+    pub(crate) fn tells_capture(&mut self, frame: &Frame) -> bool {
+        let is_due = |last: Instant| frame.published.saturating_duration_since(last) >= CAPTURE_TIMES;
+        let tells = (frame.keyframe || self.told_capture.is_none_or(is_due)) && frame.can_tell();
+        if tells {
+            self.told_capture = Some(frame.published);
+        }
+        tells
     }
 
     /// Takes the next access unit.
@@ -121,6 +136,21 @@ mod tests {
     use super::*;
 
     const FRAME_NS: u64 = 33_333_333;
+
+    #[test]
+    fn keyframes_and_a_frame_a_second_tell_when_they_were_captured() {
+        let (mut packetizer, start) = (Packetizer::default(), Instant::now());
+        let mut told = Vec::new();
+        for number in 0..100_u64 {
+            let captured_ns = number * FRAME_NS;
+            let unit = unit(number, captured_ns, number * 3000, number.is_multiple_of(50));
+            let frame = frame(packetizer.publish(&unit, start + Duration::from_nanos(captured_ns)));
+            if packetizer.tells_capture(&frame) {
+                told.push(number);
+            }
+        }
+        assert_eq!(told, [0, 31, 50, 81]);
+    }
 
     fn unit(sequence: u64, captured_ns: u64, pts: u64, keyframe: bool) -> AccessUnit {
         let payload = bytes::Bytes::from_static(&[0, 0, 1, 0x65, 1]);

@@ -55,6 +55,8 @@ pub struct PeerConfig {
     pub numbering: Option<u8>,
     /// That of the playout delay.
     pub playout: Option<u8>,
+    /// That of the time of capture.
+    pub capture_time: Option<u8>,
     /// How long it may take to connect.
     pub connect_timeout: Duration,
     /// How long it may stay silent once it counts as disconnected.
@@ -76,6 +78,8 @@ pub enum Input<'a> {
     Candidates(&'a [Candidate]),
     /// ICE starts over with these credentials, ours and the viewer's.
     Restart(Credentials, Credentials),
+    /// The address here that media leaves from is gone.
+    Moved,
     /// A text is to go to the other end of the data channels.
     Send(Lane, &'a str),
     /// Somebody needs a keyframe of what it sends.
@@ -95,6 +99,8 @@ pub enum Output {
     State(ViewerState),
     /// The viewer told something about its reception.
     Feedback(Feedback),
+    /// It is reached from another address here: what went out from the one before is lost.
+    Moved,
     /// Its data channels are open.
     LanesOpen,
     /// A message has come by a data channel.
@@ -163,6 +169,7 @@ impl Peer {
             established: None,
             track: TrackState {
                 playout: config.playout,
+                capture_time: config.capture_time,
                 ..TrackState::random(config.ssrc, config.payload_type).with_repair(config.repair, config.numbering)
             },
             named: Some(Vec::new()),
@@ -230,6 +237,11 @@ impl Peer {
         self.reply == Some(*path)
     }
 
+    /// The path in use.
+    pub(crate) fn path(&self) -> Option<Path> {
+        self.ice.selected()
+    }
+
     /// What kind of candidate of the viewer is at `remote`; `None`: that can't be known any more.
     pub(crate) fn kind_of(&self, remote: SocketAddr) -> Option<CandidateKind> {
         let named = self.named.as_ref()?;
@@ -263,6 +275,7 @@ impl Peer {
                 }
             }
             Input::Restart(local, remote) => self.ice.restart(local, remote),
+            Input::Moved => self.ice.relocate(now),
             Input::Send(lane, text) => self.with_lanes(now, |lanes| lanes.send(lane, text, now)),
             Input::Keyframe => {
                 if let Some(inbound) = &mut self.inbound {
@@ -311,6 +324,10 @@ impl Peer {
             Heard::Nothing => return,
             Heard::Alive => {}
             Heard::Selected(path) => tracing::debug!(remote = %path.remote, "path selected"),
+            Heard::Moved(path) => {
+                tracing::debug!(remote = %path.remote, "reached from another address");
+                self.outputs.push_back(Output::Moved);
+            }
         }
         self.reply = Some(path);
         self.heard(now);

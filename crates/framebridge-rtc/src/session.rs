@@ -138,6 +138,8 @@ pub struct SessionInfo {
     pub state: ViewerState,
     /// What its link is like.
     pub link: Link,
+    /// The address that its media left from is gone, and it has not been reached from another. An ICE restart tells it of those.
+    pub is_lost: bool,
 }
 
 /// What the engine tells its owner.

@@ -13,6 +13,8 @@ pub(crate) struct Session {
     pub(crate) remote: Credentials,
     pub(crate) mid: Option<String>,
     pub(crate) restarts: Restarts,
+    /// The address here that its media left from is gone, and it has neither been reached from another nor been told of those.
+    pub(crate) is_lost: bool,
     pub(crate) state: ViewerState,
     /// As the worker last saw it.
     pub(crate) link: Link,

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Arrival, Config, Event, SessionId, StreamStats, ViewerState,
-    addresses::Offered,
+    addresses::{self, Offered},
     batch::Outcome,
     dtls::Identity,
     frame::Frame,
@@ -50,6 +50,8 @@ pub(crate) struct EngineState {
     locals: Vec<SocketAddr>,
     /// Addresses besides this machine's own that lead here; see [`Config::candidates`].
     further: RwLock<Vec<SocketAddr>>,
+    /// This machine's own addresses, when they were last looked at.
+    present: Mutex<Option<Arc<[IpAddr]>>>,
     /// Where STUN servers see our sockets.
     reflexive: Mutex<Reflexive>,
     /// Where media is waited for by TCP.
@@ -79,6 +81,7 @@ impl EngineState {
     ) -> Self {
         Self {
             further: RwLock::new(config.candidates.clone()),
+            present: Mutex::default(),
             reflexive: Mutex::default(),
             tcp: OnceLock::new(),
             // What an earlier process has named is not named again soon.
@@ -123,6 +126,29 @@ impl EngineState {
     /// From now on these addresses lead here, too, and no others that were said to.
     pub(crate) fn set_further(&self, addresses: Vec<SocketAddr>) {
         *self.further.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// This machine's own addresses, if they are others than at the last look.
+    pub(crate) fn look_at_addresses(&self) -> Option<Arc<[IpAddr]>> {
+        let now: Arc<[IpAddr]> = addresses::present().into();
+        if now.is_empty() {
+            // Nothing can be sent anywhere, or nobody can say from where.
+            return None;
+        }
+        let before = lock(&self.present).replace(Arc::clone(&now));
+        match before {
+            Some(before) if before == now => return None,
+            Some(before) => {
+                let without = |of: &[IpAddr], others: &[IpAddr]| -> Vec<IpAddr> {
+                    of.iter().filter(|ip| !others.contains(ip)).copied().collect()
+                };
+                let (came, gone) = (without(&now, &before), without(&before, &now));
+                tracing::info!(?came, ?gone, "this machine's addresses have changed");
+            }
+            // Viewers of an earlier process may be on a path that went with it.
+            None => {}
+        }
+        Some(now)
     }
 
     /// What to ask a STUN server.

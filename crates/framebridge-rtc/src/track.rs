@@ -21,7 +21,7 @@
 use crate::{
     catch_up::CatchUp,
     frame::{Frame, MAX_PAYLOAD, REPEATED_NUMBER},
-    header::{Header, SECOND},
+    header::{Header, TOLD, Told},
     random,
     srtp::{MasterKey, Profile, Sender},
 };
@@ -60,6 +60,8 @@ pub struct TrackState {
     pub numbering: Option<u8>,
     /// That for the playout delay, likewise: keyframes tell it.
     pub playout: Option<u8>,
+    /// That for the time of capture, likewise: a frame a second tells it.
+    pub capture_time: Option<u8>,
 }
 
 impl TrackState {
@@ -71,6 +73,7 @@ impl TrackState {
             repair: None,
             numbering: None,
             playout: None,
+            capture_time: None,
             next: first_index(),
             timestamp_offset: u32::from_be_bytes(random::bytes()),
             packets: 0,
@@ -216,8 +219,8 @@ impl Track {
     /// The datagram's length for a packet whose payload has so many bytes.
     #[inline]
     pub(crate) fn datagram_len(&self, frame: &Frame, packet: u64, payload: usize) -> usize {
-        let tells_playout = self.playout(frame, packet, payload).is_some();
-        Header::len(self.state.numbering.is_some(), tells_playout) + payload + self.tag_len
+        let told = self.told(frame, packet, payload);
+        Header::len(self.state.numbering.is_some(), told) + payload + self.tag_len
     }
 
     /// The same for one that is sent again.
@@ -227,11 +230,17 @@ impl Track {
         self.datagram_len(frame, packet, payload) + number
     }
 
-    /// The playout delay's extension, if this packet tells it: the first of a keyframe, which is short, does.
+    /// What this packet tells besides: the first of some frames does, if it has room. It depends on nothing but the packet, since one
+    /// that goes again as it was has to have the same bytes.
     #[inline]
-    fn playout(&self, frame: &Frame, packet: u64, payload: usize) -> Option<u8> {
-        let is_told = packet == frame.first && frame.keyframe && payload + SECOND <= MAX_PAYLOAD;
-        self.state.playout.filter(|_| is_told)
+    fn told(&self, frame: &Frame, packet: u64, payload: usize) -> Told {
+        if packet != frame.first || payload + TOLD > MAX_PAYLOAD {
+            return Told::default();
+        }
+        Told {
+            playout: self.state.playout.filter(|_| frame.keyframe),
+            captured: self.state.capture_time.zip(frame.capture_time),
+        }
     }
 
     /// Writes the next packet, which is `packet` of `frame`, into `datagram`.
@@ -263,7 +272,7 @@ impl Track {
         datagram: &mut [u8],
     ) {
         let index = packet.wrapping_add(self.offset);
-        let (number, playout) = (self.number(), self.playout(frame, packet, payload.len()));
+        let (number, told) = (self.number(), self.told(frame, packet, payload.len()));
         let timestamp = self.timestamp(frame);
         let Some(repair) = &mut self.state.repair else {
             self.fill(frame, packet, index, (payload, marker), datagram);
@@ -276,7 +285,7 @@ impl Track {
             timestamp,
             ssrc: repair.ssrc,
             number,
-            playout,
+            told,
         };
         let clear = header.write(datagram);
         let body = clear + REPEATED_NUMBER;
@@ -295,7 +304,7 @@ impl Track {
             timestamp: self.timestamp(frame),
             ssrc: self.state.ssrc,
             number: self.number(),
-            playout: self.playout(frame, packet, payload.len()),
+            told: self.told(frame, packet, payload.len()),
         };
         let clear = header.write(datagram);
         datagram[clear..clear + payload.len()].copy_from_slice(payload);
@@ -399,6 +408,7 @@ mod tests {
     fn track() -> Track {
         let state = TrackState {
             playout: Some(5),
+            capture_time: Some(6),
             ..TrackState::random(7, 96)
         };
         Track::new(state, Profile::AeadAes128Gcm, &KEY)
@@ -411,7 +421,9 @@ mod tests {
 
     fn frame(first: u64, packets: u8) -> Frame {
         let unit: Vec<u8> = (1..=packets).flat_map(|n| [0, 0, 1, 0x41, n]).collect();
-        Frame::new(first, first * 10, true, Instant::now(), Payloads::of(&unit))
+        let mut frame = Frame::new(first, first * 10, true, Instant::now(), Payloads::of(&unit));
+        frame.capture_time = Some(0xe000_0000_0000_0000 + first);
+        frame
     }
 
     #[test]

@@ -290,6 +290,7 @@ mod tests {
             repair: None,
             numbering: None,
             playout: None,
+            capture_time: None,
             connect_timeout: HOLD,
             disconnect_grace: HOLD,
             data: None,

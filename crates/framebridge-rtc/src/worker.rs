@@ -3,6 +3,7 @@
 mod feedback;
 mod incoming;
 mod line;
+mod moves;
 mod publisher;
 mod rungs;
 mod waiting;
@@ -14,7 +15,7 @@ use std::{
         Arc,
         atomic::Ordering::{Acquire, Relaxed},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use framebridge_proto::{StreamName, media::Rung};
@@ -25,7 +26,7 @@ use crate::{
     Candidate, CloseReason, Event, HoldReason, Input, LineEvent, Link, Output, Pacer, Peer, ViewerState,
     batch::{Batch, Inbox},
     channel::{CATCH_UP, Channel, MOST_PADDING, Sent},
-    clock::monotonic,
+    clock::{monotonic, ntp},
     frame::Frame,
     handover::reservation::Reservation,
     handover::viewer_file::{Place, Record, ViewerFile},
@@ -137,6 +138,7 @@ impl Worker {
             remote: state.remote.clone(),
             mid,
             restarts: Restarts::default(),
+            told: 0,
             state: ViewerState::Live,
             link: Link::default(),
         };
@@ -225,6 +227,7 @@ impl Worker {
                     }
                 }
                 Command::AskOutside(servers) => self.ask_outside(&servers, now),
+                Command::Addresses(present) => self.move_off(&present, now),
             }
         }
         // More may be waiting: do not sleep.
@@ -345,6 +348,7 @@ impl Worker {
                     self.on_feedback(slot, &feedback, now);
                     self.choose(slot, now);
                 }
+                Output::Moved => self.on_moved(slot, now),
                 Output::LanesOpen => self.on_line(slot, LineEvent::Open, now),
                 Output::Unit(unit) => self.on_unit(slot, unit, now),
                 Output::Message(lane, message) => self.on_line(slot, LineEvent::Message(lane, message), now),
@@ -430,7 +434,12 @@ impl Worker {
         };
         let mut reservation = viewer.reservation.as_mut();
         if may_send(&mut reservation, &self.viewer_file, track, (0, 0)) {
-            track.report(ntp_now(), timestamp, &viewer.session.cname(), &mut self.report);
+            track.report(
+                ntp(SystemTime::now()),
+                timestamp,
+                &viewer.session.cname(),
+                &mut self.report,
+            );
             self.batch.push(&path, &self.report);
         }
         if viewer
@@ -565,13 +574,4 @@ fn may_send(
     reservation
         .as_mut()
         .is_none_or(|reservation| reservation.covers(viewer_file, track, packets, repairs))
-}
-
-/// The wall clock in NTP's format (RFC 5905 section 6): seconds since 1900 above, their fraction below.
-fn ntp_now() -> u64 {
-    const UNIX_SINCE_1900: u64 = 2_208_988_800;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
-    // Era 1 begins in 2036: the seconds wrap, as they should.
-    (since.as_secs() + UNIX_SINCE_1900) << 32 | fraction
 }

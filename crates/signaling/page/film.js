@@ -1,12 +1,14 @@
-// The stream as a film by plain HTTP, played by Media Source: where WebRTC gets through by neither UDP nor TCP.
+// The stream by plain HTTP, where WebRTC gets through by neither UDP nor TCP: as a film that Media Source plays, or still by still.
 
-import { refusal } from "./http.js";
+import { refusal, request } from "./http.js";
 
 /** The picture may be so far behind what has come; past it, it goes on near the end. Seconds. */
 const BEHIND = 1;
 const NEAR = 0.2;
 /** What was shown is kept so long. Seconds. */
 const KEPT = 10;
+/** From a still to the next of the same stream. Milliseconds. */
+const STILL = 2000;
 
 /** @type {any} */
 const Source = /** @type {any} */ (window).ManagedMediaSource || window.MediaSource;
@@ -85,6 +87,57 @@ export class Film {
     buffer.remove(0, video.currentTime - KEPT);
     await next(buffer, "updateend");
   }
+}
+
+/** When the still is there that is being asked for. All of a page take turns: they need no more than one connection. @type {Promise<unknown>} */
+let still = Promise.resolve();
+
+export class Stills {
+  /** @param {URL} url @param {HTMLVideoElement} video */
+  constructor(url, video) {
+    /** How many were shown. */
+    this.frames = 0;
+    this._closed = false;
+    this._video = video;
+    video.srcObject = null;
+    this._play(url);
+  }
+
+  close() {
+    this._closed = true;
+    this._video.removeAttribute("poster");
+  }
+
+  /** @param {URL} url */
+  async _play(url) {
+    while (!this._closed) {
+      // One that can't be had now is had the next time.
+      still = still.then(() => this._show(url)).catch(() => {});
+      await still;
+      await new Promise((resolve) => setTimeout(resolve, STILL));
+    }
+  }
+
+  /** @param {URL} url */
+  async _show(url) {
+    if (this._closed) return;
+    const response = await request(url);
+    if (!response.ok) return;
+    const address = await asAddress(await response.blob());
+    if (this._closed) return;
+    this._video.poster = address;
+    this.frames += 1;
+  }
+}
+
+/** @param {Blob} blob @returns {Promise<string>} */
+function asAddress(blob) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(String(reader.result));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(blob);
+  });
 }
 
 /**

@@ -43,7 +43,6 @@ const viewer = new Viewer({
   onChange: () => render(),
   needsTouch: (needs) => (needs ? tell(TOUCH, 0) : $("notice").textContent === TOUCH && tell("")),
   mayAsk: mayControl,
-  films: true,
 });
 const panel = new Panel(viewer, () => stream, () => feed.ask());
 const feed = new Feed(root, name, onFeed);
@@ -152,7 +151,7 @@ function render() {
 }
 
 function facts() {
-  if (viewer.film) return "by HTTP: neither UDP nor TCP gets through";
+  if (viewer.film) return `${viewer.way}: neither UDP nor TCP gets through`;
   const figures = viewer.figures;
   if (!figures || !figures.width) return "";
   const { width, height, fps } = figures;

@@ -43,6 +43,8 @@ export const TIMES = Object.freeze({
   overrule: 3000,
   /** A session that has not connected for so long: the film is shown, if there is one, until one does. */
   film: 2500,
+  /** Where there is no room for another film, a still counts as the picture for so long: on a large wall the next is some seconds away. */
+  still: 8000,
   /** A page that is hidden for so long ends its session: nothing is sent to who does not look. */
   hidden: 30000,
 });
@@ -69,9 +71,10 @@ const BLOCKED = "The server answers, but no video gets through: something on the
  * `connect` has the outcomes `opened`, `refused`, `unreachable`; `ask` has `source`, `gone`, and none where it goes
  * unanswered; either may find that it is over (`ended`) or that nobody is let in without a login (`lockedOut`). `source` is
  * also told as it changes, then with `frameAge: null`. `restart` may find `restartRefused` (for good) or `restartFailed` (not
- * now, as when the server is just being started again). `picture`: the decoder's count has grown, by so many; `film`: the
- * film's has.
- * @typedef {{type: "film" | "start" | "stop" | "visible" | "hidden" | "tick" | "woke" | "online" | "retry" | "opened" | "lockedOut"}
+ * now, as when the server is just being started again); `moved`: the server has other addresses than it said. `picture`: the decoder's count has grown, by so many; `film`: the
+ * film's has, or there is another still; `blocked`: WebRTC does not get through to another stream of the same server.
+ * @typedef {{type: "film", isStill: boolean}
+ *   | {type: "blocked" | "start" | "stop" | "visible" | "hidden" | "tick" | "woke" | "online" | "retry" | "opened" | "lockedOut"}
  *   | {type: "refused", reason: string, retryAfter: number | null}
  *   | {type: "unreachable", reason: string}
  *   | {type: "ended", reason: string, action: Action}
@@ -79,7 +82,7 @@ const BLOCKED = "The server answers, but no video gets through: something on the
  *   | {type: "transport", state: string}
  *   | {type: "source", reason: string | null, retryIn: number | null, state: string, frameAge: number | null}
  *   | {type: "gone", reason: string | null}
- *   | {type: "restartRefused" | "restartFailed"}} Event
+ *   | {type: "restartRefused" | "restartFailed" | "moved"}} Event
  */
 
 /** What its viewer can do about it. @typedef {"login" | "again" | null} Action */
@@ -147,7 +150,7 @@ export class Player {
     this._open = opened(0);
     /** Whether sessions open, and do not connect. */
     this._isBlocked = false;
-    this._filmAt = -Infinity;
+    this._filmUntil = -Infinity;
   }
 
   /**
@@ -182,7 +185,10 @@ export class Player {
       case "opened":
         return this._onOpened(now);
       case "film":
-        this._filmAt = now;
+        this._filmUntil = now + (event.isStill ? TIMES.still : TIMES.keyframe);
+        return [];
+      case "blocked":
+        if (this._phase !== "session" || !this._open.connected) this._isBlocked = true;
         return [];
       case "refused":
         return this._onRefused(event, now);
@@ -233,7 +239,7 @@ export class Player {
   /** @param {number} now */
   _showsFilm(now) {
     const isExcused = this._phase === "session" && this._open.excuse;
-    return this.wantsFilm && !isExcused && now - this._filmAt < TIMES.keyframe;
+    return this.wantsFilm && !isExcused && now < this._filmUntil;
   }
 
   /** How long one waits for a picture before it is missed. @param {number} least @param {number} paces */
@@ -347,6 +353,8 @@ export class Player {
         this._wait(now + this._random() * TIMES.welcomeBack);
         if (event.reason) this._onFall(now);
         return ["close"];
+      case "moved":
+        return this._onMoved(now);
       case "restartRefused":
         return this._reconnect(now);
       case "restartFailed":
@@ -357,6 +365,15 @@ export class Player {
       default:
         throw new Error(`unknown event ${event.type}`);
     }
+  }
+
+  /** Nothing comes from where the server was: it is asked where it is, without waiting any longer. @param {number} now @returns {Deed[]} */
+  _onMoved(now) {
+    if (this._open.excuse || now < this._open.restartAt) return [];
+    this._open.stage = 2;
+    this._open.restartAt = now + TIMES.askExcused;
+    this._trouble = "The server has another address now";
+    return ["restart"];
   }
 
   /** @param {number} pictures @param {number} now @returns {Deed[]} */

@@ -395,13 +395,13 @@ test("a session that does not connect is replaced by the film, and the film by t
   run(it, TIMES.film - 50, TIMES.film);
   assert.equal(it.wantsFilm, true);
   assert.equal(it.view(TIMES.film).state, "connecting", "it has shown nothing yet");
-  it.handle({ type: "film" }, TIMES.film);
+  it.handle({ type: "film", isStill: false }, TIMES.film);
   assert.equal(it.view(TIMES.film).state, "live");
   assert.equal(it.view(TIMES.film + TIMES.keyframe).state, "connecting", "it has stopped");
   // The session is given up, and tried again: the film goes on meanwhile.
   const end = 2 * TIMES.reconnect;
   assert.ok(run(it, TIMES.film, end).some(([deed]) => deed === "close"));
-  it.handle({ type: "film" }, end);
+  it.handle({ type: "film", isStill: false }, end);
   assert.deepEqual([it.wantsFilm, it.view(end).state], [true, "live"]);
   run(it, end, end + TIMES.backoff);
   it.handle({ type: "opened" }, end + TIMES.backoff);
@@ -416,9 +416,40 @@ test("a film is not wanted by who does not watch, and does not hide that there i
   it.handle({ type: "start" }, 0);
   it.handle({ type: "opened" }, 0);
   run(it, 0, TIMES.film);
-  it.handle({ type: "film" }, TIMES.film);
+  it.handle({ type: "film", isStill: false }, TIMES.film);
   it.handle(DOWN, TIMES.film);
   assert.equal(it.view(TIMES.film).state, "unavailable");
   it.handle({ type: "stop" }, TIMES.film);
   assert.equal(it.wantsFilm, false);
+});
+
+test("a server that has other addresses than it said is asked for them at once, and once a second", () => {
+  const it = livePlayer();
+  assert.deepEqual(run(it, 0, TIMES.ask), [["ask", TIMES.ask]]);
+  assert.deepEqual(it.handle({ type: "moved" }, TIMES.ask), ["restart"]);
+  assert.deepEqual(it.handle({ type: "moved" }, TIMES.ask + 500), []);
+  assert.deepEqual(it.handle({ type: "moved" }, TIMES.ask + TIMES.askExcused), ["restart"]);
+  it.handle({ type: "restartFailed" }, TIMES.ask + TIMES.askExcused + 10);
+  assert.deepEqual(it.handle({ type: "moved" }, TIMES.ask + TIMES.askExcused + 600), ["restart"]);
+  const done = but(run(it, TIMES.ask + TIMES.askExcused + 600, TIMES.reconnect), "ask", "keyframe");
+  assert.deepEqual(done, [["close", TIMES.reconnect]], "who does not get it back so begins anew");
+});
+
+test("a still is the picture until the next one of a large wall", () => {
+  const it = player();
+  it.handle({ type: "start" }, 0);
+  it.handle({ type: "blocked" }, 0);
+  assert.ok(it.wantsFilm, "what another has found out is not found out again");
+  it.handle({ type: "film", isStill: true }, 100);
+  assert.equal(it.view(100 + TIMES.still - 1).state, "live");
+  assert.notEqual(it.view(100 + TIMES.still).state, "live");
+});
+
+test("a viewer that plays is not told by others that it is blocked", () => {
+  const it = livePlayer();
+  it.handle({ type: "blocked" }, 100);
+  assert.ok(!it.wantsFilm);
+  it.handle({ type: "stop" }, 200);
+  it.handle({ type: "blocked" }, 300);
+  assert.ok(!it.wantsFilm);
 });

@@ -1,6 +1,6 @@
 // One viewer of one stream: wires the state machine (player.js) to the session (whep.js), the API and a <video>.
 
-import { Film } from "./film.js";
+import { Film, Stills } from "./film.js";
 import { json, Refused, request, sending } from "./http.js";
 import { Player } from "./player.js";
 import { figures, sample } from "./stats.js";
@@ -21,9 +21,10 @@ const ADDRESS_ENDED = "This address has ended. Ask whoever sent it to you for a 
 export class Viewer {
   /**
    * @param {{root: URL, stream: string, video: HTMLVideoElement, onChange: () => void, needsTouch?: (needs: boolean) => void,
-   *   mayAsk?: () => boolean, turn?: () => Promise<() => void>, best?: () => string, films?: boolean}} options `mayAsk`: whether a
-   *   keyframe may be asked for; `turn`: waits until this one may connect, and gives back what ends its turn; `best`: no better rung
-   *   is wanted; `films`: whether a film will do. It takes one of the few connections that a browser has to a server
+   *   mayAsk?: () => boolean, turn?: () => Promise<() => void>, best?: () => string, instead?: () => "film" | "stills"}} options `mayAsk`: whether
+   *   a keyframe may be asked for; `turn`: waits until this one may connect, and gives back what ends its turn; `best`: no better
+   *   rung is wanted; `instead`: what will do where WebRTC does not get through. A film takes one of the few connections that a
+   *   browser has to a server
    */
   constructor({
     root,
@@ -34,7 +35,7 @@ export class Viewer {
     mayAsk = () => false,
     turn = async () => () => {},
     best = () => "full",
-    films = false,
+    instead = () => "film",
   }) {
     this.player = new Player(Math.random);
     this.video = video;
@@ -64,8 +65,8 @@ export class Viewer {
     /** @type {import("./stats.js").Sample[]} */
     this._samples = [];
     this._counting = false;
-    this._films = films && Film.works;
-    /** What is played where WebRTC does not get through. @type {Film | null} */
+    this._instead = instead;
+    /** What is played where WebRTC does not get through. @type {Film | Stills | null} */
     this.film = null;
     this._page = drawn();
     this._filmFrames = 0;
@@ -191,6 +192,8 @@ export class Viewer {
       if (known.state === "closed") return report({ type: "gone", reason: known.webrtc_error });
       const { reason, retry_in_ms: retryIn, state, last_frame_age_ms: frameAge } = await json(this._api);
       report({ type: "source", reason, retryIn, state, frameAge });
+      // Where the source accounts for the silence, nothing is amiss with the way.
+      if (known.addresses_changed) report({ type: "moved" });
     } catch (error) {
       if (!(error instanceof Refused)) return;
       if (error.code === "unknown_session") {
@@ -258,29 +261,41 @@ export class Viewer {
     request(`${this._api}/sessions/${session.id}/report`, sending("POST", told)).catch(() => {});
   }
 
-  /** Plays the film as long as the player wants it. */
+  /** How the picture comes, where that is not as it should. */
+  get way() {
+    if (!this.film) return "";
+    return this.film instanceof Stills ? "stills by HTTP" : "by HTTP";
+  }
+
+  /** Plays the film, or stills, as long as the player wants it. */
   _showFilm() {
-    const now = performance.now();
+    const { film } = this;
     if (!this.player.wantsFilm) return this._endFilm();
+    const isStills = !Film.works || this._instead() === "stills";
+    if (film && film instanceof Stills !== isStills) this._endFilm();
     if (this.film) {
       const { frames } = this.film;
       if (frames > this._filmFrames) {
         this.lastFrameAt = Date.now();
-        this.send({ type: "film" });
+        this.send({ type: "film", isStill: isStills });
       }
       this._filmFrames = frames;
-    } else if (this._films && now >= this._filmAgainAt) {
+    } else if (isStills || performance.now() >= this._filmAgainAt) {
       this._filmFrames = 0;
-      this.film = new Film(new URL(`${this._api}/live.mp4?instead=${this._page}`), this.video, (error) => {
-        if (error instanceof Refused && error.code === "sent_away") {
-          this._page = drawn();
-          return this.send(outcome(error));
-        }
-        // One that has ended in order has had its time.
-        this._filmAgainAt = performance.now() + (error ? FILM_PAUSE : 0);
-        this._endFilm();
-      });
+      this.film = isStills ? new Stills(new URL(`${this._api}/snapshot.jpg`), this.video) : this._newFilm();
     }
+  }
+
+  _newFilm() {
+    return new Film(new URL(`${this._api}/live.mp4?instead=${this._page}`), this.video, (error) => {
+      if (error instanceof Refused && error.code === "sent_away") {
+        this._page = drawn();
+        return this.send(outcome(error));
+      }
+      // One that has ended in order has had its time.
+      this._filmAgainAt = performance.now() + (error ? FILM_PAUSE : 0);
+      this._endFilm();
+    });
   }
 
   _endFilm() {
@@ -297,7 +312,9 @@ export class Viewer {
    */
   _plays() {
     const { video } = this;
-    if (!video.paused || document.hidden || !(video.srcObject || this.film)) return !video.paused || document.hidden;
+    // The element plays nothing, and need not.
+    if (this.film instanceof Stills) return true;
+    if (!video.paused || document.hidden || !(video.srcObject || video.src)) return !video.paused || document.hidden;
     video
       .play()
       .then(() => this._needsTouch(false))

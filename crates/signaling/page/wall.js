@@ -17,6 +17,9 @@ const STAGGER = 80;
 /** One that takes longer lets the next go first. */
 const TURN = 3000;
 
+/** So many films at once, where WebRTC does not get through: of the six connections that a browser has to a server, one is for events, two are for all else. */
+const MOST_FILMS = 3;
+
 const root = new URL("./", location.href);
 const stage = $("stage");
 /** @typedef {{name: string, item: HTMLElement, part: (selector: string) => any, viewer: Viewer}} Cell */
@@ -51,6 +54,13 @@ const turns = {
   },
 };
 
+/** What a cell shows that WebRTC does not get through to: the large one and the first ones a film, the others stills. @param {string} name @returns {"film" | "stills"} */
+function instead(name) {
+  const isBlocked = (/** @type {string} */ name) => Boolean(cells.get(name)?.viewer.player.wantsFilm);
+  const blocked = layout.streams.filter((other) => other !== layout.big && isBlocked(other));
+  return name === layout.big || blocked.indexOf(name) < MOST_FILMS - (layout.big ? 1 : 0) ? "film" : "stills";
+}
+
 /** @param {string} name @returns {Cell} */
 function made(name) {
   const item = $("cell").content.cloneNode(true).firstElementChild;
@@ -62,6 +72,7 @@ function made(name) {
     onChange: () => render(cell),
     mayAsk: () => (feed.streams.get(name)?.scope || "view") !== "view",
     turn: turns.take,
+    instead: () => instead(name),
     best: () => rungFor(Math.max(item.clientWidth, item.clientHeight) * devicePixelRatio, feed.streams.get(name)?.quality.longest_edge || 0),
   });
   const cell = { name, item, part, viewer };
@@ -83,7 +94,7 @@ function render({ name, item, part, viewer }) {
   const { state, reason, retryAt, action } = viewer.view;
   const title = feed.streams.get(name)?.title || name;
   item.dataset.state = state;
-  setText(part(".name"), title);
+  setText(part(".name"), [title, viewer.way].filter(Boolean).join(" · "));
   setText(part(".title"), TITLES[state]);
   setText(part(".reason"), sentence(reason));
   setText(part(".retry"), whenAgain(retryAt, performance.now()));
@@ -206,6 +217,8 @@ addEventListener("pagehide", () => all({ type: "stop" }));
 addEventListener("pageshow", ({ persisted }) => persisted && all({ type: "start" }));
 setInterval(() => {
   cells.forEach(({ viewer }) => viewer.tick());
+  // What one has found out about the way here, the others need not wait for.
+  if (Array.from(cells.values()).some(({ viewer }) => viewer.player.wantsFilm)) all({ type: "blocked" });
   const lives = Array.from(cells.values()).some(({ viewer }) => viewer.view.state === "live");
   wakeLock.set(lives && !document.hidden);
 }, TICK);

@@ -44,7 +44,7 @@ use crate::{
     handover::{self, Restored},
     ice_servers::IceServers,
     limits::Limits,
-    outside,
+    outside, own_addresses,
     owners::{Owners, brief},
     pictures,
     reports::Reports,
@@ -347,6 +347,7 @@ fn divide_memory(webrtc: &Webrtc, streams: usize) -> (usize, usize) {
 
 /// What is looked after all the time.
 fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>, news: watch::Sender<Arc<Glances>>) {
+    tasks.spawn(own_addresses::follow(shared.engine.clone()));
     tasks.spawn(events::tell(Arc::clone(shared), news));
     tasks.spawn(viewers::keep_current(Arc::clone(shared)));
     tasks.spawn(pictures::keep_stills(Arc::clone(shared)));

@@ -37,6 +37,7 @@ mod login;
 mod mean_delay;
 mod metrics;
 mod outside;
+mod own_addresses;
 mod owners;
 mod page;
 mod pictures;

@@ -33,6 +33,8 @@ pub(crate) struct SessionView {
     webrtc_reconnecting: bool,
     /// What is or was wrong with its connection; `null`: nothing.
     webrtc_error: Option<String>,
+    /// The address that its media came from is gone, and the viewer could not be reached from another: ICE is to be restarted.
+    addresses_changed: bool,
     /// It has ended because an operator sent the viewer away: it is not to come back by itself.
     sent_away: bool,
     /// Which rung it is given: `full`, `half` or `quarter` of the edge; `null`: it has ended.
@@ -83,6 +85,7 @@ pub(crate) async fn session(
     let open = shared.engine.session(&session);
     check_owner(&shared, &session, &who)?;
     let link = open.as_ref().map(|info| info.link);
+    let addresses_changed = open.as_ref().is_some_and(|info| info.is_lost);
     let (stream, state) = open
         .map(|info| (info.stream, info.state))
         .or_else(|| shared.ended.of(&session))
@@ -98,6 +101,7 @@ pub(crate) async fn session(
         state: state.as_str(),
         webrtc_reconnecting: state == ViewerState::Grace,
         webrtc_error,
+        addresses_changed,
         sent_away: shared.ended.was_sent_away(&session),
         rung: link.map(|link| link.rung.as_str()),
         estimate: link.and_then(|link| link.estimate),

@@ -38,7 +38,7 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) behind_proxy: bool,
     /// TURN server for viewers, e.g. turn:turn.example:3478; repeatable
-    #[arg(long = "turn", value_name = "URL", requires = "turn_secret_file")]
+    #[arg(long = "turn", value_name = "URL", value_parser = framebridge_config::ice_url, requires = "turn_secret_file")]
     pub(crate) turn: Vec<String>,
     /// File with the secret shared with that TURN server (coturn's static-auth-secret)
     #[arg(long, value_name = "FILE")]

@@ -120,6 +120,30 @@ fn box_and_viewer_behind_nats_of_their_own_meet_at_the_relay() {
 }
 
 #[test]
+fn viewer_whom_media_does_not_reach_watches_by_http_through_the_studio() {
+    let studio = Studio::start().unwrap();
+    let settings = studio.settings("box").unwrap();
+    let system = System::start_with(&[("test", "test:")], &settings).unwrap();
+    let address = studio.address_of(&system).unwrap();
+    address.until("ready", PATIENCE).unwrap();
+    let browser = Browser::start().unwrap();
+    // There is no relay.
+    let open = |path: &str| browser.open_scripted(&address.url(path), RELAY_ONLY).unwrap();
+    let page = open("/s/test");
+    page.until_holds("document.body.dataset.state === 'live'").unwrap();
+    page.until_reads("by HTTP: neither UDP nor TCP gets through").unwrap();
+    let shown = page.evaluate("document.querySelector('video').currentTime").unwrap();
+    page.until_holds(&format!("document.querySelector('video').currentTime > {shown} + 3"))
+        .unwrap();
+    page.close().unwrap();
+
+    let wall = open("/wall");
+    wall.until_holds("document.querySelector('.cell').dataset.state === 'live'")
+        .unwrap();
+    wall.until_reads("test · by HTTP").unwrap();
+}
+
+#[test]
 fn box_reaches_a_studio_behind_tls_that_its_machine_trusts_and_no_other() {
     let [trusted, other] = [(), ()].map(|()| Certificate::make().unwrap());
     let studio = Studio::start().unwrap();

@@ -46,7 +46,7 @@ pub(crate) const STRIDE: u64 = 256;
 /// SRTCP indices that are reserved at once: a report a second.
 pub(crate) const RTCP_STRIDE: u32 = 64;
 /// The version of a record's layout. Another version is passed over.
-const LAYOUT: u8 = 2;
+const LAYOUT: u8 = 3;
 
 /// A place in a [`ViewerFile`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,6 +278,7 @@ impl Record {
         }
         out.field(track.numbering.as_slice());
         out.field(track.playout.as_slice());
+        out.field(track.capture_time.as_slice());
         out.field(self.rung.as_str().as_bytes());
         out.field(self.best.as_str().as_bytes());
         out.0
@@ -324,6 +325,7 @@ impl Record {
             repair: repair(&mut fields)?,
             numbering: extension(&mut fields)?,
             playout: extension(&mut fields)?,
+            capture_time: extension(&mut fields)?,
         };
         let (rung, best) = (fields.text()?.parse().ok()?, fields.text()?.parse().ok()?);
         fields.0.is_empty().then_some(Self {
@@ -463,6 +465,7 @@ pub(crate) mod tests {
                     }),
                     numbering: (number != 2).then_some(3),
                     playout: (number != 2).then_some(4),
+                    capture_time: (number != 2).then_some(5),
                 },
             },
             rung: Rung::Half,

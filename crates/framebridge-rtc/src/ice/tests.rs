@@ -363,3 +363,72 @@ fn a_restart_keeps_the_path_until_the_new_generation_nominates() {
     );
     assert_eq!(old, Heard::Nothing);
 }
+
+#[test]
+fn path_whose_address_is_gone_moves_to_the_first_that_answers_and_follows_the_viewer_then() {
+    let (mut agent, now) = (agent(), Instant::now());
+    let at = |address: &str| Path {
+        source: Some(address.parse().unwrap()),
+        ..path(1)
+    };
+    let from_viewer = |agent: &mut Agent, path: Path, nominate: bool| {
+        agent.handle(
+            request(&credentials("ours"), &credentials("them"), 100, nominate),
+            path,
+            now,
+        )
+    };
+    from_viewer(&mut agent, at("192.168.1.5"), true);
+    answer_checks(&mut agent, now);
+    assert_eq!(agent.selected(), Some(at("192.168.1.5")));
+
+    agent.relocate(now);
+    assert_eq!(
+        agent.selected(),
+        Some(at("192.168.1.5")),
+        "nothing else is known to work"
+    );
+    let (out, check) = drain(&mut agent).pop().unwrap();
+    assert_eq!(out, path(1), "from wherever the system sends it");
+    let answer = stun::success(check.transaction(), out.remote, "them-password-password-password");
+    let heard = agent.handle(Stun::decode(&answer).unwrap(), at("192.168.1.9"), now);
+    assert_eq!(heard, Heard::Moved(at("192.168.1.9")));
+    // The viewer's own checks, from now on, say where it sees us.
+    from_viewer(&mut agent, at("192.168.1.9"), true);
+    drain(&mut agent);
+    assert_eq!(agent.selected(), Some(at("192.168.1.9")));
+}
+
+#[test]
+fn viewer_that_is_reached_only_by_a_restart_has_moved_by_that() {
+    let (mut agent, now) = (agent(), Instant::now());
+    agent.resume(path(1), now);
+    agent.relocate(now);
+    drain(&mut agent);
+    agent.restart(credentials("ours"), credentials("them"));
+    let to = credentials("ours");
+    agent.handle(request(&to, &credentials("them"), 100, false), path(2), now);
+    assert_eq!(answer_checks(&mut agent, now), Heard::Moved(path(2)));
+    agent.handle(request(&to, &credentials("them"), 100, true), path(2), now);
+    assert_eq!(agent.selected(), Some(path(2)));
+}
+
+#[test]
+fn path_whose_address_is_gone_is_kept_while_nothing_answers() {
+    let (mut agent, now) = (agent(), Instant::now());
+    agent.relocate(now);
+    assert!(
+        drain(&mut agent).is_empty(),
+        "one that has no path yet has none to lose"
+    );
+    agent.resume(path(1), now);
+    agent.relocate(now);
+    let mut pacer = Pacer::new(now);
+    let mut sent = drain(&mut agent).len();
+    while let Some(due) = agent.poll_timeout().filter(|due| *due < now + Duration::from_secs(20)) {
+        agent.handle_timeout(&mut pacer, due);
+        sent += drain(&mut agent).len();
+    }
+    assert!((6..20).contains(&sent), "{sent} checks");
+    assert_eq!(agent.selected(), Some(path(1)));
+}

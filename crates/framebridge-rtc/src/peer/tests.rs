@@ -106,6 +106,7 @@ impl World {
             repair: None,
             numbering: None,
             playout: None,
+            capture_time: None,
             connect_timeout: CONNECT_TIMEOUT,
             disconnect_grace: GRACE,
             data: None,
@@ -158,6 +159,7 @@ impl World {
                     }
                     Output::State(state) => self.states.push(state),
                     Output::Feedback(feedback) => self.feedback.push(feedback),
+                    Output::Moved => panic!("no address has gone"),
                     Output::LanesOpen | Output::Message(..) | Output::Unit(_) => {
                         panic!("nobody asked for data channels")
                     }

@@ -38,6 +38,10 @@ const LOSS_PACKETS: f32 = 300.0;
 const PROBE_QUEUE: f64 = 60.0;
 /// The link is calm below this queue, milliseconds.
 const CALM_QUEUE: f64 = 30.0;
+/// A link that carries less than this share of what a probe has shown has let the probe through as a burst.
+const REFUTED: f64 = 0.85;
+/// Loss that shows that a link is full.
+const FULL_LOSS: f32 = 0.12;
 /// What is below this is jitter, and no queue. Milliseconds.
 const NO_QUEUE: f64 = 10.0;
 
@@ -60,6 +64,8 @@ pub(crate) struct RateControl {
     told: Option<f64>,
     /// What would be sent if the link carried it.
     wanted: Option<f64>,
+    /// What the last probe that succeeded has shown.
+    proof: Option<f64>,
 }
 
 impl RateControl {
@@ -78,6 +84,7 @@ impl RateControl {
             round_trip: ASSUMED_ROUND_TRIP,
             told: None,
             wanted: None,
+            proof: None,
         }
     }
 
@@ -188,12 +195,31 @@ impl RateControl {
             round_trip: self.round_trip,
         };
         self.control.update(seen, now);
+        self.doubt_proof(seen);
         let ends = is_over || self.trend.queue() > PROBE_QUEUE;
         match self.probe.outcome(ends, now) {
-            Some(Outcome::Carried(carried)) => self.control.on_proof(carried),
+            Some(Outcome::Carried(carried)) => {
+                self.control.on_proof(carried);
+                self.proof = Some(carried);
+            }
             Some(Outcome::Failed) => {}
             None if is_over => self.probe.put_off(now),
             None => {}
+        }
+    }
+
+    /// A link that is full with less than it has carried in a probe is one that lets bursts through.
+    fn doubt_proof(&mut self, seen: Seen) {
+        let full_with = match seen.usage {
+            Usage::Over => seen.capacity,
+            Usage::Normal | Usage::Under => seen.delivered.filter(|_| seen.loss > FULL_LOSS),
+        };
+        if full_with
+            .zip(self.proof)
+            .is_some_and(|(carries, proof)| carries < proof * REFUTED)
+        {
+            self.proof = None;
+            self.probe.lengthen();
         }
     }
 

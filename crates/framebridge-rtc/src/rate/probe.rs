@@ -9,6 +9,9 @@ const STEP: f64 = 2.0;
 const CAREFUL_STEP: f64 = 1.5;
 /// ... for so long, so that a link that carries just what is known has a queue of that or half of it afterwards.
 const LENGTH: Duration = Duration::from_millis(150);
+/// Some links let a burst through and then carry less than it seemed (a token bucket). Where one has shown that, probes are twice as long
+/// from then on, up to this, which outlasts a bucket of some hundred kilobytes. A queue ends them as soon as there is one.
+const LONGEST: Duration = Duration::from_millis(1200);
 /// What was sent comes in, and is told of, so long after it, besides a round trip.
 const VERDICT: Duration = Duration::from_millis(250);
 /// So much of what was sent has to come through in time.
@@ -44,6 +47,7 @@ struct Running {
     /// Bits per second that are sent.
     rate: f64,
     began: Instant,
+    length: Duration,
     /// Microseconds of our clock.
     from: i64,
     to: i64,
@@ -60,6 +64,8 @@ pub(super) struct Probe {
     state: State,
     pause: Duration,
     step: f64,
+    /// How long the next one is.
+    length: Duration,
 }
 
 impl Probe {
@@ -69,16 +75,23 @@ impl Probe {
             state: State::Idle(now + FIRST_PAUSE / 2),
             pause: FIRST_PAUSE,
             step: STEP,
+            length: LENGTH,
         }
+    }
+
+    /// One that succeeded has said too much: it was too short for this link.
+    pub(super) fn lengthen(&mut self) {
+        self.length = (self.length * 2).min(LONGEST);
     }
 
     /// Begins one, if it is time: the link carries `known`, and `wanted` would be sent, bits per second.
     pub(super) fn begin(&mut self, (known, wanted): (f64, f64), round_trip: Duration, micros: i64, now: Instant) {
         if matches!(self.state, State::Idle(due) if due <= now) && wanted > known {
-            let length = i64::try_from(LENGTH.as_micros()).unwrap_or(i64::MAX);
+            let length = i64::try_from(self.length.as_micros()).unwrap_or(i64::MAX);
             self.state = State::Probing(Running {
                 rate: wanted.min(known * self.step),
                 began: now,
+                length: self.length,
                 from: micros,
                 to: micros + length,
                 sent: 0.0,
@@ -90,7 +103,7 @@ impl Probe {
 
     /// Whether one is being sent.
     pub(super) fn is_sending(&self, now: Instant) -> bool {
-        matches!(&self.state, State::Probing(running) if now.saturating_duration_since(running.began) <= LENGTH)
+        matches!(&self.state, State::Probing(running) if now.saturating_duration_since(running.began) <= running.length)
     }
 
     /// So many bytes have been sent.
@@ -106,7 +119,7 @@ impl Probe {
             return 0.0;
         };
         let passed = now.saturating_duration_since(running.began);
-        if passed > LENGTH {
+        if passed > running.length {
             return 0.0;
         }
         (running.rate / 8.0 * passed.as_secs_f64() - running.sent).clamp(0.0, MOST_AT_ONCE)
@@ -129,12 +142,12 @@ impl Probe {
         let State::Probing(running) = &self.state else {
             return None;
         };
-        let is_told = now.saturating_duration_since(running.began) > LENGTH + VERDICT + running.round_trip;
+        let is_told = now.saturating_duration_since(running.began) > running.length + VERDICT + running.round_trip;
         if !is_told && !is_over {
             return None;
         }
         // A probe that could not be filled (there was nothing to fill it with) shows what it was.
-        let length = LENGTH.as_secs_f64();
+        let length = running.length.as_secs_f64();
         let tried = (running.sent * 8.0 / length).min(running.rate);
         let came = running
             .came

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod rungs;
+
 use super::RateControl;
 use crate::feedback::Arrivals;
 
@@ -19,6 +21,8 @@ struct Link {
     delay_ms: u64,
     /// What would wait longer is dropped.
     queue_ms: u64,
+    /// Bytes that get through at once after a pause: a token bucket.
+    burst: u64,
     /// Of 1000 packets.
     lost: u64,
     /// Of 1000 packets so many come so much later.
@@ -29,6 +33,7 @@ const GOOD: Link = Link {
     bits_per_second: 20_000_000,
     delay_ms: 25,
     queue_ms: 1000,
+    burst: 0,
     lost: 0,
     late: (0, 0),
 };
@@ -138,19 +143,22 @@ impl World {
     fn put(&mut self, size: u64, link: Link) {
         let number = self.number;
         self.number += 1;
-        let waits_us = self.free_us.saturating_sub(self.now_us);
+        let burst_us = link.burst * 8_000_000 / link.bits_per_second;
+        // When it would be free if nothing got through at once.
+        let free_us = self.free_us.max(self.now_us);
+        let waits_us = free_us.saturating_sub(burst_us + self.now_us);
         self.queues_ms.push(waits_us / 1000);
         if self.random(1000) < link.lost || waits_us / 1000 > link.queue_ms {
             return;
         }
-        self.free_us = self.now_us + waits_us + size * 8_000_000 / link.bits_per_second;
+        self.free_us = free_us + size * 8_000_000 / link.bits_per_second;
+        let leaves_us = self.free_us.saturating_sub(burst_us).max(self.now_us);
         let late = if self.random(1000) < link.late.0 {
             link.late.1
         } else {
             0
         };
-        self.under_way
-            .insert(number, self.free_us + (link.delay_ms + late) * 1000);
+        self.under_way.insert(number, leaves_us + (link.delay_ms + late) * 1000);
     }
 
     /// The viewer tells what has come by now.

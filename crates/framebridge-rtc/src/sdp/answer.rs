@@ -12,7 +12,7 @@ use super::{
     Candidate, ICE_OPTIONS, Offer,
     bundle::Tag,
     h264,
-    offer::{Direction, NUMBERING, PLAYOUT},
+    offer::{CAPTURE_TIME, Direction, NUMBERING, PLAYOUT},
     section::Section,
 };
 use crate::{dtls::Fingerprint, ice::Credentials};
@@ -85,7 +85,12 @@ impl Answer {
             value("rtpmap", format!("{repair} rtx/90000"));
             value("fmtp", format!("{repair} apt={payload_type}"));
         }
-        for (number, name) in [(format.numbering, NUMBERING), (format.playout, PLAYOUT)] {
+        let extensions = [
+            (format.numbering, NUMBERING),
+            (format.playout, PLAYOUT),
+            (format.capture_time, CAPTURE_TIME),
+        ];
+        for (number, name) in extensions {
             if let Some(number) = number {
                 value("extmap", format!("{number} {name}"));
             }

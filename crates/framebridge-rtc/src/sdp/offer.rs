@@ -62,11 +62,14 @@ pub(crate) struct Format {
     pub(crate) numbering: Option<u8>,
     /// The one of how long a picture may be kept back.
     pub(crate) playout: Option<u8>,
+    /// The one of when a picture was captured.
+    pub(crate) capture_time: Option<u8>,
 }
 
 /// The extensions' names: draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2, and libwebrtc's own.
 pub(super) const NUMBERING: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 pub(super) const PLAYOUT: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+pub(super) const CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 /// Feedback by these numbers, and what it stands in place of.
 const TRANSPORT_FEEDBACK: &str = "transport-cc";
 const ESTIMATE: &str = "goog-remb";
@@ -224,6 +227,7 @@ fn best_format(section: &MediaDescription, direction: Direction, form: Form) -> 
                 repair,
                 numbering,
                 playout: extension(section, direction, PLAYOUT).filter(|_| direction == Direction::Out),
+                capture_time: extension(section, direction, CAPTURE_TIME).filter(|_| direction == Direction::Out),
             },
         ))
     };

@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Candidate, Offer, OfferError,
-    offer::{NUMBERING, PLAYOUT},
+    offer::{CAPTURE_TIME, NUMBERING, PLAYOUT},
 };
 use crate::{dtls::Identity, ice::Credentials};
 
@@ -423,6 +423,7 @@ fn repairs_and_numbers_are_taken_where_they_are_offered_for_the_format() {
     let extensions = [
         format!("a=extmap:5/recvonly {NUMBERING}"),
         format!("a=extmap:7 {PLAYOUT}"),
+        format!("a=extmap:9 {CAPTURE_TIME}"),
     ];
     let mut section = video("0").with(&lines).with(&extensions.each_ref().map(String::as_str));
     section.0[0].push_str(" 103");
@@ -437,6 +438,7 @@ fn repairs_and_numbers_are_taken_where_they_are_offered_for_the_format() {
         "a=ssrc:8 cname:somebody",
         &format!("a=extmap:5 {NUMBERING}"),
         &format!("a=extmap:7 {PLAYOUT}"),
+        &format!("a=extmap:9 {CAPTURE_TIME}"),
     ] {
         has(&parts[1], line);
     }

@@ -1,11 +1,15 @@
 //! What viewers say of their reception, and what is done about it.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Instant, SystemTime},
+};
 
-use super::{Worker, may_send, ntp_now};
+use super::{Worker, may_send};
 use crate::{
     Feedback, HoldReason,
     channel::Channel,
+    clock::ntp,
     ice::Path,
     track::Track,
     viewer::{Feed, HOLD, Slot, Viewer},
@@ -56,7 +60,7 @@ impl Worker {
                 counters.packets_sent.fetch_add(repeated, Relaxed);
             }
             Feedback::Report(report) => {
-                let round_trip = report.round_trip(ntp_now());
+                let round_trip = report.round_trip(ntp(SystemTime::now()));
                 viewer.link.on_report(*report, round_trip, now);
                 if let Some(round_trip) = round_trip {
                     viewer.repeats.on_round_trip(round_trip);

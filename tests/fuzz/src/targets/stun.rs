@@ -71,6 +71,7 @@ impl Scene {
             repair: None,
             numbering: None,
             playout: None,
+            capture_time: None,
             connect_timeout: Duration::from_secs(15),
             disconnect_grace: Duration::from_secs(12),
             data: None,
