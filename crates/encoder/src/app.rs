@@ -17,7 +17,7 @@ use framebridge_core::{
     source_pace::SourcePace,
     stage_watch::StageWatch,
 };
-use framebridge_daemon::{Context, Exit, Tasks, heartbeats_with_news, notify};
+use framebridge_daemon::{Context, Exit, News, Tasks, heartbeats_with_news, notify};
 use framebridge_ipc::{Identity, Incoming, Listener, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role, StreamName,
@@ -28,7 +28,7 @@ use framebridge_proto::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Notify, Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,7 @@ pub struct App {
     life: SourceLife,
     state: watch::Sender<State>,
     /// Rung when there is something to tell the supervisor at once.
-    news: Arc<Notify>,
+    news: Arc<News>,
     pipeline: Option<Pipeline>,
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
 }
@@ -418,7 +418,7 @@ impl App {
             }
         }
         self.state.send_replace(state);
-        self.news.notify_one();
+        self.news.hurry();
     }
 
     /// What a heartbeat says.

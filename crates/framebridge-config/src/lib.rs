@@ -9,6 +9,7 @@
 //! [`Settings::for_process`] writes what one process needs to a file of its own, which [`Settings::handed`] reads there.
 
 mod handed;
+mod hooks;
 mod http;
 mod listen;
 mod log;
@@ -22,6 +23,7 @@ mod streams;
 mod studio;
 
 pub use handed::Change;
+pub use hooks::{Hook, HookTarget};
 pub use http::{Auth, AuthMode, Http, Jwt, Tls};
 pub use listen::listen_address;
 pub use log::{Log, check_filter};

@@ -35,6 +35,7 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
 
 /// The whole system at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

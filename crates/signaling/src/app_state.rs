@@ -30,6 +30,7 @@ use crate::{
     stream::{Stream, Told},
     stream_set::Streams,
     supervisor::Supervisor,
+    visits::Visits,
 };
 
 /// What all HTTP handlers share. Nothing in it knows of it.
@@ -43,6 +44,7 @@ pub(crate) struct AppState {
     pub(crate) access: Access,
     pub(crate) owners: Owners,
     pub(crate) ended: Ended,
+    pub(crate) visits: Visits,
     pub(crate) films: Arc<Films>,
     pub(crate) reports: Reports,
     pub(crate) limits: Limits,

@@ -193,6 +193,22 @@ pub(crate) fn change(slots: &mut [Slot], index: usize, now: Instant) -> Option<N
     })
 }
 
+/// What there is to tell hooks of the stream of a slot: what is known of its processes counts, as it does in the status. One whose
+/// processes are only just starting, or were stopped because somebody wants it, has no fault for that.
+pub(crate) fn told(slots: &mut [Slot], index: usize, now: Instant) -> Option<(StreamName, Change, Health)> {
+    let is_settled = |slot: &Slot| !matches!(slot.state(), State::Stopped | State::Starting | State::Stopping);
+    if !is_settled(&slots[index]) || !signaling(slots).is_none_or(is_settled) {
+        return None;
+    }
+    let health = Picture::of(&slots[index], signaling(slots))?.health(now);
+    if health.fault == Some(FaultKind::EncoderStarting) {
+        return None;
+    }
+    let slot = &mut slots[index];
+    let change = slot.told.observe(&health, now)?;
+    Some((slot.stream_name()?.clone(), change, health))
+}
+
 /// The sum of all and, where it is not well, the first stream's reason: what a service manager shows.
 pub(crate) fn headline(status: &Status) -> String {
     let ill = status.streams.iter().find(|stream| stream.fault.is_some());
