@@ -399,6 +399,7 @@ impl App {
             state: &told,
             age: Duration::ZERO,
             failed: None,
+            is_known: false,
         };
         let facts = Facts {
             source: Some(source),
@@ -413,7 +414,12 @@ impl App {
                     retry.as_secs_f32()
                 );
             }
-            State::Idle | State::UnavailableIdle { .. } | State::Opening | State::Live | State::Paused => {
+            State::Untried
+            | State::Idle
+            | State::UnavailableIdle { .. }
+            | State::Opening
+            | State::Live
+            | State::Paused => {
                 tracing::info!("source {}", StreamState::from(&told));
             }
         }

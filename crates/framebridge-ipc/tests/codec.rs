@@ -135,6 +135,10 @@ fn protocol_1_to_a_desktop_and_back_keeps_its_bytes() {
 #[test]
 fn protocol_1_from_an_encoder_keeps_its_bytes() {
     golden(&FromEncoder::Source(SourceState::Live), b"\0\0\0\x06\0\0\0\x02\x00\x02");
+    golden(
+        &FromEncoder::Source(SourceState::Untried),
+        b"\0\0\0\x06\0\0\0\x02\x00\x07",
+    );
     let unavailable = SourceState::Unavailable {
         reason: "no".into(),
         retry_in_ms: 100,

@@ -73,7 +73,7 @@ impl AppState {
             && let Ok(status) = self.supervisor.status().await
             && let Some(row) = status.streams.into_iter().find(|row| row.name == stream.name.as_str())
             // Else it has just heard of an encoder that is about to be linked.
-            && row.condition != Condition::Well
+            && !matches!(row.condition, Condition::Well | Condition::Untried)
         {
             return row.into();
         }

@@ -139,6 +139,7 @@ impl<'a> Picture<'a> {
                 state: &encoder.state,
                 age: report.age(now),
                 failed: self.slot.memory.failed(),
+                is_known: self.slot.memory.is_known(),
             }),
             pace: self.encoder.map(|(encoder, _)| encoder.pace),
             encoder: self.slot.watch.as_ref().and_then(StreamWatch::stall),
