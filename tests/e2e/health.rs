@@ -82,7 +82,7 @@ fn supervisor_and_signaling_say_the_same_of_each_stream() {
         (stream.state, stream.condition, stream.fault)
     };
     assert_eq!(is("test"), (StreamState::Live, Condition::Well, None));
-    assert_eq!(is("idle"), (StreamState::Idle, Condition::Well, None));
+    assert_eq!(is("idle"), (StreamState::Untried, Condition::Untried, None));
     assert_eq!(is("paused"), (StreamState::Paused, Condition::Well, None));
     let unavailable = (
         StreamState::Unavailable,

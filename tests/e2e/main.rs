@@ -14,6 +14,7 @@ mod fuzz;
 mod handbook;
 mod hands;
 mod health;
+mod hooks;
 mod interop;
 mod leaks;
 mod links;

@@ -299,7 +299,7 @@ fn changes_are_told_to_many_who_listen_from_outside_and_hold_up_nobody_else() {
             assert!(listener.any(|line| line.contains(wanted)), "it ended before {wanted}");
         }
     };
-    all_hear(r#""state":"idle""#);
+    all_hear(r#""state":"untried""#);
     assert_eq!(studio.get(&address.path("/api/v1/health")).unwrap().status, 200);
     let _page = watch(&address);
     all_hear(r#""state":"live""#);

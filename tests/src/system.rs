@@ -38,7 +38,7 @@ struct Extras {
     /// HTTP on every address.
     is_public: bool,
     /// In its environment.
-    variable: Option<(&'static str, OsString)>,
+    variables: Vec<(&'static str, OsString)>,
 }
 
 /// One system runs at a time: two would compete for the machine, and fail for no fault of theirs.
@@ -57,7 +57,7 @@ pub struct System {
     udp: u16,
     /// Under the runtime directory, where that has one of its own. Unmounted before the directory goes.
     disk: Option<Disk>,
-    variable: Option<(&'static str, OsString)>,
+    variables: Vec<(&'static str, OsString)>,
     dir: TempDir,
     _machine: MutexGuard<'static, ()>,
 }
@@ -80,15 +80,22 @@ impl System {
     }
 
     /// [`start_breakable`](Self::start_breakable), with the runtime directory on a small disk of its own, where only root
-    /// may have one: [`disk`](Self::disk) says whether.
+    /// may have one: [`disk`](Self::disk) says whether. `variables`: further ones of its environment; `is_public`: HTTP on every
+    /// address.
     ///
     /// # Errors
     /// It does not come up.
-    pub fn start_to_be_broken(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
+    pub fn start_to_be_broken(
+        streams: &[(&str, &str)],
+        further: &str,
+        mut variables: Vec<(&'static str, OsString)>,
+        is_public: bool,
+    ) -> anyhow::Result<Self> {
+        variables.push(breakable());
         let extras = Extras {
             small_disk: true,
-            variable: Some(breakable()),
-            ..Extras::default()
+            is_public,
+            variables,
         };
         Self::launch(streams, further, extras)
     }
@@ -99,7 +106,7 @@ impl System {
     /// It does not come up.
     pub fn start_breakable(streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
         let extras = Extras {
-            variable: Some(breakable()),
+            variables: vec![breakable()],
             ..Extras::default()
         };
         Self::launch(streams, further, extras)
@@ -111,7 +118,7 @@ impl System {
     /// It does not come up.
     pub fn start_trusting(streams: &[(&str, &str)], further: &str, authority: &Path) -> anyhow::Result<Self> {
         let extras = Extras {
-            variable: Some(("SSL_CERT_FILE", authority.into())),
+            variables: vec![("SSL_CERT_FILE", authority.into())],
             ..Extras::default()
         };
         Self::launch(streams, further, extras)
@@ -123,7 +130,7 @@ impl System {
     /// It does not come up.
     pub fn start_open_to(origin: &str, streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
         let extras = Extras {
-            variable: Some(("FRAMEBRIDGE_HTTP_ORIGINS", origin.into())),
+            variables: vec![("FRAMEBRIDGE_HTTP_ORIGINS", origin.into())],
             ..Extras::default()
         };
         Self::launch(streams, further, extras)
@@ -172,7 +179,7 @@ impl System {
             http,
             udp,
             disk: None,
-            variable: extras.variable,
+            variables: extras.variables,
             dir,
             _machine: machine,
         };
@@ -194,7 +201,7 @@ impl System {
     pub fn start_supervisor(&mut self) -> anyhow::Result<()> {
         let mut supervisor = command(binary("supervisor")?);
         supervisor.arg("--config").arg(self.config()).envs(self.environment());
-        supervisor.envs(self.variable.clone());
+        supervisor.envs(self.variables.clone());
         self.supervisor = Some(Process::start(&mut supervisor, &self.log_path())?);
         Ok(())
     }

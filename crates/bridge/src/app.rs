@@ -19,11 +19,12 @@ use framebridge_core::studio::{
     local_health::{self, LocalHealth},
     shared_viewers,
 };
-use framebridge_daemon::{Context, LogTap, Tasks, heartbeats, notify};
+use framebridge_daemon::{Context, LogTap, Tasks, heartbeats_with_news, notify};
 use framebridge_ipc::{Identity, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role, StreamName,
     bridge::BridgeAnswer,
+    hooks::Happening,
     status::{BridgeState, Status},
     supervisor::{BridgeProgress, Progress},
 };
@@ -108,7 +109,13 @@ async fn run_with(context: Context, tap: LogTap, parent_pid: Option<u32>, worker
         BridgeState::Disabled
     });
     let told = shown.clone();
-    tasks.spawn_vital(heartbeats(dir.clone(), identity.clone(), move || told.progress()));
+    let news = Arc::<framebridge_daemon::News>::default();
+    tasks.spawn_vital(heartbeats_with_news(
+        dir.clone(),
+        identity.clone(),
+        Arc::clone(&news),
+        move || told.progress(),
+    ));
     control::listen(&dir, &identity, &tasks, sender.clone()).await?;
     if let Some(pid) = parent_pid {
         tasks.spawn(local::watch_parent(pid, sender.clone()));
@@ -127,6 +134,7 @@ async fn run_with(context: Context, tap: LogTap, parent_pid: Option<u32>, worker
                 shown,
                 tasks: tasks.clone(),
                 events: sender,
+                told: news,
             };
             let mut app = App::new(studio, about, process, tap, worker)?;
             app.live(events, stop).await
@@ -175,6 +183,8 @@ struct Process {
     shown: Shown,
     tasks: Tasks,
     events: mpsc::Sender<Event>,
+    /// For the operator's hooks.
+    told: Arc<framebridge_daemon::News>,
 }
 
 /// How the box is, as far as its own processes say.
@@ -326,6 +336,7 @@ impl App {
             }
             ToBox::Unshared { request, ended } => {
                 self.viewers.shares.handle(shared_viewers::Input::Unshared, now);
+                self.process.told.tell(Happening::SharesEnded { count: ended });
                 self.orders.answer(request, Ok(BridgeAnswer::Unshared { ended }));
             }
             ToBox::HeartbeatAck => self.link.logs.on_answer(),

@@ -37,6 +37,9 @@ _bridgectl() {
             bridgectl,help)
                 cmd="bridgectl__subcmd__help"
                 ;;
+            bridgectl,hooks)
+                cmd="bridgectl__subcmd__hooks"
+                ;;
             bridgectl,jobs)
                 cmd="bridgectl__subcmd__jobs"
                 ;;
@@ -169,6 +172,9 @@ _bridgectl() {
             bridgectl__subcmd__help,help)
                 cmd="bridgectl__subcmd__help__subcmd__help"
                 ;;
+            bridgectl__subcmd__help,hooks)
+                cmd="bridgectl__subcmd__help__subcmd__hooks"
+                ;;
             bridgectl__subcmd__help,jobs)
                 cmd="bridgectl__subcmd__help__subcmd__jobs"
                 ;;
@@ -244,6 +250,12 @@ _bridgectl() {
             bridgectl__subcmd__help__subcmd__config,print)
                 cmd="bridgectl__subcmd__help__subcmd__config__subcmd__print"
                 ;;
+            bridgectl__subcmd__help__subcmd__hooks,list)
+                cmd="bridgectl__subcmd__help__subcmd__hooks__subcmd__list"
+                ;;
+            bridgectl__subcmd__help__subcmd__hooks,test)
+                cmd="bridgectl__subcmd__help__subcmd__hooks__subcmd__test"
+                ;;
             bridgectl__subcmd__help__subcmd__stream,add)
                 cmd="bridgectl__subcmd__help__subcmd__stream__subcmd__add"
                 ;;
@@ -261,6 +273,24 @@ _bridgectl() {
                 ;;
             bridgectl__subcmd__help__subcmd__token,revoke)
                 cmd="bridgectl__subcmd__help__subcmd__token__subcmd__revoke"
+                ;;
+            bridgectl__subcmd__hooks,help)
+                cmd="bridgectl__subcmd__hooks__subcmd__help"
+                ;;
+            bridgectl__subcmd__hooks,list)
+                cmd="bridgectl__subcmd__hooks__subcmd__list"
+                ;;
+            bridgectl__subcmd__hooks,test)
+                cmd="bridgectl__subcmd__hooks__subcmd__test"
+                ;;
+            bridgectl__subcmd__hooks__subcmd__help,help)
+                cmd="bridgectl__subcmd__hooks__subcmd__help__subcmd__help"
+                ;;
+            bridgectl__subcmd__hooks__subcmd__help,list)
+                cmd="bridgectl__subcmd__hooks__subcmd__help__subcmd__list"
+                ;;
+            bridgectl__subcmd__hooks__subcmd__help,test)
+                cmd="bridgectl__subcmd__hooks__subcmd__help__subcmd__test"
                 ;;
             bridgectl__subcmd__stream,add)
                 cmd="bridgectl__subcmd__stream__subcmd__add"
@@ -317,7 +347,7 @@ _bridgectl() {
 
     case "${cmd}" in
         bridgectl)
-            opts="-h -V --json --help --version status journal events why restart reload pause resume quality snapshot clip share unshare token link viewers kick certificate jobs bridge doctor config setup stream help"
+            opts="-h -V --json --help --version status journal events why restart reload pause resume quality snapshot clip share unshare token link viewers kick certificate jobs bridge doctor hooks config setup stream help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -757,7 +787,7 @@ _bridgectl() {
             return 0
             ;;
         bridgectl__subcmd__help)
-            opts="status journal why restart reload pause resume quality snapshot clip share unshare token link viewers kick certificate jobs bridge doctor config setup stream help"
+            opts="status journal why restart reload pause resume quality snapshot clip share unshare token link viewers kick certificate jobs bridge doctor hooks config setup stream help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -941,6 +971,48 @@ _bridgectl() {
         bridgectl__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bridgectl__subcmd__help__subcmd__hooks)
+            opts="list test"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bridgectl__subcmd__help__subcmd__hooks__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bridgectl__subcmd__help__subcmd__hooks__subcmd__test)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1276,6 +1348,104 @@ _bridgectl() {
             ;;
         bridgectl__subcmd__help__subcmd__why)
             opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bridgectl__subcmd__hooks)
+            opts="-h --json --help list test help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bridgectl__subcmd__hooks__subcmd__help)
+            opts="list test help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bridgectl__subcmd__hooks__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bridgectl__subcmd__hooks__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bridgectl__subcmd__hooks__subcmd__help__subcmd__test)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bridgectl__subcmd__hooks__subcmd__list)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bridgectl__subcmd__hooks__subcmd__test)
+            opts="-h --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

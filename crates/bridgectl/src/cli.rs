@@ -97,6 +97,9 @@ pub(crate) enum Verb {
     Bridge(Bridge),
     /// Look for what keeps Framebridge from working on this machine
     Doctor(Doctor),
+    /// Who is told what happens: show them, or try them
+    #[command(subcommand)]
+    Hooks(Hooks),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(Config),
@@ -324,6 +327,17 @@ pub(crate) struct Share {
     /// Let its holder change things, too
     #[arg(long)]
     pub(crate) control: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hooks {
+    /// Show the hooks, what waits for them, and what failed last
+    List,
+    /// Tell a hook, or all of them, of a test, and show what comes of it
+    Test {
+        /// Only this one
+        name: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,10 @@
 
 use anyhow::anyhow;
 use framebridge_config::did_you_mean;
-use framebridge_proto::status::{ProcessStatus, Status, StreamStatus};
+use framebridge_proto::{
+    hooks::HookStatus,
+    status::{ProcessStatus, Status, StreamStatus},
+};
 
 /// The stream of this name.
 ///
@@ -38,6 +41,21 @@ pub(crate) fn process<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a 
         let near = did_you_mean(name, processes.chain(streams));
         anyhow!(
             "no process and no stream is called `{name}`{near}; `bridgectl status` lists them",
+            near = before(&near)
+        )
+    })
+}
+
+/// The hook of this name.
+///
+/// # Errors
+/// There is none; the error names the near one.
+pub(crate) fn hook<'a>(hooks: &'a [HookStatus], name: &str) -> anyhow::Result<&'a HookStatus> {
+    let found = hooks.iter().find(|hook| hook.name == name);
+    found.ok_or_else(|| {
+        let near = did_you_mean(name, hooks.iter().map(|hook| hook.name.as_str()));
+        anyhow!(
+            "no hook is called `{name}`{near}; `bridgectl hooks list` lists them",
             near = before(&near)
         )
     })

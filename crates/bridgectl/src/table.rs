@@ -77,11 +77,13 @@ fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
 fn summary(status: &Status) -> String {
     let viewers = status.http.as_ref().map(|http| format!(", viewers at http://{http}/"));
     let studio = (status.bridge.state != BridgeState::Disabled).then(|| format!(", studio {}", status.bridge.state));
+    let untried = why::untried(status).map(|untried| format!(", {untried}"));
     format!(
-        "framebridge is {}{}{}",
+        "framebridge is {}{}{}{}",
         status.overall,
         viewers.unwrap_or_default(),
-        studio.unwrap_or_default()
+        studio.unwrap_or_default(),
+        untried.unwrap_or_default()
     )
 }
 

@@ -30,7 +30,8 @@ pub(crate) fn of(status: &Status, name: Option<&str>) -> anyhow::Result<Why> {
 
 fn of_stream(stream: &StreamStatus) -> Why {
     Why {
-        well: stream.condition == Condition::Well,
+        // Nothing is known against one that was never tried; that it is well nobody says.
+        well: matches!(stream.condition, Condition::Well | Condition::Untried),
         sentence: stream.verdict.clone(),
     }
 }
@@ -80,14 +81,25 @@ fn of_studio(status: &Status) -> Why {
 /// One sentence for all that is not well.
 fn whole(status: &Status) -> Why {
     let faults: Vec<String> = faults(status);
-    let sentence = match faults.as_slice() {
+    let mut sentence = match faults.as_slice() {
         [] => format!("{}", status.overall),
         faults => format!("{}: {}", status.overall, faults.join("; ")),
     };
+    if let Some(untried) = untried(status) {
+        sentence += &format!("; {untried}");
+    }
     Why {
         well: status.overall == Overall::Healthy,
         sentence,
     }
+}
+
+/// Of which streams nothing is known yet, if of any.
+pub(crate) fn untried(status: &Status) -> Option<String> {
+    let streams = status.streams.iter();
+    let untried = streams.filter(|stream| stream.condition == Condition::Untried);
+    let names: Vec<_> = untried.map(|stream| stream.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("never tried: {}", names.join(", ")))
 }
 
 /// A sentence for each stream and process that is not well, streams first.
@@ -95,7 +107,7 @@ pub(crate) fn faults(status: &Status) -> Vec<String> {
     let streams = status
         .streams
         .iter()
-        .filter(|stream| stream.condition != Condition::Well);
+        .filter(|stream| matches!(stream.condition, Condition::Faulty | Condition::Dark));
     let streams = streams.map(|stream| format!("{}: {}", stream.name, stream.verdict));
     // An encoder's fault is its stream's already.
     let others = status.processes.iter().filter(|process| process.role != Role::Encoder);
@@ -150,5 +162,20 @@ mod tests {
                         once";
         assert_eq!(said(&status, Some("signaling")), (false, expected.to_owned()));
         assert!(said(&status, None).1.contains("; signaling: parked;"));
+    }
+
+    #[test]
+    fn stream_that_was_never_tried_is_named_and_is_no_fault() {
+        let mut status = example::degraded();
+        assert_eq!(untried(&status), None);
+        status.streams[0].condition = Condition::Untried;
+        assert!(faults(&status).iter().all(|fault| !fault.starts_with("desk")));
+        let said = of(&status, None).unwrap().sentence;
+        assert!(said.ends_with("; never tried: desk"), "{said}");
+        let shown = crate::table::render(&status);
+        assert!(
+            shown.lines().next().unwrap().ends_with(", never tried: desk"),
+            "{shown}"
+        );
     }
 }

@@ -17,7 +17,7 @@ use framebridge_core::{
     source_pace::SourcePace,
     stage_watch::StageWatch,
 };
-use framebridge_daemon::{Context, Exit, Tasks, heartbeats_with_news, notify};
+use framebridge_daemon::{Context, Exit, News, Tasks, heartbeats_with_news, notify};
 use framebridge_ipc::{Identity, Incoming, Listener, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role, StreamName,
@@ -28,7 +28,7 @@ use framebridge_proto::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Notify, Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,7 @@ pub struct App {
     life: SourceLife,
     state: watch::Sender<State>,
     /// Rung when there is something to tell the supervisor at once.
-    news: Arc<Notify>,
+    news: Arc<News>,
     pipeline: Option<Pipeline>,
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
 }
@@ -400,6 +400,7 @@ impl App {
             state: &told,
             age: Duration::ZERO,
             failed: None,
+            is_known: false,
         };
         let facts = Facts {
             source: Some(source),
@@ -414,12 +415,17 @@ impl App {
                     retry.as_secs_f32()
                 );
             }
-            State::Idle | State::UnavailableIdle { .. } | State::Opening | State::Live | State::Paused => {
+            State::Untried
+            | State::Idle
+            | State::UnavailableIdle { .. }
+            | State::Opening
+            | State::Live
+            | State::Paused => {
                 tracing::info!("source {}", StreamState::from(&told));
             }
         }
         self.state.send_replace(state);
-        self.news.notify_one();
+        self.news.hurry();
     }
 
     /// What a heartbeat says.

@@ -73,11 +73,11 @@ fn nothing(span: ClipSpan, state: &State) -> String {
         (_, State::Unavailable { reason, .. }) => format!("no pictures: {reason}"),
         (
             ClipSpan::Last { .. },
-            State::Idle | State::UnavailableIdle { .. } | State::Opening | State::Live | State::Paused,
+            State::Untried | State::Idle | State::UnavailableIdle { .. } | State::Opening | State::Live | State::Paused,
         ) => "nothing was kept: nobody has watched the stream, or its pre_roll_ms is 0".to_owned(),
         (
             ClipSpan::Next { .. },
-            State::Idle | State::UnavailableIdle { .. } | State::Opening | State::Live | State::Paused,
+            State::Untried | State::Idle | State::UnavailableIdle { .. } | State::Opening | State::Live | State::Paused,
         ) => "no picture came in time".to_owned(),
     }
 }

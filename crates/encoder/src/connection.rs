@@ -349,6 +349,7 @@ pub(crate) fn to_wire(state: &State, slate: Option<&Slate>, now: Instant) -> Sou
         };
     }
     match state {
+        State::Untried => SourceState::Untried,
         State::Idle => SourceState::Idle,
         State::UnavailableIdle { reason, tried_at } => SourceState::UnavailableIdle {
             reason: reason.clone(),

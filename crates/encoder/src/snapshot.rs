@@ -42,9 +42,12 @@ pub(crate) async fn snapshot(
     let picture = timeout(PATIENCE, picture).await.ok().flatten().ok_or_else(|| {
         let message = match &*state.borrow() {
             State::Unavailable { reason, .. } => format!("no picture: {reason}"),
-            State::Idle | State::UnavailableIdle { .. } | State::Opening | State::Live | State::Paused => {
-                "no picture came in time".to_owned()
-            }
+            State::Untried
+            | State::Idle
+            | State::UnavailableIdle { .. }
+            | State::Opening
+            | State::Live
+            | State::Paused => "no picture came in time".to_owned(),
         };
         Refusal::new(RefusalKind::Unavailable, message)
     })?;

@@ -46,7 +46,8 @@ impl Settings {
             // That there is such a stream, and what may be shown of its source.
             (Role::Signaling | Role::Bridge, "streams") if !self.is_readable_as_shown(&entry.key) => written(),
             (Role::Signaling, "streams") => Some(entry.value.clone()),
-            (Role::Signaling, _) => None,
+            // They are the supervisor's own. What is shown of an address is none.
+            (Role::Signaling, _) | (Role::Bridge, "hooks") => None,
             // It is asked what this machine lacks.
             (Role::Bridge, _) => Some(entry.value.clone()),
         }

@@ -9,6 +9,7 @@
 //! [`Settings::for_process`] writes what one process needs to a file of its own, which [`Settings::handed`] reads there.
 
 mod handed;
+mod hooks;
 mod http;
 mod ice_url;
 mod listen;
@@ -23,6 +24,7 @@ mod streams;
 mod studio;
 
 pub use handed::Change;
+pub use hooks::{Hook, HookTarget};
 pub use http::{Auth, AuthMode, Http, Jwt, Tls};
 pub use ice_url::{NoIceUrl, ice_url};
 pub use listen::listen_address;

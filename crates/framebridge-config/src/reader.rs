@@ -62,6 +62,9 @@ pub(crate) const OTHER_VARIABLES: [&str; 4] = [
     DEBUG_ENDPOINTS,
 ];
 
+/// What the variables begin with that a hook's command is told of an event by: it may call `bridgectl`.
+const OF_AN_EVENT: &str = "FRAMEBRIDGE_EVENT";
+
 /// Any span from nothing to an hour, in milliseconds.
 pub(crate) const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
 
@@ -328,7 +331,8 @@ impl<'a> Reader<'a> {
     /// The environment's variables with our prefix that set nothing.
     fn stray_variables(&self) -> Vec<Problem> {
         let known: BTreeSet<String> = self.read.iter().map(|key| variable(key)).collect();
-        let is_known = |name: &str| known.contains(name) || OTHER_VARIABLES.contains(&name);
+        let is_other = |name: &str| OTHER_VARIABLES.contains(&name) || name.starts_with(OF_AN_EVENT);
+        let is_known = |name: &str| known.contains(name) || is_other(name);
         let about = |name: &str| {
             let of_stream = name
                 .strip_prefix(OF_A_STREAM)

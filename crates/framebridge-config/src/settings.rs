@@ -15,6 +15,7 @@ use std::{
 use toml::de::DeTable;
 
 use crate::{
+    hooks::{self, Hook},
     http::{self, Http},
     ice_url::ice_url,
     log::{self, Log},
@@ -40,6 +41,8 @@ pub struct Settings {
     pub supervisor: Supervise,
     /// The studio to register with, if any.
     pub studio: Option<Studio>,
+    /// Who is told what happens, in the order of their names.
+    pub hooks: Vec<Hook>,
     /// Form and amount of the logs.
     pub log: Log,
     /// `FRAMEBRIDGE_DEBUG_ENDPOINTS=1`: processes can be broken on request. For tests; no setting of the file.
@@ -263,6 +266,7 @@ impl Settings {
             streams: streams::streams(&mut reader, input.streams),
             supervisor: supervise(&mut reader),
             studio: studio::read(&mut reader),
+            hooks: hooks::read(&mut reader),
             log: log::read(&mut reader),
             debug_endpoints: input.env.get(DEBUG_ENDPOINTS).is_some_and(|value| value == "1"),
             warnings: Vec::new(),

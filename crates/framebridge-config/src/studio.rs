@@ -175,11 +175,13 @@ fn token(reader: &mut Reader<'_>) -> Option<StudioToken> {
 }
 
 /// Whether whoever is on the way reads along: no TLS, and another machine.
-fn sends_in_the_clear(url: &str) -> bool {
+pub(crate) fn sends_in_the_clear(url: &str) -> bool {
     let Some(rest) = ["ws://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme)) else {
         return false;
     };
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    // Before an @ stands who asks.
+    let authority = authority.rsplit('@').next().unwrap_or_default();
     let host = match authority.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
@@ -200,6 +202,7 @@ mod tests {
             "http://127.0.0.1:8900",
             "ws://[::1]/x",
             "http://localhost:1/",
+            "http://user:pw@127.0.0.1:8900/x",
             "https://studio.example",
         ] {
             assert!(!sends_in_the_clear(url), "{url}");

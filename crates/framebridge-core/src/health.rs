@@ -71,6 +71,19 @@ pub struct SourceFacts<'a> {
     pub age: Duration,
     /// Why the last attempt to open it failed, if none has succeeded since: [`SourceMemory`] knows.
     pub failed: Option<&'a str>,
+    /// Whether it was seen in an earlier life of its encoder: [`SourceMemory`] knows that, too.
+    pub is_known: bool,
+}
+
+impl<'a> SourceFacts<'a> {
+    /// The source's state: one that only this life of its encoder has not seen is idle.
+    fn state(&self) -> &'a SourceState {
+        if self.is_known && *self.state == SourceState::Untried {
+            &SourceState::Idle
+        } else {
+            self.state
+        }
+    }
 }
 
 /// Frames that are due and do not reach signaling.
@@ -156,12 +169,16 @@ const PRECEDENCE: [Row; 13] = [
 
 /// Judges a stream by what is known of it `now`.
 pub fn judge(facts: &Facts<'_>, now: Instant) -> Health {
-    let source = facts.source.map(|source| source.state);
+    let source = facts.source.map(|source| source.state());
     let state = source.map_or(StreamState::Down, StreamState::from);
     let Some(found) = PRECEDENCE.iter().find_map(|row| row(facts, now)) else {
         return Health {
             state,
-            condition: Condition::Well,
+            condition: if state == StreamState::Untried {
+                Condition::Untried
+            } else {
+                Condition::Well
+            },
             fault: None,
             what: well(source, facts.pace),
             remedy: Cow::Borrowed(""),
@@ -169,7 +186,8 @@ pub fn judge(facts: &Facts<'_>, now: Instant) -> Health {
             retry_in: None,
         };
     };
-    let is_remembered = found.kind == FaultKind::SourceUnavailable && state == StreamState::Idle;
+    let is_remembered =
+        found.kind == FaultKind::SourceUnavailable && matches!(state, StreamState::Idle | StreamState::Untried);
     Health {
         state: if is_remembered { StreamState::Unavailable } else { state },
         condition: condition(found.kind),
@@ -208,6 +226,7 @@ fn well(source: Option<&SourceState>, pace: Option<SourcePace>) -> Cow<'static, 
     let [interval, unchanged, black] =
         [pace.interval_ms, pace.unchanged_ms, pace.black_ms].map(|millis| Duration::from_millis(millis.into()));
     let words = match source {
+        Some(SourceState::Untried) => "never tried: it starts with its first viewer, if its source can be opened",
         Some(SourceState::Idle) => "idle: it starts with its first viewer",
         Some(SourceState::Opening) => "its source is being opened",
         Some(SourceState::Paused) => "paused by its operator",
@@ -243,8 +262,8 @@ fn source_unavailable(facts: &Facts<'_>, _now: Instant) -> Option<Finding> {
             (reason.as_str(), remedy.into(), None)
         }
         (SourceState::Opening, Some(reason)) => (reason, "it is being tried again".into(), None),
-        (SourceState::Idle, Some(reason)) => (reason, next_viewer.into(), None),
-        (SourceState::Idle | SourceState::Opening, None)
+        (SourceState::Idle | SourceState::Untried, Some(reason)) => (reason, next_viewer.into(), None),
+        (SourceState::Idle | SourceState::Untried | SourceState::Opening, None)
         | (SourceState::Live | SourceState::Paused | SourceState::Slate { .. }, _) => return None,
     };
     Some(
@@ -466,16 +485,22 @@ pub fn is_watchable(stream: &StreamStatus) -> bool {
     is_there && stream.condition != Condition::Dark
 }
 
-/// The sum of all streams. `processes_run`: no process is missing.
+/// The sum of all streams. `processes_run`: no process is missing. A stream that was never tried spoils nothing: nothing is known
+/// against it.
 pub fn overall(streams: impl IntoIterator<Item = Condition>, processes_run: bool) -> Overall {
     let (mut best, mut worst) = (Condition::Dark, Condition::Well);
     for condition in streams {
+        let condition = if condition == Condition::Untried {
+            Condition::Well
+        } else {
+            condition
+        };
         best = best.min(condition);
         worst = worst.max(condition);
     }
     match (best, worst) {
         (Condition::Dark, _) => Overall::Down,
         (Condition::Well, Condition::Well) if processes_run => Overall::Healthy,
-        (Condition::Well | Condition::Faulty, _) => Overall::Degraded,
+        (Condition::Well | Condition::Faulty | Condition::Untried, _) => Overall::Degraded,
     }
 }

@@ -96,7 +96,11 @@ impl IngestWatch {
             // Idle with viewers: it was not told of them.
             Some((
                 None,
-                SourceState::Live | SourceState::Idle | SourceState::UnavailableIdle { .. } | SourceState::Slate { .. },
+                SourceState::Live
+                | SourceState::Idle
+                | SourceState::Untried
+                | SourceState::UnavailableIdle { .. }
+                | SourceState::Slate { .. },
             )) => (true, End::Encoder),
             // On the way to its next life, which is to show whether it helped.
             Some((None, SourceState::Opening)) | None => (false, End::Encoder),

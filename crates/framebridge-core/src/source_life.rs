@@ -106,6 +106,8 @@ pub enum Output {
 /// Where a source is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
+    /// Closed, because nobody has wanted it yet, and never seen: whether it can be opened is not known.
+    Untried,
     /// Closed, because nobody wants it.
     Idle,
     /// Closed, because nobody wants it, after an attempt that failed.
@@ -159,6 +161,8 @@ pub struct SourceLife {
     probing: bool,
     /// It has given a picture since this life began, and since it last failed: there is nothing to tell of another.
     has_shown: bool,
+    /// It has given a picture in this life.
+    is_known: bool,
     /// Why and when it could not be opened or ended, until it gives a picture.
     failed: Option<(String, Instant)>,
     /// What kind of failure that was.
@@ -193,11 +197,12 @@ impl SourceLife {
             probe_at: config.probe.map(|probe| now + probe),
             probing: false,
             has_shown: false,
+            is_known: false,
             failed: None,
             failure: Failure::Other,
             refusals: 0,
             not_before: None,
-            announced: State::Idle,
+            announced: State::Untried,
             outputs: VecDeque::new(),
         }
     }
@@ -218,7 +223,8 @@ impl SourceLife {
             (Phase::Idle | Phase::Opening | Phase::Live | Phase::Closing, _) if self.paused => State::Paused,
             // Wanted again before it was closed: it is opened as soon as that is done.
             (Phase::Closing, _) if self.wanted => State::Opening,
-            (Phase::Idle | Phase::Closing, _) => State::Idle,
+            (Phase::Idle | Phase::Closing, _) if self.is_known => State::Idle,
+            (Phase::Idle | Phase::Closing, _) => State::Untried,
             (Phase::Opening, _) => State::Opening,
             (Phase::Live, _) => State::Live,
         }
@@ -256,7 +262,7 @@ impl SourceLife {
                     (self.refusals, self.not_before) = (0, None);
                     self.backoff.succeeded(now);
                     self.probed(now);
-                    self.has_shown = true;
+                    (self.has_shown, self.is_known) = (true, true);
                 }
             }
             Input::Ended { reason, failure } => self.ended(reason, failure, now),

@@ -9,12 +9,9 @@ use framebridge_proto::{
     limits::{HEARTBEAT_INTERVAL, RECONNECT_INTERVAL},
     supervisor::{FromSupervisor, Heartbeat, Progress, ToSupervisor},
 };
-use tokio::{
-    sync::Notify,
-    time::{MissedTickBehavior, interval, sleep, timeout},
-};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::notify;
+use crate::{news::News, notify};
 
 /// Sends `progress()` every [`HEARTBEAT_INTERVAL`]; connects anew when the supervisor is gone. Ends where none is to come any more:
 /// the process has been left alone, and who started it, if not a service manager, will not end it.
@@ -26,11 +23,11 @@ pub async fn heartbeats(dir: RuntimeDir, identity: Identity, progress: impl FnMu
     heartbeats_with_news(dir, identity, Arc::default(), progress).await;
 }
 
-/// The same, and once more whenever there are `news`: who asks right after something happened is told of it.
+/// The same, and at once whenever there are `news`, with what happened in front of the heartbeat.
 pub async fn heartbeats_with_news(
     dir: RuntimeDir,
     identity: Identity,
-    news: Arc<Notify>,
+    news: Arc<News>,
     mut progress: impl FnMut() -> Progress,
 ) {
     let place = dir.place(Role::Supervisor, None);
@@ -61,7 +58,7 @@ pub async fn heartbeats_with_news(
 async fn send(
     mut link: Link<FromSupervisor, ToSupervisor>,
     sequence: &mut u64,
-    news: &Notify,
+    news: &News,
     progress: &mut impl FnMut() -> Progress,
 ) {
     let mut ticks = interval(HEARTBEAT_INTERVAL);
@@ -71,11 +68,18 @@ async fn send(
             // Nothing is asked on this link, so whatever comes is its end. All arms are cancel-safe.
             _ended = link.receiver.recv() => return,
             _ = ticks.tick() => {}
-            () = news.notified() => {}
+            () = news.come() => {}
         }
         if notify::hangs() {
             // Its silence is what tells.
             continue;
+        }
+        while let Some(first) = news.first() {
+            let happened = ToSupervisor::Happened(first.clone());
+            match timeout(HEARTBEAT_INTERVAL, link.sender.send(&happened)).await {
+                Ok(Ok(())) => news.taken(&first),
+                Ok(Err(_)) | Err(_) => return,
+            }
         }
         let heartbeat = ToSupervisor::Heartbeat(Heartbeat {
             sequence: *sequence,

@@ -72,14 +72,15 @@ impl SupervisorClient {
         &self.0.link.peer
     }
 
-    /// Asks, and waits up to [`REQUEST_TIMEOUT`] for the answer.
+    /// Asks, and waits as long as [this request](SupervisorRequest::timeout) may take.
     ///
     /// # Errors
     /// [`RequestError::Refused`] is the supervisor's own answer; after any other, connect anew.
     pub async fn request(&mut self, request: SupervisorRequest) -> Result<SupervisorAnswer, RequestError> {
+        let limit = request.timeout();
         self.0
             .ask(
-                REQUEST_TIMEOUT,
+                limit,
                 |id| ToSupervisor::Request { id, request },
                 |message| match message {
                     FromSupervisor::Response { id, result } => Some((id, result)),

@@ -12,6 +12,7 @@ use framebridge_proto::{
         ClipSpan, EncoderAnswer, EncoderRequest, FromEncoder, ImageFormat, Quality, QualityChange, SourceState,
         ToEncoder,
     },
+    hooks::{Happening, HookEvent, HookStatus, HookTrial},
     limits::MAX_MEDIA_MESSAGE,
     media::{AccessUnit, Codec, CodecParameters, Rung, Track},
     status::BridgeState,
@@ -134,6 +135,10 @@ fn protocol_1_to_a_desktop_and_back_keeps_its_bytes() {
 #[test]
 fn protocol_1_from_an_encoder_keeps_its_bytes() {
     golden(&FromEncoder::Source(SourceState::Live), b"\0\0\0\x06\0\0\0\x02\x00\x02");
+    golden(
+        &FromEncoder::Source(SourceState::Untried),
+        b"\0\0\0\x06\0\0\0\x02\x00\x07",
+    );
     let unavailable = SourceState::Unavailable {
         reason: "no".into(),
         retry_in_ms: 100,
@@ -278,6 +283,22 @@ fn protocol_1_with_the_supervisor_keeps_its_bytes() {
         request,
     };
     golden(&reload, b"\0\0\0\x07\0\0\0\x03\x01\x02\x05");
+    let try_hook = ToSupervisor::Request {
+        id: RequestId(2),
+        request: SupervisorRequest::TryHook { hook: "door".into() },
+    };
+    golden(&try_hook, b"\0\0\0\x0c\0\0\0\x08\x01\x02\x07\x04door");
+    let left = Happening::ViewerLeft {
+        stream: "a".parse().unwrap(),
+        viewer: "b".into(),
+        reason: "c".into(),
+    };
+    golden(
+        &ToSupervisor::Happened(left),
+        b"\0\0\0\x0c\0\0\0\x08\x02\x01\x01a\x01b\x01c",
+    );
+    let ended = ToSupervisor::Happened(Happening::SharesEnded { count: 3 });
+    golden(&ended, b"\0\0\0\x07\0\0\0\x03\x02\x03\x03");
     let answer = |answer| FromSupervisor::Response {
         id: RequestId(2),
         result: Ok(answer),
@@ -291,6 +312,29 @@ fn protocol_1_with_the_supervisor_keeps_its_bytes() {
     golden(
         &answer(SupervisorAnswer::Reloaded(reloaded)),
         b"\0\0\0\x11\0\0\0\x0d\x00\x02\x00\x04\x01\x01a\x00\x00\x01\x01b\x00",
+    );
+    let hook = HookStatus {
+        name: "a".into(),
+        target: "b".into(),
+        events: vec![HookEvent::StreamState, HookEvent::Disk],
+        waiting: 1,
+        delivered: 2,
+        lost: 3,
+        failures: 4,
+        last_error: None,
+        retry_in_ms: Some(5),
+    };
+    golden(
+        &answer(SupervisorAnswer::Hooks(vec![hook])),
+        b"\0\0\0\x17\0\0\0\x13\x00\x02\x00\x05\x01\x01a\x01b\x02\x00\x07\x01\x02\x03\x04\x00\x01\x05",
+    );
+    let trial = HookTrial {
+        took_ms: 9,
+        error: Some("no".into()),
+    };
+    golden(
+        &answer(SupervisorAnswer::HookTried(trial)),
+        b"\0\0\0\x0d\0\0\0\x09\x00\x02\x00\x06\x09\x01\x02no",
     );
 }
 

@@ -265,4 +265,6 @@ pub enum SourceState {
         /// When it was tried last, in milliseconds before this was sent.
         tried_ago_ms: u64,
     },
+    /// Nobody has subscribed yet, and this encoder has never seen the source: whether it can be opened is not known. Since 1.
+    Untried,
 }

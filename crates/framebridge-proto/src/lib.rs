@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod control;
 pub mod encoder;
 pub mod exit_code;
+pub mod hooks;
 mod ids;
 pub mod limits;
 pub mod media;

@@ -23,6 +23,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request over IPC waits for its answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest time that an operator can give a hook: whoever tries one waits for it.
+pub const MAX_HOOK_TIME: Duration = Duration::from_secs(60);
+
 /// Requests that one asker may have under way with an encoder: a snapshot, clips and an operator's change fit, and the answers
 /// to as many are what an encoder may have to keep for who does not read them.
 pub const MAX_REQUESTS: usize = 8;

@@ -35,6 +35,7 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
 
 /// The whole system at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,12 +103,15 @@ words! {
         Unavailable = "unavailable",
         /// Viewers see a slate instead of the source.
         Slate = "slate",
+        /// Nobody has watched it yet, and its source has never been seen. Since 1.
+        Untried = "untried",
     }
 }
 
 impl From<&SourceState> for StreamState {
     fn from(state: &SourceState) -> Self {
         match state {
+            SourceState::Untried => Self::Untried,
             SourceState::Idle => Self::Idle,
             SourceState::Opening => Self::Opening,
             SourceState::Live => Self::Live,
@@ -119,7 +123,7 @@ impl From<&SourceState> for StreamState {
 }
 
 words! {
-    /// How well a stream is, from best to worst.
+    /// How well a stream is, from best to worst, as far as that is known.
     Condition {
         /// Nothing is wrong.
         Well = "well",
@@ -127,6 +131,8 @@ words! {
         Faulty = "faulty",
         /// It can't be watched.
         Dark = "dark",
+        /// Its source has never been seen: nothing is known. Since 1.
+        Untried = "untried",
     }
 }
 
@@ -226,7 +232,7 @@ pub struct StreamStatus {
     pub state: StreamState,
     /// How well it is.
     pub condition: Condition,
-    /// What is wrong; `None` exactly where it is well.
+    /// What is wrong; `None` exactly where it is well or untried.
     pub fault: Option<FaultKind>,
     /// Milliseconds since that began, where it is known.
     pub fault_age_ms: Option<u64>,

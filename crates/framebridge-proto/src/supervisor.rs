@@ -1,12 +1,14 @@
 //! Messages on `supervisor.sock`: daemons report their progress, operators and daemons ask.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Refusal, RequestId, StreamName,
     encoder::{Quality, SourceState},
+    hooks::{Happening, HookStatus, HookTrial},
+    limits::{MAX_HOOK_TIME, REQUEST_TIMEOUT},
     media::Rung,
     status::{BridgeState, Status},
 };
@@ -27,6 +29,8 @@ pub enum ToSupervisor {
         /// What is wanted.
         request: SupervisorRequest,
     },
+    /// Something that only the sender has seen, for the operator's hooks. Since 1.
+    Happened(Happening),
 }
 
 /// What can be asked of the supervisor; each gets one [`FromSupervisor::Response`].
@@ -58,6 +62,29 @@ pub enum SupervisorRequest {
     /// Read the configuration again, and have everything run by it. One that makes no sense changes nothing: the answer is a
     /// refusal then that names file and line. Since 1. Answer: `Reloaded`.
     Reload,
+    /// The hooks, and how they fare. Since 1. Answer: `Hooks`.
+    Hooks,
+    /// Have a hook told of a test, now and besides what waits for it. Since 1. Answer: `HookTried`.
+    TryHook {
+        /// Its name in the configuration.
+        hook: String,
+    },
+}
+
+impl SupervisorRequest {
+    /// How long its answer may take.
+    pub fn timeout(&self) -> Duration {
+        match self {
+            Self::TryHook { .. } => MAX_HOOK_TIME + REQUEST_TIMEOUT,
+            Self::Status
+            | Self::Restart { .. }
+            | Self::Journal { .. }
+            | Self::Why { .. }
+            | Self::Resume { .. }
+            | Self::Reload
+            | Self::Hooks => REQUEST_TIMEOUT,
+        }
+    }
 }
 
 /// From the supervisor. Variants are appended only.
@@ -85,6 +112,10 @@ pub enum SupervisorAnswer {
     Why(Why),
     /// What the configuration has changed. Since 1.
     Reloaded(Reloaded),
+    /// How the hooks fare, in the order of their names. Since 1.
+    Hooks(Vec<HookStatus>),
+    /// What came of trying a hook. Since 1.
+    HookTried(HookTrial),
 }
 
 /// What a configuration that was read again has changed.

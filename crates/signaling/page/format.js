@@ -3,6 +3,7 @@
 /** What the API calls a stream's state, for people who watch. @type {Readonly<Record<string, string>>} */
 export const STATES = Object.freeze({
   idle: "Ready",
+  untried: "Never tried",
   opening: "Starting",
   live: "Live",
   paused: "Paused",

@@ -64,6 +64,7 @@ function detail(stream) {
   const { state, reason, width, height, viewers, still_age_ms: age } = stream;
   if (reason) return sentence(reason);
   if (state === "idle") return ["Starts when you watch", age === null ? "" : `seen ${ago(age)}`].filter(Boolean).join(" · ");
+  if (state === "untried") return "Starts when you watch · never tried yet";
   const watching = viewers === 1 ? "1 viewer" : viewers ? `${viewers} viewers` : "";
   return [width ? `${width}×${height}` : "", watching].filter(Boolean).join(" · ") || "Click to watch";
 }

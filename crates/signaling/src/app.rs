@@ -15,7 +15,7 @@ use framebridge_core::{
     threads::ThreadWatch,
 };
 use framebridge_daemon::{
-    Context, Exit, Meter, Tasks, heartbeats, isolated_now, last_words, notify,
+    Context, Exit, Meter, News, Tasks, heartbeats_with_news, isolated_now, last_words, notify,
     ports::{self, Transport},
 };
 use framebridge_ipc::{HttpListener, Identity, RuntimeDir};
@@ -23,7 +23,7 @@ use framebridge_proto::{
     Role, StreamName,
     supervisor::{Progress, SignalingProgress, StreamFlow},
 };
-use framebridge_rtc::{Config, Containment, Engine, Event, ViewerState};
+use framebridge_rtc::{Config, Containment, Engine, Event, Handle, SessionId, ViewerState};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -40,6 +40,7 @@ use crate::{
     encoder_links::{self, EncoderLinks},
     ended::Ended,
     events,
+    films::Films,
     glances::Glances,
     handover::{self, Restored},
     ice_servers::IceServers,
@@ -52,6 +53,7 @@ use crate::{
     site::Site,
     supervisor::Supervisor,
     viewers,
+    visits::Visits,
 };
 
 /// How often the service manager is told how many watch.
@@ -125,7 +127,7 @@ impl App {
 
         let mut links = EncoderLinks::new(tasks.clone(), engine.handle(), dir.clone(), identity.clone());
         let streams = links.begin(&settings.streams);
-        let (news, glances) = watch::channel(Arc::default());
+        let ((news, glances), told) = (watch::channel(Arc::default()), Arc::<News>::default());
         let shared = Arc::new(AppState {
             address,
             streams,
@@ -134,7 +136,8 @@ impl App {
             access: Access::load(&settings.http, &dir, address.port())?,
             owners: Owners::load(&dir, &engine.handle().sessions()),
             ended: Ended::default(),
-            films: Arc::default(),
+            visits: Visits::new(Arc::clone(&told), watching(&engine.handle())),
+            films: Arc::new(Films::new(Arc::clone(&told))),
             reports: Reports::default(),
             limits: Limits::new(),
             site: Site::new(&settings.http),
@@ -159,7 +162,7 @@ impl App {
         let framed = serve::framed_media(&settings.webrtc, engine.handle(), address);
         let speaks = (shared.tls.as_ref(), framed);
         serve::start(&tasks, (listener, own), router, speaks, &http_stop);
-        spawn_heartbeats(&tasks, dir.clone(), identity, Arc::clone(&shared));
+        spawn_heartbeats(&tasks, (dir.clone(), identity, told), Arc::clone(&shared));
         tracing::info!(http = %format!("{}/", shared.base()), udp = engine.local_port(), "serving viewers");
         Ok(Self {
             dir,
@@ -283,12 +286,16 @@ fn on_event(shared: &AppState, event: Event) {
             let session = brief(&whole);
             match state {
                 ViewerState::Connecting => tracing::debug!(%stream, %session, "viewer connecting"),
-                ViewerState::Live => tracing::info!(%stream, %session, "viewer live"),
+                ViewerState::Live => {
+                    tracing::info!(%stream, %session, "viewer live");
+                    shared.visits.on_live(whole, &stream, shared.owners.of(&whole).as_ref());
+                }
                 ViewerState::Grace => {
                     tracing::info!(%stream, %session, "viewer silent: its session is kept for a while")
                 }
                 ViewerState::Closed(reason) => {
                     tracing::info!(%stream, %session, %reason, "viewer gone");
+                    shared.visits.on_closed(&whole, &stream, reason.to_string());
                     shared.owners.forget(&whole);
                     shared.ended.note(whole, stream, reason);
                 }
@@ -357,10 +364,19 @@ fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>, news
     tasks.spawn(outside::keep_asked(servers, shared.engine.clone()));
 }
 
-fn spawn_heartbeats(tasks: &Tasks, dir: RuntimeDir, identity: Identity, shared: Arc<AppState>) {
+/// Those to whom media goes already: the life before this one had them.
+fn watching(engine: &Handle) -> Vec<SessionId> {
+    let is_known = |session: &SessionId| {
+        let state = engine.session(session).map(|info| info.state);
+        matches!(state, Some(ViewerState::Live | ViewerState::Grace))
+    };
+    engine.sessions().into_iter().filter(is_known).collect()
+}
+
+fn spawn_heartbeats(tasks: &Tasks, (dir, identity, news): (RuntimeDir, Identity, Arc<News>), shared: Arc<AppState>) {
     let packets = Meter::default();
     let mut meters: BTreeMap<StreamName, (Meter, Meter)> = BTreeMap::new();
-    tasks.spawn_vital(heartbeats(dir, identity, move || {
+    tasks.spawn_vital(heartbeats_with_news(dir, identity, news, move || {
         let mut packets_sent = 0;
         let all = shared.streams.all();
         meters.retain(|name, _| all.iter().any(|stream| stream.name == *name));

@@ -30,6 +30,7 @@ use crate::{
     stream::{Stream, Told},
     stream_set::Streams,
     supervisor::Supervisor,
+    visits::Visits,
 };
 
 /// What all HTTP handlers share. Nothing in it knows of it.
@@ -43,6 +44,7 @@ pub(crate) struct AppState {
     pub(crate) access: Access,
     pub(crate) owners: Owners,
     pub(crate) ended: Ended,
+    pub(crate) visits: Visits,
     pub(crate) films: Arc<Films>,
     pub(crate) reports: Reports,
     pub(crate) limits: Limits,
@@ -71,7 +73,7 @@ impl AppState {
             && let Ok(status) = self.supervisor.status().await
             && let Some(row) = status.streams.into_iter().find(|row| row.name == stream.name.as_str())
             // Else it has just heard of an encoder that is about to be linked.
-            && row.condition != Condition::Well
+            && !matches!(row.condition, Condition::Well | Condition::Untried)
         {
             return row.into();
         }

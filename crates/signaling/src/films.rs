@@ -6,12 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_proto::{StreamName, millis};
+use framebridge_daemon::News;
+use framebridge_proto::{StreamName, hooks::Happening, millis};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{hex, random},
     owners::{DIGITS, Owner},
+    visits,
 };
 
 /// Pages that were sent away and are remembered; the oldest goes for the next. A page asks again within a second.
@@ -24,8 +26,11 @@ const LONGEST_PAGE: usize = 32;
 const WINDOW: Duration = Duration::from_secs(2);
 
 /// All films that are being watched. As many as there are places for them ([`Limits::film`](crate::limits::Limits::film)).
-#[derive(Debug, Default)]
-pub(crate) struct Films(Mutex<Known>);
+#[derive(Debug)]
+pub(crate) struct Films {
+    known: Mutex<Known>,
+    news: Arc<News>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -60,6 +65,14 @@ pub(crate) struct Watching {
 }
 
 impl Films {
+    /// None yet; `news` goes to the supervisor.
+    pub(crate) fn new(news: Arc<News>) -> Self {
+        Self {
+            known: Mutex::default(),
+            news,
+        }
+    }
+
     /// Whether an operator has sent away the page that calls itself so.
     pub(crate) fn was_sent_away(&self, page: &str) -> bool {
         self.known().sent_away.iter().any(|known| known == page)
@@ -87,7 +100,6 @@ impl Films {
     /// All of them, with what is shown of their ids.
     pub(crate) fn all(&self) -> Vec<(String, Arc<Film>)> {
         let known = self.known();
-        let shown = |id: &String| id.chars().take(DIGITS).collect();
         known
             .watched
             .iter()
@@ -102,7 +114,7 @@ impl Films {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,6 +155,9 @@ impl Watching {
             sent_away: CancellationToken::new(),
         });
         films.known().watched.insert(id.clone(), Arc::clone(&film));
+        films
+            .news
+            .tell(visits::joined(shown(&id), &film.stream, Some(&film.owner)));
         Self {
             films: Arc::clone(films),
             id,
@@ -164,7 +179,23 @@ impl Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         self.films.known().watched.remove(&self.id);
+        let was_sent_away = self.film.sent_away.is_cancelled();
+        self.films.news.tell(Happening::ViewerLeft {
+            stream: self.film.stream.clone(),
+            viewer: shown(&self.id),
+            reason: if was_sent_away {
+                "sent away"
+            } else {
+                "closed by the viewer"
+            }
+            .to_owned(),
+        });
     }
+}
+
+/// What is shown of an id.
+fn shown(id: &str) -> String {
+    id.chars().take(DIGITS).collect()
 }
 
 /// A page's name for itself, where it is one: hexadecimal digits that it has drawn.

@@ -60,6 +60,7 @@ mod supervisor;
 mod units;
 mod unknown_host;
 mod viewers;
+mod visits;
 mod whep;
 mod whep_headers;
 mod whip;

@@ -179,7 +179,8 @@ const OF_STREAM: [OfStream; 4] = [
     (
         "source_up",
         "Whether the source gave pictures, or nothing is known against it, when it was last tried",
-        |stream| Some(truth(!is_down(stream))),
+        // Of one that was never tried nothing is claimed.
+        |stream| (stream.state != StreamState::Untried).then(|| truth(!is_down(stream))),
     ),
     (
         "stream_fps_target",

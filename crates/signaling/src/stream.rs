@@ -192,7 +192,7 @@ impl Stream {
             StreamState::Down => Some("The stream is being started again."),
             StreamState::Opening => Some("The source is still being opened."),
             StreamState::Paused => Some("The stream is paused by its operator."),
-            StreamState::Idle | StreamState::Live => None,
+            StreamState::Untried | StreamState::Idle | StreamState::Live => None,
         }
     }
 
@@ -353,6 +353,7 @@ impl Upstream {
                 state,
                 age: told.elapsed(),
                 failed: self.memory.failed(),
+                is_known: self.memory.is_known(),
             }),
             ..Facts::default()
         }

@@ -1,6 +1,8 @@
 //! The process: one loop that waits for one thing, hands it to the machine it concerns, and carries out what comes.
 
 mod reload;
+mod requests;
+mod tell;
 
 use std::{
     fs,
@@ -17,11 +19,7 @@ use framebridge_core::{
 };
 use framebridge_daemon::{Args, Context, Hangups, Tasks, last_words, notify, tail};
 use framebridge_ipc::{FdStore, Identity, Listener, Peer, RuntimeDir};
-use framebridge_proto::{
-    Refusal, RefusalKind, Role,
-    status::Status,
-    supervisor::{Progress, SupervisorAnswer, SupervisorRequest},
-};
+use framebridge_proto::{Role, supervisor::Progress};
 use rustix::process::Signal;
 use tokio::{
     sync::{mpsc, watch},
@@ -29,12 +27,15 @@ use tokio::{
     time::sleep_until,
 };
 
+use self::tell::Disk;
 use crate::{
     child::{Child, Mark, Started},
-    event::{Answer, Event, Target},
+    disk,
+    event::{Event, Target},
     first_start::Greeting,
     hangups::{Hangup, hangup, has_terminal},
-    journal::{Journal, Note},
+    hooks::Hooks,
+    journal::Journal,
     launcher::{Launch, Launcher},
     ledger::{Entry, Ledger},
     lock::Lock,
@@ -76,6 +77,8 @@ pub struct App {
     launcher: Launcher,
     ledger: Ledger,
     journal: Journal,
+    hooks: Hooks,
+    disks: Vec<Disk>,
     fd_store: Arc<FdStore>,
     stop_timeout: Duration,
     dir: RuntimeDir,
@@ -116,6 +119,11 @@ impl App {
         let (journal, writer) = Journal::open(dir.path());
         let launcher = Launcher::new(settings.supervisor.manage, &dir).await?;
         let (told, events) = mpsc::channel(QUEUE);
+        let (hooks, desk) = Hooks::new(settings.hooks.clone(), &identity, dir.path());
+        tasks.spawn(desk.run());
+        let places = disk::places(dir.path().to_owned());
+        let disks = places.iter().cloned().map(Disk::new).collect();
+        tasks.spawn(disk::watch(places, told.clone()));
         let (probed, target) = watch::channel(None);
         let rules = &settings.supervisor;
         let kept = Arc::clone(&fd_store);
@@ -149,6 +157,8 @@ impl App {
             launcher,
             ledger,
             journal,
+            hooks,
+            disks,
             fd_store,
             stop_timeout: rules.stop_timeout,
             dir,
@@ -271,15 +281,10 @@ impl App {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Reported { peer, progress } => self.on_report(&peer, *progress),
-            Event::Asked {
-                request: SupervisorRequest::Reload,
-                answer,
-            } => self.read_configuration(Some(answer)),
+            Event::Happened { peer, happening } => self.on_happened(&peer, happening),
+            Event::Disk { place, free, total } => self.on_disk(place, free, total),
+            Event::Asked { request, answer } => self.on_asked(request, answer),
             Event::Configuration { outcome, answer } => self.on_configuration(outcome, answer),
-            Event::Asked { request, answer } => {
-                // Whoever asked may be gone by now.
-                _ = answer.send(self.on_request(request));
-            }
             Event::Started { index, outcome } => self.on_started(index, outcome),
             Event::Probed { pid, answered } => {
                 if let Some(index) = self.living(pid) {
@@ -316,6 +321,7 @@ impl App {
                 self.tell(note);
             }
         }
+        self.tell_of_streams(now);
         if let Some(why) = wedged {
             self.feed(index, Input::Wedged { why }, now);
         }
@@ -383,49 +389,6 @@ impl App {
         }
     }
 
-    fn on_request(&mut self, request: SupervisorRequest) -> Answer {
-        let now = Instant::now();
-        match request {
-            SupervisorRequest::Status => Ok(SupervisorAnswer::Status(self.status(now))),
-            SupervisorRequest::Restart { process } => {
-                let index = self.startable(&process)?;
-                self.feed(index, Input::Restart, now);
-                Ok(SupervisorAnswer::Done)
-            }
-            SupervisorRequest::Resume { process } => {
-                let index = self.startable(&process)?;
-                self.feed(index, Input::Resume, now);
-                Ok(SupervisorAnswer::Done)
-            }
-            SupervisorRequest::Reload => Err(Refusal::new(RefusalKind::Failed, "it is answered when it was read")),
-            SupervisorRequest::Journal { after } => Ok(SupervisorAnswer::Journal(self.journal.after(after))),
-            SupervisorRequest::Why { stream } => status::why(&self.slots, &stream, now)
-                .map(SupervisorAnswer::Why)
-                .ok_or_else(|| {
-                    Refusal::new(
-                        RefusalKind::NotFound,
-                        format!("no stream is called `{stream}`: see `bridgectl status`"),
-                    )
-                }),
-        }
-    }
-
-    fn status(&self, now: Instant) -> Status {
-        status::picture(&self.slots, self.started_at, self.refused.as_deref(), now)
-    }
-
-    /// The slot of this name, to be started again.
-    fn startable(&self, name: &str) -> Result<usize, Refusal> {
-        if self.stopping {
-            return Err(Refusal::new(RefusalKind::Unavailable, "the supervisor is stopping"));
-        }
-        self.slots.iter().position(|slot| slot.name == name).ok_or_else(|| {
-            let names: Vec<_> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
-            let message = format!("no process is called `{name}`: there are {}", names.join(", "));
-            Refusal::new(RefusalKind::NotFound, message)
-        })
-    }
-
     fn on_end(&mut self, (index, pid, status): End) {
         let now = Instant::now();
         let slot = &self.slots[index];
@@ -478,7 +441,9 @@ impl App {
                 Output::Kill { .. } => self.apply_signal(index, Signal::KILL),
                 Output::Changed(transition) => {
                     let note = self.slots[index].change(&transition, now);
+                    self.tell_of_process(index, &transition, &note);
                     self.tell(note);
+                    self.tell_of_streams(now);
                     self.prepare_next_start(index, now);
                     let slot = &self.slots[index];
                     let ended = matches!(transition.to, State::BackingOff | State::Parked);
@@ -496,19 +461,6 @@ impl App {
         let target = self.slots.iter().find_map(Slot::probe_target);
         self.probed
             .send_if_modified(|before| std::mem::replace(before, target) != target);
-    }
-
-    fn tell(&mut self, note: Note) {
-        let Note {
-            process,
-            what,
-            verdict,
-            action,
-            ..
-        } = &note;
-        tracing::info!("{process}: {what}: {verdict}; {action}");
-        self.journal.note(note);
-        notify::status(&status::headline(&self.status(Instant::now())));
     }
 
     fn apply_spawn(&mut self, index: usize, now: Instant) {

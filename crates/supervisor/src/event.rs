@@ -6,6 +6,7 @@ use framebridge_config::Settings;
 use framebridge_ipc::Peer;
 use framebridge_proto::{
     Refusal,
+    hooks::Happening,
     supervisor::{Progress, SupervisorAnswer, SupervisorRequest},
 };
 use tokio::sync::oneshot;
@@ -17,6 +18,10 @@ use crate::child::Started;
 pub(crate) enum Event {
     /// A process reported.
     Reported { peer: Peer, progress: Box<Progress> },
+    /// A process tells what only it has seen.
+    Happened { peer: Peer, happening: Happening },
+    /// So many bytes are free, of all, at one of the places that are looked at.
+    Disk { place: usize, free: u64, total: u64 },
     /// Somebody asks.
     Asked {
         request: SupervisorRequest,

@@ -36,7 +36,7 @@ impl Floor {
                 Progress::Encoder(progress) => dir.is_encoder_of(&progress.stream, peer.uid),
                 Progress::Signaling(_) | Progress::Bridge(_) => false,
             },
-            ToSupervisor::Request { .. } => false,
+            ToSupervisor::Request { .. } | ToSupervisor::Happened(_) => false,
         }
     }
 }
@@ -136,6 +136,13 @@ async fn converse(
                     .await
                     .map_err(|_stopping| Parting::Stopping)?;
             }
+            ToSupervisor::Happened(happening) => {
+                let peer = peer.clone();
+                events
+                    .send(Event::Happened { peer, happening })
+                    .await
+                    .map_err(|_stopping| Parting::Stopping)?;
+            }
             ToSupervisor::Request { id, request } => {
                 let (answer, answered) = oneshot::channel();
                 events
@@ -163,6 +170,7 @@ mod tests {
     use framebridge_ipc::Identity;
     use framebridge_proto::{
         RequestId, Role,
+        hooks::Happening,
         status::BridgeState,
         supervisor::{BridgeProgress, Heartbeat, SupervisorRequest},
     };
@@ -199,7 +207,8 @@ mod tests {
                 reason: None,
             }),
         });
-        for message in [&request, &heartbeat] {
+        let happened = ToSupervisor::Happened(Happening::SharesEnded { count: 1 });
+        for message in [&request, &heartbeat, &happened] {
             assert!(!floor.allows(&peer(own), message), "{message:?}");
             assert!(Floor::Ours.allows(&peer(own), message));
         }

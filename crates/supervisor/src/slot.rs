@@ -66,6 +66,8 @@ pub(crate) struct Slot {
     absent_since: Option<Instant>,
     /// For an encoder: how its stream was, over all its lives.
     pub(crate) history: History,
+    /// Likewise, as hooks were told it.
+    pub(crate) told: History,
     /// For an encoder: whether its source could be opened, likewise.
     pub(crate) memory: SourceMemory,
 }
@@ -188,6 +190,7 @@ impl Slot {
             steps: Vec::new(),
             absent_since: None,
             history: History::default(),
+            told: History::default(),
             memory: SourceMemory::default(),
         }
     }

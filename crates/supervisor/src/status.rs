@@ -139,6 +139,7 @@ impl<'a> Picture<'a> {
                 state: &encoder.state,
                 age: report.age(now),
                 failed: self.slot.memory.failed(),
+                is_known: self.slot.memory.is_known(),
             }),
             pace: self.encoder.map(|(encoder, _)| encoder.pace),
             encoder: self.slot.watch.as_ref().and_then(StreamWatch::stall),
@@ -191,6 +192,22 @@ pub(crate) fn change(slots: &mut [Slot], index: usize, now: Instant) -> Option<N
         verdict: health.what.into_owned(),
         recovery,
     })
+}
+
+/// What there is to tell hooks of the stream of a slot: what is known of its processes counts, as it does in the status. One whose
+/// processes are only just starting, or were stopped because somebody wants it, has no fault for that.
+pub(crate) fn told(slots: &mut [Slot], index: usize, now: Instant) -> Option<(StreamName, Change, Health)> {
+    let is_settled = |slot: &Slot| !matches!(slot.state(), State::Stopped | State::Starting | State::Stopping);
+    if !is_settled(&slots[index]) || !signaling(slots).is_none_or(is_settled) {
+        return None;
+    }
+    let health = Picture::of(&slots[index], signaling(slots))?.health(now);
+    if health.fault == Some(FaultKind::EncoderStarting) {
+        return None;
+    }
+    let slot = &mut slots[index];
+    let change = slot.told.observe(&health, now)?;
+    Some((slot.stream_name()?.clone(), change, health))
 }
 
 /// The sum of all and, where it is not well, the first stream's reason: what a service manager shows.

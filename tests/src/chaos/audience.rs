@@ -21,7 +21,6 @@ use crate::{
         trace::{MEDIA_CLOCK_KHZ, Seen},
     },
     http::Request,
-    system::System,
     wait::PAUSE,
 };
 
@@ -31,6 +30,9 @@ const ASK: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// No picture and no word for so long, and it starts anew.
 const RECONNECT: Duration = Duration::from_secs(6);
+
+/// No picture is shown so long after its time.
+const STEPPED_MS: u64 = 60_000;
 
 /// An answer that takes longer is none.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -70,12 +72,12 @@ pub(super) struct Viewing {
 }
 
 impl Audience {
-    /// Seats `viewers`, one of them a page that watches the test pattern, the others light and spread over all streams. From the
+    /// Seats `viewers` at a system whose HTTP is at `http`, one of them a page that watches the test pattern, the others light and spread over all streams. From the
     /// second round on they ask for a lower rung.
     ///
     /// # Errors
     /// There is no browser, or no thread to be had.
-    pub(super) fn seat(system: &System, viewers: usize) -> anyhow::Result<Self> {
+    pub(super) fn seat(http: SocketAddr, viewers: usize) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let identity = Identity::generate().context("making the light viewers' certificate")?;
         let light = STREAMS
@@ -85,10 +87,10 @@ impl Audience {
             .zip(0..)
             .map(|(stream, number)| {
                 let is_small = number >= STREAMS.len();
-                Light::seat((stream, is_small), system.http(), identity.clone(), &stop)
+                Light::seat((stream, is_small), http, identity.clone(), &stop)
             })
             .collect();
-        let page = Browser::start()?.open(&system.url(&format!("/s/{}", Stream::Test.name())))?;
+        let page = Browser::start()?.open(&format!("http://{http}/s/{}", Stream::Test.name()))?;
         page.until_live()?;
         page.start_recording()?;
         let page = Watching {
@@ -147,13 +149,15 @@ pub(super) fn now_ms() -> u64 {
 }
 
 impl Watching {
-    /// Takes over what the page has shown since the last time. A picture whose stamp is no newer is not a new one.
+    /// Takes over what the page has shown since the last time. A picture whose stamp is no newer is not a new one, unless it is so
+    /// old that the clock was stepped.
     fn catch_up(&mut self) -> anyhow::Result<()> {
         let sessions = u64::try_from(self.page.sessions()?.len())?;
         for (at, captured) in self.page.take_record()? {
             let last = self.trace.last();
             let media = captured * MEDIA_CLOCK_KHZ;
-            if last.is_none_or(|last| media > last.media) {
+            let is_stepped = |last: &Seen| last.media - media > STEPPED_MS * MEDIA_CLOCK_KHZ;
+            if last.is_none_or(|last| media > last.media || is_stepped(last)) {
                 let frames = last.map_or(1, |last| last.frames + 1);
                 self.trace.push(Seen {
                     at,

@@ -85,7 +85,7 @@ pub struct Drilled {
 pub fn run(options: &Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<Drilled> {
     let stage = Stage::set()?;
     let operator = Operator::of(RuntimeDir::at(stage.system.runtime_dir()))?;
-    let audience = Audience::seat(&stage.system, options.viewers)?;
+    let audience = Audience::seat(stage.door(), options.viewers)?;
     let mut drill = Drill {
         stage,
         operator,

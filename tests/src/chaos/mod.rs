@@ -4,7 +4,9 @@
 //! [`plan`], [`targets`] and [`trace`] decide and judge, and are pure; the rest starts, breaks and watches.
 
 mod audience;
+mod clock;
 mod drill;
+mod network;
 mod operator;
 pub mod plan;
 pub mod report;

@@ -51,8 +51,8 @@ pub enum Fault {
     KillCamera,
     /// SIGSTOP to the RTSP server; it goes on later.
     FreezeCamera,
-    /// The disk under the journal is full for a while, and the bridge is killed so that there is something to write.
-    FullDisk,
+    /// The disk under the journal and the sockets is full for a while, and a process is killed, which has to start without room.
+    FullDisk(Daemon),
     /// A process may open no further descriptor for a while.
     FewDescriptors(Daemon),
     /// The file of a socket is deleted while its process lives.
@@ -65,13 +65,25 @@ pub enum Fault {
     WedgeRung(Stream),
     /// Busy loops on every processor, four each, for a while.
     Starve,
+    /// The time of day is hours ahead for a while, then right again.
+    StepClock,
+    /// The interface that media goes over loses its address, is called otherwise, and gets its address back later.
+    RenameNetwork,
+    /// SIGSTOP to every process of ours; all go on later.
+    Suspend,
 }
 
 /// Every stream, in the order of the status.
 pub const STREAMS: [Stream; 3] = [Stream::Test, Stream::Desk, Stream::Camera];
 
-/// Every fault. Each comes once before any comes again.
-const FAULTS: [Fault; 29] = [
+/// A machine that slept, or a virtual one that was moved, is away for so long.
+const SUSPENDED: Duration = Duration::from_secs(120);
+
+/// Faults that take so long that they come only where they are asked for by name.
+const LONG_FAULTS: [Fault; 1] = [Fault::Suspend];
+
+/// Every other fault. Each comes once before any comes again.
+const FAULTS: [Fault; 33] = [
     Fault::Nothing,
     Fault::Kill(Daemon::Supervisor),
     Fault::Kill(Daemon::Signaling),
@@ -89,7 +101,9 @@ const FAULTS: [Fault; 29] = [
     Fault::FreezeDisplay,
     Fault::KillCamera,
     Fault::FreezeCamera,
-    Fault::FullDisk,
+    Fault::FullDisk(Daemon::Bridge),
+    Fault::FullDisk(Daemon::Signaling),
+    Fault::FullDisk(Daemon::Encoder(Stream::Test)),
     Fault::FewDescriptors(Daemon::Supervisor),
     Fault::FewDescriptors(Daemon::Signaling),
     Fault::FewDescriptors(Daemon::Encoder(Stream::Test)),
@@ -101,6 +115,8 @@ const FAULTS: [Fault; 29] = [
     Fault::Wedge(Stream::Test),
     Fault::WedgeRung(Stream::Test),
     Fault::Starve,
+    Fault::StepClock,
+    Fault::RenameNetwork,
 ];
 
 /// One fault and its times.
@@ -128,7 +144,11 @@ impl Plan {
         let wanted = |fault: &Fault| fault.to_string().contains(only);
         Self {
             random: Random::new(seed),
-            faults: FAULTS.into_iter().filter(wanted).collect(),
+            faults: FAULTS
+                .into_iter()
+                .chain(LONG_FAULTS.into_iter().filter(|_| !only.is_empty()))
+                .filter(wanted)
+                .collect(),
             left: Vec::new(),
         }
     }
@@ -149,10 +169,11 @@ impl Iterator for Plan {
             return None;
         }
         let fault = self.left.swap_remove(self.random.below(self.left.len()));
+        let (rest, hold) = (self.pick(&RESTS_MS), self.pick(&HOLDS_MS));
         Some(Strike {
             fault,
-            rest: self.pick(&RESTS_MS),
-            hold: self.pick(&HOLDS_MS),
+            rest,
+            hold: if fault == Fault::Suspend { SUSPENDED } else { hold },
         })
     }
 }
@@ -184,13 +205,14 @@ impl Fault {
     /// The process of ours that it is done to, or that notices it first. `None`: whatever is noticed is a false alarm.
     pub fn concerns(self) -> Option<Daemon> {
         match self {
-            Self::Nothing | Self::Starve => None,
-            Self::Kill(daemon) | Self::Freeze(daemon) | Self::FewDescriptors(daemon) | Self::DeleteSocket(daemon) => {
-                Some(daemon)
-            }
+            Self::Nothing | Self::Starve | Self::StepClock | Self::RenameNetwork | Self::Suspend => None,
+            Self::Kill(daemon)
+            | Self::Freeze(daemon)
+            | Self::FullDisk(daemon)
+            | Self::FewDescriptors(daemon)
+            | Self::DeleteSocket(daemon) => Some(daemon),
             Self::KillDisplay | Self::FreezeDisplay => Some(Daemon::Encoder(Stream::Desk)),
             Self::KillCamera | Self::FreezeCamera => Some(Daemon::Encoder(Stream::Camera)),
-            Self::FullDisk => Some(Daemon::Bridge),
             Self::CloseListener => Some(Daemon::Signaling),
             Self::Wedge(stream) | Self::WedgeRung(stream) => Some(Daemon::Encoder(stream)),
         }
@@ -212,8 +234,11 @@ impl Fault {
             | Self::FreezeDisplay
             | Self::KillCamera
             | Self::FreezeCamera
-            | Self::FullDisk
+            | Self::FullDisk(_)
             | Self::Starve
+            | Self::StepClock
+            | Self::RenameNetwork
+            | Self::Suspend
             | Self::FewDescriptors(_) => true,
         }
     }
@@ -229,13 +254,16 @@ impl fmt::Display for Fault {
             Self::FreezeDisplay => f.write_str("X server frozen"),
             Self::KillCamera => f.write_str("RTSP server killed"),
             Self::FreezeCamera => f.write_str("RTSP server frozen"),
-            Self::FullDisk => f.write_str("disk full, bridge killed"),
+            Self::FullDisk(daemon) => write!(f, "disk full, {} killed", daemon.name()),
             Self::FewDescriptors(daemon) => write!(f, "{} out of descriptors", daemon.name()),
             Self::DeleteSocket(daemon) => write!(f, "{}'s socket deleted", daemon.name()),
             Self::CloseListener => f.write_str("HTTP listener closed"),
             Self::Wedge(stream) => write!(f, "{} wedged", Daemon::Encoder(*stream).name()),
             Self::WedgeRung(stream) => write!(f, "half rung of {} wedged", Daemon::Encoder(*stream).name()),
             Self::Starve => f.write_str("starved of processor"),
+            Self::StepClock => f.write_str("clock stepped by 5 h"),
+            Self::RenameNetwork => f.write_str("network renamed"),
+            Self::Suspend => f.write_str("machine suspended for 120 s"),
         }
     }
 }
@@ -265,6 +293,15 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), 8);
         assert_eq!(Plan::new(7, "no such fault").count(), 0);
+    }
+
+    #[test]
+    fn what_takes_minutes_comes_only_where_it_is_asked_for() {
+        let suspended = |only: &str| {
+            let strikes = Plan::new(7, only).take(100);
+            strikes.filter(|strike| strike.fault == Fault::Suspend).count()
+        };
+        assert_eq!((suspended(""), suspended("suspended")), (0, 100));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     fs, hint,
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -18,7 +19,11 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::{
     camera::Camera,
-    chaos::plan::{Daemon, Fault, STREAMS},
+    chaos::{
+        clock::Clock,
+        network::{INTERFACES, Network},
+        plan::{Daemon, Fault, STREAMS},
+    },
     display::Display,
     http::Request,
     process::{is_stopped, signal},
@@ -29,8 +34,14 @@ use crate::{
 /// loop all by itself, which must not park what it breaks five times a minute.
 const FURTHER: &str = "[video]\nlongest_edge = 640\nencoder = \"software\"\n[supervisor]\ncrash_loop_failures = 100\n";
 
+/// Viewers come over an interface that other machines might be at.
+const OPEN: &str = "[http.auth]\nmode = \"none\"\n";
+
 /// What is open stays open, and nothing more can be opened: the standard streams take up the places below.
 const NO_DESCRIPTORS: u64 = 3;
+
+/// By so much the clock is ahead: summer time, a wrong time zone and a dead battery together. A lease of minutes is over.
+const STEP: Duration = Duration::from_secs(5 * 3600);
 
 /// An answer of HTTP that takes longer is none.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -42,13 +53,15 @@ pub(super) struct Stage {
     pub(super) system: System,
     display: Display,
     camera: Camera,
+    clock: Option<Clock>,
+    network: Option<Network>,
     damage: Damage,
 }
 
 /// What has to be known to repair what is broken now.
 #[derive(Debug, Default)]
 struct Damage {
-    frozen: Option<u32>,
+    frozen: Vec<u32>,
     limited: Option<(u32, Rlimit)>,
     deleted: Option<PathBuf>,
     busy: Option<Busy>,
@@ -73,17 +86,48 @@ impl Stage {
             .zip(&sources)
             .map(|(stream, source)| (stream.name(), source.as_str()))
             .collect();
+        let (clock, network) = (Clock::make().ok(), Network::make()?);
+        let variables = clock.as_ref().map(Clock::variables).unwrap_or_default();
+        let further = match &network {
+            Some(_) => format!("{INTERFACES}{FURTHER}{OPEN}"),
+            None => FURTHER.to_owned(),
+        };
         Ok(Self {
-            system: System::start_to_be_broken(&streams, FURTHER)?,
+            system: System::start_to_be_broken(&streams, &further, variables, network.is_some())?,
             display,
             camera,
+            clock,
+            network,
             damage: Damage::default(),
         })
     }
 
+    /// Where viewers ask: over the drill's own interface, if it has one, so that their media goes over that.
+    pub(super) fn door(&self) -> SocketAddr {
+        let http = self.system.http();
+        self.network
+            .as_ref()
+            .map_or(http, |_| SocketAddr::new(Network::HERE, http.port()))
+    }
+
     /// Why a fault can't be tried here; `None`: it can.
     pub(super) fn obstacle(&self, fault: Fault) -> Option<&'static str> {
-        (fault == Fault::FullDisk && self.system.disk().is_none()).then_some("only root may mount a small disk")
+        let (disk, clock, network) = (self.system.disk(), &self.clock, &self.network);
+        let obstacles = [
+            (
+                matches!(fault, Fault::FullDisk(_)) && disk.is_none(),
+                "only root may mount a small disk",
+            ),
+            (
+                fault == Fault::StepClock && clock.is_none(),
+                "there is no C compiler to make a clock with",
+            ),
+            (
+                fault == Fault::RenameNetwork && network.is_none(),
+                "only root may make an interface",
+            ),
+        ];
+        obstacles.into_iter().find_map(|(holds, why)| holds.then_some(why))
     }
 
     /// Does the damage.
@@ -97,10 +141,15 @@ impl Stage {
             Fault::FreezeDisplay => self.freeze(self.display.pid()),
             Fault::KillCamera => signal(self.camera.pid(), Signal::KILL),
             Fault::FreezeCamera => self.freeze(self.camera.pid()),
-            Fault::FullDisk => {
+            Fault::FullDisk(daemon) => {
+                // Whom to kill is asked while there is room for the question.
+                let pid = self.pid(daemon)?;
                 self.system.disk().context("there is no small disk")?.fill()?;
-                signal(self.pid(Daemon::Bridge)?, Signal::KILL)
+                signal(pid, Signal::KILL)
             }
+            Fault::StepClock => self.step_clock(STEP),
+            Fault::RenameNetwork => self.network.as_mut().context("there is no interface")?.rename(),
+            Fault::Suspend => self.suspend(),
             Fault::FewDescriptors(daemon) => self.limit_descriptors(self.pid(daemon)?),
             Fault::DeleteSocket(daemon) => self.delete_socket(daemon),
             Fault::CloseListener => self.system.damage("close-http-listener"),
@@ -121,7 +170,7 @@ impl Stage {
 
     /// Repairs what is not Framebridge's to repair.
     pub(super) fn repair(&mut self, fault: Fault) -> anyhow::Result<()> {
-        if let Some(pid) = self.damage.frozen.take() {
+        for pid in std::mem::take(&mut self.damage.frozen) {
             // What was frozen may have been killed for it and started again, by whoever is in charge of it.
             _ = signal(pid, Signal::CONT);
         }
@@ -137,7 +186,9 @@ impl Stage {
                 self.display.paint()
             }
             Fault::KillCamera => self.camera.restart(),
-            Fault::FullDisk => self.system.disk().context("there is no small disk")?.empty(),
+            Fault::FullDisk(_) => self.system.disk().context("there is no small disk")?.empty(),
+            Fault::StepClock => self.step_clock(Duration::ZERO),
+            Fault::RenameNetwork => self.network.as_ref().context("there is no interface")?.bring_up(),
             Fault::Nothing
             | Fault::Kill(_)
             | Fault::Freeze(_)
@@ -147,6 +198,7 @@ impl Stage {
             | Fault::DeleteSocket(_)
             | Fault::CloseListener
             | Fault::Starve
+            | Fault::Suspend
             | Fault::Wedge(_)
             | Fault::WedgeRung(_) => Ok(()),
         }
@@ -155,7 +207,7 @@ impl Stage {
     /// Damage that nobody has done anything about yet, though it is Framebridge's to repair.
     pub(super) fn unmended(&self) -> Option<String> {
         let missing = self.damage.deleted.as_ref().filter(|path| !path.exists());
-        let frozen = self.damage.frozen.filter(|pid| is_stopped(*pid));
+        let frozen = self.damage.frozen.iter().find(|pid| is_stopped(**pid));
         missing
             .map(|path| format!("{} is missing", path.display()))
             .or_else(|| frozen.map(|pid| format!("process {pid} is still frozen")))
@@ -172,8 +224,25 @@ impl Stage {
     }
 
     fn freeze(&mut self, pid: u32) -> anyhow::Result<()> {
-        self.damage.frozen = Some(pid);
+        self.damage.frozen.push(pid);
         signal(pid, Signal::STOP)
+    }
+
+    /// The supervisor goes first, so that it sees nobody else stop, and comes first, so that it sees all of them stand still.
+    fn suspend(&mut self) -> anyhow::Result<()> {
+        let encoders = STREAMS.into_iter().map(Daemon::Encoder);
+        let others = [Daemon::Signaling, Daemon::Bridge].into_iter().chain(encoders);
+        let all: Vec<_> = std::iter::once(Daemon::Supervisor).chain(others).collect();
+        // Who is where only the supervisor knows.
+        let pids = all.into_iter().map(|daemon| self.pid(daemon));
+        for pid in pids.collect::<anyhow::Result<Vec<_>>>()? {
+            self.freeze(pid)?;
+        }
+        Ok(())
+    }
+
+    fn step_clock(&self, ahead: Duration) -> anyhow::Result<()> {
+        self.clock.as_ref().context("there is no clock")?.step(ahead)
     }
 
     fn limit_descriptors(&mut self, pid: u32) -> anyhow::Result<()> {

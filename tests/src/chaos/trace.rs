@@ -53,7 +53,8 @@ pub fn cost(trace: &[Seen], from: u64, until: u64) -> Cost {
         .is_none_or(|last| until.saturating_sub(last.at) >= FREEZE_MS);
     let end = freezes().map(|(end, _)| end - from).max().unwrap_or(0);
     let growth = |count: fn(&Seen) -> u64| match concerned {
-        [first, .., last] => count(last) - count(first),
+        // The stream's clock may have been stepped back.
+        [first, .., last] => count(last).saturating_sub(count(first)),
         [_] | [] => 0,
     };
     let due = (growth(|seen| seen.media) + TICKS_PER_FRAME / 2) / TICKS_PER_FRAME;

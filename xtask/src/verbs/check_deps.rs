@@ -72,8 +72,8 @@ const OWNED: &[Owned] = &[
     },
     Owned {
         crates: &["tokio-rustls"],
-        by: &["bridge", "framebridge-http"],
-        why: "only the bridge connects out, and one crate serves HTTPS",
+        by: &["bridge", "framebridge-http", "supervisor"],
+        why: "only the bridge connects out, and the supervisor for web hooks; one crate serves HTTPS",
     },
     Owned {
         crates: &["rcgen", "x509-parser"],

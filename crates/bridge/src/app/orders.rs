@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use framebridge_core::studio::{bridge_link, job_slot};
 use framebridge_proto::{
-    Refusal, RefusalKind,
+    Refusal, RefusalKind, StreamName,
     bridge::{BridgeAnswer, BridgeRequest},
+    hooks::Happening,
 };
 use framebridge_studio_proto::{PublicId, ToStudio};
 use tokio::sync::oneshot;
@@ -35,10 +36,17 @@ struct Waiting {
 }
 
 /// What of an order counts here once the studio has carried it out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Wanted {
-    /// An address to change things, and how long it is to be good.
-    Control(Option<Duration>),
+    /// An address.
+    Share {
+        /// Only this stream.
+        stream: Option<StreamName>,
+        /// Whether it is to change things.
+        control: bool,
+        /// Seconds that it is to be good.
+        expires_s: Option<u64>,
+    },
     /// Nothing of it.
     Other,
 }
@@ -91,10 +99,10 @@ impl App {
                         format!("no stream is called `{unknown}`"),
                     ))
                 } else {
-                    let wanted = if control {
-                        Wanted::Control(expires_s.map(Duration::from_secs))
-                    } else {
-                        Wanted::Other
+                    let wanted = Wanted::Share {
+                        stream: stream.clone(),
+                        control,
+                        expires_s,
                     };
                     let frame = |request| ToStudio::Share {
                         request,
@@ -150,8 +158,21 @@ impl App {
         let Some(Waiting { wanted, answer, .. }) = self.orders.take(request) else {
             return;
         };
-        if let Wanted::Control(lasts) = wanted {
-            self.viewers.shares.on_shared_for_control(share, lasts, now);
+        if let Wanted::Share {
+            stream,
+            control,
+            expires_s,
+        } = wanted
+        {
+            if control {
+                let lasts = expires_s.map(Duration::from_secs);
+                self.viewers.shares.on_shared_for_control(share, lasts, now);
+            }
+            self.process.told.tell(Happening::ShareMade {
+                stream,
+                control,
+                expires_s,
+            });
         }
         // Whoever asked may have gone.
         _ = answer.send(Ok(BridgeAnswer::Shared { url }));

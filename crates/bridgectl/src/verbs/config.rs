@@ -94,14 +94,21 @@ mod tests {
 
     #[test]
     fn every_key_is_in_the_reference_with_its_default() {
-        let settings = Settings::parse(&Input::default()).unwrap();
-        for entry in settings
-            .entries()
-            .iter()
-            .filter(|entry| !entry.key.starts_with("video."))
-        {
-            let key = entry.key.replace("streams.test.", "streams.NAME.");
+        // One that is needed has no default: what stands for it is left out.
+        let text = "[hooks.a]\ncommand = [\"/bin/true\"]\n";
+        let settings = Settings::parse(&Input {
+            text,
+            ..Input::default()
+        })
+        .unwrap();
+        let is_listed = |key: &str| !key.starts_with("video.") && key != "hooks.a.command";
+        for entry in settings.entries().iter().filter(|entry| is_listed(&entry.key)) {
+            let key = entry
+                .key
+                .replace("streams.test.", "streams.NAME.")
+                .replace("hooks.a.", "hooks.NAME.");
             assert_eq!(documented(&key), Some(entry.value.as_str()), "{key}");
         }
+        assert_eq!(documented("hooks.NAME.command"), Some("[]"));
     }
 }

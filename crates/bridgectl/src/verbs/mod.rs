@@ -5,6 +5,7 @@ mod certificate;
 mod clip;
 mod config;
 mod doctor;
+mod hooks;
 mod jobs;
 mod journal;
 mod link;
@@ -47,6 +48,7 @@ pub(crate) async fn run(verb: Verb, out: Out) -> anyhow::Result<Exit> {
         Verb::Jobs => jobs::run(out).await,
         Verb::Bridge(asked) => bridge::run(asked, out).await,
         Verb::Doctor(asked) => doctor::run(&asked, out).await,
+        Verb::Hooks(asked) => hooks::run(asked, out).await,
         Verb::Config(config) => config::run(&config, out).await,
         Verb::Setup(asked) => setup::run(asked, out).await,
         Verb::Stream(asked) => stream::run(asked, out).await,

@@ -195,7 +195,7 @@ async fn a_pause_outlives_the_process_and_is_told_of_a_closed_source_too() {
     assert!(subscriber.frame().await.keyframe);
 
     encoder.restart();
-    encoder.link().await.state(|state| *state == SourceState::Idle).await;
+    encoder.link().await.state(|state| *state == SourceState::Untried).await;
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ async fn a_subscriber_gets_states_parameters_and_an_unbroken_run_of_frames_from_
     let frames = frames(&mut subscriber, 60).await;
     assert_eq!(
         subscriber.states,
-        [SourceState::Idle, SourceState::Opening, SourceState::Live]
+        [SourceState::Untried, SourceState::Opening, SourceState::Live]
     );
     let parameters = subscriber.parameters.unwrap();
     assert_eq!((parameters.width, parameters.height, parameters.fps), (1280, 720, 30));
@@ -170,7 +170,7 @@ async fn a_slow_source_is_live_and_whoever_joins_has_its_picture_at_once() {
     }
     assert_eq!(
         first.states,
-        [SourceState::Idle, SourceState::Opening, SourceState::Live]
+        [SourceState::Untried, SourceState::Opening, SourceState::Live]
     );
     let asked = Instant::now();
     let mut second = encoder.subscribe().await;

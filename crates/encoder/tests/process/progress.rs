@@ -54,7 +54,7 @@ async fn heartbeats_count_what_was_captured_encoded_and_delivered() {
     let idle = heartbeats.until(|_any| true).await;
     assert_eq!(
         (idle.source.as_str(), idle.state, idle.subscribers),
-        ("test:", SourceState::Idle, 0)
+        ("test:", SourceState::Untried, 0)
     );
     assert_eq!((idle.captured.count, idle.captured.age_ms), (0, None));
 

@@ -43,7 +43,10 @@ impl History {
 /// Why a source could not be opened, kept until an attempt succeeds: over states in which nobody tries, and over lives of its
 /// encoder.
 #[derive(Debug, Clone, Default)]
-pub struct SourceMemory(Option<String>);
+pub struct SourceMemory {
+    failed: Option<String>,
+    is_known: bool,
+}
 
 impl SourceMemory {
     /// Takes in what the encoder says of its source.
@@ -51,18 +54,25 @@ impl SourceMemory {
         match state {
             SourceState::Unavailable { reason, .. } | SourceState::UnavailableIdle { reason, .. } => {
                 if self.failed() != Some(reason) {
-                    self.0 = Some(reason.clone());
+                    self.failed = Some(reason.clone());
                 }
             }
-            SourceState::Live => self.0 = None,
+            SourceState::Live => (self.failed, self.is_known) = (None, true),
+            // It was seen in a life of which nobody here knows.
+            SourceState::Idle => self.is_known = true,
             // None of them shows whether the source itself can be opened.
-            SourceState::Idle | SourceState::Opening | SourceState::Paused | SourceState::Slate { .. } => {}
+            SourceState::Untried | SourceState::Opening | SourceState::Paused | SourceState::Slate { .. } => {}
         }
     }
 
     /// Why the last attempt failed; `None`: it succeeded, or there was none.
     pub fn failed(&self) -> Option<&str> {
-        self.0.as_deref()
+        self.failed.as_deref()
+    }
+
+    /// Whether it was ever seen.
+    pub fn is_known(&self) -> bool {
+        self.is_known
     }
 }
 
@@ -89,6 +99,7 @@ mod tests {
                     state,
                     age: Duration::ZERO,
                     failed: self.memory.failed(),
+                    is_known: self.memory.is_known(),
                 }),
                 encoder: stall,
                 ..Facts::default()
@@ -132,6 +143,34 @@ mod tests {
         assert_eq!(
             bench.observe(&SourceState::Live, None, at(40)),
             told(UNAVAILABLE, None, back)
+        );
+    }
+
+    #[test]
+    fn source_that_was_seen_is_not_untried_after_a_restart_of_its_encoder() {
+        let mut bench = Bench::default();
+        let (now, untried) = (Instant::now(), SourceState::Untried);
+        let judged = |bench: &mut Bench, state: &SourceState| {
+            bench.observe(state, None, now);
+            let facts = Facts {
+                source: Some(SourceFacts {
+                    state,
+                    age: Duration::ZERO,
+                    failed: bench.memory.failed(),
+                    is_known: bench.memory.is_known(),
+                }),
+                ..Facts::default()
+            };
+            judge(&facts, now).state
+        };
+        assert_eq!(judged(&mut bench, &untried), StreamState::Untried);
+        assert_eq!(judged(&mut bench, &SourceState::Live), StreamState::Live);
+        assert_eq!(judged(&mut bench, &untried), StreamState::Idle);
+        assert_eq!(judged(&mut bench, &unavailable()), StreamState::Unavailable);
+        assert_eq!(
+            judged(&mut bench, &untried),
+            StreamState::Unavailable,
+            "it is not well for a restart"
         );
     }
 

@@ -34,6 +34,7 @@ impl World {
                 state,
                 age: Duration::from_secs(1),
                 failed: self.failed,
+                is_known: false,
             }),
             pace: self.pace,
             encoder: self.encoder.as_ref(),
@@ -125,6 +126,12 @@ fn what_is_well_is_said_in_the_words_of_its_state() {
     for (source, state, sentence, absence) in [
         (SourceState::Live, StreamState::Live, "live", None),
         (
+            SourceState::Untried,
+            StreamState::Untried,
+            "never tried: it starts with its first viewer, if its source can be opened",
+            None,
+        ),
+        (
             SourceState::Idle,
             StreamState::Idle,
             "idle: it starts with its first viewer",
@@ -148,7 +155,12 @@ fn what_is_well_is_said_in_the_words_of_its_state() {
             ..World::live(now)
         }
         .judge(now);
-        assert_eq!((health.state, health.condition), (state, Condition::Well));
+        let condition = if state == StreamState::Untried {
+            Condition::Untried
+        } else {
+            Condition::Well
+        };
+        assert_eq!((health.state, health.condition), (state, condition));
         assert_eq!((&*health.to_string(), health.absence()), (sentence, absence));
     }
 }
@@ -274,7 +286,7 @@ fn source_that_could_not_be_opened_stays_unavailable_until_it_was() {
 /// The same fault as the supervisor sees it, who knows all, and as signaling does, who sees the link to the encoder only.
 #[test]
 fn supervisor_and_signaling_call_the_same_fault_equally_bad() {
-    use Condition::{Dark, Faulty, Well};
+    use Condition::{Dark, Faulty, Untried, Well};
     let now = Instant::now();
     let of = |source: Option<SourceState>| {
         let all = World {
@@ -309,6 +321,7 @@ fn supervisor_and_signaling_call_the_same_fault_equally_bad() {
     for (what, (all, some), condition) in [
         ("live", of(Some(SourceState::Live)), Well),
         ("idle", of(Some(SourceState::Idle)), Well),
+        ("never tried", of(Some(SourceState::Untried)), Untried),
         ("paused", of(Some(SourceState::Paused)), Well),
         ("silent", silent, Faulty),
         ("unavailable", of(Some(unavailable)), Dark),
@@ -373,8 +386,11 @@ fn who_is_refused_is_told_when_to_come_back() {
 
 #[test]
 fn sum_is_down_where_nothing_can_be_watched_and_healthy_where_nothing_is_wrong() {
-    use Condition::{Dark, Faulty, Well};
+    use Condition::{Dark, Faulty, Untried, Well};
     for (streams, processes_run, sum) in [
+        (&[Untried, Well][..], true, Overall::Healthy),
+        (&[Untried, Dark], true, Overall::Degraded),
+        (&[Untried, Untried], false, Overall::Degraded),
         (&[][..], true, Overall::Down),
         (&[Dark, Dark], true, Overall::Down),
         (&[Dark, Well], true, Overall::Degraded),

@@ -117,15 +117,13 @@ fn every_state_answers_every_event_as_the_table_says() {
 
 #[test]
 fn it_closes_when_nobody_has_wanted_it_for_the_linger() {
-    for before in [vec![WANTED], vec![WANTED, Input::Picture]] {
+    let never_seen = (vec![WANTED], State::Untried);
+    for (before, closed) in [never_seen, (vec![WANTED, Input::Picture], State::Idle)] {
         let mut world = World::after(&before);
         assert_eq!(world.on(UNWANTED), []);
         assert_eq!(world.pass(CONFIG.linger / 2), []);
         assert_eq!(world.on(UNWANTED), [], "said twice, counted from the first time");
-        assert_eq!(
-            world.pass(CONFIG.linger / 2),
-            [Output::Close, Output::Announce(State::Idle)]
-        );
+        assert_eq!(world.pass(CONFIG.linger / 2), [Output::Close, Output::Announce(closed)]);
         assert_eq!(world.life.poll_timeout(), None);
         assert_eq!(world.on(ended()), []);
         assert_eq!(world.on(WANTED), [Output::Open, Output::Announce(State::Opening)]);
@@ -195,6 +193,25 @@ fn an_unavailable_source_that_nobody_wants_is_left_alone_and_stays_unavailable_u
     world.on(UNWANTED);
     world.pass(CONFIG.linger);
     assert_eq!(world.life.state(), State::Idle, "it has shown");
+}
+
+#[test]
+fn source_is_untried_until_it_was_seen_and_never_again() {
+    let mut world = World::probed();
+    assert_eq!(world.life.state(), State::Untried);
+    world.pass(PROBE);
+    assert_eq!(
+        world.life.state(),
+        State::Untried,
+        "a probe that is under way says nothing yet"
+    );
+    world.on(Input::Picture);
+    world.pass(CONFIG.linger);
+    world.on(ended());
+    assert_eq!(world.life.state(), State::Idle);
+    world.pass(PROBE);
+    world.on(ended());
+    assert!(matches!(world.life.state(), State::UnavailableIdle { .. }));
 }
 
 #[test]
@@ -399,6 +416,6 @@ proptest! {
             prop_assert!(rounds < 100);
         }
         let state = world.life.state();
-        prop_assert!(matches!(state, State::Idle | State::UnavailableIdle { .. }), "{:?}", state);
+        prop_assert!(matches!(state, State::Untried | State::Idle | State::UnavailableIdle { .. }), "{:?}", state);
     }
 }

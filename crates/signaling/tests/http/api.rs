@@ -441,6 +441,7 @@ async fn serve(mut link: Link<ToSupervisor, FromSupervisor>, heartbeats: mpsc::S
     while let Ok(Some(message)) = link.receiver.recv().await {
         match message {
             ToSupervisor::Heartbeat(heartbeat) => heartbeats.send(heartbeat.progress).await.unwrap(),
+            ToSupervisor::Happened(_) => {}
             ToSupervisor::Request { id, .. } => {
                 let result = Ok(SupervisorAnswer::Status(status()));
                 link.sender

@@ -97,6 +97,7 @@ impl App {
         }
         let before = std::mem::replace(&mut self.settings, settings);
         self.refused = None;
+        self.hooks.configure(&self.settings.hooks);
         self.keep_settings();
         let mut reloaded = Reloaded {
             later: differences(&before, &self.settings),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod child;
+mod hooks;
 mod reload;
 mod systemd;
 

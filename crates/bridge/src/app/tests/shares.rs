@@ -1,5 +1,7 @@
 //! Addresses that end, and what a studio may not do whatever it says.
 
+use framebridge_ipc::Listener;
+use framebridge_proto::supervisor::{FromSupervisor, ToSupervisor};
 use framebridge_studio_proto::UsedShare;
 
 use super::*;
@@ -89,6 +91,54 @@ async fn session_that_came_by_a_shared_address_ends_with_it_and_no_other_does() 
         !server.was_asked("DELETE /whep/test/1 "),
         "it came by the box's own address"
     );
+}
+
+#[tokio::test]
+async fn supervisor_hears_of_addresses_that_are_made_and_never_which_they_are() {
+    let (studio, server) = (FakeStudio::start().await, FakeServer::start().await);
+    let bridge = studio.bridge(server.address);
+    let dir = RuntimeDir::at(bridge.dir.path());
+    let (place, us) = (dir.place(Role::Supervisor, None), Identity::new(Role::Supervisor));
+    let supervisor = Listener::<ToSupervisor, FromSupervisor>::bind(place, &us)
+        .await
+        .unwrap();
+    let mut session = studio.welcomed().await;
+    let mut operator = bridge.operator().await;
+    let wanted = BridgeRequest::Share {
+        stream: None,
+        control: true,
+        expires_s: Some(60),
+    };
+    let sharing = operator.request(wanted);
+    let (shared, ()) = tokio::join!(sharing, session.share_as(PublicId::from_bits(2)));
+    shared.unwrap();
+    let told = async {
+        let mut links = JoinSet::new();
+        let (sender, mut happened) = mpsc::channel(1);
+        loop {
+            // The bridge asks on links of its own, too.
+            tokio::select! {
+                link = supervisor.accept() => {
+                    let sender = sender.clone();
+                    links.spawn(async move {
+                        let Ok(mut link) = link.unwrap().handshake().await else { return };
+                        while let Ok(Some(message)) = link.receiver.recv().await {
+                            if let ToSupervisor::Happened(happening) = message {
+                                sender.send(happening).await.unwrap();
+                            }
+                        }
+                    });
+                }
+                happening = happened.recv() => return happening.unwrap(),
+            }
+        }
+    };
+    let made = Happening::ShareMade {
+        stream: None,
+        control: true,
+        expires_s: Some(60),
+    };
+    assert_eq!(timeout(PATIENCE, told).await.unwrap(), made);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ fn sources() -> impl Strategy<Value = Option<SourceState>> {
     prop_oneof![
         Just(None),
         Just(Some(SourceState::Idle)),
+        Just(Some(SourceState::Untried)),
         Just(Some(SourceState::Opening)),
         Just(Some(SourceState::Live)),
         Just(Some(SourceState::Paused)),
@@ -113,7 +114,8 @@ proptest! {
     ) {
         let now = Instant::now();
         let health = known.judge(now);
-        prop_assert_eq!(health.condition == Condition::Well, health.fault.is_none());
+        let has_none = matches!(health.condition, Condition::Well | Condition::Untried);
+        prop_assert_eq!(has_none, health.fault.is_none());
         prop_assert_eq!(health.fault.is_none(), health.remedy.is_empty());
         prop_assert!(!health.what.is_empty());
         let sentence = health.to_string();

@@ -1,0 +1,245 @@
+//! Posts what happened to a web address, signed as Standard Webhooks has it (<https://www.standardwebhooks.com>), for which
+//! receivers have libraries.
+
+use std::{fs, io::Read as _, os::unix::fs::MetadataExt as _, path::Path, pin::pin, sync::Arc};
+
+use anyhow::{Context as _, ensure};
+use data_encoding::BASE64;
+use framebridge_daemon::since_epoch;
+use http_body_util::Full;
+use hyper::{Request, StatusCode, Uri, body::Bytes, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use ring::hmac;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::spawn_blocking,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto, pki_types::ServerName},
+};
+
+use super::{Failure, bulletin::Bulletin};
+
+/// What a secret in base64 begins with, by the standard.
+const IN_BASE64: &str = "whsec_";
+
+/// The shortest key, bytes, by the standard.
+const SHORTEST_KEY: usize = 24;
+
+/// The longest file of a secret: the standard's longest key is 64 bytes.
+const LONGEST_FILE: u64 = 4096;
+
+/// The bits of a file's mode that let others than its owner and group at it.
+const OTHERS: u32 = 0o007;
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Posts it once.
+pub(super) async fn send(url: &str, secret_file: Option<&Path>, bulletin: &Bulletin, lost: u64) -> Result<(), Failure> {
+    let uri: Uri = url.parse().map_err(|_| Failure::lasting("its address can't be read"))?;
+    let body = bulletin.json(lost);
+    let key = match secret_file.map(Path::to_owned) {
+        None => None,
+        Some(file) => {
+            let read = spawn_blocking(move || key(&file)).await;
+            let read = read.map_err(anyhow::Error::from).and_then(|read| read);
+            Some(read.map_err(|error| Failure::passing(format!("{error:#}")))?)
+        }
+    };
+    let request = request(&uri, bulletin, body, key.as_ref())
+        .map_err(|error| Failure::lasting(format!("its address can't be posted to: {error}")))?;
+    let server = uri.authority().map_or("", |authority| authority.host());
+    let status = exchange(&uri, request)
+        .await
+        .map_err(|error| Failure::passing(format!("{server}: {error:#}")))?;
+    judge(server, status)
+}
+
+/// Whether the server has it; if not, whether it may take it later.
+fn judge(server: &str, status: StatusCode) -> Result<(), Failure> {
+    let later = [
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::TOO_EARLY,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    let why = format!("{server} answered {status}");
+    if status.is_success() {
+        Ok(())
+    } else if status.is_server_error() || later.contains(&status) {
+        Err(Failure::passing(why))
+    } else if status.is_redirection() {
+        Err(Failure::lasting(format!("{why}: name the address that it leads to")))
+    } else {
+        Err(Failure::lasting(why))
+    }
+}
+
+fn request(
+    uri: &Uri,
+    bulletin: &Bulletin,
+    body: String,
+    key: Option<&hmac::Key>,
+) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let (credentials, host) = match authority.rsplit_once('@') {
+        Some((credentials, host)) => (Some(credentials), host),
+        None => (None, authority),
+    };
+    let seconds = since_epoch().as_secs().to_string();
+    let mut request = Request::post(path)
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, concat!("framebridge/", env!("CARGO_PKG_VERSION")))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("webhook-id", &bulletin.id)
+        .header("webhook-timestamp", &seconds);
+    if let Some(credentials) = credentials {
+        let basic = BASE64.encode(credentials.as_bytes());
+        request = request.header(header::AUTHORIZATION, format!("Basic {basic}"));
+    }
+    if let Some(key) = key {
+        request = request.header("webhook-signature", signature(key, &bulletin.id, &seconds, &body));
+    }
+    request.body(Full::new(Bytes::from(body)))
+}
+
+/// By the standard: of id, time and body, so that none of them can be another's.
+fn signature(key: &hmac::Key, id: &str, seconds: &str, body: &str) -> String {
+    let signed = hmac::sign(key, format!("{id}.{seconds}.{body}").as_bytes());
+    format!("v1,{}", BASE64.encode(signed.as_ref()))
+}
+
+/// The key in a file: the standard's `whsec_` and base64, or the first line as it is.
+fn key(file: &Path) -> anyhow::Result<hmac::Key> {
+    let shown = file.display();
+    let opened = fs::File::open(file).with_context(|| format!("can't read {shown}"))?;
+    let mode = opened.metadata().with_context(|| format!("can't read {shown}"))?.mode();
+    ensure!(
+        mode & OTHERS == 0,
+        "everybody on this machine may read {shown}: chmod 640 {shown}"
+    );
+    let mut text = String::new();
+    opened
+        .take(LONGEST_FILE)
+        .read_to_string(&mut text)
+        .with_context(|| format!("can't read {shown}"))?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    let bytes = match line.strip_prefix(IN_BASE64) {
+        Some(encoded) => BASE64
+            .decode(encoded.as_bytes())
+            .with_context(|| format!("{shown} is no base64 behind {IN_BASE64}"))?,
+        None => line.as_bytes().to_vec(),
+    };
+    ensure!(
+        bytes.len() >= SHORTEST_KEY,
+        "the secret in {shown} is too short: `openssl rand -base64 32` makes one"
+    );
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+}
+
+async fn exchange(uri: &Uri, request: Request<Full<Bytes>>) -> anyhow::Result<StatusCode> {
+    let stream = dial(uri).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut answer = pin!(sender.send_request(request));
+    // What it says besides is not read: the connection is closed.
+    let answered = tokio::select! {
+        answered = &mut answer => answered,
+        // Some close with their answer, which is here then.
+        ended = connection => {
+            ended?;
+            answer.await
+        }
+    };
+    Ok(answered.context("no answer")?.status())
+}
+
+async fn dial(uri: &Uri) -> anyhow::Result<Box<dyn Stream>> {
+    let is_secure = uri.scheme_str() == Some("https");
+    let host = uri.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let stream = TcpStream::connect((host, port)).await.context("can't connect")?;
+    if !is_secure {
+        return Ok(Box::new(stream));
+    }
+    let name = ServerName::try_from(host.to_owned())?;
+    // It reads the machine's files.
+    let tls = spawn_blocking(tls).await??;
+    Ok(Box::new(
+        tls.connect(name, stream).await.context("no secure connection")?,
+    ))
+}
+
+/// TLS with the certificate authorities that this machine trusts: an operator's own is one of them once installed.
+fn tls() -> anyhow::Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    let (usable, _broken) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    ensure!(
+        usable > 0,
+        "this machine trusts no certificate authority: install the package ca-certificates"
+    );
+    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn written(text: &str, mode: u32) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), text).expect("written");
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).expect("ours");
+        file
+    }
+
+    #[test]
+    fn signature_is_the_standards() {
+        // The example of the standard's own libraries.
+        let file = written("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", 0o600);
+        let key = key(file.path()).expect("a key");
+        let (id, seconds) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330");
+        let signed = signature(&key, id, seconds, "{\"test\": 2432232314}");
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn secret_that_everybody_reads_or_guesses_is_refused() {
+        let long = "a secret that is long enough";
+        assert!(key(written(long, 0o640).path()).is_ok());
+        for (text, mode, said) in [
+            (long, 0o644, "chmod 640"),
+            ("short", 0o600, "too short"),
+            ("", 0o600, "too short"),
+            ("whsec_!", 0o600, "no base64"),
+        ] {
+            let error = key(written(text, mode).path()).expect_err(text);
+            assert!(error.to_string().contains(said), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_refuses_for_good_is_not_pressed_on_it() {
+        for (status, again) in [
+            (500, true),
+            (503, true),
+            (429, true),
+            (400, false),
+            (404, false),
+            (301, false),
+        ] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let failure = judge("server", status).expect_err("refused");
+            assert_eq!(failure.again, again, "{failure:?}");
+        }
+        assert!(judge("server", StatusCode::NO_CONTENT).is_ok());
+    }
+}
