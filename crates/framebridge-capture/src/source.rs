@@ -410,8 +410,12 @@ impl Source {
 
     /// Why there is nothing more.
     fn ended(&mut self) -> SourceError {
-        if let Some(endpoint) = &self.beside.endpoint {
-            return SourceError::Unpublished(endpoint.clone());
+        if let Some(endpoint) = self.beside.endpoint.clone() {
+            return if self.pictures > 0 {
+                SourceError::PublishedEnded(endpoint)
+            } else {
+                SourceError::Unpublished(endpoint)
+            };
         }
         let words = self.beside.command.as_mut().and_then(Command::last_words);
         words.map_or(SourceError::Ended, SourceError::CommandEnded)

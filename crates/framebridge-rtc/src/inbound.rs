@@ -45,8 +45,8 @@ pub(crate) struct Inbound {
     /// What times are told from.
     epoch: Instant,
     source: Option<Source>,
-    /// SSRC and highest index of what is sent again.
-    repairs: Option<(u32, u64)>,
+    /// SSRC of what is sent again, and what of that has come.
+    repairs: Option<(u32, Seen)>,
     arrivals: Arrivals,
     /// Counts what is told of arrivals.
     told: u8,
@@ -57,11 +57,62 @@ pub(crate) struct Inbound {
 #[derive(Debug)]
 struct Source {
     ssrc: u32,
-    highest: u64,
+    seen: Seen,
     heard: Instant,
     report: Instant,
     reception: Reception,
     tally: Tally,
+}
+
+/// So many packets before the newest one may come late.
+const WINDOW: u64 = 1024;
+
+/// Which of the last packets have come: one that comes again says nothing, whoever sends it (RFC 3711, section 3.3.2).
+#[derive(Debug)]
+struct Seen {
+    /// One above the highest index; 0: none yet.
+    next: u64,
+    /// By the index's remainder.
+    bits: [u64; (WINDOW / 64) as usize],
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            next: 0,
+            bits: [0; (WINDOW / 64) as usize],
+        }
+    }
+}
+
+impl Seen {
+    fn highest(&self) -> Option<u64> {
+        self.next.checked_sub(1)
+    }
+
+    fn is_new(&self, index: u64) -> bool {
+        let (word, bit) = Self::place(index);
+        index >= self.next || (self.next - index <= WINDOW && self.bits[word] & bit == 0)
+    }
+
+    fn accept(&mut self, index: u64) {
+        if index >= self.next {
+            let skipped = (index - self.next).min(WINDOW);
+            for passed in index - skipped..=index {
+                let (word, bit) = Self::place(passed);
+                self.bits[word] &= !bit;
+            }
+            self.next = index + 1;
+        }
+        let (word, bit) = Self::place(index);
+        self.bits[word] |= bit;
+    }
+
+    fn place(index: u64) -> (usize, u64) {
+        let at = index % WINDOW;
+        let word = (at / 64) as usize;
+        (word, 1 << (at % 64))
+    }
 }
 
 /// Which stream a packet is of.
@@ -98,21 +149,23 @@ impl Inbound {
         }
     }
 
-    /// A packet's header, and the index that it is to be opened with; `None`: it is none of what was agreed on.
+    /// A packet's header, and the index that it is to be opened with; `None`: it is none of what was agreed on, or was here before.
     pub(crate) fn head(&self, packet: &[u8]) -> Option<(Head, u64)> {
         let head = Head::parse(packet, self.receives.numbering)?;
-        let highest = match self.stream(&head)? {
+        let seen = match self.stream(&head)? {
             Stream::Media => self
                 .source
                 .as_ref()
                 .filter(|source| source.ssrc == head.ssrc)
-                .map(|source| source.highest),
+                .map(|source| &source.seen),
             Stream::Repair => self
                 .repairs
+                .as_ref()
                 .filter(|(ssrc, _)| *ssrc == head.ssrc)
-                .map(|(_, highest)| highest),
+                .map(|(_, seen)| seen),
         };
-        Some((head, nearest(head.sequence, highest)))
+        let index = nearest(head.sequence, seen.and_then(Seen::highest));
+        seen.is_none_or(|seen| seen.is_new(index)).then_some((head, index))
     }
 
     fn stream(&self, head: &Head) -> Option<Stream> {
@@ -136,17 +189,19 @@ impl Inbound {
                 let Some(source) = self.source(head.ssrc, now) else {
                     return;
                 };
-                source.highest = source.highest.max(index);
+                source.seen.accept(index);
                 source.heard = now;
                 source.tally.packet(index, head.timestamp, now);
                 source.take(head, index, payload, now);
             }
             Some(Stream::Repair) => {
-                let known = self.repairs.filter(|(ssrc, _)| *ssrc == head.ssrc);
-                self.repairs = Some((head.ssrc, known.map_or(index, |(_, highest)| highest.max(index))));
+                let known = self.repairs.take().filter(|(ssrc, _)| *ssrc == head.ssrc);
+                let mut seen = known.map_or_else(Seen::default, |(_, seen)| seen);
+                seen.accept(index);
+                self.repairs = Some((head.ssrc, seen));
                 // Padding by which the link is tried comes here, too.
                 if let (Some(source), [high, low, payload @ ..]) = (&mut self.source, payload) {
-                    let index = nearest(u16::from_be_bytes([*high, *low]), Some(source.highest));
+                    let index = nearest(u16::from_be_bytes([*high, *low]), source.seen.highest());
                     source.take(head, index, payload, now);
                 }
             }
@@ -167,12 +222,17 @@ impl Inbound {
         }
         Some(self.source.get_or_insert_with(|| Source {
             ssrc,
-            highest: 0,
+            seen: Seen::default(),
             heard: now,
             report: now + REPORT,
             reception: Reception::new(),
             tally: Tally::new(now),
         }))
+    }
+
+    /// When media came last.
+    pub(crate) fn heard_at(&self) -> Option<Instant> {
+        self.source.as_ref().map(|source| source.heard)
     }
 
     /// The publisher has reported, and its clock's middle 32 bits were these.
@@ -222,9 +282,9 @@ impl Inbound {
     }
 
     fn go_on(&mut self, now: Instant) {
-        let Some(source) = &mut self.source else { return };
-        let (ours, theirs) = (self.ours, source.ssrc);
-        while let Some(output) = source.reception.poll_output() {
+        // What is sent again may come before there is anything to send again.
+        let (ours, theirs) = (self.ours, self.source.as_ref().map_or(0, |source| source.ssrc));
+        while let Some(output) = self.source.as_mut().and_then(|source| source.reception.poll_output()) {
             self.outcomes.push_back(match output {
                 Output::Unit(unit) => Outcome::Unit(unit),
                 Output::Missing(numbers) => Outcome::Rtcp(receipts::missing(ours, theirs, &numbers)),
@@ -322,7 +382,7 @@ fn nearest(sequence: u16, highest: Option<u64>) -> u64 {
     highest
         .checked_add_signed(step)
         // Below nothing there is nothing: it is one that comes later.
-        .unwrap_or_else(|| highest + u64::from(sequence))
+        .unwrap_or_else(|| sequence.into())
 }
 
 #[cfg(test)]
@@ -354,6 +414,24 @@ mod tests {
             inbound.packet(head, index, &packet[24..], now);
         }
         std::iter::from_fn(|| inbound.poll()).collect()
+    }
+
+    #[test]
+    fn packet_that_comes_again_is_known_whatever_came_in_between() {
+        let mut seen = Seen::default();
+        for index in [65_530, 65_531, 65_540, 65_533] {
+            assert!(seen.is_new(index), "{index}");
+            seen.accept(index);
+            assert!(!seen.is_new(index), "{index}");
+        }
+        assert!(seen.is_new(65_532) && seen.is_new(65_539));
+        seen.accept(65_540 + WINDOW - 1);
+        assert!(!seen.is_new(65_540), "still known");
+        seen.accept(65_541 + WINDOW);
+        assert!(!seen.is_new(65_540), "too old to be told");
+        assert!(seen.is_new(65_540 + WINDOW));
+        seen.accept(1_000_000);
+        assert!(seen.is_new(999_999) && seen.is_new(1_000_001) && !seen.is_new(1_000_000));
     }
 
     #[test]

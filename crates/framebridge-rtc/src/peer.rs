@@ -232,6 +232,11 @@ impl Peer {
         self.state
     }
 
+    /// When media of a publisher came last.
+    pub(crate) fn media_heard_at(&self) -> Option<Instant> {
+        self.inbound.as_ref()?.heard_at()
+    }
+
     /// Whether the last authentic check came over this path.
     pub(crate) fn is_reached_over(&self, path: &Path) -> bool {
         self.reply == Some(*path)

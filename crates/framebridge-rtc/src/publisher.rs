@@ -18,7 +18,7 @@ use crate::{
     ice::Credentials,
     mailbox::Command,
     mutex::lock,
-    publishers::PublisherOutlet,
+    publishers::{LastHeard, PublisherOutlet},
     random,
     reach::Restarts,
     sdp::{Answer, Offer, OfferError},
@@ -51,6 +51,7 @@ pub struct Publisher {
     session: SessionId,
     handle: Handle,
     events: mpsc::Receiver<PublisherEvent>,
+    heard: LastHeard,
 }
 
 impl Publisher {
@@ -62,6 +63,11 @@ impl Publisher {
     /// What happens next; `None`: it has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<PublisherEvent> {
         self.events.recv().await
+    }
+
+    /// When media of it came last; `None`: none has.
+    pub fn heard(&self) -> Option<Instant> {
+        self.heard.get()
     }
 
     /// Asks it for a keyframe. A worker that has no room for that is asked again by whoever still needs one.
@@ -111,6 +117,7 @@ impl Handle {
             remote: offer.ice.clone(),
             mid: offer.transport_mid().map(str::to_owned),
             restarts: Restarts::default(),
+            is_lost: false,
             state: ViewerState::Connecting,
             link: Link::default(),
         };
@@ -127,6 +134,7 @@ impl Handle {
             repair: None,
             numbering: None,
             playout: None,
+            capture_time: None,
             connect_timeout: shared.config.connect_timeout,
             disconnect_grace: shared.config.disconnect_grace,
             data: None,
@@ -137,14 +145,16 @@ impl Handle {
             }),
         };
         let peer = Peer::new(&shared.identity, config, now);
-        let (outlet, events) = PublisherOutlet::new();
+        let (outlet, events) = PublisherOutlet::new(now);
         let mut viewer = Viewer::new(session, stream.clone(), peer, Rung::Full, now);
+        let heard = outlet.heard().clone();
         viewer.publisher = Some(outlet);
         viewer.footing.leave();
         let publisher = Publisher {
             session,
             handle: self.clone(),
             events,
+            heard,
         };
         let candidates = mem::take(&mut offer.candidates);
         order.give(Command::Join(Box::new(viewer), candidates));
@@ -183,7 +193,7 @@ impl Handle {
         true
     }
 
-    /// Tells a worker, if it has room: one that has none finds out when nobody takes what comes.
+    /// Tells a worker, if it has room: one that has none finds out by its timers that the session is unknown, or is asked again.
     fn tell(&self, worker: usize, command: Command) {
         let mailbox = &self.shared.mailboxes[worker];
         if mailbox.commands.try_send(command).is_ok() {

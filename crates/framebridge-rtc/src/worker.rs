@@ -138,7 +138,7 @@ impl Worker {
             remote: state.remote.clone(),
             mid,
             restarts: Restarts::default(),
-            told: 0,
+            is_lost: false,
             state: ViewerState::Live,
             link: Link::default(),
         };
@@ -337,6 +337,9 @@ impl Worker {
         if viewer.peer.state() == ViewerState::Connecting {
             self.reading.attend(now);
         }
+        if let (Some(publisher), Some(at)) = (&viewer.publisher, viewer.peer.media_heard_at()) {
+            publisher.heard().note(at);
+        }
         while let Some(viewer) = self.viewers.get_mut(slot)
             && let Some(output) = viewer.peer.poll_output()
         {
@@ -402,6 +405,7 @@ impl Worker {
         self.looked = now;
         let mut from = 0;
         while let Some(slot) = self.viewers.next_due(from, now) {
+            self.end_forgotten(slot, now);
             self.report(slot, now);
             self.choose(slot, now);
             let mut pacer = self.pacer;

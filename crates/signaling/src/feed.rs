@@ -4,7 +4,7 @@
 mod matroska;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -23,6 +23,10 @@ use tokio::{
 
 /// Frames that an encoder has not read yet, some seconds of them. Full: it is cut off, and begins anew with the last keyframe.
 const UNREAD: usize = 128;
+
+/// Bytes that an encoder has not read yet: the heaviest group that is kept, which it is told at once, and as much again. More is as
+/// if [`UNREAD`] were full.
+const MOST_UNREAD: usize = 2 * HEAVIEST_GROUP;
 
 /// Encoders that read at once: one, and another while the first is being replaced. One more: the first is cut off.
 const MOST_READERS: usize = 4;
@@ -71,7 +75,12 @@ struct Film {
 #[derive(Debug)]
 struct Reader {
     frames: mpsc::Sender<Bytes>,
+    /// The size of each that was not read when last looked, and of all of them.
+    sizes: VecDeque<usize>,
+    unread: usize,
     has_begun: bool,
+    /// There was no room for what came.
+    is_behind: bool,
     /// A reader that is cut off may hang in a write.
     task: Option<AbortHandle>,
 }
@@ -79,9 +88,41 @@ struct Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         // One that has read all so far ends by itself, and its encoder sees the end of the film.
-        if let Some(task) = self.task.take().filter(|_| self.frames.capacity() == 0) {
+        let may_hang = self.is_behind || self.frames.capacity() == 0;
+        if let Some(task) = self.task.take().filter(|_| may_hang) {
             task.abort();
         }
+    }
+}
+
+impl Reader {
+    fn new(frames: mpsc::Sender<Bytes>) -> Self {
+        Self {
+            frames,
+            sizes: VecDeque::new(),
+            unread: 0,
+            has_begun: false,
+            is_behind: false,
+            task: None,
+        }
+    }
+
+    /// Gives it a piece of the film; false: there is no room for it, or nobody is there any more.
+    fn send(&mut self, piece: Bytes) -> bool {
+        let waiting = self.frames.max_capacity() - self.frames.capacity();
+        while self.sizes.len() > waiting
+            && let Some(read) = self.sizes.pop_front()
+        {
+            self.unread -= read;
+        }
+        let size = piece.len();
+        let is_sent = self.unread + size <= MOST_UNREAD && self.frames.try_send(piece).is_ok();
+        if is_sent {
+            self.sizes.push_back(size);
+            self.unread += size;
+        }
+        self.is_behind = !is_sent;
+        is_sent
     }
 }
 
@@ -113,13 +154,20 @@ impl Feed {
         self.state().session.is_some()
     }
 
+    /// A packet of a session came then, of a whole frame or not.
+    pub(crate) fn heard(&self, session: &SessionId, at: Instant) {
+        let mut state = self.state();
+        if state.session == Some(*session) {
+            state.place.heard(at);
+        }
+    }
+
     /// A frame has come by a session.
     pub(crate) fn push(&self, session: &SessionId, unit: &Unit) {
         let mut state = self.state();
         if state.session != Some(*session) {
             return;
         }
-        state.place.heard(Instant::now());
         state.push(unit);
         let is_old = state.film.latest.saturating_sub(state.film.keyed) > OLD_GROUP;
         if is_old || state.readers.iter().any(|reader| !reader.has_begun) {
@@ -132,22 +180,19 @@ impl Feed {
         let mut state = self.state();
         state.session?;
         let (frames, unread) = mpsc::channel(UNREAD);
+        let mut reader = Reader::new(frames);
         let film = state.film.told_late();
-        let has_begun = !film.is_empty();
-        if has_begun {
-            // There is room: it is the first.
-            _ = frames.try_send(film.into());
-        } else {
+        reader.has_begun = !film.is_empty();
+        if !reader.has_begun {
             self.keyframe_wanted.notify_one();
+        } else if !reader.send(film.into()) {
+            // Only a head that no decoder takes is so heavy.
+            return None;
         }
         while state.readers.len() >= MOST_READERS {
             state.readers.remove(0);
         }
-        state.readers.push(Reader {
-            frames,
-            has_begun,
-            task: None,
-        });
+        state.readers.push(reader);
         Some(unread)
     }
 
@@ -184,13 +229,10 @@ impl State {
         let head: Option<Bytes> = unit.keyframe.then(|| self.film.head()).flatten().map(Bytes::from);
         self.film.keep(head.as_ref(), &frame, unit.keyframe);
         self.readers.retain_mut(|reader| match (&head, reader.has_begun) {
-            (_, true) => reader.frames.try_send(frame.clone()).is_ok(),
+            (_, true) => reader.send(frame.clone()),
             (Some(head), false) => {
                 reader.has_begun = true;
-                reader
-                    .frames
-                    .try_send([head.clone(), frame.clone()].concat().into())
-                    .is_ok()
+                reader.send([head.clone(), frame.clone()].concat().into())
             }
             (None, false) => true,
         });
@@ -337,5 +379,23 @@ mod tests {
         }
         assert_eq!(drain(&mut stopped).len(), UNREAD);
         assert_eq!(stopped.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn encoder_that_leaves_too_many_bytes_is_cut_off_and_one_that_reads_goes_on() {
+        const FRAME: usize = 1 << 20;
+        let (feed, ours, slice) = (Feed::default(), session(1), vec![0x41_u8; FRAME]);
+        feed.take(ours).expect("free");
+        feed.push(&ours, &key(0));
+        let mut stopped = feed.join().expect("somebody publishes");
+        let mut reads = feed.join().expect("somebody publishes");
+        for number in 1..=40 {
+            feed.push(&ours, &unit(number * 3000, false, &[&slice]));
+            assert!(!drain(&mut reads).is_empty());
+        }
+        let left: usize = drain(&mut stopped).iter().map(Bytes::len).sum();
+        assert!((MOST_UNREAD - 2 * FRAME..=MOST_UNREAD).contains(&left), "{left}");
+        assert_eq!(stopped.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+        assert_eq!(reads.try_recv(), Err(mpsc::error::TryRecvError::Empty));
     }
 }

@@ -52,7 +52,7 @@ fn whep_routes() -> [Route; 2] {
     ]
 }
 
-/// The routes by which a publisher sends a stream its pictures, also a page of another origin.
+/// The routes by which a publisher sends a stream its pictures.
 fn whip_routes() -> [Route; 2] {
     [
         Route::new(

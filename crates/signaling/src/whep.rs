@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const PARAMETERS_PATIENCE: Duration = Duration::from_millis(300);
 
 /// When a viewer that found no place may try again.
-const FULL_RETRY: Duration = Duration::from_secs(5);
+pub(crate) const FULL_RETRY: Duration = Duration::from_secs(5);
 
 /// Sessions that make room for one viewer at most: one does, unless others take its place first.
 const MAKE_ROOM: usize = 8;

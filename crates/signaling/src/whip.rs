@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use framebridge_auth::Principal;
-use framebridge_rtc::{Patched, Published, Publisher, PublisherEvent, SessionId, ViewerState};
+use framebridge_rtc::{JoinError, Patched, Published, Publisher, PublisherEvent, SessionId, ViewerState};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
@@ -80,7 +80,7 @@ pub(crate) async fn post(
         etag,
         answer,
         publisher,
-    } = published.map_err(whep::join_problem)?;
+    } = published.map_err(publish_problem)?;
     let session = *publisher.session();
     // Dropped, the session ends that was opened in vain.
     if let Some(earlier) = feed.take(session).map_err(is_taken)? {
@@ -89,14 +89,14 @@ pub(crate) async fn post(
     }
     tracing::info!(target: "audit", stream = %stream.name, session = brief(&session), %who, %address, "publishes");
     let owner = Owner {
-        principal: who.clone(),
+        principal: who,
         address,
         since: now(),
     };
     shared.owners.note(session, owner);
     shared
         .tasks
-        .spawn(serve(Arc::clone(&shared), Arc::clone(&stream), publisher, who));
+        .spawn(serve(Arc::clone(&shared), Arc::clone(&stream), publisher));
     let mut response = (StatusCode::CREATED, answer).into_response();
     let told = response.headers_mut();
     told.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
@@ -112,7 +112,7 @@ pub(crate) async fn post(
 }
 
 /// Takes what a publisher sends until it ends, or its owner may not publish any more.
-async fn serve(shared: Arc<AppState>, stream: Arc<Stream>, mut publisher: Publisher, who: Principal) {
+async fn serve(shared: Arc<AppState>, stream: Arc<Stream>, mut publisher: Publisher) {
     let session = *publisher.session();
     let Some(feed) = &stream.feed else { return };
     let mut looks = interval(LOOK);
@@ -127,8 +127,15 @@ async fn serve(shared: Arc<AppState>, stream: Arc<Stream>, mut publisher: Publis
             },
             () = feed.keyframe_wanted.notified() => publisher.ask_keyframe(),
             _ = looks.tick() => {
+                if let Some(at) = publisher.heard() {
+                    feed.heard(&session, at);
+                }
                 let is_there = shared.streams.get(&stream.name).is_some_and(|there| Arc::ptr_eq(&there, &stream));
-                if !is_there || !shared.access.is_good(&who) {
+                // Its end may have been lost, and its owner may have shown something newer.
+                let is_open = shared.engine.published(&session).is_some();
+                let owner = shared.owners.of(&session);
+                let may_publish = owner.is_some_and(|owner| shared.access.is_good(&owner.principal));
+                if !(is_there && is_open && may_publish) {
                     break;
                 }
             }
@@ -263,9 +270,30 @@ fn known_session(
     let (published, etag) = shared.engine.published(&session).ok_or_else(Problem::unknown_session)?;
     let owner = shared.owners.of(&session);
     if published == stream.name && owner.is_some_and(|owner| owner.principal.is_same(who)) {
+        shared.owners.prolong(session, who);
         Ok((session, etag))
     } else {
         Err(Problem::unknown_session())
+    }
+}
+
+fn publish_problem(error: JoinError) -> Problem {
+    match error {
+        JoinError::NoAcceptableCodec => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "no_acceptable_codec",
+            "The offer has no H.264 that can be taken (packetization-mode=1).",
+        ),
+        JoinError::OutOfPlaces { limit } => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_publishers",
+            format!("All streams together have all the publishers that there is room for ({limit})."),
+        )
+        .retry_after(whep::FULL_RETRY),
+        JoinError::MalformedOffer(_)
+        | JoinError::UnacceptableOffer(_)
+        | JoinError::TooManyViewers { .. }
+        | JoinError::Stopped => whep::join_problem(error),
     }
 }
 

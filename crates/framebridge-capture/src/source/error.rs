@@ -25,9 +25,12 @@ pub enum SourceError {
     /// The command of an `exec:` source has ended.
     #[error("the command has ended: {0}")]
     CommandEnded(String),
-    /// Nobody publishes a `whip:` source, or nobody does any more.
+    /// Nobody publishes a `whip:` source.
     #[error("nobody publishes to {0}")]
     Unpublished(String),
+    /// Pictures of a `whip:` source came, and come no more: its publisher has left, or we were too slow to read them all.
+    #[error("what was published to {0} has ended")]
+    PublishedEnded(String),
     /// The process is not there that takes what is published.
     #[error("signaling is not there to take what is published to {0}")]
     NoFeed(String),
@@ -97,6 +100,7 @@ impl SourceError {
             | Self::Command(_)
             | Self::CommandEnded(_)
             | Self::Unpublished(_)
+            | Self::PublishedEnded(_)
             | Self::NoFeed(_)
             | Self::NoKeyframe { .. }
             | Self::Busy(_)

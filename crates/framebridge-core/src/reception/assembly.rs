@@ -167,9 +167,10 @@ impl Partial {
             let Some((nal, after)) = after.split_at_checked(length).filter(|_| length > 0) else {
                 break;
             };
-            if self.nals.len() < MOST_NALS {
-                self.nals.push(nal.to_vec());
+            if self.nals.len() >= MOST_NALS {
+                break;
             }
+            self.nals.push(nal.to_vec());
             rest = after;
         }
         self.is_torn |= !rest.is_empty();

@@ -122,15 +122,21 @@ mod tests {
     const OURS: u32 = 1;
     const THEIRS: u32 = 7;
 
+    fn parsed(compound: &[u8], ssrc: u32) -> Vec<Feedback> {
+        let mut read = Vec::new();
+        parse(compound, ssrc, |feedback| read.push(feedback));
+        read
+    }
+
     #[test]
     fn what_is_told_is_read_as_it_was_meant() {
         let numbers = vec![65_534, 65_535, 3, 14, 400];
         assert_eq!(
-            parse(&missing(OURS, THEIRS, &numbers), THEIRS),
+            parsed(&missing(OURS, THEIRS, &numbers), THEIRS),
             [Feedback::Missing { numbers, beyond: 0 }]
         );
         assert_eq!(
-            parse(&keyframe_request(OURS, THEIRS), THEIRS),
+            parsed(&keyframe_request(OURS, THEIRS), THEIRS),
             [Feedback::KeyframeRequest]
         );
         let block = Block {
@@ -147,7 +153,7 @@ mod tests {
             last_report: 77,
             delay: 66,
         };
-        assert_eq!(parse(&report(OURS, THEIRS, &block), THEIRS), [Feedback::Report(read)]);
+        assert_eq!(parsed(&report(OURS, THEIRS, &block), THEIRS), [Feedback::Report(read)]);
     }
 
     #[test]
@@ -159,7 +165,7 @@ mod tests {
             first: 65_530,
             times: times.clone(),
         };
-        let read = parse(
+        let read = parsed(
             &arrivals((OURS, THEIRS), start - Duration::from_secs(5), 3, &told),
             THEIRS,
         );

@@ -10,11 +10,19 @@ use data_encoding::BASE64URL_NOPAD;
 use hyper::{Method, StatusCode};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
+use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::{
     encoder::{Encoder, Script},
     site::{Answer, PATIENCE, Site, TWO_STREAMS},
+    whip::{feed, offer},
 };
+
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+/// Trickles one candidate of the offer's ICE generation.
+const TRICKLE: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n\
+    a=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\n";
 
 /// A signaling that takes the tokens of a provider, whose key pair this is.
 struct Provided {
@@ -55,12 +63,16 @@ fn token(seed: u8, changes: &Value) -> String {
 
 impl Provided {
     async fn start() -> Self {
+        Self::with(TWO_STREAMS).await
+    }
+
+    async fn with(streams: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("jwks.json");
         fs::write(&keys, key_set(1)).unwrap();
         let configuration = format!(
             "[http.auth]\nmode = \"token\"\n[http.auth.jwt]\nkeys = {keys:?}\nissuer = \"https://idp.example\"\n\
-             audience = \"framebridge\"\n{TWO_STREAMS}"
+             audience = \"framebridge\"\n{streams}"
         );
         Self {
             site: Site::with(&configuration).await,
@@ -81,6 +93,21 @@ impl Provided {
         let joined = self.site.send(Method::POST, "/whep/test", &headers, offer).await;
         assert_eq!(joined.status, StatusCode::CREATED, "{joined:?}");
         joined.header("location").to_owned()
+    }
+
+    async fn publish(&self, token: &str, stream: &str) -> String {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/sdp")];
+        let path = format!("/whip/{stream}");
+        let answer = self.site.send(Method::POST, &path, &headers, offer()).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        answer.header("location").to_owned()
+    }
+
+    async fn trickle(&self, token: &str, session: &str) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", FRAGMENT)];
+        self.site.send(Method::PATCH, session, &headers, TRICKLE).await
     }
 }
 
@@ -156,6 +183,22 @@ async fn session_lasts_as_long_as_its_owners_newest_token() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert!(goes_on.contains(&left) && !ends.contains(&left));
+}
+
+#[tokio::test]
+async fn publisher_stays_as_long_as_its_newest_token() {
+    let provided = Provided::with("[streams.live]\nsource = \"whip:\"\n[streams.other]\nsource = \"whip:\"\n").await;
+    let ada = |exp: u64| token(1, &json!({ "exp": exp, "scope": "publish" }));
+    let soon = now() + 3;
+    let goes_on = provided.publish(&ada(soon), "other").await;
+    provided.publish(&ada(soon), "live").await;
+    let mut of_live = feed(&provided.site).await;
+    let renewed = provided.trickle(&ada(now() + 3600), &goes_on).await;
+    assert_eq!(renewed.status, StatusCode::NO_CONTENT, "{renewed:?}");
+    let ended = timeout(PATIENCE, of_live.read(&mut [0; 1])).await;
+    assert_eq!(ended.expect("the session goes on").unwrap(), 0);
+    let later = provided.trickle(&ada(now() + 3600), &goes_on).await;
+    assert_eq!(later.status, StatusCode::NO_CONTENT, "{later:?}");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ const SDP: (&str, &str) = ("content-type", "application/sdp");
 const FRAGMENT: (&str, &str) = ("content-type", "application/trickle-ice-sdpfrag");
 
 /// A browser's offer to send what it paints, and sound, which its group is named by.
-fn offer() -> String {
+pub(crate) fn offer() -> String {
     let video = OFFER.replace("a=recvonly", "a=sendonly").replace("a=mid:0", "a=mid:1");
     let (session, video) = video.split_once("m=video").unwrap();
     let session = session.replace("BUNDLE 0", "BUNDLE 0 1");
@@ -35,7 +35,7 @@ async fn publish(site: &Site, stream: &str) -> Answer {
 }
 
 /// As an encoder reads it; the socket comes soon after the rest.
-async fn feed(site: &Site) -> UnixStream {
+pub(crate) async fn feed(site: &Site) -> UnixStream {
     let path = site.dir.feed(&"live".parse().unwrap());
     let connected = async {
         loop {
@@ -133,6 +133,8 @@ async fn encoder_finds_out_by_the_socket_whether_somebody_publishes() {
     let answer = publish(&site, "live").await;
     let mut socket = feed(&site).await;
     let (mut byte, session) = ([0; 1], answer.header("location"));
+    let early = timeout(Duration::from_millis(300), socket.read(&mut byte)).await;
+    assert!(early.is_err(), "closed while somebody publishes: {early:?}");
     let (ended, read) = tokio::join!(site.send(Method::DELETE, session, &[], ""), socket.read(&mut byte));
     assert_eq!(
         (ended.status, read.unwrap()),
