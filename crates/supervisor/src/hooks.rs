@@ -205,8 +205,12 @@ impl Desk {
                     Ok(()) => self.settle(),
                     Err(_) => return,
                 },
-                // An attempt that panicked has told nobody; its place is made anew with the next settings.
-                Some(Ok((life, outcome))) = self.attempts.join_next() => self.on_outcome(life, outcome),
+                Some(ended) = self.attempts.join_next() => {
+                    // One that was aborted has no place any more.
+                    if let Ok((life, outcome)) = ended {
+                        self.on_outcome(life, outcome);
+                    }
+                }
                 Some(_) = self.trials.join_next() => {}
                 () = sleep_until(due.into()) => {
                     for at in 0..self.places.len() {

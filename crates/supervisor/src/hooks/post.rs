@@ -1,7 +1,14 @@
 //! Posts what happened to a web address, signed as Standard Webhooks has it (<https://www.standardwebhooks.com>), for which
 //! receivers have libraries.
 
-use std::{fs, io::Read as _, os::unix::fs::MetadataExt as _, path::Path, pin::pin, sync::Arc};
+use std::{
+    fs,
+    io::Read as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+    pin::pin,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, ensure};
 use data_encoding::BASE64;
@@ -10,6 +17,7 @@ use http_body_util::Full;
 use hyper::{Request, StatusCode, Uri, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use ring::hmac;
+use rustix::fs::OFlags;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -115,8 +123,16 @@ fn signature(key: &hmac::Key, id: &str, seconds: &str, body: &str) -> String {
 /// The key in a file: the standard's `whsec_` and base64, or the first line as it is.
 fn key(file: &Path) -> anyhow::Result<hmac::Key> {
     let shown = file.display();
-    let opened = fs::File::open(file).with_context(|| format!("can't read {shown}"))?;
-    let mode = opened.metadata().with_context(|| format!("can't read {shown}"))?.mode();
+    // A pipe that nobody writes to would keep whoever opens it.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let opened = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(file)
+        .with_context(|| format!("can't read {shown}"))?;
+    let found = opened.metadata().with_context(|| format!("can't read {shown}"))?;
+    ensure!(found.is_file(), "{shown} is no file");
+    let mode = found.mode();
     ensure!(
         mode & OTHERS == 0,
         "everybody on this machine may read {shown}: chmod 640 {shown}"
