@@ -1,6 +1,9 @@
 //! What viewers are told to try: the addresses of this moment, the likeliest first.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use rtc_shared::ifaces::ifaces;
 
@@ -122,8 +125,13 @@ fn in_order(addresses: Vec<SocketAddr>, arrival: Option<Arrival>) -> Vec<SocketA
     ordered
 }
 
+/// Whether the interfaces could not be listed last time, which is said once.
+static IS_BLIND: AtomicBool = AtomicBool::new(false);
+
 fn found() -> Vec<Found> {
-    match ifaces() {
+    let interfaces = ifaces();
+    let was_blind = IS_BLIND.swap(interfaces.is_err(), Relaxed);
+    match interfaces {
         Ok(interfaces) => interfaces
             .into_iter()
             .filter_map(|interface| {
@@ -135,7 +143,9 @@ fn found() -> Vec<Found> {
             })
             .collect(),
         Err(error) => {
-            tracing::warn!(%error, "can't list the interfaces: only configured candidates are offered");
+            if !was_blind {
+                tracing::warn!(%error, "can't list the interfaces: only configured candidates are offered");
+            }
             Vec::new()
         }
     }

@@ -155,13 +155,12 @@ impl Handle {
             return;
         };
         for mailbox in &self.shared.mailboxes {
-            // One that has no room hears of the next change; its viewers restart ICE by themselves.
-            if mailbox
-                .commands
-                .try_send(Command::Addresses(Arc::clone(&present)))
-                .is_ok()
-            {
+            let news = Command::Addresses(Arc::clone(&present));
+            if mailbox.commands.try_send(news).is_ok() {
                 mailbox.ring();
+            } else {
+                // It has no room: the next look is news to all again.
+                self.shared.forget_addresses();
             }
         }
     }

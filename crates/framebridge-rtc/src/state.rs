@@ -151,6 +151,11 @@ impl EngineState {
         Some(now)
     }
 
+    /// The next look is as if it was the first.
+    pub(crate) fn forget_addresses(&self) {
+        *lock(&self.present) = None;
+    }
+
     /// What to ask a STUN server.
     pub(crate) fn ask_outside(&self, server: SocketAddr, now: Instant) -> Vec<u8> {
         lock(&self.reflexive).ask(server, now)

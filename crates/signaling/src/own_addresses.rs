@@ -7,6 +7,7 @@ use framebridge_rtc::Handle;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, netlink::SocketAddrNetlink, socket_with};
 use tokio::{
     net::UnixDatagram,
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 
@@ -32,7 +33,9 @@ pub(crate) async fn follow(engine: Handle) {
         }
     };
     loop {
-        engine.look_at_addresses();
+        // While networks change, the kernel may have whoever asks wait.
+        let asking = engine.clone();
+        _ = spawn_blocking(move || asking.look_at_addresses()).await;
         match &news {
             Some(news) => {
                 // It is late at most.

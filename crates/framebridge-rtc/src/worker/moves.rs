@@ -1,6 +1,12 @@
 //! Addresses of this machine that go, and the viewers that are served from them.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    io::ErrorKind,
+    net::{IpAddr, UdpSocket},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::Worker;
 use crate::{
@@ -14,9 +20,15 @@ impl Worker {
     /// Has every viewer whose way here is gone found another, from our side: nobody else knows our new address, and where HTTP came
     /// in on the old one nobody can ask for it.
     pub(super) fn move_off(&mut self, present: &[IpAddr], now: Instant) {
+        let mut known = HashMap::new();
+        let mut is_gone = |ip: IpAddr| {
+            *known
+                .entry(ip)
+                .or_insert_with(|| !present.contains(&ip) && is_foreign(ip))
+        };
         for slot in self.viewers.slots() {
             let path = self.viewers.get_mut(slot).and_then(|viewer| viewer.peer.path());
-            if path.is_some_and(|path| self.has_lost(&path, present)) {
+            if path.and_then(|path| self.origin(&path)).is_some_and(&mut is_gone) {
                 self.note(slot, true);
                 self.handle(slot, Input::Moved, now);
             }
@@ -27,7 +39,7 @@ impl Worker {
     /// keyframe, as who has just come does.
     pub(super) fn on_moved(&mut self, slot: Slot, now: Instant) {
         self.note(slot, false);
-        let Some(viewer) = self.viewers.get_mut(slot).filter(|viewer| viewer.line.is_none()) else {
+        let Some(viewer) = self.viewers.get_mut(slot).filter(|viewer| viewer.watches()) else {
             return;
         };
         viewer.feed = Feed::Waiting;
@@ -48,13 +60,18 @@ impl Worker {
         }
     }
 
-    /// Whether the address is gone that a path begins at. One by TCP ends with its connection, and the viewer connects anew.
-    fn has_lost(&self, path: &Path, present: &[IpAddr]) -> bool {
+    /// The address that a path begins at, if it may go. One by TCP ends with its connection, and the viewer connects anew.
+    fn origin(&self, path: &Path) -> Option<IpAddr> {
         if is_tcp(path) {
-            return false;
+            return None;
         }
         let bound = self.sockets.get(path.socket).map(|socket| socket.local().ip());
         let from = path.source.or(bound.filter(|ip| !ip.is_unspecified()));
-        from.is_some_and(|ip| !ip.is_loopback() && !present.contains(&ip))
+        from.filter(|ip| !ip.is_loopback())
     }
+}
+
+/// Whether an address that no interface has is none of this machine's: a route may make it one (a load balancer's, for example).
+fn is_foreign(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
