@@ -40,6 +40,8 @@ const PROBE_QUEUE: f64 = 60.0;
 const CALM_QUEUE: f64 = 30.0;
 /// A link that carries less than this share of what a probe has shown has let the probe through as a burst.
 const REFUTED: f64 = 0.85;
+/// ... if it turns out so soon after it: a bucket is empty by then, and what a link carries later is another matter.
+const PROOF_AGE: Duration = Duration::from_secs(20);
 /// Loss that shows that a link is full.
 const FULL_LOSS: f32 = 0.12;
 /// What is below this is jitter, and no queue. Milliseconds.
@@ -65,7 +67,7 @@ pub(crate) struct RateControl {
     /// What would be sent if the link carried it.
     wanted: Option<f64>,
     /// What the last probe that succeeded has shown.
-    proof: Option<f64>,
+    proof: Option<(f64, Instant)>,
 }
 
 impl RateControl {
@@ -195,12 +197,12 @@ impl RateControl {
             round_trip: self.round_trip,
         };
         self.control.update(seen, now);
-        self.doubt_proof(seen);
+        self.doubt_proof(seen, now);
         let ends = is_over || self.trend.queue() > PROBE_QUEUE;
         match self.probe.outcome(ends, now) {
             Some(Outcome::Carried(carried)) => {
                 self.control.on_proof(carried);
-                self.proof = Some(carried);
+                self.proof = Some((carried, now));
             }
             Some(Outcome::Failed) => {}
             None if is_over => self.probe.put_off(now),
@@ -209,14 +211,19 @@ impl RateControl {
     }
 
     /// A link that is full with less than it has carried in a probe is one that lets bursts through.
-    fn doubt_proof(&mut self, seen: Seen) {
+    fn doubt_proof(&mut self, seen: Seen, now: Instant) {
+        let is_old = |(_, at): (f64, Instant)| now.saturating_duration_since(at) > PROOF_AGE;
+        if self.proof.is_some_and(is_old) {
+            self.proof = None;
+            self.probe.shorten();
+        }
         let full_with = match seen.usage {
             Usage::Over => seen.capacity,
             Usage::Normal | Usage::Under => seen.delivered.filter(|_| seen.loss > FULL_LOSS),
         };
         if full_with
             .zip(self.proof)
-            .is_some_and(|(carries, proof)| carries < proof * REFUTED)
+            .is_some_and(|(carries, (proof, _))| carries < proof * REFUTED)
         {
             self.proof = None;
             self.probe.lengthen();

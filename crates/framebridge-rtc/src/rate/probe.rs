@@ -84,6 +84,11 @@ impl Probe {
         self.length = (self.length * 2).min(LONGEST);
     }
 
+    /// One that succeeded was right.
+    pub(super) fn shorten(&mut self) {
+        self.length = (self.length / 2).max(LENGTH);
+    }
+
     /// Begins one, if it is time: the link carries `known`, and `wanted` would be sent, bits per second.
     pub(super) fn begin(&mut self, (known, wanted): (f64, f64), round_trip: Duration, micros: i64, now: Instant) {
         if matches!(self.state, State::Idle(due) if due <= now) && wanted > known {
