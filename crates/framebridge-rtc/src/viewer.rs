@@ -144,8 +144,8 @@ pub(crate) struct Viewers {
     sessions: HashMap<SessionId, Slot>,
     ufrags: HashMap<String, Slot>,
     addresses: HashMap<SocketAddr, Slot>,
-    /// How many of them are lines.
-    lines: usize,
+    /// How many of them send what may not wait: acts, or pictures.
+    senders: usize,
 }
 
 impl Viewers {
@@ -158,7 +158,7 @@ impl Viewers {
         });
         self.sessions.insert(viewer.session, slot);
         self.due[slot] = Some(viewer.due());
-        self.lines += usize::from(viewer.line.is_some());
+        self.senders += usize::from(!viewer.watches());
         self.slots[slot] = Some(viewer);
         self.refresh_ufrags(slot);
         slot
@@ -168,7 +168,7 @@ impl Viewers {
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Box<Viewer>> {
         let viewer = self.slots.get_mut(slot)?.take()?;
         self.due[slot] = None;
-        self.lines -= usize::from(viewer.line.is_some());
+        self.senders -= usize::from(!viewer.watches());
         self.free.push(slot);
         self.sessions.remove(&viewer.session);
         for ufrag in &viewer.ufrags {
@@ -180,9 +180,9 @@ impl Viewers {
         Some(viewer)
     }
 
-    /// Whether any of them is a line.
-    pub(crate) fn has_lines(&self) -> bool {
-        self.lines > 0
+    /// Whether any of them sends what may not wait.
+    pub(crate) fn has_senders(&self) -> bool {
+        self.senders > 0
     }
 
     /// The viewer in a slot.

@@ -49,8 +49,11 @@ impl Worker {
         self.readable.clear();
         let pace = self.channels.iter().flatten().filter_map(Channel::poll_timeout).min();
         let due = [self.tick, pace].into_iter().flatten().min();
-        // Who steers over a line is never waited with.
-        let rest = self.reading.rest(Instant::now()).filter(|_| !self.viewers.has_lines());
+        // Who steers over a line, or publishes, is never waited with.
+        let rest = self
+            .reading
+            .rest(Instant::now())
+            .filter(|_| !self.viewers.has_senders());
         let first = [rest, due].into_iter().flatten().min();
         if rest.is_some() && (self.sleep(first, false) || first != rest) {
             return;
