@@ -77,9 +77,9 @@ impl Controls {
         *lock(&self.load) = EncodeLoad::default();
     }
 
-    /// A picture of the full rung took so long to encode. Whether another quality is bearable from now on.
-    pub(crate) fn encoded(&self, took: Duration) -> bool {
-        let interval = Duration::from_secs(1) / self.bearable().fps.max(1);
+    /// A picture of the full rung took so long to encode, of a source of so many a second. Whether another quality is bearable from now on.
+    pub(crate) fn encoded(&self, took: Duration, fps: u32) -> bool {
+        let interval = Duration::from_secs(1) / self.bearable().fps.min(fps).max(1);
         lock(&self.load).encoded(took, interval, Instant::now())
     }
 

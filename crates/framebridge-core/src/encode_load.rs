@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | below `STRAINED` | nominal | after a calm, what was given up last is taken back |
 //! | from there on | strained | nothing |
-//! | from `OVERLOADED` on, for three pictures | overloaded | after two seconds of it the next thing is given up: rate first, then size |
+//! | from `OVERLOADED` on, for three pictures | overloaded | after five seconds of it the next thing is given up: rate first, then size |
 //!
 //! Without that, pictures are left out before the encoder as they come, unevenly and late.
 
@@ -21,7 +21,7 @@ const MOST: u32 = 400;
 const IN_A_ROW: u32 = 3;
 
 /// An overload that is over sooner is a hiccup.
-const SUSTAINED: Duration = Duration::from_secs(2);
+const SUSTAINED: Duration = Duration::from_secs(5);
 
 /// The first pictures of an encoder that was opened anew say nothing.
 const SETTLING: Duration = Duration::from_secs(1);

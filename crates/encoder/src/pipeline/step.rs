@@ -55,7 +55,7 @@ impl<'a> EncodeStep<'a> {
             colours: picture.colours().sent(size),
         };
         let keyframe = self.shared.controls.keyframes().are_due();
-        let started = Instant::now();
+        let (started, was_open) = (Instant::now(), self.encoder.is_some());
         let encoded = match self.encode_with(picture, config, keyframe) {
             // Hardware can fail at any time, and at a size that the probe did not have; software does not.
             Err(error) if self.choice.codec != Codec::X264 => {
@@ -75,7 +75,8 @@ impl<'a> EncodeStep<'a> {
         if let Some(encoded) = encoded {
             self.publish(encoded, config);
         }
-        if self.shared.controls.encoded(started.elapsed()) {
+        // To open an encoder takes long, too.
+        if was_open && self.shared.controls.encoded(started.elapsed(), fps) {
             let shortfall = self.shared.controls.shortfall();
             tracing::warn!(
                 "{}",
