@@ -5,8 +5,8 @@ use framebridge_rtc::nal_units;
 
 /// Ticks a second, as in access units' pts.
 const CLOCK_HZ: u64 = 90_000;
-/// How long the first frame is said to last, ticks: nobody knows yet. The next one's time is exact again.
-const FIRST_DURATION: u32 = 3_000;
+/// What the first frame is said to have come after, ticks.
+const FIRST_STEP: u32 = 3_000;
 /// Two frames are no further apart in a film, ticks: past it a source stood still or began anew.
 const LONGEST: u64 = 10 * CLOCK_HZ;
 
@@ -26,7 +26,6 @@ pub(crate) struct Film {
     sets: Vec<u8>,
     sequence: u32,
     last: Option<Last>,
-    duration: u32,
     /// Whether the player needs a keyframe.
     waits: bool,
 }
@@ -35,8 +34,17 @@ pub(crate) struct Film {
 struct Last {
     number: u64,
     captured_ns: u64,
-    /// On the film's timeline.
-    time: u64,
+    /// When it is shown, on the film's timeline.
+    shown: u64,
+}
+
+/// Where a frame is on the film's timeline, in ticks. It is decoded when the one before it is shown, and shown a step later. So each begins
+/// where the one before ends, whatever time passed in between: a player (Media Source Extensions, coded frame processing) takes a step
+/// that is over twice as long as the last frame for a new film, and shows nothing up to the next keyframe.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    decoded: u64,
+    step: u32,
 }
 
 impl Film {
@@ -63,37 +71,30 @@ impl Film {
                 self.sets = sets;
             }
         }
-        let time = self.time(unit);
+        let place = self.place(unit);
         let sample: Vec<u8> = nal_units(&unit.payload)
             .filter(|unit| !matches!(kind(unit), SPS | PPS | DELIMITER))
             .flat_map(|unit| [&length(unit.len())[..], unit].concat())
             .collect();
         self.sequence = self.sequence.wrapping_add(1);
         let flags = if unit.keyframe { KEYFRAME } else { OTHER };
-        out.extend(fragment(self.sequence, time, self.duration, flags, &sample));
+        out.extend(fragment(self.sequence, place, flags, &sample));
         Some(out)
     }
 
-    /// When a frame is shown: as long after the one before as it was captured after it.
-    fn time(&mut self, unit: &AccessUnit) -> u64 {
-        let time = match self.last {
-            None => 0,
-            Some(last) => {
-                let nanoseconds = unit.captured_ns.saturating_sub(last.captured_ns);
-                let step = (nanoseconds / 100_000 * 9).clamp(1, LONGEST);
-                self.duration = u32::try_from(step).unwrap_or(FIRST_DURATION);
-                last.time + step
-            }
-        };
-        if self.duration == 0 {
-            self.duration = FIRST_DURATION;
-        }
+    /// A frame is shown as long after the one before as it was captured after it.
+    fn place(&mut self, unit: &AccessUnit) -> Place {
+        let (decoded, step) = self.last.map_or((0, FIRST_STEP), |last| {
+            let nanoseconds = unit.captured_ns.saturating_sub(last.captured_ns);
+            let step = (nanoseconds / 100_000 * 9).clamp(1, LONGEST);
+            (last.shown, u32::try_from(step).unwrap_or(FIRST_STEP))
+        });
         self.last = Some(Last {
             number: unit.sequence,
             captured_ns: unit.captured_ns,
-            time,
+            shown: decoded + u64::from(step),
         });
-        time
+        Place { decoded, step }
     }
 }
 
@@ -211,14 +212,15 @@ fn beginning(sets: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
 }
 
 /// `moof` and `mdat` of one frame.
-fn fragment(sequence: u32, time: u64, duration: u32, flags: u32, sample: &[u8]) -> Vec<u8> {
+fn fragment(sequence: u32, Place { decoded, step }: Place, flags: u32, sample: &[u8]) -> Vec<u8> {
     let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
     let size = u32::try_from(sample.len()).unwrap_or(u32::MAX);
     let movie = |data_offset: u32| {
         // Offsets count from this box's beginning.
         let header = full(b"tfhd", 0, 0x02_0000, &[&words(&[1])]);
-        let decoded = full(b"tfdt", 1, 0, &[&time.to_be_bytes()]);
-        let run = full(b"trun", 0, 0x701, &[&words(&[1, data_offset, duration, size, flags])]);
+        let decoded = full(b"tfdt", 1, 0, &[&decoded.to_be_bytes()]);
+        // How long it lasts, and how long after it was decoded it is shown.
+        let run = full(b"trun", 0, 0xf01, &[&words(&[1, data_offset, step, size, flags, step])]);
         let track = boxed(b"traf", &[&header, &decoded, &run]);
         boxed(b"moof", &[&full(b"mfhd", 0, 0, &[&words(&[sequence])]), &track])
     };
@@ -259,11 +261,19 @@ mod tests {
         boxes(bytes).into_iter().map(|(kind, _)| kind).collect()
     }
 
-    fn time(fragment: &[u8]) -> u64 {
+    /// When it is decoded, how long it lasts, and how long after it was decoded it is shown.
+    fn times(fragment: &[u8]) -> (u64, u64, u64) {
         let moof = boxes(fragment).into_iter().find(|(kind, _)| *kind == "moof").unwrap().1;
         let track = boxes(moof)[1].1;
-        let decoded = boxes(track)[1].1;
-        u64::from_be_bytes(*decoded[4..].first_chunk().unwrap())
+        let [(_, _), (_, decoded), (_, run)] = boxes(track)[..] else {
+            panic!("three boxes");
+        };
+        let word = |at: usize| u64::from(u32::from_be_bytes(*run[at..].first_chunk().unwrap()));
+        (
+            u64::from_be_bytes(*decoded[4..].first_chunk().unwrap()),
+            word(12),
+            word(24),
+        )
     }
 
     #[test]
@@ -282,8 +292,29 @@ mod tests {
         let second = film.add(&unit(6, false), size).unwrap();
         assert_eq!(kinds(&second), ["moof", "mdat"]);
         assert_eq!(boxes(&second)[1].1, b"\0\0\0\x04\x41\x9a\x24\x6c");
-        assert_eq!((time(&first), time(&second)), (0, 2_997));
+        assert_eq!(
+            (times(&first), times(&second)),
+            ((0, 3_000, 3_000), (3_000, 2_997, 2_997))
+        );
         assert_eq!(kinds(&film.add(&unit(7, true), size).unwrap()), ["moof", "mdat"]);
+    }
+
+    #[test]
+    fn each_frame_begins_where_the_one_before_ends_and_is_shown_when_it_was_captured() {
+        let mut film = Film::default();
+        let at = |sequence: u64, ms: u64| AccessUnit {
+            captured_ns: ms * 1_000_000,
+            ..unit(sequence, sequence == 0)
+        };
+        let captured = [0, 33, 66, 166, 199, 8_000, 8_033];
+        let mut end = 0;
+        for (sequence, ms) in (0..).zip(captured) {
+            let fragment = film.add(&at(sequence, ms), (640, 360)).unwrap();
+            let (decoded, lasts, later) = times(&fragment);
+            assert_eq!(decoded, end);
+            assert_eq!(decoded + later, 3_000 + ms * 90);
+            end = decoded + lasts;
+        }
     }
 
     #[test]
@@ -298,7 +329,8 @@ mod tests {
 
     #[test]
     fn data_is_where_the_fragment_says() {
-        let fragment = fragment(1, 2, 3, KEYFRAME, b"data");
+        let place = Place { decoded: 2, step: 3 };
+        let fragment = fragment(1, place, KEYFRAME, b"data");
         let at = fragment.windows(4).position(|four| four == b"trun").unwrap();
         let offset = u32::from_be_bytes(*fragment[at + 12..].first_chunk().unwrap());
         assert_eq!(&fragment[usize::try_from(offset).unwrap()..], b"data");
