@@ -55,6 +55,8 @@ pub(crate) struct Stream {
     pub(crate) source: String,
     /// What kind of source that is.
     pub(crate) source_kind: &'static str,
+    /// Whether its source is a file, whose pauses its encoder knows beforehand.
+    is_film: bool,
     /// What it is to be encoded with, as configured.
     pub(crate) quality: Quality,
     upstream: watch::Sender<Upstream>,
@@ -133,6 +135,7 @@ impl Stream {
             title: stream.title.clone(),
             source: stream.source.to_string(),
             source_kind: stream.source.kind(),
+            is_film: matches!(stream.source, config::Source::File { .. }),
             quality: stream.quality,
             upstream: watch::Sender::default(),
             guests: watch::Sender::default(),
@@ -280,6 +283,11 @@ impl Stream {
         let Some((SourceState::Live, since)) = &upstream.source else {
             return None;
         };
+        if self.is_film && upstream.parameters.as_ref().is_some_and(|sent| sent.copied.is_some()) {
+            // Who encodes shows the last picture again in a pause; who sends on has none to send, and finds out by itself if it
+            // can't read on.
+            return None;
+        }
         let interval = Duration::from_secs(1) / upstream.parameters.as_ref().map_or(1, |found| found.fps.max(1));
         let last_frame = self.received.read().age_ms.map(Duration::from_millis);
         let silence = last_frame.map_or(since.elapsed(), |age| age.min(since.elapsed()));
