@@ -97,7 +97,7 @@ impl Gated {
     pub(crate) fn new(shared: &Arc<AppState>, routes: impl IntoIterator<Item = Route>) -> Self {
         let add = |router: Router<Arc<AppState>>, Route { path, needs, methods }| {
             let gate = from_fn_with_state((Arc::clone(shared), needs), pass);
-            router.route(&path, methods.layer(gate))
+            router.route(&path, methods.route_layer(gate))
         };
         Self(routes.into_iter().fold(Router::new(), add))
     }
