@@ -20,6 +20,9 @@ use crate::{
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
+/// So often a page is opened whose network changes just then.
+const NAVIGATIONS: u32 = 5;
+
 /// As a person's browser, but for what a machine without a screen, a sandbox or a sound card asks for.
 const FLAGS: [&str; 9] = [
     "--headless=new",
@@ -148,7 +151,13 @@ impl Browser {
             "Page.addScriptToEvaluateOnNewDocument",
             json!({ "source": format!("{}\n{script}", include_str!("probe.js")) }),
         )?;
-        page.call("Page.navigate", json!({ "url": url }))?;
+        // A network that has just been made may still change, for which a browser gives up what it loads.
+        for _ in 0..NAVIGATIONS {
+            let opened = page.call("Page.navigate", json!({ "url": url }))?;
+            if opened["errorText"] != "net::ERR_NETWORK_CHANGED" {
+                break;
+            }
+        }
         Ok(page)
     }
 }

@@ -36,6 +36,8 @@ for side in 1 2; do
     there net ip link set side$side up
     there nat$side ip link set wan up
     there nat$side ip link set lan up
+    # An address that comes by itself a second later is a change of network to a browser, which gives up what it loads.
+    there $inside ip link set wan addrgenmode none
     there $inside ip link set wan up
     there nat$side ip route add default via 198.18.113.$((side * 4 + 1))
     there $inside ip route add default via 10.0.$side.1

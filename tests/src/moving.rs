@@ -24,6 +24,8 @@ for link in media pages; do
     ip address add "198.18.$number.1/24" dev "fb-$link"
     ip link set "fb-$link" up
     there ip address add "198.18.$number.2/24" dev "$link"
+    # An address that comes by itself a second later is a change of network to a browser, which gives up what it loads.
+    there ip link set "$link" addrgenmode none
     there ip link set "$link" up
     number=$((number + 1))
 done

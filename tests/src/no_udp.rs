@@ -21,6 +21,8 @@ ip link add fb-no-udp type veth peer name wan netns "$name-viewer"
 ip address add 198.18.117.1/30 dev fb-no-udp
 ip link set fb-no-udp up
 there ip address add 198.18.117.2/30 dev wan
+# An address that comes by itself a second later is a change of network to a browser, which gives up what it loads.
+there ip link set wan addrgenmode none
 there ip link set wan up
 there nft -f - <<END
 table inet blocked {

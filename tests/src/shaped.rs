@@ -30,6 +30,8 @@ ip address add 198.18.119.1/30 dev fb-here
 ip link set fb-here mtu "$2" up
 ip link set fb-there netns "$1-viewer"
 ip -n "$1-viewer" address add 198.18.119.2/30 dev fb-there
+# An address that comes by itself a second later is a change of network to a browser, which gives up what it loads.
+ip -n "$1-viewer" link set fb-there addrgenmode none
 ip -n "$1-viewer" link set fb-there mtu "$2" up
 "#;
 

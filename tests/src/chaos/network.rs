@@ -10,7 +10,7 @@ use crate::process::{command, may_make};
 pub(super) const INTERFACES: &str = "interfaces = [\"fb-drill*\"]\n";
 
 /// [`Network::HERE`] and its network.
-const ADDRESS: &str = "198.18.121.1/30";
+const ADDRESS: &str = "198.18.123.1/30";
 
 /// Its names, in turn.
 const NAMES: [&str; 2] = ["fb-drill0", "fb-drill1"];
@@ -24,13 +24,16 @@ pub(super) struct Network {
 
 impl Network {
     /// This machine's address on it: one of those for benchmarks (RFC 2544).
-    pub(super) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 121, 1));
+    pub(super) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 123, 1));
 
-    /// Makes it, with an address. `None`: only root may.
-    pub(super) fn make() -> anyhow::Result<Option<Self>> {
-        if !may_make("networks") {
-            return Ok(None);
-        }
+    /// Whether it can be made: only root may.
+    pub(super) fn is_possible() -> bool {
+        may_make("networks")
+    }
+
+    /// Makes it, with an address. Its names are the same for all: to be made once there is a [`System`](crate::system::System), for
+    /// there is one at a time.
+    pub(super) fn make() -> anyhow::Result<Self> {
         for name in NAMES {
             // One that a drill which was killed has left.
             _ = command("ip").args(["link", "delete", name]).output();
@@ -40,7 +43,7 @@ impl Network {
         let network = Self { named: 0 };
         ip(&["link", "set", "fb-drill-peer", "up"])?;
         network.bring_up()?;
-        Ok(Some(network))
+        Ok(network)
     }
 
     /// It loses its address, and has another name from now on.

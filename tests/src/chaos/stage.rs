@@ -86,14 +86,17 @@ impl Stage {
             .zip(&sources)
             .map(|(stream, source)| (stream.name(), source.as_str()))
             .collect();
-        let (clock, network) = (Clock::make().ok(), Network::make()?);
+        let (clock, has_network) = (Clock::make().ok(), Network::is_possible());
         let variables = clock.as_ref().map(Clock::variables).unwrap_or_default();
-        let further = match &network {
-            Some(_) => format!("{INTERFACES}{FURTHER}{OPEN}"),
-            None => FURTHER.to_owned(),
+        let further = if has_network {
+            format!("{INTERFACES}{FURTHER}{OPEN}")
+        } else {
+            FURTHER.to_owned()
         };
+        let system = System::start_to_be_broken(&streams, &further, variables, has_network)?;
+        let network = has_network.then(Network::make).transpose()?;
         Ok(Self {
-            system: System::start_to_be_broken(&streams, &further, variables, network.is_some())?,
+            system,
             display,
             camera,
             clock,

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -67,11 +68,8 @@ pub(crate) fn film(options: &Options) -> anyhow::Result<()> {
         .arg(&options.output)
         .status()?;
     ensure!(written.success(), "ffmpeg did not write {}", options.output.display());
-    println!(
-        "{}: {} KB",
-        options.output.display(),
-        fs::metadata(&options.output)?.len() / 1000
-    );
+    let size = fs::metadata(&options.output)?.len() / 1000;
+    writeln!(io::stdout(), "{}: {size} KB", options.output.display())?;
     Ok(())
 }
 
