@@ -139,16 +139,17 @@ async fn nothing_here(request: Request) -> Response {
 }
 
 /// Where a path leads without its empty parts, if it has any: as far up as it is down, for a proxy may have taken off its
-/// front.
+/// front. `OPTIONS *` has a path without any slash.
 fn tidied(uri: &Uri) -> Option<String> {
     let path = uri.path();
+    let depth = path.matches('/').count().checked_sub(1)?;
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let whole = format!("/{}", parts.join("/"));
     let is_tidy = whole == path || parts.iter().any(|part| part.starts_with('.'));
     if is_tidy {
         return None;
     }
-    let up = "../".repeat(path.matches('/').count() - 1);
+    let up = "../".repeat(depth);
     let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
     Some(format!("{up}{}{query}", &whole[1..]))
 }
@@ -283,7 +284,16 @@ mod tests {
             Some("../../../../api/v1/streams/x?a=b")
         );
         assert_eq!(tidied("//evil.example/").as_deref(), Some("../../evil.example"));
-        for tidy in ["/", "/s/x", "/s/x?a=//", "/s/..//"] {
+        for tidy in [
+            "/",
+            "/s/x",
+            "/s/x?a=//",
+            "/s/..//",
+            "*",
+            "box:8890",
+            "http://box:8890",
+            "http://box?a",
+        ] {
             assert_eq!(tidied(tidy), None, "{tidy}");
         }
     }

@@ -1,6 +1,10 @@
 //! WHEP, status by status.
 
 use hyper::{Method, StatusCode};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{
     encoder::{Encoder, Script},
@@ -416,6 +420,34 @@ async fn slashes_that_are_too_many_lead_to_where_they_are_not() {
         );
     }
     site.get("/nothing").await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn whatever_is_asked_for_has_an_answer() {
+    let site = Site::start().await;
+    for target in [
+        "OPTIONS *",
+        "GET *",
+        "CONNECT box:8890",
+        "GET http://box",
+        "GET http://box?a",
+        "GET ?a",
+        "GET //",
+        "TRACE *",
+    ] {
+        let mut client = TcpStream::connect(site.address).await.unwrap();
+        let request = format!(
+            "{target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            site.address
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        let status = answer.split(' ').nth(1);
+        assert!(status.is_some_and(|status| status < "500"), "{target}: {answer}");
+    }
+    site.get("/api/v1/health").await;
+    assert!(!site.has_ended());
 }
 
 #[tokio::test]
