@@ -33,7 +33,9 @@ fn hook_is_told_who_comes_and_who_goes_and_of_nobody_twice() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("diary");
     let system = System::start_with(&[("test", "test:")], &diary(&file)).unwrap();
-    let page = Browser::start().unwrap().open(&system.url("/s/test")).unwrap();
+    // It outlives its page, which says goodbye when it is closed.
+    let browser = Browser::start().unwrap();
+    let page = browser.open(&system.url("/s/test")).unwrap();
     page.until_live().unwrap();
     wait::until_true("the viewer to be told of", PATIENCE, || {
         Ok(of(&file, "viewer-joined").len() == 1)
