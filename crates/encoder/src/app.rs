@@ -490,6 +490,7 @@ fn pace(stream: &Stream, shared: &Arc<EncoderState>) -> impl Fn() -> ToldPace + 
     let patience = patience(stream);
     let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
     move || {
+    let gap = shared.copying.gap();
         let stillness = lock(&shared.stillness).clone();
         let pace = lock(&shared.pace);
         ToldPace {
@@ -499,6 +500,7 @@ fn pace(stream: &Stream, shared: &Arc<EncoderState>) -> impl Fn() -> ToldPace + 
             unchanged_ms: millis(stillness.unchanged()),
             black_ms: millis(stillness.black()),
         }
+            gap_ms: millis(*gap.borrow()),
     }
 }
 

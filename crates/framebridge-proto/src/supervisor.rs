@@ -300,6 +300,9 @@ pub struct SignalingProgress {
     pub rtp: Counter,
     /// What the system did with what was sent.
     pub datagrams: Datagrams,
+    /// So long, in milliseconds, the next frame may take after the last one, as [`FromEncoder::Gap`](crate::encoder::FromEncoder::Gap)
+    /// tells it. Since 1.
+    pub gap_ms: u32,
     /// By stream.
     pub streams: Vec<StreamFlow>,
     /// What there is to say of the certificate that HTTPS is served with.
