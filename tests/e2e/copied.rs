@@ -217,11 +217,6 @@ fn pauses_of_a_film_are_no_fault() {
         let why = String::from_utf8(system.bridgectl(&["why", name]).unwrap().stdout).unwrap();
         assert!(why.starts_with("live"), "{why}");
     }
-    assert_eq!(system.process("encoder-slides").unwrap().restarts, 0);
-    assert_eq!(page.sessions().unwrap().len(), 1);
-    assert!(states.iter().all(|state| state == "live"), "{states:?}");
-    let why = String::from_utf8(system.bridgectl(&["why", "slides"]).unwrap().stdout).unwrap();
-    assert!(why.starts_with("live"), "{why}");
 }
 
 #[test]
@@ -246,4 +241,10 @@ fn what_stands_still_or_is_black_is_told_without_being_decoded() {
         moving.encoder.starts_with("copy") && moving.unchanged_ms < 500,
         "{moving:?}"
     );
+    wait::until_true("the rate that comes, not the one that is configured", PATIENCE, || {
+        let moving = system.stream("moving")?;
+        let is_film = (100_000..2_000_000).contains(&moving.bitrate) || moving.bitrate > 3_000_000;
+        Ok(moving.fps == 25 && is_film)
+    })
+    .unwrap();
 }
