@@ -80,10 +80,11 @@ pub(crate) async fn post(
         etag,
         answer,
         publisher,
+        parameter_sets,
     } = published.map_err(publish_problem)?;
     let session = *publisher.session();
     // Dropped, the session ends that was opened in vain.
-    if let Some(earlier) = feed.take(session).map_err(is_taken)? {
+    if let Some(earlier) = feed.take(session, &parameter_sets).map_err(is_taken)? {
         tracing::info!(stream = %stream.name, session = brief(&earlier), "a publisher that has fallen silent gives way to another");
         shared.engine.end_publisher(&earlier);
     }
