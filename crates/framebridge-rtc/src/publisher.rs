@@ -183,6 +183,17 @@ impl Handle {
         Some((entry.stream.name.clone(), entry.etag.clone()))
     }
 
+    /// The open publishers' sessions, and the stream of each.
+    pub fn publishers(&self) -> Vec<(SessionId, StreamName)> {
+        let publishers = self.shared.publishers();
+        let mut all: Vec<_> = publishers
+            .iter()
+            .map(|(session, entry)| (*session, entry.stream.name.clone()))
+            .collect();
+        all.sort();
+        all
+    }
+
     /// Ends a publisher's session; false if there is none.
     pub fn end_publisher(&self, session: &SessionId) -> bool {
         // First, for the worker does so, too, when it hears of it.
@@ -202,6 +213,14 @@ impl Handle {
     }
 }
 
+fn read(offer: &str) -> Result<Offer, JoinError> {
+    Offer::parse_published(offer).map_err(|error| match error {
+        OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
+        OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
+        OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
+    })
+}
+
 impl EngineState {
     /// The open publishers' sessions.
     pub(crate) fn publishers(&self) -> MutexGuard<'_, HashMap<SessionId, Session>> {
@@ -213,14 +232,6 @@ impl EngineState {
         let mut publishers = self.publishers();
         let has_room = publishers.len() < MAX_PUBLISHERS;
         if has_room {
-fn read(offer: &str) -> Result<Offer, JoinError> {
-    Offer::parse_published(offer).map_err(|error| match error {
-        OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
-        OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
-        OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
-    })
-}
-
             publishers.insert(session, entry);
         }
         has_room
