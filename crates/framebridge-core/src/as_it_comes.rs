@@ -484,6 +484,16 @@ pub fn unplayable(sps: &Sps) -> Option<Obstacle> {
     }
 }
 
+/// What a source's own word of the time between its pictures says against sending it on: for who can't wait to see it.
+pub fn by_its_word(interval: Duration) -> Option<Obstacle> {
+    let a_second = 1.0 / interval.as_secs_f64();
+    if interval >= SLOW {
+        Some(Obstacle::Slow)
+    } else {
+        (a_second > MOST_PICTURES_UNASKED).then(|| Obstacle::TooFast(whole(a_second)))
+    }
+}
+
 /// How a stream's format is called: profile and level.
 pub fn format_name([profile, constraints, level]: [u8; 3]) -> String {
     let name = match profile {

@@ -340,3 +340,15 @@ fn short_film_that_claims_a_thousand_pictures_a_second_is_encoded_and_its_weight
     let told = film.tell(&SPS_HD, None);
     assert_eq!((told.fps, told.bitrate / 1000), (25, 2_000 * 8 * 25 / 1000));
 }
+
+#[test]
+fn rate_by_a_sources_own_word_is_judged_as_one_that_was_seen() {
+    for (interval, obstacle) in [
+        (10_000_000, Some(Obstacle::Slow)),
+        (40_000, None),
+        (16_667, None),
+        (1_000, Some(Obstacle::TooFast(1000))),
+    ] {
+        assert_eq!(by_its_word(Duration::from_micros(interval)), obstacle);
+    }
+}
