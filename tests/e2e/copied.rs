@@ -11,6 +11,7 @@ use framebridge_tests::{
     camera::Camera,
     process::{command, signal},
     sample::Sample,
+    services::Service,
     system::System,
     wait::{self, PATIENCE},
 };
@@ -184,6 +185,7 @@ fn film_of(folder: &Path, graph: &str, selected: &str) -> String {
             "-v", "error", "-f", "lavfi", "-i", &picture, "-c:v", "libx264", "-preset", "veryfast",
         ])
         .args(["-bf", "0", "-g", "100", "-sc_threshold", "0", "-vsync", "vfr"])
+        .args(["-movflags", "+faststart"])
         .arg(&path)
         .output()
         .unwrap();
@@ -195,21 +197,26 @@ fn film_of(folder: &Path, graph: &str, selected: &str) -> String {
 fn pauses_of_a_film_are_no_fault() {
     let folder = tempfile::tempdir().unwrap();
     let source = film_of(folder.path(), "testsrc2", "select='lt(mod(t,10),2)'");
-    let system = System::start(&[("slides", &*source)]).unwrap();
+    let web = Service::files(folder.path()).unwrap();
+    let on_the_web = format!("http://{}/testsrc2.mp4", web.address());
+    let streams = [("slides", &*source), ("web", &*on_the_web)];
+    let system = System::start(&streams).unwrap();
     let browser = Browser::start().unwrap();
-    let page = watch(&system, &browser, "slides");
-    assert_copied(&system, "slides");
+    let pages = streams.map(|(name, _)| (name, watch(&system, &browser, name)));
     // From two pauses of eight seconds each, one is whole.
     let mut states = Vec::new();
     for _ in 0..18 {
         wait::pause(Duration::from_secs(1)).unwrap();
-        states.push(page.state().unwrap());
+        states.push(pages.each_ref().map(|(_, page)| page.state().unwrap()));
     }
-    assert_eq!(system.process("encoder-slides").unwrap().restarts, 0);
-    assert_eq!(page.sessions().unwrap().len(), 1);
-    assert!(states.iter().all(|state| state == "live"), "{states:?}");
-    let why = String::from_utf8(system.bridgectl(&["why", "slides"]).unwrap().stdout).unwrap();
-    assert!(why.starts_with("live"), "{why}");
+    assert!(states.iter().flatten().all(|state| state == "live"), "{states:?}");
+    for (name, page) in &pages {
+        assert_copied(&system, name);
+        assert_eq!(system.process(&format!("encoder-{name}")).unwrap().restarts, 0);
+        assert_eq!(page.sessions().unwrap().len(), 1);
+        let why = String::from_utf8(system.bridgectl(&["why", name]).unwrap().stdout).unwrap();
+        assert!(why.starts_with("live"), "{why}");
+    }
 }
 
 #[test]
@@ -234,4 +241,10 @@ fn what_stands_still_or_is_black_is_told_without_being_decoded() {
         moving.encoder.starts_with("copy") && moving.unchanged_ms < 500,
         "{moving:?}"
     );
+    wait::until_true("the rate that comes, not the one that is configured", PATIENCE, || {
+        let moving = system.stream("moving")?;
+        let is_film = (100_000..2_000_000).contains(&moving.bitrate) || moving.bitrate > 3_000_000;
+        Ok(moving.fps == 25 && is_film)
+    })
+    .unwrap();
 }

@@ -57,6 +57,7 @@ impl Subscriber {
                 | FromEncoder::Quality(_)
                 | FromEncoder::Parameters(_)
                 | FromEncoder::NoRung { .. }
+                | FromEncoder::Gap { .. }
                 | FromEncoder::Response { .. }
                 | FromEncoder::Desk(_) => {}
             }

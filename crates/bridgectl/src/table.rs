@@ -137,7 +137,8 @@ fn picture(stream: &StreamStatus) -> String {
     } else {
         format!("{}x{}", stream.width, stream.height)
     };
-    format!("{size} {} fps {}", stream.fps, bitrate(stream.bitrate))
+    let rate = Some(stream.bitrate).filter(|rate| *rate > 0).map(bitrate);
+    format!("{size} {} fps {}", stream.fps, or_dash(rate))
 }
 
 fn or_dash(value: Option<impl ToString>) -> String {

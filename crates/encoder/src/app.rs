@@ -451,6 +451,7 @@ impl App {
                 subscribers: shared.broadcast.subscribers(),
                 pace: pace(),
                 rungs: shared.ladder.report(),
+                sent_on: encoding.sent_on,
             })
         }
     }
@@ -489,6 +490,7 @@ fn pace(stream: &Stream, shared: &Arc<EncoderState>) -> impl Fn() -> ToldPace + 
     let shared = Arc::clone(shared);
     let patience = patience(stream);
     let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    let gap = shared.copying.gap();
     move || {
         let stillness = lock(&shared.stillness).clone();
         let pace = lock(&shared.pace);
@@ -498,6 +500,7 @@ fn pace(stream: &Stream, shared: &Arc<EncoderState>) -> impl Fn() -> ToldPace + 
             decodes: shared.progress.decodes().map(|rate| (rate.decoded, rate.coming)),
             unchanged_ms: millis(stillness.unchanged()),
             black_ms: millis(stillness.black()),
+            gap_ms: millis(*gap.borrow()),
         }
     }
 }

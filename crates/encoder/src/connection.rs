@@ -1,6 +1,10 @@
 //! One connection: frames and state out, subscriptions and requests in.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use framebridge_config::Slate;
 use framebridge_core::{group_queue::Next, source_life::State};
@@ -223,6 +227,7 @@ enum Outgoing {
     Answer(Answered),
     Refusal(RequestId),
     Desk(Told),
+    Gap(u32),
     Picture(Next<Arc<Item>>),
 }
 
@@ -231,6 +236,10 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
     state.mark_changed();
     let mut quality = service.shared.controls.watch_quality();
     quality.mark_changed();
+    let mut gap = service.shared.copying.gap();
+    if !gap.borrow().is_zero() {
+        gap.mark_changed();
+    }
     let mut subscription = None;
     let mut subscribed = None;
     let (mut refused, mut is_lower) = (None, false);
@@ -247,6 +256,8 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
             Some(answer) = inbox.answers.recv() => Outgoing::Answer(answer),
             Some(told) = inbox.desk.recv() => Outgoing::Desk(told),
             next = next(&mut subscription) => Outgoing::Picture(next),
+            // After the frame that ends it.
+            Ok(()) = gap.changed() => Outgoing::Gap(as_millis(*gap.borrow_and_update())),
             Some(id) = inbox.refusals.recv() => Outgoing::Refusal(id),
         };
         match outgoing {
@@ -287,6 +298,7 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
                     .await?;
             }
             Outgoing::Desk(told) => sender.send(&FromEncoder::Desk(told)).await?,
+            Outgoing::Gap(ms) => sender.send(&FromEncoder::Gap { ms }).await?,
             Outgoing::Picture(Next::Lost(frames)) => sender.send(&FromEncoder::Lost { frames }).await?,
             Outgoing::Picture(Next::Item(item)) => {
                 if parameters
@@ -304,6 +316,10 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
             }
         }
     }
+}
+
+fn as_millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 async fn respond(

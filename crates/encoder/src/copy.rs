@@ -14,7 +14,7 @@ use framebridge_config::Stream;
 use framebridge_core::as_it_comes::{AsItComes, Told, Wish, format_name};
 use framebridge_proto::{
     media::{Codec as WireCodec, CodecParameters},
-    supervisor::EncoderProgress,
+    supervisor::{EncoderProgress, SentOn},
 };
 
 use crate::{progress::Encoding, state::EncoderState};
@@ -122,21 +122,23 @@ impl<'a> Copier<'a> {
     }
 
     fn tell(&mut self, told: Told) {
-        if self
-            .told
-            .is_some_and(|last| last.size == told.size && last.profile_level_id == told.profile_level_id)
-        {
-            self.told = Some(told);
+        let last = self.told.replace(told);
+        if last == Some(told) {
             return;
         }
-        self.told = Some(told);
         let (width, height) = told.size;
         let format = format_name(told.profile_level_id);
-        tracing::info!(width, height, "sent on as it comes: {format}");
+        if last.is_none_or(|last| (last.size, last.profile_level_id) != (told.size, told.profile_level_id)) {
+            tracing::info!(width, height, "sent on as it comes: {format}");
+        }
         self.shared.progress.set_encoding(Encoding {
             encoder: EncoderProgress::COPY.to_owned(),
             reason: format!("sent on as it comes: {format}"),
             size: told.size,
+            sent_on: Some(SentOn {
+                fps: told.fps,
+                bitrate: told.bitrate,
+            }),
         });
     }
 }

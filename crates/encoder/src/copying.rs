@@ -1,6 +1,9 @@
 //! What is known to all threads of frames that are sent on as their source has encoded them.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use framebridge_capture::EncodedFrame;
 use framebridge_core::as_it_comes::Obstacle;
@@ -14,6 +17,8 @@ pub(crate) struct Copying {
     state: Mutex<State>,
     /// How many frames were sent on.
     sent: watch::Sender<u64>,
+    /// How long the next one may take after the last.
+    gap: watch::Sender<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +41,7 @@ impl Copying {
         Self {
             state: Mutex::default(),
             sent: watch::Sender::new(0),
+            gap: watch::Sender::default(),
         }
     }
 
@@ -61,6 +67,19 @@ impl Copying {
     /// How many frames were sent on, now and on every change; 0 while none are.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.sent.subscribe()
+    }
+
+    /// How long the next frame may take after the last, now and on every change. Zero: they come at their rate, or are encoded, and
+    /// then the last picture is encoded again in a pause.
+    pub(crate) fn gap(&self) -> watch::Receiver<Duration> {
+        self.gap.subscribe()
+    }
+
+    /// The source's next picture may take so long after its last one.
+    pub(crate) fn expects(&self, gap: Duration) {
+        let is_on = lock(&self.state).is_on;
+        let gap = if is_on { gap } else { Duration::ZERO };
+        self.gap.send_if_modified(|told| std::mem::replace(told, gap) != gap);
     }
 
     /// Why frames are not sent on, for people; `None`: they are, or were never to be.
@@ -111,6 +130,7 @@ impl Copying {
         let mut state = lock(&self.state);
         (state.is_on, state.group) = (false, Vec::new());
         self.sent.send_replace(0);
+        self.gap.send_replace(Duration::ZERO);
     }
 }
 

@@ -12,7 +12,7 @@ use framebridge_capture::{
     ffmpeg_version, image, lacks, last_picture, probe, terminate,
 };
 use framebridge_config::{Source as Location, SourceTls};
-use framebridge_core::as_it_comes::{AsItComes, Wish, format_name};
+use framebridge_core::as_it_comes::{AsItComes, Obstacle, Wish, by_its_word, format_name};
 use framebridge_proto::{
     encoder::{ImageFormat, Quality},
     plain,
@@ -25,6 +25,9 @@ const SOURCE_LIMIT: Duration = Duration::from_secs(20);
 /// A source that could be sent on as it comes is looked at for so long, or for so many pictures.
 const LOOK: Duration = Duration::from_millis(1500);
 const MOST_LOOKED_AT: usize = 50;
+
+/// A source that gives so many pictures meanwhile is not as slow as it says.
+const MANY: usize = 5;
 
 /// A line of an error is cut here.
 const MOST_WORDS: usize = 500;
@@ -169,9 +172,13 @@ fn seen(source: &mut Source, began: Instant) -> Result<Seen, SourceError> {
         // What is against it mostly shows in the first pictures.
         let is_enough =
             group.len() >= MOST_LOOKED_AT || looked.elapsed() >= LOOK || began.elapsed() >= SOURCE_LIMIT / 2;
-        let way = source
-            .sps()
-            .map(|sps| format!("yes: {}", format_name(sps.profile_level_id)));
+        let is_contradicted = |obstacle: &Obstacle| *obstacle == Obstacle::Slow && group.len() >= MANY;
+        let said = source.interval().and_then(by_its_word);
+        let against = said.filter(|obstacle| !is_contradicted(obstacle));
+        let way = source.sps().map(|sps| match &against {
+            Some(obstacle) => format!("no: {obstacle}"),
+            None => format!("yes: {}", format_name(sps.profile_level_id)),
+        });
         if is_enough && let (Ok(Some(picture)), Some(way)) = (last_picture(&group), way) {
             return Ok(Seen { picture, first, way });
         }

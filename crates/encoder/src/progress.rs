@@ -7,6 +7,7 @@ use std::sync::{
 
 use framebridge_core::decode_backlog::DecodeRate;
 use framebridge_daemon::Meter;
+use framebridge_proto::supervisor::SentOn;
 
 use crate::controls::lock;
 
@@ -36,6 +37,8 @@ pub(crate) struct Encoding {
     pub(crate) reason: String,
     /// Width and height of its pictures; 0 until it was opened.
     pub(crate) size: (u32, u32),
+    /// What comes, where it is sent on.
+    pub(crate) sent_on: Option<SentOn>,
 }
 
 impl Progress {

@@ -166,24 +166,27 @@ pub(crate) fn limit_memory(bytes: usize) {
     unsafe { av_max_alloc(bytes) };
 }
 
-/// Gives a picture of eight bits a palette of its own, 0xAARRGGBB; leaves any other as it is.
+/// Gives a picture of eight bits a palette of its own, 0xAARRGGBB; leaves any other as it is. FFmpeg takes such pixels for three
+/// colours of three, three and two bits where it was told of no palette.
 pub(crate) fn set_palette(frame: &mut ffmpeg_next::frame::Video, palette: &[u32; 256]) {
-    if frame.format() != Pixel::PAL8 {
+    if !matches!(frame.format(), Pixel::PAL8 | Pixel::RGB8 | Pixel::BGR8) {
         return;
     }
-    // SAFETY: the frame is live and borrowed mutably. Its second buffer is by FFmpeg's word the palette, which may be shared
-    // with other frames; it is given back and replaced by one of our own, which is as long as what is copied into it.
+    // SAFETY: the frame is live and borrowed mutably. Its second buffer is by FFmpeg's word the palette, if there is one, which
+    // may be shared with other frames; it is given back and replaced by one of our own, which is as long as what is copied into
+    // it. Both formats have a byte for each pixel in the first buffer.
     unsafe {
-        let frame = frame.as_mut_ptr();
-        let mut buffer = av_buffer_alloc(size_of_val(palette));
-        if buffer.is_null() || (*frame).buf[1].is_null() {
-            av_buffer_unref(&raw mut buffer);
+        let buffer = av_buffer_alloc(size_of_val(palette));
+        if buffer.is_null() {
             return;
         }
+        frame.set_format(Pixel::PAL8);
+        let frame = frame.as_mut_ptr();
         ptr::copy_nonoverlapping(palette.as_ptr(), (*buffer).data.cast::<u32>(), palette.len());
         av_buffer_unref(&raw mut (*frame).buf[1]);
         (*frame).buf[1] = buffer;
         (*frame).data[1] = (*buffer).data;
+        (*frame).linesize[1] = 4;
     }
 }
 

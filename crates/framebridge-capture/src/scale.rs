@@ -110,8 +110,8 @@ impl Scaler {
             let rgb = Side::rgb(Pixel::RGB48LE, target.size);
             let wide = self.first.run(frame, source, rgb, Pixel::RGB48LE)?;
             let mapping = match self.mapping.take() {
-                Some(mapping) if mapping.is_for(colours) => mapping,
-                Some(_) | None => Mapping::new(colours),
+                Some(mapping) if mapping.is_for(colours, traits.bits) => mapping,
+                Some(_) | None => Mapping::new(colours, traits.bits),
             };
             let narrow = self.mapping.insert(mapping).map(&wide);
             let narrow_side = Side::rgb(Pixel::RGB24, target.size);

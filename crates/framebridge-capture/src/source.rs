@@ -541,6 +541,8 @@ fn open(
             SourceError::CommandEnded(words)
         } else if let (Error::Other { errno: libc::EBUSY }, Location::V4l2 { device, .. }) = (code, location) {
             SourceError::Busy(webcam::users(device).unwrap_or_else(|| "another program".to_owned()))
+        } else if is_udp(location) && code == (Error::Other { errno: libc::ENODEV }) {
+            SourceError::NoRoute
         } else if let Some(endpoint) = beside.endpoint.clone() {
             published::no_publisher(endpoint, code, interrupt.is_overdue().then_some(waited))
         } else if code == Error::StreamNotFound {
@@ -553,6 +555,16 @@ fn open(
             SourceError::Open(source)
         }
     })
+}
+
+fn is_udp(location: &Location) -> bool {
+    matches!(
+        location,
+        Location::Network {
+            protocol: Protocol::Udp,
+            ..
+        }
+    )
 }
 
 /// What a source takes that FFmpeg was built without.

@@ -23,9 +23,11 @@ const KNEE: f32 = 0.6;
 /// The eye's gamma of an SDR display (ITU-R BT.1886).
 const GAMMA: f32 = 2.4;
 
-/// Below this light, that of a number of 13 in 255, numbers rise with it evenly: the curve's steep beginning would make much of
-/// a source's last bit.
-const TOE: f32 = 0.0008;
+/// What of a number's last bit is rounded away.
+const ROUNDED: f32 = 0.5;
+
+/// The way from YUV to RGB is no finer, however fine the numbers are.
+const FINEST_BITS: u32 = 10;
 
 /// Entries of the table from light to numbers: fine enough that dark steps do not show.
 const STEPS: u16 = 65_535;
@@ -40,14 +42,18 @@ const TO_BT709: [[f32; 3]; 3] = [
 /// Turns the wide colours of one kind into BT.709's.
 pub(crate) struct Mapping {
     colours: Colours,
+    bits: u32,
     /// Light of each 16-bit number, white is 1.
     light: Vec<f32>,
+    /// Which part of that light is not known for sure, because the source's numbers have so many bits and no more.
+    doubt: Vec<f32>,
     /// Numbers of light up to white, in [`STEPS`].
     numbers: Vec<u8>,
 }
 
 impl Mapping {
-    pub(crate) fn new(colours: Colours) -> Self {
+    /// For pictures of `colours` whose numbers have so many bits.
+    pub(crate) fn new(colours: Colours, bits: u32) -> Self {
         let light = |number: u16| {
             let number = f32::from(number) / 65_535.0;
             if colours.transfer == Transfer::SMPTE2084 {
@@ -58,18 +64,30 @@ impl Mapping {
                 number.powf(GAMMA)
             }
         };
+        let step = u16::try_from(65_535_u64 / (219 << (bits.clamp(8, FINEST_BITS) - 8))).unwrap_or(u16::MAX);
+        let doubt = |number: u16| {
+            let (this, below) = (light(number), light(number.saturating_sub(step)));
+            if this > 0.0 {
+                ROUNDED * (this - below) / this
+            } else {
+                0.0
+            }
+        };
         Self {
             colours,
+            bits,
             light: (0..=u16::MAX).map(light).collect(),
+            doubt: (0..=u16::MAX).map(doubt).collect(),
             numbers: (0..=STEPS)
                 .map(|step| number(f32::from(step) / f32::from(STEPS)))
                 .collect(),
         }
     }
 
-    /// Whether it is one for pictures of `colours`.
-    pub(crate) fn is_for(&self, colours: Colours) -> bool {
-        (self.colours.primaries, self.colours.transfer) == (colours.primaries, colours.transfer)
+    /// Whether it is one for pictures of `colours` whose numbers have so many bits.
+    pub(crate) fn is_for(&self, colours: Colours, bits: u32) -> bool {
+        let mine = (self.colours.primaries, self.colours.transfer, self.bits);
+        mine == (colours.primaries, colours.transfer, bits)
     }
 
     /// `from`, in RGB48LE, as RGB24 of BT.709.
@@ -81,14 +99,16 @@ impl Mapping {
         for (wide, narrow) in rows.zip(to.data_mut(0).chunks_mut(to_stride)) {
             let pixels = wide.chunks_exact(6).zip(narrow.chunks_exact_mut(3)).take(width);
             for (wide, narrow) in pixels {
-                let light = |at: usize| self.light[usize::from(u16::from_le_bytes([wide[at], wide[at + 1]]))];
-                narrow.copy_from_slice(&self.pixel([light(0), light(2), light(4)]));
+                let number = |at: usize| u16::from_le_bytes([wide[at], wide[at + 1]]);
+                narrow.copy_from_slice(&self.pixel([number(0), number(2), number(4)]));
             }
         }
         to
     }
 
-    fn pixel(&self, mut light: [f32; 3]) -> [u8; 3] {
+    fn pixel(&self, numbers: [u16; 3]) -> [u8; 3] {
+        let mut light = numbers.map(|number| self.light[usize::from(number)]);
+        let doubt = self.doubt[usize::from(numbers.into_iter().max().unwrap_or(0))];
         if self.colours.transfer == Transfer::ARIB_STD_B67 {
             light = hlg_display(light);
         }
@@ -107,7 +127,10 @@ impl Mapping {
         } else {
             1.0
         };
-        light.map(|light| self.numbers[step(light * scale)])
+        // The last bit of a bright part is much beside a dark one: of what may be nothing nothing is made.
+        let doubt = doubt * light[0].max(light[1]).max(light[2]);
+        let sure = |light: f32| light.min((light - doubt) * 2.0);
+        light.map(|light| self.numbers[step(sure(light) * scale)])
     }
 }
 
@@ -126,13 +149,7 @@ fn step(light: f32) -> usize {
     reason = "between 0 and 255"
 )]
 fn number(light: f32) -> u8 {
-    let curve = |light: f32| light.powf(1.0 / GAMMA);
-    let number = if light < TOE {
-        curve(TOE) * light / TOE
-    } else {
-        curve(light)
-    };
-    (number * 255.0 + 0.5) as u8
+    (light.powf(1.0 / GAMMA) * 255.0 + 0.5) as u8
 }
 
 /// Light of a PQ number, cd/m² (SMPTE ST 2084).
@@ -174,12 +191,13 @@ mod tests {
     use super::*;
 
     fn mapping(primaries: Primaries, transfer: Transfer) -> Mapping {
-        Mapping::new(Colours {
+        let colours = Colours {
             matrix: Space::RGB,
             range: Range::JPEG,
             primaries,
             transfer,
-        })
+        };
+        Mapping::new(colours, 10)
     }
 
     fn mapped(mapping: &Mapping, rgb: [u16; 3]) -> [u8; 3] {

@@ -29,6 +29,9 @@ pub const HEAVIEST_GROUP: usize = 12 << 20;
 /// More than this, bits a second, few links carry. Only who demands it gets it.
 const MOST_UNASKED: f64 = 20_000_000.0;
 
+/// More pictures a second than this few screens show: mostly a container's mistake. Likewise.
+const MOST_PICTURES_UNASKED: f64 = 125.0;
+
 /// A source is as fast and as heavy as it was over so long.
 const WINDOW: Duration = Duration::from_secs(4);
 
@@ -91,6 +94,8 @@ pub enum Obstacle {
     Lighter(u32, u32),
     /// It is more than most links carry: bits a second.
     Heavy(u32),
+    /// It is more pictures a second than screens show.
+    TooFast(u32),
     /// Another quality than the configured one is in force.
     QualitySet,
 }
@@ -129,6 +134,10 @@ impl fmt::Display for Obstacle {
                     mega(comes)
                 )
             }
+            Self::TooFast(comes) => write!(
+                f,
+                "it has {comes} pictures a second, more than screens show (encoder = \"copy\" sends them all the same)"
+            ),
             Self::QualitySet => f.write_str("another quality than the configured one is set"),
         }
     }
@@ -197,6 +206,10 @@ pub struct AsItComes {
     found: Option<Obstacle>,
     slow: Slowness,
     last: Option<Duration>,
+    /// From the first picture to the last, in which a source that begins again goes on.
+    passed: Duration,
+    /// Between the last two.
+    step: Duration,
     group: Option<Group>,
     pictures: RateMeter,
     weight: Weight,
@@ -244,14 +257,15 @@ struct Weight {
 }
 
 impl Weight {
-    fn add(&mut self, seen: &Seen<'_>) {
+    /// `at`: the time that has passed since the first picture.
+    fn add(&mut self, seen: &Seen<'_>, at: Duration) {
         if seen.keyframe {
-            let since = *self.since.get_or_insert(seen.at);
-            let span = seen.at.saturating_sub(since);
+            let since = *self.since.get_or_insert(at);
+            let span = at.saturating_sub(since);
             if span >= WINDOW {
                 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
                 let bits = self.bytes as f64 * 8.0;
-                (self.rate, self.since, self.bytes) = (Some(bits / span.as_secs_f64()), Some(seen.at), 0);
+                (self.rate, self.since, self.bytes) = (Some(bits / span.as_secs_f64()), Some(at), 0);
             }
         }
         self.bytes += seen.bytes;
@@ -267,6 +281,8 @@ impl AsItComes {
             found: None,
             slow: Slowness::default(),
             last: None,
+            passed: Duration::ZERO,
+            step: Duration::ZERO,
             group: None,
             pictures: RateMeter::new(WINDOW),
             weight: Weight::default(),
@@ -284,8 +300,7 @@ impl AsItComes {
 
     /// Takes in that the source goes on with another beginning: a file from its start.
     pub fn rewound(&mut self) {
-        (self.last, self.group, self.weight.since, self.weight.bytes) = (None, None, None, 0);
-        self.pictures = RateMeter::new(WINDOW);
+        (self.last, self.group) = (None, None);
     }
 
     /// Takes in what is wanted. Where that is something else, it is looked again whether it can be had.
@@ -297,7 +312,11 @@ impl AsItComes {
         let is_of_wish = |found: &Obstacle| {
             matches!(
                 found,
-                Obstacle::Smaller(..) | Obstacle::Thinner(..) | Obstacle::Lighter(..) | Obstacle::Heavy(_)
+                Obstacle::Smaller(..)
+                    | Obstacle::Thinner(..)
+                    | Obstacle::Lighter(..)
+                    | Obstacle::Heavy(_)
+                    | Obstacle::TooFast(_)
             )
         };
         if self.found.as_ref().is_some_and(is_of_wish) {
@@ -340,9 +359,12 @@ impl AsItComes {
         let step = self.last.map_or(Duration::ZERO, |last| seen.at.saturating_sub(last));
         if !step.is_zero() {
             self.slow.step(step);
+            self.step = step;
         }
-        self.pictures.add(seen.at);
-        self.weight.add(seen);
+        // A film's first picture follows its last one as others do.
+        self.passed += if self.last.is_some() { step } else { self.step };
+        self.pictures.add(self.passed);
+        self.weight.add(seen, self.passed);
         if seen.keyframe {
             self.group = Some(Group::default());
         } else if let Some(group) = &mut self.group {
@@ -396,8 +418,11 @@ impl AsItComes {
     }
 
     fn too_fast(&self) -> Option<Obstacle> {
-        let (asked, comes) = (self.wish.fps?, self.pictures.a_second()?);
-        (comes > f64::from(asked) * TOO_FAST).then(|| Obstacle::Thinner(asked, whole(comes)))
+        let comes = self.pictures.a_second()?;
+        match self.wish.fps {
+            Some(asked) => (comes > f64::from(asked) * TOO_FAST).then(|| Obstacle::Thinner(asked, whole(comes))),
+            None => (comes > MOST_PICTURES_UNASKED && !self.wish.demanded).then(|| Obstacle::TooFast(whole(comes))),
+        }
     }
 
     /// Why the source is not sent on; `None` where it is, where it may not be, and where nothing is known yet.
@@ -456,6 +481,16 @@ pub fn unplayable(sps: &Sps) -> Option<Obstacle> {
         Some(Obstacle::TooLarge)
     } else {
         None
+    }
+}
+
+/// What a source's own word of the time between its pictures says against sending it on: for who can't wait to see it.
+pub fn by_its_word(interval: Duration) -> Option<Obstacle> {
+    let a_second = 1.0 / interval.as_secs_f64();
+    if interval >= SLOW {
+        Some(Obstacle::Slow)
+    } else {
+        (a_second > MOST_PICTURES_UNASKED).then(|| Obstacle::TooFast(whole(a_second)))
     }
 }
 

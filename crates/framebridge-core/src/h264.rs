@@ -307,6 +307,9 @@ fn skip_scaling_matrices(bits: &mut Bits<'_>, count: usize) -> Option<()> {
     Some(())
 }
 
+/// No parameter set is longer: they have some dozens of bytes, and with all scaling lists some hundreds.
+pub const LONGEST_SET: usize = 4096;
+
 /// The number of a parameter set, by which pictures name it. `None`: it is no set.
 pub fn set_number(unit: &[u8]) -> Option<u32> {
     let before = match kind(unit) {

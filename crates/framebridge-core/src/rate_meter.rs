@@ -37,7 +37,8 @@ impl RateMeter {
         let (first, last) = (self.recent.front()?, self.recent.back()?);
         let span = last.saturating_sub(*first);
         let intervals = u32::try_from(self.recent.len() - 1).unwrap_or(u32::MAX);
-        (span >= self.window / 4).then(|| f64::from(intervals) / span.as_secs_f64())
+        let is_enough = span >= self.window / 4 || (self.recent.len() >= MOST && !span.is_zero());
+        is_enough.then(|| f64::from(intervals) / span.as_secs_f64())
     }
 }
 
@@ -47,10 +48,17 @@ mod tests {
 
     #[test]
     fn rates_are_told_fast_and_slow() {
-        for (interval_ms, wanted) in [(7_000, 1.0 / 7.0), (1000, 1.0), (40, 25.0), (5, 200.0)] {
-            let mut meter = RateMeter::new(Duration::from_secs(1));
-            for number in 0..500 {
-                meter.add(Duration::from_millis(interval_ms) * number);
+        let seconds = Duration::from_secs_f64;
+        for (interval, wanted) in [
+            (7.0, 1.0 / 7.0),
+            (1.0, 1.0),
+            (0.04, 25.0),
+            (0.005, 200.0),
+            (0.0001, 10_000.0),
+        ] {
+            let mut meter = RateMeter::new(seconds(1.0));
+            for number in 0..1500 {
+                meter.add(seconds(interval) * number);
             }
             let seen = meter.a_second().unwrap();
             assert!((seen / wanted - 1.0).abs() < 0.01, "{seen} of {wanted}");

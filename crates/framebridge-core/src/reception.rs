@@ -139,7 +139,7 @@ mod tests {
         std::iter::from_fn(|| reception.poll_output()).collect()
     }
 
-    const KEY: &[u8] = &[24, 0, 2, 0x67, 1, 0, 2, 0x68, 2, 0, 3, 0x65, 3, 4];
+    const KEY: &[u8] = &[24, 0, 2, 0x67, 1, 0, 2, 0x68, 2, 0, 3, 0x65, 0x83, 4];
 
     #[test]
     fn lost_packet_is_asked_for_and_what_comes_of_it_is_whole() {

@@ -69,8 +69,8 @@ pub struct EncoderReport<'a> {
     pub source: &'a SourceState,
     /// Which of its stages stands still, if any.
     pub stall: Option<&'a EncoderStall>,
-    /// It sends on what comes, and nothing has come for a while: the source has pauses.
-    pub pauses: bool,
+    /// So long the next frame may take after the last one.
+    pub gap: Duration,
 }
 
 /// Watches one life of an encoder: captured, encoded and delivered pictures, each of which has to grow while the stage
@@ -193,6 +193,7 @@ mod tests {
                 subscribers,
                 pace: SourcePace::default(),
                 rungs: Vec::new(),
+                sent_on: None,
             };
             Self {
                 watch: StreamWatch::new(TIMEOUT, now),

@@ -183,6 +183,7 @@ fn protocol_1_from_an_encoder_keeps_its_bytes() {
         &FromEncoder::NoRung { reason: "no".into() },
         b"\0\0\0\x08\0\0\0\x04\x06\x02no",
     );
+    golden(&FromEncoder::Gap { ms: 200 }, b"\0\0\0\x06\0\0\0\x02\x08\xc8");
     golden(&FromEncoder::Lost { frames: 9 }, b"\0\0\0\x06\0\0\0\x02\x03\x09");
     let result = Ok(EncoderAnswer::Quality {
         quality,

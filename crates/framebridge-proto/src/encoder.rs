@@ -196,6 +196,12 @@ pub enum FromEncoder {
     },
     /// To who steers the desktop over this connection. Since 1.
     Desk(Desk),
+    /// So long, in milliseconds, the next frame may take after the last one, because the source has pauses and nothing is made
+    /// to fill them; 0: frames come at their rate. 0 at the beginning, then told on every change. Since 1.
+    Gap {
+        /// Milliseconds.
+        ms: u32,
+    },
 }
 
 /// Answers to [`EncoderRequest`].

@@ -242,9 +242,9 @@ pub struct StreamStatus {
     pub width: u32,
     /// Encoded height in pixels; 0 until known.
     pub height: u32,
-    /// Frames per second in force.
+    /// Frames per second in force; of a stream that is sent on as it comes, as many as come.
     pub fps: u32,
-    /// Bits per second in force.
+    /// Bits per second in force; of a stream that is sent on as it comes, as many as come, and 0 in its first seconds.
     pub bitrate: u32,
     /// Encoder in use and why it is that one.
     pub encoder: String,

@@ -251,6 +251,17 @@ pub struct EncoderProgress {
     pub pace: SourcePace,
     /// The lower rungs that somebody subscribes to. Since 1.
     pub rungs: Vec<RungProgress>,
+    /// What is sent on as its source has encoded it, where that is so. Since 1.
+    pub sent_on: Option<SentOn>,
+}
+
+/// How much a source sends whose frames are sent on, as was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentOn {
+    /// Pictures a second.
+    pub fps: u32,
+    /// Bits a second; 0 until some seconds have passed.
+    pub bitrate: u32,
 }
 
 impl EncoderProgress {
@@ -289,6 +300,9 @@ pub struct SourcePace {
     pub unchanged_ms: u32,
     /// For how long, in milliseconds, it has been black. Since 1.
     pub black_ms: u32,
+    /// So long, in milliseconds, the next frame may take after the last one, as [`FromEncoder::Gap`](crate::encoder::FromEncoder::Gap)
+    /// tells it. Since 1.
+    pub gap_ms: u32,
 }
 
 /// What signaling has done.

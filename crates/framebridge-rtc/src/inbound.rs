@@ -438,7 +438,7 @@ mod tests {
     fn packet_that_comes_again_in_the_stream_of_repairs_fills_the_hole() {
         let start = Instant::now();
         let mut inbound = Inbound::new(RECEIVES, 1, start);
-        let idr = [24, 0, 2, 0x67, 1, 0, 2, 0x65, 3];
+        let idr = [24, 0, 2, 0x67, 1, 0, 2, 0x65, 0x83];
         let first = feed(&mut inbound, &rtp(102, 65_535, 7, 0, &idr), start);
         assert!(
             matches!(&first[..], [Outcome::Unit(unit)] if unit.keyframe),

@@ -41,6 +41,8 @@ pub struct Published {
     pub etag: String,
     /// The SDP answer.
     pub answer: String,
+    /// The parameter sets of H.264 that the offer names (`sprop-parameter-sets`), without start codes.
+    pub parameter_sets: Vec<Vec<u8>>,
     /// Our end of it.
     pub publisher: Publisher,
 }
@@ -97,11 +99,7 @@ impl Handle {
     /// See [`JoinError`].
     pub async fn publish_by(&self, stream: &StreamName, offer: &str) -> Result<Published, JoinError> {
         let shared = &self.shared;
-        let mut offer = Offer::parse_published(offer).map_err(|error| match error {
-            OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
-            OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
-            OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
-        })?;
+        let mut offer = read(offer)?;
         if shared.stopped.load(Acquire) {
             return Err(JoinError::Stopped);
         }
@@ -159,6 +157,7 @@ impl Handle {
         let candidates = mem::take(&mut offer.candidates);
         order.give(Command::Join(Box::new(viewer), candidates));
         let level = offer.lets_us_name_a_level().then_some(LEVEL);
+        let parameter_sets = offer.parameter_sets();
         let answer = Answer {
             offer,
             ice: local,
@@ -172,6 +171,7 @@ impl Handle {
         Ok(Published {
             etag,
             answer: answer.write(level),
+            parameter_sets,
             publisher,
         })
     }
@@ -181,6 +181,17 @@ impl Handle {
         let publishers = self.shared.publishers();
         let entry = publishers.get(session)?;
         Some((entry.stream.name.clone(), entry.etag.clone()))
+    }
+
+    /// The open publishers' sessions, and the stream of each.
+    pub fn publishers(&self) -> Vec<(SessionId, StreamName)> {
+        let publishers = self.shared.publishers();
+        let mut all: Vec<_> = publishers
+            .iter()
+            .map(|(session, entry)| (*session, entry.stream.name.clone()))
+            .collect();
+        all.sort();
+        all
     }
 
     /// Ends a publisher's session; false if there is none.
@@ -200,6 +211,14 @@ impl Handle {
             mailbox.ring();
         }
     }
+}
+
+fn read(offer: &str) -> Result<Offer, JoinError> {
+    Offer::parse_published(offer).map_err(|error| match error {
+        OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
+        OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
+        OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
+    })
 }
 
 impl EngineState {

@@ -70,7 +70,8 @@ impl EncoderLink {
                     self.stream.hands.set_linked(true);
                     let outcome = self.serve(link, &mut tally).await;
                     self.stream.hands.set_linked(false);
-                    self.stream.update(|upstream| upstream.source = None);
+                    self.stream
+                        .update(|upstream| (upstream.source, upstream.gap) = (None, Duration::ZERO));
                     match outcome {
                         Ok(()) => tracing::info!(stream = %self.stream.name, "the encoder closed its link"),
                         Err(error) => {
@@ -199,6 +200,9 @@ impl Reader<'_> {
                 self.stream.set_quality(quality);
                 self.offer_rungs(Instant::now());
             }
+            FromEncoder::Gap { ms } => self
+                .stream
+                .update(|upstream| upstream.gap = Duration::from_millis(ms.into())),
             FromEncoder::Desk(told) => self.stream.hands.on_desk(told),
             FromEncoder::Frame(unit) => self.on_frame(unit),
             // Of lower rungs, whose links are others.

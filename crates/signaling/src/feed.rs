@@ -12,7 +12,7 @@ use std::{
 use axum::body::Bytes;
 use framebridge_core::{
     as_it_comes::HEAVIEST_GROUP,
-    h264::{PPS, SPS, Sps, kind, set_number},
+    h264::{LONGEST_SET, PPS, SPS, Sps, kind, set_number},
     publisher_place::PublisherPlace,
 };
 use framebridge_rtc::{SessionId, Unit};
@@ -127,15 +127,17 @@ impl Reader {
 }
 
 impl Feed {
-    /// Takes the publisher's place for `session`. Returns whose session it was before, which is to end.
+    /// Takes the publisher's place for `session`, whose offer has named these parameter sets. Returns whose session it was before,
+    /// which is to end.
     ///
     /// # Errors
     /// Somebody publishes; when that may be tried again.
-    pub(crate) fn take(&self, session: SessionId) -> Result<Option<SessionId>, Duration> {
+    pub(crate) fn take(&self, session: SessionId, sets: &[Vec<u8>]) -> Result<Option<SessionId>, Duration> {
         let mut state = self.state();
         state.place.take(Instant::now())?;
         let before = state.session.replace(session);
         state.begin_anew();
+        sets.iter().for_each(|set| state.film.learn(set));
         Ok(before)
     }
 
@@ -243,7 +245,8 @@ impl Film {
     fn learn(&mut self, set: &[u8]) {
         let Some(number) = set_number(set) else { return };
         let key = (kind(set), number);
-        if self.sets.len() < MOST_SETS || self.sets.contains_key(&key) {
+        let has_room = self.sets.len() < MOST_SETS || self.sets.contains_key(&key);
+        if has_room && set.len() <= LONGEST_SET {
             self.sets.insert(key, set.to_vec());
         }
     }
@@ -334,7 +337,7 @@ mod tests {
     fn reader_begins_with_the_last_keyframe_and_sees_the_end() {
         let (feed, ours) = (Feed::default(), session(1));
         assert!(feed.join().is_none(), "nobody publishes");
-        feed.take(ours).expect("free");
+        feed.take(ours, &[]).expect("free");
         let mut early = feed.join().expect("somebody does");
         feed.push(&ours, &unit(0, false, &[&[0x41, 1]]));
         assert!(drain(&mut early).is_empty());
@@ -354,10 +357,23 @@ mod tests {
     }
 
     #[test]
+    fn sets_that_the_offer_names_are_those_of_frames_that_name_none_and_none_is_without_bounds() {
+        let (feed, ours) = (Feed::default(), session(1));
+        let endless = [SETS[1], &[0x80; LONGEST_SET]].concat();
+        let sets = [SETS[0].to_vec(), SETS[1].to_vec()];
+        feed.take(ours, &sets).expect("free");
+        let mut reader = feed.join().expect("somebody publishes");
+        feed.push(&ours, &unit(0, true, &[&endless, &[0x65, 1]]));
+        let told = drain(&mut reader).concat();
+        assert!(told.windows(SETS[0].len()).any(|part| part == SETS[0]), "{told:?}");
+        assert!(feed.state().film.sets.values().all(|set| set.len() <= LONGEST_SET));
+    }
+
+    #[test]
     fn keyframe_is_asked_for_when_the_last_one_is_old() {
         let (feed, ours) = (Feed::default(), session(1));
         let is_asked = || std::pin::pin!(feed.keyframe_wanted.notified()).as_mut().enable();
-        feed.take(ours).expect("free");
+        feed.take(ours, &[]).expect("free");
         feed.push(&ours, &key(0));
         feed.push(&ours, &unit(3 * 90_000, false, &[&[0x41, 1]]));
         assert!(!is_asked());
@@ -370,9 +386,9 @@ mod tests {
     #[test]
     fn second_publisher_is_refused_and_encoder_that_reads_nothing_is_cut_off() {
         let (feed, ours) = (Feed::default(), session(1));
-        feed.take(ours).expect("free");
+        feed.take(ours, &[]).expect("free");
         feed.push(&ours, &key(0));
-        assert!(feed.take(session(2)).is_err());
+        assert!(feed.take(session(2), &[]).is_err());
         let mut stopped = feed.join().expect("somebody publishes");
         for number in 1..200 {
             feed.push(&ours, &unit(number * 3000, false, &[&[0x41, 2]]));
@@ -385,7 +401,7 @@ mod tests {
     fn encoder_that_leaves_too_many_bytes_is_cut_off_and_one_that_reads_goes_on() {
         const FRAME: usize = 1 << 20;
         let (feed, ours, slice) = (Feed::default(), session(1), vec![0x41_u8; FRAME]);
-        feed.take(ours).expect("free");
+        feed.take(ours, &[]).expect("free");
         feed.push(&ours, &key(0));
         let mut stopped = feed.join().expect("somebody publishes");
         let mut reads = feed.join().expect("somebody publishes");

@@ -183,13 +183,20 @@ fn check(shared: &AppState, request: &Request) -> Result<(), Refused> {
     if !is_ours && !host.is_some_and(|host| shared.site.is_called(host)) {
         return Err(Refused::Host);
     }
-    let changes = !request.method().is_safe() && !request.uri().path().starts_with("/whep/");
+    let path = request.uri().path();
+    // Who publishes shows a token that is no page's by itself. All the same only pages that are listed do: a browser on this machine
+    // may be let in without one.
+    let may_publish = || {
+        let origin = asking_origin(headers);
+        path.starts_with("/whip/") && origin.is_some_and(|origin| shared.site.lists(&origin))
+    };
+    let changes = !request.method().is_safe() && !path.starts_with("/whep/") && !may_publish();
     if changes && !is_same_origin(headers, host) && !is_behind_proxy(headers, shared.site.listed()) {
         return Err(Refused::Page(Problem::cross_origin()));
     }
     let may_read =
         || shared.site.is_open() || asking_origin(headers).is_some_and(|origin| shared.site.lets_play(&origin));
-    if is_costly(request.uri().path()) && is_cross_site(headers) && !may_read() {
+    if is_costly(path) && is_cross_site(headers) && !may_read() {
         return Err(Refused::Page(Problem::new(
             StatusCode::FORBIDDEN,
             "cross_origin",

@@ -91,6 +91,7 @@ impl RungLink {
                 | FromEncoder::Parameters(_)
                 | FromEncoder::Lost { .. }
                 | FromEncoder::Response { .. }
+                | FromEncoder::Gap { .. }
                 | FromEncoder::Desk(_) => {}
             }
         }

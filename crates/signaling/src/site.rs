@@ -56,6 +56,11 @@ impl Site {
         self.origins.iter().any(|origin| origin == ANY)
     }
 
+    /// Whether the operator lists this origin by name.
+    pub(crate) fn lists(&self, origin: &HeaderValue) -> bool {
+        self.origins.contains(origin) && origin != ANY
+    }
+
     /// Whether a page of this origin may.
     pub(crate) fn lets_play(&self, origin: &HeaderValue) -> bool {
         self.is_open() || self.origins.contains(origin)

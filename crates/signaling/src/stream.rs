@@ -55,8 +55,6 @@ pub(crate) struct Stream {
     pub(crate) source: String,
     /// What kind of source that is.
     pub(crate) source_kind: &'static str,
-    /// Whether its source is a file, whose pauses its encoder knows beforehand.
-    is_film: bool,
     /// What it is to be encoded with, as configured.
     pub(crate) quality: Quality,
     upstream: watch::Sender<Upstream>,
@@ -96,6 +94,8 @@ pub(crate) struct Stream {
 pub(crate) struct Upstream {
     /// The source's state and when it was told, by [`hear`](Self::hear); `None` while the encoder is not there.
     pub(crate) source: Option<(SourceState, Instant)>,
+    /// So long the next frame may take after the last one, by the encoder's word.
+    pub(crate) gap: Duration,
     /// How the frames are encoded; kept when the encoder goes.
     pub(crate) parameters: Option<CodecParameters>,
     /// What they are to be encoded with; kept likewise.
@@ -135,7 +135,6 @@ impl Stream {
             title: stream.title.clone(),
             source: stream.source.to_string(),
             source_kind: stream.source.kind(),
-            is_film: matches!(stream.source, config::Source::File { .. }),
             quality: stream.quality,
             upstream: watch::Sender::default(),
             guests: watch::Sender::default(),
@@ -283,15 +282,10 @@ impl Stream {
         let Some((SourceState::Live, since)) = &upstream.source else {
             return None;
         };
-        if self.is_film && upstream.parameters.as_ref().is_some_and(|sent| sent.copied.is_some()) {
-            // Who encodes shows the last picture again in a pause; who sends on has none to send, and finds out by itself if it
-            // can't read on.
-            return None;
-        }
         let interval = Duration::from_secs(1) / upstream.parameters.as_ref().map_or(1, |found| found.fps.max(1));
         let last_frame = self.received.read().age_ms.map(Duration::from_millis);
         let silence = last_frame.map_or(since.elapsed(), |age| age.min(since.elapsed()));
-        let is_due = self.viewers() > 0 && silence > SILENCE.max(interval * 3);
+        let is_due = self.viewers() > 0 && silence > SILENCE.max(interval * 3) + upstream.gap;
         is_due.then_some(silence)
     }
 

@@ -200,7 +200,9 @@ pub(crate) async fn view(shared: &AppState, stream: &Stream) -> StreamView {
         width: known(|found| found.width).unwrap_or(0),
         height: known(|found| found.height).unwrap_or(0),
         fps: known(|found| found.fps).unwrap_or(stream.quality.fps),
-        bitrate: quality.bitrate,
+        bitrate: known(|found| found.copied.map_or(0, |_| found.bitrate))
+            .filter(|rate| *rate > 0)
+            .unwrap_or(quality.bitrate),
         quality: QualityInForce {
             bitrate: quality.bitrate,
             fps: quality.fps,

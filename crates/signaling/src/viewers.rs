@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     http::StatusCode,
 };
-use framebridge_proto::{media::Rung, millis};
+use framebridge_proto::{StreamName, media::Rung, millis};
 use framebridge_rtc::{HoldReason, Link, SessionId, ViewerState};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, MissedTickBehavior, interval};
@@ -19,15 +19,32 @@ use crate::{
     gate::Asker,
     owners::{DIGITS, brief},
     problem::{Details, Problem},
+    whip,
 };
 
 /// How often it is looked whether everybody may still watch. With what ends a session it stays below two seconds.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Everybody who watches.
+/// Everybody who watches, and everybody who publishes.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ViewerList {
     viewers: Vec<ViewerView>,
+    publishers: Vec<PublisherView>,
+}
+
+/// One who publishes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PublisherView {
+    /// The first 8 digits of its session's id.
+    session: String,
+    /// The stream.
+    stream: String,
+    /// Who it is, as of viewers.
+    principal: Option<String>,
+    /// Where it asked from.
+    address: Option<String>,
+    /// Since when, seconds since 1970.
+    since: Option<u64>,
 }
 
 /// One who watches.
@@ -88,10 +105,10 @@ pub(crate) struct Which {
     stream: Option<String>,
 }
 
-/// Who watches.
+/// Who watches, and who publishes.
 #[utoipa::path(
     get, path = "/api/v1/viewers", operation_id = "list_viewers", tag = "api", params(Which),
-    responses((status = 200, description = "Those who watch now.", body = ViewerList))
+    responses((status = 200, description = "Those who watch and those who publish now.", body = ViewerList))
 )]
 pub(crate) async fn list(
     State(shared): State<Arc<AppState>>,
@@ -102,10 +119,27 @@ pub(crate) async fn list(
     let viewers = sessions.into_iter().filter_map(|session| of_session(&shared, session));
     let films = shared.films.all().into_iter().map(|(id, film)| of_film(id, &film));
     let viewers = viewers.chain(films);
-    let wanted = viewers.filter(|viewer| only.as_ref().is_none_or(|only| viewer.stream == *only));
+    let is_wanted = |stream: &str| only.as_ref().is_none_or(|only| stream == only);
+    let publishers = shared.engine.publishers().into_iter();
+    let publishers = publishers.filter(|(_, stream)| is_wanted(stream.as_str()));
     Json(ViewerList {
-        viewers: wanted.collect(),
+        viewers: viewers.filter(|viewer| is_wanted(&viewer.stream)).collect(),
+        publishers: publishers
+            .map(|(session, stream)| of_publisher(&shared, session, &stream))
+            .collect(),
     })
+}
+
+/// Who publishes.
+fn of_publisher(shared: &AppState, session: SessionId, stream: &StreamName) -> PublisherView {
+    let owner = shared.owners.of(&session);
+    PublisherView {
+        session: brief(&session),
+        stream: stream.to_string(),
+        principal: owner.as_ref().map(|owner| owner.principal.to_string()),
+        address: owner.as_ref().map(|owner| owner.address.to_string()),
+        since: owner.as_ref().map(|owner| owner.since),
+    }
 }
 
 /// Who watches by WebRTC.
@@ -212,7 +246,7 @@ fn whole(milliseconds: f64) -> u64 {
     millis(Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
 }
 
-/// Ends a viewer's session. Its page says so, and does not come back by itself.
+/// Ends a viewer's session. Its page says so, and does not come back by itself. Or a publisher's, which may publish again.
 #[utoipa::path(
     delete, path = "/api/v1/viewers/{session}", operation_id = "end_viewer_session", tag = "api",
     params(("session" = String, Path, description = "The session's id, or as many digits of it as `/api/v1/viewers` shows")),
@@ -232,6 +266,11 @@ pub(crate) async fn kick(
         .into_iter()
         .filter(|open| session.len() >= DIGITS && open.to_string().starts_with(&session));
     let (Some(found), None) = (named.next(), named.next()) else {
+        if let Some((found, stream)) = publisher(&shared, &session) {
+            tracing::info!(target: "audit", %who, %stream, session = brief(&found), "sent a publisher away");
+            whip::end(&shared, &stream, &found);
+            return Ok(StatusCode::NO_CONTENT);
+        }
         if shared.films.send_away(&session) {
             tracing::info!(target: "audit", %who, session, "sent a viewer away");
             return Ok(StatusCode::NO_CONTENT);
@@ -247,6 +286,13 @@ pub(crate) async fn kick(
     } else {
         Err(Problem::unknown_session())
     }
+}
+
+/// The one publisher whose session begins with these digits.
+fn publisher(shared: &AppState, digits: &str) -> Option<(SessionId, StreamName)> {
+    let open = shared.engine.publishers().into_iter();
+    let mut named = open.filter(|(open, _)| digits.len() >= DIGITS && open.to_string().starts_with(digits));
+    named.next().filter(|_| named.next().is_none())
 }
 
 /// Keeps tokens and keys as their files have them, and ends the sessions of those who may not watch any more. For as long as it is

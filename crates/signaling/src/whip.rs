@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use framebridge_auth::Principal;
+use framebridge_proto::StreamName;
 use framebridge_rtc::{JoinError, Patched, Published, Publisher, PublisherEvent, SessionId, ViewerState};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -79,11 +80,12 @@ pub(crate) async fn post(
     let Published {
         etag,
         answer,
+        parameter_sets,
         publisher,
     } = published.map_err(publish_problem)?;
     let session = *publisher.session();
     // Dropped, the session ends that was opened in vain.
-    if let Some(earlier) = feed.take(session).map_err(is_taken)? {
+    if let Some(earlier) = feed.take(session, &parameter_sets).map_err(is_taken)? {
         tracing::info!(stream = %stream.name, session = brief(&earlier), "a publisher that has fallen silent gives way to another");
         shared.engine.end_publisher(&earlier);
     }
@@ -224,15 +226,23 @@ pub(crate) async fn delete(
     Path((stream, session)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let (session, _) = known_session(&shared, &who, &stream, &session)?;
-    if shared.engine.end_publisher(&session) {
-        // Whoever comes next need not wait until the session's task has seen its end.
-        if let Some(feed) = shared.stream(&stream)?.feed.as_ref() {
-            feed.leave(&session);
-        }
+    let stream = &shared.stream(&stream)?.name;
+    if end(&shared, stream, &session) {
         Ok(StatusCode::OK)
     } else {
         Err(Problem::unknown_session())
     }
+}
+
+/// Ends a publisher's session; false if there is none.
+pub(crate) fn end(shared: &AppState, stream: &StreamName, session: &SessionId) -> bool {
+    let has_ended = shared.engine.end_publisher(session);
+    // Whoever comes next need not wait until the session's task has seen its end.
+    let stream = shared.streams.get(stream).filter(|_| has_ended);
+    if let Some(feed) = stream.as_ref().and_then(|stream| stream.feed.as_ref()) {
+        feed.leave(session);
+    }
+    has_ended
 }
 
 /// What can be done at an endpoint.

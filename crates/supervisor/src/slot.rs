@@ -30,9 +30,6 @@ use crate::{
     ledger::Known,
 };
 
-/// A source that is sent on and has given nothing for so long has a pause, milliseconds: its encoder judges whether that is a fault.
-const PAUSE_MS: u64 = 1000;
-
 /// So many reports in a row, 3 s, from a process whose socket is not there: it looks for it once a second, and a new one
 /// binds it a moment after its first report.
 const UNREACHABLE_REPORTS: u32 = 6;
@@ -395,8 +392,7 @@ impl Slot {
             Some(Progress::Encoder(encoder)) if runs => Some(EncoderReport {
                 source: &encoder.state,
                 stall: self.watch.as_ref().and_then(StreamWatch::stall),
-                // Who encodes shows its last picture again meanwhile.
-                pauses: encoder.copies() && encoder.captured.age_ms.is_none_or(|age| age > PAUSE_MS),
+                gap: Duration::from_millis(encoder.pace.gap_ms.into()),
             }),
             Some(Progress::Encoder(_) | Progress::Signaling(_) | Progress::Bridge(_)) | None => None,
         };

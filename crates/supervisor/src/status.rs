@@ -83,6 +83,10 @@ impl<'a> Picture<'a> {
     fn draw(&self, now: Instant) -> StreamStatus {
         let quality = self.encoder.map_or(self.stream.quality, |(encoder, _)| encoder.quality);
         let encoder = self.encoder.map(|(encoder, _)| encoder);
+        // What is sent on has the rate that it has.
+        let sent_on = encoder
+            .filter(|encoder| encoder.copies())
+            .and_then(|encoder| encoder.sent_on);
         let health = self.health(now);
         let last_frame_age_ms = self
             .encoder
@@ -97,8 +101,8 @@ impl<'a> Picture<'a> {
             reason: health.absence().map(str::to_owned),
             width: encoder.map_or(0, |encoder| encoder.width),
             height: encoder.map_or(0, |encoder| encoder.height),
-            fps: quality.fps,
-            bitrate: quality.bitrate,
+            fps: sent_on.map_or(quality.fps, |sent| sent.fps),
+            bitrate: sent_on.map_or(quality.bitrate, |sent| sent.bitrate),
             encoder: encoder.map_or_else(String::new, encoder_in_use),
             viewers: self.flow.map_or(0, |flow| flow.viewers),
             frames_encoded: encoder.map_or(0, |encoder| encoder.encoded.count),

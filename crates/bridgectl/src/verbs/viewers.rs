@@ -50,8 +50,28 @@ pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<
             text("principal"),
         ]);
     }
-    out.tell(&table.trim_fmt(), viewers)?;
+    let told = [Some(table.trim_fmt()), publishers(&answer["publishers"], now)];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    out.tell(&told.join("\n\n"), viewers)?;
     Ok(Exit::Ok)
+}
+
+/// A table of those who publish, where there are any.
+fn publishers(publishers: &Value, now: u64) -> Option<String> {
+    let publishers = publishers.as_array().filter(|publishers| !publishers.is_empty())?;
+    let mut table = plain(&["SESSION", "PUBLISHES TO", "ADDRESS", "SINCE", "WHO"]);
+    for publisher in publishers {
+        let text = |field: &str| publisher[field].as_str().unwrap_or("-").to_owned();
+        let since = publisher["since"].as_u64().map(|since| span(now.saturating_sub(since)));
+        table.add_row([
+            text("session"),
+            text("stream"),
+            text("address"),
+            since.unwrap_or_else(|| "-".to_owned()),
+            text("principal"),
+        ]);
+    }
+    Some(table.trim_fmt())
 }
 
 /// How a viewer came, and why not by a better way.

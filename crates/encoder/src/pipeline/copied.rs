@@ -21,7 +21,8 @@ impl Life {
             let timing = clock.observe(unit.time(), unit.taken());
             unit.place(timing.taken, timing.due);
         }
-        lock(&self.shared.pace).expects(unit.due());
+        // Before it is waited for: who watches learns of a pause when it begins.
+        self.tells_gap(Some(unit.due()));
         let frame = source.pass_on(unit)?;
         source.set_silence_limit(self.came());
         // There is nothing that it could be too slow for.
@@ -29,6 +30,19 @@ impl Life {
         let (now, macroblocks) = (Instant::now(), source.sps().map_or(0, Sps::macroblocks));
         let seen = watched.coded.observe(&frame, macroblocks, now);
         copier.send(&frame, source);
+        // After it was sent: until then the pause is not over for who waits for it.
+        self.tells_gap(None);
         self.is_still(seen.same, seen.black, now)
+    }
+
+    /// Tells how long the next frame may take, where it is known when it is `due`.
+    fn tells_gap(&self, due: Option<Instant>) {
+        let mut pace = lock(&self.shared.pace);
+        if let Some(due) = due {
+            pace.expects(due);
+        }
+        let gap = pace.interval();
+        drop(pace);
+        self.shared.copying.expects(gap);
     }
 }

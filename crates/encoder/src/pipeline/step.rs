@@ -127,6 +127,7 @@ impl<'a> EncodeStep<'a> {
             encoder: self.choice.codec.to_string(),
             reason,
             size: config.size,
+            sent_on: None,
         });
         Ok(encoder)
     }

@@ -77,6 +77,7 @@ async fn who_reads_nothing_is_read_to_the_end_and_its_pictures_go_on_when_it_rea
                 | FromEncoder::Parameters(_)
                 | FromEncoder::Lost { .. }
                 | FromEncoder::NoRung { .. }
+                | FromEncoder::Gap { .. }
                 | FromEncoder::Response { .. }
                 | FromEncoder::Desk(_) => {}
             }
@@ -112,6 +113,7 @@ async fn a_subscription_that_was_ended_and_made_again_unread_begins_with_a_keyfr
                 | FromEncoder::Quality(_)
                 | FromEncoder::Lost { .. }
                 | FromEncoder::NoRung { .. }
+                | FromEncoder::Gap { .. }
                 | FromEncoder::Response { .. }
                 | FromEncoder::Desk(_) => {}
             }

@@ -199,7 +199,11 @@ impl Subscriber {
             FromEncoder::Parameters(parameters) => self.parameters = Some(parameters.clone()),
             FromEncoder::Lost { frames } => self.lost += frames,
             FromEncoder::NoRung { reason } => self.refusals.push(reason.clone()),
-            FromEncoder::Frame(_) | FromEncoder::Quality(_) | FromEncoder::Response { .. } | FromEncoder::Desk(_) => {}
+            FromEncoder::Frame(_)
+            | FromEncoder::Quality(_)
+            | FromEncoder::Response { .. }
+            | FromEncoder::Desk(_)
+            | FromEncoder::Gap { .. } => {}
         }
         message
     }

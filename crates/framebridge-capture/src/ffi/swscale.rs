@@ -160,6 +160,8 @@ pub(crate) struct Traits {
     pub(crate) alpha: bool,
     /// Numbers that stand for colours listed elsewhere.
     pub(crate) palette: bool,
+    /// Of the number of one colour of one pixel.
+    pub(crate) bits: u32,
 }
 
 impl Traits {
@@ -170,11 +172,13 @@ impl Traits {
         let (flags, components) = described.map_or((0, 3), |found| (found.flags, found.nb_components));
         let has = |flag: c_int| flags & u64::from(flag.unsigned_abs()) != 0;
         let palette = has(AV_PIX_FMT_FLAG_PAL);
+        let depth = described.map_or(8, |found| found.comp[0].depth);
         Self {
             rgb: has(AV_PIX_FMT_FLAG_RGB) || palette,
             grey: components <= 2 && !palette && !has(AV_PIX_FMT_FLAG_RGB),
             alpha: has(AV_PIX_FMT_FLAG_ALPHA),
             palette,
+            bits: u32::try_from(depth).unwrap_or(8),
         }
     }
 }

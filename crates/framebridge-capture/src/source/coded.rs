@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ffmpeg_next::{Packet, codec::packet::side_data::Type as SideData};
-use framebridge_core::h264::{self, IDR, PPS, SLICE, SPS, Sps};
+use framebridge_core::h264::{self, IDR, LONGEST_SET, PPS, SLICE, SPS, Sps};
 
 /// Parameter sets that are kept: encoders have one of each kind, and a few more where they change their mind. Further ones
 /// are left out, as a picture that needs one then shows.
@@ -67,7 +67,7 @@ impl Coded {
         };
         let key = (kind, number);
         let is_full = self.sets.len() >= MOST_SETS && !self.sets.contains_key(&key);
-        if is_full || self.sets.get(&key).is_some_and(|known| known == unit) {
+        if is_full || unit.len() > LONGEST_SET || self.sets.get(&key).is_some_and(|known| known == unit) {
             return false;
         }
         if kind == SPS {
@@ -189,5 +189,7 @@ mod tests {
             coded.learn(&set);
         }
         assert!(coded.sets.len() <= MOST_SETS);
+        let long = [&[0x68, 0xce][..], &[0x80; LONGEST_SET]].concat();
+        assert!(!Coded::new(&[]).learn(&long), "none is so long");
     }
 }

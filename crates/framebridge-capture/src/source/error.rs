@@ -48,6 +48,11 @@ pub enum SourceError {
     /// A camera that somebody else uses.
     #[error("it is in use by {0}")]
     Busy(String),
+    /// Its group is one that nothing comes from.
+    #[error(
+        "no network of this machine leads to this group: add a route to it, or name the address of a network by `?localaddr=192.0.2.7`"
+    )]
+    NoRoute,
     /// It was opened, and has no video.
     #[error("there is no video in it")]
     NoVideo,
@@ -104,6 +109,7 @@ impl SourceError {
             | Self::NoFeed(_)
             | Self::NoKeyframe { .. }
             | Self::Busy(_)
+            | Self::NoRoute
             | Self::NoVideo
             | Self::NoDecoder
             | Self::Read(_)

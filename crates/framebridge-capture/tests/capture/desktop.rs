@@ -6,8 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_capture::{Desktop, DesktopError};
-use framebridge_proto::control::{Act, Place};
+use framebridge_capture::{Desktop, DesktopError, image};
+use framebridge_proto::{
+    control::{Act, Place},
+    encoder::ImageFormat,
+};
+use x11rb::{
+    connection::Connection as _,
+    protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _},
+    rust_connection::RustConnection,
+};
+
+use crate::{film::colours, next, open};
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,10 +29,23 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::of_depth(24)
+    }
+
+    /// With so many bits a pixel.
+    fn of_depth(bits: u32) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the server under the desktop")]
         let mut command = Command::new("Xvfb");
         let mut child = command
-            .args(["-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp"])
+            .args([
+                "-displayfd",
+                "1",
+                "-screen",
+                "0",
+                &format!("640x480x{bits}"),
+                "-nolisten",
+                "tcp",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -46,6 +69,48 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+}
+
+/// Paints all of a screen, for as long as the result lives.
+fn paint(server: &Server, colour: [u8; 3]) -> RustConnection {
+    let (connection, screen) = RustConnection::connect(Some(&server.name)).unwrap();
+    let screen = connection.setup().roots[screen].clone();
+    let [red, green, blue] = colour.map(|part| u16::from(part) * 257);
+    let asked = connection
+        .alloc_color(screen.default_colormap, red, green, blue)
+        .unwrap();
+    let wanted = ChangeWindowAttributesAux::new().background_pixel(asked.reply().unwrap().pixel);
+    let changed = connection.change_window_attributes(screen.root, &wanted).unwrap();
+    changed.check().unwrap();
+    connection
+        .clear_area(false, screen.root, 0, 0, 0, 0)
+        .unwrap()
+        .check()
+        .unwrap();
+    connection
+}
+
+#[test]
+fn painted_desktop_arrives_whatever_the_bits_of_a_pixel() {
+    for bits in [8, 15, 16, 24] {
+        let server = Server::of_depth(bits);
+        let _keeps_it_from_its_reset = RustConnection::connect(Some(&server.name)).unwrap();
+        for colour in [[255, 0, 0], [0, 255, 0], [0x33, 0x66, 0x99]] {
+            let _painter = paint(&server, colour);
+            let picture = next(&mut open(&format!("x11:{}", server.name)));
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("desktop.png");
+            std::fs::write(&path, image(&picture, ImageFormat::Png, 640).unwrap()).unwrap();
+            // Beside the pointer, which is in the middle.
+            for seen in colours(&path, 2) {
+                let is_near = seen
+                    .iter()
+                    .zip(colour)
+                    .all(|(seen, painted)| seen.abs_diff(painted) <= 4);
+                assert!(is_near, "{bits} bits: {colour:?} arrived as {seen:?}");
+            }
+        }
     }
 }
 

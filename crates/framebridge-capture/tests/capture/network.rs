@@ -52,12 +52,25 @@ fn what_is_painted_arrives_by_every_protocol() {
         ),
         (format!("srt://127.0.0.1:{port}"), ["-mode", "listener", "-f", "mpegts"]),
         (format!("udp://127.0.0.1:{port}"), ["-pkt_size", "1316", "-f", "mpegts"]),
+        (
+            format!("udp://@239.255.77.1:{port}?localaddr=127.0.0.1"),
+            ["-pkt_size", "1316", "-f", "mpegts"],
+        ),
     ] {
         let _sender = Sender::start(&graph(), &[&X264[..], &output, &[url.as_str()]].concat());
         let mut source = open_soon(&url);
         assert!(source.is_uneven(), "{url} is live");
         assert_shows(&url, &mut source);
     }
+}
+
+#[test]
+fn group_that_no_network_leads_to_is_told_with_what_to_do() {
+    let told = refusal("udp://@239.255.77.1:5004?localaddr=192.0.2.77");
+    assert!(
+        told.contains("no network of this machine leads to this group"),
+        "{told}"
+    );
 }
 
 /// A folder on HTTP.

@@ -314,3 +314,41 @@ fn what_is_told_changes_only_with_the_stream() {
     assert_eq!(machine.tell(&SPS_HD, None), second, "a tenth more is no news");
     assert_eq!(format_name(second.profile_level_id), "H.264 High, level 4.0");
 }
+
+#[test]
+fn short_film_that_claims_a_thousand_pictures_a_second_is_encoded_and_its_weight_is_known() {
+    let looped = |wish: Wish, step, seconds| {
+        let (mut machine, mut camera) = (opened(wish), camera());
+        (camera.step, camera.bytes) = (step, 2_000);
+        let pictures = Duration::from_secs(seconds).as_nanos() / step.as_nanos();
+        for _ in 0..pictures.div_ceil(100) {
+            machine.rewound();
+            camera.at = Duration::from_secs(100);
+            camera.run(&mut machine, 100);
+        }
+        machine
+    };
+    let fast = Duration::from_millis(1);
+    assert_eq!(looped(ANY, fast, 3).obstacle(), Some(Obstacle::TooFast(1000)));
+    let demanded = Wish { demanded: true, ..ANY };
+    assert_eq!(looped(demanded, fast, 3).obstacle(), None, "who demands it gets it");
+    let asked = Wish { fps: Some(30), ..ANY };
+    assert_eq!(looped(asked, fast, 3).obstacle(), Some(Obstacle::Thinner(30, 1000)));
+    // A hundred pictures of 40 ms: none of its rounds is as long as what is looked at.
+    let mut film = looped(ANY, FRAME, 20);
+    assert_eq!(film.obstacle(), None);
+    let told = film.tell(&SPS_HD, None);
+    assert_eq!((told.fps, told.bitrate / 1000), (25, 2_000 * 8 * 25 / 1000));
+}
+
+#[test]
+fn rate_by_a_sources_own_word_is_judged_as_one_that_was_seen() {
+    for (interval, obstacle) in [
+        (10_000_000, Some(Obstacle::Slow)),
+        (40_000, None),
+        (16_667, None),
+        (1_000, Some(Obstacle::TooFast(1000))),
+    ] {
+        assert_eq!(by_its_word(Duration::from_micros(interval)), obstacle);
+    }
+}

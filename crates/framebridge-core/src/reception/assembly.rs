@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Packet;
-use crate::h264::{IDR, SPS, kind};
+use crate::h264::{IDR, SLICE, kind};
 
 /// What one frame may have: the largest keyframes of 4K are some megabytes.
 const MOST_BYTES: usize = 4 << 20;
@@ -13,8 +13,6 @@ const MOST_NALS: usize = 512;
 /// Payload types of RTP that are none of a NAL unit (RFC 6184, table 1).
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
-/// An access unit delimiter: whatever follows begins here.
-const DELIMITER: u8 = 9;
 
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +35,8 @@ struct Partial {
     bytes: usize,
     /// Something of it is missing, or can't be read.
     is_torn: bool,
+    /// What went before it is not known: its beginning may be missing.
+    is_unsure: bool,
 }
 
 /// The machine.
@@ -63,7 +63,7 @@ impl Assembly {
     pub fn new() -> Self {
         Self {
             partial: None,
-            after_gap: false,
+            after_gap: true,
             needs_keyframe: true,
             clock: None,
             units: VecDeque::new(),
@@ -93,10 +93,10 @@ impl Assembly {
         {
             self.finish();
         }
-        let is_torn = std::mem::take(&mut self.after_gap) && !begins(&packet.payload);
+        let is_unsure = std::mem::take(&mut self.after_gap);
         let partial = self.partial.get_or_insert_with(|| Partial {
             timestamp: packet.timestamp,
-            is_torn,
+            is_unsure,
             ..Partial::default()
         });
         partial.take(&packet.payload);
@@ -112,7 +112,7 @@ impl Assembly {
 
     fn finish(&mut self) {
         let Some(partial) = self.partial.take() else { return };
-        if partial.is_torn || partial.is_open {
+        if partial.is_torn || partial.is_open || (partial.is_unsure && !partial.has_first_slice()) {
             self.needs_keyframe = true;
             return;
         }
@@ -134,15 +134,6 @@ impl Assembly {
     }
 }
 
-/// Whether a frame begins with this payload, as far as it says so.
-fn begins(payload: &[u8]) -> bool {
-    let first = match kind(payload) {
-        STAP_A => payload.get(3..).map_or(0, kind),
-        other => other,
-    };
-    first == SPS || first == DELIMITER
-}
-
 impl Partial {
     fn take(&mut self, payload: &[u8]) {
         self.bytes += payload.len();
@@ -159,6 +150,15 @@ impl Partial {
             FU_A => self.fragment(payload),
             _ => self.is_torn = true,
         }
+    }
+
+    /// Whether its first slice is that of its picture's first macroblock. What goes before slices may be lost: it says nothing
+    /// that was not said before.
+    fn has_first_slice(&self) -> bool {
+        let is_slice = |nal: &&Vec<u8>| (SLICE..=IDR).contains(&kind(nal));
+        let first = self.nals.iter().find(is_slice);
+        // first_mb_in_slice, whose 0 is a single bit that is set (H.264 sections 7.3.3 and 9.1).
+        first.is_none_or(|slice| slice.get(1).is_some_and(|byte| byte & 0x80 != 0))
     }
 
     fn aggregate(&mut self, mut rest: &[u8]) {
@@ -220,7 +220,7 @@ mod tests {
         let mut assembly = Assembly::new();
         // Parameter sets together, an IDR slice in three fragments, and then one slice as it is.
         assembly.packet(packet(7, false, &[0x78, 0, 2, 0x67, 1, 0, 2, 0x68, 2]));
-        assembly.packet(packet(7, false, &[0x7c, 0x85, 1, 2]));
+        assembly.packet(packet(7, false, &[0x7c, 0x85, 0x81, 2]));
         assembly.packet(packet(7, false, &[0x7c, 0x05, 3]));
         assembly.packet(packet(7, false, &[]));
         assembly.packet(packet(7, true, &[0x7c, 0x45, 4]));
@@ -228,7 +228,7 @@ mod tests {
         let [key, slice] = &drain(&mut assembly)[..] else {
             panic!("two frames");
         };
-        assert_eq!(key.nals, [vec![0x67, 1], vec![0x68, 2], vec![0x65, 1, 2, 3, 4]]);
+        assert_eq!(key.nals, [vec![0x67, 1], vec![0x68, 2], vec![0x65, 0x81, 2, 3, 4]]);
         assert!(key.keyframe && !slice.keyframe);
         assert_eq!(slice.timestamp - key.timestamp, 3000);
         assert_eq!(slice.nals, [vec![0x41, 9]]);
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn frame_without_its_mark_ends_where_the_next_begins_and_time_goes_on_when_it_wraps() {
         let mut assembly = Assembly::new();
-        assembly.packet(packet(u32::MAX - 999, false, &[0x65, 1]));
+        assembly.packet(packet(u32::MAX - 999, false, &[0x65, 0x81]));
         assembly.packet(packet(2000, false, &[0x41, 2]));
         assembly.packet(packet(5000, false, &[0x41, 3]));
         let times: Vec<u64> = drain(&mut assembly).iter().map(|unit| unit.timestamp).collect();
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn torn_keyframe_is_no_beginning() {
         let mut assembly = Assembly::new();
-        assembly.packet(packet(1, true, &[0x65, 1]));
+        assembly.packet(packet(1, true, &[0x65, 0x81]));
         assert_eq!(drain(&mut assembly).len(), 1);
         assembly.gap();
         // The second slice of an IDR picture, whose first was lost.
@@ -256,11 +256,26 @@ mod tests {
         assert!(drain(&mut assembly).is_empty() && assembly.needs_keyframe());
         assembly.gap();
         assembly.packet(packet(4, false, &[0x67, 1]));
-        assembly.packet(packet(4, true, &[0x65, 4]));
+        assembly.packet(packet(4, true, &[0x65, 0x84]));
+        assert_eq!(drain(&mut assembly).len(), 1);
+        // What says what comes was lost, and the picture is whole.
+        assembly.gap();
+        assembly.packet(packet(5, false, &[0x06, 1]));
+        assembly.packet(packet(5, true, &[0x65, 0x84]));
         assert_eq!(drain(&mut assembly).len(), 1);
         // The end of a fragment that has no beginning.
         assembly.packet(packet(5, true, &[0x7c, 0x41, 4]));
         assert!(drain(&mut assembly).is_empty() && assembly.needs_keyframe());
+    }
+
+    #[test]
+    fn first_packet_of_all_may_be_in_the_middle_of_a_picture() {
+        let mut assembly = Assembly::new();
+        assembly.packet(packet(1, true, &[0x65, 0x04]));
+        assert!(drain(&mut assembly).is_empty() && assembly.needs_keyframe());
+        assembly.packet(packet(2, false, &[0x65, 0x84]));
+        assembly.packet(packet(2, true, &[0x65, 0x04]));
+        assert_eq!(drain(&mut assembly).len(), 1);
     }
 
     proptest! {

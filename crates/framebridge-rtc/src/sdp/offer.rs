@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use data_encoding::BASE64;
 use rtc_sdp::{MediaDescription, SessionDescription};
 
 use super::{
@@ -65,6 +66,9 @@ pub(crate) struct Format {
     /// The one of when a picture was captured.
     pub(crate) capture_time: Option<u8>,
 }
+
+/// Parameter sets of an offer that are read: encoders name one of each kind.
+const MOST_SETS: usize = 8;
 
 /// The extensions' names: draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2, and libwebrtc's own.
 pub(super) const NUMBERING: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
@@ -141,6 +145,18 @@ pub(super) fn read(text: &str) -> Result<(SessionDescription, Vec<Section>), Off
 }
 
 impl Offer {
+    /// The parameter sets that it names (RFC 6184, section 8.1); what is none of base64 is left out.
+    pub(crate) fn parameter_sets(&self) -> Vec<Vec<u8>> {
+        let fmtp = self.format.fmtp.as_deref().unwrap_or_default();
+        let named = h264::parameter(fmtp, "sprop-parameter-sets").unwrap_or_default();
+        named
+            .split(',')
+            .filter_map(|set| BASE64.decode(set.as_bytes()).ok())
+            .filter(|set| !set.is_empty())
+            .take(MOST_SETS)
+            .collect()
+    }
+
     /// Whether an answer may name another level than it does (RFC 6184, section 8.2.2).
     pub(crate) fn lets_us_name_a_level(&self) -> bool {
         let fmtp = self.format.fmtp.as_deref().unwrap_or_default();

@@ -126,6 +126,60 @@ async fn what_is_no_offer_to_publish_is_refused() {
 }
 
 #[tokio::test]
+async fn page_of_another_origin_publishes_where_the_origin_is_listed_by_name() {
+    const STUDIO: (&str, &str) = ("origin", "https://studio.example");
+    const OTHER: (&str, &str) = ("origin", "https://other.example");
+    for (origins, studio) in [
+        ("[\"https://studio.example\"]", StatusCode::CREATED),
+        ("[\"*\"]", StatusCode::FORBIDDEN),
+    ] {
+        let site = Site::with(&format!("[http]\norigins = {origins}\n{STREAMS}")).await;
+        let post = async |origin| site.send(Method::POST, "/whip/live", &[SDP, origin], offer()).await;
+        assert_eq!(post(OTHER).await.status, StatusCode::FORBIDDEN);
+        let published = post(STUDIO).await;
+        assert_eq!(published.status, studio, "{origins}: {published:?}");
+        if studio == StatusCode::CREATED {
+            assert_eq!(published.header("access-control-allow-origin"), STUDIO.1);
+            let session = published.header("location").to_owned();
+            let other = site.send(Method::DELETE, &session, &[OTHER], "").await;
+            assert_eq!(other.status, StatusCode::FORBIDDEN);
+            let ended = site.send(Method::DELETE, &session, &[STUDIO], "").await;
+            assert_eq!(ended.status, StatusCode::OK);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_publishes_is_told_and_can_be_sent_away() {
+    let site = Site::with(STREAMS).await;
+    let session = publish(&site, "live").await.header("location").to_owned();
+    let id = session.rsplit_once('/').unwrap().1;
+    let told = site.get("/api/v1/viewers").await.json();
+    assert_eq!(told["viewers"], serde_json::json!([]), "{told}");
+    let publisher = &told["publishers"][0];
+    assert_eq!(publisher["stream"], "live", "{told}");
+    assert_eq!(publisher["session"], id[..8], "{told}");
+    assert!(
+        publisher["principal"].is_string() && publisher["address"].is_string(),
+        "{told}"
+    );
+    assert!(publisher["since"].as_u64().unwrap() > 0, "{told}");
+    let only = site.get("/api/v1/viewers?stream=test").await.json();
+    assert_eq!(only["publishers"], serde_json::json!([]), "{only}");
+    let kicked = site
+        .send(Method::DELETE, &format!("/api/v1/viewers/{}", &id[..8]), &[], "")
+        .await;
+    assert_eq!(kicked.status, StatusCode::NO_CONTENT, "{kicked:?}");
+    let told = site.get("/api/v1/viewers").await.json();
+    assert_eq!(told["publishers"], serde_json::json!([]), "{told}");
+    assert_eq!(
+        publish(&site, "live").await.status,
+        StatusCode::CREATED,
+        "the place is free"
+    );
+}
+
+#[tokio::test]
 async fn encoder_finds_out_by_the_socket_whether_somebody_publishes() {
     let site = Site::with(STREAMS).await;
     let mut socket = feed(&site).await;
