@@ -51,9 +51,10 @@ pub struct Entry {
 pub(crate) const PREFIX: &str = "FRAMEBRIDGE_";
 
 /// Variables of ours that are no settings: where things are, and switches for tests.
-pub(crate) const OTHER_VARIABLES: [&str; 4] = [
+pub(crate) const OTHER_VARIABLES: [&str; 5] = [
     "FRAMEBRIDGE_CONFIG",
     "FRAMEBRIDGE_RUNTIME_DIR",
+    "FRAMEBRIDGE_ENCODERS_DIR",
     "FRAMEBRIDGE_BIN_DIR",
     DEBUG_ENDPOINTS,
 ];

@@ -213,6 +213,29 @@ mod tests {
     }
 
     #[test]
+    fn variables_of_the_units_are_known() {
+        let units = concat!(env!("CARGO_MANIFEST_DIR"), "/../framebridge-daemon/systemd");
+        let mut set = 0;
+        for unit in std::fs::read_dir(units).expect("units") {
+            let text = std::fs::read_to_string(unit.expect("a unit").path()).expect("text");
+            let variables = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
+            let env: std::collections::BTreeMap<_, _> = variables
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            set += env.len();
+            let input = Input {
+                env,
+                ..Input::default()
+            };
+            let settings = Settings::parse(&input).expect("settings");
+            assert_eq!(settings.warnings, []);
+        }
+        assert!(set > 3, "they set {set}");
+    }
+
+    #[test]
     fn items_of_lists_that_do_nothing_are_told_of() {
         for (text, said) in [
             (
