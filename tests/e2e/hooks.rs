@@ -98,3 +98,31 @@ fn hooks_are_tried_by_hand_and_what_comes_of_it_is_said() {
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(said.contains("did you mean `diary`?"), "{said}");
 }
+
+#[test]
+fn killed_supervisor_leaves_no_hook_behind() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("pids");
+    // A shell that heeds nothing, and what it has started.
+    let script = format!("trap '' TERM; sleep 1000 & echo $$ $! > {}; wait", file.display());
+    let hook = format!(
+        "[hooks.slow]\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]\nevents = [\"process-restarted\"]\ntimeout_ms = 60000\n"
+    );
+    let system = System::start_with(&[("test", "test:")], &hook).unwrap();
+    let before = system.pid("signaling").unwrap();
+    signal(before, Signal::KILL).unwrap();
+    let pids = wait::until("the hook to run", PATIENCE, || {
+        let pids = fs::read_to_string(&file).unwrap_or_default();
+        Ok(pids.ends_with('\n').then_some(pids))
+    })
+    .unwrap();
+    signal(system.pid("supervisor").unwrap(), Signal::KILL).unwrap();
+    // No next supervisor is needed for that.
+    for pid in pids.split_whitespace() {
+        wait::until_true("what the hook started to end", PATIENCE, || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            Ok(stat.is_empty() || stat.contains(") Z "))
+        })
+        .unwrap();
+    }
+}

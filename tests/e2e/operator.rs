@@ -314,6 +314,8 @@ fn name_that_nothing_has_gets_one_answer_from_every_verb() {
         &["journal", "--stream", "tset"],
         &["viewers", "tset"],
         &["share", "tset"],
+        &["link", "--stream", "tset"],
+        &["doctor", "tset"],
         &["why", "tset"],
         &["restart", "tset"],
         &["resume", "tset"],
@@ -321,12 +323,73 @@ fn name_that_nothing_has_gets_one_answer_from_every_verb() {
         let output = system.bridgectl(arguments).unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         let answer = "no stream is called `tset` (did you mean `test`?); `bridgectl status` lists them\n";
+        // What is configured need not run.
+        let said = said.replace("`bridgectl stream list` lists", "`bridgectl status` lists");
         let is_answered =
             said.ends_with(answer) || said.ends_with(&answer.replace("no stream is", "no process and no stream is"));
         assert!(is_answered && output.status.code() == Some(1), "{arguments:?}: {said}");
     }
     // A stream's name means its encoder.
     assert!(system.bridgectl(&["restart", "test"]).unwrap().status.success());
+}
+
+#[test]
+fn token_of_a_stream_that_is_not_there_is_warned_of_and_unknown_ones_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, tokens) = (
+        folder.path().join("framebridge.toml"),
+        folder.path().join("tokens.toml"),
+    );
+    fs::write(&config, "[streams.door]\nsource = \"test:\"\n").unwrap();
+    let token = |arguments: &[&str]| {
+        let mut bridgectl = command(binary("bridgectl").unwrap());
+        bridgectl.arg("token").args(arguments).arg("--file").arg(&tokens);
+        bridgectl.arg("--config").arg(&config);
+        let output = bridgectl.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = token(&["new", "lobby", "--scope", "view", "--stream", "dor"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        said.starts_with("warning: no stream is called `dor` (did you mean `door`?)"),
+        "{said}"
+    );
+    assert_eq!(
+        token(&["new", "hall", "--scope", "view", "--stream", "door"]),
+        (Some(0), String::new())
+    );
+    let (code, said) = token(&["new", "lobby", "--scope", "view"]);
+    assert!(
+        code == Some(1) && said.contains("there is a token called `lobby` already"),
+        "{said}"
+    );
+    let (code, said) = token(&["revoke", "loby"]);
+    assert!(
+        code == Some(1) && said.contains("(did you mean `lobby`?); `bridgectl token list` lists them"),
+        "{said}"
+    );
+}
+
+#[test]
+fn configuration_that_is_a_pipe_or_no_text_ends_a_start_with_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, latin) = (folder.path().join("pipe"), folder.path().join("latin"));
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    fs::write(&latin, b"[http]\n# k\xfcche\n").unwrap();
+    for (file, said) in [(&pipe, "it is a pipe"), (&latin, "line 2 is no text in UTF-8")] {
+        for (program, arguments) in [("supervisor", &[][..]), ("bridgectl", &["config", "check"])] {
+            let mut started = command(binary(program).unwrap());
+            started.args(arguments).arg("--config").arg(file);
+            started.env("FRAMEBRIDGE_RUNTIME_DIR", folder.path().join("run"));
+            let output = started.output().unwrap();
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                told.contains(said) && output.status.code() == Some(78),
+                "{program}: {told}"
+            );
+        }
+    }
 }
 
 #[test]

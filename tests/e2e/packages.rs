@@ -26,6 +26,9 @@ const BUILD: &str = concat!(
 /// Where `cargo xtask dist --try` says that it has a system on which nothing was ever installed.
 const FRESH: &str = "FRAMEBRIDGE_FRESH_SYSTEM";
 
+/// Where packages are that were made on that system's release, because this one's do not run there: `box-1.0.deb` and `box-1.1.deb`.
+const MADE_THERE: &str = "FRAMEBRIDGE_FRESH_PACKAGES";
+
 /// Any moment: that of the commit, where packages are made for others.
 const MOMENT: &str = "1764250000";
 
@@ -162,7 +165,24 @@ fn grounds() -> Vec<Ground> {
         system: system.into(),
         install: "DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet=2 install --no-install-recommends dbus polkitd",
     });
-    [here].into_iter().chain(fresh).collect()
+    // Packages of another release are only for that.
+    let here = Some(here).filter(|_| env::var_os(MADE_THERE).is_none());
+    here.into_iter().chain(fresh).collect()
+}
+
+/// Two versions of the box's package, made of this test's own programs; or those that were made elsewhere.
+fn boxes() -> (PathBuf, Option<TempDir>) {
+    if let Some(there) = env::var_os(MADE_THERE) {
+        return (there.into(), None);
+    }
+    let packages = tempfile::tempdir().unwrap();
+    for version in ["1.0", "1.1"] {
+        let made = packed(version);
+        for file in files(made.path(), "framebridge_") {
+            fs::copy(&file, packages.path().join(format!("box-{version}.deb"))).unwrap();
+        }
+    }
+    (packages.path().to_owned(), Some(packages))
 }
 
 /// All files and accounts that a package could leave, but for what the package manager and the journal write for themselves, and
@@ -281,15 +301,9 @@ fn assert_upgraded(installation: &Installation<'_>, page: &Page, file: &str) {
 
 #[test]
 fn box_is_installed_watched_upgraded_under_a_viewer_and_purged_without_a_trace() {
-    let packages = tempfile::tempdir().unwrap();
-    for version in ["1.0", "1.1"] {
-        let made = packed(version);
-        for file in files(made.path(), "framebridge_") {
-            fs::copy(&file, packages.path().join(format!("box-{version}.deb"))).unwrap();
-        }
-    }
+    let (packages, _made) = boxes();
     for ground in grounds() {
-        let Some(machine) = Machine::bare(&ground.system, packages.path()).unwrap() else {
+        let Some(machine) = Machine::bare(&ground.system, &packages).unwrap() else {
             return;
         };
         let installation = Installation::new(&machine, &ground, "framebridge", "box-1.0.deb");

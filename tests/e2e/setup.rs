@@ -1,10 +1,11 @@
 //! The configuration, written by commands, and taken up by what runs.
 
-use std::{fs, process::Output};
+use std::{fs, path::Path, process::Output};
 
 use framebridge_proto::status::Overall;
 use framebridge_tests::{
     http::Request,
+    onvif::CameraNetwork,
     process::command,
     system::{System, binary},
     wait::{self, PATIENCE},
@@ -134,4 +135,86 @@ fn setup_without_a_machine_that_runs_says_how_to_start_it() {
         "{told}"
     );
     assert!(fs::read_to_string(&config).unwrap().contains("[streams.a]"));
+}
+
+/// `bridgectl setup` on a box, in the network of a camera.
+fn discovered(network: &CameraNetwork, config: &Path, arguments: &[&str]) -> Output {
+    let mut setup = command(binary("bridgectl").unwrap());
+    setup
+        .args(["setup", "--yes", "--json", "--config"])
+        .arg(config)
+        .args(arguments);
+    setup.env("FRAMEBRIDGE_RUNTIME_DIR", config.parent().unwrap().join("run"));
+    network.as_box(|| Ok(setup.output()?)).unwrap()
+}
+
+#[test]
+fn cameras_of_a_network_are_found_asked_for_their_address_and_added_once() {
+    let Some(network) = CameraNetwork::build().unwrap() else {
+        return;
+    };
+    let camera = network.camera("admin:p@ss word", None).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (config, login) = (folder.path().join("framebridge.toml"), folder.path().join("login"));
+    let written = || fs::read_to_string(&config).unwrap();
+
+    let unknown = discovered(&network, &config, &["--discover", CameraNetwork::INTERFACE]);
+    let told = said(&unknown);
+    assert!(
+        told.contains("192.0.2.7 (Yard Cam): it asks for a login: --login FILE"),
+        "{told}"
+    );
+    assert!(
+        !written().contains("rtsp:") && written().contains("test:"),
+        "{}",
+        written()
+    );
+
+    fs::write(&login, "admin:p@ss word\n").unwrap();
+    let login = login.to_str().unwrap();
+    // By its interface, by its addresses, and by its own: each finds it, and it is added by the first.
+    for (network_of_it, found) in [
+        (CameraNetwork::INTERFACE, ""),
+        ("192.0.2.0/24", "192.0.2.7 (Yard Cam) is a stream already"),
+        ("192.0.2.7", "192.0.2.7 (Yard Cam) is a stream already"),
+    ] {
+        let output = discovered(&network, &config, &["--discover", network_of_it, "--login", login]);
+        let told = said(&output);
+        assert!(
+            output.status.success() && told.contains(found),
+            "{network_of_it}: {told}"
+        );
+        assert!(!told.contains("p@ss") && !told.contains("p%40ss"), "{told}");
+    }
+    let text = written();
+    let source = "[streams.yard-cam]\nsource = \"rtsp://admin:p%40ss%20word@192.0.2.7/live?channel=1&stream=main\"\n";
+    assert!(text.contains(source) && text.matches("rtsp:").count() == 1, "{text}");
+
+    drop(camera);
+    let nobody = discovered(&network, &config, &["--discover", CameraNetwork::INTERFACE]);
+    assert!(said(&nobody).contains("no camera has answered"), "{}", said(&nobody));
+    let typo = discovered(&network, &config, &["--discover", "cam1"]);
+    assert_eq!(typo.status.code(), Some(1));
+    assert!(
+        said(&typo).contains("no interface `cam1`; did you mean `cam0`?"),
+        "{}",
+        said(&typo)
+    );
+}
+
+#[test]
+fn camera_that_names_another_host_gets_no_login_sent_there() {
+    let Some(network) = CameraNetwork::build().unwrap() else {
+        return;
+    };
+    let _camera = network.camera("", Some("192.0.2.66")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("framebridge.toml");
+    let output = discovered(&network, &config, &["--discover", "192.0.2.7"]);
+    assert!(
+        said(&output).contains("192.0.2.7 (Yard Cam): its pictures are not on itself"),
+        "{}",
+        said(&output)
+    );
+    assert!(!fs::read_to_string(&config).unwrap().contains("192.0.2.66"));
 }

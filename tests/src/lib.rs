@@ -17,6 +17,7 @@ pub mod machine;
 pub mod moving;
 pub mod no_udp;
 pub mod node;
+pub mod onvif;
 pub mod player;
 pub mod process;
 pub mod publisher;

@@ -1625,13 +1625,21 @@ _bridgectl() {
             return 0
             ;;
         bridgectl__subcmd__setup)
-            opts="-y -h --stream --who --tls --studio --studio-token-file --start --yes --config --json --help"
+            opts="-y -h --stream --discover --login --who --tls --studio --studio-token-file --start --yes --config --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --stream)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --discover)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --login)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

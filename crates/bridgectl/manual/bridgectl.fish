@@ -206,6 +206,8 @@ complete -c bridgectl -n "__fish_bridgectl_using_subcommand config; and __fish_s
 complete -c bridgectl -n "__fish_bridgectl_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "print" -d 'Print what is in force: file, environment and defaults together, secrets masked'
 complete -c bridgectl -n "__fish_bridgectl_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c bridgectl -n "__fish_bridgectl_using_subcommand setup" -l stream -d 'A stream to show; repeatable. Without one, the first camera or display that is found, else a test pattern' -r
+complete -c bridgectl -n "__fish_bridgectl_using_subcommand setup" -l discover -d 'Look for cameras (ONVIF) there: an interface like eth0, or addresses like 192.168.1.0/24; repeatable. Those that answer are offered, and with --yes each of them is added' -r
+complete -c bridgectl -n "__fish_bridgectl_using_subcommand setup" -l login -d 'A file with user:password for these cameras; - reads it from standard input' -r -F
 complete -c bridgectl -n "__fish_bridgectl_using_subcommand setup" -l who -d 'Who may watch' -r -f -a "this-machine\t'People at this machine'
 token\t'People in the network who have a token or a link'
 anyone\t'Everybody who reaches this machine, and they may change everything'"

@@ -14,6 +14,7 @@ use framebridge_proto::{
 
 use crate::{
     clock::{moment, seconds},
+    onvif::Network,
     out::Target,
 };
 
@@ -135,6 +136,13 @@ pub(crate) struct Setup {
     /// A stream to show; repeatable. Without one, the first camera or display that is found, else a test pattern
     #[arg(long = "stream", value_name = "NAME=SOURCE", value_parser = named_source)]
     pub(crate) streams: Vec<NamedSource>,
+    /// Look for cameras (ONVIF) there: an interface like eth0, or addresses like 192.168.1.0/24; repeatable. Those that answer are
+    /// offered, and with --yes each of them is added
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) discover: Vec<Network>,
+    /// A file with user:password for these cameras; - reads it from standard input
+    #[arg(long, value_name = "FILE", requires = "discover")]
+    pub(crate) login: Option<PathBuf>,
     /// Who may watch
     #[arg(long, value_enum)]
     pub(crate) who: Option<Who>,

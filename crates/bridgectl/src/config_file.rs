@@ -1,12 +1,12 @@
 //! The operator's configuration file, changed with its comments and its order kept.
 
 use std::{
-    env, fs, io,
+    env, io,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
-use framebridge_config::{ConfigError, DEFAULT_FILE, Input, Settings};
+use framebridge_config::{ConfigError, DEFAULT_FILE, Input, Settings, read_file};
 use toml_edit::{DocumentMut, Item, Table, Value};
 
 use crate::{ask, file, running::Running};
@@ -30,7 +30,8 @@ pub(crate) async fn path(named: Option<&Path>) -> PathBuf {
     }
     let running = ask::status().await.ok().and_then(|status| Running::look(&status).ok());
     let its = running.and_then(|running| running.config());
-    its.or_else(|| env::var_os("FRAMEBRIDGE_CONFIG").map(PathBuf::from))
+    let variable = || env::var_os("FRAMEBRIDGE_CONFIG").filter(|path| !path.is_empty());
+    its.or_else(|| variable().map(PathBuf::from))
         .unwrap_or_else(|| DEFAULT_FILE.into())
 }
 
@@ -40,7 +41,7 @@ impl ConfigFile {
     /// # Errors
     /// It can't be read, or is no TOML.
     pub(crate) fn open(path: PathBuf) -> anyhow::Result<Self> {
-        let text = match fs::read_to_string(&path) {
+        let text = match read_file(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(ConfigError::Read { path, source }.into()),

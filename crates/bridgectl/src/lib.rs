@@ -11,6 +11,7 @@ mod config_file;
 mod exit;
 mod file;
 mod names;
+mod onvif;
 mod out;
 mod running;
 mod stop;

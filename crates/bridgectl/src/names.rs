@@ -14,12 +14,24 @@ use framebridge_proto::{
 pub(crate) fn stream<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a StreamStatus> {
     let found = status.streams.iter().find(|stream| stream.name == name);
     found.ok_or_else(|| {
-        let near = did_you_mean(name, status.streams.iter().map(|stream| stream.name.as_str()));
-        anyhow!(
-            "no stream is called `{name}`{near}; `bridgectl status` lists them",
-            near = before(&near)
-        )
+        anyhow!(no_stream(
+            name,
+            status.streams.iter().map(|stream| stream.name.as_str()),
+            "status"
+        ))
     })
+}
+
+/// What is said of a name that none of the streams has; `verb` lists them.
+pub(crate) fn no_stream<'a>(name: &str, streams: impl Iterator<Item = &'a str>, verb: &str) -> String {
+    let near = before(&did_you_mean(name, streams));
+    format!("no stream is called `{name}`{near}; `bridgectl {verb}` lists them")
+}
+
+/// What is said of a name that none of the tokens has.
+pub(crate) fn no_token<'a>(name: &str, tokens: impl Iterator<Item = &'a str>) -> String {
+    let near = before(&did_you_mean(name, tokens));
+    format!("no token is called `{name}`{near}; `bridgectl token list` lists them")
 }
 
 /// The process that `name` means: its own name, or the stream's whose encoder it is.

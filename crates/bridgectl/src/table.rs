@@ -13,18 +13,38 @@ use crate::{
     why,
 };
 
-/// The whole picture: one line that sums it up, the processes, the streams, and one sentence for each stream.
-pub(crate) fn render(status: &Status) -> String {
+/// The whole picture: one line that sums it up, the processes, the streams, and one sentence for each stream. On a terminal of so many
+/// `columns`, streams are shown without their sources where these do not fit.
+pub(crate) fn render(status: &Status, columns: Option<usize>) -> String {
     let (mut text, processes) = (summary(status), processes(status));
     let streams = plain(&["STREAM", "SOURCE", "STATE", "PICTURE", "VIEWERS", "LAST FRAME"])
         .add_rows(status.streams.iter().map(stream_row))
         .trim_fmt();
+    let is_wide =
+        |streams: &str| columns.is_some_and(|columns| streams.lines().any(|line| line.chars().count() > columns));
+    let streams = if is_wide(&streams) {
+        without_sources(status)
+    } else {
+        streams
+    };
     // Writing to a String can't fail.
     _ = write!(text, "\n\n{processes}\n\n{streams}\n\n");
     for stream in &status.streams {
-        _ = writeln!(text, "{}: {}", stream.name, stream.verdict);
+        let sentence = format!("{}: {}", stream.name, stream.verdict);
+        for line in wrapped(&sentence, columns.unwrap_or(usize::MAX)) {
+            _ = writeln!(text, "{line}");
+        }
     }
     text
+}
+
+fn without_sources(status: &Status) -> String {
+    plain(&["STREAM", "STATE", "PICTURE", "VIEWERS", "LAST FRAME"])
+        .add_rows(status.streams.iter().map(|stream| {
+            let [name, _source, rest @ ..] = stream_row(stream);
+            std::iter::once(name).chain(rest)
+        }))
+        .trim_fmt()
 }
 
 /// The picture for a screen of `columns` and `rows`: what is wrong first, then the streams, then the processes. What does not fit is
@@ -36,13 +56,7 @@ pub(crate) fn screen(status: &Status, columns: usize, rows: usize) -> Vec<String
     if !faults.is_empty() {
         lines.push(String::new());
     }
-    let streams = plain(&["STREAM", "STATE", "PICTURE", "VIEWERS", "LAST FRAME"])
-        .add_rows(status.streams.iter().map(|stream| {
-            let [name, _source, rest @ ..] = stream_row(stream);
-            std::iter::once(name).chain(rest)
-        }))
-        .trim_fmt();
-    lines.extend(streams.lines().map(str::to_owned));
+    lines.extend(without_sources(status).lines().map(str::to_owned));
     lines.push(String::new());
     lines.extend(processes(status).lines().map(str::to_owned));
     if lines.len() > rows {
@@ -244,8 +258,19 @@ mod tests {
         let documented: Vec<_> = lines.map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
         assert_eq!(
             documented.join("\n").trim_end(),
-            render(&example::degraded()).trim_end()
+            render(&example::degraded(), None).trim_end()
         );
+    }
+
+    #[test]
+    fn narrow_terminal_gets_streams_without_sources_and_sentences_in_lines() {
+        let status = example::degraded();
+        let wide = render(&status, None);
+        assert_eq!(render(&status, Some(300)), wide);
+        let narrow = render(&status, Some(80));
+        let streams = narrow.split("STREAM").nth(1).expect("the streams");
+        assert!(streams.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        assert!(!streams.contains("SOURCE") && wide.contains("SOURCE"), "{narrow}");
     }
 
     #[test]

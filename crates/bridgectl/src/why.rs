@@ -172,7 +172,7 @@ mod tests {
         assert!(faults(&status).iter().all(|fault| !fault.starts_with("desk")));
         let said = of(&status, None).unwrap().sentence;
         assert!(said.ends_with("; never tried: desk"), "{said}");
-        let shown = crate::table::render(&status);
+        let shown = crate::table::render(&status, None);
         assert!(
             shown.lines().next().unwrap().ends_with(", never tried: desk"),
             "{shown}"

@@ -8,8 +8,8 @@ use std::{
 };
 
 use framebridge_capture::{
-    Came, Codec, EncodedFrame, Interrupt, NETWORK_OPEN_LIMIT, Picture, Source, SourceConfig, SourceError, confine,
-    ffmpeg_version, image, lacks, last_picture, probe, terminate,
+    Came, Codec, EncodeError, EncodedFrame, Interrupt, NETWORK_OPEN_LIMIT, Picture, Source, SourceConfig, SourceError,
+    confine, ffmpeg_version, image, lacks, last_picture, probe, terminate,
 };
 use framebridge_config::{Source as Location, SourceTls};
 use framebridge_core::as_it_comes::{AsItComes, Obstacle, Wish, by_its_word, format_name};
@@ -191,13 +191,19 @@ fn findings() -> impl Iterator<Item = Finding> {
     let hardware = Codec::HARDWARE.map(|codec| (codec, Verdict::Absent));
     let encoders = software.chain(hardware).map(|(codec, otherwise)| match probe(codec) {
         Ok(()) => Finding::new(codec.ffmpeg_name(), Verdict::Good, "encodes"),
-        Err(error) => Finding::new(
-            codec.ffmpeg_name(),
-            otherwise,
-            format!("{:#}", anyhow::Error::new(error)),
-        ),
+        Err(error) => Finding::new(codec.ffmpeg_name(), otherwise, refusal(error, otherwise)),
     });
     std::iter::once(ffmpeg).chain(encoders)
+}
+
+/// Why an encoder does not encode: the reason alone where most machines have no such device.
+fn refusal(error: EncodeError, verdict: Verdict) -> String {
+    if let EncodeError::Open { source, .. } = &error
+        && verdict == Verdict::Absent
+    {
+        return format!("not on this machine: {source}");
+    }
+    format!("{:#}", anyhow::Error::new(error))
 }
 
 #[cfg(test)]

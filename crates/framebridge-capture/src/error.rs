@@ -31,11 +31,30 @@ impl FfmpegError {
 impl fmt::Display for FfmpegError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.said {
-            Some(said) => write!(f, "{said} ({})", self.code),
+            Some(said) => f.write_str(&with_code(said, &self.code.to_string())),
             None => self.code.fmt(f),
         }
     }
 }
+
+/// The line, and what the code says besides: nothing where the line has it already, or where it is that of something else.
+fn with_code(said: &str, code: &str) -> String {
+    let is_known = MISSING.iter().any(|(_, told)| *told == said);
+    if is_known || said.to_lowercase().contains(&code.to_lowercase()) {
+        said.to_owned()
+    } else {
+        format!("{said} ({code})")
+    }
+}
+
+/// What FFmpeg says of hardware that is not there, and what that means.
+const MISSING: [(&str, &str); 2] = [
+    ("Cannot load libcuda", "no NVIDIA driver is installed"),
+    (
+        "Error initializing an internal MFX session",
+        "no Intel device for Quick Sync",
+    ),
+];
 
 impl std::error::Error for FfmpegError {}
 
@@ -43,6 +62,9 @@ impl std::error::Error for FfmpegError {}
 fn told(said: &str) -> String {
     if said.starts_with("Format not on whitelist") {
         return "it is a playlist, a list of files or something else that is not opened from there".to_owned();
+    }
+    if let Some((_, told)) = MISSING.iter().find(|(begins, _)| said.starts_with(begins)) {
+        return (*told).to_owned();
     }
     if let Some((size, _)) = said.split_once(" exceeds specified max pixel count") {
         return format!("{size} is more than 8192x4320");
@@ -87,6 +109,7 @@ mod tests {
                 "Picture size 16000x16000 is more than 8192x4320",
             ),
             ("no URL, user@host", "no URL, user@host"),
+            ("Cannot load libcuda.so.1", "no NVIDIA driver is installed"),
             (
                 "Protocol 'http' not on whitelist 'file'!",
                 "Protocol 'http' is not allowed there",
@@ -97,6 +120,29 @@ mod tests {
             ),
         ] {
             assert_eq!(told(said), shown);
+        }
+    }
+
+    #[test]
+    fn code_is_added_where_it_says_more() {
+        for (said, code, shown) in [
+            (
+                "Connection to tcp://cam:554 failed: Connection refused",
+                "Connection refused",
+                "Connection to tcp://cam:554 failed: Connection refused",
+            ),
+            (
+                "can't configure encoder",
+                "Invalid argument",
+                "can't configure encoder (Invalid argument)",
+            ),
+            (
+                "no NVIDIA driver is installed",
+                "Operation not permitted",
+                "no NVIDIA driver is installed",
+            ),
+        ] {
+            assert_eq!(with_code(said, code), shown);
         }
     }
 }

@@ -220,10 +220,21 @@ fn hosts(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
         );
         reader.problem(key, message);
     }
+    if let Some(address) = hosts.iter().find(|host| host.parse::<IpAddr>().is_ok()) {
+        reader.warn(key, format!("`{address}` has no effect: addresses are always allowed"));
+    }
+    warn_of_any(reader, key, &hosts);
     hosts
 }
 
-/// Letters, digits, `-`, `_` and dots between them; addresses, which are always allowed, do no harm.
+/// Beside `*` the others say nothing.
+fn warn_of_any(reader: &mut Reader<'_>, key: &str, list: &[String]) {
+    if list.len() > 1 && list.iter().any(|item| item == "*") && reader.has(key) {
+        reader.warn(key, "only `*` has an effect, which is all of them");
+    }
+}
+
+/// Letters, digits, `-`, `_` and dots between them; or an address.
 fn is_host_name(host: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()
@@ -236,20 +247,29 @@ fn is_host_name(host: &str) -> bool {
 
 /// `https://*.cam.example:8443/path` -> `cam.example`
 fn bare_host(written: &str) -> &str {
-    let authority = written.split_once("://").map_or(written, |(_, rest)| rest);
+    let authority = written.split_once("://").map_or(written, |(_, rest)| rest).trim();
+    if let Some((address, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return address;
+    }
     let host = authority.split(['/', ':', '?']).next().unwrap_or_default();
     host.trim_start_matches("*.").trim_end_matches('.')
 }
 
 fn origins(reader: &mut Reader<'_>, key: &str, default: Vec<String>) -> Vec<String> {
     let origins: Vec<String> = reader.list(key, default);
-    for bad in origins.iter().filter(|origin| *origin != "*" && !is_origin(origin)) {
+    // What another key gives is judged there.
+    let is_own = reader.has(key);
+    for bad in origins
+        .iter()
+        .filter(|origin| is_own && *origin != "*" && !is_origin(origin))
+    {
         let message = format!(
             "`{bad}` is no origin that a browser sends: use e.g. https://player.example, in small letters, without a path, a wildcard \
              or the scheme's own port; or *"
         );
         reader.problem(key, message);
     }
+    warn_of_any(reader, key, &origins);
     origins
 }
 

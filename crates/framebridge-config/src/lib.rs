@@ -8,6 +8,7 @@
 //!
 //! [`Settings::for_process`] writes what one process needs to a file of its own, which [`Settings::handed`] reads there.
 
+mod file;
 mod handed;
 mod hooks;
 mod http;
@@ -23,6 +24,7 @@ mod source;
 mod streams;
 mod studio;
 
+pub use file::read_file;
 pub use handed::Change;
 pub use hooks::{Hook, HookTarget};
 pub use http::{Auth, AuthMode, Http, Jwt, Tls};

@@ -1,5 +1,7 @@
 //! Reads settings one by one and remembers where each came from.
 
+mod unknown;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Display},
@@ -13,10 +15,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{
-    near::{did_you_mean, nearest},
-    source::Source,
-};
+use crate::source::Source;
 
 /// Something wrong with one setting, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,19 +50,14 @@ pub struct Entry {
 /// What the environment's variables of ours begin with.
 pub(crate) const PREFIX: &str = "FRAMEBRIDGE_";
 
-/// What variables that set something for one stream begin with.
-const OF_A_STREAM: &str = "FRAMEBRIDGE_STREAMS_";
-
 /// Variables of ours that are no settings: where things are, and switches for tests.
-pub(crate) const OTHER_VARIABLES: [&str; 4] = [
+pub(crate) const OTHER_VARIABLES: [&str; 5] = [
     "FRAMEBRIDGE_CONFIG",
     "FRAMEBRIDGE_RUNTIME_DIR",
+    "FRAMEBRIDGE_ENCODERS_DIR",
     "FRAMEBRIDGE_BIN_DIR",
     DEBUG_ENDPOINTS,
 ];
-
-/// What the variables begin with that a hook's command is told of an event by: it may call `bridgectl`.
-const OF_AN_EVENT: &str = "FRAMEBRIDGE_EVENT";
 
 /// Any span from nothing to an hour, in milliseconds.
 pub(crate) const UP_TO_AN_HOUR: RangeInclusive<u32> = 0..=3_600_000;
@@ -214,7 +208,8 @@ impl<'a> Reader<'a> {
     /// A list of texts; in the environment separated by commas.
     pub(crate) fn list<T: FromStr<Err: Display> + Display>(&mut self, key: &str, default: Vec<T>) -> Vec<T> {
         let show = |list: &Vec<T>| format!("[{}]", list.iter().map(quoted).collect::<Vec<_>>().join(", "));
-        self.value(key, default, show, |raw| {
+        let mut twice = None;
+        let value = self.value(key, default, show, |raw| {
             let items = match raw {
                 Raw::List(items) => items,
                 Raw::Text(text) => text
@@ -225,11 +220,17 @@ impl<'a> Reader<'a> {
                     .collect(),
                 Raw::Number(_) | Raw::Bool(_) | Raw::Other(_) => return Err(expected("a list of strings", &raw)),
             };
+            let is_again = |(at, item): &(usize, &String)| items[..*at].contains(item);
+            twice = items.iter().enumerate().find(is_again).map(|(_, item)| item.clone());
             items
                 .iter()
                 .map(|item| item.parse().map_err(|error: T::Err| format!("`{item}`: {error}")))
                 .collect()
-        })
+        });
+        if let Some(item) = twice {
+            self.warn(key, format!("`{item}` is there twice: once is enough"));
+        }
+        value
     }
 
     /// The names of the tables under `key`, in the file's alphabetical order.
@@ -325,93 +326,6 @@ impl<'a> Reader<'a> {
             entries: self.entries,
             problems: self.problems,
             warnings: self.warnings,
-        }
-    }
-
-    /// The environment's variables with our prefix that set nothing.
-    fn stray_variables(&self) -> Vec<Problem> {
-        let known: BTreeSet<String> = self.read.iter().map(|key| variable(key)).collect();
-        let is_other = |name: &str| OTHER_VARIABLES.contains(&name) || name.starts_with(OF_AN_EVENT);
-        let is_known = |name: &str| known.contains(name) || is_other(name);
-        let about = |name: &str| {
-            let of_stream = name
-                .strip_prefix(OF_A_STREAM)
-                .map(|rest| self.about_stream_variable(rest));
-            of_stream.unwrap_or_else(|| {
-                let short = |name| str::strip_prefix(name, PREFIX);
-                let candidates = known
-                    .iter()
-                    .map(String::as_str)
-                    .chain(OTHER_VARIABLES)
-                    .filter_map(short);
-                let near = nearest(short(name).unwrap_or(name), candidates);
-                let near = near.map_or_else(String::new, |near| format!("; did you mean `{PREFIX}{near}`?"));
-                format!("there is no such setting: it is ignored{near}")
-            })
-        };
-        let stray = self.env.keys().filter(|name| !is_known(name));
-        stray
-            .map(|name| Problem {
-                place: "environment".into(),
-                key: name.clone(),
-                message: about(name),
-            })
-            .collect()
-    }
-
-    /// What is said of `FRAMEBRIDGE_STREAMS_` with something behind it that sets nothing.
-    fn about_stream_variable(&self, rest: &str) -> String {
-        let parts = |read: &'_ String| {
-            let (name, key) = read.strip_prefix("streams.")?.split_once('.')?;
-            Some((name.to_owned(), key.to_uppercase()))
-        };
-        let known: BTreeSet<(String, String)> = self.read.iter().filter_map(parts).collect();
-        let spelled = |name: &str| name.to_uppercase().replace('-', "_");
-        let names: BTreeSet<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
-        let of_stream = names.iter().find_map(|name| {
-            let key = rest.strip_prefix(&spelled(name))?.strip_prefix('_')?;
-            Some((spelled(name), key))
-        });
-        if let Some((name, key)) = of_stream {
-            let near = nearest(key, known.iter().map(|(_, key)| key.as_str()));
-            let near = near.map_or_else(String::new, |near| {
-                format!("; did you mean `{OF_A_STREAM}{name}_{near}`?")
-            });
-            return format!("there is no such setting: it is ignored{near}");
-        }
-        let ending = known
-            .iter()
-            .find_map(|(_, key)| rest.strip_suffix(key)?.strip_suffix('_'));
-        let name = ending.unwrap_or(rest).to_lowercase();
-        let near = did_you_mean(&name, names);
-        format!("no stream is called `{name}`: it is ignored; streams are made in the file or by --stream{near}")
-    }
-
-    /// What is said of a key that nothing reads: the nearest one beside it, one of its name elsewhere, or how to find it.
-    fn about_unknown(&self, key: &str) -> String {
-        let (parent, name) = key.rsplit_once('.').map_or(("", key), |(parent, name)| (parent, name));
-        let beside = self.read.iter().filter_map(|read| {
-            let rest = match parent {
-                "" => read.as_str(),
-                _ => read.strip_prefix(parent)?.strip_prefix('.')?,
-            };
-            rest.split('.').next()
-        });
-        let prefix = if parent.is_empty() {
-            String::new()
-        } else {
-            format!("{parent}.")
-        };
-        let near = nearest(name, beside).map(|near| format!("{prefix}{near}"));
-        let elsewhere = || {
-            self.read
-                .iter()
-                .find(|read| read.rsplit('.').next() == Some(name))
-                .cloned()
-        };
-        match near.or_else(elsewhere) {
-            Some(near) => format!("there is no such setting; did you mean `{near}`?"),
-            None => "there is no such setting: `bridgectl config print` lists them".to_owned(),
         }
     }
 
@@ -534,42 +448,6 @@ impl<'a> Reader<'a> {
         }
         self.file.to_owned()
     }
-
-    fn unread(&self, prefix: &str, table: &DeTable<'_>, unknown: &mut Vec<Problem>) {
-        for (name, value) in table {
-            let key = if prefix.is_empty() {
-                name.get_ref().to_string()
-            } else {
-                format!("{prefix}.{}", name.get_ref())
-            };
-            let below = format!("{key}.");
-            let known_below = self.read.iter().any(|read| read.starts_with(&below));
-            match value.get_ref() {
-                _ if self.read.contains(&key) => {}
-                DeValue::Table(inner) if known_below => self.unread(&key, inner, unknown),
-                DeValue::Array(items) if known_below => {
-                    for (index, item) in items.iter().enumerate() {
-                        if let DeValue::Table(inner) = item.get_ref() {
-                            self.unread(&format!("{key}.{index}"), inner, unknown);
-                        }
-                    }
-                }
-                DeValue::Table(_)
-                | DeValue::Array(_)
-                | DeValue::String(_)
-                | DeValue::Integer(_)
-                | DeValue::Float(_)
-                | DeValue::Boolean(_)
-                | DeValue::Datetime(_) => {
-                    unknown.push(Problem {
-                        message: self.about_unknown(&key),
-                        place: self.place(name.span().start),
-                        key,
-                    });
-                }
-            }
-        }
-    }
 }
 
 /// The environment variable that sets `key`: `http.listen` is `FRAMEBRIDGE_HTTP_LISTEN`.
@@ -584,7 +462,12 @@ pub(crate) fn quoted(value: &impl Display) -> String {
 fn parsed<T: FromStr<Err: Display>>(raw: Raw) -> Result<T, String> {
     match raw {
         Raw::Text(text) => text.parse().map_err(|error: T::Err| error.to_string()),
-        Raw::Number(_) | Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => Err(expected("a string", &raw)),
+        // What would be wrong in quotes as well says more.
+        Raw::Number(number) => match number.to_string().parse::<T>() {
+            Ok(_) => Err(expected("a string", &raw)),
+            Err(error) => Err(error.to_string()),
+        },
+        Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => Err(expected("a string", &raw)),
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 use toml::de::DeTable;
 
 use crate::{
+    file::read_file,
     hooks::{self, Hook},
     http::{self, Http},
     ice_url::ice_url,
@@ -203,10 +204,12 @@ impl Settings {
         let named = || environment.iter().find(|(name, _)| name == "FRAMEBRIDGE_CONFIG");
         let named = config
             .map(Path::to_owned)
-            .or_else(|| named().map(|(_, path)| PathBuf::from(path)));
+            .or_else(|| named().map(|(_, path)| PathBuf::from(path)))
+            // An empty variable is none.
+            .filter(|path| !path.as_os_str().is_empty());
         let path = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
         let text = match &path {
-            Some(path) => fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            Some(path) => read_file(path).map_err(|source| ConfigError::Read {
                 path: path.clone(),
                 source,
             })?,
@@ -376,12 +379,17 @@ fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
         max_viewers_per_stream: reader.number("webrtc.max_viewers_per_stream", 1000, 1..=100_000),
         memory_budget_mb: reader.number("webrtc.memory_budget_mb", 512, 32..=65_536),
         disconnect_grace: reader.millis("webrtc.disconnect_grace_ms", Duration::from_secs(12), 1000..=600_000),
-        ice_servers: reader
-            .children(ICE_SERVERS)
-            .iter()
-            .map(|index| ice_server(reader, index))
-            .collect(),
+        ice_servers: ice_servers(reader),
     }
+}
+
+fn ice_servers(reader: &mut Reader<'_>) -> Vec<IceServer> {
+    let found = reader.children(ICE_SERVERS);
+    if found.iter().any(|index| index.parse::<usize>().is_err()) {
+        reader.problem(ICE_SERVERS, format!("there may be several: write `[[{ICE_SERVERS}]]`"));
+        return Vec::new();
+    }
+    found.iter().map(|index| ice_server(reader, index)).collect()
 }
 
 /// An address as a setting is read.

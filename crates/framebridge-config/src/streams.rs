@@ -331,6 +331,22 @@ fn speaks_tls(source: &Source) -> bool {
     )
 }
 
+/// A source that nobody watches is tried no more often: an attempt itself takes up to some seconds.
+const SHORTEST_PROBE: Duration = Duration::from_secs(1);
+
+/// Nothing, or a second and more.
+fn probe(reader: &mut Reader<'_>, key: &str, default: Duration) -> Duration {
+    let probe = reader.millis(key, default, UP_TO_AN_HOUR);
+    if probe.is_zero() || probe >= SHORTEST_PROBE {
+        return probe;
+    }
+    let (found, used) = (probe.as_millis(), SHORTEST_PROBE.as_millis());
+    if reader.has(key) {
+        reader.warn(key, format!("{found} is between 0 and {used}: {used} is used"));
+    }
+    SHORTEST_PROBE
+}
+
 fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> StreamDefaults {
     let key = |name: &str| format!("{section}.{name}");
     StreamDefaults {
@@ -348,7 +364,7 @@ fn video(reader: &mut Reader<'_>, section: &str, defaults: &StreamDefaults) -> S
         stall_timeout: reader.millis(&key("stall_timeout_ms"), defaults.stall_timeout, 500..=60_000),
         pause_timeout: reader.millis(&key("pause_timeout_ms"), defaults.pause_timeout, 500..=60_000),
         keep: reader.text(&key("keep"), defaults.keep),
-        probe: reader.millis(&key("probe_ms"), defaults.probe, UP_TO_AN_HOUR),
+        probe: probe(reader, &key("probe_ms"), defaults.probe),
         pre_roll: reader.millis(&key("pre_roll_ms"), defaults.pre_roll, 0..=60_000),
         lower_rungs: reader.flag(&key("lower_rungs"), defaults.lower_rungs),
         frozen_after: reader.millis(&key("frozen_after_ms"), defaults.frozen_after, UP_TO_AN_HOUR),

@@ -151,11 +151,12 @@ impl RuntimeDir {
             path: self.path.clone(),
             source,
         };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path)
-            .map_err(io)?;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
+        made.map_err(|source| match source.kind() {
+            // What the system says then is of the file that is there, or of a link that leads nowhere.
+            io::ErrorKind::AlreadyExists => io(io::ErrorKind::NotADirectory.into()),
+            _ => io(source),
+        })?;
         let found = fs::metadata(&self.path).map_err(io)?;
         let own = rustix::process::geteuid().as_raw();
         if found.uid() != own {
@@ -278,13 +279,29 @@ impl RuntimeDir {
     }
 }
 
+/// A directory that the environment names, from the root on: whom we tell of it may be in another directory.
 fn named(key: &str) -> Option<PathBuf> {
-    env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from)
+    let named = env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from)?;
+    // Without a directory to be in, nobody can be told better.
+    Some(std::path::absolute(&named).unwrap_or(named))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn file_and_link_that_leads_nowhere_are_no_directory() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let (file, link) = (scratch.path().join("file"), scratch.path().join("link"));
+        fs::write(&file, "").expect("written");
+        std::os::unix::fs::symlink("/nowhere/at/all", &link).expect("made");
+        for path in [file, link] {
+            let error = RuntimeDir::at(&path).create().expect_err("no directory");
+            let source = std::error::Error::source(&error).expect("a reason").to_string();
+            assert!(source.contains("not a directory"), "{source}");
+        }
+    }
 
     #[test]
     fn directory_whose_longest_socket_would_not_fit_is_refused() {

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use framebridge_config::{ConfigError, Settings, Source, Stream};
 use framebridge_daemon::{
     Args,
@@ -21,7 +21,7 @@ use framebridge_proto::{
     status::{Status, StreamState},
 };
 
-use crate::{ask, cli::Doctor, exit::Exit, out::Out, running::Running};
+use crate::{ask, cli::Doctor, exit::Exit, names, out::Out, running::Running};
 
 /// Where `install.sh` puts the daemons.
 const INSTALLED: &str = "/usr/lib/framebridge";
@@ -42,8 +42,21 @@ pub(crate) async fn run(asked: &Doctor, out: Out) -> anyhow::Result<Exit> {
 /// What a source is, by its URL or its stream's name.
 fn one_source(source: &str, args: &Args, running: Option<Running>) -> anyhow::Result<Vec<Finding>> {
     let configured = settings(args, running.as_ref()).ok();
-    let stream = configured.and_then(|found| found.streams.into_iter().find(|stream| stream.name.as_str() == source));
-    let url = stream.map_or_else(|| source.to_owned(), |stream| stream.source.written());
+    let mut streams = configured.iter().flat_map(|found| &found.streams);
+    let stream = streams.find(|stream| stream.name.as_str() == source);
+    let url = match stream {
+        Some(stream) => stream.source.written(),
+        // Without a scheme it is meant as a name.
+        None if !source.contains(':') => {
+            let streams = configured.iter().flat_map(|found| &found.streams);
+            bail!(names::no_stream(
+                source,
+                streams.map(|stream| stream.name.as_str()),
+                "stream list"
+            ));
+        }
+        None => source.to_owned(),
+    };
     probe(running.map(|running| running.binaries), "--probe-source", &url)
 }
 

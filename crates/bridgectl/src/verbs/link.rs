@@ -5,7 +5,7 @@ use framebridge_daemon::reach;
 use hyper::Method;
 use serde_json::json;
 
-use crate::{ask, cli, exit::Exit, out::Out, verbs::share::qr_code};
+use crate::{ask, cli, exit::Exit, names, out::Out, verbs::share::qr_code};
 
 pub(crate) async fn run(asked: cli::Link, out: Out) -> anyhow::Result<Exit> {
     let url = make(asked).await?;
@@ -18,6 +18,9 @@ pub(crate) async fn run(asked: cli::Link, out: Out) -> anyhow::Result<Exit> {
 
 /// Makes a link, and says its address.
 pub(super) async fn make(asked: cli::Link) -> anyhow::Result<String> {
+    if let Some(stream) = &asked.stream {
+        names::stream(&ask::status().await?, stream.as_str())?;
+    }
     let wanted = json!({
         "stream": asked.stream,
         "scope": if asked.control { "control" } else { "view" },

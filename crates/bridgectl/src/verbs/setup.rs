@@ -26,7 +26,7 @@ use framebridge_proto::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use self::answers::Answers;
+use self::{answers::Answers, found::Found};
 use super::{
     certificate, doctor, link,
     share::qr_code,
@@ -38,6 +38,7 @@ use crate::{
     cli::{self, Setup, SetupTls, Who},
     config_file::{self, ConfigFile},
     exit::Exit,
+    onvif::{self, Login},
     out::Out,
 };
 
@@ -67,6 +68,7 @@ pub(crate) async fn run(asked: Setup, out: Out) -> anyhow::Result<Exit> {
     );
     let known = answers::Known {
         found: found::sources(Path::new("/")),
+        cameras: cameras(&asked, &file).await?,
         streams: file.streams(),
         can_start,
     };
@@ -97,6 +99,35 @@ pub(crate) async fn run(asked: Setup, out: Out) -> anyhow::Result<Exit> {
     writeln!(io::stderr(), "written: {}", file.path().display())?;
     let runs = run_it(&file, &settings, answers.start).await?;
     finish(&settings, file.path(), token, runs, out).await
+}
+
+/// The cameras of the networks that are named, each with its pictures, without those that are in the file already. Says who has
+/// answered.
+async fn cameras(asked: &Setup, file: &ConfigFile) -> anyhow::Result<Vec<Vec<Found>>> {
+    if asked.discover.is_empty() {
+        return Ok(Vec::new());
+    }
+    let login = asked.login.as_deref().map(Login::read).transpose()?;
+    let networks = asked.discover.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let networks = networks.join(", ");
+    writeln!(io::stderr(), "looking for cameras: {networks} ...")?;
+    let answered = onvif::discover(&asked.discover, login.as_ref()).await?;
+    if answered.is_empty() {
+        writeln!(io::stderr(), "  no camera has answered")?;
+    }
+    let settings = file.settings().ok();
+    let sources = settings.iter().flat_map(|settings| &settings.streams);
+    let mut names = file.streams();
+    names.extend(asked.streams.iter().map(|stream| stream.name.to_string()));
+    let known = sources.map(|stream| stream.source.to_string()).collect::<Vec<_>>();
+    let mut cameras = Vec::new();
+    for camera in answered {
+        match found::of_camera(camera, &known, &mut names) {
+            Ok(found) => cameras.push(found),
+            Err(why) => writeln!(io::stderr(), "  {why}")?,
+        }
+    }
+    Ok(cameras)
 }
 
 /// Where what belongs to the file lies beside it.

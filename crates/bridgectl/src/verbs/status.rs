@@ -31,7 +31,7 @@ pub(crate) async fn run(asked: &cli::Status, out: Out) -> anyhow::Result<Exit> {
     if !asked.watch {
         return show(&ask::status().await?, out);
     }
-    if out.json || !io::stdout().is_terminal() {
+    if out.json || !terminal::has_screen() {
         return repeat(out).await;
     }
     let _screen = Screen::enter()?;
@@ -39,7 +39,8 @@ pub(crate) async fn run(asked: &cli::Status, out: Out) -> anyhow::Result<Exit> {
 }
 
 fn show(status: &Status, out: Out) -> anyhow::Result<Exit> {
-    out.tell(&table::render(status), status)?;
+    let columns = io::stdout().is_terminal().then(|| terminal::size().0);
+    out.tell(&table::render(status, columns), status)?;
     Ok(verdict(status))
 }
 

@@ -3,22 +3,24 @@
 //! The file is written here and read by signaling, so that a token can be made before anything runs, and revoked whatever runs.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use framebridge_auth::{Register, Row, Scope, Streams, TokenName, UnixTime, hash, make};
 use framebridge_config::Settings;
 use framebridge_daemon::unix_ms;
+use framebridge_proto::StreamName;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Value, json};
 
 use crate::{
     cli::{Token, TokenFile},
     exit::Exit,
-    file,
+    file, names,
     out::Out,
 };
 
@@ -31,6 +33,7 @@ pub(crate) fn run(asked: Token, out: Out) -> anyhow::Result<Exit> {
             expires,
             file,
         } => {
+            warn_of_unknown(&streams, &file)?;
             let expires = expires.map(|seconds| now().saturating_add(seconds));
             let token = issue(&path(&file)?, name, scope, Streams::only(streams), expires)?;
             out.tell(&token, &json!({ "token": token }))?;
@@ -41,12 +44,38 @@ pub(crate) fn run(asked: Token, out: Out) -> anyhow::Result<Exit> {
             out.tell(&table(&register, now()), &rows(&register))?;
         }
         Token::Revoke { name, file } => {
-            change(&path(&file)?, |register| register.remove(&name))?;
+            let path = path(&file)?;
+            let register = read(&path)?;
+            if !register.rows().iter().any(|row| row.name == name) {
+                let known = register
+                    .rows()
+                    .iter()
+                    .map(|row| row.name.to_string())
+                    .collect::<Vec<_>>();
+                bail!(names::no_token(&name.to_string(), known.iter().map(String::as_str)));
+            }
+            change(&path, |register| register.remove(&name))?;
             let text = format!("{name} is revoked: what it has opened ends within two seconds");
             out.tell(&text, &json!({ "name": name.to_string(), "revoked": true }))?;
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Says which of the streams are not configured: they may come later, and until then the token opens nothing there.
+fn warn_of_unknown(streams: &[StreamName], file: &TokenFile) -> anyhow::Result<()> {
+    // A file of tokens alone says nothing of streams.
+    let Ok(settings) = Settings::load(file.config.as_deref(), &[]) else {
+        return Ok(());
+    };
+    for name in streams {
+        let known = settings.streams.iter().map(|stream| stream.name.as_str());
+        if !known.clone().any(|known| known == name.as_str()) {
+            let told = names::no_stream(name.as_str(), known, "stream list");
+            writeln!(io::stderr(), "warning: {told}")?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a token and puts it into the register at `path`.

@@ -46,8 +46,14 @@ pub enum InvalidSource {
     )]
     CameraOption(String),
     /// A display that X would not understand.
-    #[error("`{0}` is no X display: use e.g. :0 or host:0.0")]
+    #[error("`{0}` is no X display: use e.g. :0 or host:0.0, and a part of it as :0+X,Y,WxH")]
     Display(String),
+    /// A path that only a shell understands.
+    #[error("`{0}` is no path: write the home directory in full")]
+    Home(String),
+    /// A device by its name alone.
+    #[error("`{0}` is no path of a device: use e.g. /dev/video0")]
+    Device(String),
 }
 
 /// Narrower than this x264 and X11 both refuse.
@@ -68,6 +74,8 @@ impl FromStr for Source {
             }),
             "x11" => x11(rest),
             "v4l2" => camera(rest),
+            // A shell would have made a path of it.
+            "file" if rest.starts_with('~') => Err(InvalidSource::Home(rest.to_owned())),
             "file" => Ok(Self::File {
                 path: needed(rest, "file:", "a path", "file:/srv/video.mp4")?.into(),
             }),
@@ -93,7 +101,11 @@ const CAMERA_RATES: RangeInclusive<u32> = 1..=240;
 
 fn camera(rest: &str) -> Result<Source, InvalidSource> {
     let (device, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let device = needed(device, "v4l2:", "a device", "v4l2:/dev/video0")?.into();
+    let device = needed(device, "v4l2:", "a device", "v4l2:/dev/video0")?;
+    if !device.starts_with('/') {
+        return Err(InvalidSource::Device(device.to_owned()));
+    }
+    let device = device.into();
     let mut options = CameraOptions::default();
     for option in query.split('&').filter(|option| !option.is_empty()) {
         let odd = || InvalidSource::CameraOption(option.to_owned());
@@ -173,7 +185,9 @@ fn x11(rest: &str) -> Result<Source, InvalidSource> {
         .rsplit_once(':')
         .map(|(_host, number)| number)
         .unwrap_or_default();
-    if !number.starts_with(|c: char| c.is_ascii_digit()) {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (server, screen) = number.split_once('.').unwrap_or((number, "0"));
+    if !is_number(server) || !is_number(screen) {
         return Err(InvalidSource::Display(display.to_owned()));
     }
     Ok(Source::X11 {

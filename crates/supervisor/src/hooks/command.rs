@@ -22,12 +22,43 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// What it gets of our environment. The rest may hold secrets, and says what our service manager wants of us.
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
-/// Its process group, which ends with this.
-struct Group(Option<Pid>);
+/// What waits until nobody holds the other end of its input, and then ends its process group, itself included. It heeds no signal
+/// that a command sends to its own group.
+const GUARD: &str = "trap '' HUP INT QUIT TERM USR1 USR2 ALRM; read _; kill -KILL 0";
+
+/// A process group, which ends with this; and with the supervisor, however that ends: even killed it lets go of the guard's input.
+struct Group {
+    id: i32,
+    /// The group's first process. As long as it is not waited for, the group's number is nobody else's.
+    _guard: Child,
+}
+
+impl Group {
+    fn new() -> io::Result<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the supervisor, and it ends what the supervisor started"
+        )]
+        let mut shell = Command::new("/bin/sh");
+        let guard = shell
+            .args(["-c", GUARD])
+            .env_clear()
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let id = guard.id().and_then(|pid| i32::try_from(pid).ok());
+        let id = id.ok_or_else(|| io::Error::other("the guard has ended"))?;
+        Ok(Self { id, _guard: guard })
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
+        if let Some(group) = Pid::from_raw(self.id) {
             // Nobody may be left in it.
             _ = kill_process_group(group, Signal::KILL);
         }
@@ -41,7 +72,7 @@ struct Heard {
     left_out: usize,
 }
 
-/// Runs it to its end. Whatever it has started in its process group ends with it.
+/// Runs it to its end. Whatever it has started in its process group ends with it, and all of them with the supervisor.
 pub(super) async fn run(
     hook: &str,
     command: &[String],
@@ -53,6 +84,7 @@ pub(super) async fn run(
     let Some((program, arguments)) = command.split_first() else {
         return Err(Failure::lasting("it has no command"));
     };
+    let group = Group::new().map_err(|error| Failure::passing(format!("/bin/sh can't be run: {error}")))?;
     #[expect(
         clippy::disallowed_methods,
         reason = "the operator has named it, as he has named the sources"
@@ -65,7 +97,7 @@ pub(super) async fn run(
         .env("FRAMEBRIDGE_RUNTIME_DIR", runtime_dir)
         .envs(bulletin.variables(lost))
         .current_dir("/")
-        .process_group(0)
+        .process_group(group.id)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -73,14 +105,8 @@ pub(super) async fn run(
     let mut child = started
         .spawn()
         .map_err(|error| Failure::passing(format!("{program} can't be run: {error}")))?;
-    let _group = Group(
-        child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw),
-    );
     let mut heard = [Heard::default(), Heard::default()];
-    let ended = attend(&mut child, bulletin.json(lost), &mut heard, limit, _group).await;
+    let ended = attend(&mut child, bulletin.json(lost), &mut heard, limit, group).await;
     for heard in &heard {
         heard.log(hook);
     }

@@ -21,6 +21,8 @@ const PORT: u16 = 8890;
 pub(super) struct Known {
     /// Cameras and displays.
     pub(super) found: Vec<Found>,
+    /// Cameras of the networks that were named, each with its pictures, the best first.
+    pub(super) cameras: Vec<Vec<Found>>,
     /// The streams of the file.
     pub(super) streams: Vec<String>,
     /// Whether systemd can be asked to start it.
@@ -49,11 +51,13 @@ impl Answers {
                 .map(|found| found.stream.clone())
                 .or_else(test_pattern)
         };
-        let streams = match () {
-            () if !asked.streams.is_empty() => asked.streams.clone(),
-            () if known.streams.is_empty() => first().into_iter().collect(),
-            () => Vec::new(),
-        };
+        // Who names a network wants the cameras that are there.
+        let cameras = known.cameras.iter().filter_map(|pictures| pictures.first());
+        let mut streams = asked.streams.clone();
+        streams.extend(cameras.map(|found| found.stream.clone()));
+        if streams.is_empty() && known.streams.is_empty() {
+            streams.extend(first());
+        }
         Self {
             streams,
             who: asked.who.unwrap_or(Who::ThisMachine),
@@ -130,6 +134,7 @@ mod tests {
     fn known(streams: &[&str]) -> Known {
         Known {
             found: Vec::new(),
+            cameras: Vec::new(),
             streams: streams.iter().map(|name| (*name).to_owned()).collect(),
             can_start: false,
         }

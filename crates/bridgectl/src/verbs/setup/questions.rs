@@ -29,18 +29,19 @@ pub(super) fn ask(
     look: Look,
 ) -> io::Result<Answers> {
     let mut dialogue = Dialogue { input, out };
-    let streams = match () {
-        () if !asked.streams.is_empty() => asked.streams.clone(),
-        () if !known.streams.is_empty() => {
-            writeln!(
-                dialogue.out,
-                "The streams stay as they are: {}. `bridgectl stream` changes them.",
-                known.streams.join(", ")
-            )?;
-            Vec::new()
-        }
-        () => vec![dialogue.source(&known.found, look)?],
-    };
+    let mut streams = asked.streams.clone();
+    if !known.cameras.is_empty() {
+        streams.extend(dialogue.cameras(&known.cameras, look)?);
+    }
+    if streams.is_empty() && known.streams.is_empty() {
+        streams.push(dialogue.source(&known.found, look)?);
+    } else if streams.is_empty() {
+        writeln!(
+            dialogue.out,
+            "The streams stay as they are: {}. `bridgectl stream` changes them.",
+            known.streams.join(", ")
+        )?;
+    }
     let who = match asked.who {
         Some(who) => who,
         None => dialogue.who()?,
@@ -132,7 +133,7 @@ impl<I: BufRead, O: Write> Dialogue<'_, I, O> {
         }
         writeln!(
             self.out,
-            "  or the address of a camera, e.g. rtsp://user:password@192.0.2.7/stream"
+            "  or the address of a camera, e.g. rtsp://user:password@192.0.2.7/stream (`bridgectl setup --discover eth0` looks for some)"
         )?;
         loop {
             let line = self.line(">", "1")?;
@@ -151,20 +152,67 @@ impl<I: BufRead, O: Write> Dialogue<'_, I, O> {
                     continue;
                 }
             };
-            writeln!(self.out, "  looking at {} ...", stream.source)?;
-            match look(&stream.source) {
-                Ok(told) => {
-                    writeln!(self.out, "  {told}")?;
-                    return Ok(stream);
-                }
-                Err(why) => {
-                    writeln!(self.out, "  {why}")?;
-                    if self.yes("Take it all the same?", false)? {
-                        return Ok(stream);
-                    }
-                }
+            if self.is_taken(&stream.source, look)? {
+                return Ok(stream);
             }
         }
+    }
+
+    /// Whether a source gives pictures, or is wanted all the same.
+    fn is_taken(&mut self, source: &Source, look: Look) -> io::Result<bool> {
+        writeln!(self.out, "  looking at {source} ...")?;
+        match look(source) {
+            Ok(told) => {
+                writeln!(self.out, "  {told}")?;
+                Ok(true)
+            }
+            Err(why) => {
+                writeln!(self.out, "  {why}")?;
+                self.yes("Take it all the same?", false)
+            }
+        }
+    }
+
+    /// Those of the cameras that are wanted, each with one of its pictures; preset are all of them, each with its best.
+    fn cameras(&mut self, cameras: &[Vec<Found>], look: Look) -> io::Result<Vec<NamedSource>> {
+        writeln!(self.out, "These cameras have answered:")?;
+        let (mut all, mut best) = (Vec::new(), Vec::new());
+        for pictures in cameras {
+            best.push((all.len() + 1).to_string());
+            all.extend(pictures);
+        }
+        for (number, choice) in (1..).zip(&all) {
+            writeln!(self.out, "  {number}  {}", choice.label)?;
+        }
+        let wanted = loop {
+            let line = self.line(
+                "Which of them? Numbers with blanks between them, or none:",
+                &best.join(" "),
+            )?;
+            let numbers = line
+                .split([' ', ','])
+                .filter(|number| !number.is_empty() && *number != "none");
+            let chosen: Option<Vec<&Found>> = numbers
+                .map(|number| all.get(number.parse::<usize>().ok()?.checked_sub(1)?).copied())
+                .collect();
+            match chosen {
+                Some(chosen) => break chosen,
+                None => writeln!(self.out, "  numbers from 1 to {}", all.len())?,
+            }
+        };
+        let mut streams: Vec<NamedSource> = Vec::new();
+        for found in wanted {
+            // Another picture of a camera that is chosen already is a stream of its own.
+            let mut stream = found.stream.clone();
+            while streams.iter().any(|other| other.name == stream.name) {
+                writeln!(self.out, "  there is a stream `{}` now", stream.name)?;
+                stream.name = self.name()?;
+            }
+            if self.is_taken(&stream.source, look)? {
+                streams.push(stream);
+            }
+        }
+        Ok(streams)
     }
 
     fn name(&mut self) -> io::Result<StreamName> {
@@ -227,6 +275,7 @@ mod tests {
                 stream,
                 label: "the display :0".to_owned(),
             }],
+            cameras: Vec::new(),
             streams: Vec::new(),
             can_start: true,
         }
@@ -292,6 +341,46 @@ mod tests {
             !said.contains("What shall be shown") && !said.contains("Who may"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn cameras_that_have_answered_are_chosen_by_number_and_looked_at() {
+        let found = |name: &str, url: &str| Found {
+            stream: NamedSource {
+                name: name.parse().unwrap(),
+                source: url.parse().unwrap(),
+            },
+            label: url.to_owned(),
+        };
+        let known = Known {
+            cameras: vec![
+                vec![found("yard", "rtsp://yard/main"), found("yard", "rtsp://yard/sub")],
+                vec![found("door", "rtsp://dead/main")],
+            ],
+            streams: vec!["attic".to_owned()],
+            ..known()
+        };
+        let chosen = |lines: &str| {
+            let (answers, said) = answered(&Setup::default(), &known, &format!("{lines}\n\n\n\n\n\n"));
+            let streams = answers.unwrap().streams.into_iter();
+            (
+                streams
+                    .map(|stream| format!("{} {}", stream.name, stream.source))
+                    .collect::<Vec<_>>(),
+                said,
+            )
+        };
+        let (streams, said) = chosen("\nyes");
+        assert_eq!(streams, ["yard rtsp://yard/main", "door rtsp://dead/main"], "{said}");
+        assert!(
+            said.contains("[1 3]") && !said.contains("What shall be shown"),
+            "{said}"
+        );
+        let (streams, said) = chosen("4\n1,2\nyard\nyard-2");
+        assert_eq!(streams, ["yard rtsp://yard/main", "yard-2 rtsp://yard/sub"], "{said}");
+        assert!(said.contains("numbers from 1 to 3"), "{said}");
+        let (streams, said) = chosen("none");
+        assert!(streams.is_empty() && said.contains("stay as they are: attic"), "{said}");
     }
 
     #[test]
