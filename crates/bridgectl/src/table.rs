@@ -23,6 +23,9 @@ pub(crate) fn render(status: &Status) -> String {
     _ = write!(text, "\n\n{processes}\n\n{streams}\n\n");
     for stream in &status.streams {
         _ = writeln!(text, "{}: {}", stream.name, stream.verdict);
+        for push in &stream.pushes {
+            _ = writeln!(text, "{}: {push}", stream.name);
+        }
     }
     text
 }
@@ -203,6 +206,7 @@ pub(crate) mod example {
             unchanged_ms: 0,
             black_ms: 0,
             rungs: Vec::new(),
+            pushes: Vec::new(),
             last_frame_age_ms: Some(9),
             verdict: "live".into(),
         }
