@@ -29,6 +29,7 @@ mod parked;
 mod playback;
 mod players;
 mod published;
+mod pushes;
 mod recovery;
 mod relays;
 mod reload;

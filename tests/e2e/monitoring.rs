@@ -37,7 +37,8 @@ fn names(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn metrics_are_clean_and_rules_and_dashboard_and_handbook_name_those_that_are_there() {
-    let system = System::start(&[("test", "test:")]).unwrap();
+    let push = "[[streams.test.push]]\nurl = \"http://127.0.0.1:9/whip\"\n";
+    let system = System::start_with(&[("test", "test:")], push).unwrap();
     // A viewer, as far as the counters go.
     let offer = Request::new("POST", "/whep/test").body("application/sdp", crate::sdp::offer());
     let answer = offer.send(system.http()).unwrap();

@@ -39,6 +39,8 @@ struct Extras {
     is_public: bool,
     /// In its environment.
     variables: Vec<(&'static str, OsString)>,
+    /// Another of this test has the machine.
+    is_second: bool,
 }
 
 /// One system runs at a time: two would compete for the machine, and fail for no fault of theirs.
@@ -59,7 +61,7 @@ pub struct System {
     disk: Option<Disk>,
     variables: Vec<(&'static str, OsString)>,
     dir: TempDir,
-    _machine: MutexGuard<'static, ()>,
+    _machine: Option<MutexGuard<'static, ()>>,
 }
 
 impl System {
@@ -96,6 +98,7 @@ impl System {
             small_disk: true,
             is_public,
             variables,
+            is_second: false,
         };
         Self::launch(streams, further, extras)
     }
@@ -164,8 +167,20 @@ impl System {
         Self::start_public(streams, &format!("{webrtc}\n[http.auth]\nmode = \"none\""))
     }
 
+    /// [`start_with`](Self::start_with), of one that another of the same test is to meet: that one goes on.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_beside(_other: &Self, streams: &[(&str, &str)], further: &str) -> anyhow::Result<Self> {
+        let extras = Extras {
+            is_second: true,
+            ..Extras::default()
+        };
+        Self::launch(streams, further, extras)
+    }
+
     fn launch(streams: &[(&str, &str)], further: &str, extras: Extras) -> anyhow::Result<Self> {
-        let machine = alone();
+        let machine = (!extras.is_second).then(alone);
         let dir = tempfile::Builder::new().prefix("framebridge-").tempdir()?;
         let (tcp, udp) = (free_port()?, free_port()?);
         let listen = if extras.is_public { "0.0.0.0" } else { "127.0.0.1" };
@@ -213,7 +228,8 @@ impl System {
         ]
     }
 
-    fn config(&self) -> PathBuf {
+    /// Its configuration: what is changed there holds from the next `bridgectl reload` on.
+    pub fn config(&self) -> PathBuf {
         self.dir.path().join("framebridge.toml")
     }
 

@@ -107,6 +107,7 @@ mod tests {
             unchanged_ms: 0,
             black_ms: 0,
             rungs: Vec::new(),
+            pushes: Vec::new(),
             last_frame_age_ms: None,
             verdict: format!("it is {state}"),
         };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use framebridge_dial::Stream;
 use framebridge_studio_proto::{
     Frame as _, SESSION_PATH, ToBox, ToStudio, close,
     limits::{MAX_FRAME, MAX_REASON},
@@ -19,7 +20,7 @@ use tokio_tungstenite::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    dial::{Stream, Studio},
+    dial::Studio,
     event::{ConnectionEvent, Event},
 };
 

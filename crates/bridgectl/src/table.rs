@@ -30,9 +30,12 @@ pub(crate) fn render(status: &Status, columns: Option<usize>) -> String {
     // Writing to a String can't fail.
     _ = write!(text, "\n\n{processes}\n\n{streams}\n\n");
     for stream in &status.streams {
-        let sentence = format!("{}: {}", stream.name, stream.verdict);
-        for line in wrapped(&sentence, columns.unwrap_or(usize::MAX)) {
-            _ = writeln!(text, "{line}");
+        let verdict = format!("{}: {}", stream.name, stream.verdict);
+        let pushes = stream.pushes.iter().map(|push| format!("{}: {push}", stream.name));
+        for sentence in std::iter::once(verdict).chain(pushes) {
+            for line in wrapped(&sentence, columns.unwrap_or(usize::MAX)) {
+                _ = writeln!(text, "{line}");
+            }
         }
     }
     text
@@ -218,6 +221,7 @@ pub(crate) mod example {
             unchanged_ms: 0,
             black_ms: 0,
             rungs: Vec::new(),
+            pushes: Vec::new(),
             last_frame_age_ms: Some(9),
             verdict: "live".into(),
         }

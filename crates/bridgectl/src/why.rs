@@ -109,6 +109,10 @@ pub(crate) fn faults(status: &Status) -> Vec<String> {
         .iter()
         .filter(|stream| matches!(stream.condition, Condition::Faulty | Condition::Dark));
     let streams = streams.map(|stream| format!("{}: {}", stream.name, stream.verdict));
+    let pushes = status.streams.iter().flat_map(|stream| {
+        let ill = stream.pushes.iter().filter(|push| !push.is_well());
+        ill.map(|push| format!("{}: {push}", stream.name))
+    });
     // An encoder's fault is its stream's already.
     let others = status.processes.iter().filter(|process| process.role != Role::Encoder);
     let others = others
@@ -116,6 +120,7 @@ pub(crate) fn faults(status: &Status) -> Vec<String> {
         .filter(|(_, why)| !why.well);
     let studio = Some(of_studio(status)).filter(|why| !why.well);
     streams
+        .chain(pushes)
         .chain(others.map(|(process, why)| format!("{}: {}", process.name, why.sentence)))
         .chain(studio.map(|why| format!("{STUDIO}: {}", why.sentence)))
         .collect()

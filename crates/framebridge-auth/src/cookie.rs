@@ -47,7 +47,7 @@ impl CookieKey {
                 };
                 format!("jwt {until} {subject} {} {streams}", principal.scope)
             }
-            Origin::Local | Origin::Anyone | Origin::Share => return None,
+            Origin::Local | Origin::Anyone | Origin::Share | Origin::Push { .. } => return None,
         };
         let tag = hmac::sign(&self.0, claim.as_bytes());
         let encode = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);

@@ -61,6 +61,11 @@ pub enum Origin {
     },
     /// The holder of an address that was shared at a studio.
     Share,
+    /// A receiver elsewhere, that an operator has the stream sent on to. It asks for nothing.
+    Push {
+        /// What the operator calls it.
+        name: String,
+    },
 }
 
 /// Who asks.
@@ -131,6 +136,16 @@ impl Principal {
         }
     }
 
+    /// The receiver `name`, that an operator has `stream` sent on to.
+    pub fn of_push(name: String, stream: StreamName) -> Self {
+        Self {
+            origin: Origin::Push { name },
+            scope: Scope::View,
+            streams: Streams::only([stream]),
+            expires: None,
+        }
+    }
+
     /// Whether it may do what takes `scope`, with `stream` where it is about one.
     ///
     /// # Errors
@@ -150,14 +165,14 @@ impl Principal {
 
     /// Whether nobody knows who that is. What others are shown is not for nobody to say, however open the rest is.
     fn is_nobody(&self) -> bool {
-        matches!(self.origin, Origin::Anyone | Origin::Share)
+        matches!(self.origin, Origin::Anyone | Origin::Share | Origin::Push { .. })
     }
 
     /// Whether it is told where sources are, and what is wrong with them in the words of what found it.
     pub fn is_operator(&self) -> bool {
         match self.origin {
             Origin::Local => true,
-            Origin::Anyone | Origin::Share => false,
+            Origin::Anyone | Origin::Share | Origin::Push { .. } => false,
             Origin::Token { .. } | Origin::Jwt { .. } | Origin::Link { .. } => self.may(Scope::Admin, None).is_ok(),
         }
     }
@@ -185,6 +200,7 @@ impl fmt::Display for Principal {
             Origin::Jwt { subject } => write!(f, "jwt {subject}"),
             Origin::Link { id } => write!(f, "link {id}"),
             Origin::Share => write!(f, "share ({})", self.scope),
+            Origin::Push { name } => write!(f, "push {name}"),
         }
     }
 }

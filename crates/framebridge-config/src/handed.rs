@@ -7,6 +7,7 @@ use framebridge_proto::{Role, StreamName};
 
 use crate::{
     ConfigError, Entry, Input, Settings, Source, Stream,
+    push::is_of_push,
     reader::{DEBUG_ENDPOINTS, quoted},
     settings::sections,
 };
@@ -40,6 +41,8 @@ impl Settings {
         let written = || Some(entry.written().to_owned());
         match (role, section) {
             (Role::Supervisor, _) | (_, "log" | "video" | "sources") => written(),
+            // Whoever sends them on is told where to, and nobody else.
+            (_, "streams") if is_of_push(&entry.key) => written().filter(|_| role == Role::Signaling),
             (Role::Encoder, _) if is_own => written(),
             (Role::Encoder | Role::Operator, _) => None,
             (Role::Signaling, "http" | "webrtc") | (Role::Bridge, "studio") => written(),

@@ -18,6 +18,7 @@ mod log;
 mod mask;
 mod near;
 mod place;
+mod push;
 mod reader;
 mod settings;
 mod source;
@@ -34,6 +35,7 @@ pub use log::{Log, check_filter};
 pub use mask::without_secrets;
 pub use near::{did_you_mean, nearest};
 pub use place::{Host, NoPlace, Place};
+pub use push::Push;
 pub use reader::{Entry, Problem};
 pub use settings::{ConfigError, DEFAULT_FILE, IceServer, Input, Manage, Settings, Supervise, Webrtc};
 pub use source::{

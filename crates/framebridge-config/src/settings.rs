@@ -21,6 +21,7 @@ use crate::{
     ice_url::ice_url,
     log::{self, Log},
     place::{Host, Place},
+    push,
     reader::{DEBUG_ENDPOINTS, Entry, OTHER_VARIABLES, Outcome, PREFIX, Problem, Reader},
     streams::{self, Stream},
     studio::{self, Studio},
@@ -355,7 +356,9 @@ pub(crate) fn sections<'a>(entries: impl Iterator<Item = (&'a str, String, bool)
 /// `[section]`, or `[[section]]` for an item of a list.
 fn heading(section: &str) -> String {
     match section.rsplit_once('.') {
-        Some((list, index)) if index.bytes().all(|byte| byte.is_ascii_digit()) && list == ICE_SERVERS => {
+        Some((list, index))
+            if index.bytes().all(|byte| byte.is_ascii_digit()) && (list == ICE_SERVERS || push::is_item(section)) =>
+        {
             format!("[[{list}]]\n")
         }
         Some(_) | None => format!("[{section}]\n"),

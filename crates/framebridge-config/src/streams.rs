@@ -6,6 +6,7 @@ use framebridge_proto::{StreamName, encoder::Quality};
 
 use crate::{
     mask::without_secrets,
+    push::{self, Push},
     reader::{Reader, UP_TO_AN_HOUR},
     source::{Protocol, Source, SourceTls},
 };
@@ -45,6 +46,16 @@ pub struct Stream {
     pub tls: SourceTls,
     /// Whether whoever has the scope may steer it: pointer, keys and clipboard. Only a desktop can be.
     pub control: bool,
+    /// Receivers elsewhere that it is sent on to.
+    pub pushes: Vec<Push>,
+}
+
+impl Stream {
+    /// Whether what makes its frames is configured alike: where they go besides does not matter to that.
+    pub fn is_fed_like(&self, other: &Self) -> bool {
+        let pushes = other.pushes.clone();
+        Self { pushes, ..self.clone() } == *other
+    }
 }
 
 /// What the operator has set of a stream's quality, for this one or for all.
@@ -253,6 +264,7 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
         reader.warn_if_set(&keys.each_ref().map(String::as_str), why);
     }
     let control = control(reader, &name, &source);
+    let pushes = push::read(reader, &name);
     let is_set = |field: &str| {
         ["video".to_owned(), format!("streams.{name}")]
             .iter()
@@ -284,6 +296,7 @@ fn stream(reader: &mut Reader<'_>, name: StreamName, source: Source, defaults: &
             ca: (!tls_ca.is_empty()).then(|| tls_ca.into()),
         },
         control,
+        pushes,
     }
 }
 

@@ -135,6 +135,7 @@ mod tests {
                 live,
                 frames_published: Counter::default(),
                 frames_sent: Counter::default(),
+                pushes: Vec::new(),
             };
             Self {
                 watch: EgressWatch::default(),

@@ -167,6 +167,7 @@ mod tests {
                     live: 1,
                     frames_published: Counter::default(),
                     frames_sent: Counter::default(),
+                    pushes: Vec::new(),
                 },
                 now,
             }

@@ -80,6 +80,7 @@ pub mod pre_roll;
 pub mod probe;
 pub mod process;
 pub mod publisher_place;
+pub mod push;
 pub mod random;
 pub mod rate_limit;
 pub mod rate_meter;

@@ -15,10 +15,10 @@ use framebridge_proto::{
     hooks::{Happening, HookEvent, HookStatus, HookTrial},
     limits::MAX_MEDIA_MESSAGE,
     media::{AccessUnit, Codec, CodecParameters, Rung, Track},
-    status::BridgeState,
+    status::{BridgeState, PushState, PushStatus},
     supervisor::{
-        BridgeProgress, FromSupervisor, Heartbeat, Progress, Reloaded, SupervisorAnswer, SupervisorRequest,
-        ToSupervisor,
+        BridgeProgress, Counter, Datagrams, FromSupervisor, Heartbeat, Progress, Reloaded, SignalingProgress,
+        StreamFlow, SupervisorAnswer, SupervisorRequest, ToSupervisor,
     },
 };
 use proptest::prelude::*;
@@ -300,6 +300,32 @@ fn protocol_1_with_the_supervisor_keeps_its_bytes() {
     );
     let ended = ToSupervisor::Happened(Happening::SharesEnded { count: 3 });
     golden(&ended, b"\0\0\0\x07\0\0\0\x03\x02\x03\x03");
+    let push = PushStatus {
+        name: "a".into(),
+        state: PushState::NotFound,
+        reason: Some("no".into()),
+        retry_in_ms: Some(5),
+        session: None,
+    };
+    let flow = StreamFlow {
+        stream: "s".parse().unwrap(),
+        viewers: 1,
+        live: 2,
+        frames_published: Counter::default(),
+        frames_sent: Counter::default(),
+        pushes: vec![push],
+    };
+    let progress = Progress::Signaling(SignalingProgress {
+        http: "h".into(),
+        rtp: Counter::default(),
+        datagrams: Datagrams::default(),
+        streams: vec![flow],
+        certificate: None,
+    });
+    golden(
+        &ToSupervisor::Heartbeat(Heartbeat { sequence: 3, progress }),
+        b"\0\0\0\x23\0\0\0\x1f\x00\x03\x01\x01h\x00\x00\x00\x00\x00\x01\x01s\x01\x02\x00\x00\x00\x00\x01\x01a\x06\x01\x02no\x01\x05\x00\x00",
+    );
     let answer = |answer| FromSupervisor::Response {
         id: RequestId(2),
         result: Ok(answer),
@@ -312,7 +338,7 @@ fn protocol_1_with_the_supervisor_keeps_its_bytes() {
     };
     golden(
         &answer(SupervisorAnswer::Reloaded(reloaded)),
-        b"\0\0\0\x11\0\0\0\x0d\x00\x02\x00\x04\x01\x01a\x00\x00\x01\x01b\x00",
+        b"\0\0\0\x12\0\0\0\x0e\x00\x02\x00\x04\x01\x01a\x00\x00\x01\x01b\x00\x00",
     );
     let hook = HookStatus {
         name: "a".into(),

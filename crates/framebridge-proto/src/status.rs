@@ -198,6 +198,70 @@ words! {
     }
 }
 
+words! {
+    /// How it goes with a stream's push, by which it is sent on to a receiver elsewhere. Since 1.
+    PushState {
+        /// The stream has no picture to send.
+        Waiting = "waiting",
+        /// The receiver is being asked, or connected to.
+        Connecting = "connecting",
+        /// It has the stream.
+        Live = "live",
+        /// Nothing was heard from it for a while.
+        Silent = "silent",
+        /// It can't be reached, or media does not get there, or no more.
+        Unreachable = "unreachable",
+        /// It does not let us publish.
+        Unauthorized = "unauthorized",
+        /// It has nothing at this address.
+        NotFound = "not-found",
+        /// Another publishes there.
+        Conflict = "conflict",
+        /// It does not take what it is offered, or answers what can't be used.
+        Unacceptable = "unacceptable",
+        /// It fails, or is none, or leads elsewhere.
+        Failed = "failed",
+        /// An operator has ended it for now.
+        Kicked = "kicked",
+    }
+}
+
+/// One of a stream's pushes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushStatus {
+    /// What it is called: its name in the configuration, or else its receiver's host.
+    pub name: String,
+    /// How it goes.
+    pub state: PushState,
+    /// What is wrong and what to do, where anything is.
+    pub reason: Option<String>,
+    /// Milliseconds until it is tried again, where it waits for that.
+    pub retry_in_ms: Option<u64>,
+    /// Its session, as `bridgectl viewers` shows it, while there is one.
+    pub session: Option<String>,
+}
+
+impl PushStatus {
+    /// Whether the receiver has the stream, or is about to, or an operator does not want it so.
+    pub fn is_well(&self) -> bool {
+        matches!(self.state, PushState::Live | PushState::Connecting | PushState::Kicked)
+    }
+}
+
+/// In a sentence.
+impl fmt::Display for PushStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "push to {} is {}", self.name, self.state)?;
+        if let Some(reason) = &self.reason {
+            write!(f, ": {reason}")?;
+        }
+        match self.retry_in_ms {
+            Some(left) => write!(f, "; tried again in {} s", left.div_ceil(1000)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// One supervised process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcessStatus {
@@ -266,6 +330,8 @@ pub struct StreamStatus {
     pub black_ms: u64,
     /// Its lower rungs that somebody subscribes to.
     pub rungs: Vec<RungStatus>,
+    /// Where it is sent on to, and how that goes. Since 1.
+    pub pushes: Vec<PushStatus>,
 }
 
 /// A lower rung of a stream: made while a viewer's link can't carry the full one.

@@ -10,7 +10,7 @@ use crate::{
     hooks::{Happening, HookStatus, HookTrial},
     limits::{MAX_HOOK_TIME, REQUEST_TIMEOUT},
     media::Rung,
-    status::{BridgeState, Status},
+    status::{BridgeState, PushStatus, Status},
 };
 
 /// To the supervisor. Variants are appended only.
@@ -131,6 +131,8 @@ pub struct Reloaded {
     pub restarted: Vec<String>,
     /// Settings that hold from the next start of who reads them.
     pub later: Vec<String>,
+    /// Streams that are sent on elsewhere than before, and whose encoders run on. Since 1.
+    pub pushed: Vec<StreamName>,
 }
 
 impl Reloaded {
@@ -147,6 +149,7 @@ impl fmt::Display for Reloaded {
             ("added", names(&self.added)),
             ("changed", names(&self.changed)),
             ("removed", names(&self.removed)),
+            ("pushed otherwise", names(&self.pushed)),
             ("restarted", self.restarted.clone()),
             ("from the next start on", self.later.clone()),
         ];
@@ -365,6 +368,8 @@ pub struct StreamFlow {
     pub frames_published: Counter,
     /// Frames sent, summed over viewers.
     pub frames_sent: Counter,
+    /// Where the stream is sent on to, and how that goes. Since 1.
+    pub pushes: Vec<PushStatus>,
 }
 
 /// What the bridge has done.

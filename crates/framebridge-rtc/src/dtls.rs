@@ -154,27 +154,32 @@ impl Association {
         Self::new(expected, Some(server))
     }
 
-    /// The active end, which offers `profiles` in this order and starts at once. It trusts the net: it is the light
-    /// viewer's.
+    /// The active end, which offers `profiles` in this order and starts at once. It trusts the net more than the passive one: it is
+    /// the light viewer's, and that of a receiver that was connected to and wants it so, where a failed handshake is tried again.
     ///
     /// # Errors
     /// The configuration is refused.
     pub fn client(
         identity: &Identity,
-        expected: Fingerprint,
+        expected: Vec<Fingerprint>,
         profiles: &[Profile],
         now: Instant,
     ) -> Result<Self, DtlsError> {
         let config = provider()
             .and_then(|provider| config(&identity.certificate, profiles, provider).build(true, Some(PEER)))
             .map_err(DtlsError::Configure)?;
-        let mut association = Self::new(vec![expected], None);
+        let mut association = Self::new(expected, None);
         association
             .endpoint
             .connect(now, PEER, Arc::new(config), None)
             .map_err(DtlsError::Handshake)?;
         association.drain(now);
         Ok(association)
+    }
+
+    /// Whether it is the passive end.
+    pub(crate) fn is_server(&self) -> bool {
+        self.server.is_some()
     }
 
     fn new(expected: Vec<Fingerprint>, server: Option<Server>) -> Self {
@@ -466,7 +471,7 @@ mod tests {
         let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let now = Instant::now();
         let mut server = Association::server(&ours, vec![ours.fingerprint().clone(), theirs.fingerprint().clone()]);
-        let mut client = Association::client(&theirs, expect_of_server(&ours), profiles, now).unwrap();
+        let mut client = Association::client(&theirs, vec![expect_of_server(&ours)], profiles, now).unwrap();
         let (mut at_server, mut at_client) = (None, None);
         for _ in 0..10 {
             while let Some(datagram) = client.poll_transmit() {
@@ -508,7 +513,7 @@ mod tests {
         // In turn: before anything, before each datagram of the client's, and at the end.
         let mut server = Association::server(&ours, vec![theirs.fingerprint().clone()]);
         let profiles = [Profile::AeadAes128Gcm];
-        let mut client = Association::client(&theirs, ours.fingerprint().clone(), &profiles, now).unwrap();
+        let mut client = Association::client(&theirs, vec![ours.fingerprint().clone()], &profiles, now).unwrap();
         let (mut at_server, mut at_client) = (None, None);
         for _ in 0..4 {
             while let Some(datagram) = client.poll_transmit() {
@@ -539,7 +544,7 @@ mod tests {
         // The client takes the answer for one to its own.
         assert_eq!(server.handle(&foreign_hello(), now).unwrap(), Progress::Pending);
         let profiles = [Profile::AeadAes128Gcm];
-        let mut client = Association::client(&theirs, ours.fingerprint().clone(), &profiles, now).unwrap();
+        let mut client = Association::client(&theirs, vec![ours.fingerprint().clone()], &profiles, now).unwrap();
         for _ in 0..4 {
             while let Some(datagram) = server.poll_transmit() {
                 client.handle(&datagram, now).unwrap();
@@ -559,8 +564,13 @@ mod tests {
         let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let now = Instant::now();
         let mut server = Association::server(&ours, vec![theirs.fingerprint().clone()]);
-        let mut client =
-            Association::client(&theirs, ours.fingerprint().clone(), &[Profile::AeadAes128Gcm], now).unwrap();
+        let mut client = Association::client(
+            &theirs,
+            vec![ours.fingerprint().clone()],
+            &[Profile::AeadAes128Gcm],
+            now,
+        )
+        .unwrap();
         assert!(client.poll_timeout().is_some(), "a lost hello has to be repeated");
         for _ in 0..10 {
             while let Some(datagram) = client.poll_transmit() {

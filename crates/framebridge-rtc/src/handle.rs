@@ -33,7 +33,7 @@ use crate::{
     sdp::{Answer, Change, Fragment, Load, Offer, OfferError},
     sessions::Session,
     state::EngineState,
-    stream::{KEYFRAME_INTERVAL, REPAIR_INTERVAL},
+    stream::{KEYFRAME_INTERVAL, REPAIR_INTERVAL, Stream},
     tcp,
     viewer::Viewer,
     worker_number::ufrag_prefix,
@@ -102,6 +102,31 @@ pub enum Patched {
         /// Our new credentials and candidates, `application/trickle-ice-sdpfrag`.
         fragment: String,
     },
+}
+
+/// What is ours of a session that is to be.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    pub(crate) session: SessionId,
+    pub(crate) worker: usize,
+    pub(crate) local: Credentials,
+    pub(crate) ssrc: u32,
+    pub(crate) repair_ssrc: u32,
+}
+
+impl Ends {
+    /// Those of a viewer that `worker` is to serve.
+    pub(crate) fn random(worker: usize) -> Self {
+        let ssrc = u32::from_be_bytes(random::bytes());
+        Self {
+            session: SessionId::random(),
+            worker,
+            local: Credentials::random(&ufrag_prefix(worker)),
+            ssrc,
+            // Never the same one: their indices would be each other's (see `track`).
+            repair_ssrc: ssrc ^ (u32::from_be_bytes(random::bytes()) | 1),
+        }
+    }
 }
 
 /// A command's place in a worker's mailbox.
@@ -216,7 +241,38 @@ impl Handle {
         }
         let worker = shared.next_worker();
         let order = self.order(worker).await.ok_or(JoinError::Stopped)?;
-        let stream = shared.stream(stream);
+        let (stream, ends) = (shared.stream(stream), Ends::random(worker));
+        let candidates = mem::take(&mut offer.candidates);
+        let etag = self.admit(order, &stream, &ends, (&mut offer, None), candidates)?;
+        let answer = Answer {
+            offer,
+            ice: ends.local,
+            fingerprint: shared.identity.fingerprint().clone(),
+            candidates: self.candidates(),
+            ssrc: ends.ssrc,
+            repair_ssrc: ends.repair_ssrc,
+            name: stream.name.to_string(),
+            cname: ends.session.cname(),
+        };
+        Ok(Joined {
+            session: ends.session,
+            etag,
+            answer: answer.write(None),
+            draft: answer,
+        })
+    }
+
+    /// Makes who wants what `offer` says a viewer of `stream`, if there is a place, and returns the entity tag of its ICE generation.
+    /// Where the offer was ours, `offer` is the answer, and the bool says whether DTLS begins here.
+    pub(crate) fn admit(
+        &self,
+        order: Order<'_>,
+        stream: &Arc<Stream>,
+        ends: &Ends,
+        (offer, answered): (&mut Offer, Option<bool>),
+        candidates: Vec<Candidate>,
+    ) -> Result<String, JoinError> {
+        let shared = &self.shared;
         let limit = shared.config.max_viewers;
         if shared.sessions().len() >= limit {
             return Err(JoinError::OutOfPlaces { limit });
@@ -225,20 +281,15 @@ impl Handle {
         if !stream.reserve(limit) {
             return Err(JoinError::TooManyViewers { limit });
         }
-        let (session, now) = (SessionId::random(), Instant::now());
-        let local = Credentials::random(&ufrag_prefix(worker));
-        let ssrc = u32::from_be_bytes(random::bytes());
-        // Never the same one: their indices would be each other's (see `track`).
-        let repair_ssrc = ssrc ^ (u32::from_be_bytes(random::bytes()) | 1);
-        let mid = offer.transport_mid().map(str::to_owned);
+        let now = Instant::now();
         let config = PeerConfig {
-            local: local.clone(),
+            local: ends.local.clone(),
             remote: offer.ice.clone(),
             sockets: shared.families(),
             fingerprints: mem::take(&mut offer.fingerprints),
-            ssrc,
+            ssrc: ends.ssrc,
             payload_type: offer.format.payload_type,
-            repair: offer.format.repair.map(|payload_type| (repair_ssrc, payload_type)),
+            repair: offer.format.repair.map(|payload_type| (ends.repair_ssrc, payload_type)),
             numbering: offer.format.numbering,
             playout: offer.format.playout,
             capture_time: offer.format.capture_time,
@@ -247,43 +298,31 @@ impl Handle {
             data: None,
             receives: None,
         };
-        let peer = Peer::new(&shared.identity, config, now);
+        let peer = match answered {
+            Some(begins) => Peer::offering(&shared.identity, config, begins, now),
+            None => Peer::new(&shared.identity, config, now),
+        };
         // One that is not to be had is not waited for.
         let is_there = stream.rungs.rates()[self.best.index()].is_some();
         let begins = if is_there { self.best } else { Rung::Full };
-        let mut viewer = Viewer::new(session, Arc::clone(&stream), peer, begins, now);
+        let mut viewer = Viewer::new(ends.session, Arc::clone(stream), peer, begins, now);
         viewer.best = self.best;
+        viewer.was_named = answered.is_some();
         let etag = random::text(16);
         let entry = Session {
-            stream: Arc::clone(&stream),
-            worker,
+            stream: Arc::clone(stream),
+            worker: ends.worker,
             etag: etag.clone(),
             remote: offer.ice.clone(),
-            mid,
+            mid: offer.transport_mid().map(str::to_owned),
             restarts: Restarts::default(),
             is_lost: false,
             state: ViewerState::Connecting,
             link: Link::default(),
         };
-        shared.open(session, entry);
-        let candidates = mem::take(&mut offer.candidates);
+        shared.open(ends.session, entry);
         order.give(Command::Join(Box::new(viewer), candidates));
-        let answer = Answer {
-            offer,
-            ice: local,
-            fingerprint: shared.identity.fingerprint().clone(),
-            candidates: self.candidates(),
-            ssrc,
-            repair_ssrc,
-            name: stream.name.to_string(),
-            cname: session.cname(),
-        };
-        Ok(Joined {
-            session,
-            etag,
-            answer: answer.write(None),
-            draft: answer,
-        })
+        Ok(etag)
     }
 
     /// Adds trickled candidates or, if the fragment has new credentials, restarts ICE. When this returns, the new generation

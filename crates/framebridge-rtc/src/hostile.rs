@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    Candidate, Containment, Feedback, Unit,
+    Candidate, Containment, Feedback, Form, Unit,
     data::Lanes,
     dtls::Fingerprint,
     feedback,
@@ -133,6 +133,11 @@ pub fn answer(offer: &str, fingerprint: &Fingerprint) -> Option<String> {
         cname: "cname".to_owned(),
     };
     Some(answer.write(Some(52)))
+}
+
+/// Reads an answer to an offer of ours; false if it is refused.
+pub fn agrees(answer: &str) -> bool {
+    Offer::parse_answer(answer, Form::Encoded).is_ok()
 }
 
 /// What a fragment asks for.

@@ -1,8 +1,8 @@
-//! The controlled end of ICE (RFC 8445) for one viewer, sans-IO.
+//! Our end of ICE (RFC 8445) for one viewer, sans-IO.
 //!
 //! A full agent with few candidates: it answers checks, checks back so that NATs on the viewer's side open, learns
-//! peer-reflexive addresses, follows the viewer's nomination and keeps its consent fresh (RFC 7675). It is never
-//! controlling and never gathers: local candidates are the sockets.
+//! peer-reflexive addresses, follows the viewer's nomination and keeps its consent fresh (RFC 7675). Where the offer was ours it is
+//! [controlling](Agent::controlling), and nominates the first pair that is answered. It never gathers: local candidates are the sockets.
 
 use std::{
     collections::VecDeque,
@@ -122,8 +122,10 @@ struct Pair {
     attempt: Attempt,
     /// Whether an authentic check of the viewer has come over it.
     is_checked: bool,
-    /// When the viewer last nominated it.
+    /// When the controlling end last nominated it.
     nominated: Option<Instant>,
+    /// Our checks nominate it; never of the controlled end.
+    is_chosen: bool,
 }
 
 impl Pair {
@@ -135,6 +137,7 @@ impl Pair {
 /// The agent. After every call drain [`Agent::poll_transmit`].
 #[derive(Debug)]
 pub struct Agent {
+    role: IceRole,
     local: Credentials,
     /// The generation in use, after a restart and until the new one has a nominated pair.
     previous: Option<Credentials>,
@@ -178,6 +181,7 @@ impl Agent {
     /// An agent whose own candidates are `sockets`: index, and whether it is IPv4.
     pub fn new(local: Credentials, remote: Credentials, sockets: Vec<(usize, bool)>) -> Self {
         Self {
+            role: IceRole::Controlled,
             local,
             previous: None,
             remote,
@@ -191,6 +195,18 @@ impl Agent {
         }
     }
 
+    /// The end that nominates: of who has made the offer (RFC 8445 section 6.1.1).
+    #[must_use]
+    pub fn controlling(mut self) -> Self {
+        self.role = IceRole::Controlling;
+        self
+    }
+
+    /// Whether it is the end that nominates.
+    pub(crate) fn controls(&self) -> bool {
+        self.role == IceRole::Controlling
+    }
+
     /// Puts an agent back on the path it had, as if it had just been nominated.
     pub fn resume(&mut self, path: Path, now: Instant) {
         self.pairs.push(Pair {
@@ -199,6 +215,7 @@ impl Agent {
             attempt: Attempt::Valid,
             is_checked: true,
             nominated: Some(now),
+            is_chosen: self.controls(),
         });
         self.select(path, now);
     }
@@ -270,7 +287,9 @@ impl Agent {
     pub(crate) fn relocate(&mut self, now: Instant) {
         let Some(lost) = self.selected else { return };
         self.is_moving = true;
+        let controls = self.controls();
         for pair in self.pairs.iter_mut().filter(|pair| pair.is_checked) {
+            pair.is_chosen = controls;
             pair.path.source = pair.path.source.filter(|source| Some(*source) != lost.source);
             pair.attempt = Attempt::Waiting;
         }
@@ -315,7 +334,7 @@ impl Agent {
         if !message.is_authentic(password) {
             return Heard::Nothing;
         }
-        if message.role() == Some(IceRole::Controlled) {
+        if message.role() == Some(self.role) {
             self.transmits
                 .push_back((path, stun::role_conflict(message.transaction(), password)));
             return Heard::Alive;
@@ -334,7 +353,7 @@ impl Agent {
         if self.pairs[at].attempt == Attempt::Failed {
             self.pairs[at].attempt = Attempt::Waiting;
         }
-        if message.nominates() {
+        if message.nominates() && !self.controls() {
             self.pairs[at].nominated = Some(now);
         }
         if self.pairs[at].attempt == Attempt::Waiting {
@@ -371,8 +390,27 @@ impl Agent {
             self.schedule(now);
             return self.select(path, now);
         }
+        if self.controls() {
+            // With the address that the answer came to; whoever knows the password is the one that was named.
+            (self.pairs[at].path, self.pairs[at].is_checked) = (path, true);
+            self.pairs[at].nominated = self.pairs[at].is_chosen.then_some(now);
+            self.choose(now);
+        }
         self.schedule(now);
         self.follow_nomination(at, now)
+    }
+
+    /// Has the best pair that was answered nominated, if none is and that is ours to do: by one more check (RFC 8445 section
+    /// 8.1.1). The first answer counts, for a better pair that is slower to answer costs time now.
+    fn choose(&mut self, now: Instant) {
+        if !self.controls() || self.selected.is_some() || self.pairs.iter().any(|pair| pair.is_chosen) {
+            return;
+        }
+        let valid = (0..self.pairs.len()).filter(|at| self.pairs[*at].attempt == Attempt::Valid);
+        if let Some(best) = valid.max_by_key(|at| self.pairs[*at].priority) {
+            self.pairs[best].is_chosen = true;
+            self.check(best, now);
+        }
     }
 
     /// Selects the pair at `at` if it is valid, nominated and better than what is in use.
@@ -421,6 +459,7 @@ impl Agent {
         for pair in self.pairs.iter_mut().filter(|pair| pair.is_over(&path)) {
             pair.attempt = Attempt::Failed;
             pair.nominated = None;
+            pair.is_chosen = false;
         }
     }
 
@@ -443,6 +482,7 @@ impl Agent {
             attempt: Attempt::Waiting,
             is_checked: false,
             nominated: None,
+            is_chosen: false,
         });
         Some(self.pairs.len() - 1)
     }
@@ -453,7 +493,7 @@ impl Agent {
             Attempt::UnderWay { sent, .. } => sent,
             Attempt::Waiting | Attempt::Valid | Attempt::Failed => 0,
         };
-        let (transaction, datagram) = self.binding_request();
+        let (transaction, datagram) = self.binding_request(self.pairs[at].is_chosen);
         let due = now + FIRST_TIMEOUT * (1 << sent);
         let pair = &mut self.pairs[at];
         pair.attempt = Attempt::UnderWay {
@@ -464,13 +504,13 @@ impl Agent {
         self.transmits.push_back((pair.path, datagram));
     }
 
-    fn binding_request(&self) -> (Transaction, Vec<u8>) {
+    fn binding_request(&self, nominate: bool) -> (Transaction, Vec<u8>) {
         Check {
             ufrags: (&self.remote.ufrag, &self.local.ufrag),
             password: &self.remote.password,
-            role: IceRole::Controlled,
+            role: self.role,
             priority: REFLEXIVE_PRIORITY,
-            nominate: false,
+            nominate,
         }
         .encode()
     }
@@ -511,7 +551,8 @@ impl Agent {
     }
 
     fn check_consent(&mut self, now: Instant) {
-        let (transaction, datagram) = self.binding_request();
+        // Nominated again: the other end follows where a NAT has given us another address.
+        let (transaction, datagram) = self.binding_request(self.controls());
         let (Some(path), Some(consent)) = (self.selected, &mut self.consent) else {
             return;
         };
@@ -537,12 +578,13 @@ impl Agent {
                 continue;
             }
             if matches!(pair.attempt, Attempt::UnderWay { sent, .. } if sent >= MAX_CHECKS) {
-                pair.attempt = Attempt::Failed;
+                (pair.attempt, pair.is_chosen) = (Attempt::Failed, false);
             } else if !checked && pacer.take(now) {
                 self.check(at, now);
                 checked = true;
             }
         }
+        self.choose(now);
         self.schedule(now);
         self.next_check = self.next_check.map(|due| due.max(now + PACE).max(pacer.next()));
     }

@@ -21,7 +21,7 @@ use crate::{
     inbound::{Inbound, Outcome, Receives},
     reach::Pacer,
     sdp::{Candidate, CandidateKind},
-    srtp::Receiver,
+    srtp::{Profile, Receiver},
     stun::{Stun, is_stun},
     track::{Track, TrackState},
     transmit::{Keys, TransmitState},
@@ -30,6 +30,9 @@ use crate::{
 /// Without a word from the viewer for so long it is in its grace. Consent checks are answered every 4 to 6 s at
 /// most, and browsers report and check more often.
 const SILENCE: Duration = Duration::from_secs(8);
+
+/// What is offered where DTLS begins here, best first.
+const PROFILES: [Profile; 2] = [Profile::AeadAes128Gcm, Profile::Aes128CmSha1];
 
 /// Candidates whose kind is remembered: as many as ICE tries, and a restart's. Further ones are as if nobody had named them.
 const MAX_NAMED: usize = 48;
@@ -114,6 +117,8 @@ pub enum Output {
 pub struct Peer {
     ice: Agent,
     dtls: Option<Association>,
+    /// DTLS begins here once there is a path: who we are, and who the other end has to be.
+    hello: Option<Box<(Identity, Vec<Fingerprint>)>>,
     lanes: Option<Lanes>,
     inbound: Option<Box<Inbound>>,
     /// The way back of the last authentic check: handshake and goodbye go there while nothing is nominated.
@@ -157,6 +162,7 @@ impl Peer {
         Self {
             ice: Agent::new(config.local, config.remote, config.sockets),
             dtls: Some(if lanes.is_some() { dtls.carrying_data() } else { dtls }),
+            hello: None,
             lanes,
             inbound: config
                 .receives
@@ -177,6 +183,18 @@ impl Peer {
         }
     }
 
+    /// A peer that has answered our offer: ICE is ours to nominate, and DTLS is to begin here if `begins`.
+    pub fn offering(identity: &Identity, config: PeerConfig, begins: bool, now: Instant) -> Self {
+        let hello = begins.then(|| Box::new((identity.clone(), config.fingerprints.clone())));
+        let peer = Self::new(identity, config, now);
+        Self {
+            ice: peer.ice.controlling(),
+            dtls: peer.dtls.filter(|_| !begins),
+            hello,
+            ..peer
+        }
+    }
+
     /// A peer that goes on where an exported one was, with no new handshake. `state.track` has to be ahead of all that
     /// was sent since the export. It has no DTLS association any more: it ends without a goodbye, and the viewer's own
     /// goodbye goes unheard.
@@ -187,10 +205,14 @@ impl Peer {
         now: Instant,
     ) -> Self {
         let mut ice = Agent::new(state.local.clone(), state.remote.clone(), sockets);
+        if state.controls {
+            ice = ice.controlling();
+        }
         ice.resume(state.path, now);
         Self {
             ice,
             dtls: None,
+            hello: None,
             lanes: None,
             inbound: None,
             reply: Some(state.path),
@@ -211,6 +233,7 @@ impl Peer {
         Some(TransmitState {
             local: self.ice.local().clone(),
             remote: self.ice.remote().clone(),
+            controls: self.ice.controls(),
             path: self.ice.selected()?,
             keys: session.keys.clone(),
             track: session.track.state(),
@@ -335,7 +358,23 @@ impl Peer {
             }
         }
         self.reply = Some(path);
+        self.begin_dtls(now);
         self.heard(now);
+    }
+
+    /// Says hello, if that is ours to do and there is a path.
+    fn begin_dtls(&mut self, now: Instant) {
+        let Some(hello) = self.hello.take_if(|_| self.ice.selected().is_some()) else {
+            return;
+        };
+        let (identity, expected) = *hello;
+        match Association::client(&identity, expected, &PROFILES, now) {
+            Ok(dtls) => self.dtls = Some(dtls),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "DTLS can't begin");
+                self.close(CloseReason::HandshakeFailed, now);
+            }
+        }
     }
 
     fn on_dtls(&mut self, datagram: &[u8], now: Instant) {
@@ -343,11 +382,12 @@ impl Peer {
         match dtls.handle(datagram, now) {
             Ok(Progress::Pending) => {}
             Ok(Progress::Established(Established { profile, keys })) => {
-                let keys = Keys {
-                    profile,
-                    send: keys.server,
-                    receive: keys.client,
+                let (send, receive) = if dtls.is_server() {
+                    (keys.server, keys.client)
+                } else {
+                    (keys.client, keys.server)
                 };
+                let keys = Keys { profile, send, receive };
                 self.established = Some(Session::new(keys, self.track));
                 self.heard(now);
             }

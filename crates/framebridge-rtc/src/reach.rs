@@ -45,6 +45,12 @@ pub(crate) fn is_a_viewers(claimed: &SocketAddr) -> bool {
     is_unicast(claimed.ip()) && claimed.port() >= FIRST_USER_PORT && !SERVICES.contains(&claimed.port())
 }
 
+/// Whether a receiver that an operator has named can be reached at an address that it names itself. It may be on this machine, and
+/// on any port: 443 is one that firewalls let through.
+pub(crate) fn is_a_receivers(named: &SocketAddr) -> bool {
+    is_unicast(named.ip()) || named.ip().is_loopback()
+}
+
 fn is_unicast(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_unicast_v4(ip),

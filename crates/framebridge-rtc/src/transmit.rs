@@ -24,6 +24,8 @@ pub struct TransmitState {
     pub local: Credentials,
     /// The viewer's ICE credentials.
     pub remote: Credentials,
+    /// Whether ICE is ours to nominate.
+    pub controls: bool,
     /// The nominated path.
     pub path: Path,
     /// The SRTP keys.

@@ -75,6 +75,8 @@ pub(crate) struct Viewer {
     pub(crate) aimed: Instant,
     /// It was sent a part of a picture, whose rest has to come before another rung.
     pub(crate) is_in_frame: bool,
+    /// An operator has named it as a receiver: what it says of itself is more than a claim.
+    pub(crate) was_named: bool,
     /// It has data channels and no media, and what comes goes there.
     pub(crate) line: Option<LineOutlet>,
     /// It sends us media and is sent none, and what comes goes there.
@@ -106,6 +108,7 @@ impl Viewer {
             best: rung,
             aimed: now,
             is_in_frame: false,
+            was_named: false,
             line: None,
             publisher: None,
         }

@@ -33,7 +33,7 @@ use crate::{
     mailbox::{Command, IceRestart, Inlet},
     mutex::lock,
     packetizer::ticks,
-    reach::{Restarts, is_a_viewers},
+    reach::{Restarts, is_a_receivers, is_a_viewers},
     sessions::Session,
     socket::Socket,
     state::EngineState,
@@ -289,7 +289,9 @@ impl Worker {
 
     /// Takes what was claimed to be a viewer's addresses, as far as they can be one's.
     fn add_candidates(&mut self, slot: Slot, mut candidates: Vec<Candidate>, now: Instant) {
-        candidates.retain(|candidate| is_a_viewers(&candidate.address));
+        let was_named = self.viewers.get_mut(slot).is_some_and(|viewer| viewer.was_named);
+        candidates
+            .retain(|candidate| is_a_viewers(&candidate.address) || (was_named && is_a_receivers(&candidate.address)));
         for candidate in &candidates {
             self.viewers.add_address(slot, candidate.address, false);
         }

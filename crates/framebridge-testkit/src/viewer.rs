@@ -182,7 +182,7 @@ impl Viewer {
         self.remote = Some(Credentials { ufrag, password });
         self.dtls = Some(Association::client(
             &self.identity,
-            fingerprint,
+            vec![fingerprint],
             &self.options.profiles,
             now,
         )?);

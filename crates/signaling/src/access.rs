@@ -292,7 +292,7 @@ impl Access {
     pub(crate) fn is_good(&self, principal: &Principal) -> bool {
         let now = now();
         match &principal.origin {
-            Origin::Local | Origin::Share => true,
+            Origin::Local | Origin::Share | Origin::Push { .. } => true,
             Origin::Anyone => !self.asks_for_tokens || self.open.is_some(),
             Origin::Link { .. } => !principal.has_expired(now),
             Origin::Jwt { .. } => self.provider.is_some() && !principal.has_expired(now),

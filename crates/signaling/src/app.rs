@@ -47,7 +47,8 @@ use crate::{
     limits::Limits,
     outside, own_addresses,
     owners::{Owners, brief},
-    pictures,
+    pictures, push,
+    pushes::Pushes,
     reports::Reports,
     routes, serve,
     site::Site,
@@ -103,8 +104,7 @@ impl App {
             ..
         } = context;
         let identity = Identity::new(Role::Signaling);
-        let listen = settings.http.listen;
-        let Restored { listener, media } = handover::restore(&dir, &identity, listen).await;
+        let Restored { listener, media } = handover::restore(&dir, &identity, settings.http.listen).await;
         let listener = match listener {
             Some(listener) => listener,
             None => bind(&settings).await?,
@@ -136,6 +136,7 @@ impl App {
             access: Access::load(&settings.http, &dir, address.port())?,
             owners: Owners::load(&dir, &engine.handle().sessions()),
             ended: Ended::default(),
+            pushes: Pushes::default(),
             visits: Visits::new(Arc::clone(&told), watching(&engine.handle())),
             films: Arc::new(Films::new(Arc::clone(&told))),
             reports: Reports::default(),
@@ -300,6 +301,7 @@ fn on_event(shared: &AppState, event: Event) {
                     shared.ended.note(whole, stream, reason);
                 }
             }
+            shared.pushes.look(&whole);
         }
     }
 }
@@ -357,6 +359,8 @@ fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>, news
     tasks.spawn(own_addresses::follow(shared.engine.clone()));
     tasks.spawn(events::tell(Arc::clone(shared), news));
     tasks.spawn(viewers::keep_current(Arc::clone(shared)));
+    push::set(shared, &settings.streams);
+    tasks.spawn(push::end_unwanted(Arc::clone(shared)));
     tasks.spawn(pictures::keep_stills(Arc::clone(shared)));
     let places = settings.webrtc.candidates.clone();
     tasks.spawn(candidates::keep_resolved(places, shared.engine.clone()));
@@ -395,6 +399,7 @@ fn spawn_heartbeats(tasks: &Tasks, (dir, identity, news): (RuntimeDir, Identity,
                     live: stats.live,
                     frames_published: published.read(),
                     frames_sent: sent.read(),
+                    pushes: shared.pushes.of(&stream.name),
                 }
             })
             .collect();

@@ -4,7 +4,7 @@
 use framebridge_auth::Scope;
 use framebridge_proto::{
     media::Rung,
-    status::{BridgeState, Condition, FaultKind, Overall, ProcessState, StreamState},
+    status::{BridgeState, Condition, FaultKind, Overall, ProcessState, PushState, StreamState},
 };
 use serde_json::{Map, Value, json};
 
@@ -167,7 +167,7 @@ fn problem(about: &str) -> Value {
 }
 
 /// What `GET /api/v1/status` answers, which a crate without OpenAPI defines (`framebridge_proto::status`).
-fn statuses() -> [(String, Value); 5] {
+fn statuses() -> [(String, Value); 6] {
     let status = [
         ("overall", all(Overall::ALL), "The sum of the rest"),
         (
@@ -198,6 +198,7 @@ fn statuses() -> [(String, Value); 5] {
         process_status(),
         stream_status(),
         schema("RungStatus", rung),
+        push_status(),
         schema("BridgeStatus", bridge),
     ]
 }
@@ -224,6 +225,29 @@ fn process_status() -> (String, Value) {
         ),
     ];
     schema("ProcessStatus", process)
+}
+
+fn push_status() -> (String, Value) {
+    let push = [
+        ("name", text(), "Its name in the configuration, or its receiver's host"),
+        ("state", all(PushState::ALL), "How it goes"),
+        (
+            "reason",
+            or_null(text()),
+            "What is wrong and what to do, where anything is",
+        ),
+        (
+            "retry_in_ms",
+            or_null(number()),
+            "Until it is tried again, where it waits for that",
+        ),
+        (
+            "session",
+            or_null(text()),
+            "Its session, as `/api/v1/viewers` shows it, while there is one",
+        ),
+    ];
+    schema("PushStatus", push)
 }
 
 fn stream_status() -> (String, Value) {
@@ -274,6 +298,11 @@ fn stream_status() -> (String, Value) {
             "rungs",
             list("RungStatus"),
             "Its lower rungs that somebody subscribes to",
+        ),
+        (
+            "pushes",
+            list("PushStatus"),
+            "Where it is sent on to, and how that goes",
         ),
         (
             "verdict",
@@ -337,7 +366,7 @@ fn or_null(mut schema: Value) -> Value {
 mod tests {
     use framebridge_proto::{
         Role,
-        status::{BridgeStatus, ProcessStatus, RungStatus, Status, StreamStatus},
+        status::{BridgeStatus, ProcessStatus, PushStatus, RungStatus, Status, StreamStatus},
     };
 
     use super::*;
@@ -385,6 +414,13 @@ mod tests {
                     last_frame_age_ms: None,
                     refused: None,
                 }],
+                pushes: vec![PushStatus {
+                    name: String::new(),
+                    state: PushState::Live,
+                    reason: None,
+                    retry_in_ms: None,
+                    session: None,
+                }],
             }],
             bridge: BridgeStatus {
                 state: BridgeState::Disabled,
@@ -397,6 +433,7 @@ mod tests {
             ("ProcessStatus", &status["processes"][0]),
             ("StreamStatus", &status["streams"][0]),
             ("RungStatus", &status["streams"][0]["rungs"][0]),
+            ("PushStatus", &status["streams"][0]["pushes"][0]),
             ("BridgeStatus", &status["bridge"]),
         ] {
             let keys = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

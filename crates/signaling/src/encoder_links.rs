@@ -13,7 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    app_state::AppState, encoder_link::EncoderLink, feed_link, rung_link::RungLink, stream::Stream, stream_set::Streams,
+    app_state::AppState, encoder_link::EncoderLink, feed_link, push, rung_link::RungLink, stream::Stream,
+    stream_set::Streams,
 };
 
 /// The links to encoders.
@@ -60,7 +61,7 @@ impl EncoderLinks {
         }
         for stream in configured {
             let before = self.running.get(&stream.name);
-            if before.is_none_or(|running| running.configured != *stream) {
+            if before.is_none_or(|running| !running.configured.is_fed_like(stream)) {
                 self.end(&stream.name);
                 let running = self.link(streams, stream);
                 self.running.insert(stream.name.clone(), running);
@@ -119,6 +120,7 @@ pub(crate) async fn follow(mut links: EncoderLinks, shared: Arc<AppState>, args:
             Ok(Ok(settings)) => {
                 let gone = links.set(&shared.streams, &settings.streams);
                 send_away(&shared, &gone).await;
+                push::set(&shared, &settings.streams);
             }
             Ok(Err(error)) => tracing::error!("{:#}", anyhow::Error::from(error)),
             Err(error) => tracing::error!(%error, "the settings can't be read"),

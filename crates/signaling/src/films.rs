@@ -221,6 +221,7 @@ mod tests {
             principal: framebridge_auth::Principal::anyone(framebridge_auth::Scope::View),
             address: [192, 0, 2, 1].into(),
             since: 7,
+            pushed: None,
         };
         let start = Instant::now();
         let film = Film {

@@ -4,7 +4,8 @@
 //! It holds one link per stream to the stream's encoder, subscribes only while somebody watches, and passes each
 //! frame to the media plane, which sends it to all viewers. A restart of the encoder costs no viewer its session.
 //!
-//! It never captures, encodes, starts a process or connects to a studio.
+//! It never captures, encodes, starts a process or connects to a studio. It connects out to receivers that a stream is sent on to, and
+//! to nobody else.
 
 mod access;
 mod app;
@@ -42,6 +43,8 @@ mod owners;
 mod page;
 mod pictures;
 mod problem;
+mod push;
+mod pushes;
 mod reloaded;
 mod reports;
 mod routes;

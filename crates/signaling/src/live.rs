@@ -140,6 +140,7 @@ pub(crate) async fn film(
         principal: who.clone(),
         address,
         since: now(),
+        pushed: None,
     };
     let watcher = Watcher {
         watching: Watching::begin(&shared.films, stream.name.clone(), owner, page),

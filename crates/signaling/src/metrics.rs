@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
 };
-use framebridge_proto::status::{BridgeState, ProcessState, Status, StreamState, StreamStatus};
+use framebridge_proto::status::{BridgeState, ProcessState, PushState, Status, StreamState, StreamStatus};
 use framebridge_rtc::{DelayStats, StreamStats};
 use prometheus_client::{
     collector::Collector,
@@ -270,6 +270,7 @@ impl Scrape {
             help,
             states.map(|(labels, holds)| (labels, ConstGauge::new(i64::from(holds)))),
         )?;
+        self.encode_pushes(encoder)?;
         let sessions = BridgeState::ALL.iter();
         let sessions = sessions.map(|state| {
             (
@@ -292,6 +293,28 @@ impl Scrape {
             family(encoder, name, help, "stream", samples)?;
         }
         Ok(())
+    }
+
+    /// How it goes with those that streams are sent on to.
+    fn encode_pushes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let streams = self.shared.streams.all();
+        let pushes = streams.iter().flat_map(|stream| {
+            let of_stream = self.shared.pushes.of(&stream.name).into_iter();
+            of_stream.map(|push| (stream.name.as_str(), push))
+        });
+        let pushes: Vec<_> = pushes.collect();
+        let states = pushes.iter().flat_map(|(stream, push)| {
+            PushState::ALL.iter().map(move |state| {
+                let labels = [
+                    ("stream", *stream),
+                    ("push", push.name.as_str()),
+                    ("state", state.as_str()),
+                ];
+                (labels, ConstGauge::new(i64::from(push.state == *state)))
+            })
+        });
+        let help = "1 for how it goes with a receiver that the stream is sent on to, 0 for the others";
+        labelled(encoder, "push_state", help, states)
     }
 
     fn encode_processes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -30,6 +30,25 @@ pub(crate) struct Owner {
     pub(crate) principal: Principal,
     pub(crate) address: IpAddr,
     pub(crate) since: UnixTime,
+    /// Where a stream is sent on to, if that is what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pushed: Option<Pushed>,
+}
+
+/// A session that was opened here, at a receiver elsewhere.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pushed {
+    /// The receiver's address, as configured.
+    pub(crate) url: String,
+    /// Where the session can be ended there.
+    pub(crate) resource: Option<String>,
+}
+
+/// Both may be secrets.
+impl std::fmt::Debug for Pushed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pushed").finish_non_exhaustive()
+    }
 }
 
 /// All owners of open sessions.
@@ -170,6 +189,10 @@ mod tests {
             principal: Principal::anyone(Scope::View),
             address: [192, 0, 2, 1].into(),
             since: 7,
+            pushed: Some(Pushed {
+                url: "https://media.example/whip".to_owned(),
+                resource: None,
+            }),
         };
         let owners = Owners::load(&dir, &[]);
         for number in 0..3 {
@@ -199,6 +222,7 @@ mod tests {
                 principal,
                 address,
                 since,
+                pushed: None,
             },
         );
         for (shown, ends) in [(50, 100), (200, 200), (150, 200)] {

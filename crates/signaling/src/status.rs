@@ -46,7 +46,7 @@ pub(crate) async fn status(State(shared): State<Arc<AppState>>) -> Json<Status> 
 
 /// Our own view, which is degraded at best.
 pub(crate) fn own_view(shared: &AppState, supervisor_problem: String) -> Status {
-    let streams: Vec<StreamStatus> = shared.streams.all().iter().map(|stream| row(stream)).collect();
+    let streams: Vec<StreamStatus> = shared.streams.all().iter().map(|stream| row(shared, stream)).collect();
     Status {
         // Nobody restarts what dies now.
         overall: health::overall(streams.iter().map(|stream| stream.condition), false),
@@ -83,7 +83,7 @@ pub(crate) fn own_view(shared: &AppState, supervisor_problem: String) -> Status 
     }
 }
 
-fn row(stream: &Stream) -> StreamStatus {
+fn row(shared: &AppState, stream: &Stream) -> StreamStatus {
     let upstream = stream.upstream();
     let (width, height, fps, encoder) = match &upstream.parameters {
         Some(found) => (found.width, found.height, found.fps, found.encoder.clone()),
@@ -110,6 +110,7 @@ fn row(stream: &Stream) -> StreamStatus {
         unchanged_ms: 0,
         black_ms: 0,
         rungs: Vec::new(),
+        pushes: shared.pushes.of(&stream.name),
         verdict: health.to_string(),
         retry_in_ms: health.retry_in.map(millis),
     }

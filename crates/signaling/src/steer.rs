@@ -90,6 +90,7 @@ pub(crate) async fn open(
         principal: who.clone(),
         address: visitor.address,
         since: now(),
+        pushed: None,
     };
     shared.owners.note(session, owner);
     shared.tasks.spawn(serve(Arc::clone(&shared), stream, line, who));

@@ -432,6 +432,11 @@ impl OwnGuest {
         stream.guests.send_modify(|guests| *guests += 1);
         Self(Arc::clone(stream))
     }
+
+    /// Whether it is `stream` that is kept open.
+    pub(crate) fn is_of(&self, stream: &Arc<Stream>) -> bool {
+        Arc::ptr_eq(&self.0, stream)
+    }
 }
 
 impl Drop for OwnGuest {

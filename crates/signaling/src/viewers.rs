@@ -56,7 +56,7 @@ pub(crate) struct ViewerView {
     stream: String,
     /// `connecting`, `live` or `grace`.
     state: &'static str,
-    /// Who it is: `token NAME`, `jwt SUBJECT`, `link ID`, `share (view)`, `local` or `anyone`; `null` where a full disk kept that
+    /// Who it is: `token NAME`, `jwt SUBJECT`, `link ID`, `share (view)`, `push NAME`, `local` or `anyone`; `null` where a full disk kept that
     /// from being written down.
     principal: Option<String>,
     /// Where it asked from.
@@ -278,6 +278,10 @@ pub(crate) async fn kick(
         return Err(Problem::unknown_session());
     };
     tracing::info!(target: "audit", %who, session = brief(&found), "sent a viewer away");
+    // Its receiver would be tried again at once otherwise.
+    if shared.pushes.kick(&found) {
+        return Ok(StatusCode::NO_CONTENT);
+    }
     if let Some(open) = shared.engine.session(&found) {
         shared.ended.send_away(found, open.stream);
     }

@@ -38,11 +38,11 @@ pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patc
 
 /// How long a POST waits for a stream that it has just woken up: opening a camera or an RTSP feed takes one to two
 /// seconds, and a client that sees 409 too early waits longer in the end.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the answer waits to know what will be sent, so that it can say H.264's level: a keyframe is on its way, and
 /// without one there is no picture either.
-const PARAMETERS_PATIENCE: Duration = Duration::from_millis(300);
+pub(crate) const PARAMETERS_PATIENCE: Duration = Duration::from_millis(300);
 
 /// When a viewer that found no place may try again.
 pub(crate) const FULL_RETRY: Duration = Duration::from_secs(5);
@@ -113,6 +113,7 @@ pub(crate) async fn post(
         principal: who.clone(),
         address,
         since: now(),
+        pushed: None,
     };
     shared.owners.note(session, owner);
     let unanswered = Unanswered {
@@ -329,6 +330,17 @@ pub(crate) async fn options_session() -> impl IntoResponse {
     ]
 }
 
+/// What whoever decodes these frames has to carry.
+pub(crate) fn load(sent: CodecParameters) -> Load {
+    Load {
+        width: sent.width,
+        height: sent.height,
+        fps: sent.fps,
+        bitrate: sent.bitrate,
+        level: sent.copied.map(|[_, _, level]| level),
+    }
+}
+
 /// `location` is from the root, for players of others know no relative one.
 fn created(
     shared: &AppState,
@@ -336,14 +348,7 @@ fn created(
     joined: &Joined,
     parameters: Option<CodecParameters>,
 ) -> Result<Response, Problem> {
-    let load = parameters.map(|sent| Load {
-        width: sent.width,
-        height: sent.height,
-        fps: sent.fps,
-        bitrate: sent.bitrate,
-        level: sent.copied.map(|[_, _, level]| level),
-    });
-    let answer = load.map_or_else(|| joined.answer.clone(), |load| joined.answer_for(load));
+    let answer = parameters.map_or_else(|| joined.answer.clone(), |sent| joined.answer_for(load(sent)));
     let mut response = (StatusCode::CREATED, answer).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));

@@ -94,6 +94,7 @@ pub(crate) async fn post(
         principal: who,
         address,
         since: now(),
+        pushed: None,
     };
     shared.owners.note(session, owner);
     shared

@@ -11,7 +11,7 @@ use framebridge_core::{
 use framebridge_proto::{
     Role, StreamName, millis,
     status::{
-        BridgeState, BridgeStatus, FaultKind, ProcessState, ProcessStatus, RungStatus, Status, StreamState,
+        BridgeState, BridgeStatus, FaultKind, ProcessState, ProcessStatus, PushStatus, RungStatus, Status, StreamState,
         StreamStatus,
     },
     supervisor::{BridgeProgress, EncoderProgress, Progress, RungProgress, SignalingProgress, StreamFlow, Why},
@@ -113,6 +113,7 @@ impl<'a> Picture<'a> {
             unchanged_ms: encoder.map_or(0, |encoder| encoder.pace.unchanged_ms.into()),
             black_ms: encoder.map_or(0, |encoder| encoder.pace.black_ms.into()),
             rungs: encoder.map_or_else(Vec::new, |encoder| encoder.rungs.iter().map(rung).collect()),
+            pushes: self.flow.map_or_else(Vec::new, |flow| flow.pushes.clone()),
         }
     }
 
@@ -166,13 +167,15 @@ pub(crate) fn why(slots: &[Slot], stream: &StreamName, now: Instant) -> Option<W
         .map(|(encoder, _)| encoder)
         .filter(|_| health.state == StreamState::Live);
     let way = live.and_then(way).map_or(String::new(), |way| format!("; {way}"));
+    let pushes = picture.flow.map_or(&[][..], |flow| &flow.pushes[..]);
+    let pushed: String = pushes.iter().map(|push| format!("; {push}")).collect();
     let certificate = signaling
         .and_then(signaling_progress)
         .and_then(|progress| progress.certificate);
     let notice = certificate.map_or(String::new(), |notice| format!("; {notice}"));
     Some(Why {
-        well: health.is_well(),
-        sentence: format!("{health}{way}{notice}"),
+        well: health.is_well() && pushes.iter().all(PushStatus::is_well),
+        sentence: format!("{health}{way}{pushed}{notice}"),
     })
 }
 

@@ -72,8 +72,13 @@ const OWNED: &[Owned] = &[
     },
     Owned {
         crates: &["tokio-rustls"],
-        by: &["bridge", "framebridge-http", "supervisor"],
-        why: "only the bridge connects out, and the supervisor for web hooks; one crate serves HTTPS",
+        by: &["framebridge-dial", "framebridge-http"],
+        why: "one crate connects out by TLS, and one serves HTTPS",
+    },
+    Owned {
+        crates: &["framebridge-dial"],
+        by: &["bridge", "supervisor", "signaling"],
+        why: "only the bridge connects out, the supervisor for web hooks, and signaling to whom a stream is sent on",
     },
     Owned {
         crates: &["rcgen", "x509-parser"],

@@ -95,20 +95,25 @@ mod tests {
     #[test]
     fn every_key_is_in_the_reference_with_its_default() {
         // One that is needed has no default: what stands for it is left out.
-        let text = "[hooks.a]\ncommand = [\"/bin/true\"]\n";
+        let text = "[hooks.a]\ncommand = [\"/bin/true\"]\n[streams.test]\nsource = \"test:\"\n\
+                    [[streams.test.push]]\nurl = \"https://a/b\"\n";
         let settings = Settings::parse(&Input {
             text,
             ..Input::default()
         })
         .unwrap();
-        let is_listed = |key: &str| !key.starts_with("video.") && key != "hooks.a.command";
+        let needed = ["hooks.a.command", "streams.test.push.0.url"];
+        let is_listed = |key: &str| !key.starts_with("video.") && !needed.contains(&key);
         for entry in settings.entries().iter().filter(|entry| is_listed(&entry.key)) {
             let key = entry
                 .key
                 .replace("streams.test.", "streams.NAME.")
+                .replace(".push.0.", ".push.")
                 .replace("hooks.a.", "hooks.NAME.");
             assert_eq!(documented(&key), Some(entry.value.as_str()), "{key}");
         }
-        assert_eq!(documented("hooks.NAME.command"), Some("[]"));
+        for needed in ["hooks.NAME.command", "streams.NAME.push.url"] {
+            assert!(documented(needed).is_some(), "{needed}");
+        }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) const STRIDE: u64 = 256;
 /// SRTCP indices that are reserved at once: a report a second.
 pub(crate) const RTCP_STRIDE: u32 = 64;
 /// The version of a record's layout. Another version is passed over.
-const LAYOUT: u8 = 3;
+const LAYOUT: u8 = 4;
 
 /// A place in a [`ViewerFile`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,6 +241,7 @@ impl Record {
         let TransmitState {
             local,
             remote,
+            controls,
             path,
             keys,
             track,
@@ -254,6 +255,7 @@ impl Record {
         for text in [&local.ufrag, &local.password, &remote.ufrag, &remote.password] {
             out.field(text.as_bytes());
         }
+        out.field(&[u8::from(*controls)]);
         out.field(&(path.socket as u64).to_le_bytes());
         out.field(path.source.map(|ip| ip.to_string()).unwrap_or_default().as_bytes());
         out.field(path.remote.to_string().as_bytes());
@@ -303,6 +305,7 @@ impl Record {
             })
         };
         let (local, remote) = (credentials()?, credentials()?);
+        let controls = fields.array()? == [1];
         let path = Path {
             socket: usize::try_from(u64::from_le_bytes(fields.array()?)).ok()?,
             source: match fields.text()? {
@@ -336,6 +339,7 @@ impl Record {
             state: TransmitState {
                 local,
                 remote,
+                controls,
                 path,
                 keys,
                 track,
@@ -440,6 +444,7 @@ pub(crate) mod tests {
             state: TransmitState {
                 local: credentials("l"),
                 remote: credentials("r"),
+                controls: number == 2,
                 path: Path {
                     socket: 1,
                     source: Some("::1".parse().unwrap()),

@@ -432,3 +432,38 @@ fn path_whose_address_is_gone_is_kept_while_nothing_answers() {
     assert!((6..20).contains(&sent), "{sent} checks");
     assert_eq!(agent.selected(), Some(path(1)));
 }
+
+#[test]
+fn controlling_end_nominates_the_first_that_answers_and_another_where_that_falls_silent() {
+    let now = Instant::now();
+    let mut agent = agent().controlling();
+    let mut pacer = Pacer::new(now);
+    let far = SocketAddr::from(([192, 0, 2, 1], 1));
+    let near = SocketAddr::from(([192, 0, 2, 2], 2));
+    agent.add_remote(far, 9, now);
+    agent.add_remote(near, 1, now);
+    let mut nominated = Vec::new();
+    let mut at = now;
+    for _ in 0..2000 {
+        at += Duration::from_millis(20);
+        agent.handle_timeout(&mut pacer, at);
+        while let Some((path, datagram)) = agent.poll_transmit() {
+            let request = Stun::decode(&datagram).unwrap();
+            assert_eq!(request.role(), Some(IceRole::Controlling));
+            if request.nominates() {
+                nominated.push(path.remote);
+            }
+            // The one that is liked better answers checks, and never a nomination.
+            if path.remote == far && request.nominates() {
+                continue;
+            }
+            let answer = stun::success(request.transaction(), far, &agent.remote().password);
+            agent.handle(Stun::decode(&answer).unwrap(), path, at);
+        }
+        if agent.selected().is_some() {
+            break;
+        }
+    }
+    assert_eq!(agent.selected().map(|path| path.remote), Some(near));
+    assert_eq!((nominated[0], *nominated.last().unwrap()), (far, near));
+}

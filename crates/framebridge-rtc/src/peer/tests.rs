@@ -116,7 +116,7 @@ impl World {
         let client = Client {
             local: remote,
             remote: local,
-            dtls: Association::client(&theirs, ours.fingerprint().clone(), &profiles, now).unwrap(),
+            dtls: Association::client(&theirs, vec![ours.fingerprint().clone()], &profiles, now).unwrap(),
             next_check: now,
             has_path: false,
             keys: None,
@@ -386,4 +386,77 @@ fn forged_packets_do_not_end_a_session() {
     }
     world.exchange(Vec::new());
     assert_eq!(world.states, [ViewerState::Live]);
+}
+
+/// Two peers that have each other's half of one offer and answer, of which `first` has made the offer.
+fn pair(first_begins: bool) -> [Peer; 2] {
+    let identities = [Identity::generate().unwrap(), Identity::generate().unwrap()];
+    let credentials = [Credentials::random("00"), Credentials::random("00")];
+    let now = Instant::now();
+    let config = |own: usize| PeerConfig {
+        local: credentials[own].clone(),
+        remote: credentials[1 - own].clone(),
+        sockets: vec![(0, true)],
+        fingerprints: vec![identities[1 - own].fingerprint().clone()],
+        ssrc: SSRC,
+        payload_type: 96,
+        repair: None,
+        numbering: None,
+        playout: None,
+        capture_time: None,
+        connect_timeout: CONNECT_TIMEOUT,
+        disconnect_grace: GRACE,
+        data: None,
+        receives: None,
+    };
+    let first = Peer::offering(&identities[0], config(0), first_begins, now);
+    let mut second = Peer::new(&identities[1], config(1), now);
+    if !first_begins {
+        second.dtls = None;
+        second.hello = Some(Box::new((
+            identities[1].clone(),
+            vec![identities[0].fingerprint().clone()],
+        )));
+    }
+    [first, second]
+}
+
+#[test]
+fn who_has_offered_nominates_and_begins_dtls_if_the_answer_wants_it_so() {
+    for begins in [true, false] {
+        let mut peers = pair(begins);
+        let mut now = Instant::now();
+        let mut pacer = Pacer::new(now);
+        let candidate: Candidate = "1 1 udp 5 127.0.0.1 9 typ host".parse().unwrap();
+        peers[0].handle(Input::Candidates(&[candidate]), now);
+        let mut answers = 0;
+        for _ in 0..100 {
+            for at in 0..2 {
+                while let Some(output) = peers[at].poll_output() {
+                    if let Output::Transmit(_, mut datagram) | Output::Probe(_, mut datagram) = output {
+                        answers += usize::from(is_stun(&datagram));
+                        peers[1 - at].handle(Input::Datagram(OURS, &mut datagram), now);
+                    }
+                }
+            }
+            now += Duration::from_millis(20);
+            for peer in &mut peers {
+                peer.handle(Input::Timeout(&mut pacer), now);
+            }
+        }
+        assert!(
+            peers.iter().all(|peer| peer.state() == ViewerState::Live),
+            "begins: {begins}"
+        );
+        assert!(
+            (4..=10).contains(&answers),
+            "{answers} for one pair, which is checked and then nominated"
+        );
+        let [first, second] = peers.map(|peer| peer.export().unwrap());
+        assert_eq!(
+            (first.keys.send, first.keys.receive),
+            (second.keys.receive, second.keys.send)
+        );
+        assert!(first.controls && !second.controls);
+    }
 }

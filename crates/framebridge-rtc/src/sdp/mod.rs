@@ -8,6 +8,7 @@ mod fragment;
 mod h264;
 mod line;
 mod offer;
+mod own_offer;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub(crate) use fragment::{Change, Fragment};
 pub use h264::Load;
 pub(crate) use line::LineOffer;
 pub(crate) use offer::Offer;
+pub(crate) use own_offer::OwnOffer;
 
 /// What our ICE can do, the same in answers and fragments (RFC 9725, section 4.3.3): take candidates later, and RFC 8445's
 /// nomination.

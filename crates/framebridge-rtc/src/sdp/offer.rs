@@ -86,16 +86,29 @@ impl Offer {
 
     /// Reads `text`, an offer to be sent frames of this form; lines may end in CRLF or LF.
     pub(crate) fn parse_for(text: &str, form: Form) -> Result<Self, OfferError> {
-        Self::parse_going(text, Direction::Out, form)
+        Self::parse_going(text, Direction::Out, form, |transport| transport.begins()).map(|(offer, ())| offer)
+    }
+
+    /// Reads `text`, the answer to an offer of ours to send frames of this form, and whether DTLS begins here. It says what its
+    /// sender takes, as a viewer's offer does.
+    pub(crate) fn parse_answer(text: &str, form: Form) -> Result<(Self, bool), OfferError> {
+        Self::parse_going(text, Direction::Out, form, |transport| {
+            transport.leaves_beginning_to_us()
+        })
     }
 
     /// Reads `text`, an offer to send us frames.
     pub(crate) fn parse_published(text: &str) -> Result<Self, OfferError> {
         // Constrained baseline first: every viewer's decoder reads it, whatever it offers.
-        Self::parse_going(text, Direction::In, Form::Encoded)
+        Self::parse_going(text, Direction::In, Form::Encoded, |transport| transport.begins()).map(|(offer, ())| offer)
     }
 
-    fn parse_going(text: &str, direction: Direction, form: Form) -> Result<Self, OfferError> {
+    fn parse_going<T>(
+        text: &str,
+        direction: Direction,
+        form: Form,
+        begins: impl FnOnce(&Transport<'_>) -> Result<T, OfferError>,
+    ) -> Result<(Self, T), OfferError> {
         let (session, sections) = read(text)?;
         let media = &session.media_descriptions;
         let (video, format) = media
@@ -106,8 +119,9 @@ impl Offer {
             .ok_or(OfferError::NoAcceptableCodec)?;
         let tag = Tag::of(&session, video);
         let transport = Transport::of(&session, video, tag.as_ref());
-        transport.acceptable()?;
-        Ok(Self {
+        let begins = begins(&transport)?;
+        transport.shares_its_port()?;
+        let offer = Self {
             sections,
             video,
             format,
@@ -117,7 +131,8 @@ impl Offer {
             candidates: transport.candidates(),
             tag,
             direction,
-        })
+        };
+        Ok((offer, begins))
     }
 }
 

@@ -65,9 +65,17 @@ impl<'a> Transport<'a> {
         Err(OfferError::Unacceptable(reason.to_owned()))
     }
 
+    /// Of an answer to our own offer, which left it open: whether DTLS begins here.
+    pub(super) fn leaves_beginning_to_us(&self) -> Result<bool, OfferError> {
+        match self.value("setup") {
+            Some("passive") => Ok(true),
+            Some("active") | None => Ok(false),
+            Some(_) => Err(malformed("a=setup of an answer is active or passive")),
+        }
+    }
+
     /// Whether we can take part in media, for which we have one port.
-    pub(super) fn acceptable(&self) -> Result<(), OfferError> {
-        self.begins()?;
+    pub(super) fn shares_its_port(&self) -> Result<(), OfferError> {
         // A data section does not say so, as it has no RTCP.
         let places = [
             &self.video.attributes,

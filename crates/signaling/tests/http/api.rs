@@ -476,6 +476,7 @@ fn status() -> Status {
         unchanged_ms: 0,
         black_ms: 0,
         rungs: Vec::new(),
+        pushes: Vec::new(),
     };
     let test = StreamStatus {
         name: "test".to_owned(),

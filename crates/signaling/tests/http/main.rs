@@ -12,6 +12,7 @@ mod events;
 mod films;
 mod jwt;
 mod page;
+mod pushes;
 mod site;
 mod steer;
 mod trust;

@@ -140,6 +140,15 @@ impl App {
         let place = |slot: &Slot| slot.encodes() == Some(&stream.name);
         match self.slots.iter().position(place) {
             Some(index) if self.slots[index].stream.as_ref() == Some(stream) => {}
+            Some(index)
+                if self.slots[index]
+                    .stream
+                    .as_ref()
+                    .is_some_and(|before| before.is_fed_like(stream)) =>
+            {
+                self.slots[index].stream = Some(stream.clone());
+                reloaded.pushed.push(stream.name.clone());
+            }
             Some(index) => {
                 let is_new = self.slots[index].is_leftover();
                 self.slots[index].reassign(stream, now);
@@ -171,11 +180,14 @@ impl App {
         }
     }
 
-    /// Signaling reads which streams there are without a restart; what else concerns it or the bridge restarts it, which viewers
+    /// Signaling reads which streams there are without a restart, and is asked to each time: what it sends on and has given up for a
+    /// while it begins anew by that. What else concerns it or the bridge restarts it, which viewers
     /// do not notice of a bridge, and hardly of signaling.
     fn restart_others(&mut self, before: &Settings, reloaded: &mut Reloaded, now: Instant) {
         let after = &self.settings;
-        let streams_differ = before.streams != after.streams;
+        let is_same = |(before, after): (&Stream, &Stream)| before.is_fed_like(after);
+        let streams_differ =
+            before.streams.len() != after.streams.len() || !before.streams.iter().zip(&after.streams).all(is_same);
         let viewers_differ = (&before.http, &before.webrtc) != (&after.http, &after.webrtc);
         let studio_differs = before.studio != after.studio;
         let bridge_differs = studio_differs || viewers_differ || streams_differ;
@@ -188,7 +200,7 @@ impl App {
             if wants_restart {
                 reloaded.restarted.push(self.slots[index].name.clone());
                 self.feed(index, Input::Restart, now);
-            } else if self.slots[index].role == Role::Signaling && streams_differ {
+            } else if self.slots[index].role == Role::Signaling {
                 match self.write_settings(index, now) {
                     Ok(_) => self.apply_signal(index, Signal::HUP),
                     Err(error) => tracing::error!(%error, "signaling does not learn which streams there are"),

@@ -6,27 +6,17 @@ use std::{
     io::Read as _,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::Path,
-    pin::pin,
-    sync::Arc,
 };
 
 use anyhow::{Context as _, ensure};
 use data_encoding::BASE64;
 use framebridge_daemon::since_epoch;
+use framebridge_dial::Server;
 use http_body_util::Full;
-use hyper::{Request, StatusCode, Uri, body::Bytes, client::conn::http1, header};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request, StatusCode, Uri, body::Bytes, header};
 use ring::hmac;
 use rustix::fs::OFlags;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    task::spawn_blocking,
-};
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{ClientConfig, RootCertStore, crypto, pki_types::ServerName},
-};
+use tokio::task::spawn_blocking;
 
 use super::{Failure, bulletin::Bulletin};
 
@@ -42,9 +32,6 @@ const LONGEST_FILE: u64 = 4096;
 /// The bits of a file's mode that let others than its owner and group at it.
 const OTHERS: u32 = 0o007;
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 /// Posts it once.
 pub(super) async fn send(url: &str, secret_file: Option<&Path>, bulletin: &Bulletin, lost: u64) -> Result<(), Failure> {
     let uri: Uri = url.parse().map_err(|_| Failure::lasting("its address can't be read"))?;
@@ -59,11 +46,12 @@ pub(super) async fn send(url: &str, secret_file: Option<&Path>, bulletin: &Bulle
     };
     let request = request(&uri, bulletin, body, key.as_ref())
         .map_err(|error| Failure::lasting(format!("its address can't be posted to: {error}")))?;
-    let server = uri.authority().map_or("", |authority| authority.host());
-    let status = exchange(&uri, request)
+    let server = Server::of(&uri).ok_or_else(|| Failure::lasting("its address can't be read"))?;
+    // What it says besides is not read: the connection is closed.
+    let answer = framebridge_dial::exchange(&server, request, 0)
         .await
-        .map_err(|error| Failure::passing(format!("{server}: {error:#}")))?;
-    judge(server, status)
+        .map_err(|error| Failure::passing(format!("{}: {:#}", server.host(), anyhow::Error::from(error))))?;
+    judge(server.host(), answer.head.status)
 }
 
 /// Whether the server has it; if not, whether it may take it later.
@@ -91,23 +79,11 @@ fn request(
     body: String,
     key: Option<&hmac::Key>,
 ) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let (credentials, host) = match authority.rsplit_once('@') {
-        Some((credentials, host)) => (Some(credentials), host),
-        None => (None, authority),
-    };
     let seconds = since_epoch().as_secs().to_string();
-    let mut request = Request::post(path)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, concat!("framebridge/", env!("CARGO_PKG_VERSION")))
+    let mut request = framebridge_dial::request(Method::POST, uri)
         .header(header::CONTENT_TYPE, "application/json")
         .header("webhook-id", &bulletin.id)
         .header("webhook-timestamp", &seconds);
-    if let Some(credentials) = credentials {
-        let basic = BASE64.encode(credentials.as_bytes());
-        request = request.header(header::AUTHORIZATION, format!("Basic {basic}"));
-    }
     if let Some(key) = key {
         request = request.header("webhook-signature", signature(key, &bulletin.id, &seconds, &body));
     }
@@ -154,54 +130,6 @@ fn key(file: &Path) -> anyhow::Result<hmac::Key> {
         "the secret in {shown} is too short: `openssl rand -base64 32` makes one"
     );
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
-}
-
-async fn exchange(uri: &Uri, request: Request<Full<Bytes>>) -> anyhow::Result<StatusCode> {
-    let stream = dial(uri).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let mut answer = pin!(sender.send_request(request));
-    // What it says besides is not read: the connection is closed.
-    let answered = tokio::select! {
-        answered = &mut answer => answered,
-        // Some close with their answer, which is here then.
-        ended = connection => {
-            ended?;
-            answer.await
-        }
-    };
-    Ok(answered.context("no answer")?.status())
-}
-
-async fn dial(uri: &Uri) -> anyhow::Result<Box<dyn Stream>> {
-    let is_secure = uri.scheme_str() == Some("https");
-    let host = uri.host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-    let stream = TcpStream::connect((host, port)).await.context("can't connect")?;
-    if !is_secure {
-        return Ok(Box::new(stream));
-    }
-    let name = ServerName::try_from(host.to_owned())?;
-    // It reads the machine's files.
-    let tls = spawn_blocking(tls).await??;
-    Ok(Box::new(
-        tls.connect(name, stream).await.context("no secure connection")?,
-    ))
-}
-
-/// TLS with the certificate authorities that this machine trusts: an operator's own is one of them once installed.
-fn tls() -> anyhow::Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    let (usable, _broken) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    ensure!(
-        usable > 0,
-        "this machine trusts no certificate authority: install the package ca-certificates"
-    );
-    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 #[cfg(test)]

@@ -122,6 +122,7 @@ async fn live(role: &str, part: &str, dir: RuntimeDir) {
                     live: 1,
                     frames_published: published(since.elapsed().as_secs()),
                     frames_sent: Counter::default(),
+                    pushes: Vec::new(),
                 });
                 Progress::Signaling(SignalingProgress {
                     http: http.clone(),

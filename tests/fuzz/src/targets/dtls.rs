@@ -63,7 +63,7 @@ impl Scene {
         let [ours, theirs] = &*IDENTITIES;
         let now = Instant::now();
         let profiles = [Profile::AeadAes128Gcm, Profile::Aes128CmSha1];
-        let client = Association::client(theirs, ours.fingerprint().clone(), &profiles, now);
+        let client = Association::client(theirs, vec![ours.fingerprint().clone()], &profiles, now);
         let mut scene = Self {
             now,
             server: Association::server(ours, vec![theirs.fingerprint().clone()]),

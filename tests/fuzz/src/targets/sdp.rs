@@ -13,6 +13,8 @@ static IDENTITY: LazyLock<Identity> = LazyLock::new(|| Identity::generate().expe
 /// An offer: what is answered has a section for each of its sections, and no more control characters than line ends.
 pub(super) fn offer(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
+    // What a receiver answers to an offer of ours is read by the same code.
+    _ = hostile::agrees(text);
     let Some(answer) = hostile::answer(text, IDENTITY.fingerprint()) else {
         return;
     };

@@ -1,0 +1,100 @@
+//! Sessions that we offer: a stream is sent on to a receiver that an operator has named (WHIP). Once it has answered it is a viewer
+//! like any other, but for who nominates.
+
+use std::{mem, sync::atomic::Ordering::Acquire};
+
+use framebridge_proto::StreamName;
+
+use crate::{
+    Form, Handle, JoinError, Load, SessionId,
+    handle::Ends,
+    sdp::{Offer, OfferError, OwnOffer},
+};
+
+/// An offer of ours that is to be answered. Nothing is taken up by it.
+#[derive(Debug)]
+pub struct Offered {
+    handle: Handle,
+    stream: StreamName,
+    worker: usize,
+    ends: Ends,
+    form: Form,
+    text: String,
+}
+
+/// Why an answer came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// It can't be read or lacks something.
+    #[error("its answer is malformed: {0}")]
+    Malformed(String),
+    /// It takes no H.264.
+    #[error("it takes none of the H.264 that was offered")]
+    NoAcceptableCodec,
+    /// It is right, but asks for a transport that we don't have.
+    #[error("its answer asks for a transport that there is not: {0}")]
+    Unacceptable(String),
+    /// There is no place for it here.
+    #[error("there is no place for it here")]
+    NoPlace(#[source] JoinError),
+}
+
+impl Handle {
+    /// Offers to send `stream`; `load`: what will be sent, as far as that is known.
+    pub fn offer(&self, stream: &StreamName, load: Option<Load>) -> Offered {
+        let shared = &self.shared;
+        let worker = shared.next_worker();
+        let (ends, form) = (Ends::random(worker), shared.stream(stream).form());
+        let own = OwnOffer {
+            ice: &ends.local,
+            fingerprint: shared.identity.fingerprint(),
+            candidates: self.candidates(),
+            ssrc: ends.ssrc,
+            repair_ssrc: ends.repair_ssrc,
+            name: stream.as_str(),
+            cname: &ends.session.cname(),
+            form,
+            level: load.map(Load::level),
+        };
+        Offered {
+            text: own.write(),
+            handle: self.clone(),
+            stream: stream.clone(),
+            worker,
+            ends,
+            form,
+        }
+    }
+}
+
+impl Offered {
+    /// The offer's text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Begins the session that `answer` agrees to.
+    ///
+    /// # Errors
+    /// See [`AnswerError`].
+    pub async fn answered(self, answer: &str) -> Result<SessionId, AnswerError> {
+        let read = Offer::parse_answer(answer, self.form);
+        let (mut answer, begins) = read.map_err(|error| match error {
+            OfferError::Malformed(reason) => AnswerError::Malformed(reason),
+            OfferError::NoAcceptableCodec => AnswerError::NoAcceptableCodec,
+            OfferError::Unacceptable(reason) => AnswerError::Unacceptable(reason),
+        })?;
+        let shared = &self.handle.shared;
+        if shared.stopped.load(Acquire) {
+            return Err(AnswerError::NoPlace(JoinError::Stopped));
+        }
+        let order = self.handle.order(self.worker).await;
+        let order = order.ok_or(AnswerError::NoPlace(JoinError::Stopped))?;
+        let candidates = mem::take(&mut answer.candidates);
+        let stream = shared.stream(&self.stream);
+        let etag = self
+            .handle
+            .admit(order, &stream, &self.ends, (&mut answer, Some(begins)), candidates);
+        etag.map(|_| self.ends.session).map_err(AnswerError::NoPlace)
+    }
+}

@@ -1,0 +1,153 @@
+//! What is asked of a receiver by HTTP: to take a stream, and to end that.
+
+use std::{net::IpAddr, time::Duration};
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, Method, StatusCode, Uri, header},
+};
+use framebridge_core::push::Answer;
+use framebridge_dial::{ExchangeError, Server, exchange, request, resolve};
+use framebridge_rtc::{AnswerError, Offered, SessionId};
+use http_body_util::Full;
+use tokio::time::timeout;
+
+use crate::whep::SDP;
+
+/// How long a receiver may think about an offer, connecting included: some gather candidates first.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long it may take to end a session there: one that does not will find out by itself.
+const END_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The longest answer that is read, bytes: what is taken of offers.
+const LONGEST_ANSWER: usize = 64 << 10;
+
+/// The longest address of a session that is kept.
+const LONGEST_RESOURCE: usize = 2048;
+
+/// What came of an offer.
+pub(super) enum Came {
+    /// A session has begun.
+    Agreed(Agreed),
+    /// The receiver leads elsewhere.
+    Redirected {
+        to: Uri,
+        offered: Box<Offered>,
+        is_same_host: bool,
+    },
+    /// Something else.
+    Else(Answer),
+}
+
+/// A session that was agreed on.
+pub(super) struct Agreed {
+    pub(super) session: SessionId,
+    /// Where it can be ended at the receiver, if that is said and on the same host.
+    pub(super) resource: Option<Uri>,
+    /// Who has answered.
+    pub(super) peer: IpAddr,
+}
+
+/// Whether an address is one of this machine's loopback.
+pub(super) fn is_here(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+/// Makes an offer.
+pub(super) async fn ask(url: Uri, token: Option<&str>, offered: Offered) -> Came {
+    let Some(server) = Server::of(&url) else {
+        return Came::Else(Answer::Unreachable("its address can't be read".to_owned()));
+    };
+    let asked = send(&server, (Method::POST, &url), token, Some(offered.text()));
+    let answer = match timeout(ANSWER_PATIENCE, asked).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Came::Else(Answer::Unreachable(format!("{:#}", anyhow::Error::from(error)))),
+        Err(_late) => {
+            let why = format!("it has not answered within {} s", ANSWER_PATIENCE.as_secs());
+            return Came::Else(Answer::Unreachable(why));
+        }
+    };
+    let headers = &answer.head.headers;
+    let location = text(headers, header::LOCATION).and_then(|location| resolve(&url, location));
+    let leads_on = |to: &Uri| Server::of(to).is_some_and(|there| server.may_lead_to(&there));
+    match (answer.head.status, location) {
+        // 200 is what some answer that are older than the RFC.
+        (StatusCode::CREATED | StatusCode::OK, resource) => {
+            let resource = resource.filter(leads_on);
+            let resource = resource.filter(|resource| resource.to_string().len() <= LONGEST_RESOURCE);
+            agree(offered, &answer.body, (resource, answer.peer), token).await
+        }
+        (
+            StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT,
+            Some(to),
+        ) => Came::Redirected {
+            is_same_host: leads_on(&to),
+            offered: Box::new(offered),
+            to,
+        },
+        (status, _) => Came::Else(Answer::Status {
+            code: status.as_u16(),
+            retry_after: text(headers, header::RETRY_AFTER)
+                .and_then(|seconds| seconds.trim().parse().ok())
+                .map(Duration::from_secs),
+        }),
+    }
+}
+
+/// Ends a session at the receiver, as far as it can be reached.
+pub(super) async fn end(resource: Uri, token: Option<&str>) {
+    let Some(server) = Server::of(&resource) else { return };
+    match timeout(END_PATIENCE, send(&server, (Method::DELETE, &resource), token, None)).await {
+        Ok(Ok(answer)) => tracing::debug!(status = %answer.head.status, "the receiver was told that it ends"),
+        Ok(Err(error)) => tracing::debug!(%error, "the receiver can't be told that it ends"),
+        Err(_late) => tracing::debug!("the receiver was too slow to be told that it ends"),
+    }
+}
+
+async fn agree(offered: Offered, answer: &[u8], (resource, peer): (Option<Uri>, IpAddr), token: Option<&str>) -> Came {
+    let agreed = match str::from_utf8(answer) {
+        Ok(answer) => offered.answered(answer).await,
+        Err(_) => Err(AnswerError::Malformed("it is no text".to_owned())),
+    };
+    match agreed {
+        Ok(session) => Came::Agreed(Agreed {
+            session,
+            resource,
+            peer,
+        }),
+        Err(error) => {
+            // It believes that it has a session.
+            if let Some(resource) = resource {
+                end(resource, token).await;
+            }
+            Came::Else(Answer::Unusable(format!("{:#}", anyhow::Error::from(error))))
+        }
+    }
+}
+
+async fn send(
+    server: &Server,
+    (method, url): (Method, &Uri),
+    token: Option<&str>,
+    offer: Option<&str>,
+) -> Result<framebridge_dial::Answer, ExchangeError> {
+    let mut asked = request(method, url);
+    if let Some(token) = token {
+        asked = asked.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    if offer.is_some() {
+        asked = asked.header(header::CONTENT_TYPE, SDP).header(header::ACCEPT, SDP);
+    }
+    let body = Bytes::from(offer.unwrap_or_default().to_owned());
+    let asked = asked.body(Full::new(body)).map_err(ExchangeError::Request)?;
+    exchange(server, asked, LONGEST_ANSWER).await
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
