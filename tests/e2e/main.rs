@@ -37,6 +37,7 @@ mod sdp;
 mod sent;
 mod service_manager;
 mod setup;
+mod soak;
 mod sources;
 mod studio;
 mod units;
