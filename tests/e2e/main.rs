@@ -39,6 +39,7 @@ mod service_manager;
 mod setup;
 mod soak;
 mod sources;
+mod stress;
 mod studio;
 mod units;
 mod usage;

@@ -28,6 +28,7 @@ pub mod sample;
 pub mod services;
 pub mod shaped;
 pub mod soak;
+pub mod stress;
 pub mod studio;
 pub mod subscriber;
 pub mod system;

@@ -26,6 +26,8 @@ cargo xtask <command>
                       break a running system at random and see it mend itself
   soak [--hours N] [--seed S] [--out FOLDER] | --report FILE
                       run a whole system for hours, with viewers, days and faults, and see that nothing grows
+  stress [--seconds N] [--json]
+                      viewers who stay, viewers who come and go, and a wall, and see what stays behind
   attack [--seconds N] [--only TEXT] [--url URL [--token T]] [--json]
                       flood, hold, forge and amplify against a running system, and see what its viewers notice
   fuzz TARGET [--seconds N] [--keep]
@@ -105,7 +107,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Error> {
         "conformance" => Ok(Command::Conformance {
             arguments: parser.raw_args()?.collect(),
         }),
-        "attack" | "chaos" | "soak" => Ok(Command::Trial {
+        "attack" | "chaos" | "soak" | "stress" => Ok(Command::Trial {
             arguments: parser.raw_args()?.collect(),
             verb: command,
         }),

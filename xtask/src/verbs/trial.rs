@@ -1,4 +1,4 @@
-//! `cargo xtask attack`, `chaos`, `soak`: builds what is put to the test as it ships, then hands over to the program
+//! `cargo xtask attack`, `chaos`, `soak`, `stress`: builds what is put to the test as it ships, then hands over to the program
 //! that does it.
 
 use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
