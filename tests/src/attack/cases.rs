@@ -262,9 +262,7 @@ fn joins(scene: &Scene<'_>, addresses: usize, lines: &str) -> (u32, u32) {
     let (mut taken, mut refused) = (0, 0);
     let mut number = 0;
     while Instant::now() < scene.until {
-        let offer = offer(number, lines);
-        scene.tally.send(offer.len());
-        match post(scene, number % addresses, &offer) {
+        match post(scene, number % addresses, &offer(number, lines)) {
             Ok(answer) if answer.starts_with("HTTP/1.1 201") => taken += 1,
             Ok(_) | Err(_) => refused += 1,
         }
@@ -299,6 +297,9 @@ fn candidates(scene: &Scene<'_>) -> anyhow::Result<String> {
         .map(|port| format!("a=candidate:1 1 udp 5 {victim} {port} typ host\r\n"))
         .collect();
     let (taken, refused) = joins(scene, CROWD, &lines);
+    for number in 0..taken + refused {
+        scene.tally.send(offer(number as usize, &lines).len());
+    }
     scene.tally.collect(&sockets)?;
     Ok(format!(
         "{taken} offers with {} of a victim's addresses, {refused} more refused",
