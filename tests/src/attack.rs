@@ -1,17 +1,18 @@
 //! Strangers against a running system with ten healthy viewers: what it costs, and what the viewers notice.
 
 mod cases;
+mod permission;
 pub mod report;
 mod street;
 
 use std::{
     collections::BTreeMap,
-    net::{SocketAddr, ToSocketAddrs as _},
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use framebridge_testkit::{Identity, Options as ViewerOptions, Seat, Viewer, watch, whep};
 
 use crate::{
@@ -19,7 +20,8 @@ use crate::{
     system::System,
     wait::{self, PATIENCE, PAUSE},
 };
-use cases::{CASES, Case, Scene};
+use cases::{CASES, Case, Scene, Tally};
+use permission::Endpoint;
 use report::{Outcome, Report};
 use street::{Side, Street};
 
@@ -49,6 +51,10 @@ pub struct Options {
     pub most_gap: Duration,
     /// A running system instead of one of our own: the WHEP endpoint of a stream.
     pub url: Option<String>,
+    /// What lets viewers in there.
+    pub token: Option<String>,
+    /// Whoever asks may attack that system, though it is beyond loopback and private networks.
+    pub may: bool,
     /// Its signaling, if that is on this machine: its costs are told, too.
     pub pid: Option<u32>,
 }
@@ -60,6 +66,8 @@ impl Default for Options {
             only: String::new(),
             most_gap: Duration::from_millis(500),
             url: None,
+            token: None,
+            may: false,
             pid: None,
         }
     }
@@ -70,8 +78,9 @@ struct Target {
     street: Street,
     /// A whole system that we have started.
     system: Option<System>,
-    /// Where viewers come in.
+    /// Where viewers come in, and what lets them in.
     url: String,
+    token: Option<String>,
     /// Where strangers do.
     http: SocketAddr,
     udp: Option<SocketAddr>,
@@ -87,7 +96,7 @@ struct Target {
 /// The system does not start, or its viewers get no picture.
 pub fn run(options: &Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<Option<Report>> {
     let target = match &options.url {
-        Some(url) => Target::at(url, options.pid)?,
+        Some(url) => Target::at(url, options)?,
         None => match Street::build()? {
             Some(street) => Target::start(street)?,
             None => return Ok(None),
@@ -97,7 +106,7 @@ pub fn run(options: &Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<
     // One after another: who is still connecting counts against their address.
     let mut seats = Vec::new();
     while seats.len() < HEALTHY {
-        seats.push(target.street.at(Side::Viewers, || join(&target.url, &identity))?);
+        seats.push(target.street.at(Side::Viewers, || target.join(&identity))?);
         let end = Instant::now() + PATIENCE;
         let is_seen = |seat: &Seat| seat.viewer.reception().has_picture();
         watch(&mut seats, |seats| seats.iter().all(is_seen) || Instant::now() > end)?;
@@ -125,15 +134,6 @@ pub fn run(options: &Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<
     Ok(Some(report))
 }
 
-/// A light viewer that has been let in.
-fn join(url: &str, identity: &Identity) -> anyhow::Result<Seat> {
-    let viewer = Viewer::new(identity.clone(), ViewerOptions::default(), Instant::now());
-    let mut seat = Seat::new(viewer, true)?;
-    let session = whep::post(url, &seat.viewer.offer())?;
-    seat.viewer.accept(&session.answer, true, Instant::now())?;
-    Ok(seat)
-}
-
 impl Target {
     /// A system in a network of its own, open to everybody who reaches it.
     fn start(street: Street) -> anyhow::Result<Self> {
@@ -148,6 +148,7 @@ impl Target {
         let [viewers, strangers] = Street::addresses(system.http().port());
         Ok(Self {
             url: format!("http://{viewers}/whep/{STREAM}"),
+            token: None,
             http: strangers,
             udp: Some(SocketAddr::new(strangers.ip(), system.udp_port())),
             stream: STREAM.to_owned(),
@@ -158,22 +159,29 @@ impl Target {
     }
 
     /// A system that runs already.
-    fn at(url: &str, pid: Option<u32>) -> anyhow::Result<Self> {
-        let rest = url.strip_prefix("http://").and_then(|rest| rest.split_once("/whep/"));
-        let Some((host, stream)) = rest else {
-            bail!("`{url}` is not http://HOST:PORT/whep/STREAM");
-        };
-        let http = host.to_socket_addrs()?.next();
+    fn at(url: &str, options: &Options) -> anyhow::Result<Self> {
+        let Endpoint { http, stream } = Endpoint::of(url, options.may)?;
         Ok(Self {
             street: Street::Here,
             system: None,
-            http: http.with_context(|| format!("{host} has no address"))?,
+            http,
             // Where its media comes from is seen once viewers watch.
             udp: None,
             url: url.to_owned(),
-            stream: stream.to_owned(),
-            pid,
+            token: options.token.clone(),
+            stream,
+            pid: options.pid,
         })
+    }
+
+    /// A light viewer that has been let in.
+    fn join(&self, identity: &Identity) -> anyhow::Result<Seat> {
+        let viewer = Viewer::new(identity.clone(), ViewerOptions::default(), Instant::now());
+        let mut seat = Seat::new(viewer, self.http.is_ipv4())?;
+        let session = whep::post_as(&self.url, self.token.as_deref(), &seat.viewer.offer())?;
+        seat.viewer
+            .accept(&session.answer, self.http.is_ipv4(), Instant::now())?;
+        Ok(seat)
     }
 
     /// Lets one case happen, and watches.
@@ -206,7 +214,9 @@ impl Target {
             cpu: cpu_after.zip(cpu).map(|(after, before)| after.saturating_sub(before)),
             memory: pid.map(|_| memory),
             gap: longest_gap(seats),
-            amplification: self.amplification(case, seats, traffic)?,
+            amplification: self
+                .amplification(case, seats, traffic)?
+                .or(scene.tally.amplification()),
             // With one address for all, who joins pays for the strangers.
             joins: self.system.as_ref().map(|_| joins),
             restarted: changed(&before, &self.processes()?),
@@ -226,6 +236,11 @@ impl Target {
             http: self.http,
             udp: self.udp.or(seen).context("no viewer has a way to the box")?,
             stream: &self.stream,
+            token: self
+                .token
+                .as_ref()
+                .map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n")),
+            tally: Tally::default(),
             forgers,
             identity: identity.clone(),
             until,
@@ -238,7 +253,7 @@ impl Target {
         while Instant::now() < until {
             let next = Instant::now() + JOIN_PAUSE;
             tried += 1;
-            if let Ok(seat) = join(&self.url, identity) {
+            if let Ok(seat) = self.join(identity) {
                 let (mut seats, limit) = ([seat], Instant::now() + JOIN_LIMIT);
                 watch(&mut seats, |seats| {
                     seats[0].viewer.reception().has_picture() || Instant::now() > limit

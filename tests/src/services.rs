@@ -139,6 +139,21 @@ impl Service {
         })
     }
 
+    /// The way out of [`tls`](Self::tls): plain on our side, TLS towards `behind`, whatever its certificate says.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn out_of_tls(behind: SocketAddr) -> anyhow::Result<Self> {
+        Self::start("stunnel", |port, dir| {
+            let file = dir.path().join("stunnel.conf");
+            let settings = format!(
+                "foreground = yes\npid =\n[box]\nclient = yes\naccept = 127.0.0.1:{port}\nconnect = {behind}\n"
+            );
+            fs::write(&file, settings)?;
+            Ok(vec![file.display().to_string()])
+        })
+    }
+
     /// Starts it again after its death, where it was.
     ///
     /// # Errors

@@ -288,7 +288,11 @@ impl System {
     /// It can't be started.
     pub fn bridgectl(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut bridgectl = command(binary("bridgectl")?);
-        Ok(bridgectl.args(arguments).envs(self.environment()).output()?)
+        bridgectl
+            .args(arguments)
+            .envs(self.environment())
+            .envs(self.variables.clone());
+        Ok(bridgectl.output()?)
     }
 
     /// Starts a `bridgectl` that goes on by itself; what it says goes to the file `log`.

@@ -24,7 +24,11 @@ cargo xtask <command>
                       check a WHEP server against the draft, statement by statement; without a URL, ours
   chaos [--seconds N] [--seed S] [--viewers K] [--json]
                       break a running system at random and see it mend itself
-  attack [--seconds N] [--only TEXT] [--url URL] [--json]
+  soak [--hours N] [--seed S] [--out FOLDER] | --report FILE
+                      run a whole system for hours, with viewers, days and faults, and see that nothing grows
+  stress [--seconds N] [--json]
+                      viewers who stay, viewers who come and go, and a wall, and see what stays behind
+  attack [--seconds N] [--only TEXT] [--url URL [--token T]] [--json]
                       flood, hold, forge and amplify against a running system, and see what its viewers notice
   fuzz TARGET [--seconds N] [--keep]
                       search for bytes from outside that are not borne; --keep puts what was reached into the corpus
@@ -63,10 +67,9 @@ pub(crate) enum Command {
         seconds: Option<u32>,
         keep: bool,
     },
-    Attack {
-        arguments: Vec<OsString>,
-    },
-    Chaos {
+    /// One of the programs that put a real system to the test.
+    Trial {
+        verb: String,
         arguments: Vec<OsString>,
     },
     Conformance {
@@ -100,15 +103,13 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Error> {
         },
         "bench" => bench(parser),
         "dist" => dist(parser),
-        "attack" => Ok(Command::Attack {
-            arguments: parser.raw_args()?.collect(),
-        }),
         "fuzz" => fuzz(parser),
         "conformance" => Ok(Command::Conformance {
             arguments: parser.raw_args()?.collect(),
         }),
-        "chaos" => Ok(Command::Chaos {
+        "attack" | "chaos" | "soak" | "stress" => Ok(Command::Trial {
             arguments: parser.raw_args()?.collect(),
+            verb: command,
         }),
         other => Err(Error::Usage(format!("no command called `{other}`"))),
     }
@@ -231,6 +232,13 @@ mod tests {
             parsed("bench --json").unwrap(),
             Command::Bench { name: None, arguments }
         );
+    }
+
+    #[test]
+    fn trial_gets_its_arguments_as_they_are() {
+        let arguments = ["--hours", "0.05"].map(OsString::from).to_vec();
+        let verb = "soak".to_owned();
+        assert_eq!(parsed("soak --hours 0.05").unwrap(), Command::Trial { verb, arguments });
     }
 
     #[test]

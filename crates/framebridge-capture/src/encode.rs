@@ -22,6 +22,13 @@ pub use codec::Codec;
 /// The clock of [`EncodedFrame::pts`]: RTP's for video, RFC 6184 section 8.2.1.
 pub(crate) const CLOCK_RATE: i32 = 90_000;
 
+/// A moment of the machine's monotonic clock in that one's ticks. In 128 bits: a machine that has run for a month has more
+/// nanoseconds than 64 bits hold 90,000 times.
+pub(crate) fn pts_of(captured_ns: u64) -> u64 {
+    let ticks = u128::from(captured_ns) * u128::from(CLOCK_RATE.unsigned_abs()) / 1_000_000_000;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
+}
+
 /// An IDR comes by itself this often, for those who can't ask. Viewers ask, so it is rare: an IDR costs several
 /// times what another picture does. Counted in the pictures' time, because their number says little of it.
 const GROUP_NS: u64 = 10_000_000_000;
@@ -310,9 +317,8 @@ impl Encoder {
     }
 
     fn next_pts(&mut self, captured_ns: u64) -> u64 {
-        let pts = u128::from(captured_ns) * u128::from(CLOCK_RATE.unsigned_abs()) / 1_000_000_000;
         // x264 takes timestamps that go back, and muddles them.
-        self.last_pts = u64::try_from(pts).unwrap_or(u64::MAX).max(self.last_pts + 1);
+        self.last_pts = pts_of(captured_ns).max(self.last_pts + 1);
         self.last_pts
     }
 
@@ -389,4 +395,16 @@ fn set_rate(video: &mut encoder::video::Video, rate: f64, bitrate: u32) {
     #[expect(clippy::cast_possible_truncation, reason = "half of at most 50 Mb/s fits an i32")]
     let buffer = (f64::from(bitrate) * RATE_BUFFER_SECONDS) as i32;
     ffi::set_rate_buffer(video, buffer);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_that_has_run_for_400_days_has_times_like_any() {
+        let up = 400 * 86_400 * 1_000_000_000;
+        assert_eq!(pts_of(up), 400 * 86_400 * 90_000);
+        assert_eq!(pts_of(up + 1_000_000_000) - pts_of(up), 90_000);
+    }
 }

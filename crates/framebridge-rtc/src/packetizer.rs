@@ -193,6 +193,24 @@ mod tests {
     }
 
     #[test]
+    fn machine_that_has_run_for_400_days_has_times_like_any() {
+        let (mut packetizer, now) = (Packetizer::default(), Instant::now());
+        let up = 400 * 86_400 * 1_000_000_000;
+        // Another encoder's times begin anew in the middle: they are told by the time of capture then.
+        let times: Vec<u64> = [(0, 0), (1, 3000), (0, 9), (1, 3009)]
+            .into_iter()
+            .zip(0..)
+            .map(|((sequence, pts), n)| {
+                frame(packetizer.publish(&unit(sequence, up + n * FRAME_NS, pts, sequence == 0), now)).timestamp
+            })
+            .collect();
+        assert!(
+            times.windows(2).all(|two| (2_998..=3_002).contains(&(two[1] - two[0]))),
+            "{times:?}"
+        );
+    }
+
+    #[test]
     fn time_never_stands_still_or_goes_back() {
         let (mut packetizer, now) = (Packetizer::default(), Instant::now());
         let mut last = 0;

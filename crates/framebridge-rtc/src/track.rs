@@ -506,6 +506,34 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_times_wrap_and_the_rollover_counter_goes_on() {
+        let state = TrackState {
+            next: 65_534,
+            // Between the first and the second frame.
+            timestamp_offset: u32::MAX - 1020,
+            ..track().state
+        };
+        let mut track = Track::new(state, Profile::AeadAes128Gcm, &KEY);
+        track.jump(100);
+        let (mut sequences, mut times) = (Vec::new(), Vec::new());
+        for frame in [frame(100, 5), frame(105, 1)] {
+            for packet in frame.first..frame.end() {
+                let (content, index) = (frame.packet(packet).unwrap(), track.next());
+                let mut datagram = vec![0; track.datagram_len(&frame, packet, content.0.len())];
+                track.write(&frame, packet, content, &mut datagram);
+                // It opens with the index alone: 2^16 and more is another rollover counter.
+                let (_, sequence, ..) = opened(&track, &datagram, index);
+                sequences.push(sequence);
+                times.push(u32::from_be_bytes([datagram[4], datagram[5], datagram[6], datagram[7]]));
+            }
+        }
+        assert_eq!(sequences, [65_534, 65_535, 0, 1, 2, 3]);
+        assert_eq!((times[0], times[5]), (u32::MAX - 20, 29));
+        let repeats = sequences.iter().map(|sequence| track.repeat(*sequence));
+        assert!(repeats.eq((100..106).map(Some)), "what was sent is found again");
+    }
+
+    #[test]
     fn packets_have_no_numbers_where_they_may_go_again_as_they_were() {
         for repair in [None, Some((7, 97))] {
             let state = TrackState::random(7, 96).with_repair(repair, Some(3));

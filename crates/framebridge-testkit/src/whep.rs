@@ -53,7 +53,17 @@ pub struct Session {
 /// # Errors
 /// See [`WhepError`].
 pub fn post(url: &str, offer: &str) -> Result<Session, WhepError> {
-    let response = request("POST", url, "Content-Type: application/sdp\r\n", offer)?;
+    post_as(url, None, offer)
+}
+
+/// [`post`], by whoever has this bearer token.
+///
+/// # Errors
+/// See [`WhepError`].
+pub fn post_as(url: &str, token: Option<&str>, offer: &str) -> Result<Session, WhepError> {
+    let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    let headers = format!("Content-Type: application/sdp\r\n{token}");
+    let response = request("POST", url, &headers, offer)?;
     let location = resolve(url, response.header("location").unwrap_or_default())?;
     Ok(Session {
         answer: response.body,

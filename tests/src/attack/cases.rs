@@ -2,7 +2,8 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -20,10 +21,46 @@ pub(super) struct Scene<'a> {
     pub(super) http: SocketAddr,
     pub(super) udp: SocketAddr,
     pub(super) stream: &'a str,
+    /// A header that lets in, or nothing.
+    pub(super) token: String,
+    pub(super) tally: Tally,
     /// Sockets of healthy viewers, in whose name forged datagrams come, and where those viewers' media comes from.
     pub(super) forgers: Vec<(UdpSocket, SocketAddr)>,
     pub(super) identity: Identity,
     pub(super) until: Instant,
+}
+
+/// Bytes that a case has sent, and those that came back for them, as far as its own sockets see both: where strangers have a
+/// network of their own, that is counted there.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    sent: AtomicU64,
+    back: AtomicU64,
+}
+
+impl Tally {
+    fn send(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts all that has come to these sockets.
+    fn collect(&self, sockets: &[UdpSocket]) -> anyhow::Result<()> {
+        let mut buffer = [0; 2048];
+        for socket in sockets {
+            socket.set_nonblocking(true)?;
+            while let Ok(len) = socket.recv(&mut buffer) {
+                self.back.fetch_add(len as u64, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes back for each byte; `None`: nothing was counted.
+    pub(super) fn amplification(&self) -> Option<f64> {
+        let [sent, back] = [&self.sent, &self.back].map(|count| count.load(Ordering::Relaxed));
+        #[expect(clippy::cast_precision_loss, reason = "a ratio of some megabytes")]
+        (sent > 0).then(|| back as f64 / sent as f64)
+    }
 }
 
 /// A kind of attack.
@@ -117,9 +154,12 @@ fn datagrams(scene: &Scene<'_>) -> anyhow::Result<String> {
         .map(|number| scene.street.datagrams(number))
         .collect::<Result<_, _>>()?;
     let sent = flood(scene, |number| {
+        let datagram = any_kind(number);
         // A full buffer of our own is no news.
-        _ = sockets[number as usize % CROWD].send_to(&any_kind(number), scene.udp);
+        let sent = sockets[number as usize % CROWD].send_to(&datagram, scene.udp);
+        scene.tally.send(sent.unwrap_or(0));
     });
+    scene.tally.collect(&sockets)?;
     Ok(format!("{sent} datagrams from {CROWD} addresses"))
 }
 
@@ -206,9 +246,10 @@ fn post(scene: &Scene<'_>, stranger: usize, offer: &str) -> anyhow::Result<Strin
     let mut stream = scene.street.connection(stranger, scene.http)?;
     write!(
         stream,
-        "POST /whep/{} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/sdp\r\ncontent-length: {}\r\n\r\n{offer}",
+        "POST /whep/{} HTTP/1.1\r\nhost: {}\r\n{}connection: close\r\ncontent-type: application/sdp\r\ncontent-length: {}\r\n\r\n{offer}",
         scene.stream,
         scene.http,
+        scene.token,
         offer.len()
     )?;
     let mut answer = String::new();
@@ -230,14 +271,39 @@ fn joins(scene: &Scene<'_>, addresses: usize, lines: &str) -> (u32, u32) {
     (taken, refused)
 }
 
+/// Somebody who never asked for anything: an address, and some of its ports. Without a network for strangers it is this machine, at
+/// ports that hear what comes.
+fn victim(scene: &Scene<'_>) -> anyhow::Result<(IpAddr, Vec<u16>, Vec<UdpSocket>)> {
+    const PORTS: u16 = 24;
+    if let Street::Own(_) = scene.street {
+        let ports = (0..PORTS).map(|port| 30_000 + port);
+        return Ok((scene.street.stranger(249).into(), ports.collect(), Vec::new()));
+    }
+    let any: SocketAddr = if scene.udp.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse()?;
+    let way = UdpSocket::bind(any)?;
+    way.connect(scene.udp)?;
+    let own = way.local_addr()?.ip();
+    let sockets = (0..PORTS)
+        .map(|_| UdpSocket::bind((own, 0)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let ports = sockets.iter().map(|socket| Ok(socket.local_addr()?.port()));
+    Ok((own, ports.collect::<anyhow::Result<_>>()?, sockets))
+}
+
 fn candidates(scene: &Scene<'_>) -> anyhow::Result<String> {
-    let victim = scene.street.stranger(249);
-    let lines: String = (0..24)
-        .map(|port| format!("a=candidate:1 1 udp 5 {victim} {} typ host\r\n", 30_000 + port))
+    let (victim, ports, sockets) = victim(scene)?;
+    let lines: String = ports
+        .iter()
+        .map(|port| format!("a=candidate:1 1 udp 5 {victim} {port} typ host\r\n"))
         .collect();
     let (taken, refused) = joins(scene, CROWD, &lines);
+    for number in 0..taken + refused {
+        scene.tally.send(offer(number as usize, &lines).len());
+    }
+    scene.tally.collect(&sockets)?;
     Ok(format!(
-        "{taken} offers with 24 of a victim's addresses, {refused} more refused"
+        "{taken} offers with {} of a victim's addresses, {refused} more refused",
+        ports.len()
     ))
 }
 
@@ -276,7 +342,8 @@ fn is_closed(stream: &TcpStream) -> bool {
 }
 
 fn half_requests(scene: &Scene<'_>) -> anyhow::Result<String> {
-    let opened = hold(scene, 250, b"GET / HTTP/1.1\r\nHost: 198.18.114.5\r\nX-Slow: ");
+    let head = format!("GET / HTTP/1.1\r\nHost: {}\r\nX-Slow: ", scene.http);
+    let opened = hold(scene, 250, head.as_bytes());
     Ok(format!("{opened} connections with half a head, from 8 addresses"))
 }
 
@@ -291,8 +358,8 @@ fn unread(scene: &Scene<'_>) -> anyhow::Result<String> {
 fn snapshots(scene: &Scene<'_>) -> anyhow::Result<String> {
     const AT_ONCE: usize = 200;
     let ask = format!(
-        "GET /api/v1/streams/{}/snapshot.jpg HTTP/1.1\r\nhost: {}\r\n\r\n",
-        scene.stream, scene.http
+        "GET /api/v1/streams/{}/snapshot.jpg HTTP/1.1\r\nhost: {}\r\n{}\r\n",
+        scene.stream, scene.http, scene.token
     );
     let mut asked = 0;
     let mut open: Vec<TcpStream> = Vec::new();

@@ -65,14 +65,15 @@ impl Outcome {
 
     fn cells(&self, report: &Report) -> [String; 8] {
         let none = || "-".to_owned();
+        let unknown = || "not known".to_owned();
         let faults = self.faults(report);
         [
             self.name.to_owned(),
             self.sent.clone(),
-            self.cpu.map_or_else(none, |cpu| {
+            self.cpu.map_or_else(unknown, |cpu| {
                 format!("{:.0} %", 100.0 * cpu.as_secs_f64() / self.span.as_secs_f64())
             }),
-            self.memory.map_or_else(none, |most| most.to_string()),
+            self.memory.map_or_else(unknown, |most| most.to_string()),
             self.gap.as_millis().to_string(),
             self.amplification.map_or_else(none, |times| format!("{times:.2}")),
             self.joins

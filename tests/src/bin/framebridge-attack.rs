@@ -23,10 +23,16 @@ struct Cli {
     /// Only attacks whose names contain this, e.g. `forged`
     #[arg(long, default_value = "", value_name = "TEXT")]
     only: String,
-    /// A running system that you may attack, instead of one made for it: http://HOST:PORT/whep/STREAM, open without a token.
-    /// All strangers have this machine's one address, so amplification and joins are not judged
+    /// A running system that you may attack, instead of one made for it: http://HOST:PORT/whep/STREAM. All strangers have this
+    /// machine's one address, so joins are not judged
     #[arg(long)]
     url: Option<String>,
+    /// What lets viewers in there, with scope view; the strangers have it, too
+    #[arg(long, requires = "url")]
+    token: Option<String>,
+    /// It is yours to break, though it is neither on this machine nor in a private network
+    #[arg(long, requires = "url")]
+    yes_i_may: bool,
     /// The pid of that system's signaling, if it runs here: its CPU and memory are told
     #[arg(long, requires = "url")]
     pid: Option<u32>,
@@ -51,6 +57,8 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
         span: Duration::from_secs(cli.seconds),
         only: cli.only,
         url: cli.url,
+        token: cli.token,
+        may: cli.yes_i_may,
         pid: cli.pid,
         ..Options::default()
     };

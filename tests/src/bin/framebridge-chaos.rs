@@ -4,16 +4,14 @@
 use std::{
     io::{self, Write as _},
     process::ExitCode,
-    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::Parser;
 use framebridge_tests::{
     chaos::{self, report::Report},
-    wait,
+    interruption,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 /// What is shown of the log where something did not mend itself.
 const LOG_LINES: usize = 200;
@@ -57,7 +55,7 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
         viewers: cli.viewers,
         only: cli.only.clone(),
     };
-    take_all_down_when_interrupted()?;
+    interruption::takes_all_down()?;
     say(format_args!("seed {}", options.seed));
     let drilled = chaos::run(&options, |outcome| {
         let chaos::Outcome { fault, at_s, .. } = outcome;
@@ -81,24 +79,6 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
         ));
     }
     Ok(report.is_good())
-}
-
-/// Ctrl-C ends what is waited for, so that everything that was started is taken down on the way out.
-fn take_all_down_when_interrupted() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut interrupts, mut terminations) =
-        runtime.block_on(async { anyhow::Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)) })?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupts.recv() => {}
-                _ = terminations.recv() => {}
-            }
-        });
-        say(format_args!("interrupted: taking everything down"));
-        wait::interrupt();
-    })?;
-    Ok(())
 }
 
 /// A seed for who names none; it is printed.

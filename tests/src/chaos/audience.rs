@@ -39,7 +39,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Everybody who watches.
 #[derive(Debug)]
-pub(super) struct Audience {
+pub(crate) struct Audience {
     light: Vec<Light>,
     page: Watching,
     stop: Arc<AtomicBool>,
@@ -62,13 +62,13 @@ struct Watching {
 
 /// One viewer and what it has seen so far.
 #[derive(Debug)]
-pub(super) struct Viewing {
+pub(crate) struct Viewing {
     /// Who.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Whether it counts pictures; the page only knows how fresh the one is that it shows.
-    pub(super) counts: bool,
+    pub(crate) counts: bool,
     /// What.
-    pub(super) trace: Vec<Seen>,
+    pub(crate) trace: Vec<Seen>,
 }
 
 impl Audience {
@@ -77,7 +77,7 @@ impl Audience {
     ///
     /// # Errors
     /// There is no browser, or no thread to be had.
-    pub(super) fn seat(http: SocketAddr, viewers: usize) -> anyhow::Result<Self> {
+    pub(crate) fn seat(http: SocketAddr, viewers: usize) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let identity = Identity::generate().context("making the light viewers' certificate")?;
         let light = STREAMS
@@ -104,7 +104,7 @@ impl Audience {
     ///
     /// # Errors
     /// The browser does not answer.
-    pub(super) fn look(&mut self) -> anyhow::Result<Vec<Viewing>> {
+    pub(crate) fn look(&mut self) -> anyhow::Result<Vec<Viewing>> {
         self.page.catch_up()?;
         let page = Viewing {
             name: "Chromium".into(),
@@ -119,8 +119,27 @@ impl Audience {
         Ok(std::iter::once(page).chain(light).collect())
     }
 
+    /// What the page has shown since `time`, and when it was captured: ms since the Unix epoch, by each end's own clock.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn shown_since(&mut self, time: u64) -> anyhow::Result<Vec<[u64; 2]>> {
+        self.page.catch_up()?;
+        let shown = self.page.trace.iter().filter(|seen| seen.at >= time);
+        Ok(shown.map(|seen| [seen.at, seen.media / MEDIA_CLOCK_KHZ]).collect())
+    }
+
+    /// Sessions that the steady viewers have opened so far, all together.
+    pub(crate) fn sessions(&self) -> u64 {
+        let light = self.light.iter().map(|light| {
+            let trace = light.trace.lock().unwrap_or_else(PoisonError::into_inner);
+            trace.last().map_or(0, |seen| seen.sessions)
+        });
+        light.sum::<u64>() + self.page.trace.last().map_or(0, |seen| seen.sessions)
+    }
+
     /// Forgets what was seen before `time`, but for the last of it.
-    pub(super) fn forget_before(&mut self, time: u64) {
+    pub(crate) fn forget_before(&mut self, time: u64) {
         let forget = |trace: &mut Vec<Seen>| {
             let old = trace.partition_point(|seen| seen.at < time).saturating_sub(1);
             trace.drain(..old);
@@ -143,7 +162,7 @@ impl Drop for Audience {
 }
 
 /// Now, in milliseconds since the Unix epoch: the one clock that viewers, pages and the journal share.
-pub(super) fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     millis(since)
 }

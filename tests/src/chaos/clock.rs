@@ -17,7 +17,7 @@ const SOURCE: &str = include_str!("clock.c");
 
 /// The time of day of whatever is started with its [`variables`](Self::variables).
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     library: PathBuf,
     file: PathBuf,
     _dir: TempDir,
@@ -28,7 +28,7 @@ impl Clock {
     ///
     /// # Errors
     /// There is no C compiler: the linker of Rust programs is one.
-    pub(super) fn make() -> anyhow::Result<Self> {
+    pub(crate) fn make() -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("framebridge-clock-").tempdir()?;
         let [source, library, file] = ["clock.c", "clock.so", "ahead"].map(|name| dir.path().join(name));
         fs::write(&source, SOURCE)?;
@@ -49,13 +49,13 @@ impl Clock {
     }
 
     /// What has a program and its children live by it.
-    pub(super) fn variables(&self) -> Vec<(&'static str, OsString)> {
+    pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
         let path = |path: &Path| path.as_os_str().to_owned();
         vec![("LD_PRELOAD", path(&self.library)), ("CHAOS_CLOCK", path(&self.file))]
     }
 
     /// Steps to so much ahead of the machine's.
-    pub(super) fn step(&self, ahead: Duration) -> anyhow::Result<()> {
+    pub(crate) fn step(&self, ahead: Duration) -> anyhow::Result<()> {
         let seconds = i64::try_from(ahead.as_secs())?;
         // In place: it is mapped into every process.
         let file = File::options().write(true).open(&self.file)?;

@@ -1,6 +1,9 @@
 //! One strike after another: rest, break, repair what is not Framebridge's to repair, and wait until all is well again.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use framebridge_ipc::RuntimeDir;
 use framebridge_proto::supervisor::JournalEntry;
@@ -84,17 +87,8 @@ pub struct Drilled {
 /// The system, its sources or its viewers don't come up, or damage can't be done.
 pub fn run(options: &Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<Drilled> {
     let stage = Stage::set()?;
-    let operator = Operator::of(RuntimeDir::at(stage.system.runtime_dir()))?;
-    let audience = Audience::seat(stage.door(), options.viewers)?;
-    let mut drill = Drill {
-        stage,
-        operator,
-        audience,
-        started: Instant::now(),
-    };
-    if let Some(trouble) = drill.until_well(now_ms()).trouble {
-        anyhow::bail!("not well before the first strike: {trouble}");
-    }
+    let door = stage.door();
+    let mut drill = Drill::begin(stage, door, options.viewers)?;
     let mut drilled = Drilled::default();
     for strike in Plan::new(options.seed, &options.only) {
         if drill.started.elapsed() >= options.duration {
@@ -124,11 +118,13 @@ pub fn run(options: &Options, mut tell: impl FnMut(&Outcome)) -> anyhow::Result<
     Ok(drilled)
 }
 
-struct Drill {
+/// A system with its viewers, and what is done to it.
+#[derive(Debug)]
+pub(crate) struct Drill {
     // In this order: viewers leave before the system goes.
-    audience: Audience,
-    operator: Operator,
-    stage: Stage,
+    pub(crate) audience: Audience,
+    pub(crate) operator: Operator,
+    pub(crate) stage: Stage,
     started: Instant,
 }
 
@@ -142,7 +138,24 @@ struct Progress {
 }
 
 impl Drill {
-    fn strike(&mut self, strike: Strike) -> anyhow::Result<Outcome> {
+    /// Seats viewers who come in at `door`, and waits until all is well.
+    pub(crate) fn begin(stage: Stage, door: SocketAddr, viewers: usize) -> anyhow::Result<Self> {
+        let operator = Operator::of(RuntimeDir::at(stage.system.runtime_dir()))?;
+        let audience = Audience::seat(door, viewers)?;
+        let mut drill = Self {
+            audience,
+            operator,
+            stage,
+            started: Instant::now(),
+        };
+        if let Some(trouble) = drill.until_well(now_ms()).trouble {
+            anyhow::bail!("not well before the first strike: {trouble}");
+        }
+        Ok(drill)
+    }
+
+    /// Strikes once, and waits until all is well again.
+    pub(crate) fn strike(&mut self, strike: Strike) -> anyhow::Result<Outcome> {
         let Strike { fault, rest, hold } = strike;
         wait::pause(rest)?;
         self.audience.forget_before(now_ms());

@@ -3,14 +3,14 @@
 //!
 //! [`plan`], [`targets`] and [`trace`] decide and judge, and are pure; the rest starts, breaks and watches.
 
-mod audience;
+pub(crate) mod audience;
 mod clock;
-mod drill;
+pub(crate) mod drill;
 mod network;
-mod operator;
+pub(crate) mod operator;
 pub mod plan;
 pub mod report;
-mod stage;
+pub(crate) mod stage;
 pub mod targets;
 pub mod trace;
 

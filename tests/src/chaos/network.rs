@@ -7,7 +7,7 @@ use anyhow::ensure;
 use crate::process::{command, may_make};
 
 /// What the configuration has media go over, whatever number it has now.
-pub(super) const INTERFACES: &str = "interfaces = [\"fb-drill*\"]\n";
+pub(crate) const INTERFACES: &str = "interfaces = [\"fb-drill*\"]\n";
 
 /// [`Network::HERE`] and its network.
 const ADDRESS: &str = "198.18.123.1/30";
@@ -17,23 +17,23 @@ const NAMES: [&str; 2] = ["fb-drill0", "fb-drill1"];
 
 /// The interface; it goes when this is dropped.
 #[derive(Debug)]
-pub(super) struct Network {
+pub(crate) struct Network {
     /// Which of its names it has.
     named: usize,
 }
 
 impl Network {
     /// This machine's address on it: one of those for benchmarks (RFC 2544).
-    pub(super) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 123, 1));
+    pub(crate) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 123, 1));
 
     /// Whether it can be made: only root may.
-    pub(super) fn is_possible() -> bool {
+    pub(crate) fn is_possible() -> bool {
         may_make("networks")
     }
 
     /// Makes it, with an address. Its names are the same for all: to be made once there is a [`System`](crate::system::System), for
     /// there is one at a time.
-    pub(super) fn make() -> anyhow::Result<Self> {
+    pub(crate) fn make() -> anyhow::Result<Self> {
         for name in NAMES {
             // One that a drill which was killed has left.
             _ = command("ip").args(["link", "delete", name]).output();
@@ -47,7 +47,7 @@ impl Network {
     }
 
     /// It loses its address, and has another name from now on.
-    pub(super) fn rename(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn rename(&mut self) -> anyhow::Result<()> {
         let before = NAMES[self.named];
         self.named = 1 - self.named;
         let name = NAMES[self.named];
@@ -57,7 +57,7 @@ impl Network {
     }
 
     /// It gets its address.
-    pub(super) fn bring_up(&self) -> anyhow::Result<()> {
+    pub(crate) fn bring_up(&self) -> anyhow::Result<()> {
         let name = NAMES[self.named];
         ip(&["address", "add", ADDRESS, "dev", name])?;
         ip(&["link", "set", name, "up"])

@@ -16,14 +16,14 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Asks the supervisor of one runtime directory.
 #[derive(Debug)]
-pub(super) struct Operator {
+pub(crate) struct Operator {
     runtime: Runtime,
     dir: RuntimeDir,
     identity: Identity,
 }
 
 impl Operator {
-    pub(super) fn of(dir: RuntimeDir) -> anyhow::Result<Self> {
+    pub(crate) fn of(dir: RuntimeDir) -> anyhow::Result<Self> {
         Ok(Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             dir,
@@ -32,7 +32,7 @@ impl Operator {
     }
 
     /// What keeps the system from being well; `None`: nothing does.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         match self.status() {
             Ok(status) => {
                 let absent = status
@@ -56,7 +56,8 @@ impl Operator {
         }
     }
 
-    fn status(&self) -> anyhow::Result<Status> {
+    /// The whole picture.
+    pub(crate) fn status(&self) -> anyhow::Result<Status> {
         let SupervisorAnswer::Status(status) = self.ask(SupervisorRequest::Status)? else {
             bail!("the answer is no status")
         };
@@ -64,7 +65,7 @@ impl Operator {
     }
 
     /// What has happened since `time`, oldest first.
-    pub(super) fn events_since(&self, time: u64) -> anyhow::Result<Vec<JournalEntry>> {
+    pub(crate) fn events_since(&self, time: u64) -> anyhow::Result<Vec<JournalEntry>> {
         let SupervisorAnswer::Journal(mut events) = self.ask(SupervisorRequest::Journal { after: 0 })? else {
             bail!("the answer is no list of events")
         };

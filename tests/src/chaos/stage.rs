@@ -32,7 +32,7 @@ use crate::{
 
 /// All pictures small: what is tried here is who comes back when, not how fast the machine encodes. And a drill is a crash
 /// loop all by itself, which must not park what it breaks five times a minute.
-const FURTHER: &str = "[video]\nlongest_edge = 640\nencoder = \"software\"\n[supervisor]\ncrash_loop_failures = 100\n";
+const SMALL: &str = "[supervisor]\ncrash_loop_failures = 100\n[video]\nlongest_edge = 640\nencoder = \"software\"\n";
 
 /// Viewers come over an interface that other machines might be at.
 const OPEN: &str = "[http.auth]\nmode = \"none\"\n";
@@ -48,9 +48,9 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A system with a stream of each kind of source that can be broken from outside.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(crate) struct Stage {
     // In this order: the system goes before its sources.
-    pub(super) system: System,
+    pub(crate) system: System,
     display: Display,
     camera: Camera,
     clock: Option<Clock>,
@@ -75,8 +75,14 @@ struct Busy {
 }
 
 impl Stage {
-    /// Starts everything.
-    pub(super) fn set() -> anyhow::Result<Self> {
+    /// Starts everything, for viewers that come over an interface of its own where there may be one.
+    pub(crate) fn set() -> anyhow::Result<Self> {
+        let has_network = Network::is_possible();
+        Self::set_with(if has_network { OPEN } else { "" }, has_network)
+    }
+
+    /// [`set`](Self::set), with further lines of configuration: those of `[video]` come first.
+    pub(crate) fn set_with(further: &str, has_network: bool) -> anyhow::Result<Self> {
         let mut display = Display::start()?;
         display.paint()?;
         let camera = Camera::start()?;
@@ -86,13 +92,10 @@ impl Stage {
             .zip(&sources)
             .map(|(stream, source)| (stream.name(), source.as_str()))
             .collect();
-        let (clock, has_network) = (Clock::make().ok(), Network::is_possible());
+        let clock = Clock::make().ok();
         let variables = clock.as_ref().map(Clock::variables).unwrap_or_default();
-        let further = if has_network {
-            format!("{INTERFACES}{FURTHER}{OPEN}")
-        } else {
-            FURTHER.to_owned()
-        };
+        let interfaces = if has_network { INTERFACES } else { "" };
+        let further = format!("{interfaces}{SMALL}{further}");
         let system = System::start_to_be_broken(&streams, &further, variables, has_network)?;
         let network = has_network.then(Network::make).transpose()?;
         Ok(Self {
@@ -106,7 +109,7 @@ impl Stage {
     }
 
     /// Where viewers ask: over the drill's own interface, if it has one, so that their media goes over that.
-    pub(super) fn door(&self) -> SocketAddr {
+    pub(crate) fn door(&self) -> SocketAddr {
         let http = self.system.http();
         self.network
             .as_ref()
@@ -114,7 +117,7 @@ impl Stage {
     }
 
     /// Why a fault can't be tried here; `None`: it can.
-    pub(super) fn obstacle(&self, fault: Fault) -> Option<&'static str> {
+    pub(crate) fn obstacle(&self, fault: Fault) -> Option<&'static str> {
         let (disk, clock, network) = (self.system.disk(), &self.clock, &self.network);
         let obstacles = [
             (
@@ -134,7 +137,7 @@ impl Stage {
     }
 
     /// Does the damage.
-    pub(super) fn inflict(&mut self, fault: Fault) -> anyhow::Result<()> {
+    pub(crate) fn inflict(&mut self, fault: Fault) -> anyhow::Result<()> {
         self.damage = Damage::default();
         match fault {
             Fault::Nothing => Ok(()),
@@ -172,7 +175,7 @@ impl Stage {
     }
 
     /// Repairs what is not Framebridge's to repair.
-    pub(super) fn repair(&mut self, fault: Fault) -> anyhow::Result<()> {
+    pub(crate) fn repair(&mut self, fault: Fault) -> anyhow::Result<()> {
         for pid in std::mem::take(&mut self.damage.frozen) {
             // What was frozen may have been killed for it and started again, by whoever is in charge of it.
             _ = signal(pid, Signal::CONT);
@@ -208,7 +211,7 @@ impl Stage {
     }
 
     /// Damage that nobody has done anything about yet, though it is Framebridge's to repair.
-    pub(super) fn unmended(&self) -> Option<String> {
+    pub(crate) fn unmended(&self) -> Option<String> {
         let missing = self.damage.deleted.as_ref().filter(|path| !path.exists());
         let frozen = self.damage.frozen.iter().find(|pid| is_stopped(**pid));
         missing
@@ -217,7 +220,7 @@ impl Stage {
     }
 
     /// Whether a new viewer would find the page.
-    pub(super) fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         let health = Request::new("GET", "/api/v1/health").within(HTTP_TIMEOUT);
         health.send(self.system.http()).is_ok_and(|answer| answer.status < 500)
     }
@@ -244,7 +247,8 @@ impl Stage {
         Ok(())
     }
 
-    fn step_clock(&self, ahead: Duration) -> anyhow::Result<()> {
+    /// The time of day of the whole system is so much ahead of the machine's.
+    pub(crate) fn step_clock(&self, ahead: Duration) -> anyhow::Result<()> {
         self.clock.as_ref().context("there is no clock")?.step(ahead)
     }
 

@@ -1,15 +1,14 @@
 //! One verb, one file.
 
-mod attack;
 mod audit;
 mod bench;
-mod chaos;
 mod check_deps;
 mod conformance;
 mod dist;
 mod fuzz;
 mod run_all;
 mod test;
+mod trial;
 
 use crate::{
     cargo::{self, Profile},
@@ -33,10 +32,9 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Test => test::run(),
         Command::Audit => audit::run(),
         Command::CheckDeps => check_deps::run(),
-        Command::Attack { arguments } => attack::run(&arguments),
         Command::Dist(asked) => dist::run(&asked),
         Command::Conformance { arguments } => conformance::run(&arguments),
-        Command::Chaos { arguments } => chaos::run(&arguments),
+        Command::Trial { verb, arguments } => trial::run(&verb, &arguments),
         Command::Fuzz { target, seconds, keep } => fuzz::run(&target, seconds, keep),
         Command::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),
     }

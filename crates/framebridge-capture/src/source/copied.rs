@@ -9,7 +9,7 @@ use super::{
     coded::CodedPicture,
     undue::{Undue, UnduePicture, UndueUnit},
 };
-use crate::{EncodedFrame, encode::CLOCK_RATE, monotonic_ns};
+use crate::{EncodedFrame, encode::pts_of, monotonic_ns};
 
 /// What has come of reading a source.
 #[derive(Debug)]
@@ -43,11 +43,10 @@ impl Source {
         let CodedPicture { payload, keyframe, .. } = unit.wait(&self.interrupt)?;
         let ago = u64::try_from(taken.elapsed().as_nanos()).unwrap_or(0);
         let captured_ns = monotonic_ns().saturating_sub(ago);
-        let pts = u128::from(captured_ns) * u128::from(CLOCK_RATE.unsigned_abs()) / 1_000_000_000;
         Ok(EncodedFrame {
             payload,
             keyframe,
-            pts: u64::try_from(pts).unwrap_or(u64::MAX),
+            pts: pts_of(captured_ns),
             captured_ns,
         })
     }

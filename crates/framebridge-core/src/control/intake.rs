@@ -54,7 +54,10 @@ pub struct Intake {
     forgiven: Option<Instant>,
     /// The least difference of the two clocks that was seen, in milliseconds, and when it was adjusted.
     quickest: Option<(f64, Instant)>,
-    start: Option<(u32, Instant)>,
+    /// When the first message came, and what has passed on the page's clock since it was made: the latest one's time, and milliseconds.
+    start: Option<Instant>,
+    latest_ms: u32,
+    passed_ms: f64,
     allowance: f64,
     filled: Option<Instant>,
     waiting: VecDeque<Act>,
@@ -68,6 +71,8 @@ impl Default for Intake {
             forgiven: None,
             quickest: None,
             start: None,
+            latest_ms: 0,
+            passed_ms: 0.0,
             allowance: BURST,
             filled: None,
             waiting: VecDeque::new(),
@@ -126,11 +131,14 @@ impl Intake {
 
     /// How much later than the quickest a message has come: what the net, or the page, has kept it back.
     fn age(&mut self, made_ms: u32, now: Instant) -> Duration {
-        let (first, start) = *self.start.get_or_insert((made_ms, now));
-        // Wraps after 49 days; a page's clock goes forward.
-        let theirs = f64::from(made_ms.wrapping_sub(first).cast_signed());
-        let ours = now.saturating_duration_since(start).as_secs_f64() * 1000.0;
-        let difference = ours - theirs;
+        if self.start.is_none() {
+            (self.start, self.latest_ms) = (Some(now), made_ms);
+        }
+        // It wraps after 49 days, so what has passed is counted from message to message.
+        let step = made_ms.wrapping_sub(self.latest_ms).cast_signed();
+        (self.latest_ms, self.passed_ms) = (made_ms, self.passed_ms + f64::from(step));
+        let ours = now.saturating_duration_since(self.start.unwrap_or(now)).as_secs_f64() * 1000.0;
+        let difference = ours - self.passed_ms;
         let (quickest, since) = self.quickest.unwrap_or((difference, now));
         let forgotten = now.saturating_duration_since(since).as_secs_f64() * 1000.0 * FORGET;
         let quickest = (quickest + forgotten).min(difference);
@@ -233,6 +241,26 @@ mod tests {
         assert_eq!(take(&mut intake, 1, 100, text, at(2000)), Verdict::Taken);
         assert_eq!(take(&mut intake, 2, 101, key(98, true), at(2010)), Verdict::Taken);
         assert_eq!(take(&mut intake, 3, 1500, key(99, true), at(3000)), Verdict::Late);
+    }
+
+    #[test]
+    fn months_at_one_desktop_are_no_delay_though_the_pages_clock_wraps() {
+        let (mut intake, start) = (Intake::default(), Instant::now());
+        for hour in 0..60 * 24 {
+            let since = Duration::from_secs(3600) * hour;
+            #[expect(clippy::cast_possible_truncation, reason = "as a page's clock of 32 bits does")]
+            let made_ms = since.as_millis() as u32;
+            let stamp = Stamp {
+                sequence: hour,
+                made_ms,
+            };
+            assert_eq!(
+                intake.take(stamp, key(97, hour.is_multiple_of(2)), start + since),
+                Verdict::Taken,
+                "hour {hour}"
+            );
+            drain(&mut intake);
+        }
     }
 
     #[test]
