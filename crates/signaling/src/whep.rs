@@ -73,7 +73,7 @@ pub(crate) struct Wanted {
             headers(
                 ("Location" = String, description = "The session's URL"),
                 ("ETag" = String, description = "Strong entity tag of the session's ICE generation"),
-                ("Link" = String, description = "STUN and TURN servers, rel=\"ice-server\""),
+                ("Link" = String, description = "STUN and TURN servers, rel=\"ice-server\"; where the session's events are"),
             )),
         (status = 400, description = "The offer is malformed, or there is no such rung.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
@@ -357,6 +357,8 @@ fn created(
     for link in shared.ice_servers.links(&joined.session.to_string(), now()) {
         headers.append(header::LINK, link);
     }
+    let events = whep_headers::events_link(location).map_err(|_| Problem::unwritten())?;
+    headers.append(header::LINK, events);
     Ok(response)
 }
 
@@ -373,7 +375,12 @@ pub(crate) fn engine(shared: &AppState, visitor: Visitor, headers: &HeaderMap) -
 
 /// The session of a URL: it has to exist, to be one of the URL's stream, and `who`'s own. Of whom it is not known whose it is,
 /// the id alone has to do.
-fn known_session(shared: &AppState, who: &Principal, stream: &str, session: &str) -> Result<SessionId, Problem> {
+pub(crate) fn known_session(
+    shared: &AppState,
+    who: &Principal,
+    stream: &str,
+    session: &str,
+) -> Result<SessionId, Problem> {
     let stream = &shared.stream(stream)?;
     let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
     let info = shared.engine.session(&session).ok_or_else(Problem::unknown_session)?;

@@ -90,8 +90,9 @@ async fn post_starts_an_idle_stream_and_answers_with_a_session() {
         .iter()
         .map(|link| link.to_str().unwrap())
         .collect();
+    let (events, servers) = links.split_last().unwrap();
     assert_eq!(
-        links,
+        servers,
         [
             "<stun:stun.example:3478>; rel=\"ice-server\"; username=\"me\"; credential=\"secret\"; credential-type=\"password\"",
             "<turn:turn.example:3478>; rel=\"ice-server\"; username=\"me\"; credential=\"secret\"; credential-type=\"password\"",
@@ -102,6 +103,12 @@ async fn post_starts_an_idle_stream_and_answers_with_a_session() {
     assert!(
         session.len() == 32 && session.bytes().all(|byte| byte.is_ascii_hexdigit()),
         "{session}"
+    );
+    assert_eq!(
+        *events,
+        format!(
+            "<{location}/sse>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; events=\"active,inactive,reconnect,viewercount\""
+        )
     );
 
     encoder.sees("the subscription", |seen| seen.subscribed).await;
