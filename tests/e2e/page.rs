@@ -132,6 +132,30 @@ fn tablet_of_2019_plays_and_is_told_what_is_true() {
 }
 
 #[test]
+fn machine_that_encodes_too_slowly_is_told_of_on_the_page_and_in_the_status() {
+    // What no machine that runs this encodes in time.
+    let slow = "[streams.slow]\nsource = \"lavfi:testsrc2=size=4096x2304:rate=60\"\nfps = 60\nlongest_edge = 4096\nlower_rungs = false\n";
+    let system = System::start_with(&[], slow).unwrap();
+    let page = open(&system, "/s/slow");
+    page.until_reads("pictures a second").unwrap();
+    let facts = page.evaluate("document.querySelector('#facts').textContent").unwrap();
+    let facts = facts.as_str().unwrap();
+    assert!(
+        facts.contains("the machine encodes") && facts.contains("; fewer"),
+        "{facts}"
+    );
+    page.press("i").unwrap();
+    page.until_reads("Encoder load").unwrap();
+    page.until_holds(
+        "/\\d+ %, (nominal|strained|overloaded); encodes/.test(document.querySelector('#stats').innerText)",
+    )
+    .unwrap();
+    let status = bridgectl(&system, &["why", "slow"]);
+    assert!(status.contains("this machine encodes"), "{status}");
+    assert_no_errors(&page);
+}
+
+#[test]
 fn every_page_shows_the_quality_in_force_and_no_old_choice_comes_back() {
     let source = "lavfi:testsrc2=size=640x360:rate=60";
     let system = System::start_breakable(&[("test", source)], "").unwrap();

@@ -58,7 +58,8 @@ impl Subscriber {
                 | FromEncoder::Parameters(_)
                 | FromEncoder::NoRung { .. }
                 | FromEncoder::Response { .. }
-                | FromEncoder::Desk(_) => {}
+                | FromEncoder::Desk(_)
+                | FromEncoder::Load(_) => {}
             }
         }
     }

@@ -193,6 +193,7 @@ mod tests {
                 subscribers,
                 pace: SourcePace::default(),
                 rungs: Vec::new(),
+                load: None,
             };
             Self {
                 watch: StreamWatch::new(TIMEOUT, now),

@@ -9,7 +9,7 @@ use crate::{
     Refusal, RequestId,
     control::{Desk, Steer},
     limits::REQUEST_TIMEOUT,
-    media::{AccessUnit, CodecParameters, LEAST_BITRATE, Rung, Track},
+    media::{AccessUnit, CodecParameters, LEAST_BITRATE, Load, Rung, Track},
 };
 
 /// To the encoder. Variants are appended only.
@@ -196,6 +196,9 @@ pub enum FromEncoder {
     },
     /// To who steers the desktop over this connection. Since 1.
     Desk(Desk),
+    /// How this machine keeps up with the full rung; `None`: nothing is encoded. After the first `Quality`, then on every change
+    /// of what it means, and of `percent` at most once a second. Since 1.
+    Load(Option<Load>),
 }
 
 /// Answers to [`EncoderRequest`].

@@ -4,7 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Role, encoder::SourceState, media::Rung};
+use crate::{
+    Role,
+    encoder::SourceState,
+    media::{Load, Rung},
+};
 
 /// An enum whose variants each have one word: in JSON, in tables and in logs alike.
 macro_rules! words {
@@ -266,6 +270,8 @@ pub struct StreamStatus {
     pub black_ms: u64,
     /// Its lower rungs that somebody subscribes to.
     pub rungs: Vec<RungStatus>,
+    /// How its machine keeps up with encoding it; `None`: nothing is encoded.
+    pub encoder_load: Option<Load>,
 }
 
 /// A lower rung of a stream: made while a viewer's link can't carry the full one.

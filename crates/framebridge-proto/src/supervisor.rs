@@ -9,7 +9,7 @@ use crate::{
     encoder::{Quality, SourceState},
     hooks::{Happening, HookStatus, HookTrial},
     limits::{MAX_HOOK_TIME, REQUEST_TIMEOUT},
-    media::Rung,
+    media::{Load, Rung},
     status::{BridgeState, Status},
 };
 
@@ -251,6 +251,8 @@ pub struct EncoderProgress {
     pub pace: SourcePace,
     /// The lower rungs that somebody subscribes to. Since 1.
     pub rungs: Vec<RungProgress>,
+    /// How this machine keeps up with encoding it; `None`: nothing is encoded. Since 1.
+    pub load: Option<Load>,
 }
 
 impl EncoderProgress {

@@ -156,7 +156,8 @@ function facts() {
   if (!figures || !figures.width) return "";
   const { width, height, fps } = figures;
   const rate = fps >= 0.95 ? `${Math.round(fps)} fps` : fps > 0 ? `1 picture in ${Math.round(1 / fps)} s` : "";
-  return [`${width}×${height}`, rate, shortfall(viewer.rung)].filter(Boolean).join(" · ");
+  const slow = stream?.encoder_load?.shortfall;
+  return [`${width}×${height}`, rate, slow ? `the machine ${slow}` : "", shortfall(viewer.rung)].filter(Boolean).join(" · ");
 }
 
 function showLayout() {

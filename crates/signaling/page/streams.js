@@ -16,7 +16,7 @@ const SPREAD = 300;
 /**
  * @typedef {{name: string, title: string, scope: string, source: string, state: string, condition: string, reason: string | null,
  *   retry_in_ms: number | null, encoder: string, width: number, height: number, fps: number, viewers: number,
- *   still_age_ms: number | null, capture_to_wire_ms: number | null, quality: import("./quality.js").Quality, control: boolean,
+ *   still_age_ms: number | null, encoder_load: {state: string, percent: number, shortfall: string | null} | null, capture_to_wire_ms: number | null, quality: import("./quality.js").Quality, control: boolean,
  *   controller: string | null}} Stream
  */
 

@@ -70,7 +70,8 @@ impl EncoderLink {
                     self.stream.hands.set_linked(true);
                     let outcome = self.serve(link, &mut tally).await;
                     self.stream.hands.set_linked(false);
-                    self.stream.update(|upstream| upstream.source = None);
+                    self.stream
+                        .update(|upstream| (upstream.source, upstream.load) = (None, None));
                     match outcome {
                         Ok(()) => tracing::info!(stream = %self.stream.name, "the encoder closed its link"),
                         Err(error) => {
@@ -199,6 +200,7 @@ impl Reader<'_> {
                 self.stream.set_quality(quality);
                 self.offer_rungs(Instant::now());
             }
+            FromEncoder::Load(load) => self.stream.update(|upstream| upstream.load = load),
             FromEncoder::Desk(told) => self.stream.hands.on_desk(told),
             FromEncoder::Frame(unit) => self.on_frame(unit),
             // Of lower rungs, whose links are others.

@@ -110,6 +110,7 @@ fn row(stream: &Stream) -> StreamStatus {
         unchanged_ms: 0,
         black_ms: 0,
         rungs: Vec::new(),
+        encoder_load: upstream.load,
         verdict: health.to_string(),
         retry_in_ms: health.retry_in.map(millis),
     }

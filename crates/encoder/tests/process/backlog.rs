@@ -78,7 +78,8 @@ async fn who_reads_nothing_is_read_to_the_end_and_its_pictures_go_on_when_it_rea
                 | FromEncoder::Lost { .. }
                 | FromEncoder::NoRung { .. }
                 | FromEncoder::Response { .. }
-                | FromEncoder::Desk(_) => {}
+                | FromEncoder::Desk(_)
+                | FromEncoder::Load(_) => {}
             }
         }
     };
@@ -113,7 +114,8 @@ async fn a_subscription_that_was_ended_and_made_again_unread_begins_with_a_keyfr
                 | FromEncoder::Lost { .. }
                 | FromEncoder::NoRung { .. }
                 | FromEncoder::Response { .. }
-                | FromEncoder::Desk(_) => {}
+                | FromEncoder::Desk(_)
+                | FromEncoder::Load(_) => {}
             }
         }
     };

@@ -201,6 +201,7 @@ fn encoder(configured: &Stream, part: &str, seconds: u64) -> EncoderProgress {
         subscribers: 1,
         pace: SourcePace::default(),
         rungs: Vec::new(),
+        load: None,
     }
 }
 
