@@ -45,6 +45,9 @@ pub enum JoinError {
     /// It offers no H.264 that we could send.
     #[error("the offer has no acceptable H.264")]
     NoAcceptableCodec,
+    /// The H.264 that it offers is of packetization mode 0 alone, in which each slice has to fit into a packet.
+    #[error("the offer has H.264 in packetization mode 0 alone")]
+    OnlyMode0,
     /// It is right, but asks for a transport that we don't have.
     #[error("unacceptable offer: {0}")]
     UnacceptableOffer(String),

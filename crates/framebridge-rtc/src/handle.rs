@@ -209,6 +209,7 @@ impl Handle {
         let mut offer = Offer::parse_for(offer, form).map_err(|error| match error {
             OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
             OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
+            OfferError::OnlyMode0 => JoinError::OnlyMode0,
             OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
         })?;
         if shared.stopped.load(Acquire) {

@@ -100,6 +100,7 @@ impl Handle {
         let mut offer = Offer::parse_published(offer).map_err(|error| match error {
             OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
             OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
+            OfferError::OnlyMode0 => JoinError::OnlyMode0,
             OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
         })?;
         if shared.stopped.load(Acquire) {

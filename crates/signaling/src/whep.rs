@@ -405,6 +405,11 @@ pub(crate) fn join_problem(error: JoinError) -> Problem {
             "no_acceptable_codec",
             "The offer has no H.264 that can be sent (constrained baseline, packetization-mode=1).",
         ),
+        JoinError::OnlyMode0 => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "packetization_mode_0",
+            "The offer has H.264 in packetization mode 0 alone, where each slice has to fit into a packet: offer packetization-mode=1.",
+        ),
         JoinError::UnacceptableOffer(reason) => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "unacceptable_offer",

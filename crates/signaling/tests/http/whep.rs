@@ -169,6 +169,13 @@ async fn post_names_what_is_wrong_with_it() {
     post("/whep/test", sdp, OFFER.replace("H264/90000", "VP8/90000"))
         .await
         .problem(422, "no_acceptable_codec");
+    post(
+        "/whep/test",
+        sdp,
+        OFFER.replace("packetization-mode=1", "packetization-mode=0"),
+    )
+    .await
+    .problem(422, "packetization_mode_0");
     post("/whep/test", sdp, OFFER.replace("setup:actpass", "setup:passive"))
         .await
         .problem(422, "unacceptable_offer");
