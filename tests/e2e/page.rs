@@ -32,7 +32,15 @@ const LATENCY_OFF_MS: i64 = 100;
 const OLD_BROWSER: &str = "delete AbortSignal.timeout; delete AbortSignal.any; delete Array.prototype.at; delete String.prototype.at;
     delete String.prototype.replaceAll; delete Object.hasOwn; delete Promise.any; delete window.structuredClone;
     delete window.BroadcastChannel; delete HTMLDialogElement.prototype.showModal; delete Crypto.prototype.randomUUID;
-    delete Navigator.prototype.wakeLock; delete Element.prototype.replaceChildren; delete Element.prototype.checkVisibility;";
+    delete Navigator.prototype.wakeLock; delete Element.prototype.replaceChildren; delete Element.prototype.checkVisibility;
+    delete String.prototype.matchAll; delete RTCPeerConnection.prototype.connectionState; delete window.ResizeObserver;
+    delete HTMLVideoElement.prototype.requestVideoFrameCallback; delete ReadableStream.prototype[Symbol.asyncIterator];";
+
+/// A browser that keeps from pages what could tell who visits them, and ends what listens.
+const STRICT_BROWSER: &str = "for (const name of ['BroadcastChannel', 'EventSource'])
+        window[name] = class { constructor() { throw new DOMException('no', 'SecurityError'); } };
+    for (const name of ['localStorage', 'sessionStorage'])
+        Object.defineProperty(window, name, { get() { throw new DOMException('no', 'SecurityError'); } });";
 
 /// The same as other systems of a test's, with a source that can't be opened among them.
 const THREE: [(&str, &str); 3] = [
@@ -128,6 +136,55 @@ fn tablet_of_2019_plays_and_is_told_what_is_true() {
         .unwrap();
     for page in [page, list, wall] {
         assert_no_errors(&page);
+    }
+}
+
+#[test]
+fn browser_that_keeps_things_from_pages_plays_and_shows_what_changes() {
+    let system = System::start(&THREE).unwrap();
+    let browser = Browser::start().unwrap();
+    let strict = |path: &str| browser.open_scripted(&system.url(path), STRICT_BROWSER).unwrap();
+    let page = strict("/s/desk");
+    page.until_live().unwrap();
+    let list = strict("/");
+    list.until_reads("3 streams").unwrap();
+    let wall = strict("/wall?streams=desk,door");
+    wall.until_holds("document.querySelectorAll('.cell[data-state=live]').length === 2")
+        .unwrap();
+    // Without events it is asked.
+    list.until_reads("2 live").unwrap();
+    for page in [page, list, wall] {
+        assert_no_errors(&page);
+    }
+}
+
+#[test]
+fn browser_without_webrtc_is_shown_the_film_and_told_why() {
+    let system = System::start(&THREE).unwrap();
+    let browser = Browser::start().unwrap();
+    let page = browser
+        .open_scripted(&system.url("/s/door"), "delete window.RTCPeerConnection;")
+        .unwrap();
+    page.until_reads("by HTTP: this browser has no WebRTC").unwrap();
+    assert_eq!(page.state().unwrap(), "live");
+    let text = page.text().unwrap();
+    assert!(!text.contains("reached") && !text.contains("UDP"), "{text}");
+    assert_no_errors(&page);
+}
+
+#[test]
+fn page_that_can_not_run_in_a_browser_says_so_instead_of_waiting() {
+    let system = System::start(&THREE).unwrap();
+    let browser = Browser::start().unwrap();
+    for (path, waits) in [
+        ("/s/desk", "Connecting"),
+        ("/?list", "Looking for streams"),
+        ("/wall", "Looking for streams"),
+    ] {
+        let page = browser.open_scripted(&system.url(path), "delete window.URL;").unwrap();
+        page.until_reads("can’t run the page").unwrap();
+        let text = page.text().unwrap();
+        assert!(!text.contains(waits), "{path}: {text}");
     }
 }
 

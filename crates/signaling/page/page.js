@@ -151,7 +151,7 @@ function render() {
 }
 
 function facts() {
-  if (viewer.film) return `${viewer.way}: neither UDP nor TCP gets through`;
+  if (viewer.film) return `${viewer.way}: ${viewer.whyFilm}`;
   const figures = viewer.figures;
   if (!figures || !figures.width) return "";
   const { width, height, fps } = figures;
@@ -288,3 +288,4 @@ stir();
 showLayout();
 setInterval(() => viewer.tick(), TICK);
 viewer.send({ type: document.hidden ? "hidden" : "visible" });
+$("old").remove();

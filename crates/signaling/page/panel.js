@@ -122,7 +122,7 @@ export class Panel {
       ["Jitter buffer", ms(figures?.bufferMs)],
       ["Decoding", `${ms(figures?.decodeMs)} ${figures?.decoder || ""}`],
       ["Freezes, drops", figures ? `${figures.freezes}, ${figures.dropped}` : "unknown"],
-      ["Path", this._viewer.film ? "HTTP: neither UDP nor TCP gets through" : figures ? figures.path : "unknown"],
+      ["Path", this._viewer.film ? `HTTP: ${this._viewer.whyFilm}` : figures ? figures.path : "unknown"],
       ["Encoder", stream?.encoder || "unknown"],
       ["Encoder load", load ? [`${load.percent} %, ${load.state}`, load.shortfall].filter(Boolean).join("; ") : "nothing is encoded"],
       ["Reconnects", last ? `${reconnects.length}, the last: ${last.reason}` : "none"],

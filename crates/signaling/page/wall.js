@@ -223,3 +223,4 @@ setInterval(() => {
   wakeLock.set(lives && !document.hidden);
 }, TICK);
 stage.classList.add("ready");
+$("old").remove();
