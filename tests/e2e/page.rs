@@ -189,6 +189,31 @@ fn page_that_can_not_run_in_a_browser_says_so_instead_of_waiting() {
 }
 
 #[test]
+fn enlarged_fourfold_nothing_lies_over_what_is_wrong_and_sheets_show_their_beginning() {
+    let system = System::start(&THREE).unwrap();
+    let page = open(&system, "/s/yard");
+    // A window of 1280 by 720.
+    page.resize(320, 180).unwrap();
+    page.until_holds("framebridge.state === 'unavailable'").unwrap();
+    let is_apart = |what: &str| {
+        format!(
+            "(() => {{ const box = (it) => it.getBoundingClientRect(), own = box(document.querySelector('{what}'));
+             const bars = [...document.querySelectorAll('.bar > *')].map(box).filter(({{ width }}) => width > 0);
+             return own.height > 40 && bars.every(({{ top, bottom }}) => bottom <= own.top + 1 || top >= own.bottom - 1); }})()"
+        )
+    };
+    page.until_holds(&is_apart(".card")).unwrap();
+    page.press("i").unwrap();
+    page.until_holds(&is_apart("#stats")).unwrap();
+    page.press("i").unwrap();
+    page.press("?").unwrap();
+    page.until_reads("Keyboard shortcuts").unwrap();
+    page.until_holds("document.querySelector('#sheet').scrollTop === 0 && document.documentElement.scrollWidth <= 320")
+        .unwrap();
+    assert_no_errors(&page);
+}
+
+#[test]
 fn machine_that_encodes_too_slowly_is_told_of_on_the_page_and_in_the_status() {
     // What no machine that runs this encodes in time.
     let slow = "[streams.slow]\nsource = \"lavfi:testsrc2=size=4096x2304:rate=60\"\nfps = 60\nlongest_edge = 4096\nlower_rungs = false\n";
