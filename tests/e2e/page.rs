@@ -470,6 +470,9 @@ fn wall_has_each_cell_mend_itself_and_its_layout_in_the_address() {
         .unwrap();
     };
     lives(2);
+    // It has no more pixels than its cell, and is not given fewer.
+    page.until_holds("document.querySelector('[data-stream=door] video').videoWidth === 640")
+        .unwrap();
     page.until_holds("/Next attempt in|Trying again/.test(document.querySelector('.cell[data-state=unavailable] .retry').textContent)")
         .unwrap();
     let decoded = "Promise.all(probe.peers.map((peer) => peer.getStats())).then((all) =>
