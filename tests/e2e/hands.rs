@@ -1,23 +1,27 @@
 //! Hands on a desktop: real input in a real browser, and a real X program that says what it got.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use framebridge_tests::{
     browser::{Browser, Page},
     display::Display,
     process::{command, signal},
-    recorder::{CONTROL, Heard, ORIGIN, Recorder, SHIFT, held, typed},
+    recorder::{CONTROL, Heard, ORIGIN, Recorder, SHIFT, Stamp, held, typed},
     shaped::{Shape, ShapedLink},
     system::System,
-    wait,
+    wait::{self, PATIENCE},
 };
 use rustix::process::Signal;
 
-/// Everything held is let go within this, whatever has died; and as much for a test's own looks.
-const RELEASE: Duration = Duration::from_secs(10);
+/// Everything held is let go within this, whatever has died: the X server's own stamp says when, however late the test looks.
+const RELEASE: Duration = Duration::from_secs(1);
 
-/// A line that is lost is there again within this, and as much for a test's own looks.
-const AGAIN: Duration = Duration::from_secs(20);
+/// A line that is lost is there again within this, as the page itself has noted; and as much again where two cores make keyframes for others.
+const AGAIN: Duration = Duration::from_secs(4);
+
+/// Has a page note when it began to steer, and when it no longer did.
+const NOTE: &str = "window.turns = []; new MutationObserver(() => turns.push([document.body.dataset.desk, Date.now()]))
+    .observe(document.body, { attributes: true, attributeFilter: ['data-desk'] })";
 
 /// Somebody who types fast.
 const BETWEEN_KEYS: Duration = Duration::from_millis(80);
@@ -71,7 +75,15 @@ impl World {
 
     fn until_nothing_is_held(&self, since: usize) {
         let look = || Ok(held(&self.recorder.heard()?.split_off(since)).is_empty());
-        wait::until_true("nothing to be held", RELEASE, look).unwrap();
+        wait::until_true("nothing to be held", PATIENCE, look).unwrap();
+    }
+
+    /// What was pressed since event number `since` is let go of soon after `then`, because of `what`.
+    fn let_go(&self, since: usize, then: Stamp, what: &str) {
+        let looked = wait::until(what, PATIENCE, || self.recorder.let_go_at(since));
+        let took = looked.unwrap().since(then);
+        println!("{what}: let go after {took:?}");
+        assert!(took <= RELEASE, "{what}: let go after {took:?}");
     }
 }
 
@@ -87,6 +99,13 @@ fn ask(page: &Page) {
 
 fn until_steering(page: &Page) {
     page.until_holds("document.body.dataset.desk === 'on'").unwrap();
+}
+
+/// How long after `then` a page steers for good, as it has noted itself; nothing where it went on steering.
+fn steers_again_after(page: &Page, then: SystemTime) -> Duration {
+    let begun = page.evaluate("turns.filter(([state]) => state === 'on').pop()?.[1] ?? 0");
+    let begun = Duration::from_millis(begun.unwrap().as_u64().unwrap());
+    begun.saturating_sub(then.duration_since(UNIX_EPOCH).unwrap())
 }
 
 /// Where a pixel of the screen is in the window of a page.
@@ -292,24 +311,30 @@ fn nothing_stays_held_whatever_dies_and_the_line_is_made_anew() {
 
     let since = world.count();
     hold(since);
+    let then = Stamp::now();
     page.evaluate("window.dispatchEvent(new Event('blur'))").unwrap();
-    world.until_nothing_is_held(since);
+    world.let_go(since, then, "a page without the focus");
     let_go();
+    page.evaluate(NOTE).unwrap();
 
     for process in ["signaling", "encoder-desk"] {
         let since = world.count();
         hold(since);
         let killed = world.system.pid(process).unwrap();
+        let (then, now) = (Stamp::now(), SystemTime::now());
         signal(killed, Signal::KILL).unwrap();
-        world.until_nothing_is_held(since);
+        world.let_go(since, then, &format!("{process} killed"));
         let_go();
-        wait::until_true(&format!("the line to be there after {process}"), AGAIN, || {
+        wait::until_true(&format!("the line to be there after {process}"), PATIENCE, || {
             let since = world.count();
             press(&page, "b", "KeyB", 0);
             let heard = world.recorder.heard()?.split_off(since);
             Ok(page.evaluate("document.body.dataset.desk")? == "on" && !heard.is_empty())
         })
         .unwrap();
+        let took = steers_again_after(&page, now);
+        println!("{process} killed: steers again after {took:?}");
+        assert!(took <= AGAIN, "{process} killed: it steers again after {took:?}");
     }
     assert_eq!(
         page.sessions().unwrap(),
@@ -413,7 +438,7 @@ fn what_is_done_over_a_link_that_loses_packets_comes_in_order_and_once_and_nothi
     let end = (900, 650);
     // The last move may be lost; the one after it is not, for long.
     let is_there = |heard: &[Heard]| matches!(heard.last(), Some(Heard::Motion { at, .. }) if is_near(*at, end));
-    wait::until_true("the pointer to be where it was last moved to", AGAIN, || {
+    wait::until_true("the pointer to be where it was last moved to", PATIENCE, || {
         page.mouse("mouseMoved", on(&page, end), "none", 0)?;
         wait::pause(BETWEEN_KEYS)?;
         Ok(is_there(&world.recorder.heard()?.split_off(since)))

@@ -32,7 +32,15 @@ const LATENCY_OFF_MS: i64 = 100;
 const OLD_BROWSER: &str = "delete AbortSignal.timeout; delete AbortSignal.any; delete Array.prototype.at; delete String.prototype.at;
     delete String.prototype.replaceAll; delete Object.hasOwn; delete Promise.any; delete window.structuredClone;
     delete window.BroadcastChannel; delete HTMLDialogElement.prototype.showModal; delete Crypto.prototype.randomUUID;
-    delete Navigator.prototype.wakeLock; delete Element.prototype.replaceChildren; delete Element.prototype.checkVisibility;";
+    delete Navigator.prototype.wakeLock; delete Element.prototype.replaceChildren; delete Element.prototype.checkVisibility;
+    delete String.prototype.matchAll; delete RTCPeerConnection.prototype.connectionState; delete window.ResizeObserver;
+    delete HTMLVideoElement.prototype.requestVideoFrameCallback; delete ReadableStream.prototype[Symbol.asyncIterator];";
+
+/// A browser that keeps from pages what could tell who visits them, and ends what listens.
+const STRICT_BROWSER: &str = "for (const name of ['BroadcastChannel', 'EventSource'])
+        window[name] = class { constructor() { throw new DOMException('no', 'SecurityError'); } };
+    for (const name of ['localStorage', 'sessionStorage'])
+        Object.defineProperty(window, name, { get() { throw new DOMException('no', 'SecurityError'); } });";
 
 /// The same as other systems of a test's, with a source that can't be opened among them.
 const THREE: [(&str, &str); 3] = [
@@ -129,6 +137,104 @@ fn tablet_of_2019_plays_and_is_told_what_is_true() {
     for page in [page, list, wall] {
         assert_no_errors(&page);
     }
+}
+
+#[test]
+fn browser_that_keeps_things_from_pages_plays_and_shows_what_changes() {
+    let system = System::start(&THREE).unwrap();
+    let browser = Browser::start().unwrap();
+    let strict = |path: &str| browser.open_scripted(&system.url(path), STRICT_BROWSER).unwrap();
+    let page = strict("/s/desk");
+    page.until_live().unwrap();
+    let list = strict("/");
+    list.until_reads("3 streams").unwrap();
+    let wall = strict("/wall?streams=desk,door");
+    wall.until_holds("document.querySelectorAll('.cell[data-state=live]').length === 2")
+        .unwrap();
+    // Without events it is asked.
+    list.until_reads("2 live").unwrap();
+    for page in [page, list, wall] {
+        assert_no_errors(&page);
+    }
+}
+
+#[test]
+fn browser_without_webrtc_is_shown_the_film_and_told_why() {
+    let system = System::start(&THREE).unwrap();
+    let browser = Browser::start().unwrap();
+    let page = browser
+        .open_scripted(&system.url("/s/door"), "delete window.RTCPeerConnection;")
+        .unwrap();
+    page.until_reads("by HTTP: this browser has no WebRTC").unwrap();
+    assert_eq!(page.state().unwrap(), "live");
+    let text = page.text().unwrap();
+    assert!(!text.contains("reached") && !text.contains("UDP"), "{text}");
+    assert_no_errors(&page);
+}
+
+#[test]
+fn page_that_can_not_run_in_a_browser_says_so_instead_of_waiting() {
+    let system = System::start(&THREE).unwrap();
+    let browser = Browser::start().unwrap();
+    for (path, waits) in [
+        ("/s/desk", "Connecting"),
+        ("/?list", "Looking for streams"),
+        ("/wall", "Looking for streams"),
+    ] {
+        let page = browser.open_scripted(&system.url(path), "delete window.URL;").unwrap();
+        page.until_reads("can’t run the page").unwrap();
+        let text = page.text().unwrap();
+        assert!(!text.contains(waits), "{path}: {text}");
+    }
+}
+
+#[test]
+fn enlarged_fourfold_nothing_lies_over_what_is_wrong_and_sheets_show_their_beginning() {
+    let system = System::start(&THREE).unwrap();
+    let page = open(&system, "/s/yard");
+    // A window of 1280 by 720.
+    page.resize(320, 180).unwrap();
+    page.until_holds("framebridge.state === 'unavailable'").unwrap();
+    let is_apart = |what: &str| {
+        format!(
+            "(() => {{ const box = (it) => it.getBoundingClientRect(), own = box(document.querySelector('{what}'));
+             const bars = [...document.querySelectorAll('.bar > *')].map(box).filter(({{ width }}) => width > 0);
+             return own.height > 40 && bars.every(({{ top, bottom }}) => bottom <= own.top + 1 || top >= own.bottom - 1); }})()"
+        )
+    };
+    page.until_holds(&is_apart(".card")).unwrap();
+    page.press("i").unwrap();
+    page.until_holds(&is_apart("#stats")).unwrap();
+    page.press("i").unwrap();
+    page.press("?").unwrap();
+    page.until_reads("Keyboard shortcuts").unwrap();
+    page.until_holds("document.querySelector('#sheet').scrollTop === 0 && document.documentElement.scrollWidth <= 320")
+        .unwrap();
+    assert_no_errors(&page);
+}
+
+#[test]
+fn machine_that_encodes_too_slowly_is_told_of_on_the_page_and_in_the_status() {
+    // What no machine that runs this encodes in time.
+    let slow = "[streams.slow]\nsource = \"lavfi:testsrc2=size=4096x2304:rate=60\"\nfps = 60\nlongest_edge = 4096\nlower_rungs = false\n";
+    let system = System::start_with(&[], slow).unwrap();
+    let page = open(&system, "/s/slow");
+    page.until_reads("pictures a second").unwrap();
+    let facts = page.evaluate("document.querySelector('#facts').textContent").unwrap();
+    let facts = facts.as_str().unwrap();
+    assert!(
+        facts.contains("the machine encodes") && facts.contains("; fewer"),
+        "{facts}"
+    );
+    page.press("i").unwrap();
+    page.until_reads("Encoder load").unwrap();
+    page.until_holds(
+        "/\\d+ %, (nominal|strained|overloaded); encodes/.test(document.querySelector('#stats').innerText)",
+    )
+    .unwrap();
+    let status = bridgectl(&system, &["why", "slow"]);
+    assert!(status.contains("this machine encodes"), "{status}");
+    assert_no_errors(&page);
 }
 
 #[test]
@@ -364,6 +470,9 @@ fn wall_has_each_cell_mend_itself_and_its_layout_in_the_address() {
         .unwrap();
     };
     lives(2);
+    // It has no more pixels than its cell, and is not given fewer.
+    page.until_holds("document.querySelector('[data-stream=door] video').videoWidth === 640")
+        .unwrap();
     page.until_holds("/Next attempt in|Trying again/.test(document.querySelector('.cell[data-state=unavailable] .retry').textContent)")
         .unwrap();
     let decoded = "Promise.all(probe.peers.map((peer) => peer.getStats())).then((all) =>

@@ -3,9 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     process::{Process, command},
@@ -53,6 +55,27 @@ pub enum Heard {
     },
 }
 
+/// The X server's own clock, in milliseconds, by which it stamps each event as it happens: whoever reads late reads what was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp(u32);
+
+impl Stamp {
+    /// What it shows now: it is the system's monotonic one (`GetTimeInMillis`), and turns over after 49 days.
+    pub fn now() -> Self {
+        let now = clock_gettime(ClockId::Monotonic);
+        let millis = now.tv_sec.wrapping_mul(1000).wrapping_add(now.tv_nsec / 1_000_000);
+        Self(u32::try_from(millis & 0xffff_ffff).unwrap_or_default())
+    }
+
+    /// How much later than `earlier` it is; nothing where it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        let later = self.0.wrapping_sub(earlier.0);
+        // The server's clock may be the coarse one, which is some milliseconds behind.
+        let is_later = later < u32::MAX / 2;
+        Duration::from_millis(if is_later { later.into() } else { 0 })
+    }
+}
+
 /// The program. It has the keyboard where the pointer is over it.
 #[derive(Debug)]
 pub struct Recorder {
@@ -89,6 +112,23 @@ impl Recorder {
     /// # Errors
     /// What it says makes no sense.
     pub fn heard(&self) -> anyhow::Result<Vec<Heard>> {
+        Ok(self.stamped()?.into_iter().map(|(_at, heard)| heard).collect())
+    }
+
+    /// When what was held since event number `since` was let go of, all of it; `None`: it is held still, or nothing was.
+    ///
+    /// # Errors
+    /// What it says makes no sense.
+    pub fn let_go_at(&self, since: usize) -> anyhow::Result<Option<Stamp>> {
+        let stamped = self.stamped()?.split_off(since);
+        let heard: Vec<Heard> = stamped.iter().map(|(_at, heard)| *heard).collect();
+        let last = heard
+            .iter()
+            .rposition(|one| matches!(one, Heard::Key { down: false, .. } | Heard::Button { down: false, .. }));
+        Ok(last.filter(|_| held(&heard).is_empty()).map(|last| stamped[last].0))
+    }
+
+    fn stamped(&self) -> anyhow::Result<Vec<(Stamp, Heard)>> {
         let said = self.said()?;
         let events: Vec<&str> = said
             .split("\n\n")
@@ -156,7 +196,7 @@ fn character(keysym: u32) -> Option<char> {
     }
 }
 
-fn read(event: &str) -> anyhow::Result<Option<Heard>> {
+fn read(event: &str) -> anyhow::Result<Option<(Stamp, Heard)>> {
     let after = |mark: &str, until: char| {
         let (_, rest) = event
             .split_once(mark)
@@ -173,7 +213,7 @@ fn read(event: &str) -> anyhow::Result<Option<Heard>> {
         Ok::<_, anyhow::Error>((x.parse()?, y.parse()?))
     };
     let kind = event.trim_start().split(' ').next().unwrap_or_default();
-    Ok(match kind {
+    let heard = match kind {
         "KeyPress" | "KeyRelease" => Some(Heard::Key {
             down: kind == "KeyPress",
             keysym: hex("(keysym ")?,
@@ -190,5 +230,8 @@ fn read(event: &str) -> anyhow::Result<Option<Heard>> {
             state: hex("state ")?,
         }),
         _ => None,
-    })
+    };
+    heard
+        .map(|heard| Ok((Stamp(after(" time ", ',')?.parse()?), heard)))
+        .transpose()
 }

@@ -59,7 +59,8 @@ impl Subscriber {
                 | FromEncoder::NoRung { .. }
                 | FromEncoder::Gap { .. }
                 | FromEncoder::Response { .. }
-                | FromEncoder::Desk(_) => {}
+                | FromEncoder::Desk(_)
+                | FromEncoder::Load(_) => {}
             }
         }
     }

@@ -60,6 +60,8 @@ pub(crate) fn permit(method: &str, path_and_query: &str, access: &Access, grant:
         ["api", "v1", "streams", stream, "sessions", _session, "report"] if method == "POST" => Some(stream),
         ["whep", stream] if reads || matches!(method, "POST" | "OPTIONS") => Some(stream),
         ["whep", stream, _session] if reads || matches!(method, "PATCH" | "DELETE" | "OPTIONS") => Some(stream),
+        ["whep", stream, _session, "sse"] if matches!(method, "POST" | "OPTIONS") => Some(stream),
+        ["whep", stream, _session, "sse", _events] if reads || matches!(method, "DELETE" | "OPTIONS") => Some(stream),
         ["api", "v1", "streams", stream, "quality"] if method == "PUT" => return control(stream, access, grant),
         [
             "api",
@@ -136,6 +138,9 @@ mod tests {
             ("DELETE", "/whep/test/0123abcd"),
             ("POST", "/whep/test/"),
             ("DELETE", "/whep/test/0123abcd/"),
+            ("POST", "/whep/test/0123abcd/sse"),
+            ("GET", "/whep/test/0123abcd/sse/active-inactive"),
+            ("DELETE", "/whep/test/0123abcd/sse/active-inactive"),
         ] {
             assert_eq!(permit(method, path, &watching(), ALL), Ok(()), "{method} {path}");
         }
@@ -176,6 +181,8 @@ mod tests {
             ("DELETE", "/whep/test"),
             ("POST", "/whep/"),
             ("POST", "/whep/test//"),
+            ("POST", "/whep/test/0123abcd/other"),
+            ("POST", "/whep/test/0123abcd/sse/active"),
             ("PUT", "/api/v1/streams/test"),
         ] {
             assert_eq!(
@@ -238,6 +245,7 @@ mod tests {
         for path in [
             "/s/yard",
             "/whep/yard",
+            "/whep/yard/0123abcd/sse/active",
             "/api/v1/streams/yard",
             "/api/v1/streams",
             "/wall",

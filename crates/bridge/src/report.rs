@@ -106,6 +106,7 @@ mod tests {
             retry_in_ms: None,
             unchanged_ms: 0,
             black_ms: 0,
+            encoder_load: None,
             rungs: Vec::new(),
             pushes: Vec::new(),
             last_frame_age_ms: None,

@@ -220,6 +220,7 @@ pub(crate) mod example {
             retry_in_ms: None,
             unchanged_ms: 0,
             black_ms: 0,
+            encoder_load: None,
             rungs: Vec::new(),
             pushes: Vec::new(),
             last_frame_age_ms: Some(9),

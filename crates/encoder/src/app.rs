@@ -432,6 +432,7 @@ impl App {
     fn report(&self) -> impl Fn() -> Report + Send + 'static {
         let pace = pace(&self.stream, &self.shared);
         let (shared, state) = (Arc::clone(&self.shared), self.state.subscribe());
+        let load = shared.controls.watch_load();
         let (stream, source) = (self.stream.name.clone(), self.stream.source.to_string());
         move || {
             let encoding = shared.progress.encoding();
@@ -452,6 +453,7 @@ impl App {
                 pace: pace(),
                 rungs: shared.ladder.report(),
                 sent_on: encoding.sent_on,
+                load: *load.borrow(),
             })
         }
     }

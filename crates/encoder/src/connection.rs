@@ -222,6 +222,7 @@ async fn answer(service: &Service, request: EncoderRequest) -> Result<EncoderAns
 enum Outgoing {
     State,
     Quality,
+    Load,
     Subscription(Option<Wanted>),
     NoRung(String),
     Answer(Answered),
@@ -240,6 +241,8 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
     if !gap.borrow().is_zero() {
         gap.mark_changed();
     }
+    let mut load = service.shared.controls.watch_load();
+    load.mark_changed();
     let mut subscription = None;
     let mut subscribed = None;
     let (mut refused, mut is_lower) = (None, false);
@@ -251,6 +254,7 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
             biased;
             Ok(()) = state.changed() => Outgoing::State,
             Ok(()) = quality.changed() => Outgoing::Quality,
+            Ok(()) = load.changed() => Outgoing::Load,
             Ok(()) = inbox.subscription.changed() => Outgoing::Subscription(*inbox.subscription.borrow_and_update()),
             reason = refusal(&mut refused) => Outgoing::NoRung(reason),
             Some(answer) = inbox.answers.recv() => Outgoing::Answer(answer),
@@ -271,6 +275,10 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
             }
             Outgoing::Quality => {
                 let message = FromEncoder::Quality(*quality.borrow_and_update());
+                sender.send(&message).await?;
+            }
+            Outgoing::Load => {
+                let message = FromEncoder::Load(*load.borrow_and_update());
                 sender.send(&message).await?;
             }
             Outgoing::Subscription(wanted) if wanted != subscribed => {

@@ -6,19 +6,47 @@ use std::sync::{
 };
 use std::time::{Duration, Instant};
 
-use framebridge_core::{encode_load::EncodeLoad, keyframe_gate::KeyframeGate};
-use framebridge_proto::encoder::Quality;
+use framebridge_core::{
+    encode_load::{EncodeLoad, LoadNews, shortfall},
+    keyframe_gate::KeyframeGate,
+};
+use framebridge_proto::{encoder::Quality, media::Load};
 use tokio::sync::watch;
 
 /// Set by the app and its connections, looked at once per picture by the threads.
 #[derive(Debug)]
 pub(crate) struct Controls {
     quality: watch::Sender<Quality>,
-    load: Mutex<EncodeLoad>,
+    load: Mutex<Judged>,
+    told: watch::Sender<Option<Load>>,
     paused: AtomicBool,
     /// Broken on purpose, for good.
     stalled: AtomicBool,
     keyframes: Arc<Keyframes>,
+}
+
+/// How this machine keeps up, and with what.
+#[derive(Debug, Default)]
+struct Judged {
+    load: EncodeLoad,
+    news: LoadNews,
+    /// Pictures a second and pixels of the longest edge that come while nothing is given up: a source may be opened for less then.
+    comes: (u32, u32),
+}
+
+impl Judged {
+    fn told(&self, quality: Quality) -> Load {
+        let (fps, edge) = self.comes;
+        let (asked_fps, asked_longest_edge) = (quality.fps.min(fps), quality.longest_edge.min(edge));
+        Load {
+            state: self.load.load(),
+            percent: self.load.percent(),
+            fps: self.load.fps(quality.fps).min(asked_fps),
+            asked_fps,
+            longest_edge: self.load.longest_edge(quality.longest_edge).min(asked_longest_edge),
+            asked_longest_edge,
+        }
+    }
 }
 
 /// When one rung needs a keyframe.
@@ -51,6 +79,7 @@ impl Controls {
         Self {
             quality: watch::Sender::new(quality),
             load: Mutex::default(),
+            told: watch::Sender::new(None),
             paused: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             keyframes: Keyframes::new(),
@@ -64,31 +93,53 @@ impl Controls {
 
     /// What this machine can make of it.
     pub(crate) fn bearable(&self) -> Quality {
-        let (quality, load) = (self.quality(), lock(&self.load));
+        let (quality, judged) = (self.quality(), lock(&self.load));
         Quality {
-            fps: load.fps(quality.fps),
-            longest_edge: load.longest_edge(quality.longest_edge),
+            fps: judged.load.fps(quality.fps),
+            longest_edge: judged.load.longest_edge(quality.longest_edge),
             ..quality
         }
     }
 
     pub(crate) fn set_quality(&self, quality: Quality) {
         self.quality.send_replace(quality);
-        *lock(&self.load) = EncodeLoad::default();
+        lock(&self.load).load = EncodeLoad::default();
     }
 
-    /// A picture of the full rung took so long to encode, of a source of so many a second. Whether another quality is bearable from now on.
-    pub(crate) fn encoded(&self, took: Duration, fps: u32) -> bool {
-        let interval = Duration::from_secs(1) / self.bearable().fps.min(fps).max(1);
-        lock(&self.load).encoded(took, interval, Instant::now())
+    /// A picture of the full rung took so long to encode, of a source of so many a second and pixels at its longest edge. Whether another
+    /// quality is bearable from now on.
+    pub(crate) fn encoded(&self, took: Duration, comes: (u32, u32)) -> bool {
+        let (quality, now) = (self.quality(), Instant::now());
+        let mut judged = lock(&self.load);
+        if !judged.load.is_lowered() {
+            judged.comes = comes;
+        }
+        let interval = Duration::from_secs(1) / judged.load.fps(quality.fps).min(comes.0).max(1);
+        let is_new = judged.load.encoded(took, interval, now);
+        let told = judged.told(quality);
+        if judged.news.observe(told, now) {
+            self.told.send_replace(Some(told));
+        }
+        is_new
+    }
+
+    /// Nothing is encoded any more.
+    pub(crate) fn rests(&self) {
+        if lock(&self.load).news.ended() {
+            self.told.send_replace(None);
+        }
+    }
+
+    /// How this machine keeps up, now and on every change.
+    pub(crate) fn watch_load(&self) -> watch::Receiver<Option<Load>> {
+        self.told.subscribe()
     }
 
     /// What is said of a machine that makes less of the quality than was asked for.
     pub(crate) fn shortfall(&self) -> Option<String> {
-        let Quality { fps, longest_edge, .. } = self.bearable();
-        lock(&self.load)
-            .is_lowered()
-            .then(|| format!("this machine encodes too slowly for more than {fps} fps and {longest_edge} pixels"))
+        let judged = lock(&self.load);
+        let told = judged.load.is_lowered().then(|| judged.told(self.quality()));
+        Some(format!("this machine {}", shortfall(&told?)?))
     }
 
     /// The quality in force, now and on every change.

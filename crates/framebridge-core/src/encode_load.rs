@@ -10,6 +10,8 @@
 
 use std::time::{Duration, Instant};
 
+use framebridge_proto::media::{Load, LoadState};
+
 /// Loads, percent of the time between two pictures.
 const STRAINED: u32 = 85;
 const OVERLOADED: u32 = 105;
@@ -36,6 +38,9 @@ const TRIAL: Duration = Duration::from_secs(15);
 /// After so long without an overload the calm is the first one again.
 const FORGIVEN: Duration = Duration::from_secs(120);
 
+/// The figure alone is told again after so long: it changes with every picture.
+const RETOLD: Duration = Duration::from_secs(1);
+
 /// Below this a rate is not lowered, pictures a second.
 const LEAST_FPS: u32 = 10;
 
@@ -44,17 +49,6 @@ const LEAST_EDGE: u32 = 320;
 
 /// What is given up, one after the other: the parts of the rate and of the longest edge that remain, in quarters.
 const STEPS: [(u32, u32); 4] = [(4, 4), (2, 4), (2, 3), (2, 2)];
-
-/// What an encoder's load is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Load {
-    /// There is time to spare.
-    Nominal,
-    /// Nearly all the time is needed.
-    Strained,
-    /// There is less time than pictures take.
-    Overloaded,
-}
 
 /// Judges one encoder: one [`encoded`](Self::encoded) for each picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +97,7 @@ impl EncodeLoad {
         self.average = Some(average);
         self.in_a_row = if percent >= OVERLOADED { self.in_a_row + 1 } else { 0 };
         match self.load() {
-            Load::Overloaded => {
+            LoadState::Overloaded => {
                 self.calm_since = None;
                 let since = *self.overloaded_since.get_or_insert(now);
                 if now.saturating_duration_since(since) >= SUSTAINED && self.step + 1 < STEPS.len() {
@@ -111,7 +105,7 @@ impl EncodeLoad {
                     return true;
                 }
             }
-            Load::Strained | Load::Nominal => {
+            LoadState::Strained | LoadState::Nominal => {
                 self.overloaded_since = None;
                 if self.step > 0 && self.costs_one_step_up(average) < STRAINED {
                     let since = *self.calm_since.get_or_insert(now);
@@ -128,14 +122,14 @@ impl EncodeLoad {
     }
 
     /// What the load is called now.
-    pub fn load(&self) -> Load {
+    pub fn load(&self) -> LoadState {
         let average = self.average.unwrap_or(0);
         if self.in_a_row >= IN_A_ROW || (self.overloaded_since.is_some() && average >= OVERLOADED) {
-            Load::Overloaded
+            LoadState::Overloaded
         } else if average >= STRAINED {
-            Load::Strained
+            LoadState::Strained
         } else {
-            Load::Nominal
+            LoadState::Nominal
         }
     }
 
@@ -190,6 +184,55 @@ impl EncodeLoad {
     }
 }
 
+/// What a machine makes less of than is asked for, in words that say it of something before them; `None`: of nothing.
+pub fn shortfall(load: &Load) -> Option<String> {
+    // What it is too slow for is left out before the encoder.
+    let percent = match load.state {
+        LoadState::Overloaded => load.percent.max(100),
+        LoadState::Nominal | LoadState::Strained => 100,
+    };
+    let (made, asked) = (load.fps * 100 / percent, load.asked_fps);
+    let (edge, asked_edge) = (load.longest_edge, load.asked_longest_edge);
+    match (made < asked, edge < asked_edge) {
+        (true, false) => Some(format!("encodes {made} of {asked} pictures a second; fewer are sent")),
+        (true, true) => Some(format!(
+            "encodes {made} of {asked} pictures a second, {edge} of {asked_edge} pixels wide; fewer and smaller ones are sent"
+        )),
+        (false, true) => Some(format!(
+            "encodes {edge} of {asked_edge} pixels; smaller pictures are sent"
+        )),
+        (false, false) => None,
+    }
+}
+
+/// When a load is told: what it means at once, its figure alone now and then.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadNews {
+    told: Option<(Load, Instant)>,
+}
+
+impl LoadNews {
+    /// Whether this is to be told now.
+    pub fn observe(&mut self, load: Load, now: Instant) -> bool {
+        let is_news = self.told.is_none_or(|(told, at)| {
+            let means_as_much = Load {
+                percent: told.percent,
+                ..load
+            } == told;
+            !means_as_much || (load != told && now.saturating_duration_since(at) >= RETOLD)
+        });
+        if is_news {
+            self.told = Some((load, now));
+        }
+        is_news
+    }
+
+    /// Nothing is encoded any more. True: that is to be told.
+    pub fn ended(&mut self) -> bool {
+        self.told.take().is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,14 +278,14 @@ mod tests {
     fn rate_is_given_up_first_then_size_until_it_fits() {
         let mut machine = Machine::new();
         assert_eq!(machine.runs(60, 100), [(30, 1280)], "strained is no overload");
-        assert_eq!(machine.load.load(), Load::Strained);
+        assert_eq!(machine.load.load(), LoadState::Strained);
         assert_eq!(machine.runs(60, 130), [(30, 1280), (15, 1280)]);
-        assert_eq!(machine.load.load(), Load::Nominal);
+        assert_eq!(machine.load.load(), LoadState::Nominal);
         assert_eq!(machine.load.percent(), 65);
         assert_eq!(machine.runs(60, 250), [(15, 1280), (15, 960)]);
         assert_eq!(machine.runs(60, 390), [(15, 960), (15, 640)]);
         assert_eq!(machine.runs(60, 4000), [(15, 640)], "there is nothing more to give up");
-        assert_eq!(machine.load.load(), Load::Overloaded);
+        assert_eq!(machine.load.load(), LoadState::Overloaded);
     }
 
     #[test]
@@ -295,5 +338,61 @@ mod tests {
         machine.runs(60, 4000);
         assert_eq!((machine.load.fps(8), machine.load.longest_edge(300)), (8, 300));
         assert_eq!((machine.load.fps(15), machine.load.longest_edge(400)), (10, 320));
+    }
+
+    #[test]
+    fn shortfall_says_what_is_made_of_what_is_asked_for() {
+        let load = |state, percent, fps, longest_edge| Load {
+            state,
+            percent,
+            fps,
+            asked_fps: 30,
+            longest_edge,
+            asked_longest_edge: 1280,
+        };
+        let told = |state, percent, fps, edge| shortfall(&load(state, percent, fps, edge));
+        assert_eq!(told(LoadState::Nominal, 40, 30, 1280), None);
+        assert_eq!(told(LoadState::Strained, 103, 30, 1280), None);
+        assert_eq!(
+            told(LoadState::Overloaded, 214, 30, 1280).as_deref(),
+            Some("encodes 14 of 30 pictures a second; fewer are sent")
+        );
+        assert_eq!(
+            told(LoadState::Nominal, 60, 15, 1280).as_deref(),
+            Some("encodes 15 of 30 pictures a second; fewer are sent")
+        );
+        assert_eq!(
+            told(LoadState::Overloaded, 150, 15, 640).as_deref(),
+            Some("encodes 10 of 30 pictures a second, 640 of 1280 pixels wide; fewer and smaller ones are sent")
+        );
+        assert_eq!(
+            told(LoadState::Nominal, 60, 30, 960).as_deref(),
+            Some("encodes 960 of 1280 pixels; smaller pictures are sent")
+        );
+    }
+
+    #[test]
+    fn what_a_load_means_is_told_at_once_and_its_figure_once_a_second() {
+        let (mut news, start) = (LoadNews::default(), Instant::now());
+        let load = |state, percent| Load {
+            state,
+            percent,
+            fps: 30,
+            asked_fps: 30,
+            longest_edge: 64,
+            asked_longest_edge: 64,
+        };
+        assert!(!news.ended(), "nothing was told");
+        assert!(news.observe(load(LoadState::Nominal, 10), start));
+        assert!(!news.observe(load(LoadState::Nominal, 11), start));
+        assert!(news.observe(load(LoadState::Strained, 90), start));
+        assert!(!news.observe(load(LoadState::Strained, 91), start + RETOLD / 2));
+        assert!(news.observe(load(LoadState::Strained, 92), start + RETOLD));
+        assert!(
+            !news.observe(load(LoadState::Strained, 92), start + RETOLD * 3),
+            "it is the same"
+        );
+        assert!(news.ended() && !news.ended());
+        assert!(news.observe(load(LoadState::Strained, 92), start + RETOLD * 3));
     }
 }

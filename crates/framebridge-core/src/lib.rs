@@ -88,6 +88,7 @@ pub mod reception;
 pub mod rung;
 pub mod rung_budget;
 pub mod rung_supply;
+pub mod session_news;
 pub mod source_clock;
 pub mod source_life;
 pub mod source_pace;

@@ -194,6 +194,7 @@ mod tests {
                 pace: SourcePace::default(),
                 rungs: Vec::new(),
                 sent_on: None,
+                load: None,
             };
             Self {
                 watch: StreamWatch::new(TIMEOUT, now),

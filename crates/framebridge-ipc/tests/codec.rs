@@ -14,7 +14,7 @@ use framebridge_proto::{
     },
     hooks::{Happening, HookEvent, HookStatus, HookTrial},
     limits::MAX_MEDIA_MESSAGE,
-    media::{AccessUnit, Codec, CodecParameters, Rung, Track},
+    media::{AccessUnit, Codec, CodecParameters, Load, LoadState, Rung, Track},
     status::{BridgeState, PushState, PushStatus},
     supervisor::{
         BridgeProgress, Counter, Datagrams, FromSupervisor, Heartbeat, Progress, Reloaded, SignalingProgress,
@@ -184,6 +184,19 @@ fn protocol_1_from_an_encoder_keeps_its_bytes() {
         b"\0\0\0\x08\0\0\0\x04\x06\x02no",
     );
     golden(&FromEncoder::Gap { ms: 200 }, b"\0\0\0\x06\0\0\0\x02\x08\xc8");
+    let load = Load {
+        state: LoadState::Overloaded,
+        percent: 214,
+        fps: 15,
+        asked_fps: 30,
+        longest_edge: 48,
+        asked_longest_edge: 64,
+    };
+    golden(
+        &FromEncoder::Load(Some(load)),
+        b"\0\0\0\x0c\0\0\0\x08\x09\x01\x02\xd6\x0f\x1e\x30\x40",
+    );
+    golden(&FromEncoder::Load(None), b"\0\0\0\x06\0\0\0\x02\x09\x00");
     golden(&FromEncoder::Lost { frames: 9 }, b"\0\0\0\x06\0\0\0\x02\x03\x09");
     let result = Ok(EncoderAnswer::Quality {
         quality,

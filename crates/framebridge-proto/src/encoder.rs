@@ -9,7 +9,7 @@ use crate::{
     Refusal, RequestId,
     control::{Desk, Steer},
     limits::REQUEST_TIMEOUT,
-    media::{AccessUnit, CodecParameters, LEAST_BITRATE, Rung, Track},
+    media::{AccessUnit, CodecParameters, LEAST_BITRATE, Load, Rung, Track},
 };
 
 /// To the encoder. Variants are appended only.
@@ -202,6 +202,9 @@ pub enum FromEncoder {
         /// Milliseconds.
         ms: u32,
     },
+    /// How this machine keeps up with the full rung; `None`: nothing is encoded. After the first `Quality`, then on every change
+    /// of what it means, and of `percent` at most once a second. Since 1.
+    Load(Option<Load>),
 }
 
 /// Answers to [`EncoderRequest`].

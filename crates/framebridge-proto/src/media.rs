@@ -37,6 +37,49 @@ pub enum Codec {
     H264,
 }
 
+/// How a machine keeps up with encoding. Appended only. Since 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadState {
+    /// There is time to spare.
+    Nominal,
+    /// Nearly all the time is needed.
+    Strained,
+    /// There is less time than pictures take.
+    Overloaded,
+}
+
+impl LoadState {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Nominal, Self::Strained, Self::Overloaded];
+
+    /// Its word, in JSON and elsewhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nominal => "nominal",
+            Self::Strained => "strained",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+/// How a machine keeps up with encoding a stream's full rung. Since 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// What it is called.
+    pub state: LoadState,
+    /// The time that a picture takes, percent of the time that there is for it, over the last ones; 0 until known.
+    pub percent: u32,
+    /// Pictures a second that are encoded: as many as are asked for and come, or fewer where the rate was given up.
+    pub fps: u32,
+    /// Pictures a second that are asked for and come.
+    pub asked_fps: u32,
+    /// Longest edge in pixels of what is encoded, likewise.
+    pub longest_edge: u32,
+    /// Longest edge in pixels that is asked for and comes.
+    pub asked_longest_edge: u32,
+}
+
 /// What a stream is made of. Appended only. Since 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,7 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Role, encoder::SourceState, media::Rung};
+use crate::{
+    Role,
+    encoder::SourceState,
+    media::{Load, Rung},
+};
 
 /// An enum whose variants each have one word: in JSON, in tables and in logs alike.
 macro_rules! words {
@@ -332,6 +336,8 @@ pub struct StreamStatus {
     pub rungs: Vec<RungStatus>,
     /// Where it is sent on to, and how that goes. Since 1.
     pub pushes: Vec<PushStatus>,
+    /// How its machine keeps up with encoding it; `None`: nothing is encoded.
+    pub encoder_load: Option<Load>,
 }
 
 /// A lower rung of a stream: made while a viewer's link can't carry the full one.

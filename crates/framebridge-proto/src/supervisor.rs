@@ -9,7 +9,7 @@ use crate::{
     encoder::{Quality, SourceState},
     hooks::{Happening, HookStatus, HookTrial},
     limits::{MAX_HOOK_TIME, REQUEST_TIMEOUT},
-    media::Rung,
+    media::{Load, Rung},
     status::{BridgeState, PushStatus, Status},
 };
 
@@ -256,6 +256,8 @@ pub struct EncoderProgress {
     pub rungs: Vec<RungProgress>,
     /// What is sent on as its source has encoded it, where that is so. Since 1.
     pub sent_on: Option<SentOn>,
+    /// How this machine keeps up with encoding it; `None`: nothing is encoded. Since 1.
+    pub load: Option<Load>,
 }
 
 /// How much a source sends whose frames are sent on, as was measured.

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use crate::{Config, dtls::DtlsError};
+use crate::{Config, dtls::DtlsError, sdp::OfferError};
 
 /// Why the engine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,9 @@ pub enum JoinError {
     /// It offers no H.264 that we could send.
     #[error("the offer has no acceptable H.264")]
     NoAcceptableCodec,
+    /// The H.264 that it offers is of packetization mode 0 alone, in which each slice has to fit into a packet.
+    #[error("the offer has H.264 in packetization mode 0 alone")]
+    OnlyMode0,
     /// It is right, but asks for a transport that we don't have.
     #[error("unacceptable offer: {0}")]
     UnacceptableOffer(String),
@@ -63,6 +66,17 @@ pub enum JoinError {
     /// The engine was stopped.
     #[error("the media plane has stopped")]
     Stopped,
+}
+
+impl From<OfferError> for JoinError {
+    fn from(error: OfferError) -> Self {
+        match error {
+            OfferError::Malformed(reason) => Self::MalformedOffer(reason),
+            OfferError::NoAcceptableCodec => Self::NoAcceptableCodec,
+            OfferError::OnlyMode0 => Self::OnlyMode0,
+            OfferError::Unacceptable(reason) => Self::UnacceptableOffer(reason),
+        }
+    }
 }
 
 /// Why a session was not patched.

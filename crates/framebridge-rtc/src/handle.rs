@@ -30,7 +30,7 @@ use crate::{
     packetizer::Published,
     random,
     reach::Restarts,
-    sdp::{Answer, Change, Fragment, Load, Offer, OfferError},
+    sdp::{Answer, Change, Fragment, Load, Offer},
     sessions::Session,
     state::EngineState,
     stream::{KEYFRAME_INTERVAL, REPAIR_INTERVAL, Stream},
@@ -231,11 +231,7 @@ impl Handle {
     pub async fn join(&self, stream: &StreamName, offer: &str) -> Result<Joined, JoinError> {
         let shared = &self.shared;
         let form = shared.stream(stream).form();
-        let mut offer = Offer::parse_for(offer, form).map_err(|error| match error {
-            OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
-            OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
-            OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
-        })?;
+        let mut offer = Offer::parse_for(offer, form)?;
         if shared.stopped.load(Acquire) {
             return Err(JoinError::Stopped);
         }

@@ -112,7 +112,9 @@ impl Handle {
         let offer = LineOffer::parse(offer).map_err(|error| match error {
             OfferError::Malformed(reason) => LineError::MalformedOffer(reason),
             OfferError::Unacceptable(reason) => LineError::UnacceptableOffer(reason),
-            OfferError::NoAcceptableCodec => LineError::UnacceptableOffer("it has media".to_owned()),
+            OfferError::NoAcceptableCodec | OfferError::OnlyMode0 => {
+                LineError::UnacceptableOffer("it has media".to_owned())
+            }
         })?;
         if shared.stopped.load(Acquire) {
             return Err(LineError::Stopped);

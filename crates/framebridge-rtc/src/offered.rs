@@ -81,7 +81,7 @@ impl Offered {
         let read = Offer::parse_answer(answer, self.form);
         let (mut answer, begins) = read.map_err(|error| match error {
             OfferError::Malformed(reason) => AnswerError::Malformed(reason),
-            OfferError::NoAcceptableCodec => AnswerError::NoAcceptableCodec,
+            OfferError::NoAcceptableCodec | OfferError::OnlyMode0 => AnswerError::NoAcceptableCodec,
             OfferError::Unacceptable(reason) => AnswerError::Unacceptable(reason),
         })?;
         let shared = &self.handle.shared;

@@ -21,7 +21,7 @@ use crate::{
     publishers::{LastHeard, PublisherOutlet},
     random,
     reach::Restarts,
-    sdp::{Answer, Offer, OfferError},
+    sdp::{Answer, Offer},
     sessions::Session,
     state::EngineState,
     viewer::Viewer,
@@ -99,7 +99,7 @@ impl Handle {
     /// See [`JoinError`].
     pub async fn publish_by(&self, stream: &StreamName, offer: &str) -> Result<Published, JoinError> {
         let shared = &self.shared;
-        let mut offer = read(offer)?;
+        let mut offer = Offer::parse_published(offer)?;
         if shared.stopped.load(Acquire) {
             return Err(JoinError::Stopped);
         }
@@ -211,14 +211,6 @@ impl Handle {
             mailbox.ring();
         }
     }
-}
-
-fn read(offer: &str) -> Result<Offer, JoinError> {
-    Offer::parse_published(offer).map_err(|error| match error {
-        OfferError::Malformed(reason) => JoinError::MalformedOffer(reason),
-        OfferError::NoAcceptableCodec => JoinError::NoAcceptableCodec,
-        OfferError::Unacceptable(reason) => JoinError::UnacceptableOffer(reason),
-    })
 }
 
 impl EngineState {

@@ -4,7 +4,7 @@
 pub type Header = (String, String);
 
 /// Request headers that travel to a box: what signaling's interface reads, and nothing that says who asks.
-pub const REQUEST_HEADERS: &[&str] = &["accept", "content-type", "if-match", "if-none-match"];
+pub const REQUEST_HEADERS: &[&str] = &["accept", "content-type", "if-match", "if-none-match", "last-event-id"];
 
 /// Response headers that travel from a box.
 pub const RESPONSE_HEADERS: &[&str] = &[

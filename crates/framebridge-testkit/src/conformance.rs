@@ -1,6 +1,7 @@
 //! Whether a WHEP server does what the draft says (draft-ietf-wish-whep), statement by statement, as a player sees it.
 
 mod answers;
+mod events;
 mod report;
 mod session;
 mod statements;
@@ -72,6 +73,7 @@ fn check(server: &Server) -> anyhow::Result<Report> {
     statements::trickle(server, &mut report)?;
     statements::restart(server, &mut report)?;
     statements::end(server, &mut report)?;
+    events::events(server, &mut report)?;
     statements::media(server, &mut report)?;
     statements::authorization(server, &mut report)?;
     Ok(report)

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long a server may take to answer: the slowest wait for their source first.
@@ -144,6 +144,47 @@ fn request(method: &str, url: &str, headers: &str, body: &str) -> Result<Respons
 
 /// Asks, and gives whatever is answered. `headers`: lines that end in CRLF.
 pub(crate) fn exchange(method: &str, url: &str, headers: &str, body: &str) -> Result<Response, WhepError> {
+    ask(method, url, headers, body, |stream| {
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response)?;
+        Ok(response)
+    })
+}
+
+/// GETs what does not end, or not soon: what comes of it in so long.
+pub(crate) fn listen(url: &str, headers: &str, for_so_long: Duration) -> Result<Response, WhepError> {
+    ask("GET", url, headers, "", |stream| {
+        let until = Instant::now() + for_so_long;
+        let (mut heard, mut piece) = (Vec::new(), [0; 4096]);
+        while let Some(left) = until
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
+        {
+            // An answer may take its time; what follows it may not.
+            stream.set_read_timeout(Some(if heard.is_empty() { TIMEOUT } else { left }))?;
+            match stream.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) => heard.extend_from_slice(&piece[..length]),
+                Err(error)
+                    if !heard.is_empty()
+                        && matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+                {
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(heard)
+    })
+}
+
+fn ask(
+    method: &str,
+    url: &str,
+    headers: &str,
+    body: &str,
+    read: impl Fn(&mut TcpStream) -> io::Result<Vec<u8>>,
+) -> Result<Response, WhepError> {
     let (host, path) = split(url)?;
     let path = if path.is_empty() { "/" } else { path };
     let address = if host.contains(':') {
@@ -164,9 +205,7 @@ pub(crate) fn exchange(method: &str, url: &str, headers: &str, body: &str) -> Re
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes())?;
-        let mut response = Vec::new();
-        stream.read_to_end(&mut response)?;
-        Ok(response)
+        read(&mut stream)
     };
     let response = answered().map_err(|source| WhepError::Io {
         url: url.to_owned(),

@@ -19,6 +19,14 @@ export class Refused extends Error {
   }
 }
 
+/** No answer came. */
+export class Unreachable extends Error {}
+
+/** @returns {never} */
+function unreachable() {
+  throw new Unreachable("The server can't be reached");
+}
+
 /**
  * `fetch` that gives up after `limit` milliseconds. Browsers of 2019 have no `AbortSignal.timeout`.
  * @param {string | URL} url
@@ -30,10 +38,10 @@ export async function request(url, options = {}, limit = REQUEST_TIMEOUT) {
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(), limit);
   try {
-    const response = await fetch(String(url), Object.assign({ signal: controller.signal }, options));
+    const response = await fetch(String(url), Object.assign({ signal: controller.signal }, options)).catch(unreachable);
     // Some of these browsers would wait for the body without end.
     const text = response.text.bind(response);
-    response.text = () => within(text(), limit);
+    response.text = () => within(text(), limit).catch(unreachable);
     return response;
   } finally {
     clearTimeout(timer);

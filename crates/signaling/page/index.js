@@ -100,3 +100,4 @@ function show() {
 
 // Stills and spans of time grow old by themselves.
 setInterval(() => document.hidden || show(), 5000);
+$("old").remove();

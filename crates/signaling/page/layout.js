@@ -59,6 +59,16 @@ export function columns(cells, width, height) {
 }
 
 /**
+ * The longest edge of a stream's full picture: what is asked for, or less where its source gives no more.
+ * @param {{width: number, height: number, quality: {longest_edge: number}} | undefined} stream
+ */
+export function edgeOf(stream) {
+  if (!stream) return 0;
+  const known = Math.max(stream.width, stream.height);
+  return known > 0 ? Math.min(known, stream.quality.longest_edge) : stream.quality.longest_edge;
+}
+
+/**
  * The lowest rung whose picture is as large as its cell; a quarter less is not seen.
  * @param {number} pixels the cell's longest edge; 0: it is not known
  * @param {number} edge the full picture's

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { beside, columns, format, isAll, MOST_CELLS, parse, rungFor, swap } from "./layout.js";
+import { beside, columns, edgeOf, format, isAll, MOST_CELLS, parse, rungFor, swap } from "./layout.js";
 
 test("an address names streams, order, columns and the large one, and is written as it was read", () => {
   const layout = parse("?streams=b,a,c&cols=2&big=a", ["a", "b", "c", "d"]);
@@ -25,6 +25,12 @@ test("what makes no sense in an address is left out", () => {
 test("a cell has the lowest rung that fills it", () => {
   const rungs = [0, 200, 400, 401, 640, 800, 801, 1280].map((pixels) => rungFor(pixels, 1280));
   assert.deepEqual(rungs, ["full", "quarter", "quarter", "half", "half", "half", "full", "full"]);
+});
+
+test("a stream is as large as its source, whatever is asked for", () => {
+  const stream = (width, height) => ({ width, height, quality: { longest_edge: 1280 } });
+  const edges = [undefined, stream(0, 0), stream(640, 360), stream(360, 640), stream(1920, 1080)].map(edgeOf);
+  assert.deepEqual(edges, [0, 1280, 640, 640, 1280]);
 });
 
 test("cells are as large as they can be", () => {

@@ -151,12 +151,13 @@ function render() {
 }
 
 function facts() {
-  if (viewer.film) return `${viewer.way}: neither UDP nor TCP gets through`;
+  if (viewer.film) return `${viewer.way}: ${viewer.whyFilm}`;
   const figures = viewer.figures;
   if (!figures || !figures.width) return "";
   const { width, height, fps } = figures;
   const rate = fps >= 0.95 ? `${Math.round(fps)} fps` : fps > 0 ? `1 picture in ${Math.round(1 / fps)} s` : "";
-  return [`${width}×${height}`, rate, shortfall(viewer.rung)].filter(Boolean).join(" · ");
+  const slow = stream?.encoder_load?.shortfall;
+  return [`${width}×${height}`, rate, slow ? `the machine ${slow}` : "", shortfall(viewer.rung)].filter(Boolean).join(" · ");
 }
 
 function showLayout() {
@@ -287,3 +288,4 @@ stir();
 showLayout();
 setInterval(() => viewer.tick(), TICK);
 viewer.send({ type: document.hidden ? "hidden" : "visible" });
+$("old").remove();

@@ -46,7 +46,7 @@ export class Panel {
     const rows = Object.keys(this._curves).map((label) => [label, this._curves[label].curve.values]);
     return {
       at: new Date().toISOString(),
-      stream: stream && { name: stream.name, state: stream.state, encoder: stream.encoder, quality: stream.quality },
+      stream: stream && { name: stream.name, state: stream.state, encoder: stream.encoder, load: stream.encoder_load, quality: stream.quality },
       state: view.state,
       reason: view.reason,
       webrtc: player.webrtc(performance.now()),
@@ -106,6 +106,7 @@ export class Panel {
     const stream = this._stream();
     const ms = (/** @type {number | null | undefined} */ value) => (value === null || value === undefined ? "unknown" : `${value.toFixed(value < 10 ? 1 : 0)} ms`);
     const last = reconnects[reconnects.length - 1];
+    const load = stream?.encoder_load;
     const profile = stream && profileOf(stream.quality);
     const asked = stream ? `${profile ? profile.title : `${stream.quality.longest_edge} px`}, ${stream.quality.fps} fps, ${rate(stream.quality.bitrate)}` : "unknown";
     const mayChange = stream && stream.scope !== "view" ? "you, for everybody" : "holders of control";
@@ -121,8 +122,9 @@ export class Panel {
       ["Jitter buffer", ms(figures?.bufferMs)],
       ["Decoding", `${ms(figures?.decodeMs)} ${figures?.decoder || ""}`],
       ["Freezes, drops", figures ? `${figures.freezes}, ${figures.dropped}` : "unknown"],
-      ["Path", this._viewer.film ? "HTTP: neither UDP nor TCP gets through" : figures ? figures.path : "unknown"],
+      ["Path", this._viewer.film ? `HTTP: ${this._viewer.whyFilm}` : figures ? figures.path : "unknown"],
       ["Encoder", stream?.encoder || "unknown"],
+      ["Encoder load", load ? [`${load.percent} %, ${load.state}`, load.shortfall].filter(Boolean).join("; ") : "nothing is encoded"],
       ["Reconnects", last ? `${reconnects.length}, the last: ${last.reason}` : "none"],
     ];
   }

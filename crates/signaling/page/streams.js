@@ -16,9 +16,21 @@ const SPREAD = 300;
 /**
  * @typedef {{name: string, title: string, scope: string, source: string, state: string, condition: string, reason: string | null,
  *   retry_in_ms: number | null, encoder: string, width: number, height: number, fps: number, viewers: number,
- *   still_age_ms: number | null, capture_to_wire_ms: number | null, quality: import("./quality.js").Quality, control: boolean,
+ *   still_age_ms: number | null, encoder_load: {state: string, percent: number, shortfall: string | null} | null, capture_to_wire_ms: number | null, quality: import("./quality.js").Quality, control: boolean,
  *   controller: string | null}} Stream
  */
+
+/** What this browser has, and lets a page have. @template T @param {() => T} make @returns {T | null} */
+function attempt(make) {
+  try {
+    return make();
+  } catch {
+    return null;
+  }
+}
+
+/** @param {URL} root */
+const channel = (root) => attempt(() => new BroadcastChannel(`framebridge:${root.href}`));
 
 export class Feed {
   /**
@@ -45,7 +57,7 @@ export class Feed {
     this._eventAt = -Infinity;
     this._ledAt = -Infinity;
     this._heardAt = -Infinity;
-    this._channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel(`framebridge:${root.href}`);
+    this._channel = channel(root);
     if (this._channel) this._channel.onmessage = ({ data }) => this._onWord(data);
     document.addEventListener("visibilitychange", () => this._onVisibility());
     addEventListener("pagehide", () => this._leave());
@@ -122,7 +134,8 @@ export class Feed {
 
   _listen() {
     const all = new URL("api/v1/events", this._root);
-    const events = new EventSource(this._single ? `${this._url.href}/events` : all.href);
+    const events = attempt(() => new EventSource(this._single ? `${this._url.href}/events` : all.href));
+    if (!events) return this._poll();
     this._events = events;
     this._eventAt = performance.now();
     const told = (/** @type {MessageEvent} */ { data }) => {

@@ -1,7 +1,7 @@
 // One viewer of one stream: wires the state machine (player.js) to the session (whep.js), the API and a <video>.
 
 import { Film, Stills } from "./film.js";
-import { json, Refused, request, sending } from "./http.js";
+import { json, Refused, request, sending, Unreachable } from "./http.js";
 import { Player } from "./player.js";
 import { figures, sample } from "./stats.js";
 import { WhepSession } from "./whep.js";
@@ -69,6 +69,8 @@ export class Viewer {
     /** What is played where WebRTC does not get through. @type {Film | Stills | null} */
     this.film = null;
     this._page = drawn();
+    /** Whether the browser is what keeps WebRTC from it. */
+    this._lacks = false;
     this._filmFrames = 0;
     this._filmAgainAt = 0;
     /** What WebRTC brings, once it does. @type {MediaStream | null} */
@@ -152,7 +154,11 @@ export class Viewer {
       this.send({ type: "opened" });
       this.send({ type: "transport", state: opened.transport });
     } catch (error) {
-      if (isCurrent()) this.send(outcome(error));
+      if (!isCurrent()) return;
+      // What is neither a no nor silence is the browser's own.
+      this._lacks = !(error instanceof Refused || error instanceof Unreachable);
+      if (this._lacks) this.send({ type: "blocked" });
+      this.send(outcome(error));
     } finally {
       done();
     }
@@ -267,6 +273,11 @@ export class Viewer {
     return this.film instanceof Stills ? "stills by HTTP" : "by HTTP";
   }
 
+  /** Why it does. */
+  get whyFilm() {
+    return this._lacks ? "this browser has no WebRTC that would do" : "neither UDP nor TCP gets through";
+  }
+
   /** Plays the film, or stills, as long as the player wants it. */
   _showFilm() {
     const { film } = this;
@@ -349,7 +360,8 @@ function drawn() {
  * @returns {import("./player.js").Event}
  */
 export function outcome(error) {
-  if (!(error instanceof Refused)) return { type: "unreachable", reason: "The server can't be reached" };
+  if (error instanceof Unreachable) return { type: "unreachable", reason: error.message };
+  if (!(error instanceof Refused)) return { type: "unreachable", reason: `This browser can't play it (${error instanceof Error ? error.message : error})` };
   if (error.status === 401) return { type: "lockedOut" };
   if (error.code === "sent_away") return { type: "ended", reason: SENT_AWAY, action: "again" };
   if (error.code === "unknown_stream") return { type: "ended", reason: "There is no such stream", action: "again" };

@@ -4,7 +4,7 @@
 import { toggleFullscreen, WakeLock, watchSleep } from "./controls.js";
 import { $, sentence, setText, TITLES, whenAgain } from "./format.js";
 import { bind, toggle, WALL } from "./keys.js";
-import { beside, columns, format, isAll, parse, rungFor, swap } from "./layout.js";
+import { beside, columns, edgeOf, format, isAll, parse, rungFor, swap } from "./layout.js";
 import { Feed } from "./streams.js";
 import { outcome, Viewer } from "./viewer.js";
 
@@ -73,7 +73,7 @@ function made(name) {
     mayAsk: () => (feed.streams.get(name)?.scope || "view") !== "view",
     turn: turns.take,
     instead: () => instead(name),
-    best: () => rungFor(Math.max(item.clientWidth, item.clientHeight) * devicePixelRatio, feed.streams.get(name)?.quality.longest_edge || 0),
+    best: () => rungFor(Math.max(item.clientWidth, item.clientHeight) * devicePixelRatio, edgeOf(feed.streams.get(name))),
   });
   const cell = { name, item, part, viewer };
   item.dataset.stream = name;
@@ -113,6 +113,7 @@ function onFeed() {
     const told = feed.streams.get(name);
     if (feed.refused) viewer.send(outcome(feed.refused));
     else if (told && !feed.stale) viewer.send({ type: "source", reason: told.reason, retryIn: told.retry_in_ms, state: told.state, frameAge: null });
+    viewer.settle();
   }
   const none = layout.streams.length === 0;
   const waiting = feed.stale ? "Looking for streams …" : "No stream is configured.";
@@ -223,3 +224,4 @@ setInterval(() => {
   wakeLock.set(lives && !document.hidden);
 }, TICK);
 stage.classList.add("ready");
+$("old").remove();

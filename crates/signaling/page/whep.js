@@ -52,7 +52,7 @@ export class WhepSession {
     this._pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this._pc.addTransceiver("video", { direction: "recvonly" });
     this._pc.ontrack = ({ streams, track }) => onStream(streams[0] ?? new MediaStream([track]));
-    this._pc.onconnectionstatechange = () => onTransport(this._pc.connectionState);
+    this._pc.onconnectionstatechange = this._pc.oniceconnectionstatechange = () => onTransport(this.transport);
     this._pc.onicecandidate = ({ candidate }) => {
       if (!candidate?.candidate) return;
       this._candidates.push(candidate.candidate);
@@ -133,7 +133,9 @@ export class WhepSession {
   }
 
   get transport() {
-    return this._pc.connectionState;
+    // Firefox tells of the whole connection since 113.
+    const { connectionState: whole, iceConnectionState: ice } = this._pc;
+    return whole || (ice === "completed" ? "connected" : ice);
   }
 
   /** The server has ended it: there is nothing left to delete. */
@@ -220,17 +222,17 @@ function withIce(answer, fragment) {
  * @param {string | null} link
  */
 function iceServers(link) {
-  const entries = (link || "").matchAll(/<([^>]+)>((?:\s*;\s*[\w-]+=(?:"(?:[^"\\]|\\.)*"|[^",;\s]+))*)/g);
   /** @type {RTCIceServer[]} */
   const servers = [];
-  for (const [, urls, rest] of entries) {
+  (link || "").replace(/<([^>]+)>((?:\s*;\s*[\w-]+=(?:"(?:[^"\\]|\\.)*"|[^",;\s]+))*)/g, (_all, urls, rest) => {
     /** @type {Record<string, string>} */
     const parameters = {};
-    for (const [, name, quoted, plain] of rest.matchAll(/([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;\s]+))/g)) {
+    rest.replace(/([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;\s]+))/g, (/** @type {string} */ _all, /** @type {string} */ name, /** @type {string | undefined} */ quoted, /** @type {string} */ plain) => {
       parameters[name] = quoted?.replace(/\\(.)/g, "$1") ?? plain;
-    }
-    if (parameters.rel !== "ice-server") continue;
-    servers.push({ urls, username: parameters.username, credential: parameters.credential });
-  }
+      return "";
+    });
+    if (parameters.rel === "ice-server") servers.push({ urls, username: parameters.username, credential: parameters.credential });
+    return "";
+  });
   return servers;
 }

@@ -51,6 +51,7 @@ use crate::{
     pushes::Pushes,
     reports::Reports,
     routes, serve,
+    silenced::Silenced,
     site::Site,
     supervisor::Supervisor,
     viewers,
@@ -117,10 +118,8 @@ impl App {
         .context(Exit::Unavailable)?;
         let handover = engine.handover().try_clone().context("sharing the media sockets")?;
         let share = || {
-            listener
-                .as_fd()
-                .try_clone_to_owned()
-                .context("sharing the HTTP listener")
+            let shared = listener.as_fd().try_clone_to_owned();
+            shared.context("sharing the HTTP listener")
         };
         let (http, breakable) = (share()?, settings.debug_endpoints.then(share).transpose()?);
         tasks.spawn(handover::hand_over(dir.clone(), identity.clone(), http, handover));
@@ -140,6 +139,7 @@ impl App {
             visits: Visits::new(Arc::clone(&told), watching(&engine.handle())),
             films: Arc::new(Films::new(Arc::clone(&told))),
             reports: Reports::default(),
+            silenced: Silenced::default(),
             limits: Limits::new(),
             site: Site::new(&settings.http),
             ice_servers: IceServers::new(&settings.webrtc.ice_servers),

@@ -3,7 +3,7 @@
 
 use framebridge_auth::Scope;
 use framebridge_proto::{
-    media::Rung,
+    media::{LoadState, Rung},
     status::{BridgeState, Condition, FaultKind, Overall, ProcessState, PushState, StreamState},
 };
 use serde_json::{Map, Value, json};
@@ -31,6 +31,7 @@ pub(crate) fn complete(handlers: &utoipa::openapi::OpenApi, routes: &[Route]) ->
         ("StreamView", "state", all(StreamState::ALL)),
         ("StreamView", "condition", all(Condition::ALL)),
         ("StreamView", "fault", or_null(all(FaultKind::ALL))),
+        ("LoadView", "state", words_of(&LoadState::ALL.map(LoadState::as_str))),
         ("LinkBody", "scope", words_of(&["view", "control"])),
         ("ViewerView", "state", words_of(&["connecting", "live", "grace"])),
         (
@@ -305,6 +306,11 @@ fn stream_status() -> (String, Value) {
             "Where it is sent on to, and how that goes",
         ),
         (
+            "encoder_load",
+            or_null(json!({ "type": "object" })),
+            "How its machine keeps up with encoding it, as in a stream's `encoder_load`; null where nothing is encoded",
+        ),
+        (
             "verdict",
             text(),
             "One sentence: how it is, and if not well, what is being done",
@@ -408,6 +414,7 @@ mod tests {
                 retry_in_ms: None,
                 unchanged_ms: 0,
                 black_ms: 0,
+                encoder_load: None,
                 rungs: vec![RungStatus {
                     rung: Rung::Half,
                     frames_encoded: 0,

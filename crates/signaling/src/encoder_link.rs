@@ -70,8 +70,9 @@ impl EncoderLink {
                     self.stream.hands.set_linked(true);
                     let outcome = self.serve(link, &mut tally).await;
                     self.stream.hands.set_linked(false);
-                    self.stream
-                        .update(|upstream| (upstream.source, upstream.gap) = (None, Duration::ZERO));
+                    self.stream.update(|upstream| {
+                        (upstream.source, upstream.gap, upstream.load) = (None, Duration::ZERO, None)
+                    });
                     match outcome {
                         Ok(()) => tracing::info!(stream = %self.stream.name, "the encoder closed its link"),
                         Err(error) => {
@@ -203,6 +204,7 @@ impl Reader<'_> {
             FromEncoder::Gap { ms } => self
                 .stream
                 .update(|upstream| upstream.gap = Duration::from_millis(ms.into())),
+            FromEncoder::Load(load) => self.stream.update(|upstream| upstream.load = load),
             FromEncoder::Desk(told) => self.stream.hands.on_desk(told),
             FromEncoder::Frame(unit) => self.on_frame(unit),
             // Of lower rungs, whose links are others.

@@ -34,6 +34,10 @@ impl Glance {
         let mut at_rest = for_operators.clone();
         if let Some(fields) = at_rest.as_object_mut() {
             fields.retain(|name, _| !RESTLESS.contains(&name.as_str()));
+            // What it means is news, its figures are not.
+            if let Some(load) = fields.get_mut("encoder_load").and_then(Value::as_object_mut) {
+                load.retain(|name, _| !["percent", "shortfall"].contains(&name.as_str()));
+            }
         }
         Self {
             name,

@@ -14,7 +14,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
 };
-use framebridge_proto::status::{BridgeState, ProcessState, PushState, Status, StreamState, StreamStatus};
+use framebridge_proto::{
+    media::LoadState,
+    status::{BridgeState, ProcessState, PushState, Status, StreamState, StreamStatus},
+};
 use framebridge_rtc::{DelayStats, StreamStats};
 use prometheus_client::{
     collector::Collector,
@@ -355,6 +358,30 @@ impl Scrape {
         family(encoder, "process_restarts", help, "process", restarts)
     }
 
+    /// How the machine keeps up with encoding. Of a stream that is not encoded now nothing is claimed.
+    fn encode_loads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let streams = self.shared.streams.all();
+        let loads = streams
+            .iter()
+            .filter_map(|stream| Some((stream.name.as_str(), stream.upstream().load?)));
+        let percents = loads.clone().map(|(stream, load)| {
+            let share = f64::from(load.percent) / 100.0;
+            (stream, ConstGauge::new(share))
+        });
+        let help =
+            "The time that encoding a picture takes, of the time that there is for it: above 1 some are left out";
+        family(encoder, "encoder_load", help, "stream", percents)?;
+        let states = loads.flat_map(|(stream, load)| {
+            let all = LoadState::ALL.iter();
+            all.map(move |state| {
+                let holds = ConstGauge::new(i64::from(load.state == *state));
+                ([("stream", stream), ("state", state.as_str())], holds)
+            })
+        });
+        let help = "1 for what that load is called, 0 for the others";
+        labelled(encoder, "encoder_load_state", help, states)
+    }
+
     /// Counters of this process.
     fn encode_streams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let streams = self.shared.streams.all();
@@ -369,6 +396,7 @@ impl Scrape {
             (stream.name.as_str(), ConstGauge::new(i64::from(live)))
         });
         family(encoder, "encoder_up", "Whether the encoder is linked", "stream", up)?;
+        self.encode_loads(encoder)?;
         for (name, help, read) in UPSTREAM {
             let samples = streams
                 .clone()

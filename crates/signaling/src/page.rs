@@ -45,7 +45,7 @@ const PAGES: [File; 5] = files!(
     "login.html",
     "nothing.html"
 );
-const SCRIPTS: [File; 21] = files!(
+const SCRIPTS: [File; 22] = files!(
     SCRIPT,
     "choices.js",
     "controls.js",
@@ -59,6 +59,7 @@ const SCRIPTS: [File; 21] = files!(
     "layout.js",
     "line.js",
     "login.js",
+    "old.js",
     "page.js",
     "panel.js",
     "player.js",

@@ -20,7 +20,7 @@ use crate::{
     gate::{Gated, Route},
     live, login, metrics, page, pictures,
     problem::Details,
-    sessions, status, steer, streams, viewers, whep, whip,
+    session_events, sessions, status, steer, streams, viewers, whep, whip,
 };
 
 /// The routes that pages of other origins may use, besides WHEP: to show a picture, and to know how a stream is.
@@ -34,7 +34,7 @@ fn shown_elsewhere() -> [Route; 4] {
 }
 
 /// The routes that a player of another origin may use.
-fn whep_routes() -> [Route; 2] {
+fn whep_routes() -> [Route; 4] {
     [
         Route::new(
             "/whep/{stream}",
@@ -48,6 +48,18 @@ fn whep_routes() -> [Route; 2] {
                 .patch(whep::patch)
                 .delete(whep::delete)
                 .options(whep::options_session),
+        ),
+        Route::new(
+            "/whep/{stream}/{session}/sse",
+            View,
+            post(session_events::open).options(session_events::options),
+        ),
+        Route::new(
+            "/whep/{stream}/{session}/sse/{events}",
+            View,
+            get(session_events::follow)
+                .delete(session_events::close)
+                .options(session_events::options_of_one),
         ),
     ]
 }
@@ -174,6 +186,7 @@ async fn openapi() -> impl IntoResponse {
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,
         whep::get_session, whep::patch, whep::delete, whep::options_session,
+        session_events::open, session_events::options, session_events::follow, session_events::close, session_events::options_of_one,
         whip::post, whip::options_endpoint, whip::patch, whip::delete, whip::options_session,
     ),
     components(schemas(Details)),

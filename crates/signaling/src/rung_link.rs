@@ -88,6 +88,7 @@ impl RungLink {
                 // The stream's own link is told likewise, and counts what it loses.
                 FromEncoder::Source(_)
                 | FromEncoder::Quality(_)
+                | FromEncoder::Load(_)
                 | FromEncoder::Parameters(_)
                 | FromEncoder::Lost { .. }
                 | FromEncoder::Response { .. }

@@ -111,6 +111,7 @@ fn row(shared: &AppState, stream: &Stream) -> StreamStatus {
         black_ms: 0,
         rungs: Vec::new(),
         pushes: shared.pushes.of(&stream.name),
+        encoder_load: upstream.load,
         verdict: health.to_string(),
         retry_in_ms: health.retry_in.map(millis),
     }

@@ -14,7 +14,7 @@ use framebridge_proto::{
     Refusal, RefusalKind, StreamName,
     encoder::{EncoderAnswer, EncoderRequest, ImageFormat, Quality, QualityChange, SourceState},
     limits::MAX_VIEWERS_CLIPS,
-    media::{CodecParameters, Rung},
+    media::{CodecParameters, Load, Rung},
     status::{Condition, FaultKind, StreamState, StreamStatus},
 };
 use framebridge_rtc::{StreamCounts, ViewerCount};
@@ -100,6 +100,8 @@ pub(crate) struct Upstream {
     pub(crate) parameters: Option<CodecParameters>,
     /// What they are to be encoded with; kept likewise.
     quality: Option<Quality>,
+    /// How its machine keeps up with encoding it, while it does and tells.
+    pub(crate) load: Option<Load>,
     /// Whether the source could be opened; kept likewise.
     memory: SourceMemory,
 }

@@ -7,8 +7,9 @@ use axum::{
     extract::{Path, State},
 };
 use framebridge_auth::{Principal, Scope};
+use framebridge_core::encode_load::shortfall;
 use framebridge_proto::{
-    media::{CodecParameters, Rung},
+    media::{CodecParameters, Load, LoadState, Rung},
     millis,
     status::{Condition, FaultKind, StreamState},
 };
@@ -55,6 +56,8 @@ pub(crate) struct StreamView {
     retry_in_ms: Option<u64>,
     /// Encoder in use; empty until known.
     encoder: String,
+    /// How the machine keeps up with encoding it; null while nothing is encoded.
+    encoder_load: Option<LoadView>,
     /// Encoded width in pixels; 0 until known.
     width: u32,
     /// Encoded height in pixels; 0 until known.
@@ -85,6 +88,49 @@ pub(crate) struct StreamView {
     controller: Option<String>,
     /// Where a player POSTs its offer.
     whep: String,
+}
+
+/// How a machine keeps up with encoding a stream.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LoadView {
+    /// `nominal`, `strained` (from 85 %) or `overloaded` (from 105 %, for three pictures in a row).
+    #[schema(value_type = String)]
+    state: LoadState,
+    /// The time that a picture takes, percent of the time that there is for it; 0 until known.
+    percent: u32,
+    /// Pictures a second that are encoded at most: fewer than `asked_fps` where the rate was given up.
+    fps: u32,
+    /// Pictures a second that are asked for and come.
+    asked_fps: u32,
+    /// Longest edge in pixels of what is encoded, likewise.
+    longest_edge: u32,
+    /// Longest edge in pixels that is asked for and comes.
+    asked_longest_edge: u32,
+    /// What is made less of than is asked for, in words to be said of the machine; null: nothing.
+    shortfall: Option<String>,
+}
+
+impl From<Load> for LoadView {
+    fn from(load: Load) -> Self {
+        let shortfall = shortfall(&load);
+        let Load {
+            state,
+            percent,
+            fps,
+            asked_fps,
+            longest_edge,
+            asked_longest_edge,
+        } = load;
+        Self {
+            state,
+            percent,
+            fps,
+            asked_fps,
+            longest_edge,
+            asked_longest_edge,
+            shortfall,
+        }
+    }
 }
 
 /// One of the sizes and rates that a stream can be had in.
@@ -197,6 +243,7 @@ pub(crate) async fn view(shared: &AppState, stream: &Stream) -> StreamView {
         retry_in_ms: health.retry_in.map(millis),
         reason: health.reason,
         encoder: parameters.map(|found| found.encoder.clone()).unwrap_or_default(),
+        encoder_load: upstream.load.map(LoadView::from),
         width: known(|found| found.width).unwrap_or(0),
         height: known(|found| found.height).unwrap_or(0),
         fps: known(|found| found.fps).unwrap_or(stream.quality.fps),

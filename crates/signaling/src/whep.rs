@@ -73,7 +73,7 @@ pub(crate) struct Wanted {
             headers(
                 ("Location" = String, description = "The session's URL"),
                 ("ETag" = String, description = "Strong entity tag of the session's ICE generation"),
-                ("Link" = String, description = "STUN and TURN servers, rel=\"ice-server\""),
+                ("Link" = String, description = "STUN and TURN servers, rel=\"ice-server\"; where the session's events are"),
             )),
         (status = 400, description = "The offer is malformed, or there is no such rung.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
@@ -362,6 +362,8 @@ fn created(
     for link in shared.ice_servers.links(&joined.session.to_string(), now()) {
         headers.append(header::LINK, link);
     }
+    let events = whep_headers::events_link(location).map_err(|_| Problem::unwritten())?;
+    headers.append(header::LINK, events);
     Ok(response)
 }
 
@@ -378,7 +380,12 @@ pub(crate) fn engine(shared: &AppState, visitor: Visitor, headers: &HeaderMap) -
 
 /// The session of a URL: it has to exist, to be one of the URL's stream, and `who`'s own. Of whom it is not known whose it is,
 /// the id alone has to do.
-fn known_session(shared: &AppState, who: &Principal, stream: &str, session: &str) -> Result<SessionId, Problem> {
+pub(crate) fn known_session(
+    shared: &AppState,
+    who: &Principal,
+    stream: &str,
+    session: &str,
+) -> Result<SessionId, Problem> {
     let stream = &shared.stream(stream)?;
     let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
     let info = shared.engine.session(&session).ok_or_else(Problem::unknown_session)?;
@@ -402,6 +409,11 @@ pub(crate) fn join_problem(error: JoinError) -> Problem {
             StatusCode::UNPROCESSABLE_ENTITY,
             "no_acceptable_codec",
             "The offer has no H.264 that can be sent (constrained baseline, packetization-mode=1).",
+        ),
+        JoinError::OnlyMode0 => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "packetization_mode_0",
+            "The offer has H.264 in packetization mode 0 alone, where each slice has to fit into a packet: offer packetization-mode=1.",
         ),
         JoinError::UnacceptableOffer(reason) => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,

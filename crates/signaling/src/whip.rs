@@ -302,6 +302,7 @@ fn publish_problem(error: JoinError) -> Problem {
         )
         .retry_after(whep::FULL_RETRY),
         JoinError::MalformedOffer(_)
+        | JoinError::OnlyMode0
         | JoinError::UnacceptableOffer(_)
         | JoinError::TooManyViewers { .. }
         | JoinError::Stopped => whep::join_problem(error),

@@ -148,10 +148,10 @@ fn response(answer: Answer, id: PublicId, links: impl Iterator<Item = String>) -
     let mut headers = HeaderMap::new();
     for (name, value) in &answer.headers {
         let known = RESPONSE_HEADERS.iter().find(|known| *known == name);
-        let value = if name == "location" {
-            location(id, value)
-        } else {
-            value.clone()
+        let value = match name.as_str() {
+            "location" => location(id, value),
+            "link" => link(id, value),
+            _ => value.clone(),
         };
         if let (Some(known), Ok(value)) = (known, HeaderValue::try_from(value)) {
             headers.append(HeaderName::from_static(known), value);
@@ -178,6 +178,14 @@ fn location(id: PublicId, value: &str) -> String {
         format!("/s/{id}{path}")
     } else {
         path.to_owned()
+    }
+}
+
+/// A `Link` of the box's own server, likewise: one of a path is to something of its own, others are STUN and TURN servers.
+fn link(id: PublicId, value: &str) -> String {
+    match value.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
+        Some((target, rest)) if target.starts_with('/') => format!("<{}>{rest}", location(id, target)),
+        _ => value.to_owned(),
     }
 }
 
@@ -245,5 +253,11 @@ mod tests {
         ] {
             assert_eq!(location(id, from), to);
         }
+        assert_eq!(
+            link(id, "</whep/test/1/sse>; rel=\"events\""),
+            format!("</s/{id}/whep/test/1/sse>; rel=\"events\"")
+        );
+        let turn = "<turn:turn.example>; rel=\"ice-server\"";
+        assert_eq!(link(id, turn), turn);
     }
 }

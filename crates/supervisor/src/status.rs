@@ -3,6 +3,7 @@
 use std::{process, time::Instant};
 
 use framebridge_core::{
+    encode_load::shortfall,
     health::{self, Change, Facts, Health, IngestGap, ProcessFacts, SourceFacts, judge},
     ingest::IngestWatch,
     process::{Snapshot, State},
@@ -108,12 +109,13 @@ impl<'a> Picture<'a> {
             frames_encoded: encoder.map_or(0, |encoder| encoder.encoded.count),
             frames_sent: self.flow.map_or(0, |flow| flow.frames_sent.count),
             last_frame_age_ms,
-            verdict: health.to_string(),
+            verdict: verdict(&health, encoder),
             retry_in_ms: health.retry_in.map(millis),
             unchanged_ms: encoder.map_or(0, |encoder| encoder.pace.unchanged_ms.into()),
             black_ms: encoder.map_or(0, |encoder| encoder.pace.black_ms.into()),
             rungs: encoder.map_or_else(Vec::new, |encoder| encoder.rungs.iter().map(rung).collect()),
             pushes: self.flow.map_or_else(Vec::new, |flow| flow.pushes.clone()),
+            encoder_load: encoder.and_then(|encoder| encoder.load),
         }
     }
 
@@ -237,6 +239,17 @@ fn way(encoder: &EncoderProgress) -> Option<String> {
     }
     let (_, obstacle) = encoder.encoder_reason.split_once("; not as it comes: ")?;
     Some(format!("encoded, because {obstacle}"))
+}
+
+/// How a stream is; of one that is well also what its machine is too slow for.
+fn verdict(health: &Health, encoder: Option<&EncoderProgress>) -> String {
+    let load = encoder
+        .filter(|_| health.fault.is_none())
+        .and_then(|encoder| encoder.load);
+    match load.as_ref().and_then(shortfall) {
+        Some(shortfall) => format!("{health}; this machine {shortfall}"),
+        None => health.to_string(),
+    }
 }
 
 fn rung(progress: &RungProgress) -> RungStatus {

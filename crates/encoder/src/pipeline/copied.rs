@@ -27,6 +27,7 @@ impl Life {
         source.set_silence_limit(self.came());
         // There is nothing that it could be too slow for.
         self.shared.progress.set_decodes(None);
+        self.shared.controls.rests();
         let (now, macroblocks) = (Instant::now(), source.sps().map_or(0, Sps::macroblocks));
         let seen = watched.coded.observe(&frame, macroblocks, now);
         copier.send(&frame, source);

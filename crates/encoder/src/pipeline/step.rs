@@ -76,7 +76,13 @@ impl<'a> EncodeStep<'a> {
             self.publish(encoded, config);
         }
         // To open an encoder takes long, too.
-        if was_open && self.shared.controls.encoded(started.elapsed(), fps) {
+        let (width, height) = picture.size();
+        if was_open
+            && self
+                .shared
+                .controls
+                .encoded(started.elapsed(), (fps, width.max(height)))
+        {
             let shortfall = self.shared.controls.shortfall();
             tracing::warn!(
                 "{}",
@@ -157,6 +163,12 @@ impl<'a> EncodeStep<'a> {
             self.shared.broadcast.cut();
             self.shared.controls.keyframes().request();
         }
+    }
+}
+
+impl Drop for EncodeStep<'_> {
+    fn drop(&mut self) {
+        self.shared.controls.rests();
     }
 }
 

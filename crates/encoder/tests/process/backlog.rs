@@ -79,7 +79,8 @@ async fn who_reads_nothing_is_read_to_the_end_and_its_pictures_go_on_when_it_rea
                 | FromEncoder::NoRung { .. }
                 | FromEncoder::Gap { .. }
                 | FromEncoder::Response { .. }
-                | FromEncoder::Desk(_) => {}
+                | FromEncoder::Desk(_)
+                | FromEncoder::Load(_) => {}
             }
         }
     };
@@ -115,7 +116,8 @@ async fn a_subscription_that_was_ended_and_made_again_unread_begins_with_a_keyfr
                 | FromEncoder::NoRung { .. }
                 | FromEncoder::Gap { .. }
                 | FromEncoder::Response { .. }
-                | FromEncoder::Desk(_) => {}
+                | FromEncoder::Desk(_)
+                | FromEncoder::Load(_) => {}
             }
         }
     };

@@ -11,7 +11,7 @@ use framebridge_ipc::{ConnectError, EncoderClient, Identity, Link, RuntimeDir, c
 use framebridge_proto::{
     Role, StreamName,
     encoder::{FromEncoder, SourceState, ToEncoder},
-    media::{AccessUnit, CodecParameters},
+    media::{AccessUnit, CodecParameters, Load},
 };
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
@@ -82,6 +82,7 @@ impl Encoder {
             parameters: None,
             lost: 0,
             refusals: Vec::new(),
+            load: None,
         }
     }
 
@@ -135,6 +136,8 @@ pub(crate) struct Subscriber {
     pub(crate) lost: u64,
     /// Why its rung is not made, as it was told.
     pub(crate) refusals: Vec<String>,
+    /// How it keeps up, as it was told last.
+    pub(crate) load: Option<Load>,
 }
 
 impl Subscriber {
@@ -199,6 +202,7 @@ impl Subscriber {
             FromEncoder::Parameters(parameters) => self.parameters = Some(parameters.clone()),
             FromEncoder::Lost { frames } => self.lost += frames,
             FromEncoder::NoRung { reason } => self.refusals.push(reason.clone()),
+            FromEncoder::Load(load) => self.load = *load,
             FromEncoder::Frame(_)
             | FromEncoder::Quality(_)
             | FromEncoder::Response { .. }

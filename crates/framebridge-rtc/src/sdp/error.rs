@@ -7,6 +7,8 @@ pub(crate) enum OfferError {
     Malformed(String),
     /// No section offers an H.264 that we send.
     NoAcceptableCodec,
+    /// The H.264 that it offers is of packetization mode 0 alone.
+    OnlyMode0,
     /// It is right, but asks for a transport that we don't have.
     Unacceptable(String),
 }

@@ -18,6 +18,11 @@ pub(super) fn rank(fmtp: Option<&str>, form: Form) -> Option<u8> {
     Some(if is_ours && ours != BASELINE { 0 } else { rank + 1 })
 }
 
+/// Whether it is said to be of packetization mode 0: single NAL units, each in a packet.
+pub(super) fn is_mode_0(fmtp: &str) -> bool {
+    parameter(fmtp, "packetization-mode") == Some("0")
+}
+
 /// `profile_idc`.
 const BASELINE: u8 = 66;
 

@@ -116,7 +116,7 @@ impl Offer {
             .enumerate()
             .filter(|(_, section)| is_video(section, direction))
             .find_map(|(at, section)| best_format(section, direction, form).map(|format| (at, format)))
-            .ok_or(OfferError::NoAcceptableCodec)?;
+            .ok_or_else(|| no_codec(media, direction))?;
         let tag = Tag::of(&session, video);
         let transport = Transport::of(&session, video, tag.as_ref());
         let begins = begins(&transport)?;
@@ -133,6 +133,22 @@ impl Offer {
             direction,
         };
         Ok((offer, begins))
+    }
+}
+
+/// Why none of the sections will do.
+fn no_codec(media: &[MediaDescription], direction: Direction) -> OfferError {
+    let videos = media.iter().filter(|section| is_video(section, direction));
+    let formats = videos.flat_map(|section| &section.attributes);
+    let mut parameters = formats.filter(|attribute| attribute.key == "fmtp");
+    let is_mode_0 = |(_format, fmtp): (&str, &str)| h264::is_mode_0(fmtp);
+    if parameters.any(|attribute| {
+        let value = attribute.value.as_deref();
+        value.and_then(|value| value.split_once(' ')).is_some_and(is_mode_0)
+    }) {
+        OfferError::OnlyMode0
+    } else {
+        OfferError::NoAcceptableCodec
     }
 }
 

@@ -1,6 +1,6 @@
 //! The server that is asked, and sessions with it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -57,16 +57,23 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> anyhow::Result<Response> {
+        Ok(whep::exchange(method, url, &self.lines(headers), body)?)
+    }
+
+    /// GETs with the token what does not end: what comes in so long.
+    pub(super) fn listen(&self, url: &str, for_so_long: Duration) -> anyhow::Result<Response> {
+        Ok(whep::listen(url, &self.lines(&[]), for_so_long)?)
+    }
+
+    /// Headers, and the token's, as lines.
+    fn lines(&self, headers: &[(&str, &str)]) -> String {
         let bearer = self
             .token
             .iter()
             .map(|token| ("Authorization", format!("Bearer {token}")));
         let own = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let lines: String = own
-            .chain(bearer)
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        Ok(whep::exchange(method, url, &lines, body)?)
+        let lines = own.chain(bearer);
+        lines.map(|(name, value)| format!("{name}: {value}\r\n")).collect()
     }
 
     /// Asks as a stranger.

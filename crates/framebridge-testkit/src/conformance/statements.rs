@@ -19,19 +19,19 @@ const UDP: &str = "1 1 udp 2122260223 192.0.2.1 61764 typ host";
 const TCP: &str = "2 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active";
 const NAME: &str = "3 1 udp 2122194687 f2d0cbf5-0000-4000-8000-b1f4c1e6b2a3.local 61765 typ host";
 
-fn is_success(response: &Response) -> bool {
+pub(super) fn is_success(response: &Response) -> bool {
     (200..300).contains(&response.status)
 }
 
-fn is_refusal(response: &Response) -> bool {
+pub(super) fn is_refusal(response: &Response) -> bool {
     (400..500).contains(&response.status)
 }
 
-fn status(response: &Response) -> String {
+pub(super) fn status(response: &Response) -> String {
     format!("answered {}", response.status)
 }
 
-fn media_type(response: &Response) -> &str {
+pub(super) fn media_type(response: &Response) -> &str {
     let kind = response.header("content-type").unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim()
 }

@@ -55,12 +55,18 @@ async fn streams_are_listed_with_what_is_known_of_them() {
 
     site.join("test").await;
     let live = site
-        .shows("/api/v1/streams/test", |stream| stream["width"] == 1280)
+        .shows("/api/v1/streams/test", |stream| {
+            stream["width"] == 1280 && !stream["encoder_load"].is_null()
+        })
         .await;
     assert_eq!(
         (&live["state"], &live["encoder"], &live["whep"]),
         (&json!("live"), &json!("scripted"), &json!("/whep/test"))
     );
+    let load = &live["encoder_load"];
+    assert_eq!((&load["state"], &load["percent"]), (&json!("overloaded"), &json!(214)));
+    assert_eq!(load["shortfall"], "encodes 14 of 30 pictures a second; fewer are sent");
+    assert_eq!(door["encoder_load"], json!(null));
     assert_eq!(live["reason"], json!(null));
 }
 
@@ -253,6 +259,19 @@ async fn metrics_count_per_stream_and_per_process() {
         7
     );
     assert!(value("framebridge_bytes_received_total{stream=\"test\"} ") > 0);
+    assert!(
+        text.contains("\nframebridge_encoder_load{stream=\"test\"} 2.14\n"),
+        "{text}"
+    );
+    let states = [("nominal", 0), ("strained", 0), ("overloaded", 1)];
+    for (state, holds) in states {
+        let sample = format!("framebridge_encoder_load_state{{stream=\"test\",state=\"{state}\"}} ");
+        assert_eq!(value(&sample), holds, "{state}");
+    }
+    assert!(
+        !text.contains("framebridge_encoder_load{stream=\"door\"}"),
+        "nothing is encoded"
+    );
     assert_eq!(value("framebridge_supervisor_up "), 1);
     let accept = [("accept", "application/openmetrics-text; version=1.0.0")];
     let open = site.send(Method::GET, "/metrics", &accept, "").await;
@@ -475,6 +494,7 @@ fn status() -> Status {
         retry_in_ms: Some(17_500),
         unchanged_ms: 0,
         black_ms: 0,
+        encoder_load: None,
         rungs: Vec::new(),
         pushes: Vec::new(),
     };

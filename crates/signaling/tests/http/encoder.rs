@@ -8,7 +8,7 @@ use framebridge_ipc::{Identity, Link, Listener, RuntimeDir};
 use framebridge_proto::{
     Refusal, RefusalKind, Role, StreamName,
     encoder::{ClipSpan, EncoderAnswer, EncoderRequest, FromEncoder, ImageFormat, Quality, SourceState, ToEncoder},
-    media::{AccessUnit, Codec, CodecParameters},
+    media::{AccessUnit, Codec, CodecParameters, Load, LoadState},
 };
 use tokio::{
     sync::watch,
@@ -20,6 +20,16 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const MP4: &[u8] = b"\0\0\0\x08ftyp";
 
 pub(crate) const JPEG: &[u8] = b"\xff\xd8 not much of a picture \xff\xd9";
+
+/// How its machine keeps up, as it says.
+const LOAD: Load = Load {
+    state: LoadState::Overloaded,
+    percent: 214,
+    fps: 30,
+    asked_fps: 30,
+    longest_edge: 1280,
+    asked_longest_edge: 1280,
+};
 
 /// What happens when somebody subscribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +177,7 @@ fn opening(script: Script, quality: Quality) -> Vec<FromEncoder> {
         Script::Opens | Script::Stalls | Script::Deaf | Script::Mute => {
             told.push(FromEncoder::Source(SourceState::Live));
             told.push(FromEncoder::Parameters(parameters(quality)));
+            told.push(FromEncoder::Load(Some(LOAD)));
         }
         Script::Fails(reason) => told.push(FromEncoder::Source(SourceState::Unavailable {
             reason: reason.to_owned(),

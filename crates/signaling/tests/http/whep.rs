@@ -94,8 +94,9 @@ async fn post_starts_an_idle_stream_and_answers_with_a_session() {
         .iter()
         .map(|link| link.to_str().unwrap())
         .collect();
+    let (events, servers) = links.split_last().unwrap();
     assert_eq!(
-        links,
+        servers,
         [
             "<stun:stun.example:3478>; rel=\"ice-server\"; username=\"me\"; credential=\"secret\"; credential-type=\"password\"",
             "<turn:turn.example:3478>; rel=\"ice-server\"; username=\"me\"; credential=\"secret\"; credential-type=\"password\"",
@@ -106,6 +107,12 @@ async fn post_starts_an_idle_stream_and_answers_with_a_session() {
     assert!(
         session.len() == 32 && session.bytes().all(|byte| byte.is_ascii_hexdigit()),
         "{session}"
+    );
+    assert_eq!(
+        *events,
+        format!(
+            "<{location}/sse>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; events=\"active,inactive,reconnect,viewercount\""
+        )
     );
 
     encoder.sees("the subscription", |seen| seen.subscribed).await;
@@ -166,6 +173,13 @@ async fn post_names_what_is_wrong_with_it() {
     post("/whep/test", sdp, OFFER.replace("H264/90000", "VP8/90000"))
         .await
         .problem(422, "no_acceptable_codec");
+    post(
+        "/whep/test",
+        sdp,
+        OFFER.replace("packetization-mode=1", "packetization-mode=0"),
+    )
+    .await
+    .problem(422, "packetization_mode_0");
     post("/whep/test", sdp, OFFER.replace("setup:actpass", "setup:passive"))
         .await
         .problem(422, "unacceptable_offer");

@@ -203,6 +203,7 @@ fn encoder(configured: &Stream, part: &str, seconds: u64) -> EncoderProgress {
         pace: SourcePace::default(),
         rungs: Vec::new(),
         sent_on: None,
+        load: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod networks;
 mod report;
 mod sources;
 mod summary;
+mod wall;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ enum What {
     Encode(encode::Options),
     /// CPU, pictures and joins of one stream by its kind of source: sent on as it comes, moving, still
     Sources(sources::Options),
+    /// The pictures that each cell of a wall has, in a browser beside the servers
+    Wall(wall::Options),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         What::Hands(options) => hands::measure(options),
         What::Encode(options) => encode::measure(options),
         What::Sources(options) => sources::measure(options),
+        What::Wall(options) => wall::measure(options),
         What::Networks(options) => return done(networks::measure(options, cli.json)),
         What::Animation(options) => return done(animation::film(options)),
     };

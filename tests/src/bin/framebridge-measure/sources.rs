@@ -48,8 +48,8 @@ type Row = (&'static str, String, &'static str);
 
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Report> {
     let folder = tempfile::tempdir()?;
-    let moving = film(folder.path(), "moving.mp4", "testsrc2=size=1920x1080:rate=25")?;
-    let still = film(folder.path(), "still.mp4", "smptebars=size=1920x1080:rate=25")?;
+    let moving = film(folder.path(), "moving.mp4", "testsrc2=size=1920x1080:rate=25", "4M")?;
+    let still = film(folder.path(), "still.mp4", "smptebars=size=1920x1080:rate=25", "4M")?;
     let camera = Camera::high_definition()?;
     let mut display = Display::start()?;
     let desktop = format!("x11:{}", display.name());
@@ -73,8 +73,8 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Eight seconds of a picture as H.264 that can be sent on, some 4 Mb/s, with a keyframe each four seconds.
-fn film(folder: &Path, name: &str, picture: &str) -> anyhow::Result<String> {
+/// Eight seconds of a picture as H.264 that can be sent on, with a keyframe each hundred pictures.
+pub(crate) fn film(folder: &Path, name: &str, picture: &str, bitrate: &str) -> anyhow::Result<String> {
     let path = folder.join(name);
     let picture = format!("{picture}:duration=8,format=yuv420p");
     let made = command("ffmpeg")
@@ -83,11 +83,11 @@ fn film(folder: &Path, name: &str, picture: &str) -> anyhow::Result<String> {
         ])
         .args([
             "-b:v",
-            "4M",
+            bitrate,
             "-maxrate",
-            "4M",
+            bitrate,
             "-bufsize",
-            "4M",
+            bitrate,
             "-bf",
             "0",
             "-g",
