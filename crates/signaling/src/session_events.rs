@@ -19,7 +19,10 @@ use axum::{
 use framebridge_auth::Principal;
 use framebridge_core::session_news::{Kinds, News, Seen, SessionNews};
 use framebridge_http::Place;
-use framebridge_proto::status::{Condition, StreamState};
+use framebridge_proto::{
+    StreamName,
+    status::{Condition, StreamState},
+};
 use framebridge_rtc::{SessionId, ViewerState};
 use futures_util::stream;
 use serde_json::json;
@@ -32,7 +35,6 @@ use crate::{
     gate::Asker,
     glances::Glances,
     problem::{Details, Problem},
-    stream::Stream,
     whep,
     whep_headers::prefix,
 };
@@ -52,7 +54,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 struct Listener {
     who: Principal,
     shared: Arc<AppState>,
-    stream: Arc<Stream>,
+    stream: StreamName,
     session: SessionId,
     wanted: Kinds,
     news: SessionNews,
@@ -104,10 +106,12 @@ impl Listener {
                 is_fault || shared.is_draining()
             }
         };
-        let health = self.stream.health();
+        // One whose settings have changed is another.
+        let stream = shared.streams.get(&self.stream)?;
+        let health = stream.health();
         Some(Seen {
             is_active: health.state == StreamState::Live && health.condition != Condition::Dark,
-            viewers: self.stream.viewers(),
+            viewers: stream.viewers(),
             is_broken,
         })
     }
@@ -210,7 +214,7 @@ pub(crate) async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (session, wanted) = known(&shared, &who, &stream, &session, &events)?;
-    let stream = shared.stream(&stream)?;
+    let stream = shared.stream(&stream)?.name.clone();
     let place = shared.limits.listen(client)?;
     let told = headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes);
     let was_active = told.and_then(|told| match told {
