@@ -124,7 +124,7 @@ export class Panel {
       ["Freezes, drops", figures ? `${figures.freezes}, ${figures.dropped}` : "unknown"],
       ["Path", this._viewer.film ? `HTTP: ${this._viewer.whyFilm}` : figures ? figures.path : "unknown"],
       ["Encoder", stream?.encoder || "unknown"],
-      ["Encoder load", load ? [`${load.percent} %, ${load.state}`, load.shortfall].filter(Boolean).join("; ") : "nothing is encoded"],
+      ["Encoder load", !stream ? "unknown" : load ? [`${load.percent} %, ${load.state}`, load.shortfall].filter(Boolean).join("; ") : "nothing is encoded"],
       ["Reconnects", last ? `${reconnects.length}, the last: ${last.reason}` : "none"],
     ];
   }
