@@ -311,8 +311,10 @@ fn nothing_stays_held_whatever_dies_and_the_line_is_made_anew() {
 
     let since = world.count();
     hold(since);
-    let then = Stamp::now();
-    page.evaluate("window.dispatchEvent(new Event('blur'))").unwrap();
+    // The page says when: what the browser takes to be asked is not the release.
+    let blur = "(() => { const at = Date.now(); window.dispatchEvent(new Event('blur')); return at; })()";
+    let at = Duration::from_millis(page.evaluate(blur).unwrap().as_u64().unwrap());
+    let then = Stamp::at(UNIX_EPOCH + at);
     world.let_go(since, then, "a page without the focus");
     let_go();
     page.evaluate(NOTE).unwrap();

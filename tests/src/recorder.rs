@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, ensure};
@@ -65,6 +65,16 @@ impl Stamp {
         let now = clock_gettime(ClockId::Monotonic);
         let millis = now.tv_sec.wrapping_mul(1000).wrapping_add(now.tv_nsec / 1_000_000);
         Self(u32::try_from(millis & 0xffff_ffff).unwrap_or_default())
+    }
+
+    /// What it showed at a time of the system's other clock.
+    pub fn at(then: SystemTime) -> Self {
+        let ago = SystemTime::now().duration_since(then).unwrap_or_default();
+        Self(
+            Self::now()
+                .0
+                .wrapping_sub(u32::try_from(ago.as_millis()).unwrap_or_default()),
+        )
     }
 
     /// How much later than `earlier` it is; nothing where it is not.
