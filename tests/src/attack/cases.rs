@@ -1,7 +1,7 @@
 //! What strangers do, each for a while. What comes of it is measured elsewhere.
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{self, ErrorKind, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     sync::atomic::{AtomicU64, Ordering},
     thread,
@@ -43,16 +43,12 @@ impl Tally {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts all that has come to these sockets.
-    fn collect(&self, sockets: &[UdpSocket]) -> anyhow::Result<()> {
+    /// Counts what has come to a socket that does not block. To be asked as it comes: what a full buffer throws away is not counted.
+    fn collect(&self, socket: &UdpSocket) {
         let mut buffer = [0; 2048];
-        for socket in sockets {
-            socket.set_nonblocking(true)?;
-            while let Ok(len) = socket.recv(&mut buffer) {
-                self.back.fetch_add(len as u64, Ordering::Relaxed);
-            }
+        while let Ok(len) = socket.recv(&mut buffer) {
+            self.back.fetch_add(len as u64, Ordering::Relaxed);
         }
-        Ok(())
     }
 
     /// Bytes back for each byte; `None`: nothing was counted.
@@ -97,19 +93,26 @@ const BURST_PAUSE: Duration = Duration::from_millis(10);
 /// Strangers' addresses in use at once.
 const CROWD: usize = 16;
 
-/// Sends `FLOOD` datagrams a second, made by `make` from a number, from and to wherever `send` says.
-fn flood(scene: &Scene<'_>, mut send: impl FnMut(u32)) -> u32 {
-    let mut sent = 0;
+/// Sends `FLOOD` datagrams a second, from and to wherever `send` says, which is told their number and says how many bytes went: a
+/// full buffer of our own is no news. Gives back how many went.
+fn flood(scene: &Scene<'_>, mut send: impl FnMut(u32) -> io::Result<usize>) -> anyhow::Result<u32> {
+    let (mut tried, mut sent, mut failed) = (0, 0, None);
     let started = Instant::now();
     while Instant::now() < scene.until {
         let due = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX) * (FLOOD / 1000);
-        for number in sent..due {
-            send(number);
+        for number in tried..due {
+            match send(number) {
+                Ok(_) => sent += 1,
+                Err(error) => failed = Some(error),
+            }
         }
-        sent = sent.max(due);
+        tried = tried.max(due);
         rest(BURST_PAUSE);
     }
-    sent
+    match failed {
+        Some(error) if sent == 0 => Err(error).context("nothing could be sent"),
+        Some(_) | None => Ok(sent),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "an attack has a rate")]
@@ -151,15 +154,16 @@ fn any_kind(number: u32) -> Vec<u8> {
 
 fn datagrams(scene: &Scene<'_>) -> anyhow::Result<String> {
     let sockets: Vec<_> = (0..CROWD)
-        .map(|number| scene.street.datagrams(number))
+        .map(|number| scene.street.datagrams(number, scene.udp))
         .collect::<Result<_, _>>()?;
     let sent = flood(scene, |number| {
-        let datagram = any_kind(number);
-        // A full buffer of our own is no news.
-        let sent = sockets[number as usize % CROWD].send_to(&datagram, scene.udp);
-        scene.tally.send(sent.unwrap_or(0));
-    });
-    scene.tally.collect(&sockets)?;
+        let socket = &sockets[number as usize % CROWD];
+        scene.tally.collect(socket);
+        socket
+            .send_to(&any_kind(number), scene.udp)
+            .inspect(|sent| scene.tally.send(*sent))
+    })?;
+    sockets.iter().for_each(|socket| scene.tally.collect(socket));
     Ok(format!("{sent} datagrams from {CROWD} addresses"))
 }
 
@@ -171,8 +175,8 @@ fn forged(scene: &Scene<'_>) -> anyhow::Result<String> {
         } else {
             fragments(number)
         };
-        _ = socket.send_to(&datagram, to);
-    });
+        socket.send_to(&datagram, to)
+    })?;
     Ok(format!(
         "{sent} datagrams in the name of {} viewers",
         scene.forgers.len()
@@ -197,7 +201,8 @@ fn fragments(number: u32) -> Vec<u8> {
 /// A light viewer at a stranger's place, with its session.
 fn seat(scene: &Scene<'_>) -> anyhow::Result<Seat> {
     let viewer = Viewer::new(scene.identity.clone(), Options::default(), Instant::now());
-    let mut seat = Seat::new(viewer, true)?;
+    let is_ipv4 = scene.http.is_ipv4();
+    let mut seat = Seat::new(viewer, is_ipv4)?;
     let offer = seat.viewer.offer();
     // What came before may have used up what strangers may ask for in a minute, or may not be over yet.
     let answer = wait::until("an offer to be answered", PATIENCE, || {
@@ -210,7 +215,7 @@ fn seat(scene: &Scene<'_>) -> anyhow::Result<Seat> {
         );
         Ok(Some(body.to_owned()))
     })?;
-    seat.viewer.accept(&answer, true, Instant::now())?;
+    seat.viewer.accept(&answer, is_ipv4, Instant::now())?;
     Ok(seat)
 }
 
@@ -222,9 +227,7 @@ fn handshakes(scene: &Scene<'_>) -> anyhow::Result<String> {
     })?;
     let to = seats[0].viewer.path().context("no way to the box")?;
     let socket = seats[0].forger()?;
-    let sent = flood(scene, |number| {
-        _ = socket.send_to(&fragments(number), to);
-    });
+    let sent = flood(scene, |number| socket.send_to(&fragments(number), to))?;
     seats[0].close();
     Ok(format!("{sent} datagrams of 80 fragments"))
 }
@@ -257,18 +260,31 @@ fn post(scene: &Scene<'_>, stranger: usize, offer: &str) -> anyhow::Result<Strin
     Ok(answer)
 }
 
-/// Joins as often as it may, from many addresses, with `lines` in each offer; how many were let in, and not.
-fn joins(scene: &Scene<'_>, addresses: usize, lines: &str) -> (u32, u32) {
-    let (mut taken, mut refused) = (0, 0);
-    let mut number = 0;
-    while Instant::now() < scene.until {
-        match post(scene, number % addresses, &offer(number, lines)) {
-            Ok(answer) if answer.starts_with("HTTP/1.1 201") => taken += 1,
-            Ok(_) | Err(_) => refused += 1,
+/// Joins as often as it may, from many addresses, with `lines` in each offer, and does `meanwhile` after each; how many were let
+/// in, and not; who is cut off without an answer is neither.
+fn joins(
+    scene: &Scene<'_>,
+    addresses: usize,
+    lines: &str,
+    mut meanwhile: impl FnMut(&str),
+) -> anyhow::Result<(u32, u32)> {
+    let (mut taken, mut refused, mut failed) = (0, 0, None);
+    for number in 0.. {
+        if Instant::now() > scene.until {
+            break;
         }
-        number += 1;
+        let offer = offer(number, lines);
+        match post(scene, number % addresses, &offer) {
+            Ok(answer) if answer.starts_with("HTTP/1.1 201") => taken += 1,
+            Ok(_) => refused += 1,
+            Err(error) => failed = Some(error),
+        }
+        meanwhile(&offer);
     }
-    (taken, refused)
+    match failed {
+        Some(error) if taken + refused == 0 => Err(error.context("nobody got an answer")),
+        Some(_) | None => Ok((taken, refused)),
+    }
 }
 
 /// Somebody who never asked for anything: an address, and some of its ports. Without a network for strangers it is this machine, at
@@ -286,7 +302,10 @@ fn victim(scene: &Scene<'_>) -> anyhow::Result<(IpAddr, Vec<u16>, Vec<UdpSocket>
     let sockets = (0..PORTS)
         .map(|_| UdpSocket::bind((own, 0)))
         .collect::<Result<Vec<_>, _>>()?;
-    let ports = sockets.iter().map(|socket| Ok(socket.local_addr()?.port()));
+    let ports = sockets.iter().map(|socket| {
+        socket.set_nonblocking(true)?;
+        Ok(socket.local_addr()?.port())
+    });
     Ok((own, ports.collect::<anyhow::Result<_>>()?, sockets))
 }
 
@@ -296,11 +315,10 @@ fn candidates(scene: &Scene<'_>) -> anyhow::Result<String> {
         .iter()
         .map(|port| format!("a=candidate:1 1 udp 5 {victim} {port} typ host\r\n"))
         .collect();
-    let (taken, refused) = joins(scene, CROWD, &lines);
-    for number in 0..taken + refused {
-        scene.tally.send(offer(number as usize, &lines).len());
-    }
-    scene.tally.collect(&sockets)?;
+    let (taken, refused) = joins(scene, CROWD, &lines, |offer| {
+        scene.tally.send(offer.len());
+        sockets.iter().for_each(|socket| scene.tally.collect(socket));
+    })?;
     Ok(format!(
         "{taken} offers with {} of a victim's addresses, {refused} more refused",
         ports.len()
@@ -308,12 +326,12 @@ fn candidates(scene: &Scene<'_>) -> anyhow::Result<String> {
 }
 
 fn half_open(scene: &Scene<'_>) -> anyhow::Result<String> {
-    let (taken, refused) = joins(scene, 200, "");
+    let (taken, refused) = joins(scene, 200, "", |_| {})?;
     Ok(format!("{taken} sessions that don't connect, {refused} refused"))
 }
 
 /// Keeps as many connections open as it can, each with `head` sent, until time is up.
-fn hold(scene: &Scene<'_>, each: usize, head: &[u8]) -> u32 {
+fn hold(scene: &Scene<'_>, each: usize, head: &[u8]) -> anyhow::Result<u32> {
     let (mut open, mut opened): (Vec<TcpStream>, u32) = (Vec::new(), 0);
     while Instant::now() < scene.until {
         open.retain(|stream| !is_closed(stream));
@@ -331,7 +349,8 @@ fn hold(scene: &Scene<'_>, each: usize, head: &[u8]) -> u32 {
             opened += 1;
         }
     }
-    opened
+    ensure!(opened > 0, "no connection could be opened");
+    Ok(opened)
 }
 
 fn is_closed(stream: &TcpStream) -> bool {
@@ -343,13 +362,13 @@ fn is_closed(stream: &TcpStream) -> bool {
 
 fn half_requests(scene: &Scene<'_>) -> anyhow::Result<String> {
     let head = format!("GET / HTTP/1.1\r\nHost: {}\r\nX-Slow: ", scene.http);
-    let opened = hold(scene, 250, head.as_bytes());
+    let opened = hold(scene, 250, head.as_bytes())?;
     Ok(format!("{opened} connections with half a head, from 8 addresses"))
 }
 
 fn unread(scene: &Scene<'_>) -> anyhow::Result<String> {
     let ask = format!("GET /api/v1/openapi.json HTTP/1.1\r\nhost: {}\r\n\r\n", scene.http).repeat(40);
-    let opened = hold(scene, 100, ask.as_bytes());
+    let opened = hold(scene, 100, ask.as_bytes())?;
     Ok(format!(
         "{opened} connections of 40 requests whose answers are not read"
     ))
@@ -380,6 +399,7 @@ fn snapshots(scene: &Scene<'_>) -> anyhow::Result<String> {
         }
         rest(BURST_PAUSE);
     }
+    ensure!(asked > 0, "no picture could be asked for");
     Ok(format!("{asked} requests for a picture on {AT_ONCE} connections"))
 }
 
@@ -397,4 +417,68 @@ fn feedback(scene: &Scene<'_>) -> anyhow::Result<String> {
     }
     seats[0].close();
     Ok(format!("{asked} times {AGAIN} packets and a keyframe asked for again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    /// Somebody at `address`, attacked from here for so long.
+    fn scene(address: SocketAddr, span: Duration) -> Scene<'static> {
+        static HERE: Street = Street::Here;
+        Scene {
+            street: &HERE,
+            http: address,
+            udp: address,
+            stream: "test",
+            token: String::new(),
+            tally: Tally::default(),
+            forgers: Vec::new(),
+            identity: Identity::generate().unwrap(),
+            until: Instant::now() + span,
+        }
+    }
+
+    /// The amplification of whoever answers each datagram at `address` so many times.
+    fn amplification(address: &str, times: usize) -> Option<f64> {
+        let answers = UdpSocket::bind(address).unwrap();
+        answers.set_read_timeout(Some(BURST_PAUSE)).unwrap();
+        let scene = scene(answers.local_addr().unwrap(), Duration::from_secs(1));
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut buffer = [0; 2048];
+                while !over.load(Ordering::Relaxed) {
+                    if let Ok((len, from)) = answers.recv_from(&mut buffer) {
+                        for _ in 0..times {
+                            _ = answers.send_to(&buffer[..len], from);
+                        }
+                    }
+                }
+            });
+            let came = datagrams(&scene);
+            over.store(true, Ordering::Relaxed);
+            came.unwrap();
+        });
+        scene.tally.amplification()
+    }
+
+    #[test]
+    fn who_sends_back_more_than_came_is_found_out_by_either_family() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let found = amplification(address, 8);
+            // Of the answers some are lost where both ends share a busy machine.
+            assert!(found > Some(3.0), "{address}: {found:?}");
+        }
+        assert_eq!(amplification("127.0.0.1:0", 0), Some(0.0));
+    }
+
+    #[test]
+    fn flood_of_which_nothing_goes_is_none() {
+        let scene = scene(([127, 0, 0, 1], 9).into(), Duration::from_millis(50));
+        let came = flood(&scene, |_| Err(ErrorKind::PermissionDenied.into()));
+        assert!(came.unwrap_err().to_string().contains("nothing could be sent"));
+    }
 }

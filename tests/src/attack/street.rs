@@ -2,7 +2,7 @@
 
 use std::{
     fs::read_to_string,
-    net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     os::fd::OwnedFd,
     time::Duration,
 };
@@ -86,9 +86,15 @@ impl Street {
         }
     }
 
-    /// A stranger's socket.
-    pub(super) fn datagrams(&self, number: usize) -> anyhow::Result<UdpSocket> {
-        Ok(UdpSocket::bind((self.stranger(number), 0))?)
+    /// A stranger's socket for datagrams to `to`, which does not block.
+    pub(super) fn datagrams(&self, number: usize, to: SocketAddr) -> anyhow::Result<UdpSocket> {
+        let own: IpAddr = match self {
+            Self::Here if to.is_ipv6() => Ipv6Addr::UNSPECIFIED.into(),
+            Self::Here | Self::Own(_) => self.stranger(number).into(),
+        };
+        let socket = UdpSocket::bind((own, 0))?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
     }
 
     /// A stranger's connection.
