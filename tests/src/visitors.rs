@@ -27,10 +27,9 @@ pub(crate) struct Habits {
     pub(crate) pauses_s: &'static [u64],
     /// Whether some leave without a word, as who closes the lid. Who does keeps their session until they are missed.
     pub(crate) some_vanish: bool,
+    /// Who has no picture by then has come in vain.
+    pub(crate) patience: Duration,
 }
-
-/// Who has no picture by then has come in vain: a camera that was frozen with its server takes half a minute.
-const PICTURE: Duration = Duration::from_secs(45);
 
 /// All visitors; they leave when this is dropped.
 #[derive(Debug)]
@@ -109,6 +108,7 @@ impl Shared {
     }
 
     fn visit(&self, random: &mut Random) -> anyhow::Result<()> {
+        let came = Instant::now();
         let stream = &self.streams[random.below(self.streams.len())];
         let rung = ["full", "half"][random.below(2)];
         let viewer = Viewer::new(self.identity.clone(), Options::default(), Instant::now());
@@ -120,7 +120,7 @@ impl Shared {
         ensure!(answer.status == 201, "{}", answer.text());
         let session = answer.header("location").unwrap_or_default().to_owned();
         seat.viewer.accept(&answer.text(), true, Instant::now())?;
-        let (mut seats, patience) = ([seat], Instant::now() + PICTURE);
+        let (mut seats, patience) = ([seat], came + self.habits.patience);
         watch(&mut seats, |seats| {
             seats[0].viewer.reception().has_picture() || Instant::now() > patience || self.is_over()
         })?;

@@ -49,6 +49,8 @@ const VISITORS: Habits = Habits {
     stays_s: &[2, 5, 10, 20, 40],
     pauses_s: &[1, 4, 8],
     some_vanish: true,
+    // A camera that was frozen with its server takes half a minute.
+    patience: Duration::from_secs(45),
 };
 
 /// Samples, days and faults in any soak, but not more often, nor more seldom than these: a long one is as the world is.
