@@ -184,11 +184,11 @@ fn check(shared: &AppState, request: &Request) -> Result<(), Refused> {
         return Err(Refused::Host);
     }
     let path = request.uri().path();
-    // Who publishes shows a token that is no page's by itself. All the same only pages that are listed do: a browser on this machine
-    // may be let in without one.
+    // A page that is listed, with a token that no browser sends by itself: then neither a cookie nor this machine's own rights count.
     let may_publish = || {
-        let origin = asking_origin(headers);
-        path.starts_with("/whip/") && origin.is_some_and(|origin| shared.site.lists(&origin))
+        let has_token = !is_ours && shared.access.asks_for_tokens && headers.contains_key(header::AUTHORIZATION);
+        let is_listed = || asking_origin(headers).is_some_and(|origin| shared.site.lists(&origin));
+        path.starts_with("/whip/") && has_token && is_listed()
     };
     let changes = !request.method().is_safe() && !path.starts_with("/whep/") && !may_publish();
     if changes && !is_same_origin(headers, host) && !is_behind_proxy(headers, shared.site.listed()) {

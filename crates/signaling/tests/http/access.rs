@@ -25,7 +25,7 @@ struct Guarded {
     _folder: tempfile::TempDir,
 }
 
-fn row(name: &str, scope: Scope, stream: Option<&str>) -> Row {
+pub(crate) fn row(name: &str, scope: Scope, stream: Option<&str>) -> Row {
     Row {
         name: name.parse().unwrap(),
         hash: hash(name),
@@ -35,7 +35,7 @@ fn row(name: &str, scope: Scope, stream: Option<&str>) -> Row {
     }
 }
 
-fn write(path: &Path, rows: impl IntoIterator<Item = Row>) {
+pub(crate) fn write(path: &Path, rows: impl IntoIterator<Item = Row>) {
     let mut register = Register::default();
     rows.into_iter().for_each(|row| register.add(row).unwrap());
     let fresh = path.with_extension("new");

@@ -1,6 +1,7 @@
 //! WHIP, status by status. That pictures come of it `tests/e2e/published.rs` shows.
 
 use axum::body::Bytes;
+use framebridge_auth::Scope;
 use hyper::{Method, StatusCode};
 use tokio::{
     io::AsyncReadExt as _,
@@ -9,6 +10,7 @@ use tokio::{
 };
 
 use crate::{
+    access,
     site::{Answer, PATIENCE, Site},
     whep::OFFER,
 };
@@ -126,26 +128,37 @@ async fn what_is_no_offer_to_publish_is_refused() {
 }
 
 #[tokio::test]
-async fn page_of_another_origin_publishes_where_the_origin_is_listed_by_name() {
+async fn page_of_another_origin_publishes_where_it_is_listed_by_name_and_has_a_token() {
     const STUDIO: (&str, &str) = ("origin", "https://studio.example");
     const OTHER: (&str, &str) = ("origin", "https://other.example");
-    for (origins, studio) in [
-        ("[\"https://studio.example\"]", StatusCode::CREATED),
-        ("[\"*\"]", StatusCode::FORBIDDEN),
+    const BEARER: (&str, &str) = ("authorization", "Bearer studio");
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens.toml");
+    access::write(&tokens, [access::row("studio", Scope::Publish, Some("live"))]);
+    let guarded = format!("mode = \"token\"\ntokens = {tokens:?}");
+    for (origin, auth, wanted) in [
+        (STUDIO.1, &*guarded, StatusCode::CREATED),
+        ("*", &guarded, StatusCode::FORBIDDEN),
+        // There any page in a browser on this machine would have this machine's rights.
+        (STUDIO.1, "mode = \"none\"", StatusCode::FORBIDDEN),
     ] {
-        let site = Site::with(&format!("[http]\norigins = {origins}\n{STREAMS}")).await;
-        let post = async |origin| site.send(Method::POST, "/whip/live", &[SDP, origin], offer()).await;
-        assert_eq!(post(OTHER).await.status, StatusCode::FORBIDDEN);
-        let published = post(STUDIO).await;
-        assert_eq!(published.status, studio, "{origins}: {published:?}");
-        if studio == StatusCode::CREATED {
-            assert_eq!(published.header("access-control-allow-origin"), STUDIO.1);
-            let session = published.header("location").to_owned();
-            let other = site.send(Method::DELETE, &session, &[OTHER], "").await;
-            assert_eq!(other.status, StatusCode::FORBIDDEN);
-            let ended = site.send(Method::DELETE, &session, &[STUDIO], "").await;
-            assert_eq!(ended.status, StatusCode::OK);
+        let site = Site::with(&format!(
+            "[http]\norigins = [{origin:?}]\n[http.auth]\n{auth}\n{STREAMS}"
+        ))
+        .await;
+        let post = async |headers: &[(&str, &str)]| site.send(Method::POST, "/whip/live", headers, offer()).await;
+        assert_eq!(post(&[SDP, BEARER, OTHER]).await.status, StatusCode::FORBIDDEN);
+        assert_eq!(post(&[SDP, STUDIO]).await.status, StatusCode::FORBIDDEN);
+        let published = post(&[SDP, BEARER, STUDIO]).await;
+        assert_eq!(published.status, wanted, "{origin}, {auth}: {published:?}");
+        if wanted != StatusCode::CREATED {
+            continue;
         }
+        assert_eq!(published.header("access-control-allow-origin"), STUDIO.1);
+        let session = published.header("location").to_owned();
+        let end = async |origin| site.send(Method::DELETE, &session, &[BEARER, origin], "").await.status;
+        assert_eq!(end(OTHER).await, StatusCode::FORBIDDEN);
+        assert_eq!(end(STUDIO).await, StatusCode::OK);
     }
 }
 
