@@ -50,15 +50,27 @@ pub(crate) async fn run(stream: Option<StreamName>, out: Out) -> anyhow::Result<
             text("principal"),
         ]);
     }
-    let told = [Some(table.trim_fmt()), publishers(&answer["publishers"], now)];
-    let told: Vec<String> = told.into_iter().flatten().collect();
-    out.tell(&told.join("\n\n"), viewers)?;
+    let publishers = answer["publishers"].as_array().context(ask::MISMATCH)?;
+    let mut told = table.trim_fmt();
+    if !publishers.is_empty() {
+        told += "\n\n";
+        told += &publishing(publishers, now);
+    }
+    out.tell(&told, &rows(viewers, publishers))?;
     Ok(Exit::Ok)
 }
 
-/// A table of those who publish, where there are any.
-fn publishers(publishers: &Value, now: u64) -> Option<String> {
-    let publishers = publishers.as_array().filter(|publishers| !publishers.is_empty())?;
+/// As JSON: those who publish after those who watch, told by their state.
+fn rows(viewers: &[Value], publishers: &[Value]) -> Vec<Value> {
+    let publishers = publishers.iter().cloned().map(|mut publisher| {
+        publisher["state"] = "publishes".into();
+        publisher
+    });
+    viewers.iter().cloned().chain(publishers).collect()
+}
+
+/// A table of those who publish.
+fn publishing(publishers: &[Value], now: u64) -> String {
     let mut table = plain(&["SESSION", "PUBLISHES TO", "ADDRESS", "SINCE", "WHO"]);
     for publisher in publishers {
         let text = |field: &str| publisher[field].as_str().unwrap_or("-").to_owned();
@@ -71,7 +83,7 @@ fn publishers(publishers: &Value, now: u64) -> Option<String> {
             text("principal"),
         ]);
     }
-    Some(table.trim_fmt())
+    table.trim_fmt()
 }
 
 /// How a viewer came, and why not by a better way.
@@ -97,4 +109,19 @@ pub(crate) async fn kick(session: &str, out: Out) -> anyhow::Result<Exit> {
         &json!({ "session": session, "gone": true }),
     )?;
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_tell_who_publishes_from_who_watches() {
+        let of = |session: &str| json!({ "session": session, "stream": "live", "state": "live" });
+        let publisher = json!({ "session": "b", "stream": "live" });
+        let told = rows(&[of("a")], &[publisher]);
+        let states: Vec<&str> = told.iter().filter_map(|row| row["state"].as_str()).collect();
+        assert_eq!(states, ["live", "publishes"]);
+        assert!(publishing(&told[1..], 0).contains("PUBLISHES TO"));
+    }
 }
