@@ -96,6 +96,8 @@ pub struct Source {
     last_picture: Instant,
     /// Pictures since the source began, or began again.
     pictures: u64,
+    /// It has gone back to its beginning, and no picture has come since.
+    rewound: bool,
     /// The one picture of a source that has but one.
     still: Option<Still>,
     /// The last picture of a desktop.
@@ -154,6 +156,7 @@ impl Source {
             pacer: Pacer::default(),
             last_picture: Instant::now(),
             pictures: 0,
+            rewound: false,
             still: None,
             desktop: None,
             first: None,
@@ -282,7 +285,7 @@ impl Source {
         }
         let now = Instant::now();
         self.last_picture = now;
-        self.pictures += 1;
+        (self.pictures, self.rewound) = (self.pictures + 1, false);
         if self.recipe.looped {
             let kept = if self.pictures == 1 {
                 ffi::reference(&frame).ok()
@@ -400,6 +403,8 @@ impl Source {
                 self.follow_screen()?;
                 Ok(Fed::Nothing)
             }
+            // There are servers that take a jump back, and then give nothing.
+            Err(_) if self.rewound => self.reopen().map(|()| Fed::Nothing),
             Err(Error::Eof) if self.pictures == 0 && self.beside.endpoint.is_none() => {
                 Err(SourceError::Undecodable(self.demuxer.broken()))
             }
@@ -433,11 +438,11 @@ impl Source {
             self.still = Some(Still { frame, due });
             return Ok(());
         }
-        self.pictures = 0;
-        self.pacer.rewound();
         if self.demuxer.rewind().is_err() {
             return self.reopen();
         }
+        (self.pictures, self.rewound) = (0, true);
+        self.pacer.rewound();
         Ok(())
     }
 
@@ -455,7 +460,7 @@ impl Source {
     }
 
     fn reopen(&mut self) -> Result<(), SourceError> {
-        self.pictures = 0;
+        (self.pictures, self.rewound) = (0, false);
         self.pacer.rewound();
         arm(&self.recipe, self.silence_limit, &self.interrupt);
         self.demuxer = open(&self.recipe, &self.location, &mut self.beside, &self.interrupt)?;

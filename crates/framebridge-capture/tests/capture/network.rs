@@ -111,6 +111,22 @@ fn a_playlist_and_a_film_on_http_are_shown_in_real_time_and_again() {
     }
 }
 
+/// Such a server gives the whole of it, wherever it is asked to begin; what is longer than FFmpeg's buffer ends early then.
+#[test]
+fn film_begins_again_also_where_its_server_gives_no_part_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = dir.path().join("film.mp4");
+    let input = ["-f", "lavfi", "-t", "1", "-i", "testsrc2=s=640x360:r=25"];
+    let heavy = ["-qp", "4", "-pix_fmt", "yuv420p", "-movflags", "+faststart"];
+    ffmpeg(&[&input[..], &X264, &heavy, &[text(&film)]].concat());
+    assert!(fs::metadata(&film).unwrap().len() > 500_000);
+    let server = folder(dir.path());
+    let mut source = open_soon(&format!("http://127.0.0.1:{}/film.mp4", server.port));
+    for _ in 0..60 {
+        next(&mut source);
+    }
+}
+
 #[test]
 fn pictures_on_http_are_asked_for_again_and_animations_run() {
     let dir = tempfile::tempdir().unwrap();
