@@ -377,7 +377,10 @@ fn configuration_that_is_a_pipe_or_no_text_ends_a_start_with_one_sentence() {
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     fs::write(&latin, b"[http]\n# k\xfcche\n").unwrap();
-    for (file, said) in [(&pipe, "it is a pipe"), (&latin, "line 2 is no text in UTF-8")] {
+    for (file, said) in [
+        (&pipe, "it is a pipe into which nobody writes"),
+        (&latin, "line 2 is no text in UTF-8"),
+    ] {
         for (program, arguments) in [("supervisor", &[][..]), ("bridgectl", &["config", "check"])] {
             let mut started = command(binary(program).unwrap());
             started.args(arguments).arg("--config").arg(file);

@@ -5,31 +5,54 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     path::Path,
+    time::{Duration, Instant},
 };
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The most that a file may hold, bytes: 48 streams with all their keys are some 40 KiB.
 const LONGEST: u64 = 1024 * 1024;
 
-/// The text of a file, which is read again at each reload.
+/// How long whoever writes into a pipe may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The text of a file, which is read again at each reload; a pipe has then been read out.
 ///
 /// # Errors
-/// It can't be read, is no file, is too long, or is no text; which of these it is.
+/// It can't be read, is a pipe without a writer, is too long, or is no text; which of these it is.
 pub fn read_file(path: &Path) -> io::Result<String> {
     // A pipe to which nobody writes would otherwise hold up whoever opens it.
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-    let kind = file.metadata()?.file_type();
-    if kind.is_fifo() || kind.is_socket() {
-        return Err(io::Error::other(
-            "it is a pipe, and would be read again at each reload: name a file",
-        ));
+    let mut bytes = Vec::new();
+    if file.metadata()?.file_type().is_fifo() {
+        drain(&file, &mut bytes)?;
+    } else {
+        (&file).take(LONGEST + 1).read_to_end(&mut bytes)?;
     }
-    text(&file)
+    text(bytes)
 }
 
-fn text(file: &File) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+/// Reads what somebody writes into a pipe, as a shell does for `<(...)`.
+fn drain(pipe: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match pipe.take(LONGEST + 1 - bytes.len() as u64).read_to_end(bytes) {
+            Ok(_) if bytes.is_empty() => return Err(io::Error::other("it is a pipe into which nobody writes")),
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::other("it is a pipe whose writer does not come to an end"));
+        }
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&left))?;
+    }
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
     if bytes.len() as u64 > LONGEST {
         return Err(io::Error::other(format!("it has more than {} KiB", LONGEST / 1024)));
     }
@@ -59,7 +82,19 @@ mod tests {
             0,
         )
         .expect("a pipe");
-        assert!(said("pipe").contains("it is a pipe"));
+        assert!(said("pipe").contains("it is a pipe into which nobody writes"));
+        // Both ends are open, and nothing comes.
+        let silent = OpenOptions::new().read(true).write(true).open(&pipe).expect("opened");
+        assert!(said("pipe").contains("does not come to an end"));
+        drop(silent);
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let writing = std::thread::spawn(move || {
+            io::Write::write_all(&mut writer, b"[http]\n").expect("read");
+            io::Write::write_all(&mut writer, b"# more\n").expect("read");
+        });
+        assert_eq!(read_file(Path::new(&path)).expect("text"), "[http]\n# more\n");
+        writing.join().expect("written");
         fs::write(folder.path().join("latin"), b"[http]\n# k\xfcche\n").expect("written");
         assert_eq!(said("latin"), "line 2 is no text in UTF-8");
         assert!(said(".").contains("directory"));

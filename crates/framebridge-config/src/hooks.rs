@@ -83,7 +83,7 @@ fn hook(reader: &mut Reader<'_>, name: String) -> Option<Hook> {
         return None;
     }
     let key = |key: &str| format!("hooks.{name}.{key}");
-    let command: Vec<String> = reader.list(&key("command"), Vec::new());
+    let command: Vec<String> = reader.words(&key("command"), Vec::new());
     let url = reader.optional(&key("url"), true);
     let secret_file = reader.optional(&key("secret_file"), false).map(PathBuf::from);
     let events: Vec<HookEvent> = reader.list(&key("events"), Vec::new());

@@ -205,11 +205,23 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A list of texts; in the environment separated by commas.
+    /// A list of texts, of which each counts once; in the environment separated by commas.
     pub(crate) fn list<T: FromStr<Err: Display> + Display>(&mut self, key: &str, default: Vec<T>) -> Vec<T> {
+        let list = self.words(key, default);
+        let shown: Vec<String> = list.iter().map(T::to_string).collect();
+        let twice = shown.iter().enumerate().find(|(at, item)| shown[..*at].contains(item));
+        if let Some((_, item)) = twice
+            && self.has(key)
+        {
+            self.warn(key, format!("`{item}` is there twice: once is enough"));
+        }
+        list
+    }
+
+    /// A list of texts in which one may be there twice, as in a command.
+    pub(crate) fn words<T: FromStr<Err: Display> + Display>(&mut self, key: &str, default: Vec<T>) -> Vec<T> {
         let show = |list: &Vec<T>| format!("[{}]", list.iter().map(quoted).collect::<Vec<_>>().join(", "));
-        let mut twice = None;
-        let value = self.value(key, default, show, |raw| {
+        self.value(key, default, show, |raw| {
             let items = match raw {
                 Raw::List(items) => items,
                 Raw::Text(text) => text
@@ -220,17 +232,11 @@ impl<'a> Reader<'a> {
                     .collect(),
                 Raw::Number(_) | Raw::Bool(_) | Raw::Other(_) => return Err(expected("a list of strings", &raw)),
             };
-            let is_again = |(at, item): &(usize, &String)| items[..*at].contains(item);
-            twice = items.iter().enumerate().find(is_again).map(|(_, item)| item.clone());
             items
                 .iter()
                 .map(|item| item.parse().map_err(|error: T::Err| format!("`{item}`: {error}")))
                 .collect()
-        });
-        if let Some(item) = twice {
-            self.warn(key, format!("`{item}` is there twice: once is enough"));
-        }
-        value
+        })
     }
 
     /// The names of the tables under `key`, in the file's alphabetical order.

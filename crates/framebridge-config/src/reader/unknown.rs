@@ -256,6 +256,8 @@ mod tests {
             let told = told(&format!("[http]\n{text}\n"));
             assert!(told.contains(said), "{told}");
         }
+        let command = "[hooks.a]\ncommand = [\"/bin/curl\", \"-H\", \"A: b\", \"-H\", \"C: d\"]\n";
+        assert_eq!(told(command), "", "an argument may be there twice");
         let bad = told("[http]\norigins = [\"cam.example\"]\n");
         assert!(
             bad.starts_with("f.toml:2: http.origins") && !bad.contains("frame_ancestors"),
