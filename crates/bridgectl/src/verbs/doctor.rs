@@ -41,7 +41,12 @@ pub(crate) async fn run(asked: &Doctor, out: Out) -> anyhow::Result<Exit> {
 
 /// What a source is, by its URL or its stream's name.
 fn one_source(source: &str, args: &Args, running: Option<Running>) -> anyhow::Result<Vec<Finding>> {
-    let configured = settings(args, running.as_ref()).ok();
+    let configured = match settings(args, running.as_ref()) {
+        Ok(settings) => Some(settings),
+        // Whether it is a stream's name can't be said then.
+        Err(error) if !source.contains(':') => return Err(error.into()),
+        Err(_) => None,
+    };
     let mut streams = configured.iter().flat_map(|found| &found.streams);
     let stream = streams.find(|stream| stream.name.as_str() == source);
     let url = match stream {
