@@ -148,14 +148,21 @@ fn discovered(network: &CameraNetwork, config: &Path, arguments: &[&str]) -> Out
     network.as_box(|| Ok(setup.output()?)).unwrap()
 }
 
+/// A file with a login.
+fn login(folder: &Path) -> String {
+    let login = folder.join("login");
+    fs::write(&login, "admin:p@ss word\n").unwrap();
+    login.display().to_string()
+}
+
 #[test]
 fn cameras_of_a_network_are_found_asked_for_their_address_and_added_once() {
     let Some(network) = CameraNetwork::build().unwrap() else {
         return;
     };
-    let camera = network.camera("admin:p@ss word", None).unwrap();
+    let camera = network.camera("admin:p@ss word").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (config, login) = (folder.path().join("framebridge.toml"), folder.path().join("login"));
+    let config = folder.path().join("framebridge.toml");
     let written = || fs::read_to_string(&config).unwrap();
 
     let unknown = discovered(&network, &config, &["--discover", CameraNetwork::INTERFACE]);
@@ -169,26 +176,44 @@ fn cameras_of_a_network_are_found_asked_for_their_address_and_added_once() {
         "{}",
         written()
     );
+    // Who lets others in still does, whatever is found.
+    let open = written().replace("127.0.0.1", "0.0.0.0") + "[http.auth]\nmode = \"none\"\n";
+    fs::write(&config, &open).unwrap();
 
-    fs::write(&login, "admin:p@ss word\n").unwrap();
-    let login = login.to_str().unwrap();
-    // By its interface, by its addresses, and by its own: each finds it, and it is added by the first.
-    for (network_of_it, found) in [
-        (CameraNetwork::INTERFACE, ""),
-        ("192.0.2.0/24", "192.0.2.7 (Yard Cam) is a stream already"),
-        ("192.0.2.7", "192.0.2.7 (Yard Cam) is a stream already"),
+    let login = login(folder.path());
+    // By its interface, by its addresses, and by its own, twice: with its login only a camera that is named is added.
+    for (network_of_it, told_of_it, is_added) in [
+        (CameraNetwork::INTERFACE, "name it: --discover 192.0.2.7", false),
+        ("192.0.2.0/24", "name it: --discover 192.0.2.7", false),
+        (CameraNetwork::CAMERA, "written: ", true),
+        (CameraNetwork::CAMERA, "192.0.2.7 (Yard Cam) is a stream already", true),
     ] {
-        let output = discovered(&network, &config, &["--discover", network_of_it, "--login", login]);
+        let output = discovered(&network, &config, &["--discover", network_of_it, "--login", &login]);
         let told = said(&output);
         assert!(
-            output.status.success() && told.contains(found),
+            output.status.success() && told.contains(told_of_it),
             "{network_of_it}: {told}"
         );
         assert!(!told.contains("p@ss") && !told.contains("p%40ss"), "{told}");
+        let source =
+            "[streams.yard-cam]\nsource = \"rtsp://admin:p%40ss%20word@192.0.2.7/live?channel=1&stream=main\"\n";
+        let text = written();
+        assert_eq!(text.contains(source), is_added, "{text}");
+        assert!(text.starts_with(&open) && text.matches("rtsp:").count() <= 1, "{text}");
     }
-    let text = written();
-    let source = "[streams.yard-cam]\nsource = \"rtsp://admin:p%40ss%20word@192.0.2.7/live?channel=1&stream=main\"\n";
-    assert!(text.contains(source) && text.matches("rtsp:").count() == 1, "{text}");
+
+    let wrong = folder.path().join("wrong");
+    fs::write(&wrong, "admin:guess\n").unwrap();
+    let wrong = discovered(
+        &network,
+        &config,
+        &["--discover", CameraNetwork::CAMERA, "--login", wrong.to_str().unwrap()],
+    );
+    assert!(
+        said(&wrong).contains("does not take this user and password"),
+        "{}",
+        said(&wrong)
+    );
 
     drop(camera);
     let nobody = discovered(&network, &config, &["--discover", CameraNetwork::INTERFACE]);
@@ -203,18 +228,35 @@ fn cameras_of_a_network_are_found_asked_for_their_address_and_added_once() {
 }
 
 #[test]
-fn camera_that_names_another_host_gets_no_login_sent_there() {
+fn camera_that_names_another_host_has_nobody_asked_there() {
     let Some(network) = CameraNetwork::build().unwrap() else {
         return;
     };
-    let _camera = network.camera("", Some("192.0.2.66")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("framebridge.toml");
-    let output = discovered(&network, &config, &["--discover", "192.0.2.7"]);
-    assert!(
-        said(&output).contains("192.0.2.7 (Yard Cam): its pictures are not on itself"),
-        "{}",
-        said(&output)
+    let login = login(folder.path());
+    let (rtsp, http) = (
+        network.listener_elsewhere(554).unwrap(),
+        network.listener_elsewhere(8000).unwrap(),
     );
-    assert!(!fs::read_to_string(&config).unwrap().contains("192.0.2.66"));
+    let (here, elsewhere) = (CameraNetwork::CAMERA, CameraNetwork::ELSEWHERE);
+    for (media, pictures, told) in [
+        (here, elsewhere, "192.0.2.7 (Yard Cam): its pictures are not on itself"),
+        (
+            elsewhere,
+            here,
+            "192.0.2.7 (Yard Cam): its media service is not on itself, and is not asked",
+        ),
+    ] {
+        let _camera = network
+            .camera_that_sends_to("admin:p@ss word", media, pictures)
+            .unwrap();
+        let output = discovered(&network, &config, &["--discover", here, "--login", &login]);
+        assert!(said(&output).contains(told), "{}", said(&output));
+        assert!(!fs::read_to_string(&config).unwrap().contains("rtsp:"));
+    }
+    for listener in [rtsp, http] {
+        let heard = listener.accept().unwrap_err();
+        assert_eq!(heard.kind(), std::io::ErrorKind::WouldBlock);
+    }
 }

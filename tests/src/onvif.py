@@ -2,7 +2,8 @@
 asks as they demand (WS-UsernameToken with a digest, a time near its own, no nonce twice), and has no pictures. Its clock is off by
 a day, as that of a camera without a time server may be.
 
-Arguments: the address to be at; user:password, or nothing where anybody may ask; the host that it says its pictures are on."""
+Arguments: the address to be at; user:password, or nothing where anybody may ask; the hosts that it says its media service and its
+pictures are on."""
 
 import base64
 import datetime
@@ -14,7 +15,7 @@ import struct
 import sys
 import threading
 
-ADDRESS, LOGIN, PICTURES = sys.argv[1], sys.argv[2], sys.argv[3]
+ADDRESS, LOGIN, MEDIA, PICTURES = sys.argv[1:5]
 PORT = 8000
 CLOCK = datetime.timedelta(days=1)
 ENVELOPE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -107,7 +108,7 @@ def answered(asked):
     if "GetCapabilities" in asked:
         return 200, body(
             "<tds:GetCapabilitiesResponse><tds:Capabilities><tt:Media><tt:XAddr>http://%s:%d/onvif/media</tt:XAddr></tt:Media>"
-            "</tds:Capabilities></tds:GetCapabilitiesResponse>" % (ADDRESS, PORT)
+            "</tds:Capabilities></tds:GetCapabilitiesResponse>" % (MEDIA, PORT)
         )
     if "GetProfiles" in asked:
         both = profile("main", 1920, 1080) + profile("sub", 640, 360)

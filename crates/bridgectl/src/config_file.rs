@@ -79,6 +79,15 @@ impl ConfigFile {
             .is_some()
     }
 
+    /// Whether the file itself sets `section.key`.
+    pub(crate) fn sets(&self, section: &str, key: &str) -> bool {
+        let mut item = Some(self.document.as_item());
+        for part in section.split('.').chain([key]) {
+            item = item.and_then(|item| item.get(part));
+        }
+        item.is_some()
+    }
+
     /// The names of the file's streams, in its order.
     pub(crate) fn streams(&self) -> Vec<String> {
         let streams = self.document.get("streams").and_then(Item::as_table_like);

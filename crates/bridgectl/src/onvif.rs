@@ -28,18 +28,29 @@ pub(crate) enum Network {
 }
 
 impl Network {
-    /// Whether an address is in it, as far as its name says.
-    fn has(&self, address: Ipv4Addr) -> bool {
-        match self {
-            Self::Interface(_) => true,
-            Self::Range { first, prefix } => (address.to_bits() ^ first.to_bits()) & mask(*prefix) == 0,
-        }
+    /// Whether it is that address and no other.
+    pub(crate) fn is_only(&self, address: Ipv4Addr) -> bool {
+        let (first, prefix) = (address, 32);
+        *self == Self::Range { first, prefix }
     }
 }
 
 /// The bits of a prefix.
 fn mask(prefix: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+}
+
+/// Addresses that begin alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Block {
+    first: Ipv4Addr,
+    mask: u32,
+}
+
+impl Block {
+    fn has(&self, address: Ipv4Addr) -> bool {
+        (address.to_bits() ^ self.first.to_bits()) & self.mask == 0
+    }
 }
 
 impl FromStr for Network {
@@ -149,6 +160,16 @@ pub(crate) struct Camera {
     pub(crate) pictures: Result<Vec<Picture>, String>,
 }
 
+impl Camera {
+    /// Its address, and what it calls itself.
+    pub(crate) fn title(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{} ({name})", self.host),
+            None => self.host.to_string(),
+        }
+    }
+}
+
 /// One of the ways in which a camera gives its pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Picture {
@@ -208,8 +229,10 @@ mod tests {
         ] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
-        let network: Network = "192.168.1.0/24".parse().unwrap();
-        assert!(network.has(Ipv4Addr::new(192, 168, 1, 9)) && !network.has(Ipv4Addr::new(192, 168, 2, 9)));
+        let one: Network = "192.168.1.9".parse().unwrap();
+        assert!(one.is_only(Ipv4Addr::new(192, 168, 1, 9)) && !one.is_only(Ipv4Addr::new(192, 168, 1, 8)));
+        let many: Network = "192.168.1.9/24".parse().unwrap();
+        assert!(!many.is_only(Ipv4Addr::new(192, 168, 1, 0)));
     }
 
     #[test]

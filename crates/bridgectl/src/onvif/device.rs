@@ -1,6 +1,6 @@
 //! Asks one camera: its clock, its media service, its profiles, and the address of each.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use framebridge_config::{Address, Source};
@@ -11,7 +11,10 @@ use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, heade
 use hyper_util::rt::TokioIo;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use roxmltree::Node;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpSocket,
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{
     Login, Picture,
@@ -23,7 +26,7 @@ use crate::clock;
 /// One answer: cameras have slow processors, and some look a password up for a second.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// All answers of one camera: there are up to [`MOST_PROFILES`] and three more.
+/// All addresses of one camera, of which there are up to [`MOST_PROFILES`]: those that came until then count.
 const IN_ALL: Duration = Duration::from_secs(15);
 
 /// The longest answer, bytes: that of a camera with 32 profiles, each in full, is some 200 KiB.
@@ -37,23 +40,30 @@ const LONGEST_LABEL: usize = 40;
 
 /// The camera's pictures, those that a browser plays first.
 pub(super) async fn pictures(camera: &Found, login: Option<&Login>) -> anyhow::Result<Vec<Picture>> {
-    timeout(IN_ALL, ask(camera, login))
-        .await
-        .context("it does not answer in time")?
+    let asked = ask(camera, login).await;
+    asked.map_err(|error| {
+        let is_refused = login.is_some() && matches!(error.downcast_ref(), Some(Odd::Login));
+        if is_refused { Odd::WrongLogin.into() } else { error }
+    })
 }
 
 async fn ask(camera: &Found, login: Option<&Login>) -> anyhow::Result<Vec<Picture>> {
     let asker = Asker {
-        host: camera.host,
+        camera,
         login,
         ahead_ms: ahead(camera).await.unwrap_or(0),
     };
     let media = asker.media(&camera.service).await?;
     let profiles = asker.profiles(&media).await?;
-    let mut pictures = Vec::new();
-    let mut refused = None;
+    let (mut pictures, mut refused) = (Vec::new(), None);
+    let until = Instant::now() + IN_ALL;
     for profile in profiles.into_iter().take(MOST_PROFILES) {
-        match asker.address(&media, &profile.token).await {
+        let asked = timeout_at(until, asker.address(&media, &profile.token)).await;
+        let Ok(address) = asked else {
+            refused = Some(anyhow::anyhow!("it does not answer in time"));
+            break;
+        };
+        match address {
             Ok(source) => pictures.push((
                 profile.codec,
                 Picture {
@@ -75,7 +85,9 @@ async fn ask(camera: &Found, login: Option<&Login>) -> anyhow::Result<Vec<Pictur
 /// Milliseconds that a camera's clock is ahead of ours, which it tells everybody: it refuses what seems to be from another time.
 async fn ahead(camera: &Found) -> Option<i64> {
     let body = "<GetSystemDateAndTime xmlns=\"http://www.onvif.org/ver10/device/wsdl\"/>";
-    let answered = exchange(&camera.service, soap::question(body, None)).await.ok()?;
+    let answered = exchange(camera, &camera.service, soap::question(body, None))
+        .await
+        .ok()?;
     let answer = Answer::read(&answered).ok()?;
     let utc = answer.all("UTCDateTime").next()?;
     let number = |name: &str| soap::text(utc, name)?.parse::<u32>().ok();
@@ -95,7 +107,7 @@ async fn ahead(camera: &Found) -> Option<i64> {
 /// Who asks one camera.
 #[derive(Debug)]
 struct Asker<'a> {
-    host: Ipv4Addr,
+    camera: &'a Found,
     login: Option<&'a Login>,
     ahead_ms: i64,
 }
@@ -117,7 +129,7 @@ impl Asker<'_> {
         let media = answer.all("Media").find_map(|media| soap::text(media, "XAddr"));
         let media = media.context("it names no media service")?;
         ensure!(
-            is_of(media, self.host),
+            is_of(media, self.camera.host),
             "its media service is not on itself, and is not asked"
         );
         Ok(media.to_owned())
@@ -146,21 +158,25 @@ impl Asker<'_> {
         let of = Address::of(url).filter(|address| address.scheme == "rtsp" || address.scheme == "rtsps");
         let of = of.context("it names an address that is none of RTSP")?;
         // The login goes to whoever is named there.
-        ensure!(of.host.parse() == Ok(self.host), "its pictures are not on itself");
+        ensure!(
+            of.host.parse() == Ok(self.camera.host),
+            "its pictures are not on itself"
+        );
         let url = self.login.map_or_else(|| url.to_owned(), |login| login.added_to(url));
         Ok(url.parse()?)
     }
 
     async fn ask(&self, service: &str, body: &str) -> anyhow::Result<String> {
         let Some(login) = self.login else {
-            return exchange(service, soap::question(body, None)).await;
+            return exchange(self.camera, service, soap::question(body, None)).await;
         };
         let mut nonce = [0; 16];
         let filled = SystemRandom::new().fill(&mut nonce);
         filled.map_err(|_| anyhow::anyhow!("the system has no random numbers"))?;
         let now = unix_ms().saturating_add_signed(self.ahead_ms);
         let created = clock::utc(now).replace(' ', "T");
-        exchange(service, soap::question(body, Some((login, &created, nonce)))).await
+        let question = soap::question(body, Some((login, &created, nonce)));
+        exchange(self.camera, service, question).await
     }
 }
 
@@ -183,15 +199,21 @@ fn profile(node: Node<'_, '_>) -> Option<Profile> {
 }
 
 /// Posts a question to a service and gives back the answer: no redirect is followed, and nothing longer is read than an answer is.
-async fn exchange(service: &str, question: String) -> anyhow::Result<String> {
-    timeout(PATIENCE, post(service, question))
+async fn exchange(camera: &Found, service: &str, question: String) -> anyhow::Result<String> {
+    timeout(PATIENCE, post(camera, service, question))
         .await
         .context("it does not answer in time")?
 }
 
-async fn post(service: &str, question: String) -> anyhow::Result<String> {
+async fn post(camera: &Found, service: &str, question: String) -> anyhow::Result<String> {
     let address = Address::of(service).context("its service has no address")?;
-    let stream = TcpStream::connect((address.host, address.port.unwrap_or(80))).await?;
+    let socket = TcpSocket::new_v4()?;
+    if let Some(interface) = &camera.interface {
+        // Not by another network, where somebody else may have the address.
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    let to = SocketAddr::from((camera.host, address.port.unwrap_or(80)));
+    let stream = socket.connect(to).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let path = if address.path.is_empty() { "/" } else { address.path };
     let request = Request::builder()
@@ -225,8 +247,8 @@ async fn post(service: &str, question: String) -> anyhow::Result<String> {
         StatusCode::UNAUTHORIZED => Err(Odd::Login.into()),
         // A fault says more than its status.
         _ => match Answer::read(&text) {
-            Err(odd @ (Odd::Fault(_) | Odd::Login)) => Err(odd.into()),
-            Ok(_) | Err(Odd::Xml(_)) => bail!("it answers with {status}"),
+            Err(odd @ (Odd::Fault(_) | Odd::Login | Odd::WrongLogin)) => Err(odd.into()),
+            Ok(_) | Err(Odd::Xml(_) | Odd::TooLong) => bail!("it answers with {status}"),
         },
     }
 }

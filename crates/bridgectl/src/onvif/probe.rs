@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use data_encoding::HEXLOWER;
 use framebridge_config::{Address, did_you_mean};
 use percent_encoding::percent_decode_str;
@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{Network, soap::Answer as Xml};
+use super::{Block, Network, mask, soap::Answer as Xml};
 
 /// The group and the port on which devices listen.
 const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 255, 250), 3702);
@@ -52,6 +52,8 @@ pub(super) struct Answer {
     pub(super) service: String,
     /// What it calls itself.
     pub(super) name: Option<String>,
+    /// By which interface it was asked, where one was named.
+    pub(super) interface: Option<String>,
 }
 
 /// All who answer on any of the networks, each once.
@@ -70,6 +72,9 @@ pub(super) async fn answers(networks: &[Network]) -> anyhow::Result<Vec<Answer>>
 struct Call {
     socket: UdpSocket,
     targets: Vec<SocketAddrV4>,
+    /// Who may answer. The sender of a datagram is what it says it is.
+    near: Vec<Block>,
+    interface: Option<String>,
 }
 
 async fn ask(network: &Network, found: &mut BTreeMap<Ipv4Addr, Answer>) -> anyhow::Result<()> {
@@ -99,11 +104,12 @@ async fn ask(network: &Network, found: &mut BTreeMap<Ipv4Addr, Answer>) -> anyho
                 continue;
             };
             let host = *from.ip();
-            if network.has(host)
+            if call.near.iter().any(|block| block.has(host))
                 && (found.len() < MOST_CAMERAS || found.contains_key(&host))
                 && let Some(answer) = answer(&datagram[..length], host, &id)
             {
-                found.entry(host).or_insert(answer);
+                let interface = call.interface.clone();
+                found.entry(host).or_insert(Answer { interface, ..answer });
             }
         }
     };
@@ -132,20 +138,30 @@ fn call(network: &Network) -> anyhow::Result<Call> {
                     there.join(", ")
                 );
             }
+            let near = networks_of(name, &fs::read_to_string("/proc/net/route")?);
+            ensure!(!near.is_empty(), "`{name}` has no network of IPv4 now");
             let socket = bound(Ipv4Addr::UNSPECIFIED)?;
             SockRef::from(&socket).bind_device(Some(name.as_bytes()))?;
-            let targets = vec![GROUP];
-            Ok(Call { socket, targets })
+            Ok(Call {
+                socket,
+                targets: vec![GROUP],
+                near,
+                interface: Some(name.clone()),
+            })
         }
         Network::Range { first, prefix } => {
-            let own = own_address(network, *first);
+            let block = Block {
+                first: *first,
+                mask: mask(*prefix),
+            };
+            let own = own_address(block);
             let socket = bound(own.unwrap_or(Ipv4Addr::UNSPECIFIED))?;
             let mut targets = Vec::new();
             if let Some(own) = own {
                 SockRef::from(&socket).set_multicast_if_v4(&own)?;
                 targets.push(GROUP);
             }
-            let last = first.to_bits() | !super::mask(*prefix);
+            let last = first.to_bits() | !block.mask;
             if last - first.to_bits() < MOST_ADDRESSES {
                 let all = (first.to_bits()..=last).map(Ipv4Addr::from_bits);
                 // The network's own address and that of all are nobody's.
@@ -155,19 +171,42 @@ fn call(network: &Network) -> anyhow::Result<Call> {
             } else if own.is_none() {
                 bail!("this machine is not in it, and it has more than {MOST_ADDRESSES} addresses: name a part of it");
             }
-            Ok(Call { socket, targets })
+            Ok(Call {
+                socket,
+                targets,
+                near: vec![block],
+                interface: None,
+            })
         }
     }
 }
 
+/// The networks that are reached by an interface without a router, from the kernel's table of routes: per line interface, destination,
+/// gateway, flags, three counters and mask, addresses as the processor has them in memory.
+fn networks_of(interface: &str, routes: &str) -> Vec<Block> {
+    let block = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let &[name, destination, gateway, _, _, _, _, mask, ..] = &columns[..] else {
+            return None;
+        };
+        let number = |text| Some(u32::from_be_bytes(u32::from_str_radix(text, 16).ok()?.to_ne_bytes()));
+        let mask = number(mask)?;
+        (name == interface && number(gateway)? == 0 && mask != 0).then_some(Block {
+            first: Ipv4Addr::from_bits(number(destination)?),
+            mask,
+        })
+    };
+    routes.lines().filter_map(block).collect()
+}
+
 /// The address from which this machine would send into a range, if that is in it, too: nothing is sent.
-fn own_address(network: &Network, first: Ipv4Addr) -> Option<Ipv4Addr> {
+fn own_address(block: Block) -> Option<Ipv4Addr> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket
-        .connect((Ipv4Addr::from_bits(first.to_bits() | 1), GROUP.port()))
+        .connect((Ipv4Addr::from_bits(block.first.to_bits() | 1), GROUP.port()))
         .ok()?;
     match socket.local_addr().ok()? {
-        SocketAddr::V4(own) if network.has(*own.ip()) => Some(*own.ip()),
+        SocketAddr::V4(own) if block.has(*own.ip()) => Some(*own.ip()),
         SocketAddr::V4(_) | SocketAddr::V6(_) => None,
     }
 }
@@ -225,7 +264,12 @@ fn answer(datagram: &[u8], host: Ipv4Addr, id: &str) -> Option<Answer> {
         let name = scope.strip_prefix("onvif://www.onvif.org/name/")?;
         Some(percent_decode_str(name).decode_utf8_lossy().replace(['_', '/'], " "))
     });
-    Some(Answer { host, service, name })
+    Some(Answer {
+        host,
+        service,
+        name,
+        interface: None,
+    })
 }
 
 /// Whether an address is one of HTTP on that very host.
@@ -290,6 +334,26 @@ mod tests {
         }
         assert_eq!(answer(&[0xff, 0xfe], HOST, ID), None);
         assert_eq!(read(&"<a>".repeat(20_000)), None);
+    }
+
+    #[test]
+    fn interface_has_the_networks_that_need_no_router() {
+        let routes = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
+            eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+            eth0\t0000A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+            eth0\t0000000A\t0100A8C0\t0003\t0\t0\t0\t000000FF\t0\t0\t0\n\
+            wlan0\t000010AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+        let found = networks_of("eth0", routes);
+        let first = Ipv4Addr::new(192, 168, 0, 0);
+        assert_eq!(
+            found,
+            [Block {
+                first,
+                mask: 0xffff_ff00
+            }]
+        );
+        assert!(found[0].has(Ipv4Addr::new(192, 168, 0, 9)) && !found[0].has(Ipv4Addr::new(10, 0, 0, 9)));
+        assert_eq!(networks_of("eth1", routes), []);
     }
 
     #[test]

@@ -13,18 +13,28 @@ const MOST_NODES: u32 = 20_000;
 /// What is shown of a camera's words, bytes.
 const LONGEST_REASON: usize = 200;
 
+/// The longest tag, bytes, and the longest text between two. Attributes of one tag are compared with each other, so that a long one
+/// would take minutes; cameras declare some forty namespaces in their first.
+const LONGEST_TAG: usize = 8192;
+
 /// Why an answer is none.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Odd {
     /// It is no XML, has a DTD, or too much in it.
     #[error("its answer can't be read: {0}")]
     Xml(#[from] roxmltree::Error),
+    /// A tag of it, or a text, is longer than any that a camera has.
+    #[error("its answer can't be read: a part of it is too long")]
+    TooLong,
     /// The camera's own words.
     #[error("it refuses: {0}")]
     Fault(String),
     /// It wants to know who asks, or does not know him.
     #[error("it asks for a login: --login FILE names a file with user:password")]
     Login,
+    /// It does not know the login that it was given.
+    #[error("it does not take this user and password: are they those of a user of ONVIF there?")]
+    WrongLogin,
 }
 
 /// An answer.
@@ -33,6 +43,9 @@ pub(super) struct Answer<'a>(Document<'a>);
 
 impl<'a> Answer<'a> {
     pub(super) fn read(text: &'a str) -> Result<Self, Odd> {
+        if text.split('<').any(|part| part.len() > LONGEST_TAG) {
+            return Err(Odd::TooLong);
+        }
         let options = ParsingOptions {
             nodes_limit: MOST_NODES,
             ..ParsingOptions::default()
@@ -183,6 +196,8 @@ mod tests {
         for text in [&*many, &deep, bomb, "", "no xml"] {
             assert!(matches!(Answer::read(text), Err(Odd::Xml(_))));
         }
+        let attributes: String = (0..60_000).map(|number| format!("a{number}='>' ")).collect();
+        assert!(matches!(Answer::read(&format!("<a {attributes}/>")), Err(Odd::TooLong)));
         assert_eq!(
             Answer::read("\u{feff}\r\n<a><b> x </b></a>").unwrap().text("b"),
             Some("x")

@@ -66,13 +66,14 @@ pub(crate) async fn run(asked: Setup, out: Out) -> anyhow::Result<Exit> {
         "--start: this is not root, or systemd has no {TARGET} here: start `supervisor --config {}` yourself",
         file.path().display()
     );
+    let is_asked = !asked.yes && !out.json && io::stdin().is_terminal();
     let known = answers::Known {
         found: found::sources(Path::new("/")),
-        cameras: cameras(&asked, &file).await?,
+        cameras: cameras(&asked, &file, is_asked).await?,
         streams: file.streams(),
+        listens: file.sets("http", "listen"),
         can_start,
     };
-    let is_asked = !asked.yes && !out.json && io::stdin().is_terminal();
     let answers = if is_asked {
         questions::ask(&asked, &known, &mut io::stdin().lock(), &mut io::stderr().lock(), look)?
     } else {
@@ -84,7 +85,7 @@ pub(crate) async fn run(asked: Setup, out: Out) -> anyhow::Result<Exit> {
     } else {
         None
     };
-    let tokens = (answers.who == Who::Token).then(|| folder.join("tokens.toml"));
+    let tokens = (answers.who == Some(Who::Token)).then(|| folder.join("tokens.toml"));
     answers.write(
         &mut file,
         tokens.as_deref(),
@@ -102,8 +103,8 @@ pub(crate) async fn run(asked: Setup, out: Out) -> anyhow::Result<Exit> {
 }
 
 /// The cameras of the networks that are named, each with its pictures, without those that are in the file already. Says who has
-/// answered.
-async fn cameras(asked: &Setup, file: &ConfigFile) -> anyhow::Result<Vec<Vec<Found>>> {
+/// answered. Anybody may answer as a camera: with a login, which RTSP sends it, only those count that a person picks or has named.
+async fn cameras(asked: &Setup, file: &ConfigFile, is_asked: bool) -> anyhow::Result<Vec<Vec<Found>>> {
     if asked.discover.is_empty() {
         return Ok(Vec::new());
     }
@@ -122,6 +123,16 @@ async fn cameras(asked: &Setup, file: &ConfigFile) -> anyhow::Result<Vec<Vec<Fou
     let known = sources.map(|stream| stream.source.to_string()).collect::<Vec<_>>();
     let mut cameras = Vec::new();
     for camera in answered {
+        let is_named = asked.discover.iter().any(|network| network.is_only(camera.host));
+        if login.is_some() && !is_asked && !is_named {
+            let host = camera.host;
+            writeln!(
+                io::stderr(),
+                "  {}: to add it with its login, name it: --discover {host}",
+                camera.title()
+            )?;
+            continue;
+        }
         match found::of_camera(camera, &known, &mut names) {
             Ok(found) => cameras.push(found),
             Err(why) => writeln!(io::stderr(), "  {why}")?,

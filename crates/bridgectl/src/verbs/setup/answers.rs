@@ -25,6 +25,8 @@ pub(super) struct Known {
     pub(super) cameras: Vec<Vec<Found>>,
     /// The streams of the file.
     pub(super) streams: Vec<String>,
+    /// Whether the file says where HTTP listens, and so who may watch.
+    pub(super) listens: bool,
     /// Whether systemd can be asked to start it.
     pub(super) can_start: bool,
 }
@@ -34,7 +36,8 @@ pub(super) struct Known {
 pub(super) struct Answers {
     /// Streams that are added, or whose source is another now.
     pub(super) streams: Vec<NamedSource>,
-    pub(super) who: Who,
+    /// `None`: those who may now.
+    pub(super) who: Option<Who>,
     pub(super) tls: SetupTls,
     /// A studio's address, and the file with the token.
     pub(super) studio: Option<(String, PathBuf)>,
@@ -60,7 +63,7 @@ impl Answers {
         }
         Self {
             streams,
-            who: asked.who.unwrap_or(Who::ThisMachine),
+            who: asked.who.or((!known.listens).then_some(Who::ThisMachine)),
             tls: asked.tls.unwrap_or(SetupTls::SelfSigned),
             studio: studio(asked),
             start: asked.start,
@@ -69,7 +72,7 @@ impl Answers {
 
     /// Whether a certificate is needed.
     pub(super) fn has_certificate(&self) -> bool {
-        protects(self.tls, self.who)
+        self.who.is_some_and(|who| protects(self.tls, who))
     }
 
     /// Puts it into the file; `tokens` and `tls` are the files that go with it.
@@ -82,20 +85,22 @@ impl Answers {
         tokens: Option<&Path>,
         tls: Option<(&str, &str)>,
     ) -> anyhow::Result<()> {
-        let port = file.settings().map_or(PORT, |settings| settings.http.listen.port());
-        let address = if self.who == Who::ThisMachine {
-            Ipv4Addr::LOCALHOST
-        } else {
-            Ipv4Addr::UNSPECIFIED
-        };
-        file.set("http", "listen", format!("{address}:{port}"))?;
-        match (self.who, tokens) {
-            (Who::Token, Some(tokens)) => {
-                file.set("http.auth", "mode", "token")?;
-                file.set("http.auth", "tokens", tokens.display().to_string())?;
+        if let Some(who) = self.who {
+            let port = file.settings().map_or(PORT, |settings| settings.http.listen.port());
+            let address = if who == Who::ThisMachine {
+                Ipv4Addr::LOCALHOST
+            } else {
+                Ipv4Addr::UNSPECIFIED
+            };
+            file.set("http", "listen", format!("{address}:{port}"))?;
+            match (who, tokens) {
+                (Who::Token, Some(tokens)) => {
+                    file.set("http.auth", "mode", "token")?;
+                    file.set("http.auth", "tokens", tokens.display().to_string())?;
+                }
+                (Who::Anyone, _) => file.set("http.auth", "mode", "none")?,
+                (Who::Token | Who::ThisMachine, _) => {}
             }
-            (Who::Anyone, _) => file.set("http.auth", "mode", "none")?,
-            (Who::Token | Who::ThisMachine, _) => {}
         }
         if let Some((certificate, key)) = tls {
             file.set("http.tls", "certificate", certificate)?;
@@ -136,6 +141,7 @@ mod tests {
             found: Vec::new(),
             cameras: Vec::new(),
             streams: streams.iter().map(|name| (*name).to_owned()).collect(),
+            listens: false,
             can_start: false,
         }
     }
@@ -145,7 +151,7 @@ mod tests {
         let path = folder.path().join("framebridge.toml");
         std::fs::write(&path, text).unwrap();
         let mut file = ConfigFile::open(path.clone()).unwrap();
-        let tokens = (answers.who == Who::Token).then(|| Path::new("/etc/framebridge/tokens.toml"));
+        let tokens = (answers.who == Some(Who::Token)).then(|| Path::new("/etc/framebridge/tokens.toml"));
         let tls = answers.has_certificate().then_some(("/c", "/k"));
         answers.write(&mut file, tokens, tls).unwrap();
         let settings = file.save().unwrap();
@@ -162,6 +168,23 @@ mod tests {
         );
         assert_eq!(settings.streams.len(), 1);
         assert!(text.starts_with("# mine\n"), "{text}");
+    }
+
+    #[test]
+    fn who_may_watch_already_still_may() {
+        let open = "[http]\nlisten = \"0.0.0.0:8890\"\n[http.auth]\nmode = \"token\"\ntokens = \"/t\"\n[streams.a]\nsource = \"test:\"\n";
+        let known = Known {
+            listens: true,
+            ..known(&["a"])
+        };
+        let (text, settings) = written(open, &Answers::without_asking(&Setup::default(), &known));
+        assert_eq!(text, open);
+        let asked = Setup {
+            who: Some(Who::ThisMachine),
+            ..Setup::default()
+        };
+        let (_, shut) = written(open, &Answers::without_asking(&asked, &known));
+        assert!(!settings.http.listen.ip().is_loopback() && shut.http.listen.ip().is_loopback());
     }
 
     #[test]

@@ -61,10 +61,7 @@ fn displays(root: &Path) -> Vec<Found> {
 
 /// The pictures of a camera, all under one name that no stream has; `known` are the sources that need none. Else why there are none.
 pub(super) fn of_camera(camera: Camera, known: &[String], names: &mut Vec<String>) -> Result<Vec<Found>, String> {
-    let who = match &camera.name {
-        Some(name) => format!("{} ({name})", camera.host),
-        None => camera.host.to_string(),
-    };
+    let who = camera.title();
     let pictures = camera.pictures.map_err(|why| format!("{who}: {why}"))?;
     let shown: BTreeSet<String> = pictures.iter().map(|picture| picture.source.to_string()).collect();
     if known.iter().any(|source| shown.contains(source)) {

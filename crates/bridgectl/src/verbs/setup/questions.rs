@@ -58,7 +58,7 @@ pub(super) fn ask(
     let start = asked.start || (known.can_start && dialogue.yes("Start it now, and at each boot?", true)?);
     Ok(Answers {
         streams,
-        who,
+        who: Some(who),
         tls,
         studio,
         start,
@@ -277,6 +277,7 @@ mod tests {
             }],
             cameras: Vec::new(),
             streams: Vec::new(),
+            listens: false,
             can_start: true,
         }
     }
@@ -303,7 +304,7 @@ mod tests {
         assert_eq!(answers.streams[0].source.to_string(), "x11::0");
         assert_eq!(
             (answers.who, answers.tls, answers.start),
-            (Who::Token, SetupTls::SelfSigned, true)
+            (Some(Who::Token), SetupTls::SelfSigned, true)
         );
         assert_eq!(answers.studio, None);
         assert!(
@@ -320,7 +321,7 @@ mod tests {
         assert_eq!(answers.streams[0].name.as_str(), "yard");
         assert_eq!(
             (answers.who, answers.tls, answers.start),
-            (Who::ThisMachine, SetupTls::Off, false),
+            (Some(Who::ThisMachine), SetupTls::Off, false),
             "{said}"
         );
         assert_eq!(said.matches("no route").count(), 2, "{said}");
