@@ -185,7 +185,11 @@ fn cameras_of_a_network_are_found_asked_for_their_address_and_added_once() {
     for (network_of_it, told_of_it, is_added) in [
         (CameraNetwork::INTERFACE, "name it: --discover 192.0.2.7", false),
         ("192.0.2.0/24", "name it: --discover 192.0.2.7", false),
-        (CameraNetwork::CAMERA, "written: ", true),
+        (
+            CameraNetwork::CAMERA,
+            "main H264 1920x1080: rtsp://192.0.2.7/live?channel=1&stream=main, as `yard-cam`",
+            true,
+        ),
         (CameraNetwork::CAMERA, "192.0.2.7 (Yard Cam) is a stream already", true),
     ] {
         let output = discovered(&network, &config, &["--discover", network_of_it, "--login", &login]);

@@ -81,7 +81,7 @@ def is_known(asked):
     """Whether who asks has proved it (WS-Security UsernameToken Profile 1.0)."""
     if not LOGIN:
         return True
-    found = [re.search(name + r"[^>]*>([^<]*)<", asked) for name in (":Username", ":Password", ":Nonce", ":Created")]
+    found = [re.search(name + r"(?:\s[^>]*)?>([^<]*)<", asked) for name in (":Username", ":Password", ":Nonce", ":Created")]
     if not all(found):
         return False
     user, given, nonce, created = [part.group(1) for part in found]

@@ -134,7 +134,13 @@ async fn cameras(asked: &Setup, file: &ConfigFile, is_asked: bool) -> anyhow::Re
             continue;
         }
         match found::of_camera(camera, &known, &mut names) {
-            Ok(found) => cameras.push(found),
+            Ok(found) => {
+                // Who is asked is shown them all then.
+                if let Some(best) = found.first().filter(|_| !is_asked) {
+                    writeln!(io::stderr(), "  {}, as `{}`", best.label, best.stream.name)?;
+                }
+                cameras.push(found);
+            }
             Err(why) => writeln!(io::stderr(), "  {why}")?,
         }
     }
