@@ -52,8 +52,10 @@ pub enum Input {
     Session(Session),
     /// An operator ends it for now.
     Kick,
-    /// The operator has read the configuration again: what waits is tried at once.
+    /// The operator has read the configuration again: what one has ended begins again.
     Resume,
+    /// Why the stream has no picture; `None`: it has one.
+    Picture(Option<String>),
     /// It is not wanted any more.
     End,
 }
@@ -81,6 +83,8 @@ pub enum Answer {
     },
     /// It agrees, in words that can't be used; why.
     Unusable(String),
+    /// It agrees, and there is no place for the session here; why.
+    NoPlace(String),
 }
 
 /// Where the session with the receiver is.
@@ -130,6 +134,7 @@ enum Trouble {
     Unreachable(String),
     Refused(u16),
     Unusable(String),
+    NoPlace(String),
     Elsewhere,
     Astray,
     NotConnected(String),
@@ -173,6 +178,8 @@ pub struct Push {
     stage: Stage,
     soon: Backoff,
     later: Backoff,
+    /// Why there is nothing to send, though there may be a session.
+    absence: Option<String>,
     outputs: VecDeque<Output>,
 }
 
@@ -194,6 +201,7 @@ impl Push {
             stage,
             soon: Backoff::new(SOON, seed),
             later: Backoff::new(LATER, seed.wrapping_add(1)),
+            absence: None,
             outputs: VecDeque::new(),
         }
     }
@@ -202,12 +210,18 @@ impl Push {
     pub fn handle(&mut self, input: Input, now: Instant) {
         match (input, &self.stage) {
             (_, Stage::Over) => {}
+            (Input::Picture(absence), _) => self.absence = absence,
             (Input::Timeout, Stage::Waiting { until, trouble }) if *until <= now => self.offer(Some(trouble.clone())),
-            (Input::Resume, Stage::Waiting { trouble, .. }) => {
-                let trouble = trouble.clone();
+            (
+                Input::Resume,
+                Stage::Waiting {
+                    trouble: Trouble::Kicked,
+                    ..
+                },
+            ) => {
                 self.soon.reset();
                 self.later.reset();
-                self.offer(Some(trouble));
+                self.offer(None);
             }
             (Input::Answered(answer), Stage::Asking { hops, after }) => {
                 let before = (*hops, after.clone());
@@ -253,8 +267,21 @@ impl Push {
         }
     }
 
+    /// Whether it is not wanted any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
     /// How it is.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
+        if let (Stage::Live | Stage::Silent, Some(why)) = (&self.stage, &self.absence) {
+            let trouble = Trouble::NoPicture(why.clone());
+            return Snapshot {
+                state: trouble.state(),
+                reason: Some(trouble.to_string()),
+                retry_in: None,
+            };
+        }
         let (state, trouble, retry_in) = match &self.stage {
             Stage::Asking {
                 after: Some(trouble), ..
@@ -304,6 +331,7 @@ impl Push {
             Answer::Unreachable(why) => (Trouble::Unreachable(why), None),
             Answer::Status { code, retry_after } => (Trouble::Refused(code), retry_after),
             Answer::Unusable(why) => (Trouble::Unusable(why), None),
+            Answer::NoPlace(why) => (Trouble::NoPlace(why), None),
         };
         self.wait(trouble, word, now);
     }
@@ -355,7 +383,7 @@ impl Trouble {
             Self::Refused(404 | 410) => PushState::NotFound,
             Self::Refused(409) => PushState::Conflict,
             Self::Refused(400 | 406 | 415 | 422) | Self::Unusable(_) => PushState::Unacceptable,
-            Self::Refused(_) | Self::Elsewhere | Self::Astray => PushState::Failed,
+            Self::Refused(_) | Self::NoPlace(_) | Self::Elsewhere | Self::Astray => PushState::Failed,
             Self::Kicked => PushState::Kicked,
         }
     }
@@ -367,7 +395,7 @@ impl Trouble {
             Self::Kicked => Pace::Fixed(KICKED_PAUSE),
             Self::Refused(404 | 408..=410 | 425 | 429 | 500..) => Pace::Soon,
             Self::Refused(_) | Self::Unusable(_) | Self::Elsewhere | Self::Astray => Pace::Later,
-            Self::Unreachable(_) | Self::NotConnected(_) | Self::Lost(_) => Pace::Soon,
+            Self::Unreachable(_) | Self::NoPlace(_) | Self::NotConnected(_) | Self::Lost(_) => Pace::Soon,
         }
     }
 }
@@ -402,6 +430,10 @@ impl fmt::Display for Trouble {
                 "the receiver answers {code}, as no receiver of streams does: mend `url`, which has to be its WHIP address"
             ),
             Self::Unusable(why) => write!(f, "the receiver agrees, but {why}"),
+            Self::NoPlace(why) => write!(
+                f,
+                "viewers have all places here ({why}): raise webrtc.max_viewers_per_stream or webrtc.memory_budget_mb"
+            ),
             Self::Elsewhere => {
                 f.write_str("the receiver leads to another host, where no token is sent: name that one in `url`, if it is right")
             }

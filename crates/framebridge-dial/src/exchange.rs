@@ -65,7 +65,12 @@ pub fn request(method: Method, uri: &Uri) -> Builder {
     }
 }
 
-/// Asks `server`. Of the answer's body up to `most` bytes are read; 0: it is not.
+/// `Authorization` of who has a name and a password (RFC 7617).
+pub fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()))
+}
+
+/// Asks `server`. Of an answer of success up to `most` bytes of body are read; 0, or any other answer: none is.
 ///
 /// # Errors
 /// See [`ExchangeError`].
@@ -80,10 +85,11 @@ pub async fn exchange(server: &Server, request: Request<Full<Bytes>>, most: usiz
             .await
             .map_err(ExchangeError::Http)?
             .into_parts();
-        let body = if most == 0 {
-            Bytes::new()
-        } else {
+        let is_wanted = most > 0 && head.status.is_success();
+        let body = if is_wanted {
             read(body, most).await?
+        } else {
+            Bytes::new()
         };
         Ok::<_, ExchangeError>((head, body))
     };

@@ -25,7 +25,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
-pub use exchange::{Answer, ExchangeError, exchange, request};
+pub use exchange::{Answer, ExchangeError, basic, exchange, request};
 pub use resolve::resolve;
 
 /// How long a name's lookup, TCP and TLS may take together.

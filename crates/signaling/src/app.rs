@@ -150,8 +150,8 @@ impl App {
             tasks: tasks.clone(),
         });
         viewers::end_strangers(&shared).await;
-        tasks.spawn(encoder_links::follow(links, Arc::clone(&shared), args));
         spawn_chores(&tasks, &settings, &shared, news);
+        tasks.spawn(encoder_links::follow(links, Arc::clone(&shared), args));
         let http_stop = CancellationToken::new();
         let debug = breakable.map(|listener| Debug {
             shared: Arc::clone(&shared),
@@ -359,7 +359,7 @@ fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>, news
     tasks.spawn(own_addresses::follow(shared.engine.clone()));
     tasks.spawn(events::tell(Arc::clone(shared), news));
     tasks.spawn(viewers::keep_current(Arc::clone(shared)));
-    push::set(shared, &settings.streams);
+    push::begin(shared, &settings.streams);
     tasks.spawn(push::end_unwanted(Arc::clone(shared)));
     tasks.spawn(pictures::keep_stills(Arc::clone(shared)));
     let places = settings.webrtc.candidates.clone();

@@ -8,7 +8,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     pin::Pin,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::http::Uri;
@@ -17,7 +17,7 @@ use framebridge_config as config;
 use framebridge_core::push::{Answer, Input, Output, Push, Session};
 use framebridge_proto::status::StreamState;
 use framebridge_rtc::{Arrival, Offered, SessionId, ViewerState};
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use self::receiver::{Agreed, Came};
 use crate::{
@@ -28,6 +28,9 @@ use crate::{
     stream::{OwnGuest, Told},
     whep::{PARAMETERS_PATIENCE, PATIENCE, load},
 };
+
+/// While there is a session it is looked at so often, and whether there is anything to send: news of it may have been lost.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What is under way with a receiver.
 type Asking = Pin<Box<dyn Future<Output = Came> + Send>>;
@@ -51,13 +54,24 @@ struct Open {
     resource: Option<Uri>,
 }
 
-/// Has there be the pushes that are configured, and no others.
+/// Has there be the pushes that are configured, and no others, as this life begins: sessions that an earlier life has left go on.
+pub(crate) fn begin(shared: &Arc<AppState>, streams: &[config::Stream]) {
+    for place in shared.pushes.set(streams) {
+        let open = left(shared, &place);
+        run(shared, place, open);
+    }
+}
+
+/// Likewise when others are configured. A push that is configured otherwise has a session of its own: the one before is being ended.
 pub(crate) fn set(shared: &Arc<AppState>, streams: &[config::Stream]) {
     for place in shared.pushes.set(streams) {
-        shared
-            .tasks
-            .spawn_graceful(Sender::new(Arc::clone(shared), place).run());
+        run(shared, place, None);
     }
+}
+
+fn run(shared: &Arc<AppState>, place: Arc<Place>, open: Option<Open>) {
+    let sender = Sender::new(Arc::clone(shared), place, open);
+    shared.tasks.spawn_graceful(sender.run());
 }
 
 /// Ends the sessions of pushes that an earlier life has left, and that are not configured any more.
@@ -66,15 +80,19 @@ pub(crate) async fn end_unwanted(shared: Arc<AppState>) {
         if owner.pushed.is_some() && !shared.pushes.has(&session) {
             tracing::info!(session = brief(&session), "is not sent on any more");
             shared.end(&session).await;
+            let resource = owner.pushed.and_then(|pushed| pushed.resource?.parse().ok());
+            if let Some(resource) = resource {
+                // Its token is not known any more; the address is a secret itself.
+                receiver::end(resource, None).await;
+            }
         }
     }
 }
 
 impl Sender {
-    /// A push at its place, with the session that an earlier life has left, if it has.
-    fn new(shared: Arc<AppState>, place: Arc<Place>) -> Self {
+    /// A push at its place, with the session that it goes on with, if there is one.
+    fn new(shared: Arc<AppState>, place: Arc<Place>, open: Option<Open>) -> Self {
         let seed = RandomState::new().hash_one(&place.push.url);
-        let open = left(&shared, &place);
         place.set_session(open.as_ref().map(|open| open.session));
         let machine = if open.is_some() {
             Push::resumed(seed)
@@ -109,6 +127,7 @@ impl Sender {
                     None => pending().await,
                 }
             };
+            let has_session = self.open.is_some();
             let asking = async {
                 match &mut self.asking {
                     Some(asking) => asking.await,
@@ -119,6 +138,7 @@ impl Sender {
             tokio::select! {
                 came = asking => self.on_answer(came, Instant::now()),
                 () = wait => self.machine.handle(Input::Timeout, Instant::now()),
+                () = sleep(LOOK), if has_session => self.look_at_session(Instant::now()),
                 () = place.rung() => is_wanted = self.on_orders(place.take_orders(), Instant::now()),
                 () = stop.cancelled() => {
                     self.machine.handle(Input::End, Instant::now());
@@ -144,6 +164,8 @@ impl Sender {
 
     fn look_at_session(&mut self, now: Instant) {
         let Some(open) = &self.open else { return };
+        self.machine
+            .handle(Input::Picture(absence(&self.shared, &self.place)), now);
         let state = self.shared.engine.session(&open.session).map(|info| info.state);
         let ended = || match self.shared.ended.of(&open.session) {
             Some((_, ViewerState::Closed(reason))) => reason.to_string(),
@@ -213,7 +235,7 @@ impl Sender {
                 Output::Follow => {
                     let place = Arc::clone(&self.place);
                     self.asking = self.next.take().map(|(to, offered)| -> Asking {
-                        Box::pin(async move { receiver::ask(to, place.push.token.as_deref(), offered).await })
+                        Box::pin(async move { receiver::ask(to, authorization(&place), offered).await })
                     });
                 }
                 Output::Leave => self.leave().await,
@@ -221,22 +243,38 @@ impl Sender {
         }
         self.hold_source();
         let now = Instant::now();
-        self.place.show(self.machine.snapshot(now), now);
+        if self.machine.is_over() {
+            let (stream, push) = (&self.place.stream, &self.place.push.name);
+            tracing::info!(%stream, "push to {push} has ended");
+        } else {
+            self.place.show(self.machine.snapshot(now), now);
+        }
     }
 
     async fn leave(&mut self) {
-        self.asking = None;
+        if let Some(asking) = self.asking.take() {
+            // The receiver may have taken it by now, and is told then that it ends.
+            let (shared, place) = (Arc::clone(&self.shared), Arc::clone(&self.place));
+            self.shared.tasks.spawn_graceful(async move {
+                if let Came::Agreed(Agreed { session, resource, .. }) = asking.await {
+                    shared.end(&session).await;
+                    if let Some(resource) = resource {
+                        receiver::end(resource, authorization(&place)).await;
+                    }
+                }
+            });
+        }
         self.place.set_session(None);
         let Some(Open { session, resource }) = self.open.take() else {
             return;
         };
         self.shared.end(&session).await;
         if let Some(resource) = resource {
-            let token = self.place.push.token.clone();
+            let authorization = authorization(&self.place);
             // Beside: a receiver that is gone would keep the next attempt waiting.
             self.shared
                 .tasks
-                .spawn_graceful(async move { receiver::end(resource, token.as_deref()).await });
+                .spawn_graceful(async move { receiver::end(resource, authorization).await });
         }
     }
 
@@ -285,7 +323,7 @@ async fn offer(shared: &AppState, place: &Place) -> Came {
         return none("it is paused by its operator");
     }
     let parameters = stream.parameters(PARAMETERS_PATIENCE).await;
-    let Ok(url) = place.push.url.parse::<Uri>() else {
+    let Some(url) = receiver::address(&place.push.url) else {
         return Came::Else(Answer::Unreachable("its address can't be read".to_owned()));
     };
     let arrival = Arrival {
@@ -293,5 +331,19 @@ async fn offer(shared: &AppState, place: &Place) -> Came {
         is_local: receiver::is_here(&url),
     };
     let offered = shared.engine.arrived(arrival).offer(&stream.name, parameters.map(load));
-    receiver::ask(url, place.push.token.as_deref(), offered).await
+    receiver::ask(url, authorization(place), offered).await
+}
+
+fn authorization(place: &Place) -> Option<String> {
+    receiver::authorization(&place.push.url, place.push.token.as_deref())
+}
+
+/// Why the stream has no picture that could be sent; `None`: it has one.
+fn absence(shared: &AppState, place: &Place) -> Option<String> {
+    let Some(stream) = shared.streams.get(&place.stream) else {
+        return Some("there is no such stream now".to_owned());
+    };
+    let health = stream.health();
+    let reason = || health.absence().unwrap_or("its source is being opened").to_owned();
+    (health.state != StreamState::Live).then(reason)
 }

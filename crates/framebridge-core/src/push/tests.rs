@@ -51,6 +51,12 @@ fn each_refusal_has_its_word_its_remedy_and_its_pause() {
             (12, 15),
         ),
         (
+            Answer::NoPlace("full".to_owned()),
+            PushState::Failed,
+            "viewers have all",
+            (0, 1),
+        ),
+        (
             Answer::NoPicture("idle".to_owned()),
             PushState::Waiting,
             "no picture",
@@ -171,6 +177,27 @@ fn session_that_is_never_reached_by_media_says_so() {
     assert!(push.snapshot(now).reason.unwrap().contains("let UDP through"));
     let resumed = Push::resumed(7);
     assert_eq!(resumed.snapshot(now).state, PushState::Live);
+}
+
+#[test]
+fn session_that_carries_nothing_is_not_said_to_be_live() {
+    let now = Instant::now();
+    let mut push = answered(Answer::Taken, now);
+    push.handle(Input::Session(Session::Live), now);
+    push.handle(Input::Picture(Some("the camera is away".to_owned())), now);
+    let snapshot = push.snapshot(now);
+    assert_eq!(snapshot.state, PushState::Waiting);
+    assert!(snapshot.reason.unwrap().contains("the camera is away"));
+    push.handle(Input::Picture(None), now);
+    assert_eq!(push.snapshot(now).state, PushState::Live);
+}
+
+#[test]
+fn reload_begins_what_was_kicked_and_hurries_nothing_else() {
+    let now = Instant::now();
+    let mut push = answered(status(401), now);
+    push.handle(Input::Resume, now);
+    assert_eq!(outputs(&mut push), []);
 }
 
 fn input() -> impl Strategy<Value = Input> {

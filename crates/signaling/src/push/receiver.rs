@@ -6,8 +6,9 @@ use axum::{
     body::Bytes,
     http::{HeaderMap, Method, StatusCode, Uri, header},
 };
+use framebridge_config::Address;
 use framebridge_core::push::Answer;
-use framebridge_dial::{ExchangeError, Server, exchange, request, resolve};
+use framebridge_dial::{ExchangeError, Server, basic, exchange, request, resolve};
 use framebridge_rtc::{AnswerError, Offered, SessionId};
 use http_body_util::Full;
 use tokio::time::timeout;
@@ -49,6 +50,24 @@ pub(super) struct Agreed {
     pub(super) peer: IpAddr,
 }
 
+/// Where to ask: the address without user and password.
+pub(super) fn address(url: &str) -> Option<Uri> {
+    let address = Address::of(url)?;
+    let (scheme, authority, path) = (address.scheme, address.authority(), address.path);
+    format!("{scheme}://{authority}{path}").parse().ok()
+}
+
+/// What the receiver is shown: the token, or user and password of the address.
+pub(super) fn authorization(url: &str, token: Option<&str>) -> Option<String> {
+    match token {
+        Some(token) => Some(format!("Bearer {token}")),
+        None => {
+            let (user, password) = Address::of(url)?.credentials()?;
+            Some(basic(&user, &password))
+        }
+    }
+}
+
 /// Whether an address is one of this machine's loopback.
 pub(super) fn is_here(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -56,11 +75,16 @@ pub(super) fn is_here(url: &Uri) -> bool {
 }
 
 /// Makes an offer.
-pub(super) async fn ask(url: Uri, token: Option<&str>, offered: Offered) -> Came {
+pub(super) async fn ask(url: Uri, authorization: Option<String>, offered: Offered) -> Came {
     let Some(server) = Server::of(&url) else {
         return Came::Else(Answer::Unreachable("its address can't be read".to_owned()));
     };
-    let asked = send(&server, (Method::POST, &url), token, Some(offered.text()));
+    let asked = send(
+        &server,
+        (Method::POST, &url),
+        authorization.as_deref(),
+        Some(offered.text()),
+    );
     let answer = match timeout(ANSWER_PATIENCE, asked).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return Came::Else(Answer::Unreachable(format!("{:#}", anyhow::Error::from(error)))),
@@ -77,7 +101,7 @@ pub(super) async fn ask(url: Uri, token: Option<&str>, offered: Offered) -> Came
         (StatusCode::CREATED | StatusCode::OK, resource) => {
             let resource = resource.filter(leads_on);
             let resource = resource.filter(|resource| resource.to_string().len() <= LONGEST_RESOURCE);
-            agree(offered, &answer.body, (resource, answer.peer), token).await
+            agree(offered, &answer.body, (resource, answer.peer), authorization).await
         }
         (
             StatusCode::MOVED_PERMANENTLY
@@ -100,16 +124,26 @@ pub(super) async fn ask(url: Uri, token: Option<&str>, offered: Offered) -> Came
 }
 
 /// Ends a session at the receiver, as far as it can be reached.
-pub(super) async fn end(resource: Uri, token: Option<&str>) {
+pub(super) async fn end(resource: Uri, authorization: Option<String>) {
     let Some(server) = Server::of(&resource) else { return };
-    match timeout(END_PATIENCE, send(&server, (Method::DELETE, &resource), token, None)).await {
+    match timeout(
+        END_PATIENCE,
+        send(&server, (Method::DELETE, &resource), authorization.as_deref(), None),
+    )
+    .await
+    {
         Ok(Ok(answer)) => tracing::debug!(status = %answer.head.status, "the receiver was told that it ends"),
         Ok(Err(error)) => tracing::debug!(%error, "the receiver can't be told that it ends"),
         Err(_late) => tracing::debug!("the receiver was too slow to be told that it ends"),
     }
 }
 
-async fn agree(offered: Offered, answer: &[u8], (resource, peer): (Option<Uri>, IpAddr), token: Option<&str>) -> Came {
+async fn agree(
+    offered: Offered,
+    answer: &[u8],
+    (resource, peer): (Option<Uri>, IpAddr),
+    authorization: Option<String>,
+) -> Came {
     let agreed = match str::from_utf8(answer) {
         Ok(answer) => offered.answered(answer).await,
         Err(_) => Err(AnswerError::Malformed("it is no text".to_owned())),
@@ -123,9 +157,14 @@ async fn agree(offered: Offered, answer: &[u8], (resource, peer): (Option<Uri>, 
         Err(error) => {
             // It believes that it has a session.
             if let Some(resource) = resource {
-                end(resource, token).await;
+                end(resource, authorization).await;
             }
-            Came::Else(Answer::Unusable(format!("{:#}", anyhow::Error::from(error))))
+            Came::Else(match error {
+                AnswerError::NoPlace(why) => Answer::NoPlace(why.to_string()),
+                AnswerError::Malformed(_) | AnswerError::NoAcceptableCodec | AnswerError::Unacceptable(_) => {
+                    Answer::Unusable(error.to_string())
+                }
+            })
         }
     }
 }
@@ -133,12 +172,12 @@ async fn agree(offered: Offered, answer: &[u8], (resource, peer): (Option<Uri>, 
 async fn send(
     server: &Server,
     (method, url): (Method, &Uri),
-    token: Option<&str>,
+    authorization: Option<&str>,
     offer: Option<&str>,
 ) -> Result<framebridge_dial::Answer, ExchangeError> {
     let mut asked = request(method, url);
-    if let Some(token) = token {
-        asked = asked.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    if let Some(authorization) = authorization {
+        asked = asked.header(header::AUTHORIZATION, authorization);
     }
     if offer.is_some() {
         asked = asked.header(header::CONTENT_TYPE, SDP).header(header::ACCEPT, SDP);
@@ -150,4 +189,26 @@ async fn send(
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_is_told_as_it_is_meant_and_stays_out_of_the_address() {
+        for (url, asked, shown) in [
+            (
+                "https://me:p%2Fs@media:8443/x",
+                "https://media:8443/x",
+                Some("Basic bWU6cC9z"),
+            ),
+            ("https://me:p/s@media/x?y", "https://media/x?y", Some("Basic bWU6cC9z")),
+            ("http://[::1]:1/x", "http://[::1]:1/x", None),
+        ] {
+            assert_eq!(address(url).map(|url| url.to_string()).as_deref(), Some(asked));
+            assert_eq!(authorization(url, None).as_deref(), shown);
+            assert_eq!(authorization(url, Some("t")).as_deref(), Some("Bearer t"));
+        }
+    }
 }
