@@ -177,7 +177,7 @@ pub(crate) fn why(slots: &[Slot], stream: &StreamName, now: Instant) -> Option<W
     let notice = certificate.map_or(String::new(), |notice| format!("; {notice}"));
     Some(Why {
         well: health.is_well() && pushes.iter().all(PushStatus::is_well),
-        sentence: format!("{health}{way}{pushed}{notice}"),
+        sentence: format!("{}{way}{pushed}{notice}", verdict(&health, live)),
     })
 }
 
