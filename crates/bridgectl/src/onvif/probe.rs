@@ -389,7 +389,7 @@ mod tests {
         assert!(error.contains("1024"), "{error}");
         // This machine is in it.
         assert_eq!(of("127.0.0.0/8"), [*GROUP.ip()]);
-        let error = call(&"l0".parse().unwrap()).unwrap_err().to_string();
+        let error = call(&"loo".parse().unwrap()).unwrap_err().to_string();
         assert!(error.contains("did you mean `lo`?; it has "), "{error}");
     }
 }
