@@ -45,6 +45,12 @@ impl Ear {
         while self.line().await.expect("no end before") != wanted {}
     }
 
+    /// Reads to the end of the answer; the connection may serve another.
+    async fn until_end(&mut self) {
+        // Its last chunk is empty.
+        while self.line().await.is_some_and(|line| line != "0") {}
+    }
+
     /// The name of the next event but beats.
     async fn next(&mut self) -> String {
         loop {
@@ -147,7 +153,7 @@ async fn viewer_is_told_of_its_session_what_it_has_asked_for() {
 
     // It ends by itself, and all with their session.
     assert_eq!(site.send(Method::DELETE, &few, &[], "").await.status, StatusCode::OK);
-    while back.line().await.is_some() {}
+    back.until_end().await;
     site.get(&few).await.problem(404, "unknown_events");
     site.send(Method::DELETE, &few, &[], "")
         .await
@@ -159,8 +165,8 @@ async fn viewer_is_told_of_its_session_what_it_has_asked_for() {
     );
     let mut again = Ear::to(&site, &few).await;
     site.send(Method::DELETE, &session, &[], "").await;
-    while again.line().await.is_some() {}
-    while all.line().await.is_some() {}
+    again.until_end().await;
+    all.until_end().await;
     site.get(&few).await.problem(404, "unknown_session");
     site.send(Method::DELETE, &second, &[], "").await;
 }
