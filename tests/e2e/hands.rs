@@ -13,8 +13,9 @@ use framebridge_tests::{
 };
 use rustix::process::Signal;
 
-/// Everything held is let go within this, whatever has died: the X server's own stamp says when, however late the test looks.
-const RELEASE: Duration = Duration::from_secs(1);
+/// Everything held is let go within this, whatever has died: the X server's own stamp says when, however late the test looks. Who holds
+/// something is heard in a patience of 0.8 s, and where the encoder is killed that is what it takes.
+const RELEASE: Duration = Duration::from_millis(1500);
 
 /// A line that is lost is there again within this, as the page itself has noted; and as much again where two cores make keyframes for others.
 const AGAIN: Duration = Duration::from_secs(4);
