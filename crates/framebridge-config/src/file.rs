@@ -38,28 +38,33 @@ fn drain(pipe: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
     let until = Instant::now() + PATIENCE;
     loop {
         match pipe.take(LONGEST + 1 - bytes.len() as u64).read_to_end(bytes) {
-            Ok(_) if bytes.is_empty() => return Err(io::Error::other("it is a pipe into which nobody writes")),
+            Ok(_) if bytes.is_empty() => return Err(no_text("it is a pipe into which nobody writes")),
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(io::Error::other("it is a pipe whose writer does not come to an end"));
+            return Err(no_text("it is a pipe whose writer does not come to an end"));
         }
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
         poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&left))?;
     }
 }
 
+/// What is there is no configuration, also when it is read again.
+fn no_text(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.into())
+}
+
 fn text(bytes: Vec<u8>) -> io::Result<String> {
     if bytes.len() as u64 > LONGEST {
-        return Err(io::Error::other(format!("it has more than {} KiB", LONGEST / 1024)));
+        return Err(no_text(format!("it has more than {} KiB", LONGEST / 1024)));
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-        io::Error::other(format!("line {line} is no text in UTF-8"))
+        no_text(format!("line {line} is no text in UTF-8"))
     })
 }
 

@@ -1,6 +1,6 @@
 //! Exit codes, which the restart policy reads.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use framebridge_config::ConfigError;
 use framebridge_proto::exit_code;
@@ -49,6 +49,8 @@ impl Exit {
         }
         match error.chain().find_map(|cause| cause.downcast_ref()) {
             Some(ConfigError::Syntax(_) | ConfigError::Invalid(_)) => Self::Config,
+            // It is there, and no configuration.
+            Some(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::InvalidData => Self::Config,
             // The system could not read it just now.
             Some(ConfigError::Read { .. }) | None => Self::Failure,
         }
