@@ -55,7 +55,7 @@ pub enum RegisterError {
     #[error("token `{0}`: its hash is not 64 hexadecimal digits")]
     Hash(TokenName),
     /// Two have one name.
-    #[error("there is a token called `{0}` already: revoke it first, or use another name")]
+    #[error("there are two tokens called `{0}`")]
     Twice(TokenName),
     /// There are too many.
     #[error("there are more than {MOST_TOKENS} tokens: revoke some")]

@@ -86,6 +86,9 @@ fn issue(
     streams: Streams,
     expires: Option<UnixTime>,
 ) -> anyhow::Result<String> {
+    if read(path)?.rows().iter().any(|row| row.name == name) {
+        bail!("there is a token called `{name}` already: revoke it first, or use another name");
+    }
     let mut random = [0; 32];
     let filled = SystemRandom::new().fill(&mut random);
     filled.map_err(|_| io::Error::other("the system has no random numbers"))?;
