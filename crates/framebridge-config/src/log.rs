@@ -15,7 +15,7 @@ pub struct Log {
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// What our own lines are logged as: the crates. Libraries of others log as well, and are not listed.
-const TARGETS: [&str; 16] = [
+const TARGETS: [&str; 17] = [
     "bridge",
     "bridgectl",
     "encoder",
@@ -24,6 +24,7 @@ const TARGETS: [&str; 16] = [
     "framebridge_config",
     "framebridge_core",
     "framebridge_daemon",
+    "framebridge_dial",
     "framebridge_http",
     "framebridge_ipc",
     "framebridge_proto",
