@@ -137,7 +137,7 @@ mod tests {
             let name = folder.expect("a crate").file_name().to_string_lossy().replace('-', "_");
             assert!(
                 TARGETS.contains(&name.as_str())
-                    || ["framebridge_testkit", "framebridge_manual"].contains(&name.as_str()),
+                    || ["framebridge_testkit", "framebridge_manual", "framebridge_dial"].contains(&name.as_str()),
                 "{name}"
             );
         }

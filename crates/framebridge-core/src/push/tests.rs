@@ -235,7 +235,7 @@ proptest! {
         let mut now = Instant::now();
         let mut push = Push::new(seed);
         // An offer under way; a session that was agreed on.
-        let (mut asks, mut has) = (false, false);
+        let (mut asks, mut has) = (outputs(&mut push) == [Output::Offer], false);
         for (input, seconds) in steps.into_iter().map(Some).chain([None]).map(|step| step.unwrap_or((Input::End, 0))) {
             now += Duration::from_secs(seconds);
             if let Input::Answered(answer) = &input {

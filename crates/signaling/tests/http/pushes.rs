@@ -118,10 +118,22 @@ async fn redirect_takes_the_token_along_and_an_answer_of_no_use_is_ended_there()
 
 #[tokio::test]
 async fn another_host_is_never_asked() {
-    let receiver = Receiver::start(&[("POST", "/whip/x", 302, &[("location", "http://localhost:1/whip/x")], "")]).await;
-    let push = pushed(&receiver, "failed").await;
-    assert!(push["reason"].as_str().unwrap().contains("another host"), "{push}");
-    assert_eq!(receiver.asked().len(), 1);
+    // The same machine by another name: it would answer.
+    let other = Receiver::start(&[]).await;
+    let location: &'static str =
+        Box::leak(format!("http://localhost:{}/whip/x", other.address.port()).into_boxed_str());
+    let headers: &'static [(&'static str, &'static str)] = Box::leak(Box::new([("location", location)]));
+    for (status, body, state, said) in [
+        (302, "", "failed", "another host"),
+        (201, "nonsense", "unacceptable", "malformed"),
+    ] {
+        let script: &'static [Answer] = Box::leak(Box::new([("POST", "/whip/x", status, headers, body)]));
+        let receiver = Receiver::start(script).await;
+        let push = pushed(&receiver, state).await;
+        assert!(push["reason"].as_str().unwrap().contains(said), "{push}");
+        assert_eq!(receiver.asked().len(), 1);
+    }
+    assert!(other.asked().is_empty(), "neither with the offer nor to end a session");
 }
 
 #[tokio::test]
