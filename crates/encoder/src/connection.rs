@@ -220,15 +220,9 @@ async fn answer(service: &Service, request: EncoderRequest) -> Result<EncoderAns
 
 /// What there is to send next. Chosen apart from sending it, because a send must not be cancelled half-way.
 enum Outgoing {
-    State,
-    Quality,
-    Load,
+    Told(FromEncoder),
     Subscription(Option<Wanted>),
-    NoRung(String),
     Answer(Answered),
-    Refusal(RequestId),
-    Desk(Told),
-    Gap(u32),
     Picture(Next<Arc<Item>>),
 }
 
@@ -252,35 +246,26 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
         // Refusals last: whoever asks for too much waits.
         let outgoing = tokio::select! {
             biased;
-            Ok(()) = state.changed() => Outgoing::State,
-            Ok(()) = quality.changed() => Outgoing::Quality,
-            Ok(()) = load.changed() => Outgoing::Load,
+            Ok(()) = state.changed() => {
+                let slate = service.shared.slate.as_ref();
+                Outgoing::Told(FromEncoder::Source(to_wire(&state.borrow_and_update(), slate, Instant::now())))
+            }
+            Ok(()) = quality.changed() => Outgoing::Told(FromEncoder::Quality(*quality.borrow_and_update())),
+            Ok(()) = load.changed() => Outgoing::Told(FromEncoder::Load(*load.borrow_and_update())),
             Ok(()) = inbox.subscription.changed() => Outgoing::Subscription(*inbox.subscription.borrow_and_update()),
-            reason = refusal(&mut refused) => Outgoing::NoRung(reason),
+            reason = refusal(&mut refused) => Outgoing::Told(FromEncoder::NoRung { reason }),
             Some(answer) = inbox.answers.recv() => Outgoing::Answer(answer),
-            Some(told) = inbox.desk.recv() => Outgoing::Desk(told),
+            Some(told) = inbox.desk.recv() => Outgoing::Told(FromEncoder::Desk(told)),
             next = next(&mut subscription) => Outgoing::Picture(next),
             // After the frame that ends it.
-            Ok(()) = gap.changed() => Outgoing::Gap(as_millis(*gap.borrow_and_update())),
-            Some(id) = inbox.refusals.recv() => Outgoing::Refusal(id),
+            Ok(()) = gap.changed() => Outgoing::Told(FromEncoder::Gap { ms: as_millis(*gap.borrow_and_update()) }),
+            Some(id) = inbox.refusals.recv() => {
+                let refusal = Refusal::new(RefusalKind::Unavailable, "too many requests at once; try again");
+                Outgoing::Told(FromEncoder::Response { id, result: Err(refusal) })
+            }
         };
         match outgoing {
-            Outgoing::State => {
-                let message = FromEncoder::Source(to_wire(
-                    &state.borrow_and_update(),
-                    service.shared.slate.as_ref(),
-                    Instant::now(),
-                ));
-                sender.send(&message).await?;
-            }
-            Outgoing::Quality => {
-                let message = FromEncoder::Quality(*quality.borrow_and_update());
-                sender.send(&message).await?;
-            }
-            Outgoing::Load => {
-                let message = FromEncoder::Load(*load.borrow_and_update());
-                sender.send(&message).await?;
-            }
+            Outgoing::Told(message) => sender.send(&message).await?,
             Outgoing::Subscription(wanted) if wanted != subscribed => {
                 // One that was ended and made again begins anew, even where its end was not seen here.
                 subscription = wanted.map(|wanted| service.shared.subscribe(wanted.rung));
@@ -294,19 +279,7 @@ async fn write(mut sender: Sender<FromEncoder>, service: &Service, mut inbox: In
                 (subscribed, parameters) = (wanted, None);
             }
             Outgoing::Subscription(_as_before) => {}
-            Outgoing::NoRung(reason) => sender.send(&FromEncoder::NoRung { reason }).await?,
             Outgoing::Answer(Answered { id, result, _place }) => respond(&mut sender, id, result).await?,
-            Outgoing::Refusal(id) => {
-                let refusal = Refusal::new(RefusalKind::Unavailable, "too many requests at once; try again");
-                sender
-                    .send(&FromEncoder::Response {
-                        id,
-                        result: Err(refusal),
-                    })
-                    .await?;
-            }
-            Outgoing::Desk(told) => sender.send(&FromEncoder::Desk(told)).await?,
-            Outgoing::Gap(ms) => sender.send(&FromEncoder::Gap { ms }).await?,
             Outgoing::Picture(Next::Lost(frames)) => sender.send(&FromEncoder::Lost { frames }).await?,
             Outgoing::Picture(Next::Item(item)) => {
                 if parameters
