@@ -83,7 +83,6 @@ impl World {
     fn let_go(&self, since: usize, then: Stamp, what: &str) {
         let looked = wait::until(what, PATIENCE, || self.recorder.let_go_at(since));
         let took = looked.unwrap().since(then);
-        println!("{what}: let go after {took:?}");
         assert!(took <= RELEASE, "{what}: let go after {took:?}");
     }
 }
@@ -336,7 +335,6 @@ fn nothing_stays_held_whatever_dies_and_the_line_is_made_anew() {
         })
         .unwrap();
         let took = steers_again_after(&page, now);
-        println!("{process} killed: steers again after {took:?}");
         assert!(took <= AGAIN, "{process} killed: it steers again after {took:?}");
     }
     assert_eq!(
