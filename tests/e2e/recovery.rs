@@ -95,7 +95,7 @@ fn restart_of_ice_that_finds_no_server_is_taken_back_and_may_be_tried_again() {
     until_it_plays();
     page.evaluate("window.fetchAsItIs = fetch; window.fetch = () => Promise.reject(new Error('no server')); 0")
         .unwrap();
-    assert_eq!(restart(), "no server");
+    assert_eq!(restart(), "The server can't be reached");
     assert_eq!(
         page.evaluate("probe.peers.at(-1).signalingState").unwrap(),
         "stable",
