@@ -152,10 +152,14 @@ impl RuntimeDir {
             source,
         };
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
-        made.map_err(|source| match source.kind() {
-            // What the system says then is of the file that is there, or of a link that leads nowhere.
-            io::ErrorKind::AlreadyExists => io(io::ErrorKind::NotADirectory.into()),
-            _ => io(source),
+        made.map_err(|source| {
+            // Of a file in its place, or of a link that leads nowhere, the system says that it exists.
+            let is_in_the_way = source.kind() == io::ErrorKind::AlreadyExists;
+            io(if is_in_the_way {
+                io::ErrorKind::NotADirectory.into()
+            } else {
+                source
+            })
         })?;
         let found = fs::metadata(&self.path).map_err(io)?;
         let own = rustix::process::geteuid().as_raw();
