@@ -198,6 +198,15 @@ fn protocol_1_from_an_encoder_keeps_its_bytes() {
     );
     golden(&FromEncoder::Load(None), b"\0\0\0\x06\0\0\0\x02\x09\x00");
     golden(&FromEncoder::Lost { frames: 9 }, b"\0\0\0\x06\0\0\0\x02\x03\x09");
+}
+
+#[test]
+fn protocol_1_answers_of_an_encoder_keep_their_bytes() {
+    let quality = Quality {
+        bitrate: 200,
+        fps: 30,
+        longest_edge: 64,
+    };
     let result = Ok(EncoderAnswer::Quality {
         quality,
         changed: false,
@@ -272,7 +281,7 @@ fn protocol_1_with_the_bridge_keeps_its_bytes() {
 }
 
 #[test]
-fn protocol_1_with_the_supervisor_keeps_its_bytes() {
+fn protocol_1_to_the_supervisor_keeps_its_bytes() {
     let progress = Progress::Bridge(BridgeProgress {
         state: BridgeState::Online,
         reason: None,
@@ -339,6 +348,10 @@ fn protocol_1_with_the_supervisor_keeps_its_bytes() {
         &ToSupervisor::Heartbeat(Heartbeat { sequence: 3, progress }),
         b"\0\0\0\x23\0\0\0\x1f\x00\x03\x01\x01h\x00\x00\x00\x00\x00\x01\x01s\x01\x02\x00\x00\x00\x00\x01\x01a\x06\x01\x02no\x01\x05\x00\x00",
     );
+}
+
+#[test]
+fn protocol_1_from_the_supervisor_keeps_its_bytes() {
     let answer = |answer| FromSupervisor::Response {
         id: RequestId(2),
         result: Ok(answer),

@@ -202,6 +202,10 @@ pub struct Heartbeat {
 }
 
 /// What a process has done so far, by kind. Variants are appended only.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made, sent and kept for each process and heartbeat"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Progress {
     /// An encoder's.
