@@ -130,7 +130,8 @@ fn call(network: &Network) -> anyhow::Result<Call> {
     };
     match network {
         Network::Interface(name) => {
-            let there = interfaces();
+            // Not from /sys, which shows the network that it was mounted in.
+            let there = interfaces(&fs::read_to_string("/proc/net/dev")?);
             if !there.contains(name) {
                 let near = did_you_mean(name, there.iter().map(String::as_str));
                 bail!(
@@ -211,10 +212,10 @@ fn own_address(block: Block) -> Option<Ipv4Addr> {
     }
 }
 
-/// The names of this machine's interfaces, sorted.
-fn interfaces() -> Vec<String> {
-    let entries = fs::read_dir("/sys/class/net").into_iter().flatten();
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+/// The names of the interfaces in the kernel's table of `devices`, sorted: per line, after two of heads, a name and its counters.
+fn interfaces(devices: &str) -> Vec<String> {
+    let lines = devices.lines().skip(2);
+    let names = lines.filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
     let mut names: Vec<String> = names.collect();
     names.sort();
     names
@@ -334,6 +335,12 @@ mod tests {
         }
         assert_eq!(answer(&[0xff, 0xfe], HOST, ID), None);
         assert_eq!(read(&"<a>".repeat(20_000)), None);
+    }
+
+    #[test]
+    fn interfaces_are_those_of_the_table() {
+        let table = "Inter-|   Receive  |  Transmit\n face |bytes    packets|bytes    packets\n    lo: 0 0 0 0\nenp3s0: 12 1 12 1\n  cam0:0 0 0 0\n";
+        assert_eq!(interfaces(table), ["cam0", "enp3s0", "lo"]);
     }
 
     #[test]
