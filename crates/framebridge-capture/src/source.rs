@@ -396,6 +396,8 @@ impl Source {
             Ok(Fed::Nothing) => Err(SourceError::Stopped),
             Ok(fed) => Ok(fed),
             Err(_) if self.interrupt.is_stopped() => Err(SourceError::Stopped),
+            // There are servers that take a jump back, and then give nothing.
+            Err(_) if self.rewound => self.reopen().map(|()| Fed::Nothing),
             Err(_) if self.interrupt.is_overdue() => Err(SourceError::Silent {
                 limit: self.silence_limit,
             }),
@@ -403,8 +405,6 @@ impl Source {
                 self.follow_screen()?;
                 Ok(Fed::Nothing)
             }
-            // There are servers that take a jump back, and then give nothing.
-            Err(_) if self.rewound => self.reopen().map(|()| Fed::Nothing),
             Err(Error::Eof) if self.pictures == 0 && self.beside.endpoint.is_none() => {
                 Err(SourceError::Undecodable(self.demuxer.broken()))
             }
