@@ -86,8 +86,9 @@ fn operator_asks_for_a_snapshot_or_a_clip_and_gets_it() {
     .unwrap();
 }
 
-/// How many lines a bridge keeps while it has no link.
-const MOST_LINES: usize = 2000;
+/// How many lines a bridge keeps at the most: 2000 that wait, and 20 batches of 100 that are on their way over a link that it does
+/// not know to be dead.
+const MOST_LINES: usize = 2000 + 20 * 100;
 
 #[test]
 fn link_that_is_cut_without_a_word_is_found_and_nothing_is_lost_that_is_not_counted() {
