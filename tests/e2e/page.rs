@@ -194,21 +194,20 @@ fn machine_that_encodes_too_slowly_is_told_of_on_the_page_and_in_the_status() {
     let slow = "[streams.slow]\nsource = \"lavfi:testsrc2=size=4096x2304:rate=60\"\nfps = 60\nlongest_edge = 4096\nlower_rungs = false\n";
     let system = System::start_with(&[], slow).unwrap();
     let page = open(&system, "/s/slow");
-    page.until_reads("pictures a second").unwrap();
-    let facts = page.evaluate("document.querySelector('#facts').textContent").unwrap();
-    let facts = facts.as_str().unwrap();
-    assert!(
-        facts.contains("the machine encodes") && facts.contains("; fewer"),
-        "{facts}"
-    );
+    page.until_holds(
+        "/the machine encodes \\d+ of \\d+ .*; (fewer|smaller)/.test(document.querySelector('#facts').textContent)",
+    )
+    .unwrap();
     page.press("i").unwrap();
     page.until_reads("Encoder load").unwrap();
     page.until_holds(
         "/\\d+ %, (nominal|strained|overloaded); encodes/.test(document.querySelector('#stats').innerText)",
     )
     .unwrap();
-    let status = bridgectl(&system, &["why", "slow"]);
-    assert!(status.contains("this machine encodes"), "{status}");
+    wait::until_true("the supervisor to know it, too", PATIENCE, || {
+        Ok(bridgectl(&system, &["why", "slow"]).contains("this machine encodes"))
+    })
+    .unwrap();
     assert_no_errors(&page);
 }
 
