@@ -85,16 +85,15 @@ async fn encoder_that_is_too_slow_is_given_less_and_says_so() {
     let encoder = Encoder::start("lavfi:testsrc2=size=4096x2304:rate=60,loop=loop=-1:size=4", further);
     let mut heartbeats = Heartbeats::of(&encoder).await;
     let _subscriber = encoder.subscribe().await;
-    let slow = |reason: &str| {
-        let about = reason.strip_prefix("software, as configured; this machine encodes ");
-        about.is_some_and(|about| about.contains(" pictures a second") && about.contains("; fewer "))
-    };
+    let says_so = "software, as configured; this machine encodes ";
     let given = heartbeats
-        .until(|progress| slow(&progress.encoder_reason) && progress.width > 0)
+        .until(|progress| progress.encoder_reason.starts_with(says_so) && progress.width > 0)
         .await;
     assert_eq!(given.state, SourceState::Live, "{given:?}");
     let load = given.load.expect("something is encoded");
-    assert!(load.fps <= 30 && load.fps < load.asked_fps, "{load:?}");
+    // A machine with more to do may get so few pictures that only a smaller size is less.
+    let (is_rarer, is_smaller) = (load.fps < load.asked_fps, load.longest_edge < load.asked_longest_edge);
+    assert!(load.fps <= 30 && (is_rarer || is_smaller), "{load:?}");
     assert_eq!(load.asked_longest_edge, 4096, "{load:?}");
     // Signaling is told the same, before its first frame.
     let mut subscriber = encoder.subscribe().await;
