@@ -29,7 +29,7 @@ const LATER: backoff::Config = backoff::Config {
     reset_after: Duration::from_secs(60),
 };
 
-/// A stream without a picture is looked at again so soon: the attempt before has waited for one already.
+/// The pause before a stream without a picture is looked at again: the attempt before has waited for one already.
 const PICTURE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a push stays ended after an operator has ended it by hand.
