@@ -347,7 +347,7 @@ fn is_film(response: &Response<Incoming>) -> bool {
     media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"video/"))
 }
 
-/// Sends the answer on as it comes; `most`: so many bytes of it.
+/// Sends the answer on as it comes, up to `most` bytes of its body.
 async fn pass_on(id: RpcId, response: Response<Incoming>, most: Option<usize>, frames: &mpsc::Sender<ToStudio>) {
     let (head, mut body) = response.into_parts();
     let headers = RESPONSE_HEADERS

@@ -88,9 +88,9 @@ impl<'a> SourceFacts<'a> {
 /// Frames that are due and do not reach signaling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IngestGap {
-    /// None has come for so long, for a reason that the one who asks can't see.
+    /// No frame has come for this long, for a reason that the caller can't see.
     Silent(Duration),
-    /// The encoder has sent frames for so long, and none has arrived.
+    /// The encoder has sent frames for this long, and none has arrived.
     Broken(Duration),
 }
 

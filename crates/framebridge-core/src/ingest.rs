@@ -59,7 +59,7 @@ pub struct IngestWatch {
 }
 
 impl IngestWatch {
-    /// Watches from now on. `stall_timeout`: so long without a picture is a stall of the source.
+    /// Watches from now on. `stall_timeout`: time without a picture that is a stall of the source.
     pub fn new(stall_timeout: Duration, now: Instant) -> Self {
         let patience = stall_timeout + GRACE;
         Self {

@@ -22,7 +22,7 @@ const LOOKS: Duration = Duration::from_secs(1);
 pub enum Orphaned {
     /// No supervisor can find it any more.
     Homeless,
-    /// None has come for so long.
+    /// No supervisor has come for this long.
     Waited,
 }
 

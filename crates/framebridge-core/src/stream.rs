@@ -17,7 +17,7 @@ const SOURCE_GRACE: Duration = Duration::from_secs(3);
 /// or the stall timeout where that is longer. Beyond them all it is judged from outside.
 const OPENING_LIMIT: Duration = Duration::from_secs(40);
 
-/// A source's silence is a stall after so many of its own intervals.
+/// Intervals of a source after which its silence is a stall.
 const INTERVALS: u32 = 3;
 
 /// Which stage of an encoder stands still. Its `Display` says so in words.
@@ -25,17 +25,17 @@ const INTERVALS: u32 = 3;
 pub enum EncoderStall {
     /// The source is open and gives nothing.
     SourceSilent {
-        /// For so long.
+        /// Since its last picture.
         lasted: Duration,
     },
     /// The source is being opened, and that does not end.
     NeverOpen {
-        /// For so long.
+        /// Since it began to open.
         lasted: Duration,
     },
     /// Pictures go into the encoder and none comes out.
     Wedged {
-        /// For so long.
+        /// Since the last frame came out.
         lasted: Duration,
     },
     /// Pictures come out of the encoder and at least one subscriber does not take them.

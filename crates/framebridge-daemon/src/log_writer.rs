@@ -28,7 +28,7 @@ struct Writer {
     lost: AtomicU64,
 }
 
-/// Starts the thread that writes. `says_lost`: the line that says so many were left out.
+/// Starts the thread that writes. `says_lost`: the line that says how many were left out.
 ///
 /// # Errors
 /// The system gives no thread.

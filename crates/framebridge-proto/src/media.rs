@@ -130,7 +130,7 @@ impl Rung {
         }
     }
 
-    /// The full picture's edge is so many times this one's.
+    /// The full picture's edge, as a multiple of this one's.
     pub fn edge_divisor(self) -> u32 {
         match self {
             Self::Full => 1,
@@ -139,7 +139,7 @@ impl Rung {
         }
     }
 
-    /// The full rate is so many times this one's. A sixteenth of the pixels gets a twelfth: small pictures are harder to press.
+    /// The full rate, as a multiple of this one's. A sixteenth of the pixels gets a twelfth: small pictures are harder to press.
     fn rate_divisor(self) -> u32 {
         match self {
             Self::Full => 1,

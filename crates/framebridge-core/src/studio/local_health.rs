@@ -53,7 +53,7 @@ pub enum Input {
 pub enum Output {
     /// What may be said of the box is something else now.
     Changed,
-    /// Log that HTTP has been down for so long, and why.
+    /// Log for how long HTTP has been down, and why.
     LogOutage {
         /// For how long.
         lasted: Duration,
