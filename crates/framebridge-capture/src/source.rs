@@ -11,7 +11,10 @@ mod published;
 mod recipe;
 mod undue;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    fs,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use ffmpeg_next::{Error, frame};
 use framebridge_config::{Protocol, Source as Location, SourceTls};
@@ -546,6 +549,8 @@ fn open(
             SourceError::CommandEnded(words)
         } else if let (Error::Other { errno: libc::EBUSY }, Location::V4l2 { device, .. }) = (code, location) {
             SourceError::Busy(webcam::users(device).unwrap_or_else(|| "another program".to_owned()))
+        } else if is_empty(location) {
+            SourceError::Empty
         } else if is_udp(location) && code == (Error::Other { errno: libc::ENODEV }) {
             SourceError::NoRoute
         } else if let Some(endpoint) = beside.endpoint.clone() {
@@ -560,6 +565,14 @@ fn open(
             SourceError::Open(source)
         }
     })
+}
+
+/// Whether it is a file with nothing in it: what FFmpeg misses there differs by the file's name.
+fn is_empty(location: &Location) -> bool {
+    let Location::File { path } = location else {
+        return false;
+    };
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
 
 fn is_udp(location: &Location) -> bool {
