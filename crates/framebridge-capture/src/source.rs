@@ -99,8 +99,6 @@ pub struct Source {
     last_picture: Instant,
     /// Pictures since the source began, or began again.
     pictures: u64,
-    /// It has gone back to its beginning, and no picture has come since.
-    rewound: bool,
     /// The one picture of a source that has but one.
     still: Option<Still>,
     /// The last picture of a desktop.
@@ -159,7 +157,6 @@ impl Source {
             pacer: Pacer::default(),
             last_picture: Instant::now(),
             pictures: 0,
-            rewound: false,
             still: None,
             desktop: None,
             first: None,
@@ -288,7 +285,7 @@ impl Source {
         }
         let now = Instant::now();
         self.last_picture = now;
-        (self.pictures, self.rewound) = (self.pictures + 1, false);
+        self.pictures += 1;
         if self.recipe.looped {
             let kept = if self.pictures == 1 {
                 ffi::reference(&frame).ok()
@@ -399,8 +396,6 @@ impl Source {
             Ok(Fed::Nothing) => Err(SourceError::Stopped),
             Ok(fed) => Ok(fed),
             Err(_) if self.interrupt.is_stopped() => Err(SourceError::Stopped),
-            // There are servers that take a jump back, and then give nothing.
-            Err(_) if self.rewound => self.reopen().map(|()| Fed::Nothing),
             Err(_) if self.interrupt.is_overdue() => Err(SourceError::Silent {
                 limit: self.silence_limit,
             }),
@@ -444,7 +439,7 @@ impl Source {
         if self.demuxer.rewind().is_err() {
             return self.reopen();
         }
-        (self.pictures, self.rewound) = (0, true);
+        self.pictures = 0;
         self.pacer.rewound();
         Ok(())
     }
@@ -463,7 +458,7 @@ impl Source {
     }
 
     fn reopen(&mut self) -> Result<(), SourceError> {
-        (self.pictures, self.rewound) = (0, false);
+        self.pictures = 0;
         self.pacer.rewound();
         arm(&self.recipe, self.silence_limit, &self.interrupt);
         self.demuxer = open(&self.recipe, &self.location, &mut self.beside, &self.interrupt)?;
