@@ -372,7 +372,7 @@ const ICE_SERVERS: &str = "webrtc.ice_servers";
 
 fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
     Webrtc {
-        port: reader.number("webrtc.port", MEDIA_PORT, 0..=u16::MAX),
+        port: reader.port("webrtc.port", MEDIA_PORT),
         tcp: reader.flag("webrtc.tcp", true),
         bind: bind(reader),
         candidates: candidates(reader),
