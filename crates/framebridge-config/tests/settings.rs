@@ -452,6 +452,41 @@ fn unit_written_beside_a_number_is_answered_with_the_number_that_is_meant() {
 }
 
 #[test]
+fn text_without_quotes_is_answered_with_where_they_go() {
+    for (text, told) in [
+        (
+            "[http]\nlisten = 127.0.0.1:8890\n",
+            "put the value of `listen` between straight quotes",
+        ),
+        (
+            "[http]\nlisten = \u{201c}127.0.0.1:8890\u{201d}\n",
+            "put the value of `listen` between",
+        ),
+        (
+            "[streams.a]\nsource = rtsp://u:SECRET@cam/s\n",
+            "put the value of `source` between",
+        ),
+        (
+            "[http]\nlisten\u{a0}= \"127.0.0.1:8890\"\n",
+            "a space in this line is none that the keyboard makes",
+        ),
+        ("http:\n  listen: SECRET\n", "write `[http]`"),
+        ("[http\n", "TOML: "),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(told) && !error.contains("SECRET"), "{error}");
+    }
+    for text in [
+        "[http]\nlisten = \"a\nx = 1\n",
+        "[http]\na = [1, 2\n",
+        "[http]\na = { b = 1\n",
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(!error.contains("quotes:"), "{error}");
+    }
+}
+
+#[test]
 fn misspelled_variable_is_warned_of() {
     let env = [
         ("FRAMEBRIDGE_HTP_LISTEN", "x"),
