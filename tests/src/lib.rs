@@ -34,5 +34,6 @@ pub mod studio;
 pub mod subscriber;
 pub mod system;
 mod table;
+pub mod terminal;
 mod visitors;
 pub mod wait;

@@ -69,7 +69,7 @@ pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
     error.is::<NoSupervisor>()
 }
 
-/// Asks the supervisor for the whole picture.
+/// Asks the supervisor for the status of everything.
 pub(crate) async fn status() -> anyhow::Result<Status> {
     let SupervisorAnswer::Status(status) = supervisor(SupervisorRequest::Status).await? else {
         bail!(MISMATCH)

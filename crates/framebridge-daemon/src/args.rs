@@ -127,7 +127,7 @@ impl Args {
         }
     }
 
-    /// These arguments, as this program is started with them anew.
+    /// These arguments, to start this program again with.
     pub fn forward(&self) -> Vec<OsString> {
         let config = self
             .config

@@ -192,9 +192,8 @@ impl App {
         }
     }
 
-    /// Signaling reads which streams there are without a restart, and is asked to each time: what it sends on and has given up for a
-    /// while it begins anew by that. What else concerns it or the bridge restarts it, which viewers
-    /// do not notice of a bridge, and hardly of signaling.
+    /// Signaling reads its streams again without a restart. It is told to at each reload, because that also resumes pushes that an
+    /// operator has ended. Other changes restart signaling or the bridge; viewers hardly notice the former, and not the latter.
     fn restart_others(&mut self, before: &Settings, reloaded: &mut Reloaded, now: Instant) {
         let after = &self.settings;
         let is_same = |(before, after): (&Stream, &Stream)| before.is_fed_like(after);
