@@ -1,6 +1,6 @@
 //! What a Framebridge starts with all the same, and what it warns of.
 
-use framebridge_config::Settings;
+use framebridge_config::{ConfigError, Settings};
 
 use crate::{parse, parse_with};
 
