@@ -19,11 +19,12 @@ use ffmpeg_next::{
     error::{EINVAL, ENOMEM},
     ffi::{
         AV_INPUT_BUFFER_PADDING_SIZE, AVBufferRef, AVCodecID, AVDictionary, AVDiscard, AVFormatContext, AVHWDeviceType,
-        AVHWFramesContext, AVMediaType, AVPixelFormat, av_buffer_alloc, av_buffer_ref, av_buffer_unref,
-        av_find_input_format, av_frame_is_writable, av_frame_ref, av_guess_sample_aspect_ratio, av_hwdevice_ctx_create,
-        av_hwframe_ctx_alloc, av_hwframe_ctx_init, av_hwframe_get_buffer, av_hwframe_transfer_data,
-        av_image_get_linesize, av_mallocz, av_max_alloc, av_version_info, avformat_alloc_context, avformat_close_input,
-        avformat_find_stream_info, avformat_open_input, avio_find_protocol_name, avio_size,
+        AVHWFramesContext, AVIO_SEEKABLE_NORMAL, AVMediaType, AVPixelFormat, av_buffer_alloc, av_buffer_ref,
+        av_buffer_unref, av_find_input_format, av_frame_is_writable, av_frame_ref, av_guess_sample_aspect_ratio,
+        av_hwdevice_ctx_create, av_hwframe_ctx_alloc, av_hwframe_ctx_init, av_hwframe_get_buffer,
+        av_hwframe_transfer_data, av_image_get_linesize, av_mallocz, av_max_alloc, av_version_info,
+        avformat_alloc_context, avformat_close_input, avformat_find_stream_info, avformat_open_input,
+        avio_find_protocol_name, avio_size,
     },
     format::{Pixel, context},
     util::interrupt,
@@ -145,6 +146,16 @@ pub(crate) fn has_length(input: &mut context::Input) -> bool {
     unsafe {
         let io = (*input.as_mut_ptr()).pb;
         !io.is_null() && avio_size(io) > 0
+    }
+}
+
+/// Whether what an input is read from can be read from another place on: a file can, and what a server gives in parts.
+pub(crate) fn can_jump(input: &mut context::Input) -> bool {
+    // SAFETY: the context is live and borrowed mutably; its I/O context is null or live.
+    unsafe {
+        let io = (*input.as_mut_ptr()).pb;
+        // Without one the demuxer has its own ways.
+        io.is_null() || (*io).seekable & AVIO_SEEKABLE_NORMAL != 0
     }
 }
 

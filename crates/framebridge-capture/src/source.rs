@@ -11,7 +11,10 @@ mod published;
 mod recipe;
 mod undue;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    fs,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use ffmpeg_next::{Error, frame};
 use framebridge_config::{Protocol, Source as Location, SourceTls};
@@ -96,8 +99,6 @@ pub struct Source {
     last_picture: Instant,
     /// Pictures since the source began, or began again.
     pictures: u64,
-    /// It has gone back to its beginning, and no picture has come since.
-    rewound: bool,
     /// The one picture of a source that has but one.
     still: Option<Still>,
     /// The last picture of a desktop.
@@ -156,7 +157,6 @@ impl Source {
             pacer: Pacer::default(),
             last_picture: Instant::now(),
             pictures: 0,
-            rewound: false,
             still: None,
             desktop: None,
             first: None,
@@ -285,7 +285,7 @@ impl Source {
         }
         let now = Instant::now();
         self.last_picture = now;
-        (self.pictures, self.rewound) = (self.pictures + 1, false);
+        self.pictures += 1;
         if self.recipe.looped {
             let kept = if self.pictures == 1 {
                 ffi::reference(&frame).ok()
@@ -396,8 +396,6 @@ impl Source {
             Ok(Fed::Nothing) => Err(SourceError::Stopped),
             Ok(fed) => Ok(fed),
             Err(_) if self.interrupt.is_stopped() => Err(SourceError::Stopped),
-            // There are servers that take a jump back, and then give nothing.
-            Err(_) if self.rewound => self.reopen().map(|()| Fed::Nothing),
             Err(_) if self.interrupt.is_overdue() => Err(SourceError::Silent {
                 limit: self.silence_limit,
             }),
@@ -441,7 +439,7 @@ impl Source {
         if self.demuxer.rewind().is_err() {
             return self.reopen();
         }
-        (self.pictures, self.rewound) = (0, true);
+        self.pictures = 0;
         self.pacer.rewound();
         Ok(())
     }
@@ -460,7 +458,7 @@ impl Source {
     }
 
     fn reopen(&mut self) -> Result<(), SourceError> {
-        (self.pictures, self.rewound) = (0, false);
+        self.pictures = 0;
         self.pacer.rewound();
         arm(&self.recipe, self.silence_limit, &self.interrupt);
         self.demuxer = open(&self.recipe, &self.location, &mut self.beside, &self.interrupt)?;
@@ -546,6 +544,8 @@ fn open(
             SourceError::CommandEnded(words)
         } else if let (Error::Other { errno: libc::EBUSY }, Location::V4l2 { device, .. }) = (code, location) {
             SourceError::Busy(webcam::users(device).unwrap_or_else(|| "another program".to_owned()))
+        } else if is_empty(location) {
+            SourceError::Empty
         } else if is_udp(location) && code == (Error::Other { errno: libc::ENODEV }) {
             SourceError::NoRoute
         } else if let Some(endpoint) = beside.endpoint.clone() {
@@ -560,6 +560,14 @@ fn open(
             SourceError::Open(source)
         }
     })
+}
+
+/// Whether it is a file with nothing in it: what FFmpeg misses there differs by the file's name.
+fn is_empty(location: &Location) -> bool {
+    let Location::File { path } = location else {
+        return false;
+    };
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
 
 fn is_udp(location: &Location) -> bool {

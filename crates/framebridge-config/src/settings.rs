@@ -260,7 +260,7 @@ impl Settings {
             ConfigError::Syntax(Problem {
                 place: format!("{}:{line}", input.file),
                 key: "TOML".into(),
-                message: error.message().to_owned(),
+                message: syntax(error.message(), input.text.lines().nth(line - 1).unwrap_or_default()),
             })
         })?;
         let mut reader = Reader::new(input.file, input.text, table.get_ref(), &input.env);
@@ -310,6 +310,39 @@ impl Settings {
         });
         sections(entries)
     }
+}
+
+/// What is wrong with the form of a file, and what is most likely meant by `line`. That may hold a secret, of which nothing is said.
+fn syntax(said: &str, line: &str) -> String {
+    let odd_space = line.chars().any(|found| found.is_whitespace() && !found.is_ascii());
+    if odd_space {
+        return format!("{said}; a space in this line is none that the keyboard makes: write it anew");
+    }
+    let Some((key, value)) = line.split_once('=').map(|(key, value)| (key.trim(), value.trim())) else {
+        return match line.split_once(':') {
+            Some((key, "")) if is_key(key.trim()) => format!("{said}; write `[{}]`", key.trim()),
+            Some((key, _)) if is_key(key.trim()) => format!("{said}; write `{} = VALUE`", key.trim()),
+            Some(_) | None => said.to_owned(),
+        };
+    };
+    let begins =
+        |found: char| found.is_ascii_digit() || "\"'[{+-".contains(found) || ["true", "false"].contains(&value);
+    let is_quoted = ["\"", "'"].iter().any(|quote| value.starts_with(quote));
+    let is_text =
+        !value.starts_with(begins) || said.contains("float") || said.contains("number") || said.contains("integer");
+    if is_key(key) && !value.is_empty() && !is_quoted && is_text {
+        format!("{said}; put the value of `{key}` between straight quotes: {key} = \"…\"")
+    } else {
+        said.to_owned()
+    }
+}
+
+/// Whether a key is one that may be shown.
+fn is_key(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
 /// Those of an environment that are ours. What others have in theirs does not matter, and need not be text.
@@ -372,7 +405,7 @@ const ICE_SERVERS: &str = "webrtc.ice_servers";
 
 fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
     Webrtc {
-        port: reader.number("webrtc.port", MEDIA_PORT, 0..=u16::MAX),
+        port: reader.port("webrtc.port", MEDIA_PORT),
         tcp: reader.flag("webrtc.tcp", true),
         bind: bind(reader),
         candidates: candidates(reader),

@@ -10,7 +10,7 @@ use ffmpeg_next::{
     codec::{self, Id, packet::side_data::Type as SideData},
     color::{Range, Space},
     decoder,
-    error::EAGAIN,
+    error::{EAGAIN, ESPIPE},
     format::{context::Input, stream::Disposition},
     frame,
     media::Type,
@@ -365,6 +365,10 @@ impl Demuxer {
 
     /// Goes back to the beginning, if the input can.
     pub(super) fn rewind(&mut self) -> Result<(), Error> {
+        // A server that gives no parts of a film takes a jump back as it comes, and breaks off later.
+        if !ffi::can_jump(&mut self.input) {
+            return Err(Error::Other { errno: ESPIPE });
+        }
         self.input.seek(0, ..)?;
         self.decoder.flush();
         self.draining = false;

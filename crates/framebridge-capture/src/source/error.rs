@@ -53,6 +53,9 @@ pub enum SourceError {
         "no network of this machine leads to this group: add a route to it, or name the address of a network by `?localaddr=192.0.2.7`"
     )]
     NoRoute,
+    /// A file with nothing in it.
+    #[error("the file is empty")]
+    Empty,
     /// It was opened, and has no video.
     #[error("there is no video in it")]
     NoVideo,
@@ -110,6 +113,7 @@ impl SourceError {
             | Self::NoKeyframe { .. }
             | Self::Busy(_)
             | Self::NoRoute
+            | Self::Empty
             | Self::NoVideo
             | Self::NoDecoder
             | Self::Read(_)

@@ -19,7 +19,7 @@ fn every_problem_is_told_at_once_by_key_and_line() {
         "framebridge.toml:9: streams.b.fps: `many` is not a whole number",
         "framebridge.toml:10: streams.c.source: a stream needs a source",
         "framebridge.toml:12: nonsense: there is no such setting",
-        "environment: FRAMEBRIDGE_WEBRTC_PORT: `high` is not a whole number",
+        "environment: FRAMEBRIDGE_WEBRTC_PORT: `high` is not a port: use 1 to 65535",
         "--stream: oops: use NAME=SOURCE",
     ] {
         assert!(error.contains(part), "no `{part}` in:\n{error}");
@@ -230,4 +230,73 @@ fn only_a_desktop_can_be_steered_and_none_is_unless_it_says_so() {
         "{refused}"
     );
     assert!(parse("[video]\ncontrol = true\n[streams.desk]\nsource = \"x11::0\"\n").is_err());
+}
+
+#[test]
+fn text_without_quotes_is_answered_with_where_they_go() {
+    for (text, told) in [
+        (
+            "[http]\nlisten = 127.0.0.1:8890\n",
+            "put the value of `listen` between straight quotes",
+        ),
+        (
+            "[http]\nlisten = \u{201c}127.0.0.1:8890\u{201d}\n",
+            "put the value of `listen` between",
+        ),
+        (
+            "[streams.a]\nsource = rtsp://u:SECRET@cam/s\n",
+            "put the value of `source` between",
+        ),
+        (
+            "[http]\nlisten\u{a0}= \"127.0.0.1:8890\"\n",
+            "a space in this line is none that the keyboard makes",
+        ),
+        ("http:\n  listen: SECRET\n", "write `[http]`"),
+        ("[http\n", "TOML: "),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(told) && !error.contains("SECRET"), "{error}");
+    }
+    for text in [
+        "[http]\nlisten = \"a\nx = 1\n",
+        "[http]\na = [1, 2\n",
+        "[http]\na = { b = 1\n",
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(!error.contains("quotes:"), "{error}");
+    }
+}
+
+#[test]
+fn unit_written_beside_a_number_is_answered_with_the_number_that_is_meant() {
+    for (text, told) in [
+        (
+            "[streams.a]\nsource = \"test:\"\nlinger_ms = \"5s\"\n",
+            "streams.a.linger_ms: `5s` is not a whole number of milliseconds: write 5000",
+        ),
+        (
+            "[video]\nbitrate = \"2.5M\"\n",
+            "video.bitrate: `2.5M` is not a whole number of bits a second: write 2500000",
+        ),
+        (
+            "[video]\nlongest_edge = \"720p\"\n",
+            "`720p` is not a whole number of pixels",
+        ),
+        (
+            "[webrtc]\nport = 70000\n",
+            "webrtc.port: `70000` is not a port: use 1 to 65535",
+        ),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(
+            error.ends_with(told) || error.contains(&format!("{told}, or 0")),
+            "{error}"
+        );
+    }
+    let settings = parse("[video]\nbitrate = 2500\n").unwrap();
+    let warned = settings.warnings[0].to_string();
+    assert!(
+        warned.contains("2500 is outside 100000 to 50000000 bits a second"),
+        "{warned}"
+    );
 }

@@ -1,6 +1,6 @@
 //! What a Framebridge starts with all the same, and what it warns of.
 
-use framebridge_config::Settings;
+use framebridge_config::{ConfigError, Settings};
 
 use crate::{parse, parse_with};
 
@@ -31,11 +31,17 @@ fn every_number_out_of_its_range_is_told_of_wherever_it_stands() {
         numbers += 1;
         let variable = variable(&entry.key);
         for value in ["-1", "9000000000000"] {
-            let told = parse_with(ALL_IN_USE, &[(&variable, value)], &[]).unwrap().warnings;
-            if !told
-                .iter()
-                .any(|told| told.key == variable && told.message.contains("is outside"))
-            {
+            let told = match parse_with(ALL_IN_USE, &[(&variable, value)], &[]) {
+                Ok(settings) => settings.warnings,
+                Err(ConfigError::Invalid(problems)) => problems,
+                Err(error) => panic!("{error}"),
+            };
+            if !told.iter().any(|told| {
+                told.key == variable
+                    && [" is outside ", " is not a port"]
+                        .iter()
+                        .any(|why| told.message.contains(why))
+            }) {
                 silent.push(format!("{variable}={value}"));
             }
         }

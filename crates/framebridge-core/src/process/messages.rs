@@ -246,7 +246,7 @@ pub enum ExitStatus {
         /// The limit that it went over, MiB; `None`: the whole machine had no more.
         limit_mib: Option<u64>,
     },
-    /// It was no child of ours, so nobody told us.
+    /// It was no child of ours, and who started it has told nobody.
     Unknown,
 }
 
@@ -367,7 +367,8 @@ impl fmt::Display for Exit {
             ExitStatus::OutOfMemory { limit_mib: None } => {
                 f.write_str("killed for want of memory: this machine had no more")?;
             }
-            ExitStatus::Unknown => f.write_str("ended, and as an adopted process left no exit code")?,
+            // One of ours that ends by itself leaves a word.
+            ExitStatus::Unknown => f.write_str("ended without a word, as what is killed does")?,
         }
         self.last_words.as_ref().map_or(Ok(()), |words| write!(f, ": {words}"))
     }
