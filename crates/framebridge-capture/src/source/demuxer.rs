@@ -72,6 +72,8 @@ pub(super) struct Demuxer {
     /// What is to be decoded before anything else is read: that group.
     pending: VecDeque<Packet>,
     orientation: Orientation,
+    /// Whether anything could be read from it.
+    has_begun: bool,
 }
 
 /// What the decoder has.
@@ -137,6 +139,7 @@ impl Demuxer {
             group: Vec::new(),
             pending: VecDeque::new(),
             orientation,
+            has_begun: false,
         })
     }
 
@@ -156,6 +159,11 @@ impl Demuxer {
     /// Whether what is decoded now was sent on already.
     pub(super) fn is_catching_up(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Whether its server sends one picture after the other, each with a head.
+    pub(super) fn is_multipart(&self) -> bool {
+        self.input.format().name() == "mpjpeg"
     }
 
     /// What FFmpeg calls the container and the codec.
@@ -244,6 +252,7 @@ impl Demuxer {
         let asked = Instant::now();
         let read = packet.read(&mut self.input);
         self.rested |= asked.elapsed() >= WAITED;
+        self.has_begun |= read.is_ok();
         match read {
             Ok(()) if packet.stream() != self.stream => Ok(Fed::Packet),
             Ok(()) => match self.copied(&packet, copy) {
@@ -256,7 +265,7 @@ impl Demuxer {
                 Err(_decoded) => self.send(&packet),
             },
             // One broken packet; demuxers find the next one.
-            Err(Error::InvalidData) => Ok(Fed::Packet),
+            Err(Error::InvalidData) if self.has_begun || !self.is_multipart() => Ok(Fed::Packet),
             Err(Error::Other { errno: EAGAIN }) => Ok(Fed::Nothing),
             Err(Error::Eof) if !self.draining => {
                 self.draining = true;
