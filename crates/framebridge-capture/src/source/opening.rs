@@ -45,7 +45,11 @@ pub(super) fn open(
             SourceError::NoVideo
         } else if code == Error::DecoderNotFound {
             SourceError::NoDecoder
+        } else if recipe.interruptible && interrupt.is_overdue() && beside.command.is_some() {
+            SourceError::Mute { waited }
         } else if recipe.interruptible && interrupt.is_overdue() {
+            // That it was ended by us is no reason of FFmpeg's.
+            let source = (code != Error::Exit).then_some(source);
             SourceError::OpenTimeout { waited, source }
         } else {
             SourceError::Open(source)
