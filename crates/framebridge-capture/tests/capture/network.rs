@@ -12,7 +12,7 @@ use framebridge_proto::encoder::ImageFormat;
 use crate::{
     colours::{assert_painted, painted},
     film::{ffmpeg, text},
-    next, refusal,
+    next, open, refusal,
     server::{Sender, Server, free_port, http, open_soon},
 };
 
@@ -231,6 +231,35 @@ fn a_cameras_mjpeg_is_shown_as_it_comes() {
         let started = Instant::now();
         assert_shows(&format!("{kind} {before}{head}"), &mut source);
         assert!(started.elapsed() < NO_PICTURE, "{head}");
+    }
+}
+
+#[test]
+fn pictures_of_a_transport_stream_are_followed_to_another_pid_and_another_codec() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = |name: &str, size: &str, codec: &[&str], pid: &str| {
+        let path = dir.path().join(name);
+        let graph = format!("testsrc2=s={size}:r=25");
+        let input = ["-f", "lavfi", "-t", "1.6", "-i", &graph, "-pix_fmt", "yuv420p"];
+        let output = ["-f", "mpegts", "-mpegts_start_pid", pid, text(&path)];
+        ffmpeg(&[&input[..], codec, &output].concat());
+        path
+    };
+    let heavy = ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "2"];
+    let before = film("before.ts", "1280x720", &heavy, "0x100");
+    assert!(
+        fs::metadata(&before).unwrap().len() > 1_500_000,
+        "more than is looked at when it is opened"
+    );
+    for (what, codec, pid) in [
+        ("another PID", &X264[..], "0x200"),
+        ("another codec", &["-c:v", "mpeg2video"], "0x100"),
+    ] {
+        let after = film("after.ts", "320x180", codec, pid);
+        let mut source = open(&format!("exec:cat {} {}", text(&before), text(&after)));
+        assert_eq!(next(&mut source).size(), (1280, 720));
+        let is_followed = (0..60).any(|_| next(&mut source).size() == (320, 180));
+        assert!(is_followed, "{what}");
     }
 }
 
