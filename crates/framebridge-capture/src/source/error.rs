@@ -25,6 +25,12 @@ pub enum SourceError {
     /// The command of an `exec:` source has ended.
     #[error("the command has ended: {0}")]
     CommandEnded(String),
+    /// The command of an `exec:` source runs, and has written nothing to be shown.
+    #[error("the command has written no picture for {:.1} s", waited.as_secs_f32())]
+    Mute {
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// Nobody publishes a `whip:` source.
     #[error("nobody publishes to {0}")]
     Unpublished(String),
@@ -67,9 +73,9 @@ pub enum SourceError {
     OpenTimeout {
         /// How long it was waited for.
         waited: Duration,
-        /// FFmpeg's reason.
+        /// FFmpeg's reason, where it has one besides that we ended it.
         #[source]
-        source: FfmpegError,
+        source: Option<FfmpegError>,
     },
     /// Reading failed.
     #[error("can't read from the source")]
@@ -102,7 +108,10 @@ impl SourceError {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Camera(error) => error.failure(),
-            Self::Open(error) | Self::OpenTimeout { source: error, .. } => failure(error.code()),
+            Self::Open(error)
+            | Self::OpenTimeout {
+                source: Some(error), ..
+            } => failure(error.code()),
             Self::Stopped
             | Self::Display(_)
             | Self::Command(_)
@@ -111,6 +120,8 @@ impl SourceError {
             | Self::PublishedEnded(_)
             | Self::NoFeed(_)
             | Self::NoKeyframe { .. }
+            | Self::OpenTimeout { source: None, .. }
+            | Self::Mute { .. }
             | Self::Busy(_)
             | Self::NoRoute
             | Self::Empty

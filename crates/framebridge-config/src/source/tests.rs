@@ -56,6 +56,8 @@ fn credentials_are_kept_for_ffmpeg_and_shown_to_nobody() {
         "srt://server:9000?passphrase=SECRET&streamid=SECRET",
         "rtmp://u:SECRET@server/live/door",
         "exec:camera --password SECRET",
+        "exec:PASSWORD=SECRET camera",
+        "exec:PASSWORD='SECRET SECRET' camera",
     ] {
         let shown = match url.parse::<Source>() {
             Ok(source) => {
