@@ -17,7 +17,7 @@ const RESTING: Duration = Duration::from_secs(10);
 /// A controller that has done nothing for so long has gone: others see a free desktop, and a forgotten page holds nothing.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// A controller that was not heard for so long is not there: a page says five times a second that it is, and a hidden one each second.
+/// A controller that was not heard for so long is not there: a page says ten times a second that it is, and a hidden one each second.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long a controller may think about who asks: time to read a sentence and to press a button.
