@@ -20,6 +20,7 @@ mod leaks;
 mod links;
 mod monitoring;
 mod moves;
+mod narrow;
 mod networks;
 mod openapi;
 mod operator;
