@@ -10,6 +10,7 @@ mod bundle;
 mod chaos;
 mod copied;
 mod crowds;
+mod firefox;
 mod fuzz;
 mod handbook;
 mod hands;
