@@ -47,12 +47,16 @@ fn with_code(said: &str, code: &str) -> String {
     }
 }
 
-/// What FFmpeg says of hardware that is not there, and what that means.
-const MISSING: [(&str, &str); 2] = [
+/// What FFmpeg says of hardware or of parts of a file that are not there, and what that means.
+const MISSING: [(&str, &str); 3] = [
     ("Cannot load libcuda", "no NVIDIA driver is installed"),
     (
         "Error initializing an internal MFX session",
         "no Intel device for Quick Sync",
+    ),
+    (
+        "moov atom not found",
+        "its index (moov) is missing: it is cut off, or still being written",
     ),
 ];
 

@@ -107,3 +107,14 @@ fn what_is_not_there_is_waited_for_and_what_is_wrong_is_not() {
         assert_eq!(error.failure(), failure, "{url}: {error}");
     }
 }
+
+#[test]
+fn film_without_its_index_is_told_as_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film.mp4");
+    film(&path, "320x180", "25");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let told = refusal(&format!("file:{}", path.display()));
+    assert!(told.contains("it is cut off, or still being written"), "{told}");
+}
