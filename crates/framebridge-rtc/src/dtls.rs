@@ -155,7 +155,7 @@ impl Association {
     }
 
     /// The active end, which offers `profiles` in this order and starts at once. It trusts the net more than the passive one: it is
-    /// the light viewer's, and that of a receiver that was connected to and wants it so, where a failed handshake is tried again.
+    /// the light viewer's, and that of a receiver or a publisher that wants it so, where a failed handshake is tried again.
     ///
     /// # Errors
     /// The configuration is refused.

@@ -79,7 +79,7 @@ impl Offered {
     /// See [`AnswerError`].
     pub async fn answered(self, answer: &str) -> Result<SessionId, AnswerError> {
         let read = Offer::parse_answer(answer, self.form);
-        let (mut answer, begins) = read.map_err(|error| match error {
+        let mut answer = read.map_err(|error| match error {
             OfferError::Malformed(reason) => AnswerError::Malformed(reason),
             OfferError::NoAcceptableCodec | OfferError::OnlyMode0 => AnswerError::NoAcceptableCodec,
             OfferError::Unacceptable(reason) => AnswerError::Unacceptable(reason),
@@ -94,7 +94,7 @@ impl Offered {
         let stream = shared.stream(&self.stream);
         let etag = self
             .handle
-            .admit(order, &stream, &self.ends, (&mut answer, Some(begins)), candidates);
+            .admit(order, &stream, &self.ends, (&mut answer, true), candidates);
         etag.map(|_| self.ends.session).map_err(AnswerError::NoPlace)
     }
 }

@@ -68,6 +68,8 @@ pub struct PeerConfig {
     pub data: Option<Containment>,
     /// It sends us media so; `None`: it is sent some.
     pub receives: Option<Receives>,
+    /// DTLS begins here, once there is a path; else the other end begins.
+    pub begins: bool,
 }
 
 /// What happens to a peer.
@@ -157,12 +159,17 @@ impl Session {
 impl Peer {
     /// A peer that waits for its viewer.
     pub fn new(identity: &Identity, config: PeerConfig, now: Instant) -> Self {
-        let dtls = Association::server(identity, config.fingerprints);
         let lanes = config.data.map(Lanes::new);
+        let (dtls, hello) = if config.begins {
+            (None, Some(Box::new((identity.clone(), config.fingerprints))))
+        } else {
+            let dtls = Association::server(identity, config.fingerprints);
+            (Some(if lanes.is_some() { dtls.carrying_data() } else { dtls }), None)
+        };
         Self {
             ice: Agent::new(config.local, config.remote, config.sockets),
-            dtls: Some(if lanes.is_some() { dtls.carrying_data() } else { dtls }),
-            hello: None,
+            dtls,
+            hello,
             lanes,
             inbound: config
                 .receives
@@ -183,15 +190,12 @@ impl Peer {
         }
     }
 
-    /// A peer that has answered our offer: ICE is ours to nominate, and DTLS is to begin here if `begins`.
-    pub fn offering(identity: &Identity, config: PeerConfig, begins: bool, now: Instant) -> Self {
-        let hello = begins.then(|| Box::new((identity.clone(), config.fingerprints.clone())));
-        let peer = Self::new(identity, config, now);
+    /// One that has answered our offer: ICE is ours to nominate.
+    #[must_use]
+    pub fn controlling(self) -> Self {
         Self {
-            ice: peer.ice.controlling(),
-            dtls: peer.dtls.filter(|_| !begins),
-            hello,
-            ..peer
+            ice: self.ice.controlling(),
+            ..self
         }
     }
 

@@ -141,6 +141,7 @@ impl Handle {
                 repair: offer.format.repair,
                 numbering: offer.format.numbering,
             }),
+            begins: offer.begins,
         };
         let peer = Peer::new(&shared.identity, config, now);
         let (outlet, events) = PublisherOutlet::new(now);

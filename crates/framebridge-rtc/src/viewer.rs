@@ -298,6 +298,7 @@ mod tests {
             disconnect_grace: HOLD,
             data: None,
             receives: None,
+            begins: false,
         };
         let peer = Peer::new(&identity, config, now);
         let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));

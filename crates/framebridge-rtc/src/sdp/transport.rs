@@ -56,7 +56,7 @@ impl<'a> Transport<'a> {
         Ok(known)
     }
 
-    /// Whether we can take part: we wait for the other end's DTLS.
+    /// Whether we can take part where we wait for the other end's DTLS.
     pub(super) fn begins(&self) -> Result<(), OfferError> {
         if matches!(self.value("setup"), Some("actpass" | "active") | None) {
             return Ok(());
@@ -65,8 +65,16 @@ impl<'a> Transport<'a> {
         Err(OfferError::Unacceptable(reason.to_owned()))
     }
 
+    /// Of an offer that may want so: whether DTLS begins here.
+    pub(super) fn offers_that_we_begin(&self) -> Result<bool, OfferError> {
+        match self.value("setup") {
+            Some("passive") => Ok(true),
+            Some(_) | None => self.begins().map(|()| false),
+        }
+    }
+
     /// Of an answer to our own offer, which left it open: whether DTLS begins here.
-    pub(super) fn leaves_beginning_to_us(&self) -> Result<bool, OfferError> {
+    pub(super) fn answers_that_we_begin(&self) -> Result<bool, OfferError> {
         match self.value("setup") {
             Some("passive") => Ok(true),
             Some("active") | None => Ok(false),
