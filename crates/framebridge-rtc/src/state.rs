@@ -30,7 +30,7 @@ use crate::{
     sessions::Session,
     stream::Stream,
     stun::Stun,
-    viewer::{Feed, Viewer},
+    viewer::{Standing, Viewer},
 };
 
 /// The sum of all [`Outcome`]s.
@@ -279,7 +279,7 @@ impl EngineState {
         }
         let queue_delay = viewer.rate.has_feedback().then(|| viewer.rate.queue_delay());
         viewer.link.on_estimate(viewer.rate.estimate(), queue_delay);
-        let is_held = matches!(viewer.feed, Feed::Held(_));
+        let is_held = matches!(viewer.standing, Standing::Held(_));
         viewer.link.on_hold(is_held.then_some(viewer.hold));
         let full = viewer.stream.rungs.rates()[Rung::Full.index()];
         viewer.link.on_rung(viewer.footing.in_use(), viewer.best, full);

@@ -39,7 +39,7 @@ use crate::{
     state::EngineState,
     stream::{KEYFRAME_INTERVAL, REPAIR_INTERVAL, Stream},
     track::Track,
-    viewer::{Feed, REPORT_INTERVAL, Slot, Viewer, Viewers},
+    viewer::{REPORT_INTERVAL, Slot, Standing, Viewer, Viewers},
 };
 
 /// Commands taken before the other duties get their turn.
@@ -323,9 +323,9 @@ impl Worker {
         for slot in &channel.members.clone() {
             // Who is held back goes on waiting for its time.
             if let Some(viewer) = self.viewers.get_mut(*slot)
-                && matches!(viewer.feed, Feed::At(_))
+                && matches!(viewer.standing, Standing::At(_))
             {
-                viewer.feed = Feed::Waiting;
+                viewer.standing = Standing::Waiting;
             }
         }
     }
@@ -374,7 +374,7 @@ impl Worker {
             return self.on_line_state(slot, state);
         }
         // Whatever it had before, it starts at a keyframe.
-        viewer.feed = Feed::Waiting;
+        viewer.standing = Standing::Waiting;
         viewer.report = now;
         let rung = viewer.footing.in_use();
         let channel = self.channel(&stream, rung);
@@ -477,8 +477,8 @@ impl Worker {
             for slot in &channel.members {
                 let viewer = self.viewers.get_mut(*slot);
                 waits |= viewer.is_some_and(|viewer| {
-                    let is_due = matches!(viewer.feed, Feed::Held(until) if until <= now);
-                    viewer.peer.state() == ViewerState::Live && (is_due || viewer.feed == Feed::Waiting)
+                    let is_due = matches!(viewer.standing, Standing::Held(until) if until <= now);
+                    viewer.peer.state() == ViewerState::Live && (is_due || viewer.standing == Standing::Waiting)
                 });
             }
             waits |= !channel.movers.is_empty() && channel.may_ask_for_movers();
@@ -546,21 +546,21 @@ fn serve(
     ) {
         return Sent::default();
     }
-    if matches!(viewer.feed, Feed::At(_)) && batch.outlets.is_behind(&path, now) {
-        (viewer.feed, viewer.hold) = (Feed::Held(viewer.backlog.hold(now)), HoldReason::Behind);
+    if matches!(viewer.standing, Standing::At(_)) && batch.outlets.is_behind(&path, now) {
+        (viewer.standing, viewer.hold) = (Standing::Held(viewer.backlog.hold(now)), HoldReason::Behind);
         channel.stream.counters.holds.fetch_add(1, Relaxed);
     }
     let numbered = track.next_number();
     let allowance = viewer.rate.allowance(channel.rate(), now).unwrap_or(CATCH_UP);
-    let feed = (&mut viewer.feed, allowance);
-    let mut sent = channel.serve(feed, track, &path, batch, now);
+    let standing = (&mut viewer.standing, allowance);
+    let mut sent = channel.serve(standing, track, &path, batch, now);
     if sent.packets > 0 {
         viewer.is_in_frame = sent.is_partial;
     }
     if let Some(first) = numbered {
         let padding = viewer.rate.padding(now);
         if padding > 0 {
-            sent += channel.pad(padding, viewer.feed, (track, &path), batch);
+            sent += channel.pad(padding, viewer.standing, (track, &path), batch);
         }
         viewer.rate.on_sent(first, sent.packets, sent.bytes, now);
         if viewer.rate.is_probing(now) {

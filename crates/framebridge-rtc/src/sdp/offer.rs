@@ -88,7 +88,9 @@ impl Offer {
 
     /// Reads `text`, an offer to be sent frames of this form; lines may end in CRLF or LF.
     pub(crate) fn parse_for(text: &str, form: Form) -> Result<Self, OfferError> {
-        Self::parse_going(text, Direction::Out, form, |transport| transport.begins().map(|()| false))
+        Self::parse_going(text, Direction::Out, form, |transport| {
+            transport.begins().map(|()| false)
+        })
     }
 
     /// Reads `text`, the answer to an offer of ours to send frames of this form. It says what its sender takes, as a viewer's

@@ -17,11 +17,7 @@ async fn dtls_begins_where_the_publisher_wants_it() {
             .replace("a=setup:actpass", &format!("a=setup:{offered_as}"));
         let mut published = receiving.engine.handle().publish_by(&live, &offer).await.unwrap();
         let setup = format!("a=setup:{answered_as}\r\n");
-        assert!(
-            published.answer.contains(&setup),
-            "{offered_as}: {}",
-            published.answer
-        );
+        assert!(published.answer.contains(&setup), "{offered_as}: {}", published.answer);
         let session = offered.answered(&published.answer).await.unwrap();
         let mut frames = 0;
         while frames < 5 {
