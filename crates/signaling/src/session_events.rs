@@ -34,9 +34,9 @@ use crate::{
     client::ClientAddress,
     gate::Asker,
     glances::Glances,
+    negotiation::{self, prefix},
     problem::{Details, Problem},
     whep,
-    whep_headers::prefix,
 };
 
 /// How often a session is looked at: a count that is a second old does no harm, as the draft says.
@@ -282,7 +282,7 @@ pub(crate) async fn close(
 pub(crate) async fn options() -> impl IntoResponse {
     [
         (header::ALLOW, "POST, OPTIONS"),
-        (whep::ACCEPT_POST, "application/json"),
+        (negotiation::ACCEPT_POST, "application/json"),
     ]
 }
 

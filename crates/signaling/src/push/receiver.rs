@@ -13,7 +13,7 @@ use framebridge_rtc::{AnswerError, Offered, SessionId};
 use http_body_util::Full;
 use tokio::time::timeout;
 
-use crate::whep::SDP;
+use crate::negotiation::SDP;
 
 /// How long a receiver may think about an offer, connecting included: some gather candidates first.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
