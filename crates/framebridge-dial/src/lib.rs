@@ -5,6 +5,7 @@
 
 mod exchange;
 mod resolve;
+mod retry_after;
 
 use std::{
     io,
@@ -27,6 +28,7 @@ use tokio_rustls::{
 
 pub use exchange::{Answer, ExchangeError, basic, exchange, request};
 pub use resolve::resolve;
+pub use retry_after::retry_after;
 
 /// How long a name's lookup, TCP and TLS may take together.
 const TIMEOUT: Duration = Duration::from_secs(8);

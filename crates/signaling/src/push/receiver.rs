@@ -1,6 +1,9 @@
 //! What is asked of a receiver by HTTP: to take a stream, and to end that.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     body::Bytes,
@@ -8,7 +11,7 @@ use axum::{
 };
 use framebridge_config::Address;
 use framebridge_core::push::Answer;
-use framebridge_dial::{ExchangeError, Server, basic, exchange, request, resolve};
+use framebridge_dial::{ExchangeError, Server, basic, exchange, request, resolve, retry_after};
 use framebridge_rtc::{AnswerError, Offered, SessionId};
 use http_body_util::Full;
 use tokio::time::timeout;
@@ -116,9 +119,7 @@ pub(super) async fn ask(url: Uri, authorization: Option<String>, offered: Offere
         },
         (status, _) => Came::Else(Answer::Status {
             code: status.as_u16(),
-            retry_after: text(headers, header::RETRY_AFTER)
-                .and_then(|seconds| seconds.trim().parse().ok())
-                .map(Duration::from_secs),
+            retry_after: retry_after(headers, SystemTime::now()),
         }),
     }
 }
