@@ -34,6 +34,9 @@ pub enum AnswerError {
     /// It is right, but asks for a transport that we don't have.
     #[error("its answer asks for a transport that there is not: {0}")]
     Unacceptable(String),
+    /// The receiver has our own certificate: both ends of the session would be at one address.
+    #[error("it is this box itself, and a box can't push to itself: give another stream the same source instead")]
+    Ourselves,
     /// There is no place for it here.
     #[error("there is no place for it here")]
     NoPlace(#[source] JoinError),
@@ -85,6 +88,9 @@ impl Offered {
             OfferError::Unacceptable(reason) => AnswerError::Unacceptable(reason),
         })?;
         let shared = &self.handle.shared;
+        if answer.fingerprints.contains(shared.identity.fingerprint()) {
+            return Err(AnswerError::Ourselves);
+        }
         if shared.stopped.load(Acquire) {
             return Err(AnswerError::NoPlace(JoinError::Stopped));
         }

@@ -1,10 +1,21 @@
 //! Publishers, and those who wait for us to begin.
 
 use framebridge_proto::StreamName;
-use framebridge_rtc::{Config, PublisherEvent};
+use framebridge_rtc::{AnswerError, Config, PublisherEvent};
 use tokio::time::timeout;
 
 use crate::{PATIENCE, World};
+
+#[tokio::test]
+async fn nobody_pushes_to_itself() {
+    let world = World::new(Config::default());
+    let handle = world.engine.handle();
+    let offered = handle.offer(&world.stream, None);
+    let published = handle.publish_by(&world.stream, offered.text()).await.unwrap();
+    let begun = offered.answered(&published.answer).await;
+    assert_eq!(begun.unwrap_err(), AnswerError::Ourselves);
+    assert!(handle.sessions().is_empty());
+}
 
 #[tokio::test]
 async fn dtls_begins_where_the_publisher_wants_it() {

@@ -162,9 +162,10 @@ async fn agree(
             }
             Came::Else(match error {
                 AnswerError::NoPlace(why) => Answer::NoPlace(why.to_string()),
-                AnswerError::Malformed(_) | AnswerError::NoAcceptableCodec | AnswerError::Unacceptable(_) => {
-                    Answer::Unusable(error.to_string())
-                }
+                AnswerError::Malformed(_)
+                | AnswerError::NoAcceptableCodec
+                | AnswerError::Unacceptable(_)
+                | AnswerError::Ourselves => Answer::Unusable(error.to_string()),
             })
         }
     }
