@@ -164,6 +164,19 @@ fn each_refusal_of_a_receiver_is_told_by_its_name_and_mended_while_the_stream_ru
         assert!(!told.contains(&token) && !told.contains("WRONG"), "{told}");
     }
 
+    // One that is refused has no session: its name ends it, and no other's.
+    let wrong = sender.bridgectl(&["kick", "test/seconds"]).unwrap();
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && said.contains("second"), "{said}");
+    let ended = sender.bridgectl(&["kick", "test/second"]).unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(ended.status.success() && said.contains("bridgectl reload"), "{ended:?}");
+    wait::until_true("the one that was ended", PATIENCE, || {
+        let states = pushes(&sender).into_iter().map(|push| push.state);
+        Ok(states.eq([expected[0], PushState::Kicked, expected[2], expected[3]]))
+    })
+    .unwrap();
+
     // The encoder does not notice.
     let encoder = sender.pid(&format!("encoder-{STREAM}")).unwrap();
     let text = fs::read_to_string(sender.config()).unwrap();
