@@ -1,9 +1,10 @@
 //! Streams that are sent on to a receiver elsewhere: another Framebridge, which somebody publishes to.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use framebridge_proto::status::{PushState, PushStatus};
 use framebridge_tests::{
+    no_udp::NoUdp,
     system::System,
     wait::{self, PATIENCE},
 };
@@ -16,17 +17,25 @@ const PUBLISHED: &str = "live";
 const STREAM: &str = "test";
 
 /// A receiver that asks for tokens, and one that may publish there.
-fn receiver(folder: &std::path::Path) -> (System, String) {
+fn receiver(folder: &Path) -> (System, String) {
+    let receiver = System::start_with(&[(PUBLISHED, "whip:"), ("camera", "test:")], &asking(folder)).unwrap();
+    let token = publishing(&receiver);
+    (receiver, token)
+}
+
+/// Tokens are asked for, and are in a file of `folder`.
+fn asking(folder: &Path) -> String {
     let tokens = folder.join("tokens.toml").display().to_string();
-    let auth =
-        format!("[http.auth]\nmode = \"token\"\ntokens = {tokens:?}\nopen = [\"view\"]\n[video]\nkeep = \"always\"\n");
-    let receiver = System::start_with(&[(PUBLISHED, "whip:"), ("camera", "test:")], &auth).unwrap();
+    format!("[http.auth]\nmode = \"token\"\ntokens = {tokens:?}\nopen = [\"view\"]\n[video]\nkeep = \"always\"\n")
+}
+
+/// A token that may publish.
+fn publishing(receiver: &System) -> String {
     let made = receiver
         .bridgectl(&["token", "new", "studio", "--scope", "publish"])
         .unwrap();
     assert!(made.status.success(), "{made:?}");
-    let token = String::from_utf8(made.stdout).unwrap().trim().to_owned();
-    (receiver, token)
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
 }
 
 fn push(name: &str, url: &str, token: &str) -> String {
@@ -124,6 +133,26 @@ fn stream_is_sent_on_in_one_session_whatever_dies_here_and_anew_when_the_receive
     let reloaded = sender.bridgectl(&["reload"]).unwrap();
     assert!(reloaded.status.success(), "{reloaded:?}");
     until(&sender, PushState::Live);
+    until_pictures_come(&receiver);
+}
+
+#[test]
+fn receiver_that_no_udp_reaches_gets_the_stream_by_tcp() {
+    let Some(network) = NoUdp::build().unwrap() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = System::start_public(&[(PUBLISHED, "whip:")], &asking(folder.path())).unwrap();
+    let token = publishing(&receiver);
+    let url = format!("http://{}:{}/whip/{PUBLISHED}", NoUdp::HERE, receiver.http().port());
+    let there = network.there(|| {
+        let sender = System::start_beside(&receiver, &[(STREAM, "test:")], &push("hall", &url, &token))?;
+        until(&sender, PushState::Live);
+        let path = viewer(&sender)["path"].clone();
+        assert!(path.as_str().is_some_and(|path| path.starts_with("tcp")), "{path}");
+        Ok(sender)
+    });
+    let _sender = there.unwrap();
     until_pictures_come(&receiver);
 }
 

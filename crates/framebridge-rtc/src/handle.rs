@@ -212,6 +212,14 @@ impl Handle {
         tcp::serve(&self.shared, stream, remote).await;
     }
 
+    /// Serves a connection to where a receiver waits for one: this session is checked over it, too. Ends with it, or if it is
+    /// cancelled.
+    pub async fn serve_receiver(&self, session: &SessionId, stream: impl AsyncRead + AsyncWrite, remote: SocketAddr) {
+        if let Some(worker) = self.worker(session) {
+            tcp::serve_receiver(&self.shared, (session, worker), stream, remote).await;
+        }
+    }
+
     /// What viewers are told to try.
     pub(crate) fn candidates(&self) -> Vec<Candidate> {
         let mut candidates = self.shared.candidates(self.arrival);

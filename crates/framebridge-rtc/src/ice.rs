@@ -220,6 +220,14 @@ impl Agent {
         self.schedule(now);
     }
 
+    /// There is one more way, which is no socket of ours: it is checked like any other, if none is in use yet.
+    pub(crate) fn add_way(&mut self, path: Path, now: Instant) {
+        if self.selected.is_none() {
+            self.pair(path, UNKNOWN_PRIORITY, false);
+            self.schedule(now);
+        }
+    }
+
     /// Starts over with new credentials on both sides. Media stays on its path until a new one is nominated.
     pub fn restart(&mut self, local: Credentials, remote: Credentials) {
         let before = std::mem::replace(&mut self.local, local);

@@ -76,7 +76,7 @@ pub use inbound::Receives;
 pub use line::{Line, LineError, Opened};
 pub use lines::LineEvent;
 pub use link::{HoldReason, Link};
-pub use offered::{AnswerError, Offered};
+pub use offered::{AnswerError, Begun, Offered};
 pub use peer::{Input, Output, Peer, PeerConfig};
 pub use publisher::{Published, Publisher};
 pub use publishers::PublisherEvent;

@@ -81,6 +81,8 @@ pub enum Input<'a> {
     Timeout(&'a mut Pacer),
     /// The viewer has further candidates.
     Candidates(&'a [Candidate]),
+    /// There is a connection to where the other end waits for one.
+    Way(Path),
     /// ICE starts over with these credentials, ours and the viewer's.
     Restart(Credentials, Credentials),
     /// The address here that media leaves from is gone.
@@ -301,10 +303,12 @@ impl Peer {
             Input::Candidates(candidates) => {
                 for candidate in candidates {
                     self.ice.add_remote(candidate.address, candidate.priority, now);
-                    if let Some(named) = self.named.as_mut().filter(|named| named.len() < MAX_NAMED) {
-                        named.push((candidate.address, candidate.kind));
-                    }
+                    self.name(candidate.address, candidate.kind);
                 }
+            }
+            Input::Way(path) => {
+                self.ice.add_way(path, now);
+                self.name(path.remote, CandidateKind::Host);
             }
             Input::Restart(local, remote) => self.ice.restart(local, remote),
             Input::Moved => self.ice.relocate(now),
@@ -317,6 +321,13 @@ impl Peer {
             Input::Close(reason) => self.close(reason, now),
         }
         self.drain();
+    }
+
+    /// The viewer has said that it is there.
+    fn name(&mut self, address: SocketAddr, kind: CandidateKind) {
+        if let Some(named) = self.named.as_mut().filter(|named| named.len() < MAX_NAMED) {
+            named.push((address, kind));
+        }
     }
 
     /// The next output.

@@ -200,6 +200,12 @@ impl Worker {
                     // Fails where the connection has ended meanwhile.
                     _ = taken.send(());
                 }
+                Command::Way(session, path) => {
+                    if let Some(slot) = self.viewers.by_session(&session) {
+                        self.viewers.add_address(slot, path.remote, false);
+                        self.handle(slot, Input::Way(path), now);
+                    }
+                }
                 Command::Candidates(session, candidates) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
                         self.add_candidates(slot, candidates, now);

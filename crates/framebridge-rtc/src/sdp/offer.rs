@@ -1,6 +1,6 @@
 //! Reading an offer: the one video section we answer, and what its transport says.
 
-use std::io::Cursor;
+use std::{io::Cursor, net::SocketAddr};
 
 use data_encoding::BASE64;
 use rtc_sdp::{MediaDescription, SessionDescription};
@@ -36,6 +36,8 @@ pub(crate) struct Offer {
     pub(crate) fingerprints: Vec<Fingerprint>,
     /// The candidates that we can use so far.
     pub(crate) candidates: Vec<Candidate>,
+    /// Where its sender waits for connections (RFC 6544).
+    pub(crate) listeners: Vec<SocketAddr>,
     /// Which way the section goes.
     pub(crate) direction: Direction,
     /// DTLS begins here.
@@ -135,6 +137,7 @@ impl Offer {
             ice: transport.ice()?,
             fingerprints: transport.fingerprints()?,
             candidates: transport.candidates(),
+            listeners: transport.listeners(),
             tag,
             direction,
             begins,

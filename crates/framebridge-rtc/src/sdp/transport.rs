@@ -1,5 +1,7 @@
 //! The one transport that the video goes by, as an offer describes it.
 
+use std::net::SocketAddr;
+
 use rtc_sdp::{MediaDescription, SessionDescription, description::common::Attribute};
 
 use super::{Candidate, OfferError, bundle::Tag};
@@ -98,18 +100,32 @@ impl<'a> Transport<'a> {
         Ok(())
     }
 
-    /// The candidates that we can use: those of each section that names this transport's ICE user, or none.
+    /// The candidates that we can use.
     pub(super) fn candidates(&self) -> Vec<Candidate> {
-        let user = self.value("ice-ufrag").unwrap_or_default();
-        let is_of_it = |section: &&MediaDescription| {
+        let user = self.user();
+        self.candidate_lines()
+            .filter_map(|line| Candidate::of_user(line, user))
+            .collect()
+    }
+
+    /// Where the other end waits for connections.
+    pub(super) fn listeners(&self) -> Vec<SocketAddr> {
+        self.candidate_lines().filter_map(Candidate::listener).collect()
+    }
+
+    /// The candidates of each section that names this transport's ICE user, or none.
+    fn candidate_lines(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let user = self.user();
+        let is_of_it = move |section: &&MediaDescription| {
             let mut named = values(&section.attributes, "ice-ufrag");
             named.next().is_none_or(|named| named == user)
         };
         let sections = self.session.media_descriptions.iter().filter(is_of_it);
-        sections
-            .flat_map(|section| values(&section.attributes, "candidate"))
-            .filter_map(|line| Candidate::of_user(line, user))
-            .collect()
+        sections.flat_map(|section| values(&section.attributes, "candidate"))
+    }
+
+    fn user(&self) -> &'a str {
+        self.value("ice-ufrag").unwrap_or_default()
     }
 
     fn value(&self, key: &'a str) -> Option<&'a str> {

@@ -12,7 +12,7 @@ use axum::{
 use framebridge_config::Address;
 use framebridge_core::push::Answer;
 use framebridge_dial::{ExchangeError, Server, basic, exchange, request, resolve, retry_after};
-use framebridge_rtc::{AnswerError, Offered, SessionId};
+use framebridge_rtc::{AnswerError, Begun, Offered};
 use http_body_util::Full;
 use tokio::time::timeout;
 
@@ -46,7 +46,7 @@ pub(super) enum Came {
 
 /// A session that was agreed on.
 pub(super) struct Agreed {
-    pub(super) session: SessionId,
+    pub(super) begun: Begun,
     /// Where it can be ended at the receiver, if that is said and on the same host.
     pub(super) resource: Option<Uri>,
     /// Who has answered.
@@ -150,11 +150,7 @@ async fn agree(
         Err(_) => Err(AnswerError::Malformed("it is no text".to_owned())),
     };
     match agreed {
-        Ok(session) => Came::Agreed(Agreed {
-            session,
-            resource,
-            peer,
-        }),
+        Ok(begun) => Came::Agreed(Agreed { begun, resource, peer }),
         Err(error) => {
             // It believes that it has a session.
             if let Some(resource) = resource {
