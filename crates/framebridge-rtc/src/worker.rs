@@ -28,8 +28,11 @@ use crate::{
     channel::{CATCH_UP, Channel, MOST_PADDING, Sent},
     clock::{monotonic, ntp},
     frame::Frame,
-    handover::reservation::Reservation,
-    handover::viewer_file::{Place, Record, ViewerFile},
+    handover::{
+        record::Record,
+        reservation::Reservation,
+        viewer_file::{Place, ViewerFile},
+    },
     mailbox::{Command, IceRestart, Inlet},
     mutex::lock,
     packetizer::ticks,

@@ -4,7 +4,10 @@ use framebridge_proto::media::Rung;
 
 use crate::{
     Peer, SessionId,
-    handover::viewer_file::{Place, Promise, RTCP_STRIDE, Record, STRIDE, ViewerFile},
+    handover::{
+        record::Record,
+        viewer_file::{Place, Promise, RTCP_STRIDE, STRIDE, ViewerFile},
+    },
     ice::Path,
     sessions::Session,
     track::Track,
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
     use crate::{
         frame::{Frame, Payloads},
-        handover::viewer_file::tests::record,
+        handover::record::tests::record,
         srtp::{MasterKey, Profile},
         track::TrackState,
     };
