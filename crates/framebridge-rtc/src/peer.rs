@@ -13,12 +13,12 @@ use std::{
 use framebridge_core::reception::Unit;
 
 use crate::{
-    CloseReason, Lane, ViewerState,
+    CloseReason, Lane, ReceiveState, Receives, ViewerState,
     data::{Containment, Lanes, LanesError},
     dtls::{Association, Established, Fingerprint, Identity, Progress},
     feedback::{self, Feedback},
     ice::{Agent, Credentials, Heard, Path},
-    inbound::{Inbound, Outcome, Receives},
+    inbound::{Inbound, Outcome},
     reach::Pacer,
     sdp::{Candidate, CandidateKind},
     srtp::{Profile, Receiver},
@@ -114,6 +114,8 @@ pub enum Output {
     Message(Lane, Vec<u8>),
     /// A frame has come.
     Unit(Unit),
+    /// Tell the publisher this: a compound RTCP packet, yet to be protected.
+    Rtcp(Vec<u8>),
 }
 
 /// A viewer's connection.
@@ -215,12 +217,15 @@ impl Peer {
             ice = ice.controlling();
         }
         ice.resume(state.path, now);
+        let inbound = state
+            .receives
+            .map(|receives| Box::new(Inbound::resumed(&receives, state.track.ssrc, now)));
         Self {
             ice,
             dtls: None,
             hello: None,
             lanes: None,
-            inbound: None,
+            inbound,
             reply: Some(state.path),
             state: ViewerState::Live,
             deadline: now + SILENCE,
@@ -243,7 +248,13 @@ impl Peer {
             path: self.ice.selected()?,
             keys: session.keys.clone(),
             track: session.track.state(),
+            receives: self.receives(),
         })
+    }
+
+    /// Where it is in what it sends us, if it does.
+    pub(crate) fn receives(&self) -> Option<ReceiveState> {
+        Some(self.inbound.as_ref()?.state())
     }
 
     /// The names that checks may be for.
@@ -564,15 +575,10 @@ impl Peer {
         }
         let path = self.ice.selected().or(self.reply);
         while let Some(outcome) = self.inbound.as_mut().and_then(|inbound| inbound.poll()) {
-            match outcome {
-                Outcome::Unit(unit) => self.outputs.push_back(Output::Unit(unit)),
-                Outcome::Rtcp(mut packet) => {
-                    if let (Some(session), Some(path)) = (&mut self.established, path) {
-                        session.track.protect(&mut packet);
-                        self.outputs.push_back(Output::Transmit(path, packet));
-                    }
-                }
-            }
+            self.outputs.push_back(match outcome {
+                Outcome::Unit(unit) => Output::Unit(unit),
+                Outcome::Rtcp(packet) => Output::Rtcp(packet),
+            });
         }
         let Some(dtls) = &mut self.dtls else { return };
         while let Some(datagram) = dtls.poll_transmit() {

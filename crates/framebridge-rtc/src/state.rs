@@ -15,7 +15,7 @@ use framebridge_proto::{StreamName, media::Rung, supervisor::Datagrams};
 use tokio::sync::mpsc;
 
 use crate::{
-    Arrival, Config, Event, SessionId, StreamStats, ViewerState,
+    Arrival, Config, Event, PublisherEvent, SessionId, StreamStats, ViewerState,
     addresses::{self, Offered},
     batch::Outcome,
     dtls::Identity,
@@ -24,6 +24,7 @@ use crate::{
     mailbox::Mailbox,
     mutex::lock,
     outlet::is_tcp,
+    publishers::LastHeard,
     random,
     reflexive::{News, Reflexive},
     sdp::Candidate,
@@ -41,6 +42,9 @@ struct Outcomes {
     /// The number of the last refusal's error; 0: there was none.
     refusal: AtomicI32,
 }
+
+/// What is needed to go on with a publisher.
+pub(crate) type Resumed = (SessionId, mpsc::Receiver<PublisherEvent>, LastHeard);
 
 /// The engine's shared part.
 pub(crate) struct EngineState {
@@ -64,6 +68,8 @@ pub(crate) struct EngineState {
     sessions: Mutex<HashMap<SessionId, Session>>,
     pub(crate) lines: Lines,
     pub(crate) publishers: Mutex<HashMap<SessionId, Session>>,
+    /// Publishers that an earlier process kept, and nobody has taken up yet: at most as many as there may be.
+    pub(crate) resumed: Mutex<Vec<Resumed>>,
     /// What the system did with all workers' datagrams.
     datagrams: Outcomes,
     /// Full: the event is dropped. A keyframe is asked for again while it is missing, and a session's state can be
@@ -96,6 +102,7 @@ impl EngineState {
             sessions: Mutex::default(),
             lines: Lines::default(),
             publishers: Mutex::default(),
+            resumed: Mutex::default(),
             datagrams: Outcomes::default(),
             events,
         }

@@ -5,6 +5,7 @@ mod incoming;
 mod line;
 mod moves;
 mod publisher;
+mod restored;
 mod rungs;
 mod waiting;
 
@@ -18,26 +19,19 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use framebridge_proto::{StreamName, media::Rung};
+use framebridge_proto::media::Rung;
 
 use waiting::Reading;
 
 use crate::{
-    Candidate, CloseReason, Event, HoldReason, Input, LineEvent, Link, Output, Pacer, Peer, ViewerState,
+    Candidate, CloseReason, Event, HoldReason, Input, LineEvent, Output, Pacer, ViewerState,
     batch::{Batch, Inbox},
     channel::{CATCH_UP, Channel, MOST_PADDING, Sent},
-    clock::{monotonic, ntp},
+    clock::ntp,
     frame::Frame,
-    handover::{
-        record::Record,
-        reservation::Reservation,
-        viewer_file::{Place, ViewerFile},
-    },
+    handover::{reservation::Reservation, viewer_file::ViewerFile},
     mailbox::{Command, IceRestart, Inlet},
-    mutex::lock,
-    packetizer::ticks,
-    reach::{Restarts, is_a_receivers, is_a_viewers},
-    sessions::Session,
+    reach::{is_a_receivers, is_a_viewers},
     socket::Socket,
     state::EngineState,
     stream::{KEYFRAME_INTERVAL, REPAIR_INTERVAL, Stream},
@@ -107,58 +101,6 @@ impl Worker {
             ask_again: Instant::now(),
             report: Vec::new(),
         }
-    }
-
-    /// Goes on with a viewer that an earlier process kept. One that there is no room for any more is forgotten.
-    pub(crate) fn restore(&mut self, place: Place, record: Record, stream: &StreamName, now: Instant) {
-        let stream = self.shared.stream(stream);
-        let limit = self.shared.config.max_viewers_per_stream;
-        let is_reachable = record.state.path.socket < self.sockets.len();
-        if !is_reachable || !stream.reserve(limit) {
-            self.forget(place);
-            return;
-        }
-        let stamp = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
-        let rung = record.rung;
-        for rung in Rung::ALL {
-            lock(stream.packetizer(rung)).start_after(stamp);
-        }
-        let reservation = Reservation::of(place, &record);
-        let Record {
-            session,
-            etag,
-            mid,
-            state,
-            best,
-            ..
-        } = record;
-        let grace = self.shared.config.disconnect_grace;
-        let peer = Peer::restore(&state, self.shared.families(), grace, now);
-        let entry = Session {
-            stream: Arc::clone(&stream),
-            worker: self.number,
-            etag,
-            remote: state.remote.clone(),
-            mid,
-            restarts: Restarts::default(),
-            is_lost: false,
-            state: ViewerState::Live,
-            link: Link::default(),
-        };
-        self.shared.open(session, entry);
-        let mut viewer = Viewer::new(session, stream, peer, rung, now);
-        viewer.best = best;
-        viewer.reservation = Some(reservation);
-        if let Some((track, _)) = viewer.peer.media() {
-            track.start_after(ticks(stamp));
-        }
-        let slot = self.join(Box::new(viewer), now);
-        self.viewers.add_address(slot, state.path.remote, true);
-    }
-
-    /// Forgets a viewer that an earlier process kept.
-    pub(crate) fn forget(&mut self, place: Place) {
-        self.viewer_file.wipe(place);
     }
 
     /// Works until the engine is stopped.
@@ -278,8 +220,9 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
         };
-        let sessions = self.shared.sessions();
-        let Some(entry) = sessions.get(&viewer.session) else {
+        let (sessions, publishers) = (self.shared.sessions(), self.shared.publishers());
+        let session = &viewer.session;
+        let Some(entry) = sessions.get(session).or_else(|| publishers.get(session)) else {
             return;
         };
         let reservation = Reservation::store(
@@ -365,6 +308,7 @@ impl Worker {
                 Output::Moved => self.on_moved(slot, now),
                 Output::LanesOpen => self.on_line(slot, LineEvent::Open, now),
                 Output::Unit(unit) => self.on_unit(slot, unit, now),
+                Output::Rtcp(packet) => self.tell_publisher(slot, packet),
                 Output::Message(lane, message) => self.on_line(slot, LineEvent::Message(lane, message), now),
             }
         }
@@ -417,6 +361,7 @@ impl Worker {
         let mut from = 0;
         while let Some(slot) = self.viewers.next_due(from, now) {
             self.end_forgotten(slot, now);
+            self.keep_publisher(slot);
             self.report(slot, now);
             self.choose(slot, now);
             let mut pacer = self.pacer;

@@ -218,6 +218,7 @@ impl Sender {
                 url: push.url.clone(),
                 resource: resource.as_ref().map(Uri::to_string),
             }),
+            parameter_sets: Vec::new(),
         };
         tracing::info!(%stream, session = brief(&session), push = push.name, "the receiver has agreed");
         self.place.set_session(Some(session));

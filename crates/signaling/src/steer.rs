@@ -86,6 +86,7 @@ pub(crate) async fn open(
         address: visitor.address,
         since: now(),
         pushed: None,
+        parameter_sets: Vec::new(),
     };
     shared.owners.note(session, owner);
     shared.tasks.spawn(serve(Arc::clone(&shared), stream, line, who));

@@ -99,6 +99,7 @@ pub(crate) async fn post(
         address,
         since: now(),
         pushed: None,
+        parameter_sets: Vec::new(),
     };
     shared.owners.note(session, owner);
     let unanswered = Unanswered {

@@ -18,6 +18,7 @@ use crate::{
     access::now,
     app_state::AppState,
     client::Visitor,
+    feed::Feed,
     gate::Asker,
     negotiation::{self, ACCEPT_PATCH, ACCEPT_POST, FRAGMENT, SDP, prefix},
     owners::{Owner, brief},
@@ -86,12 +87,32 @@ pub(crate) async fn post(
         address,
         since: now(),
         pushed: None,
+        parameter_sets,
     };
     shared.owners.note(session, owner);
     shared
         .tasks
         .spawn(serve(Arc::clone(&shared), Arc::clone(&stream), publisher));
     negotiation::created(&shared, &format!("{location}/{session}"), (&session, &etag), answer)
+}
+
+/// Goes on with the publishers that the life before has left, as far as they may publish still.
+pub(crate) fn resume(shared: &Arc<AppState>) {
+    for publisher in shared.engine.resumed_publishers() {
+        let session = *publisher.session();
+        let stream = shared.engine.published(&session).map(|(stream, _)| stream);
+        let stream = stream.and_then(|stream| shared.streams.get(&stream));
+        let owner = shared.owners.of(&session);
+        // Dropped, it ends.
+        let (Some(stream), Some(owner)) = (stream, owner) else {
+            continue;
+        };
+        let takes = |feed: &Feed| feed.take(session, &owner.parameter_sets).is_ok();
+        if stream.feed.as_ref().is_some_and(takes) {
+            tracing::info!(stream = %stream.name, session = brief(&session), "a publisher goes on");
+            shared.tasks.spawn(serve(Arc::clone(shared), stream, publisher));
+        }
+    }
 }
 
 /// Takes what a publisher sends until it ends, or its owner may not publish any more.

@@ -4,13 +4,13 @@ use framebridge_proto::media::Rung;
 use zeroize::Zeroizing;
 
 use crate::{
-    Keys, RepairState, SessionId, TrackState, TransmitState,
+    Keys, ReceiveState, Receives, RepairState, SessionId, TrackState, TransmitState,
     ice::{Credentials, Path},
     srtp::{MasterKey, Profile},
 };
 
 /// The version of a record's layout. Another version is passed over.
-const LAYOUT: u8 = 4;
+const LAYOUT: u8 = 5;
 
 /// What is kept of a viewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,7 @@ impl Record {
             path,
             keys,
             track,
+            receives,
         } = &self.state;
         let mut out = Writer(Zeroizing::new(vec![LAYOUT]));
         out.field(self.session.to_string().as_bytes());
@@ -75,6 +76,17 @@ impl Record {
         out.field(track.capture_time.as_slice());
         out.field(self.rung.as_str().as_bytes());
         out.field(self.best.as_str().as_bytes());
+        let agreed = receives.map(|state| state.receives);
+        out.field(agreed.map(|agreed| agreed.payload_type).as_slice());
+        out.field(agreed.and_then(|agreed| agreed.repair).as_slice());
+        out.field(agreed.and_then(|agreed| agreed.numbering).as_slice());
+        let streams = receives.map(|state| [state.media, state.repairs]);
+        for stream in streams.unwrap_or_default() {
+            match stream {
+                Some((ssrc, index)) => out.field(&[&ssrc.to_le_bytes()[..], &index.to_le_bytes()].concat()),
+                None => out.field(&[]),
+            }
+        }
         out.0
     }
 
@@ -124,6 +136,7 @@ impl Record {
             capture_time: extension(&mut fields)?,
         };
         let (rung, best) = (fields.text()?.parse().ok()?, fields.text()?.parse().ok()?);
+        let receives = receives(&mut fields)?;
         fields.0.is_empty().then_some(Self {
             session,
             stream,
@@ -136,6 +149,7 @@ impl Record {
                 path,
                 keys,
                 track,
+                receives,
             },
             rung,
             best,
@@ -173,6 +187,32 @@ fn repair(fields: &mut Reader<'_>) -> Option<Option<RepairState>> {
         })),
         _ => None,
     }
+}
+
+/// What a publisher sends, if it is one.
+fn receives(fields: &mut Reader<'_>) -> Option<Option<ReceiveState>> {
+    let payload_type = extension(fields)?;
+    let (repair, numbering) = (extension(fields)?, extension(fields)?);
+    let mut stream = || match fields.field()? {
+        [] => Some(None),
+        bytes => {
+            let (ssrc, index) = bytes.split_first_chunk()?;
+            Some(Some((
+                u32::from_le_bytes(*ssrc),
+                u64::from_le_bytes(index.try_into().ok()?),
+            )))
+        }
+    };
+    let (media, repairs) = (stream()?, stream()?);
+    Some(payload_type.map(|payload_type| ReceiveState {
+        receives: Receives {
+            payload_type,
+            repair,
+            numbering,
+        },
+        media,
+        repairs,
+    }))
 }
 
 fn extension(fields: &mut Reader<'_>) -> Option<Option<u8>> {
@@ -263,6 +303,15 @@ pub(crate) mod tests {
                     playout: (number != 2).then_some(4),
                     capture_time: (number != 2).then_some(5),
                 },
+                receives: (number == 3).then_some(ReceiveState {
+                    receives: Receives {
+                        payload_type: 102,
+                        repair: Some(103),
+                        numbering: None,
+                    },
+                    media: Some((7, 70_000)),
+                    repairs: None,
+                }),
             },
             rung: Rung::Half,
             best: Rung::Full,

@@ -161,7 +161,7 @@ impl World {
                     Output::State(state) => self.states.push(state),
                     Output::Feedback(feedback) => self.feedback.push(feedback),
                     Output::Moved => panic!("no address has gone"),
-                    Output::LanesOpen | Output::Message(..) | Output::Unit(_) => {
+                    Output::LanesOpen | Output::Message(..) | Output::Unit(_) | Output::Rtcp(_) => {
                         panic!("nobody asked for data channels")
                     }
                 }
