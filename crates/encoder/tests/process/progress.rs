@@ -81,7 +81,8 @@ async fn heartbeats_count_what_was_captured_encoded_and_delivered() {
 async fn encoder_that_is_too_slow_is_given_less_and_says_so() {
     // What no machine that runs this encodes in time. Its pictures are drawn once and cost nothing from then on: a source that
     // does not keep up itself, on a machine that has more to do, asks for less than can be encoded.
-    let further = "fps = 60\nlongest_edge = 4096\nlower_rungs = false\n";
+    // And a single picture may take seconds there, which is no reason to end.
+    let further = "fps = 60\nlongest_edge = 4096\nlower_rungs = false\nstall_timeout_ms = 30000\n";
     let encoder = Encoder::start("lavfi:testsrc2=size=4096x2304:rate=60,loop=loop=-1:size=4", further);
     let mut heartbeats = Heartbeats::of(&encoder).await;
     let _subscriber = encoder.subscribe().await;
