@@ -102,6 +102,23 @@ const SECRETS: [&str; 12] = [
     "user", "usr", "login", "pas", "pw", "token", "auth", "key", "secret", "sig", "cred", "streamid",
 ];
 
+/// What they call them by these very names: another one behind a secret may be a part of it.
+const NAMES: [&str; 13] = [
+    "user",
+    "username",
+    "usr",
+    "loginuse",
+    "password",
+    "passwd",
+    "pass",
+    "pwd",
+    "loginpas",
+    "passphrase",
+    "streamid",
+    "token",
+    "auth",
+];
+
 /// `key=value` of a query as it is shown, and whether that is a secret more likely than not.
 fn pair(pair: &str, after_secret: bool) -> (String, bool) {
     // Without a value it is no key, but what ends in `=` as base64 does.
@@ -112,7 +129,12 @@ fn pair(pair: &str, after_secret: bool) -> (String, bool) {
         return (MASK.to_owned(), false);
     };
     let name = key.to_ascii_lowercase();
-    if SECRETS.iter().any(|part| name.contains(part)) {
+    let is_secret = if after_secret {
+        NAMES.contains(&&*name)
+    } else {
+        SECRETS.iter().any(|part| name.contains(part))
+    };
+    if is_secret {
         return (format!("{key}={MASK}"), true);
     }
     let is_setting = HARMLESS.contains(&&*name) && value.bytes().all(|byte| is_plain(byte) || b".:,-_".contains(&byte));
@@ -186,6 +208,10 @@ mod tests {
                 "http://cam/v?x=640x480&y=2001:db8::7&z=on",
             ),
             ("http://cam/v?U0VDUkVU==", "http://cam/v?********"),
+            (
+                "rtsp://cam/user=a_password=?SECRET_key=1.sdp",
+                "rtsp://cam/user=********?********",
+            ),
             ("http://cam/v?x=/SECRET", "http://cam/v?x=********"),
             ("rtsp://cam/s#fragment", "rtsp://cam/s#********"),
             ("e=rtps://u:p@h/x", "e=rtps://h/x"),
