@@ -23,9 +23,15 @@ const RELEASE_BY_THE_NEXT: Duration = Duration::from_millis(1500);
 /// A line that is lost is there again within this, as the page itself has noted.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Has a page note when it began to steer, and when it no longer did.
-const NOTE: &str = "window.turns = []; new MutationObserver(() => turns.push([document.body.dataset.desk, Date.now()]))
-    .observe(document.body, { attributes: true, attributeFilter: ['data-desk'] })";
+/// Has a page note when it began to steer, and when it no longer did; and for how long until then the machine gave it no time of its own.
+const NOTE: &str = "window.turns = []; window.heldUp = 0; window.lookedAt = performance.now();
+    setInterval(() => {
+        const now = performance.now();
+        heldUp += Math.max(0, now - lookedAt - 100);
+        lookedAt = now;
+    }, 50);
+    new MutationObserver(() => turns.push([document.body.dataset.desk, Date.now(), heldUp]))
+        .observe(document.body, { attributes: true, attributeFilter: ['data-desk'] })";
 
 /// Somebody who types fast.
 const BETWEEN_KEYS: Duration = Duration::from_millis(80);
@@ -104,15 +110,19 @@ fn until_steering(page: &Page) {
     page.until_holds("document.body.dataset.desk === 'on'").unwrap();
 }
 
-/// How long after `then` a page steers for good, as it has noted itself; nothing where it went on steering.
+/// How long after `then` a page steers for good, as it has noted itself, but for what it was held up since; nothing where it went on steering.
 fn steers_again_after(page: &Page, then: SystemTime) -> Duration {
-    let begun = page.evaluate("turns.filter(([state]) => state === 'on').pop()?.[1] ?? 0");
+    let begun = page.evaluate(
+        "turns.filter(([state]) => state === 'on').map(([, at, heldUp]) => Math.round(at - heldUp)).pop() ?? 0",
+    );
     let begun = Duration::from_millis(begun.unwrap().as_u64().unwrap());
     begun.saturating_sub(then.duration_since(UNIX_EPOCH).unwrap())
 }
 
 /// Where a pixel of the screen is in the window of a page.
 fn on(page: &Page, (x, y): (i32, i32)) -> (f64, f64) {
+    page.until_holds("document.getElementById('picture').videoWidth > 0")
+        .unwrap();
     let place = page
         .evaluate(&format!(
             "(() => {{ const v = document.getElementById('picture'), b = v.getBoundingClientRect();
@@ -326,6 +336,7 @@ fn nothing_stays_held_whatever_dies_and_the_line_is_made_anew() {
         let since = world.count();
         hold(since);
         let killed = world.system.pid(process).unwrap();
+        page.evaluate("window.heldUp = 0").unwrap();
         let (then, now) = (Stamp::now(), SystemTime::now());
         signal(killed, Signal::KILL).unwrap();
         world.let_go(since, then, within, &format!("{process} killed"));
