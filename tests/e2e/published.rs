@@ -6,7 +6,7 @@ use framebridge_tests::{
     system::System,
     wait::{self, PATIENCE},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const STREAM: &str = "live";
 
@@ -154,7 +154,7 @@ fn publisher_needs_its_scope_and_is_out_when_its_token_ends() {
 }
 
 #[test]
-fn publisher_that_is_no_browser_and_its_return_after_signaling_died() {
+fn publisher_that_is_no_browser_keeps_its_session_when_signaling_dies() {
     let system = System::start(&[(STREAM, "whip:")]).unwrap();
     let publishing = GStreamer::start(&system.url(&format!("/whip/{STREAM}"))).unwrap();
     let browser = Browser::start().unwrap();
@@ -162,10 +162,25 @@ fn publisher_that_is_no_browser_and_its_return_after_signaling_died() {
     watching.until_live().unwrap();
     until_it_goes_on(&watching);
     let before = watching.sessions().unwrap();
-    system.kill_and_await("signaling").unwrap();
-    // Its session ended with the process; viewers keep theirs.
-    until_told(&system, "nobody publishes to /whip/live");
+    let session = || {
+        let shown = system.bridgectl(&["viewers", "--json"]).unwrap();
+        let rows: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        let found = rows
+            .as_array()
+            .and_then(|rows| rows.iter().find(|row| row["state"] == "publishes"));
+        found.unwrap_or_else(|| panic!("nobody publishes: {rows}"))["session"].clone()
+    };
+    let publishes = session();
+    // Twice: what the second life has kept is as good.
+    for _life in 0..2 {
+        system.kill_and_await("signaling").unwrap();
+        watching.until_live().unwrap();
+        until_it_goes_on(&watching);
+        assert_eq!(session(), publishes);
+        assert_eq!(watching.sessions().unwrap(), before);
+    }
     drop(publishing);
+    until_told(&system, "nobody publishes to /whip/live");
     let _again = GStreamer::start(&system.url(&format!("/whip/{STREAM}"))).unwrap();
     watching.until_live().unwrap();
     until_it_goes_on(&watching);

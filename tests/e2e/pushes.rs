@@ -1,9 +1,10 @@
 //! Streams that are sent on to a receiver elsewhere: another Framebridge, which somebody publishes to.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use framebridge_proto::status::{PushState, PushStatus};
 use framebridge_tests::{
+    no_udp::NoUdp,
     system::System,
     wait::{self, PATIENCE},
 };
@@ -16,17 +17,25 @@ const PUBLISHED: &str = "live";
 const STREAM: &str = "test";
 
 /// A receiver that asks for tokens, and one that may publish there.
-fn receiver(folder: &std::path::Path) -> (System, String) {
+fn receiver(folder: &Path) -> (System, String) {
+    let receiver = System::start_with(&[(PUBLISHED, "whip:"), ("camera", "test:")], &asking(folder)).unwrap();
+    let token = publishing(&receiver);
+    (receiver, token)
+}
+
+/// Tokens are asked for, and are in a file of `folder`.
+fn asking(folder: &Path) -> String {
     let tokens = folder.join("tokens.toml").display().to_string();
-    let auth =
-        format!("[http.auth]\nmode = \"token\"\ntokens = {tokens:?}\nopen = [\"view\"]\n[video]\nkeep = \"always\"\n");
-    let receiver = System::start_with(&[(PUBLISHED, "whip:"), ("camera", "test:")], &auth).unwrap();
+    format!("[http.auth]\nmode = \"token\"\ntokens = {tokens:?}\nopen = [\"view\"]\n[video]\nkeep = \"always\"\n")
+}
+
+/// A token that may publish.
+fn publishing(receiver: &System) -> String {
     let made = receiver
         .bridgectl(&["token", "new", "studio", "--scope", "publish"])
         .unwrap();
     assert!(made.status.success(), "{made:?}");
-    let token = String::from_utf8(made.stdout).unwrap().trim().to_owned();
-    (receiver, token)
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
 }
 
 fn push(name: &str, url: &str, token: &str) -> String {
@@ -128,6 +137,26 @@ fn stream_is_sent_on_in_one_session_whatever_dies_here_and_anew_when_the_receive
 }
 
 #[test]
+fn receiver_that_no_udp_reaches_gets_the_stream_by_tcp() {
+    let Some(network) = NoUdp::build().unwrap() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = System::start_public(&[(PUBLISHED, "whip:")], &asking(folder.path())).unwrap();
+    let token = publishing(&receiver);
+    let url = format!("http://{}:{}/whip/{PUBLISHED}", NoUdp::HERE, receiver.http().port());
+    let there = network.there(|| {
+        let sender = System::start_beside(&receiver, &[(STREAM, "test:")], &push("hall", &url, &token))?;
+        until(&sender, PushState::Live);
+        let path = viewer(&sender)["path"].clone();
+        assert!(path.as_str().is_some_and(|path| path.starts_with("tcp")), "{path}");
+        Ok(sender)
+    });
+    let _sender = there.unwrap();
+    until_pictures_come(&receiver);
+}
+
+#[test]
 fn each_refusal_of_a_receiver_is_told_by_its_name_and_mended_while_the_stream_runs() {
     let folder = tempfile::tempdir().unwrap();
     let (receiver, token) = receiver(folder.path());
@@ -163,6 +192,19 @@ fn each_refusal_of_a_receiver_is_told_by_its_name_and_mended_while_the_stream_ru
     for told in [&said, &metrics, &printed, &sender.log().unwrap()] {
         assert!(!told.contains(&token) && !told.contains("WRONG"), "{told}");
     }
+
+    // One that is refused has no session: its name ends it, and no other's.
+    let wrong = sender.bridgectl(&["kick", "test/seconds"]).unwrap();
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && said.contains("second"), "{said}");
+    let ended = sender.bridgectl(&["kick", "test/second"]).unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(ended.status.success() && said.contains("bridgectl reload"), "{ended:?}");
+    wait::until_true("the one that was ended", PATIENCE, || {
+        let states = pushes(&sender).into_iter().map(|push| push.state);
+        Ok(states.eq([expected[0], PushState::Kicked, expected[2], expected[3]]))
+    })
+    .unwrap();
 
     // The encoder does not notice.
     let encoder = sender.pid(&format!("encoder-{STREAM}")).unwrap();

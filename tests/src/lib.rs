@@ -11,6 +11,7 @@ mod cdp;
 pub mod chaos;
 pub mod disk;
 pub mod display;
+pub mod firefox;
 pub mod http;
 pub mod internet;
 pub mod interruption;

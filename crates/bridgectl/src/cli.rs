@@ -83,9 +83,9 @@ pub(crate) enum Verb {
         /// Only this stream
         stream: Option<StreamName>,
     },
-    /// Send a viewer away
+    /// Send a viewer, a publisher or a push away
     Kick {
-        /// Its session, as `viewers` shows it
+        /// Its session, as `viewers` shows it; or a push as STREAM/NAME
         session: String,
     },
     /// Certificates for HTTPS

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use framebridge_config::did_you_mean;
 use framebridge_proto::{
     hooks::HookStatus,
-    status::{ProcessStatus, Status, StreamStatus},
+    status::{ProcessStatus, PushStatus, Status, StreamStatus},
 };
 
 /// The stream of this name.
@@ -19,6 +19,19 @@ pub(crate) fn stream<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a S
             status.streams.iter().map(|stream| stream.name.as_str()),
             "status"
         ))
+    })
+}
+
+/// The push of a stream that is called so.
+///
+/// # Errors
+/// There is no such stream, or it has no such push; the error names the near one.
+pub(crate) fn push<'a>(status: &'a Status, of: &str, name: &str) -> anyhow::Result<&'a PushStatus> {
+    let pushes = &stream(status, of)?.pushes;
+    let found = pushes.iter().find(|push| push.name == name);
+    found.ok_or_else(|| {
+        let near = before(&did_you_mean(name, pushes.iter().map(|push| push.name.as_str())));
+        anyhow!("no push of `{of}` is called `{name}`{near}; `bridgectl status` lists them")
     })
 }
 

@@ -7,31 +7,31 @@ mod copied;
 mod demuxer;
 mod error;
 mod file;
+mod opening;
 mod published;
 mod recipe;
 mod undue;
 
-use std::{
-    fs,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ffmpeg_next::{Error, frame};
-use framebridge_config::{Protocol, Source as Location, SourceTls};
+use framebridge_config::{Source as Location, SourceTls};
 use framebridge_core::{
     as_it_comes::{AsItComes, Obstacle, Wish},
     decode_backlog::DecodeRate,
 };
 
-use crate::{FfmpegError, Interrupt, Picture, ffi, pace::Pacer, rtsp::Relay, slate, stamp, webcam, x11::Display};
+use crate::{FfmpegError, Interrupt, Picture, ffi, pace::Pacer, rtsp::Relay, slate, stamp, x11::Display};
 use command::Command;
 pub use copied::Came;
 pub use error::SourceError;
+pub(crate) use opening::lacks;
 pub use published::Feed;
 pub use undue::{UnduePicture, UndueUnit};
 
 use demuxer::{Decoded, Demuxer, Fed};
 use file::PlayedFile;
+use opening::open;
 use recipe::{Beside, Clock, Overlay, Recipe, Timing};
 use undue::Undue;
 
@@ -145,7 +145,7 @@ impl Source {
         let mut recipe = Recipe::new(config);
         arm(&recipe, config.silence_limit, interrupt);
         let mut beside = Running::start(&mut recipe, config, interrupt)?;
-        let demuxer = open(&recipe, &config.location, &mut beside, interrupt)?;
+        let demuxer = open(&mut recipe, &config.location, &mut beside, interrupt)?;
         recipe.looped |= recipe.timing == Timing::NetworkOrRecorded && demuxer.timing == Timing::Recorded;
         Ok(Self {
             silence_limit: config.silence_limit,
@@ -396,7 +396,12 @@ impl Source {
             Ok(Fed::Nothing) => Err(SourceError::Stopped),
             Ok(fed) => Ok(fed),
             Err(_) if self.interrupt.is_stopped() => Err(SourceError::Stopped),
-            Err(_) if self.interrupt.is_overdue() => Err(SourceError::Silent {
+            Err(Error::InvalidData) if self.demuxer.is_multipart() => {
+                self.recipe.loosen();
+                self.reopen().map(|()| Fed::Nothing)
+            }
+            // Some demuxers tell of our deadline with their next packet only.
+            Err(code) if self.interrupt.is_overdue() || code == Error::Exit => Err(SourceError::Silent {
                 limit: self.silence_limit,
             }),
             Err(_) if self.has_screen_changed() => {
@@ -461,7 +466,7 @@ impl Source {
         self.pictures = 0;
         self.pacer.rewound();
         arm(&self.recipe, self.silence_limit, &self.interrupt);
-        self.demuxer = open(&self.recipe, &self.location, &mut self.beside, &self.interrupt)?;
+        self.demuxer = open(&mut self.recipe, &self.location, &mut self.beside, &self.interrupt)?;
         Ok(())
     }
 }
@@ -524,77 +529,5 @@ impl Running {
             }
         }
         Ok(running)
-    }
-}
-
-fn open(
-    recipe: &Recipe,
-    location: &Location,
-    beside: &mut Running,
-    interrupt: &Interrupt,
-) -> Result<Demuxer, SourceError> {
-    let started = Instant::now();
-    Demuxer::open(recipe, interrupt).map_err(|code| {
-        let (waited, source) = (started.elapsed(), FfmpegError::of(code));
-        if interrupt.is_stopped() {
-            SourceError::Stopped
-        } else if let Some(refusal) = beside.camera.as_ref().and_then(Relay::refusal) {
-            SourceError::Camera(refusal)
-        } else if let Some(words) = beside.command.as_mut().and_then(Command::last_words) {
-            SourceError::CommandEnded(words)
-        } else if let (Error::Other { errno: libc::EBUSY }, Location::V4l2 { device, .. }) = (code, location) {
-            SourceError::Busy(webcam::users(device).unwrap_or_else(|| "another program".to_owned()))
-        } else if is_empty(location) {
-            SourceError::Empty
-        } else if is_udp(location) && code == (Error::Other { errno: libc::ENODEV }) {
-            SourceError::NoRoute
-        } else if let Some(endpoint) = beside.endpoint.clone() {
-            published::no_publisher(endpoint, code, interrupt.is_overdue().then_some(waited))
-        } else if code == Error::StreamNotFound {
-            SourceError::NoVideo
-        } else if code == Error::DecoderNotFound {
-            SourceError::NoDecoder
-        } else if recipe.interruptible && interrupt.is_overdue() {
-            SourceError::OpenTimeout { waited, source }
-        } else {
-            SourceError::Open(source)
-        }
-    })
-}
-
-/// Whether it is a file with nothing in it: what FFmpeg misses there differs by the file's name.
-fn is_empty(location: &Location) -> bool {
-    let Location::File { path } = location else {
-        return false;
-    };
-    fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
-}
-
-fn is_udp(location: &Location) -> bool {
-    matches!(
-        location,
-        Location::Network {
-            protocol: Protocol::Udp,
-            ..
-        }
-    )
-}
-
-/// What a source takes that FFmpeg was built without.
-pub(crate) fn lacks(location: &Location) -> Option<&'static str> {
-    let device = |name: &'static str| (!ffi::has_format(name)).then_some(name);
-    match location {
-        Location::Network { protocol, .. } => match protocol {
-            Protocol::Rtsp | Protocol::Rtsps => device("rtsp"),
-            Protocol::Http | Protocol::Https | Protocol::Rtmp | Protocol::Rtmps | Protocol::Srt | Protocol::Udp => {
-                let scheme = protocol.scheme();
-                (!ffi::has_protocol(&format!("{scheme}://host:1/"))).then_some(scheme)
-            }
-        },
-        Location::X11 { .. } => device("x11grab"),
-        Location::V4l2 { .. } => device("v4l2"),
-        Location::Test | Location::Lavfi { .. } | Location::Slate(_) => device("lavfi"),
-        Location::Whip => (!ffi::has_protocol("unix:/")).then_some("unix"),
-        Location::File { .. } | Location::Exec { .. } => None,
     }
 }

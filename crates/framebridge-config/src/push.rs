@@ -1,6 +1,10 @@
 //! `[[streams.NAME.push]]`: the receivers elsewhere that a stream is sent on to.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use framebridge_proto::StreamName;
 
@@ -26,6 +30,35 @@ pub struct Push {
 impl fmt::Debug for Push {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Push").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Push {
+    /// Whether its address is one that signaling itself listens on, as far as that can be told from the address alone.
+    fn leads_to(&self, listen: SocketAddr) -> bool {
+        let Some(address) = Address::of(&self.url) else {
+            return false;
+        };
+        let default = if address.scheme == "https" { 443 } else { 80 };
+        let (ours, host) = (listen.ip().to_canonical(), address.host);
+        let is_named_here = host == "localhost" || host.ends_with(".localhost");
+        let is_ours = match host.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+            // Whatever it listens on by name, a wildcard takes loopback, too.
+            Ok(ip) => ip == ours || (ip.is_loopback() && ours.is_unspecified()),
+            Err(_) => is_named_here && (ours.is_loopback() || ours.is_unspecified()),
+        };
+        is_ours && address.port.unwrap_or(default) == listen.port()
+    }
+}
+
+/// Refuses pushes to this box itself. Others that lead here are found out when they are connected to.
+pub(crate) fn check_receivers(reader: &mut Reader<'_>, stream: &StreamName, pushes: &[Push], listen: SocketAddr) {
+    for (number, push) in pushes.iter().enumerate().filter(|(_, push)| push.leads_to(listen)) {
+        let message = format!(
+            "{} is where this box itself listens, and a box can't push to itself: give another stream the same source instead",
+            push.name
+        );
+        reader.problem(&format!("streams.{stream}.push.{number}.url"), message);
     }
 }
 
@@ -164,6 +197,34 @@ mod tests {
         let door = settings.streams[0].name.clone();
         assert!(!handed(Role::Encoder, Some(&door)).contains("push"));
         assert!(!handed(Role::Bridge, None).contains("push"));
+    }
+
+    #[test]
+    fn push_to_this_box_itself_is_refused_where_the_address_says_so() {
+        let listening = |listen: &str, url: &str| {
+            let http = format!("[http]\nlisten = {listen:?}\n[http.auth]\nmode = \"none\"\n");
+            parse(&format!("[[streams.door.push]]\nurl = {url:?}\n{http}"))
+        };
+        for (listen, url) in [
+            ("127.0.0.1:8890", "http://127.0.0.1:8890/whip/x"),
+            ("127.0.0.1:8890", "http://localhost:8890/whip/x"),
+            ("0.0.0.0:8890", "http://127.0.0.1:8890/whip/x"),
+            ("[::]:80", "http://[::1]/whip/x"),
+            ("192.0.2.7:443", "https://192.0.2.7/whip/x"),
+        ] {
+            let error = listening(listen, url).expect_err(url).to_string();
+            assert!(
+                error.contains("push.0.url") && error.contains("push to itself"),
+                "{error}"
+            );
+        }
+        for (listen, url) in [
+            ("127.0.0.1:8890", "http://127.0.0.1:8889/whip/x"),
+            ("192.0.2.7:8890", "http://127.0.0.1:8890/whip/x"),
+            ("0.0.0.0:8890", "http://media.example:8890/whip/x"),
+        ] {
+            assert!(listening(listen, url).is_ok(), "{listen} {url}");
+        }
     }
 
     #[test]

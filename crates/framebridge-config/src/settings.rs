@@ -276,6 +276,9 @@ impl Settings {
             warnings: Vec::new(),
             entries: Vec::new(),
         };
+        for stream in &settings.streams {
+            push::check_receivers(&mut reader, &stream.name, &stream.pushes, settings.http.listen);
+        }
         let Outcome {
             entries,
             problems,

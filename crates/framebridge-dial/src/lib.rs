@@ -5,6 +5,7 @@
 
 mod exchange;
 mod resolve;
+mod retry_after;
 
 use std::{
     io,
@@ -27,6 +28,7 @@ use tokio_rustls::{
 
 pub use exchange::{Answer, ExchangeError, basic, exchange, request};
 pub use resolve::resolve;
+pub use retry_after::retry_after;
 
 /// How long a name's lookup, TCP and TLS may take together.
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -165,7 +167,7 @@ impl Server {
         for (at, address) in addresses.into_iter().enumerate() {
             // The last one has all the time that is left.
             let limit = if at < others { ADDRESS_TIMEOUT } else { TIMEOUT };
-            match timeout(limit, connect(address)).await {
+            match timeout(limit, connect(address, SEND_BUFFER)).await {
                 Ok(Ok(stream)) => return Ok((stream, address.ip())),
                 Ok(Err(error)) => last = error,
                 Err(_late) => last = io::ErrorKind::TimedOut.into(),
@@ -175,14 +177,17 @@ impl Server {
     }
 }
 
-/// Connects to one address.
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+/// Connects to one address; `send_buffer`: what the kernel takes and has not sent yet, bytes, which it doubles.
+///
+/// # Errors
+/// It is refused, or nobody answers, which takes the system minutes to say.
+pub async fn connect(address: SocketAddr, send_buffer: u32) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
         TcpSocket::new_v6()
     }?;
-    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_send_buffer_size(send_buffer)?;
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -20,7 +20,7 @@ use crate::{
     repeats::Repeats,
     stream::Stream,
     track::Track,
-    viewer::{Feed, Slot},
+    viewer::{Slot, Standing},
 };
 
 /// A frame of more packets than this is let go in steps: a burst of a whole keyframe to every viewer overruns the
@@ -294,7 +294,7 @@ impl Channel {
     /// Sends one viewer what it is due, at most `allowance` packets, into `batch`. Notes what remains to be done.
     pub(crate) fn serve(
         &mut self,
-        (feed, allowance): (&mut Feed, u64),
+        (standing, allowance): (&mut Standing, u64),
         track: &mut Track,
         path: &Path,
         batch: &mut Batch,
@@ -303,20 +303,22 @@ impl Channel {
         let mut sent = Sent::default();
         // A link that could not carry the stream does not carry a whole group at once.
         let is_entry = !self.is_copied() || self.has_young_entry(now);
-        if matches!(*feed, Feed::Held(until) if until <= now) && is_entry {
-            *feed = Feed::Waiting;
+        if matches!(*standing, Standing::Held(until) if until <= now) && is_entry {
+            *standing = Standing::Waiting;
             self.wants_keyframe |= self.lacks_entry(now);
         }
-        if *feed == Feed::Waiting
+        if *standing == Standing::Waiting
             && let Some(first) = self.entry(now)
             && self.enter(track, first, now)
         {
-            *feed = Feed::At(first);
+            *standing = Standing::At(first);
         }
-        let Feed::At(mut packet) = *feed else { return sent };
+        let Standing::At(mut packet) = *standing else {
+            return sent;
+        };
         let Some(mut at) = self.position(packet) else {
             // What it needs next is forgotten: it fell too far behind.
-            *feed = Feed::Waiting;
+            *standing = Standing::Waiting;
             self.wants_keyframe = true;
             return sent;
         };
@@ -342,7 +344,7 @@ impl Channel {
                 at += 1;
             }
         }
-        *feed = Feed::At(packet);
+        *standing = Standing::At(packet);
         if packet < self.released {
             self.serve_soon(now);
         }
@@ -354,12 +356,12 @@ impl Channel {
     pub(crate) fn pad(
         &mut self,
         bytes: u64,
-        feed: Feed,
+        standing: Standing,
         (track, path): (&mut Track, &Path),
         batch: &mut Batch,
     ) -> Sent {
         let mut sent = Sent::default();
-        let Feed::At(head) = feed else { return sent };
+        let Standing::At(head) = standing else { return sent };
         batch.start();
         // What was before the last jump went under another number, or to nobody.
         for packet in (track.since()..head)

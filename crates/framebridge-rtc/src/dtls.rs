@@ -6,6 +6,7 @@ mod fingerprint;
 mod gate;
 mod hello;
 mod identity;
+mod server;
 
 use std::{
     collections::VecDeque,
@@ -23,9 +24,10 @@ use rtc_dtls::{
 use rtc_shared::{TransportProtocol, error::Error as FamilyError};
 
 use crate::srtp::{KeyPair, Profile};
-use gate::{Gate, PLAIN_HEADERS, Passage};
+use gate::{PLAIN_HEADERS, Passage};
 use hello::ClientHello;
 use identity::{config, provider};
+use server::{Server, answer};
 
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use identity::Identity;
@@ -35,11 +37,6 @@ const FLIGHT_INTERVAL: Duration = Duration::from_millis(600);
 
 /// The least time between two repetitions that the peer asks for by repeating itself: browsers begin with 50 ms.
 const REPEAT_PACE: Duration = Duration::from_millis(50);
-
-/// Hellos that wait for their cookie at once: the peer's, and some that others sent in its name.
-const MAX_HELLOS: usize = 4;
-/// How long such a hello keeps its place. Each costs a key pair, so a flood of them may not have many.
-const HELLO_PACE: Duration = Duration::from_millis(250);
 
 /// How often we repeat a flight that `rtc-dtls` has given no timer: past any connect timeout.
 const MAX_REPETITIONS: u32 = 30;
@@ -111,23 +108,6 @@ pub struct Association {
     incoming: VecDeque<BytesMut>,
 }
 
-/// What only the passive end has.
-struct Server {
-    gate: Gate,
-    identity: Identity,
-    /// Hellos whose cookie has not come back. More than one, for anybody can send one in the client's name; the client
-    /// goes on with the one it sent itself.
-    hellos: VecDeque<Opening>,
-}
-
-/// A hello that was answered with a cookie.
-struct Opening {
-    random: [u8; 32],
-    endpoint: Endpoint,
-    answer: Vec<BytesMut>,
-    since: Instant,
-}
-
 /// Datagrams that belong together.
 struct Flight {
     datagrams: Vec<BytesMut>,
@@ -146,16 +126,11 @@ impl fmt::Debug for Association {
 impl Association {
     /// The passive end: waits for the peer's ClientHello.
     pub fn server(identity: &Identity, expected: Vec<Fingerprint>) -> Self {
-        let server = Server {
-            gate: Gate::default(),
-            identity: identity.clone(),
-            hellos: VecDeque::new(),
-        };
-        Self::new(expected, Some(server))
+        Self::new(expected, Some(Server::new(identity)))
     }
 
     /// The active end, which offers `profiles` in this order and starts at once. It trusts the net more than the passive one: it is
-    /// the light viewer's, and that of a receiver that was connected to and wants it so, where a failed handshake is tried again.
+    /// the light viewer's, and that of a receiver or a publisher that wants it so, where a failed handshake is tried again.
     ///
     /// # Errors
     /// The configuration is refused.
@@ -415,42 +390,6 @@ impl Association {
     }
 }
 
-impl Server {
-    /// Answers a client's first hello with a cookie, if it is one we can serve.
-    fn open(&mut self, hello: &ClientHello, record: &[u8], now: Instant) -> Vec<BytesMut> {
-        if self.hellos.len() == MAX_HELLOS {
-            let is_young = |opening: &Opening| now < opening.since + HELLO_PACE;
-            if self.hellos.front().is_some_and(is_young) {
-                return Vec::new();
-            }
-            self.hellos.pop_front();
-        }
-        let config = if hello.gcm {
-            &self.identity.gcm_server
-        } else {
-            &self.identity.sha1_server
-        };
-        let mut endpoint = Endpoint::new(PEER, TransportProtocol::UDP, Some(Arc::clone(config)));
-        let Some(answer) = answer(&mut endpoint, record, now) else {
-            return Vec::new();
-        };
-        self.hellos.push_back(Opening {
-            random: hello.random,
-            endpoint,
-            answer: answer.clone(),
-            since: now,
-        });
-        answer
-    }
-}
-
-/// What an endpoint answers to a hello; `None` if it refuses it.
-fn answer(endpoint: &mut Endpoint, hello: &[u8], now: Instant) -> Option<Vec<BytesMut>> {
-    let result = endpoint.read(now, PEER, None, BytesMut::from(hello));
-    let datagrams = take_transmits(endpoint);
-    (result.is_ok() && !datagrams.is_empty()).then_some(datagrams)
-}
-
 fn take_transmits(endpoint: &mut Endpoint) -> Vec<BytesMut> {
     std::iter::from_fn(|| endpoint.poll_transmit())
         .map(|transmit| transmit.message)
@@ -458,145 +397,4 @@ fn take_transmits(endpoint: &mut Endpoint) -> Vec<BytesMut> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{
-        gate::tests::{attacks, foreign_hello, held},
-        *,
-    };
-
-    fn shake(
-        profiles: &[Profile],
-        expect_of_server: impl Fn(&Identity) -> Fingerprint,
-    ) -> Result<[Established; 2], DtlsError> {
-        let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        let now = Instant::now();
-        let mut server = Association::server(&ours, vec![ours.fingerprint().clone(), theirs.fingerprint().clone()]);
-        let mut client = Association::client(&theirs, vec![expect_of_server(&ours)], profiles, now).unwrap();
-        let (mut at_server, mut at_client) = (None, None);
-        for _ in 0..10 {
-            while let Some(datagram) = client.poll_transmit() {
-                if let Progress::Established(established) = server.handle(&datagram, now)? {
-                    at_server = Some(established);
-                }
-            }
-            while let Some(datagram) = server.poll_transmit() {
-                if let Progress::Established(established) = client.handle(&datagram, now)? {
-                    at_client = Some(established);
-                }
-            }
-        }
-        Ok([at_server.unwrap(), at_client.unwrap()])
-    }
-
-    #[test]
-    fn both_ends_get_the_same_keys_for_either_profile() {
-        for profile in [Profile::AeadAes128Gcm, Profile::Aes128CmSha1] {
-            let [server, client] = shake(&[profile], |identity| identity.fingerprint().clone()).unwrap();
-            assert_eq!(server, client);
-            assert_eq!(server.profile, profile);
-            assert_ne!(server.keys.client, server.keys.server);
-        }
-    }
-
-    /// Hands everything an attacker may send to `server`, on a stack as small as a worker's.
-    fn attack(server: &mut Association, now: Instant) {
-        for datagram in attacks() {
-            assert_eq!(server.handle(&datagram, now).unwrap(), Progress::Pending);
-            assert!(held(&server.server.as_ref().unwrap().gate) <= 40 << 10);
-        }
-    }
-
-    #[test]
-    fn what_strangers_send_neither_ends_nor_fills_nor_delays_a_handshake_or_what_follows() {
-        let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        let mut now = Instant::now();
-        // In turn: before anything, before each datagram of the client's, and at the end.
-        let mut server = Association::server(&ours, vec![theirs.fingerprint().clone()]);
-        let profiles = [Profile::AeadAes128Gcm];
-        let mut client = Association::client(&theirs, vec![ours.fingerprint().clone()], &profiles, now).unwrap();
-        let (mut at_server, mut at_client) = (None, None);
-        for _ in 0..4 {
-            while let Some(datagram) = client.poll_transmit() {
-                attack(&mut server, now);
-                if let Progress::Established(established) = server.handle(&datagram, now).unwrap() {
-                    at_server = Some(established);
-                }
-            }
-            while let Some(datagram) = server.poll_transmit() {
-                if let Progress::Established(established) = client.handle(&datagram, now).unwrap() {
-                    at_client = Some(established);
-                }
-            }
-            now += HELLO_PACE;
-        }
-        assert_eq!(at_server.unwrap(), at_client.unwrap());
-        attack(&mut server, now);
-        client.close(now);
-        let goodbye = client.poll_transmit().unwrap();
-        assert_eq!(server.handle(&goodbye, now).unwrap(), Progress::PeerClosed);
-    }
-
-    #[test]
-    fn a_hello_that_another_sent_in_the_clients_name_does_not_keep_the_client_out() {
-        let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        let now = Instant::now();
-        let mut server = Association::server(&ours, vec![theirs.fingerprint().clone()]);
-        // The client takes the answer for one to its own.
-        assert_eq!(server.handle(&foreign_hello(), now).unwrap(), Progress::Pending);
-        let profiles = [Profile::AeadAes128Gcm];
-        let mut client = Association::client(&theirs, vec![ours.fingerprint().clone()], &profiles, now).unwrap();
-        for _ in 0..4 {
-            while let Some(datagram) = server.poll_transmit() {
-                client.handle(&datagram, now).unwrap();
-            }
-            while let Some(datagram) = client.poll_transmit() {
-                server.handle(&datagram, now).unwrap();
-            }
-        }
-        while let Some(datagram) = server.poll_transmit() {
-            client.handle(&datagram, now).unwrap();
-        }
-        assert!(server.is_established && client.is_established);
-    }
-
-    #[test]
-    fn an_established_association_has_no_timer_left() {
-        let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        let now = Instant::now();
-        let mut server = Association::server(&ours, vec![theirs.fingerprint().clone()]);
-        let mut client = Association::client(
-            &theirs,
-            vec![ours.fingerprint().clone()],
-            &[Profile::AeadAes128Gcm],
-            now,
-        )
-        .unwrap();
-        assert!(client.poll_timeout().is_some(), "a lost hello has to be repeated");
-        for _ in 0..10 {
-            while let Some(datagram) = client.poll_transmit() {
-                server.handle(&datagram, now).unwrap();
-            }
-            while let Some(datagram) = server.poll_transmit() {
-                client.handle(&datagram, now).unwrap();
-            }
-        }
-        assert!(server.is_established && client.is_established);
-        assert_eq!((server.poll_timeout(), client.poll_timeout()), (None, None));
-    }
-
-    #[test]
-    fn gcm_is_taken_wherever_the_client_puts_it() {
-        let [server, _] = shake(&[Profile::Aes128CmSha1, Profile::AeadAes128Gcm], |identity| {
-            identity.fingerprint().clone()
-        })
-        .unwrap();
-        assert_eq!(server.profile, Profile::AeadAes128Gcm);
-    }
-
-    #[test]
-    fn another_certificate_than_the_announced_one_is_refused() {
-        let stranger = Identity::generate().unwrap();
-        let result = shake(&[Profile::AeadAes128Gcm], |_| stranger.fingerprint().clone());
-        assert!(matches!(result, Err(DtlsError::WrongCertificate)));
-    }
-}
+mod tests;

@@ -212,6 +212,14 @@ impl Handle {
         tcp::serve(&self.shared, stream, remote).await;
     }
 
+    /// Serves a connection to where a receiver waits for one: this session is checked over it, too. Ends with it, or if it is
+    /// cancelled.
+    pub async fn serve_receiver(&self, session: &SessionId, stream: impl AsyncRead + AsyncWrite, remote: SocketAddr) {
+        if let Some(worker) = self.worker(session) {
+            tcp::serve_receiver(&self.shared, (session, worker), stream, remote).await;
+        }
+    }
+
     /// What viewers are told to try.
     pub(crate) fn candidates(&self) -> Vec<Candidate> {
         let mut candidates = self.shared.candidates(self.arrival);
@@ -239,7 +247,7 @@ impl Handle {
         let order = self.order(worker).await.ok_or(JoinError::Stopped)?;
         let (stream, ends) = (shared.stream(stream), Ends::random(worker));
         let candidates = mem::take(&mut offer.candidates);
-        let etag = self.admit(order, &stream, &ends, (&mut offer, None), candidates)?;
+        let etag = self.admit(order, &stream, &ends, (&mut offer, false), candidates)?;
         let answer = Answer {
             offer,
             ice: ends.local,
@@ -259,13 +267,13 @@ impl Handle {
     }
 
     /// Makes who wants what `offer` says a viewer of `stream`, if there is a place, and returns the entity tag of its ICE generation.
-    /// Where the offer was ours, `offer` is the answer, and the bool says whether DTLS begins here.
+    /// Where the offer was `ours`, `offer` is the answer.
     pub(crate) fn admit(
         &self,
         order: Order<'_>,
         stream: &Arc<Stream>,
         ends: &Ends,
-        (offer, answered): (&mut Offer, Option<bool>),
+        (offer, ours): (&mut Offer, bool),
         candidates: Vec<Candidate>,
     ) -> Result<String, JoinError> {
         let shared = &self.shared;
@@ -293,17 +301,16 @@ impl Handle {
             disconnect_grace: shared.config.disconnect_grace,
             data: None,
             receives: None,
+            begins: offer.begins,
         };
-        let peer = match answered {
-            Some(begins) => Peer::offering(&shared.identity, config, begins, now),
-            None => Peer::new(&shared.identity, config, now),
-        };
+        let peer = Peer::new(&shared.identity, config, now);
+        let peer = if ours { peer.controlling() } else { peer };
         // One that is not to be had is not waited for.
         let is_there = stream.rungs.rates()[self.best.index()].is_some();
         let begins = if is_there { self.best } else { Rung::Full };
         let mut viewer = Viewer::new(ends.session, Arc::clone(stream), peer, begins, now);
         viewer.best = self.best;
-        viewer.was_named = answered.is_some();
+        viewer.was_named = ours;
         let etag = random::text(16);
         let entry = Session {
             stream: Arc::clone(stream),

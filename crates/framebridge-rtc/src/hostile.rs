@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use crate::{
-    Candidate, Containment, Feedback, Form, Unit,
+    Candidate, Containment, Feedback, Form, Receives, Unit,
     data::Lanes,
     dtls::Fingerprint,
     feedback,
     ice::Credentials,
-    inbound::{Inbound, Outcome, Receives},
+    inbound::{Inbound, Outcome},
     sdp::{Answer, Change, Fragment, LineOffer, Offer},
     srtp::rtp_header_len,
     stun::{self, Kind, Transaction},

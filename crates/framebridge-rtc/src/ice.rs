@@ -4,17 +4,23 @@
 //! peer-reflexive addresses, follows the viewer's nomination and keeps its consent fresh (RFC 7675). Where the offer was ours it is
 //! [controlling](Agent::controlling), and nominates the first pair that is answered. It never gathers: local candidates are the sockets.
 
+mod consent;
+mod credentials;
+
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
+use consent::Consent;
+
 use crate::{
-    random,
     reach::Pacer,
     stun::{self, Check, IceRole, Kind, Stun, Transaction},
 };
+
+pub use credentials::Credentials;
 
 /// Addresses one viewer may have: a browser offers some ten. Further candidates are ignored, so that an offer can't make us
 /// send checks all over the net; a check from a further address makes room for itself, so that a viewer whose NAT moves it
@@ -26,12 +32,6 @@ const PACE: Duration = Duration::from_millis(20);
 const FIRST_TIMEOUT: Duration = Duration::from_millis(250);
 /// Checks sent on one pair before it counts as dead: with doubling some 16 s, longer than a viewer may take.
 const MAX_CHECKS: u32 = 6;
-/// The base of the time between consent checks (RFC 7675 section 5.1), drawn from 0.8 to 1.2 of it.
-const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
-/// Consent ends so long after the last answer on the selected path (RFC 7675 section 5.1).
-const CONSENT_EXPIRY: Duration = Duration::from_secs(30);
-/// Consent checks whose answer is still waited for: all that were sent within [`CONSENT_EXPIRY`] and some.
-const CONSENT_CHECKS: usize = 6;
 /// Another nominated pair of lower priority takes over when the selected one was not confirmed for so long: browsers
 /// check the pair they use every 2.5 s or less.
 const NOMINATION_STALE: Duration = Duration::from_secs(6);
@@ -39,46 +39,6 @@ const NOMINATION_STALE: Duration = Duration::from_secs(6);
 const REFLEXIVE_PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 /// Priority of a remote candidate that did not say.
 const UNKNOWN_PRIORITY: u32 = 1;
-
-/// One ICE user's name and password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The name: 4 to 256 ice-chars.
-    pub ufrag: String,
-    /// The password: 22 to 256 ice-chars.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials")
-            .field("ufrag", &self.ufrag)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Credentials {
-    /// Credentials as somebody else wrote them; `None` unless both have the length and the characters that RFC 8839
-    /// section 5.4 allows. What they hold goes into packets to addresses that the same somebody names.
-    pub(crate) fn parse(ufrag: &str, password: &str) -> Option<Self> {
-        let is_ice_char = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-        let is_valid = (4..=256).contains(&ufrag.len())
-            && (22..=256).contains(&password.len())
-            && ufrag.bytes().chain(password.bytes()).all(is_ice_char);
-        is_valid.then(|| Self {
-            ufrag: ufrag.to_owned(),
-            password: password.to_owned(),
-        })
-    }
-
-    /// New ones whose ufrag starts with `prefix`: 47 and 142 bits of randomness.
-    pub fn random(prefix: &str) -> Self {
-        Self {
-            ufrag: format!("{prefix}{}", random::text(8)),
-            password: random::text(24),
-        }
-    }
-}
 
 /// A way to a viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,17 +111,6 @@ pub struct Agent {
     /// The path in use has lost its address here: the first other way that answers is taken.
     is_moving: bool,
     transmits: VecDeque<(Path, Vec<u8>)>,
-}
-
-/// The selected path's consent.
-#[derive(Debug)]
-struct Consent {
-    /// When the next check is due.
-    due: Instant,
-    /// When it ends without an answer.
-    until: Instant,
-    /// Checks that were not answered yet, the newest last.
-    checks: VecDeque<Transaction>,
 }
 
 /// What a STUN message told about the viewer.
@@ -271,6 +220,14 @@ impl Agent {
         self.schedule(now);
     }
 
+    /// There is one more way, which is no socket of ours: it is checked like any other, if none is in use yet.
+    pub(crate) fn add_way(&mut self, path: Path, now: Instant) {
+        if self.selected.is_none() {
+            self.pair(path, UNKNOWN_PRIORITY, false);
+            self.schedule(now);
+        }
+    }
+
     /// Starts over with new credentials on both sides. Media stays on its path until a new one is nominated.
     pub fn restart(&mut self, local: Credentials, remote: Credentials) {
         let before = std::mem::replace(&mut self.local, local);
@@ -368,11 +325,8 @@ impl Agent {
         let transaction = message.transaction();
         if let (Some(consent), Some(selected)) = (&mut self.consent, self.selected)
             && selected.is_between_ends_of(&path)
-            && let Some(at) = consent.checks.iter().position(|sent| *sent == transaction)
+            && consent.answered(transaction, now)
         {
-            // Whatever was sent before has no better answer to give.
-            consent.checks.drain(..=at);
-            consent.until = now + CONSENT_EXPIRY;
             return Heard::Alive;
         }
         let is_answered = |pair: &Pair| {
@@ -440,11 +394,7 @@ impl Agent {
         for pair in self.pairs.iter_mut().filter(|pair| !pair.is_checked) {
             pair.attempt = Attempt::Failed;
         }
-        self.consent = Some(Consent {
-            due: now + consent_interval(),
-            until: now + CONSENT_EXPIRY,
-            checks: VecDeque::new(),
-        });
+        self.consent = Some(Consent::new(now));
         if std::mem::take(&mut self.is_moving) {
             Heard::Moved(path)
         } else {
@@ -527,7 +477,7 @@ impl Agent {
 
     /// When `handle_timeout` is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let consent = self.consent.as_ref().map(|consent| consent.due.min(consent.until));
+        let consent = self.consent.as_ref().map(Consent::poll_timeout);
         [self.next_check, consent].into_iter().flatten().min()
     }
 
@@ -537,14 +487,14 @@ impl Agent {
         if self.next_check.is_some_and(|due| due <= now) {
             self.on_check_due(pacer, now);
         }
-        let Some((until, due)) = self.consent.as_ref().map(|consent| (consent.until, consent.due)) else {
+        let Some(consent) = &self.consent else {
             return true;
         };
-        if until <= now {
+        if consent.is_over(now) {
             self.withdraw_consent();
             return false;
         }
-        if due <= now {
+        if consent.is_due(now) {
             self.check_consent(now);
         }
         true
@@ -556,11 +506,7 @@ impl Agent {
         let (Some(path), Some(consent)) = (self.selected, &mut self.consent) else {
             return;
         };
-        if consent.checks.len() == CONSENT_CHECKS {
-            consent.checks.pop_front();
-        }
-        consent.checks.push_back(transaction);
-        consent.due = now + consent_interval();
+        consent.asked(transaction, now);
         self.transmits.push_back((path, datagram));
     }
 
@@ -593,12 +539,6 @@ impl Agent {
     pub fn poll_transmit(&mut self) -> Option<(Path, Vec<u8>)> {
         self.transmits.pop_front()
     }
-}
-
-/// 0.8 to 1.2 of the base, so that a thousand viewers do not check at once.
-fn consent_interval() -> Duration {
-    let [draw] = random::bytes();
-    CONSENT_INTERVAL * 4 / 5 + CONSENT_INTERVAL * 2 / 5 * u32::from(draw) / 255
 }
 
 #[cfg(test)]

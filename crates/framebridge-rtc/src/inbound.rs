@@ -10,22 +10,13 @@ use std::{
 
 use framebridge_core::reception::{Arrivals, Input, Output, Packet, Reception, Tally, Unit};
 
+use crate::{ReceiveState, Receives};
+
 /// How often the publisher is told what was lost (RFC 3550 wants reports; senders that know nothing better go by them).
 const REPORT: Duration = Duration::from_secs(1);
 
 /// When the media stream has been silent for so long, another SSRC takes its place: an encoder was started anew.
 const SOURCE_SILENCE: Duration = Duration::from_secs(1);
-
-/// What a publisher sends by its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receives {
-    /// The payload type of the media stream.
-    pub payload_type: u8,
-    /// That of what is sent again (RFC 4588), if it goes so.
-    pub repair: Option<u8>,
-    /// The header extension of transport-wide numbers, if packets have them.
-    pub numbering: Option<u8>,
-}
 
 /// What comes of a publisher's packets.
 #[derive(Debug)]
@@ -86,6 +77,14 @@ impl Default for Seen {
 }
 
 impl Seen {
+    /// All up to this index have come, as far as is known.
+    fn up_to(index: u64) -> Self {
+        Self {
+            next: index + 1,
+            bits: [u64::MAX; (WINDOW / 64) as usize],
+        }
+    }
+
     fn highest(&self) -> Option<u64> {
         self.next.checked_sub(1)
     }
@@ -146,6 +145,32 @@ impl Inbound {
             arrivals: Arrivals::default(),
             told: 0,
             outcomes: VecDeque::new(),
+        }
+    }
+
+    /// Goes on where an earlier process was. What came up to then is not taken again.
+    pub(crate) fn resumed(state: &ReceiveState, ours: u32, now: Instant) -> Self {
+        let media = state.media.map(|(ssrc, index)| Source {
+            seen: Seen::up_to(index),
+            ..Source::new(ssrc, now)
+        });
+        Self {
+            source: media,
+            repairs: state.repairs.map(|(ssrc, index)| (ssrc, Seen::up_to(index))),
+            ..Self::new(state.receives, ours, now)
+        }
+    }
+
+    /// Where it is, for another process.
+    pub(crate) fn state(&self) -> ReceiveState {
+        let media = self.source.as_ref();
+        ReceiveState {
+            receives: self.receives,
+            media: media.and_then(|source| Some((source.ssrc, source.seen.highest()?))),
+            repairs: self
+                .repairs
+                .as_ref()
+                .and_then(|(ssrc, seen)| Some((*ssrc, seen.highest()?))),
         }
     }
 
@@ -220,14 +245,7 @@ impl Inbound {
         if self.source.as_ref().is_some_and(is_other) {
             self.source = None;
         }
-        Some(self.source.get_or_insert_with(|| Source {
-            ssrc,
-            seen: Seen::default(),
-            heard: now,
-            report: now + REPORT,
-            reception: Reception::new(),
-            tally: Tally::new(now),
-        }))
+        Some(self.source.get_or_insert_with(|| Source::new(ssrc, now)))
     }
 
     /// When media came last.
@@ -300,6 +318,17 @@ impl Inbound {
 }
 
 impl Source {
+    fn new(ssrc: u32, now: Instant) -> Self {
+        Self {
+            ssrc,
+            seen: Seen::default(),
+            heard: now,
+            report: now + REPORT,
+            reception: Reception::new(),
+            tally: Tally::new(now),
+        }
+    }
+
     fn take(&mut self, head: Head, index: u64, payload: &[u8], now: Instant) {
         let packet = Packet {
             index,
@@ -432,6 +461,35 @@ mod tests {
         assert!(seen.is_new(65_540 + WINDOW));
         seen.accept(1_000_000);
         assert!(seen.is_new(999_999) && seen.is_new(1_000_001) && !seen.is_new(1_000_000));
+    }
+
+    #[test]
+    fn next_process_knows_indices_by_what_is_kept_and_takes_nothing_twice() {
+        let start = Instant::now();
+        let mut inbound = Inbound::new(RECEIVES, 1, start);
+        for sequence in [65_535, 0, 1] {
+            feed(&mut inbound, &rtp(102, sequence, 7, sequence, &[0x65, 1]), start);
+        }
+        let kept = inbound.state();
+        assert_eq!(kept.media, Some((7, 65_537)));
+        feed(&mut inbound, &rtp(102, 2, 7, 2, &[0x65, 1]), start);
+        assert!(!inbound.state().is_far_from(&kept));
+        let next = Inbound::resumed(&kept, 1, start);
+        assert!(next.head(&rtp(102, 1, 7, 1, &[0x65, 1])).is_none(), "it was here");
+        for (sequence, index) in [(2, 65_538), (30_000, 95_536), (32_000, 97_536)] {
+            let (_, found) = next.head(&rtp(102, sequence, 7, 0, &[0x65, 1])).unwrap();
+            assert_eq!(found, index);
+        }
+        let at = |index| ReceiveState {
+            media: Some((7, index)),
+            ..kept
+        };
+        assert!(at(65_537 + 20_000).is_far_from(&kept) && !at(65_537 + 10_000).is_far_from(&kept));
+        let other = ReceiveState {
+            repairs: Some((8, 0)),
+            ..kept
+        };
+        assert!(other.is_far_from(&kept));
     }
 
     #[test]

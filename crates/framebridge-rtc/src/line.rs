@@ -143,6 +143,7 @@ impl Handle {
             disconnect_grace: shared.config.disconnect_grace,
             data: Some(shared.config.containment),
             receives: None,
+            begins: false,
         };
         let peer = Peer::new(&shared.identity, config, now);
         let (outlet, events) = LineOutlet::new();

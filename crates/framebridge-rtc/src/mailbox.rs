@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Join(Box<Viewer>, Vec<Candidate>),
     /// A connection has come that may be a viewer's: its [`Path::socket`], where to write, and who waits for it to be known.
     Connected(usize, Outlet, oneshot::Sender<()>),
+    /// A connection of ours has reached where a receiver waits for one.
+    Way(SessionId, Path),
     /// A viewer has further candidates.
     Candidates(SessionId, Vec<Candidate>),
     /// A viewer restarts ICE.

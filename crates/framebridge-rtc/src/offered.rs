@@ -1,15 +1,19 @@
 //! Sessions that we offer: a stream is sent on to a receiver that an operator has named (WHIP). Once it has answered it is a viewer
 //! like any other, but for who nominates.
 
-use std::{mem, sync::atomic::Ordering::Acquire};
+use std::{mem, net::SocketAddr, sync::atomic::Ordering::Acquire};
 
 use framebridge_proto::StreamName;
 
 use crate::{
     Form, Handle, JoinError, Load, SessionId,
     handle::Ends,
+    reach::is_a_receivers,
     sdp::{Offer, OfferError, OwnOffer},
 };
+
+/// Places where a receiver waits for connections that are tried: it has one or two.
+const MOST_LISTENERS: usize = 4;
 
 /// An offer of ours that is to be answered. Nothing is taken up by it.
 #[derive(Debug)]
@@ -20,6 +24,15 @@ pub struct Offered {
     ends: Ends,
     form: Form,
     text: String,
+}
+
+/// A session that a receiver has agreed to.
+#[derive(Debug)]
+pub struct Begun {
+    /// Names it.
+    pub session: SessionId,
+    /// Where the receiver waits for connections, should UDP not get through: see [`Handle::serve_receiver`].
+    pub listeners: Vec<SocketAddr>,
 }
 
 /// Why an answer came to nothing.
@@ -34,6 +47,9 @@ pub enum AnswerError {
     /// It is right, but asks for a transport that we don't have.
     #[error("its answer asks for a transport that there is not: {0}")]
     Unacceptable(String),
+    /// The receiver has our own certificate: both ends of the session would be at one address.
+    #[error("it is this box itself, and a box can't push to itself: give another stream the same source instead")]
+    Ourselves,
     /// There is no place for it here.
     #[error("there is no place for it here")]
     NoPlace(#[source] JoinError),
@@ -77,14 +93,17 @@ impl Offered {
     ///
     /// # Errors
     /// See [`AnswerError`].
-    pub async fn answered(self, answer: &str) -> Result<SessionId, AnswerError> {
+    pub async fn answered(self, answer: &str) -> Result<Begun, AnswerError> {
         let read = Offer::parse_answer(answer, self.form);
-        let (mut answer, begins) = read.map_err(|error| match error {
+        let mut answer = read.map_err(|error| match error {
             OfferError::Malformed(reason) => AnswerError::Malformed(reason),
             OfferError::NoAcceptableCodec | OfferError::OnlyMode0 => AnswerError::NoAcceptableCodec,
             OfferError::Unacceptable(reason) => AnswerError::Unacceptable(reason),
         })?;
         let shared = &self.handle.shared;
+        if answer.fingerprints.contains(shared.identity.fingerprint()) {
+            return Err(AnswerError::Ourselves);
+        }
         if shared.stopped.load(Acquire) {
             return Err(AnswerError::NoPlace(JoinError::Stopped));
         }
@@ -92,9 +111,16 @@ impl Offered {
         let order = order.ok_or(AnswerError::NoPlace(JoinError::Stopped))?;
         let candidates = mem::take(&mut answer.candidates);
         let stream = shared.stream(&self.stream);
+        let mut listeners = mem::take(&mut answer.listeners);
+        listeners.retain(is_a_receivers);
+        listeners.truncate(MOST_LISTENERS);
         let etag = self
             .handle
-            .admit(order, &stream, &self.ends, (&mut answer, Some(begins)), candidates);
-        etag.map(|_| self.ends.session).map_err(AnswerError::NoPlace)
+            .admit(order, &stream, &self.ends, (&mut answer, true), candidates);
+        let begun = |_etag| Begun {
+            session: self.ends.session,
+            listeners,
+        };
+        etag.map(begun).map_err(AnswerError::NoPlace)
     }
 }

@@ -13,12 +13,12 @@ use std::{
 use framebridge_core::reception::Unit;
 
 use crate::{
-    CloseReason, Lane, ViewerState,
+    CloseReason, Lane, ReceiveState, Receives, ViewerState,
     data::{Containment, Lanes, LanesError},
     dtls::{Association, Established, Fingerprint, Identity, Progress},
     feedback::{self, Feedback},
     ice::{Agent, Credentials, Heard, Path},
-    inbound::{Inbound, Outcome, Receives},
+    inbound::{Inbound, Outcome},
     reach::Pacer,
     sdp::{Candidate, CandidateKind},
     srtp::{Profile, Receiver},
@@ -68,6 +68,8 @@ pub struct PeerConfig {
     pub data: Option<Containment>,
     /// It sends us media so; `None`: it is sent some.
     pub receives: Option<Receives>,
+    /// DTLS begins here, once there is a path; else the other end begins.
+    pub begins: bool,
 }
 
 /// What happens to a peer.
@@ -79,6 +81,8 @@ pub enum Input<'a> {
     Timeout(&'a mut Pacer),
     /// The viewer has further candidates.
     Candidates(&'a [Candidate]),
+    /// There is a connection to where the other end waits for one.
+    Way(Path),
     /// ICE starts over with these credentials, ours and the viewer's.
     Restart(Credentials, Credentials),
     /// The address here that media leaves from is gone.
@@ -110,6 +114,8 @@ pub enum Output {
     Message(Lane, Vec<u8>),
     /// A frame has come.
     Unit(Unit),
+    /// Tell the publisher this: a compound RTCP packet, yet to be protected.
+    Rtcp(Vec<u8>),
 }
 
 /// A viewer's connection.
@@ -157,12 +163,17 @@ impl Session {
 impl Peer {
     /// A peer that waits for its viewer.
     pub fn new(identity: &Identity, config: PeerConfig, now: Instant) -> Self {
-        let dtls = Association::server(identity, config.fingerprints);
         let lanes = config.data.map(Lanes::new);
+        let (dtls, hello) = if config.begins {
+            (None, Some(Box::new((identity.clone(), config.fingerprints))))
+        } else {
+            let dtls = Association::server(identity, config.fingerprints);
+            (Some(if lanes.is_some() { dtls.carrying_data() } else { dtls }), None)
+        };
         Self {
             ice: Agent::new(config.local, config.remote, config.sockets),
-            dtls: Some(if lanes.is_some() { dtls.carrying_data() } else { dtls }),
-            hello: None,
+            dtls,
+            hello,
             lanes,
             inbound: config
                 .receives
@@ -183,15 +194,12 @@ impl Peer {
         }
     }
 
-    /// A peer that has answered our offer: ICE is ours to nominate, and DTLS is to begin here if `begins`.
-    pub fn offering(identity: &Identity, config: PeerConfig, begins: bool, now: Instant) -> Self {
-        let hello = begins.then(|| Box::new((identity.clone(), config.fingerprints.clone())));
-        let peer = Self::new(identity, config, now);
+    /// One that has answered our offer: ICE is ours to nominate.
+    #[must_use]
+    pub fn controlling(self) -> Self {
         Self {
-            ice: peer.ice.controlling(),
-            dtls: peer.dtls.filter(|_| !begins),
-            hello,
-            ..peer
+            ice: self.ice.controlling(),
+            ..self
         }
     }
 
@@ -209,12 +217,15 @@ impl Peer {
             ice = ice.controlling();
         }
         ice.resume(state.path, now);
+        let inbound = state
+            .receives
+            .map(|receives| Box::new(Inbound::resumed(&receives, state.track.ssrc, now)));
         Self {
             ice,
             dtls: None,
             hello: None,
             lanes: None,
-            inbound: None,
+            inbound,
             reply: Some(state.path),
             state: ViewerState::Live,
             deadline: now + SILENCE,
@@ -237,7 +248,13 @@ impl Peer {
             path: self.ice.selected()?,
             keys: session.keys.clone(),
             track: session.track.state(),
+            receives: self.receives(),
         })
+    }
+
+    /// Where it is in what it sends us, if it does.
+    pub(crate) fn receives(&self) -> Option<ReceiveState> {
+        Some(self.inbound.as_ref()?.state())
     }
 
     /// The names that checks may be for.
@@ -297,10 +314,12 @@ impl Peer {
             Input::Candidates(candidates) => {
                 for candidate in candidates {
                     self.ice.add_remote(candidate.address, candidate.priority, now);
-                    if let Some(named) = self.named.as_mut().filter(|named| named.len() < MAX_NAMED) {
-                        named.push((candidate.address, candidate.kind));
-                    }
+                    self.name(candidate.address, candidate.kind);
                 }
+            }
+            Input::Way(path) => {
+                self.ice.add_way(path, now);
+                self.name(path.remote, CandidateKind::Host);
             }
             Input::Restart(local, remote) => self.ice.restart(local, remote),
             Input::Moved => self.ice.relocate(now),
@@ -313,6 +332,13 @@ impl Peer {
             Input::Close(reason) => self.close(reason, now),
         }
         self.drain();
+    }
+
+    /// The viewer has said that it is there.
+    fn name(&mut self, address: SocketAddr, kind: CandidateKind) {
+        if let Some(named) = self.named.as_mut().filter(|named| named.len() < MAX_NAMED) {
+            named.push((address, kind));
+        }
     }
 
     /// The next output.
@@ -549,15 +575,10 @@ impl Peer {
         }
         let path = self.ice.selected().or(self.reply);
         while let Some(outcome) = self.inbound.as_mut().and_then(|inbound| inbound.poll()) {
-            match outcome {
-                Outcome::Unit(unit) => self.outputs.push_back(Output::Unit(unit)),
-                Outcome::Rtcp(mut packet) => {
-                    if let (Some(session), Some(path)) = (&mut self.established, path) {
-                        session.track.protect(&mut packet);
-                        self.outputs.push_back(Output::Transmit(path, packet));
-                    }
-                }
-            }
+            self.outputs.push_back(match outcome {
+                Outcome::Unit(unit) => Output::Unit(unit),
+                Outcome::Rtcp(packet) => Output::Rtcp(packet),
+            });
         }
         let Some(dtls) = &mut self.dtls else { return };
         while let Some(datagram) = dtls.poll_transmit() {

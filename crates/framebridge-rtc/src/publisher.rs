@@ -1,7 +1,7 @@
 //! Publishers: sessions in which media comes to us. Each is apart from all viewers' sessions, and what comes of it goes to who
 //! opened it, who makes a source of it.
 //!
-//! A publisher is not handed over: its session ends with the process, and it has to publish again.
+//! A publisher outlives the process as a viewer does: the next one goes on with it, from a keyframe on.
 
 use std::{
     collections::HashMap,
@@ -141,6 +141,7 @@ impl Handle {
                 repair: offer.format.repair,
                 numbering: offer.format.numbering,
             }),
+            begins: offer.begins,
         };
         let peer = Peer::new(&shared.identity, config, now);
         let (outlet, events) = PublisherOutlet::new(now);
@@ -174,6 +175,18 @@ impl Handle {
             parameter_sets,
             publisher,
         })
+    }
+
+    /// Our ends of those that an earlier process kept, each once. One that is dropped ends.
+    pub fn resumed_publishers(&self) -> Vec<Publisher> {
+        let left = mem::take(&mut *lock(&self.shared.resumed));
+        let resumed = left.into_iter().map(|(session, events, heard)| Publisher {
+            session,
+            handle: self.clone(),
+            events,
+            heard,
+        });
+        resumed.collect()
     }
 
     /// The stream that a publisher's session is for, and the entity tag of its ICE generation; `None`: there is no such session.
@@ -219,8 +232,18 @@ impl EngineState {
         lock(&self.publishers)
     }
 
+    /// A publisher was kept by an earlier process: here is what whoever goes on with it takes.
+    pub(crate) fn leave_to_be_resumed(
+        &self,
+        session: SessionId,
+        events: mpsc::Receiver<PublisherEvent>,
+        heard: LastHeard,
+    ) {
+        lock(&self.resumed).push((session, events, heard));
+    }
+
     /// Takes a place for a publisher; false: there is none.
-    fn open_publisher(&self, session: SessionId, entry: Session) -> bool {
+    pub(crate) fn open_publisher(&self, session: SessionId, entry: Session) -> bool {
         let mut publishers = self.publishers();
         let has_room = publishers.len() < MAX_PUBLISHERS;
         if has_room {

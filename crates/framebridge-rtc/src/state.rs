@@ -15,7 +15,7 @@ use framebridge_proto::{StreamName, media::Rung, supervisor::Datagrams};
 use tokio::sync::mpsc;
 
 use crate::{
-    Arrival, Config, Event, SessionId, StreamStats, ViewerState,
+    Arrival, Config, Event, PublisherEvent, SessionId, StreamStats, ViewerState,
     addresses::{self, Offered},
     batch::Outcome,
     dtls::Identity,
@@ -24,13 +24,14 @@ use crate::{
     mailbox::Mailbox,
     mutex::lock,
     outlet::is_tcp,
+    publishers::LastHeard,
     random,
     reflexive::{News, Reflexive},
     sdp::Candidate,
     sessions::Session,
     stream::Stream,
     stun::Stun,
-    viewer::{Feed, Viewer},
+    viewer::{Standing, Viewer},
 };
 
 /// The sum of all [`Outcome`]s.
@@ -41,6 +42,9 @@ struct Outcomes {
     /// The number of the last refusal's error; 0: there was none.
     refusal: AtomicI32,
 }
+
+/// What is needed to go on with a publisher.
+pub(crate) type Resumed = (SessionId, mpsc::Receiver<PublisherEvent>, LastHeard);
 
 /// The engine's shared part.
 pub(crate) struct EngineState {
@@ -64,6 +68,8 @@ pub(crate) struct EngineState {
     sessions: Mutex<HashMap<SessionId, Session>>,
     pub(crate) lines: Lines,
     pub(crate) publishers: Mutex<HashMap<SessionId, Session>>,
+    /// Publishers that an earlier process kept, and nobody has taken up yet: at most as many as there may be.
+    pub(crate) resumed: Mutex<Vec<Resumed>>,
     /// What the system did with all workers' datagrams.
     datagrams: Outcomes,
     /// Full: the event is dropped. A keyframe is asked for again while it is missing, and a session's state can be
@@ -96,6 +102,7 @@ impl EngineState {
             sessions: Mutex::default(),
             lines: Lines::default(),
             publishers: Mutex::default(),
+            resumed: Mutex::default(),
             datagrams: Outcomes::default(),
             events,
         }
@@ -279,7 +286,7 @@ impl EngineState {
         }
         let queue_delay = viewer.rate.has_feedback().then(|| viewer.rate.queue_delay());
         viewer.link.on_estimate(viewer.rate.estimate(), queue_delay);
-        let is_held = matches!(viewer.feed, Feed::Held(_));
+        let is_held = matches!(viewer.standing, Standing::Held(_));
         viewer.link.on_hold(is_held.then_some(viewer.hold));
         let full = viewer.stream.rungs.rates()[Rung::Full.index()];
         viewer.link.on_rung(viewer.footing.in_use(), viewer.best, full);

@@ -1,5 +1,5 @@
-//! Media over TCP, where UDP does not get through: viewers connect (RFC 6544, passive), and each datagram goes in a frame of its
-//! own (RFC 4571). A task per connection reads and writes at once; a worker sees the connection as one more path.
+//! Media over TCP, where UDP does not get through (RFC 6544): viewers connect to us, and we to receivers that wait for that; each
+//! datagram goes in a frame of its own (RFC 4571). A task per connection reads and writes at once; a worker sees the connection as one more path.
 
 use std::{
     io,
@@ -13,14 +13,15 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, split},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     time::{sleep, sleep_until},
 };
 
 use crate::{
+    SessionId,
     ice::Path,
     mailbox::{Command, Forwarded, Mailbox},
-    outlet::{Outlet, socket_of},
+    outlet::{Outlet, Shared, socket_of},
     state::EngineState,
     stun::peek_ufrag,
     worker_number::worker_of,
@@ -33,9 +34,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// The longest frame that is taken: nothing that a viewer sends is longer.
 const MOST_FRAME: usize = 2048;
 
-/// Serves a connection until it ends. Cancelling it ends the connection.
+/// Serves a connection that has come until it ends. Cancelling it ends the connection.
 pub(crate) async fn serve(state: &EngineState, stream: impl AsyncRead + AsyncWrite, remote: SocketAddr) {
-    let (reader, mut writer) = split(stream);
+    let (reader, writer) = split(stream);
     let mut reader = BufReader::new(reader);
     let proof = Instant::now() + PROOF;
     let first = tokio::select! {
@@ -47,58 +48,112 @@ pub(crate) async fn serve(state: &EngineState, stream: impl AsyncRead + AsyncWri
     let Some(mailbox) = named.and_then(|worker| state.mailboxes.get(worker)) else {
         return;
     };
-    let socket = socket_of(state.next_connection());
-    let path = Path {
-        socket,
-        source: None,
-        remote,
+    let Some(connection) = Connection::make_known(state, mailbox, remote).await else {
+        return;
     };
-    let (outlet, mut waiting) = Outlet::new();
-    let shared = Arc::clone(&outlet.shared);
-    let (taken, is_taken) = oneshot::channel();
-    let command = Command::Connected(socket, outlet, taken);
-    if mailbox.commands.send(command).await.is_err() {
+    hand_on(mailbox, connection.path, first);
+    connection.serve((reader, writer), proof).await;
+}
+
+/// Likewise one that we have made to where a receiver waits for it, for a session that `worker` serves.
+pub(crate) async fn serve_receiver(
+    state: &EngineState,
+    (session, worker): (&SessionId, usize),
+    stream: impl AsyncRead + AsyncWrite,
+    remote: SocketAddr,
+) {
+    let mailbox = &state.mailboxes[worker];
+    let Some(connection) = Connection::make_known(state, mailbox, remote).await else {
+        return;
+    };
+    let way = Command::Way(*session, connection.path);
+    if mailbox.commands.send(way).await.is_err() {
         return;
     }
     mailbox.ring();
-    // What comes before that would be answered nowhere.
-    if is_taken.await.is_err() {
-        return;
+    let (reader, writer) = split(stream);
+    let streams = (BufReader::new(reader), writer);
+    connection.serve(streams, Instant::now() + PROOF).await;
+}
+
+/// A connection that its worker knows.
+struct Connection<'a> {
+    mailbox: &'a Mailbox,
+    path: Path,
+    shared: Arc<Shared>,
+    /// What is to be written, and since when.
+    waiting: mpsc::Receiver<(Instant, Vec<u8>)>,
+}
+
+impl<'a> Connection<'a> {
+    /// `None`: the worker has gone. What comes before it knows would be answered nowhere.
+    async fn make_known(state: &EngineState, mailbox: &'a Mailbox, remote: SocketAddr) -> Option<Self> {
+        let socket = socket_of(state.next_connection());
+        let path = Path {
+            socket,
+            source: None,
+            remote,
+        };
+        let (outlet, waiting) = Outlet::new();
+        let shared = Arc::clone(&outlet.shared);
+        let (taken, is_taken) = oneshot::channel();
+        mailbox
+            .commands
+            .send(Command::Connected(socket, outlet, taken))
+            .await
+            .ok()?;
+        mailbox.ring();
+        is_taken.await.ok()?;
+        Some(Self {
+            mailbox,
+            path,
+            shared,
+            waiting,
+        })
     }
-    hand_on(mailbox, path, first);
-    let frames = AtomicU64::new(0);
-    let reading = async {
-        while let Ok(frame) = read(&mut reader).await {
-            frames.fetch_add(1, Relaxed);
-            hand_on(mailbox, path, frame);
-        }
-    };
-    let writing = async {
-        while let Some((queued, frames)) = waiting.recv().await {
-            shared.begin(queued);
-            let written = writer.write_all(&frames).await;
-            shared.end(frames.len());
-            if written.is_err() {
-                return;
+
+    /// Reads and writes until either ends, or nothing is proven in time, or nothing more comes.
+    async fn serve(self, (mut reader, mut writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin), proof: Instant) {
+        let Self {
+            mailbox,
+            path,
+            shared,
+            mut waiting,
+        } = self;
+        let frames = AtomicU64::new(0);
+        let reading = async {
+            while let Ok(frame) = read(&mut reader).await {
+                frames.fetch_add(1, Relaxed);
+                hand_on(mailbox, path, frame);
             }
-        }
-        // What is on its way to a viewer that was told good-bye should get there.
-        _ = writer.shutdown().await;
-    };
-    let watching = async {
-        sleep_until(proof.into()).await;
-        while shared.is_proven() {
-            let before = frames.load(Relaxed);
-            sleep(SILENCE).await;
-            if frames.load(Relaxed) == before {
-                return;
+        };
+        let writing = async {
+            while let Some((queued, frames)) = waiting.recv().await {
+                shared.begin(queued);
+                let written = writer.write_all(&frames).await;
+                shared.end(frames.len());
+                if written.is_err() {
+                    return;
+                }
             }
+            // What is on its way to a viewer that was told good-bye should get there.
+            _ = writer.shutdown().await;
+        };
+        let watching = async {
+            sleep_until(proof.into()).await;
+            while shared.is_proven() {
+                let before = frames.load(Relaxed);
+                sleep(SILENCE).await;
+                if frames.load(Relaxed) == before {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = reading => {}
+            () = writing => {}
+            () = watching => {}
         }
-    };
-    tokio::select! {
-        () = reading => {}
-        () = writing => {}
-        () = watching => {}
     }
 }
 

@@ -1,6 +1,7 @@
-//! A viewer's transmit state as one plain value, so that another process can go on where this one ends.
+//! A viewer's transmit state, and a publisher's, as one plain value, so that another process can go on where this one ends.
 
 use crate::{
+    ReceiveState,
     ice::{Credentials, Path},
     srtp::{MasterKey, Profile},
     track::TrackState,
@@ -32,4 +33,6 @@ pub struct TransmitState {
     pub keys: Keys,
     /// Where its RTP stream stands.
     pub track: TrackState,
+    /// What it sends us, if it does.
+    pub receives: Option<ReceiveState>,
 }

@@ -35,7 +35,7 @@ const MAX_ADDRESSES: usize = 32;
 
 /// Where a viewer stands in its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Feed {
+pub(crate) enum Standing {
     /// It starts at the next keyframe.
     Waiting,
     /// The next packet it gets.
@@ -49,7 +49,7 @@ pub(crate) struct Viewer {
     pub(crate) session: SessionId,
     pub(crate) stream: Arc<Stream>,
     pub(crate) peer: Peer,
-    pub(crate) feed: Feed,
+    pub(crate) standing: Standing,
     /// When the next sender report is due.
     pub(crate) report: Instant,
     /// Its place in the viewer file, once it is live.
@@ -91,7 +91,7 @@ impl Viewer {
             session,
             stream,
             peer,
-            feed: Feed::Waiting,
+            standing: Standing::Waiting,
             report: now,
             reservation: None,
             ufrags: Vec::new(),
@@ -298,6 +298,7 @@ mod tests {
             disconnect_grace: HOLD,
             data: None,
             receives: None,
+            begins: false,
         };
         let peer = Peer::new(&identity, config, now);
         let stream = Arc::new(Stream::new("test".parse().unwrap(), 0));

@@ -5,6 +5,7 @@ mod incoming;
 mod line;
 mod moves;
 mod publisher;
+mod restored;
 mod rungs;
 mod waiting;
 
@@ -18,28 +19,24 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use framebridge_proto::{StreamName, media::Rung};
+use framebridge_proto::media::Rung;
 
 use waiting::Reading;
 
 use crate::{
-    Candidate, CloseReason, Event, HoldReason, Input, LineEvent, Link, Output, Pacer, Peer, ViewerState,
+    Candidate, CloseReason, Event, HoldReason, Input, LineEvent, Output, Pacer, ViewerState,
     batch::{Batch, Inbox},
     channel::{CATCH_UP, Channel, MOST_PADDING, Sent},
-    clock::{monotonic, ntp},
+    clock::ntp,
     frame::Frame,
-    handover::reservation::Reservation,
-    handover::viewer_file::{Place, Record, ViewerFile},
+    handover::{reservation::Reservation, viewer_file::ViewerFile},
     mailbox::{Command, IceRestart, Inlet},
-    mutex::lock,
-    packetizer::ticks,
-    reach::{Restarts, is_a_receivers, is_a_viewers},
-    sessions::Session,
+    reach::{is_a_receivers, is_a_viewers},
     socket::Socket,
     state::EngineState,
     stream::{KEYFRAME_INTERVAL, REPAIR_INTERVAL, Stream},
     track::Track,
-    viewer::{Feed, REPORT_INTERVAL, Slot, Viewer, Viewers},
+    viewer::{REPORT_INTERVAL, Slot, Standing, Viewer, Viewers},
 };
 
 /// Commands taken before the other duties get their turn.
@@ -106,58 +103,6 @@ impl Worker {
         }
     }
 
-    /// Goes on with a viewer that an earlier process kept. One that there is no room for any more is forgotten.
-    pub(crate) fn restore(&mut self, place: Place, record: Record, stream: &StreamName, now: Instant) {
-        let stream = self.shared.stream(stream);
-        let limit = self.shared.config.max_viewers_per_stream;
-        let is_reachable = record.state.path.socket < self.sockets.len();
-        if !is_reachable || !stream.reserve(limit) {
-            self.forget(place);
-            return;
-        }
-        let stamp = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
-        let rung = record.rung;
-        for rung in Rung::ALL {
-            lock(stream.packetizer(rung)).start_after(stamp);
-        }
-        let reservation = Reservation::of(place, &record);
-        let Record {
-            session,
-            etag,
-            mid,
-            state,
-            best,
-            ..
-        } = record;
-        let grace = self.shared.config.disconnect_grace;
-        let peer = Peer::restore(&state, self.shared.families(), grace, now);
-        let entry = Session {
-            stream: Arc::clone(&stream),
-            worker: self.number,
-            etag,
-            remote: state.remote.clone(),
-            mid,
-            restarts: Restarts::default(),
-            is_lost: false,
-            state: ViewerState::Live,
-            link: Link::default(),
-        };
-        self.shared.open(session, entry);
-        let mut viewer = Viewer::new(session, stream, peer, rung, now);
-        viewer.best = best;
-        viewer.reservation = Some(reservation);
-        if let Some((track, _)) = viewer.peer.media() {
-            track.start_after(ticks(stamp));
-        }
-        let slot = self.join(Box::new(viewer), now);
-        self.viewers.add_address(slot, state.path.remote, true);
-    }
-
-    /// Forgets a viewer that an earlier process kept.
-    pub(crate) fn forget(&mut self, place: Place) {
-        self.viewer_file.wipe(place);
-    }
-
     /// Works until the engine is stopped.
     pub(crate) fn run(mut self) {
         while !self.shared.stopped.load(Acquire) {
@@ -199,6 +144,12 @@ impl Worker {
                     self.batch.outlets.add(socket, outlet);
                     // Fails where the connection has ended meanwhile.
                     _ = taken.send(());
+                }
+                Command::Way(session, path) => {
+                    if let Some(slot) = self.viewers.by_session(&session) {
+                        self.viewers.add_address(slot, path.remote, false);
+                        self.handle(slot, Input::Way(path), now);
+                    }
                 }
                 Command::Candidates(session, candidates) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
@@ -269,8 +220,9 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot) else {
             return;
         };
-        let sessions = self.shared.sessions();
-        let Some(entry) = sessions.get(&viewer.session) else {
+        let (sessions, publishers) = (self.shared.sessions(), self.shared.publishers());
+        let session = &viewer.session;
+        let Some(entry) = sessions.get(session).or_else(|| publishers.get(session)) else {
             return;
         };
         let reservation = Reservation::store(
@@ -323,9 +275,9 @@ impl Worker {
         for slot in &channel.members.clone() {
             // Who is held back goes on waiting for its time.
             if let Some(viewer) = self.viewers.get_mut(*slot)
-                && matches!(viewer.feed, Feed::At(_))
+                && matches!(viewer.standing, Standing::At(_))
             {
-                viewer.feed = Feed::Waiting;
+                viewer.standing = Standing::Waiting;
             }
         }
     }
@@ -356,6 +308,7 @@ impl Worker {
                 Output::Moved => self.on_moved(slot, now),
                 Output::LanesOpen => self.on_line(slot, LineEvent::Open, now),
                 Output::Unit(unit) => self.on_unit(slot, unit, now),
+                Output::Rtcp(packet) => self.tell_publisher(slot, packet),
                 Output::Message(lane, message) => self.on_line(slot, LineEvent::Message(lane, message), now),
             }
         }
@@ -374,7 +327,7 @@ impl Worker {
             return self.on_line_state(slot, state);
         }
         // Whatever it had before, it starts at a keyframe.
-        viewer.feed = Feed::Waiting;
+        viewer.standing = Standing::Waiting;
         viewer.report = now;
         let rung = viewer.footing.in_use();
         let channel = self.channel(&stream, rung);
@@ -408,6 +361,7 @@ impl Worker {
         let mut from = 0;
         while let Some(slot) = self.viewers.next_due(from, now) {
             self.end_forgotten(slot, now);
+            self.keep_publisher(slot);
             self.report(slot, now);
             self.choose(slot, now);
             let mut pacer = self.pacer;
@@ -477,8 +431,8 @@ impl Worker {
             for slot in &channel.members {
                 let viewer = self.viewers.get_mut(*slot);
                 waits |= viewer.is_some_and(|viewer| {
-                    let is_due = matches!(viewer.feed, Feed::Held(until) if until <= now);
-                    viewer.peer.state() == ViewerState::Live && (is_due || viewer.feed == Feed::Waiting)
+                    let is_due = matches!(viewer.standing, Standing::Held(until) if until <= now);
+                    viewer.peer.state() == ViewerState::Live && (is_due || viewer.standing == Standing::Waiting)
                 });
             }
             waits |= !channel.movers.is_empty() && channel.may_ask_for_movers();
@@ -546,21 +500,21 @@ fn serve(
     ) {
         return Sent::default();
     }
-    if matches!(viewer.feed, Feed::At(_)) && batch.outlets.is_behind(&path, now) {
-        (viewer.feed, viewer.hold) = (Feed::Held(viewer.backlog.hold(now)), HoldReason::Behind);
+    if matches!(viewer.standing, Standing::At(_)) && batch.outlets.is_behind(&path, now) {
+        (viewer.standing, viewer.hold) = (Standing::Held(viewer.backlog.hold(now)), HoldReason::Behind);
         channel.stream.counters.holds.fetch_add(1, Relaxed);
     }
     let numbered = track.next_number();
     let allowance = viewer.rate.allowance(channel.rate(), now).unwrap_or(CATCH_UP);
-    let feed = (&mut viewer.feed, allowance);
-    let mut sent = channel.serve(feed, track, &path, batch, now);
+    let standing = (&mut viewer.standing, allowance);
+    let mut sent = channel.serve(standing, track, &path, batch, now);
     if sent.packets > 0 {
         viewer.is_in_frame = sent.is_partial;
     }
     if let Some(first) = numbered {
         let padding = viewer.rate.padding(now);
         if padding > 0 {
-            sent += channel.pad(padding, viewer.feed, (track, &path), batch);
+            sent += channel.pad(padding, viewer.standing, (track, &path), batch);
         }
         viewer.rate.on_sent(first, sent.packets, sent.bytes, now);
         if viewer.rate.is_probing(now) {

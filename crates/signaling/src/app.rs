@@ -56,6 +56,7 @@ use crate::{
     supervisor::Supervisor,
     viewers,
     visits::Visits,
+    whip,
 };
 
 /// How often the service manager is told how many watch.
@@ -133,7 +134,7 @@ impl App {
             engine: engine.handle(),
             supervisor: Supervisor::new(dir.clone(), identity.clone()),
             access: Access::load(&settings.http, &dir, address.port())?,
-            owners: Owners::load(&dir, &engine.handle().sessions()),
+            owners: Owners::load(&dir, &open(&engine.handle())),
             ended: Ended::default(),
             pushes: Pushes::default(),
             visits: Visits::new(Arc::clone(&told), watching(&engine.handle())),
@@ -150,6 +151,7 @@ impl App {
             tasks: tasks.clone(),
         });
         viewers::end_strangers(&shared).await;
+        whip::resume(&shared);
         spawn_chores(&tasks, &settings, &shared, news);
         tasks.spawn(encoder_links::follow(links, Arc::clone(&shared), args));
         let http_stop = CancellationToken::new();
@@ -366,6 +368,12 @@ fn spawn_chores(tasks: &Tasks, settings: &Settings, shared: &Arc<AppState>, news
     tasks.spawn(candidates::keep_resolved(places, shared.engine.clone()));
     let servers = settings.webrtc.stun.clone();
     tasks.spawn(outside::keep_asked(servers, shared.engine.clone()));
+}
+
+/// Those who watch or publish: the life before this one had them.
+fn open(engine: &Handle) -> Vec<SessionId> {
+    let publishers = engine.publishers().into_iter().map(|(session, _)| session);
+    engine.sessions().into_iter().chain(publishers).collect()
 }
 
 /// Those to whom media goes already: the life before this one had them.

@@ -222,6 +222,7 @@ mod tests {
             address: [192, 0, 2, 1].into(),
             since: 7,
             pushed: None,
+            parameter_sets: Vec::new(),
         };
         let start = Instant::now();
         let film = Film {

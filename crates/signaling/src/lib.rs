@@ -37,6 +37,7 @@ mod live;
 mod login;
 mod mean_delay;
 mod metrics;
+mod negotiation;
 mod outside;
 mod own_addresses;
 mod owners;
@@ -67,7 +68,6 @@ mod unknown_host;
 mod viewers;
 mod visits;
 mod whep;
-mod whep_headers;
 mod whip;
 
 pub use app::App;

@@ -145,6 +145,7 @@ pub(crate) async fn film(
         address,
         since: now(),
         pushed: None,
+        parameter_sets: Vec::new(),
     };
     let watcher = Watcher {
         watching: Watching::begin(&shared.films, stream.name.clone(), owner, page),

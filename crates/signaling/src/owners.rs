@@ -33,6 +33,9 @@ pub(crate) struct Owner {
     /// Where a stream is sent on to, if that is what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pushed: Option<Pushed>,
+    /// The parameter sets that a publisher's offer named: what comes later may lean on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parameter_sets: Vec<Vec<u8>>,
 }
 
 /// A session that was opened here, at a receiver elsewhere.
@@ -193,6 +196,7 @@ mod tests {
                 url: "https://media.example/whip".to_owned(),
                 resource: None,
             }),
+            parameter_sets: vec![vec![0x67, 1]],
         };
         let owners = Owners::load(&dir, &[]);
         for number in 0..3 {
@@ -223,6 +227,7 @@ mod tests {
                 address,
                 since,
                 pushed: None,
+                parameter_sets: Vec::new(),
             },
         );
         for (shown, ends) in [(50, 100), (200, 200), (150, 200)] {

@@ -1,6 +1,7 @@
 //! Sends a stream on to a receiver elsewhere (WHIP, RFC 9725): does what [`framebridge_core::push`] decides. The session is a viewer's
 //! like any other, of which the media plane takes care; this process's next life goes on with it.
 
+mod by_tcp;
 mod receiver;
 
 use std::{
@@ -16,7 +17,7 @@ use framebridge_auth::Principal;
 use framebridge_config as config;
 use framebridge_core::push::{Answer, Input, Output, Push, Session};
 use framebridge_proto::status::StreamState;
-use framebridge_rtc::{Arrival, Offered, SessionId, ViewerState};
+use framebridge_rtc::{Arrival, Begun, Offered, SessionId, ViewerState};
 use tokio::time::{sleep, sleep_until};
 
 use self::receiver::{Agreed, Came};
@@ -204,7 +205,7 @@ impl Sender {
 
     fn begin(&mut self, agreed: Agreed) {
         let Agreed {
-            session,
+            begun: Begun { session, listeners },
             resource,
             peer,
         } = agreed;
@@ -217,11 +218,14 @@ impl Sender {
                 url: push.url.clone(),
                 resource: resource.as_ref().map(Uri::to_string),
             }),
+            parameter_sets: Vec::new(),
         };
         tracing::info!(%stream, session = brief(&session), push = push.name, "the receiver has agreed");
         self.place.set_session(Some(session));
         self.shared.owners.note(session, owner);
         self.open = Some(Open { session, resource });
+        let reach = by_tcp::reach(self.shared.engine.clone(), session, listeners);
+        self.shared.tasks.spawn(reach);
     }
 
     /// Carries out what the machine wants, and shows how it goes.
@@ -256,8 +260,8 @@ impl Sender {
             // The receiver may have taken it by now, and is told then that it ends.
             let (shared, place) = (Arc::clone(&self.shared), Arc::clone(&self.place));
             self.shared.tasks.spawn_graceful(async move {
-                if let Came::Agreed(Agreed { session, resource, .. }) = asking.await {
-                    shared.end(&session).await;
+                if let Came::Agreed(Agreed { begun, resource, .. }) = asking.await {
+                    shared.end(&begun.session).await;
                     if let Some(resource) = resource {
                         receiver::end(resource, authorization(&place)).await;
                     }

@@ -94,6 +94,18 @@ impl Pushes {
         place.is_some()
     }
 
+    /// Ends a stream's push of this name for now, whether it has a session or not; false: there is none.
+    pub(crate) fn kick_named(&self, stream: &StreamName, name: &str) -> bool {
+        let places = self.places();
+        let found = places
+            .iter()
+            .find(|place| place.stream == *stream && place.push.name == name);
+        if let Some(place) = found {
+            place.order(|orders| orders.kick = true);
+        }
+        found.is_some()
+    }
+
     /// Whether one of them has this session.
     pub(crate) fn has(&self, session: &SessionId) -> bool {
         self.of_session(session).is_some()
@@ -239,6 +251,8 @@ mod tests {
         let place = pushes.set(&streams(text)).remove(0);
         let session: SessionId = "0".repeat(32).parse().expect("an id");
         assert!(!pushes.kick(&session));
+        assert!(!pushes.kick_named(&place.stream, "two"));
+        assert!(pushes.kick_named(&place.stream, "one") && place.take_orders().kick);
         place.set_session(Some(session));
         assert!(pushes.kick(&session) && place.take_orders().kick);
         let snapshot = Snapshot {

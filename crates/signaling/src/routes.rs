@@ -81,7 +81,7 @@ fn whip_routes() -> [Route; 2] {
 }
 
 /// All others.
-fn own_routes() -> [Route; 26] {
+fn own_routes() -> [Route; 27] {
     [
         Route::page("/", View, get(page::index)),
         Route::page("/wall", View, get(page::wall)),
@@ -128,6 +128,11 @@ fn own_routes() -> [Route; 26] {
             "/api/v1/streams/{stream}/sessions/{session}/report",
             View,
             post(sessions::report),
+        ),
+        Route::new(
+            "/api/v1/streams/{stream}/pushes/{push}",
+            Admin,
+            delete(viewers::kick_push),
         ),
         Route::new("/api/v1/links", Admin, post(login::make_link)),
         Route::new("/api/v1/viewers", Admin, get(viewers::list)),
@@ -182,7 +187,7 @@ async fn openapi() -> impl IntoResponse {
         status::health, status::status, streams::streams, streams::stream, control::put_quality, control::post_keyframe,
         control::post_pause, control::post_resume, steer::open, steer::take_back, steer::line, steer::close, pictures::snapshot, pictures::clip, live::film, events::all, events::one, sessions::session, sessions::put_rung,
         sessions::report,
-        login::form, login::log_in, login::log_out, login::make_link, viewers::list, viewers::kick,
+        login::form, login::log_in, login::log_out, login::make_link, viewers::list, viewers::kick, viewers::kick_push,
         openapi, metrics::metrics,
         whep::get_endpoint, whep::post, whep::options_endpoint,
         whep::get_session, whep::patch, whep::delete, whep::options_session,

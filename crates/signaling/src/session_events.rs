@@ -32,9 +32,9 @@ use crate::{
     events::{self, LOOK, RETRY},
     gate::Asker,
     glances::Glances,
+    negotiation::{self, prefix},
     problem::{Details, Problem},
     whep,
-    whep_headers::prefix,
 };
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -265,7 +265,7 @@ pub(crate) async fn close(
 pub(crate) async fn options() -> impl IntoResponse {
     [
         (header::ALLOW, "POST, OPTIONS"),
-        (whep::ACCEPT_POST, "application/json"),
+        (negotiation::ACCEPT_POST, "application/json"),
     ]
 }
 

@@ -22,19 +22,14 @@ use crate::{
     client::Visitor,
     gate::Asker,
     hands::page,
+    negotiation::{self, FULL_RETRY, SDP},
     owners::{Owner, brief},
     problem::{Details, Problem},
     stream::Stream,
-    whep, whep_headers,
 };
-
-const SDP: &str = "application/sdp";
 
 /// How often a line's right to be is looked at, and time passes for who has the floor.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// When somebody who found no place may try again.
-const FULL_RETRY: Duration = Duration::from_secs(5);
 
 /// Whether somebody steered.
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,12 +72,12 @@ pub(crate) async fn open(
         return Err(Problem::new(StatusCode::FORBIDDEN, "view_only", detail));
     }
     if shared.is_draining() {
-        return Err(whep::draining());
+        return Err(negotiation::draining());
     }
     shared.limits.join(visitor.client)?;
     let offer = body::read_text(&headers, body, SDP).await?;
-    let engine = whep::engine(&shared, visitor, &headers);
-    let (prefix, name) = (whep_headers::prefix(&headers), stream.name.clone());
+    let engine = negotiation::engine(&shared, visitor, &headers);
+    let (prefix, name) = (negotiation::prefix(&headers), stream.name.clone());
     let Opened { answer, line } = engine.open_line(&stream.name, &offer).await.map_err(problem)?;
     let session = *line.session();
     tracing::info!(stream = %stream.name, line = brief(&session), %who, address = %visitor.address, "a line to steer by was opened");
@@ -91,6 +86,7 @@ pub(crate) async fn open(
         address: visitor.address,
         since: now(),
         pushed: None,
+        parameter_sets: Vec::new(),
     };
     shared.owners.note(session, owner);
     shared.tasks.spawn(serve(Arc::clone(&shared), stream, line, who));
@@ -236,6 +232,6 @@ fn problem(error: LineError) -> Problem {
             format!("There are all the {limit} lines that there may be."),
         )
         .retry_after(FULL_RETRY),
-        LineError::Stopped => whep::draining(),
+        LineError::Stopped => negotiation::draining(),
     }
 }

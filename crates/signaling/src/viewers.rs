@@ -292,6 +292,33 @@ pub(crate) async fn kick(
     }
 }
 
+/// Ends a push for now, whether it has a session or is refused again and again. It begins again after 10 minutes, and when the
+/// configuration is read again.
+#[utoipa::path(
+    delete, path = "/api/v1/streams/{stream}/pushes/{push}", operation_id = "end_push", tag = "api",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("push" = String, Path, description = "The push's name, as `pushes` of the stream's status shows it"),
+    ),
+    responses(
+        (status = 204, description = "It has ended."),
+        (status = 404, description = "There is no such stream or push.", body = Details, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn kick_push(
+    State(shared): State<Arc<AppState>>,
+    Extension(who): Asker,
+    Path((stream, push)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let stream = shared.stream(&stream)?;
+    if !shared.pushes.kick_named(&stream.name, &push) {
+        let detail = format!("No push of this stream is called {push:?}.");
+        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_push", detail));
+    }
+    tracing::info!(target: "audit", %who, stream = %stream.name, push, "ended a push");
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// The one publisher whose session begins with these digits.
 fn publisher(shared: &AppState, digits: &str) -> Option<(SessionId, StreamName)> {
     let open = shared.engine.publishers().into_iter();

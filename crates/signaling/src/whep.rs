@@ -1,40 +1,38 @@
 //! WHEP: viewers join, trickle, restart ICE and leave over HTTP (draft-ietf-wish-whep; ICE as in RFC 9725).
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension,
     body::Body,
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{self, InvalidHeaderValue},
+    },
     response::{IntoResponse, Response},
 };
 use framebridge_auth::Principal;
-use framebridge_proto::{
-    bridge::SEEN_AS,
-    media::{CodecParameters, Rung},
-};
-use framebridge_rtc::{Arrival, Handle, JoinError, Joined, Load, PatchError, Patched, SessionId, ViewerState};
+use framebridge_core::session_news::Kinds;
+use framebridge_proto::media::{CodecParameters, Rung};
+use framebridge_rtc::{Handle, JoinError, Joined, Load, SessionId, ViewerState};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
     access::now,
     app_state::AppState,
-    body,
     client::Visitor,
     gate::Asker,
+    negotiation::{self, ACCEPT_PATCH, ACCEPT_POST, FRAGMENT, SDP, prefix},
     owners::{Owner, brief},
     problem::{Details, Problem},
     sessions,
     stream::Stream,
-    whep_headers::{self, Malformed, accepts, if_match, prefix},
 };
 
-pub(crate) const SDP: &str = "application/sdp";
-pub(crate) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
-pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+/// The name of the extension by which a session tells what happens.
+const EVENTS: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
 
 /// How long a POST waits for a stream that it has just woken up: opening a camera or an RTSP feed takes one to two
 /// seconds, and a client that sees 409 too early waits longer in the end.
@@ -44,14 +42,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// without one there is no picture either.
 pub(crate) const PARAMETERS_PATIENCE: Duration = Duration::from_millis(300);
 
-/// When a viewer that found no place may try again.
-pub(crate) const FULL_RETRY: Duration = Duration::from_secs(5);
-
 /// Sessions that make room for one viewer at most: one does, unless others take its place first.
 const MAKE_ROOM: usize = 8;
-
-/// When a viewer may try again while this process is being replaced.
-const DRAIN_RETRY: Duration = Duration::from_secs(1);
 
 /// What a viewer asks for besides.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -97,16 +89,9 @@ pub(crate) async fn post(
 ) -> Result<Response, Problem> {
     let stream = &shared.stream(&stream)?;
     let best = rung.map_or(Ok(Rung::Full), |word| sessions::rung(&word))?;
-    if shared.is_draining() {
-        return Err(draining());
-    }
+    let offer = negotiation::offer(&shared, visitor, &headers, body).await?;
     let Visitor { client, address, .. } = visitor;
-    shared.limits.join(client)?;
-    if !accepts(&headers, SDP) {
-        return Err(not_acceptable());
-    }
-    let offer = body::read_text(&headers, body, SDP).await?;
-    let engine = engine(&shared, visitor, &headers).with_best(best);
+    let engine = negotiation::engine(&shared, visitor, &headers).with_best(best);
     let joined = join(&shared, &engine, stream, &offer).await?;
     let session = joined.session;
     let owner = Owner {
@@ -114,6 +99,7 @@ pub(crate) async fn post(
         address,
         since: now(),
         pushed: None,
+        parameter_sets: Vec::new(),
     };
     shared.owners.note(session, owner);
     let unanswered = Unanswered {
@@ -142,7 +128,7 @@ async fn join(shared: &AppState, engine: &Handle, stream: &Stream, offer: &str) 
         let full = match engine.join(&stream.name, offer).await {
             Err(JoinError::TooManyViewers { .. }) => Some(&stream.name),
             Err(JoinError::OutOfPlaces { .. }) => None,
-            outcome => return outcome.map_err(join_problem),
+            outcome => return outcome.map_err(negotiation::join_problem),
         };
         let Some(session) = shared.limits.give_up(full) else {
             break;
@@ -153,7 +139,10 @@ async fn join(shared: &AppState, engine: &Handle, stream: &Stream, offer: &str) 
             engine.abandon(&session);
         }
     }
-    engine.join(&stream.name, offer).await.map_err(join_problem)
+    engine
+        .join(&stream.name, offer)
+        .await
+        .map_err(negotiation::join_problem)
 }
 
 /// A viewer that is yet to be told that it was taken. Until then it goes with the request: a client that does not wait for
@@ -210,28 +199,8 @@ pub(crate) async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     let session = known_session(&shared, &who, &stream, &session)?;
-    shared.limits.patch(visitor.client)?;
-    let fragment = body::read_text(&headers, body, FRAGMENT).await?;
-    let current = shared
-        .engine
-        .session(&session)
-        .ok_or_else(Problem::unknown_session)?
-        .etag;
-    let if_match = if_match(&headers, &current).map_err(|Malformed| malformed_if_match())?;
-    match engine(&shared, visitor, &headers)
-        .patch(&session, &fragment, if_match)
-        .await
-        .map_err(patch_problem)?
-    {
-        Patched::Trickled => Ok(StatusCode::NO_CONTENT.into_response()),
-        Patched::Restarted { etag, fragment } => {
-            let headers = [
-                (header::ETAG, entity_tag(&etag)?),
-                (header::CONTENT_TYPE, HeaderValue::from_static(FRAGMENT)),
-            ];
-            Ok((StatusCode::OK, headers, fragment).into_response())
-        }
-    }
+    let etag = || Some(shared.engine.session(&session)?.etag);
+    negotiation::patch(&shared, visitor, (&session, etag), headers, body).await
 }
 
 /// Ends a session. `If-Match` is ignored, as the draft wants it.
@@ -298,7 +267,7 @@ pub(crate) async fn get_session(
     let session = known_session(&shared, &who, &stream, &session)?;
     let info = shared.engine.session(&session).ok_or_else(Problem::unknown_session)?;
     let headers = [
-        (header::ETAG, entity_tag(&info.etag)?),
+        (header::ETAG, negotiation::entity_tag(&info.etag)?),
         (ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT)),
     ];
     Ok((StatusCode::NO_CONTENT, headers))
@@ -349,144 +318,25 @@ fn created(
     parameters: Option<CodecParameters>,
 ) -> Result<Response, Problem> {
     let answer = parameters.map_or_else(|| joined.answer.clone(), |sent| joined.answer_for(load(sent)));
-    let mut response = (StatusCode::CREATED, answer).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::LOCATION,
-        HeaderValue::from_str(location).map_err(|_| Problem::unwritten())?,
-    );
-    headers.insert(header::ETAG, entity_tag(&joined.etag)?);
-    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
-    for link in shared.ice_servers.links(&joined.session.to_string(), now()) {
-        headers.append(header::LINK, link);
-    }
-    let events = whep_headers::events_link(location).map_err(|_| Problem::unwritten())?;
-    headers.append(header::LINK, events);
+    let mut response = negotiation::created(shared, location, (&joined.session, &joined.etag), answer)?;
+    let events = events_link(location).map_err(|_| Problem::unwritten())?;
+    response.headers_mut().append(header::LINK, events);
     Ok(response)
 }
 
-/// The media plane, for a viewer who may come from outside: by the bridge, which alone may say so.
-pub(crate) fn engine(shared: &AppState, visitor: Visitor, headers: &HeaderMap) -> Handle {
-    let seen_as: Option<IpAddr> = headers.get(SEEN_AS).and_then(|value| value.to_str().ok()?.parse().ok());
-    let is_local = seen_as.map_or(visitor.arrival.is_local, |address| address.is_loopback());
-    let engine = shared.engine.arrived(Arrival {
-        is_local,
-        ..visitor.arrival
-    });
-    seen_as.map_or_else(|| engine.clone(), |address| engine.seen_as(address))
+/// Where a session at `location` tells of what happens, and what (draft-ietf-wish-whep, "Server-Sent Events extension").
+fn events_link(location: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    let events = Kinds::ALL.to_string().replace('-', ",");
+    HeaderValue::from_str(&format!("<{location}/sse>; rel=\"{EVENTS}\"; events=\"{events}\""))
 }
 
-/// The session of a URL: it has to exist, to be one of the URL's stream, and `who`'s own. Of whom it is not known whose it is,
-/// the id alone has to do.
+/// The session of a URL. Of whom it is not known whose it is, the id alone has to do.
 pub(crate) fn known_session(
     shared: &AppState,
     who: &Principal,
     stream: &str,
     session: &str,
 ) -> Result<SessionId, Problem> {
-    let stream = &shared.stream(stream)?;
-    let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
-    let info = shared.engine.session(&session).ok_or_else(Problem::unknown_session)?;
-    let owner = shared.owners.of(&session);
-    if info.stream == stream.name && owner.is_none_or(|owner| owner.principal.is_same(who)) {
-        shared.owners.prolong(session, who);
-        Ok(session)
-    } else {
-        Err(Problem::unknown_session())
-    }
-}
-
-pub(crate) fn join_problem(error: JoinError) -> Problem {
-    match error {
-        JoinError::MalformedOffer(reason) => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "malformed_sdp",
-            format!("The offer is malformed: {reason}."),
-        ),
-        JoinError::NoAcceptableCodec => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "no_acceptable_codec",
-            "The offer has no H.264 that can be sent (constrained baseline, packetization-mode=1).",
-        ),
-        JoinError::OnlyMode0 => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "packetization_mode_0",
-            "The offer has H.264 in packetization mode 0 alone, where each slice has to fit into a packet: offer packetization-mode=1.",
-        ),
-        JoinError::UnacceptableOffer(reason) => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "unacceptable_offer",
-            format!("The offer asks for a transport that there is not: {reason}."),
-        ),
-        JoinError::TooManyViewers { limit } => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_viewers",
-            format!("The stream has all the viewers it takes ({limit})."),
-        )
-        .retry_after(FULL_RETRY),
-        JoinError::OutOfPlaces { limit } => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_viewers",
-            format!("All streams together have the {limit} viewers that webrtc.memory_budget_mb leaves room for."),
-        )
-        .retry_after(FULL_RETRY),
-        JoinError::Stopped => draining(),
-    }
-}
-
-pub(crate) fn patch_problem(error: PatchError) -> Problem {
-    match error {
-        PatchError::UnknownSession => Problem::unknown_session(),
-        PatchError::PreconditionFailed { etag } => {
-            let problem = Problem::new(
-                StatusCode::PRECONDITION_FAILED,
-                "ice_generation_changed",
-                "If-Match names another ICE generation of this session.",
-            );
-            match entity_tag(&etag) {
-                Ok(tag) => problem.header(header::ETAG, tag),
-                Err(unwritten) => unwritten,
-            }
-        }
-        PatchError::PreconditionRequired => Problem::new(
-            StatusCode::PRECONDITION_REQUIRED,
-            "if_match_required",
-            "An ICE restart needs If-Match, with the session's entity tag or `*`.",
-        ),
-        PatchError::Malformed(reason) => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "malformed_fragment",
-            format!("The SDP fragment is malformed: {reason}."),
-        ),
-        PatchError::TooManyRestarts { retry_after } => Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_restarts",
-            "This session has restarted ICE too often; see Retry-After.",
-        )
-        .retry_after(retry_after),
-    }
-}
-
-pub(crate) fn malformed_if_match() -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "malformed_if_match",
-        "If-Match is neither `*` nor entity tags.",
-    )
-}
-
-pub(crate) fn entity_tag(opaque: &str) -> Result<HeaderValue, Problem> {
-    whep_headers::entity_tag(opaque).map_err(|_| Problem::unwritten())
-}
-
-pub(crate) fn not_acceptable() -> Problem {
-    let detail = "The answer is application/sdp, which Accept does not take.";
-    Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)
-}
-
-pub(crate) fn draining() -> Problem {
-    let detail = "The server is being stopped or replaced.";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).retry_after(DRAIN_RETRY)
+    let found = |session: &SessionId| Some(shared.engine.session(session)?.stream);
+    negotiation::known_session(shared, who, (stream, session), found, true)
 }

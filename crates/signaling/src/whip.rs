@@ -6,25 +6,24 @@ use axum::{
     Extension,
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use framebridge_auth::Principal;
 use framebridge_proto::StreamName;
-use framebridge_rtc::{JoinError, Patched, Published, Publisher, PublisherEvent, SessionId, ViewerState};
+use framebridge_rtc::{JoinError, Published, Publisher, PublisherEvent, SessionId, ViewerState};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     access::now,
     app_state::AppState,
-    body,
     client::Visitor,
+    feed::Feed,
     gate::Asker,
+    negotiation::{self, ACCEPT_PATCH, ACCEPT_POST, FRAGMENT, SDP, prefix},
     owners::{Owner, brief},
     problem::{Details, Problem},
     stream::Stream,
-    whep::{self, ACCEPT_PATCH, ACCEPT_POST, FRAGMENT, SDP},
-    whep_headers::{Malformed, accepts, if_match, prefix},
 };
 
 /// How often it is looked whether a publisher may still publish.
@@ -65,15 +64,8 @@ pub(crate) async fn post(
 ) -> Result<Response, Problem> {
     let stream = shared.stream(&stream)?;
     let feed = stream.feed.as_ref().ok_or_else(has_its_own)?;
-    if shared.is_draining() {
-        return Err(whep::draining());
-    }
-    shared.limits.join(visitor.client)?;
-    if !accepts(&headers, SDP) {
-        return Err(whep::not_acceptable());
-    }
-    let offer = body::read_text(&headers, body, SDP).await?;
-    let engine = whep::engine(&shared, visitor, &headers);
+    let offer = negotiation::offer(&shared, visitor, &headers, body).await?;
+    let engine = negotiation::engine(&shared, visitor, &headers);
     let address = visitor.address;
     let location = format!("{}/whip/{}", prefix(&headers), stream.name);
     let published = engine.publish_by(&stream.name, &offer).await;
@@ -95,23 +87,32 @@ pub(crate) async fn post(
         address,
         since: now(),
         pushed: None,
+        parameter_sets,
     };
     shared.owners.note(session, owner);
     shared
         .tasks
         .spawn(serve(Arc::clone(&shared), Arc::clone(&stream), publisher));
-    let mut response = (StatusCode::CREATED, answer).into_response();
-    let told = response.headers_mut();
-    told.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
-    told.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let location = HeaderValue::from_str(&format!("{location}/{session}"));
-    told.insert(header::LOCATION, location.map_err(|_| Problem::unwritten())?);
-    told.insert(header::ETAG, whep::entity_tag(&etag)?);
-    told.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
-    for link in shared.ice_servers.links(&session.to_string(), now()) {
-        told.append(header::LINK, link);
+    negotiation::created(&shared, &format!("{location}/{session}"), (&session, &etag), answer)
+}
+
+/// Goes on with the publishers that the life before has left, as far as they may publish still.
+pub(crate) fn resume(shared: &Arc<AppState>) {
+    for publisher in shared.engine.resumed_publishers() {
+        let session = *publisher.session();
+        let stream = shared.engine.published(&session).map(|(stream, _)| stream);
+        let stream = stream.and_then(|stream| shared.streams.get(&stream));
+        let owner = shared.owners.of(&session);
+        // Dropped, it ends.
+        let (Some(stream), Some(owner)) = (stream, owner) else {
+            continue;
+        };
+        let takes = |feed: &Feed| feed.take(session, &owner.parameter_sets).is_ok();
+        if stream.feed.as_ref().is_some_and(takes) {
+            tracing::info!(stream = %stream.name, session = brief(&session), "a publisher goes on");
+            shared.tasks.spawn(serve(Arc::clone(shared), stream, publisher));
+        }
     }
-    Ok(response)
 }
 
 /// Takes what a publisher sends until it ends, or its owner may not publish any more.
@@ -191,22 +192,9 @@ pub(crate) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (session, etag) = known_session(&shared, &who, &stream, &session)?;
-    shared.limits.patch(visitor.client)?;
-    let fragment = body::read_text(&headers, body, FRAGMENT).await?;
-    let if_match = if_match(&headers, &etag).map_err(|Malformed| whep::malformed_if_match())?;
-    let engine = whep::engine(&shared, visitor, &headers);
-    let patched = engine.patch(&session, &fragment, if_match).await;
-    match patched.map_err(whep::patch_problem)? {
-        Patched::Trickled => Ok(StatusCode::NO_CONTENT.into_response()),
-        Patched::Restarted { etag, fragment } => {
-            let headers = [
-                (header::ETAG, whep::entity_tag(&etag)?),
-                (header::CONTENT_TYPE, HeaderValue::from_static(FRAGMENT)),
-            ];
-            Ok((StatusCode::OK, headers, fragment).into_response())
-        }
-    }
+    let session = known_session(&shared, &who, &stream, &session)?;
+    let etag = || Some(shared.engine.published(&session)?.1);
+    negotiation::patch(&shared, visitor, (&session, etag), headers, body).await
 }
 
 /// Ends a session.
@@ -226,7 +214,7 @@ pub(crate) async fn delete(
     Extension(who): Asker,
     Path((stream, session)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let (session, _) = known_session(&shared, &who, &stream, &session)?;
+    let session = known_session(&shared, &who, &stream, &session)?;
     let stream = &shared.stream(&stream)?.name;
     if end(&shared, stream, &session) {
         Ok(StatusCode::OK)
@@ -269,23 +257,10 @@ pub(crate) async fn options_session() -> impl IntoResponse {
     [(header::ALLOW, "PATCH, DELETE, OPTIONS"), (ACCEPT_PATCH, FRAGMENT)]
 }
 
-/// The session of a URL and its entity tag: it has to exist, to be one of the URL's stream, and `who`'s own.
-fn known_session(
-    shared: &AppState,
-    who: &Principal,
-    stream: &str,
-    session: &str,
-) -> Result<(SessionId, String), Problem> {
-    let stream = &shared.stream(stream)?;
-    let session: SessionId = session.parse().map_err(|_| Problem::unknown_session())?;
-    let (published, etag) = shared.engine.published(&session).ok_or_else(Problem::unknown_session)?;
-    let owner = shared.owners.of(&session);
-    if published == stream.name && owner.is_some_and(|owner| owner.principal.is_same(who)) {
-        shared.owners.prolong(session, who);
-        Ok((session, etag))
-    } else {
-        Err(Problem::unknown_session())
-    }
+/// The session of a URL.
+fn known_session(shared: &AppState, who: &Principal, stream: &str, session: &str) -> Result<SessionId, Problem> {
+    let found = |session: &SessionId| Some(shared.engine.published(session)?.0);
+    negotiation::known_session(shared, who, (stream, session), found, false)
 }
 
 fn publish_problem(error: JoinError) -> Problem {
@@ -300,12 +275,12 @@ fn publish_problem(error: JoinError) -> Problem {
             "too_many_publishers",
             format!("All streams together have all the publishers that there is room for ({limit})."),
         )
-        .retry_after(whep::FULL_RETRY),
+        .retry_after(negotiation::FULL_RETRY),
         JoinError::MalformedOffer(_)
         | JoinError::OnlyMode0
         | JoinError::UnacceptableOffer(_)
         | JoinError::TooManyViewers { .. }
-        | JoinError::Stopped => whep::join_problem(error),
+        | JoinError::Stopped => negotiation::join_problem(error),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `bridgectl viewers [STREAM]` and `bridgectl kick SESSION`
+//! `bridgectl viewers [STREAM]`, and `bridgectl kick SESSION` or `STREAM/PUSH`
 
 use anyhow::{Context as _, bail};
 use framebridge_daemon::unix_ms;
@@ -95,8 +95,11 @@ fn path(viewer: &Value) -> String {
     }
 }
 
-/// `bridgectl kick SESSION`
+/// `bridgectl kick SESSION`, or `bridgectl kick STREAM/PUSH`
 pub(crate) async fn kick(session: &str, out: Out) -> anyhow::Result<Exit> {
+    if let Some((stream, push)) = session.split_once('/') {
+        return kick_push(stream, push, out).await;
+    }
     if session.is_empty() || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         bail!("`{session}` is no session: `bridgectl viewers` shows them");
     }
@@ -107,6 +110,23 @@ pub(crate) async fn kick(session: &str, out: Out) -> anyhow::Result<Exit> {
     out.tell(
         &format!("{session} is gone"),
         &json!({ "session": session, "gone": true }),
+    )?;
+    Ok(Exit::Ok)
+}
+
+/// Ends a push for now, whether it has a session or is refused again and again.
+async fn kick_push(stream: &str, push: &str, out: Out) -> anyhow::Result<Exit> {
+    names::push(&ask::status().await?, stream, push)?;
+    // Of what names are made of, these alone may not stand in a path.
+    let escaped = push.replace('[', "%5B").replace(']', "%5D");
+    let path = format!("/api/v1/streams/{stream}/pushes/{escaped}");
+    let gone = ask::signaling(Method::DELETE, &path, None).await?;
+    if gone != Value::Null {
+        bail!(ask::MISMATCH);
+    }
+    out.tell(
+        &format!("push {push} of {stream} has ended; it begins again in 10 minutes, or with `bridgectl reload`"),
+        &json!({ "stream": stream, "push": push, "gone": true }),
     )?;
     Ok(Exit::Ok)
 }

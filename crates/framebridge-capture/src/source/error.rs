@@ -1,9 +1,10 @@
 //! Why there is no source, or no further picture from it.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use ffmpeg_next::Error;
 use framebridge_core::source_life::Failure;
+use x11rb::errors::ConnectError;
 
 use crate::{CameraError, DisplayError, FfmpegError};
 
@@ -25,6 +26,12 @@ pub enum SourceError {
     /// The command of an `exec:` source has ended.
     #[error("the command has ended: {0}")]
     CommandEnded(String),
+    /// The command of an `exec:` source runs, and has written nothing to be shown.
+    #[error("the command has written no picture for {:.1} s", waited.as_secs_f32())]
+    Mute {
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// Nobody publishes a `whip:` source.
     #[error("nobody publishes to {0}")]
     Unpublished(String),
@@ -67,9 +74,9 @@ pub enum SourceError {
     OpenTimeout {
         /// How long it was waited for.
         waited: Duration,
-        /// FFmpeg's reason.
+        /// FFmpeg's reason, where it has one besides that we ended it.
         #[source]
-        source: FfmpegError,
+        source: Option<FfmpegError>,
     },
     /// Reading failed.
     #[error("can't read from the source")]
@@ -102,7 +109,11 @@ impl SourceError {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Camera(error) => error.failure(),
-            Self::Open(error) | Self::OpenTimeout { source: error, .. } => failure(error.code()),
+            Self::Open(error)
+            | Self::OpenTimeout {
+                source: Some(error), ..
+            } => failure(error.code()),
+            Self::Display(DisplayError::Connect(error)) if is_absent(error) => Failure::Unreachable,
             Self::Stopped
             | Self::Display(_)
             | Self::Command(_)
@@ -111,6 +122,8 @@ impl SourceError {
             | Self::PublishedEnded(_)
             | Self::NoFeed(_)
             | Self::NoKeyframe { .. }
+            | Self::OpenTimeout { source: None, .. }
+            | Self::Mute { .. }
             | Self::Busy(_)
             | Self::NoRoute
             | Self::Empty
@@ -126,6 +139,12 @@ impl SourceError {
     }
 }
 
+/// Whether a display is not there at all: one that refuses us would do so again.
+fn is_absent(error: &ConnectError) -> bool {
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    matches!(error, ConnectError::IoError(error) if absent.contains(&error.kind()))
+}
+
 /// What FFmpeg's code means.
 fn failure(code: Error) -> Failure {
     let unreachable = [
@@ -133,6 +152,8 @@ fn failure(code: Error) -> Failure {
         libc::EHOSTUNREACH,
         libc::ENETUNREACH,
         libc::ETIMEDOUT,
+        // A file or a device that is not there.
+        libc::ENOENT,
     ];
     if code == Error::HttpUnauthorized {
         Failure::Refused

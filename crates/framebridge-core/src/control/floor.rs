@@ -17,7 +17,7 @@ const RESTING: Duration = Duration::from_secs(10);
 /// A controller that has done nothing for this long has gone: others see a free desktop, and a forgotten page holds nothing.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// A controller that was not heard for this long is not there: a page reports five times a second, a hidden one each second.
+/// A controller that was not heard for this long is not there: a page reports ten times a second, a hidden one each second.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long a controller may take to answer: time to read a sentence and to press a button.

@@ -33,15 +33,15 @@ fn frame(first: u64, packets: u64, keyframe: bool, now: Instant) -> Arc<Frame> {
 
 /// A viewer that counts.
 struct Seen {
-    feed: Feed,
+    standing: Standing,
     track: Track,
     packets: u64,
 }
 
 fn serve(channel: &mut Channel, seen: &mut Seen, now: Instant) {
     let mut batch = Batch::new(Arc::new([]));
-    let feed = (&mut seen.feed, CATCH_UP);
-    let sent = channel.serve(feed, &mut seen.track, &PATH, &mut batch, now);
+    let standing = (&mut seen.standing, CATCH_UP);
+    let sent = channel.serve(standing, &mut seen.track, &PATH, &mut batch, now);
     seen.packets += sent.packets;
 }
 
@@ -49,7 +49,7 @@ fn serve(channel: &mut Channel, seen: &mut Seen, now: Instant) {
 fn a_keyframe_is_let_go_in_steps_over_10_to_20_ms() {
     let (mut channel, start) = (channel(), Instant::now());
     let mut seen = Seen {
-        feed: Feed::Waiting,
+        standing: Standing::Waiting,
         track: track(),
         packets: 0,
     };
@@ -82,7 +82,7 @@ fn a_late_joiner_gets_the_young_group_and_no_old_one() {
     channel.push(frame(5, 5, false, start), start);
     for (later, packets) in [(Duration::from_millis(300), 10), (Duration::from_millis(301), 0)] {
         let mut seen = Seen {
-            feed: Feed::Waiting,
+            standing: Standing::Waiting,
             track: track(),
             packets: 0,
         };
@@ -109,7 +109,7 @@ fn of_a_stream_that_is_sent_on_a_late_joiner_gets_the_whole_group_however_old() 
         channel.push(Arc::new(frame), now);
     }
     let mut seen = Seen {
-        feed: Feed::Waiting,
+        standing: Standing::Waiting,
         track: track(),
         packets: 0,
     };
@@ -135,7 +135,7 @@ fn of_a_stream_that_is_sent_on_a_late_joiner_gets_the_whole_group_however_old() 
 fn a_viewer_who_fell_too_far_behind_waits_for_the_next_keyframe() {
     let (mut channel, start) = (channel(), Instant::now());
     let mut seen = Seen {
-        feed: Feed::Waiting,
+        standing: Standing::Waiting,
         track: track(),
         packets: 0,
     };
@@ -145,9 +145,9 @@ fn a_viewer_who_fell_too_far_behind_waits_for_the_next_keyframe() {
     channel.push(frame(5, 5, false, later), later);
     channel.push(frame(10, 5, false, later), later);
     assert_eq!(channel.frames.len(), 2);
-    seen.feed = Feed::At(0);
+    seen.standing = Standing::At(0);
     serve(&mut channel, &mut seen, later);
-    assert!(seen.feed == Feed::Waiting && channel.wants_keyframe);
+    assert!(seen.standing == Standing::Waiting && channel.wants_keyframe);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn what_can_not_be_shown_any_more_is_not_repeated() {
 fn a_datagram_full_of_requests_gets_each_packet_once_and_no_more_than_was_earned() {
     let (mut channel, now) = (channel(), Instant::now());
     let mut seen = Seen {
-        feed: Feed::Waiting,
+        standing: Standing::Waiting,
         track: track(),
         packets: 0,
     };
@@ -217,7 +217,7 @@ proptest! {
             channel.push(frame(head, packets, keyframe || number == 0, now), now);
             head += packets;
             for _ in joins.iter().filter(|join| **join == number) {
-                viewers.push(Seen { feed: Feed::Waiting, track: track(), packets: 0 });
+                viewers.push(Seen { standing: Standing::Waiting, track: track(), packets: 0 });
             }
             let end = now + Duration::from_millis(wait);
             loop {
@@ -239,7 +239,7 @@ proptest! {
         prop_assert_eq!(channel.poll_timeout(), None, "pacing ends");
         prop_assert_eq!(channel.released, head);
         for seen in &viewers {
-            prop_assert!(seen.feed == Feed::Waiting || seen.feed == Feed::At(head));
+            prop_assert!(seen.standing == Standing::Waiting || seen.standing == Standing::At(head));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What outlives this process in the hands of another: its sockets, so that viewers' packets have somewhere to go, and
 //! its viewer files, so that the next process knows the viewers.
 
+pub(crate) mod record;
 pub(crate) mod reservation;
 pub(crate) mod viewer_file;
 

@@ -3,8 +3,11 @@
 use framebridge_proto::media::Rung;
 
 use crate::{
-    Peer, SessionId,
-    handover::viewer_file::{Place, Promise, RTCP_STRIDE, Record, STRIDE, ViewerFile},
+    Peer, ReceiveState, SessionId,
+    handover::{
+        record::Record,
+        viewer_file::{Place, Promise, RTCP_STRIDE, STRIDE, ViewerFile},
+    },
     ice::Path,
     sessions::Session,
     track::Track,
@@ -18,6 +21,7 @@ pub(crate) struct Reservation {
     promise: Promise,
     path: Path,
     ufrag: String,
+    receives: Option<ReceiveState>,
 }
 
 impl Reservation {
@@ -29,6 +33,7 @@ impl Reservation {
             promise: Promise::of(&state.track),
             path: state.path,
             ufrag: state.local.ufrag.clone(),
+            receives: state.receives,
         }
     }
 
@@ -96,9 +101,13 @@ impl Reservation {
         promised
     }
 
-    /// Whether the viewer file leads to another path or credentials than the viewer has by now.
+    /// Whether the viewer file leads to another path or credentials than the viewer has by now, or to where a publisher no more is.
     pub(crate) fn is_outdated(&self, path: &Path, peer: &Peer) -> bool {
-        self.path != *path || self.ufrag != peer.ufrag()
+        let has_gone_on = match (peer.receives(), &self.receives) {
+            (Some(now), Some(kept)) => now.is_far_from(kept),
+            _ => false,
+        };
+        self.path != *path || self.ufrag != peer.ufrag() || has_gone_on
     }
 }
 
@@ -111,7 +120,7 @@ mod tests {
     use super::*;
     use crate::{
         frame::{Frame, Payloads},
-        handover::viewer_file::tests::record,
+        handover::record::tests::record,
         srtp::{MasterKey, Profile},
         track::TrackState,
     };

@@ -230,7 +230,7 @@ fn consent_ends_30_seconds_after_the_last_answer_on_the_path_in_use() {
         }
         assert_eq!(agent.selected(), Some(path(1)));
     };
-    assert_eq!((now - start, agent.selected()), (CONSENT_EXPIRY, None));
+    assert_eq!((now - start, agent.selected()), (consent::EXPIRY, None));
     // A nomination alone does not bring it back, a check that is answered does.
     let check = request(&credentials("ours"), &credentials("them"), 100, true);
     assert_eq!(agent.handle(check, path(1), now), Heard::Alive);
@@ -243,7 +243,7 @@ fn consent_lives_on_answers_that_take_longer_than_the_time_between_checks() {
     let (mut agent, start) = (agent(), Instant::now());
     agent.resume(path(1), start);
     let (mut now, mut pacer, mut under_way) = (start, Pacer::new(start), Vec::new());
-    while now < start + CONSENT_EXPIRY * 4 {
+    while now < start + consent::EXPIRY * 4 {
         now = agent.poll_timeout().unwrap();
         assert!(agent.handle_timeout(&mut pacer, now), "after {:?}", now - start);
         under_way.extend(drain(&mut agent));

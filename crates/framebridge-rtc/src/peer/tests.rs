@@ -111,6 +111,7 @@ impl World {
             disconnect_grace: GRACE,
             data: None,
             receives: None,
+            begins: false,
         };
         let profiles = [Profile::AeadAes128Gcm];
         let client = Client {
@@ -160,7 +161,7 @@ impl World {
                     Output::State(state) => self.states.push(state),
                     Output::Feedback(feedback) => self.feedback.push(feedback),
                     Output::Moved => panic!("no address has gone"),
-                    Output::LanesOpen | Output::Message(..) | Output::Unit(_) => {
+                    Output::LanesOpen | Output::Message(..) | Output::Unit(_) | Output::Rtcp(_) => {
                         panic!("nobody asked for data channels")
                     }
                 }
@@ -394,6 +395,7 @@ fn pair(first_begins: bool) -> [Peer; 2] {
     let credentials = [Credentials::random("00"), Credentials::random("00")];
     let now = Instant::now();
     let config = |own: usize| PeerConfig {
+        begins: (own == 0) == first_begins,
         local: credentials[own].clone(),
         remote: credentials[1 - own].clone(),
         sockets: vec![(0, true)],
@@ -409,16 +411,8 @@ fn pair(first_begins: bool) -> [Peer; 2] {
         data: None,
         receives: None,
     };
-    let first = Peer::offering(&identities[0], config(0), first_begins, now);
-    let mut second = Peer::new(&identities[1], config(1), now);
-    if !first_begins {
-        second.dtls = None;
-        second.hello = Some(Box::new((
-            identities[1].clone(),
-            vec![identities[0].fingerprint().clone()],
-        )));
-    }
-    [first, second]
+    let [first, second] = [0, 1].map(|own| Peer::new(&identities[own], config(own), now));
+    [first.controlling(), second]
 }
 
 #[test]

@@ -151,7 +151,8 @@ impl Answer {
     /// What every section says, played or not. A rejected one needs no transport (RFC 8829 section 5.3.1), but GStreamer
     /// takes no answer in which one lacks it.
     fn describe(&self, section: &Section, port: isize, formats: Vec<String>) -> MediaDescription {
-        describe(section, (&self.ice, &self.fingerprint), port, formats)
+        let begins = self.offer.begins;
+        describe(section, (&self.ice, &self.fingerprint, begins), port, formats)
     }
 }
 
@@ -169,10 +170,10 @@ pub(super) fn begin(id: u32) -> SessionDescription {
     session
 }
 
-/// A section with its name and our transport.
+/// A section with its name and our transport, the last of which says whether DTLS begins here.
 pub(super) fn describe(
     section: &Section,
-    (ice, fingerprint): (&Credentials, &Fingerprint),
+    (ice, fingerprint, begins): (&Credentials, &Fingerprint, bool),
     port: isize,
     formats: Vec<String>,
 ) -> MediaDescription {
@@ -180,7 +181,7 @@ pub(super) fn describe(
         ("ice-ufrag", ice.ufrag.clone()),
         ("ice-pwd", ice.password.clone()),
         ("fingerprint", fingerprint.to_string()),
-        ("setup", "passive".to_owned()),
+        ("setup", if begins { "active" } else { "passive" }.to_owned()),
     ];
     let mid = section.mid.iter().map(|mid| ("mid", mid.clone()));
     let attributes = mid.chain(transport);

@@ -91,6 +91,13 @@ impl Candidate {
         }
     }
 
+    /// Where the owner of a line waits for connections (RFC 6544, section 4.5); `None`: the line is not of that.
+    pub(crate) fn listener(line: &str) -> Option<SocketAddr> {
+        let mut words = line.split_whitespace().skip_while(|word| *word != "tcptype");
+        let waits = words.nth(1) == Some("passive");
+        Some(Self::read(line, "tcp").ok().filter(|_| waits)?.address)
+    }
+
     /// Reads a line of ICE user `user`'s: one that names another (`ufrag`, RFC 8839 section 5.1's extensions) is none.
     pub(crate) fn of_user(line: &str, user: &str) -> Option<Self> {
         let mut words = line.split_whitespace().skip_while(|word| *word != "ufrag");
@@ -106,12 +113,19 @@ impl FromStr for Candidate {
     type Err = UnusableCandidate;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::read(text, "udp")
+    }
+}
+
+impl Candidate {
+    /// Reads one of this transport.
+    fn read(text: &str, transport: &str) -> Result<Self, UnusableCandidate> {
         let text = text.strip_prefix("candidate:").unwrap_or(text);
         let fields: Vec<&str> = text.split_whitespace().collect();
-        let [_, "1", transport, priority, ip, port, "typ", kind, ..] = fields[..] else {
+        let [_, "1", by, priority, ip, port, "typ", kind, ..] = fields[..] else {
             return Err(UnusableCandidate);
         };
-        if !transport.eq_ignore_ascii_case("udp") {
+        if !by.eq_ignore_ascii_case(transport) {
             return Err(UnusableCandidate);
         }
         let ip = ip.parse().map_err(|_| UnusableCandidate)?;
@@ -123,7 +137,7 @@ impl FromStr for Candidate {
             address: SocketAddr::new(ip, port),
             priority: priority.parse().map_err(|_| UnusableCandidate)?,
             kind: CandidateKind::named(kind),
-            is_tcp: false,
+            is_tcp: transport == "tcp",
         })
     }
 }
@@ -179,6 +193,22 @@ mod tests {
             "1 1 udp 5 192.0.2.1 5000",
         ] {
             assert_eq!(bad.parse::<Candidate>(), Err(UnusableCandidate), "{bad}");
+        }
+    }
+
+    #[test]
+    fn connections_are_waited_for_where_a_passive_candidate_says() {
+        let passive = "candidate:3 1 TCP 1015022847 192.0.2.5 7881 typ host tcptype passive generation 0";
+        assert_eq!(Candidate::listener(passive), Some("192.0.2.5:7881".parse().unwrap()));
+        let ours = Candidate::tcp("[2001:db8::1]:8890".parse().unwrap(), 0);
+        assert_eq!(Candidate::listener(&ours.to_string()), Some(ours.address));
+        for bad in [
+            "3 1 tcp 5 192.0.2.5 9 typ host tcptype active",
+            "3 1 tcp 5 192.0.2.5 7881 typ host",
+            "3 2 tcp 5 192.0.2.5 7881 typ host tcptype passive",
+            "3 1 udp 5 192.0.2.5 7881 typ host tcptype passive",
+        ] {
+            assert_eq!(Candidate::listener(bad), None, "{bad}");
         }
     }
 

@@ -60,7 +60,7 @@ impl LineOffer {
         }
         session = session.with_value_attribute("ice-options".to_owned(), ICE_OPTIONS.to_owned());
         // Port 9 and address 0.0.0.0: the candidates say where (RFC 8840).
-        let mut media = describe(&self.section, ours, 9, self.section.formats.clone());
+        let mut media = describe(&self.section, (ours.0, ours.1, false), 9, self.section.formats.clone());
         for (key, value) in [("sctp-port", 5000), ("max-message-size", data::MAX_MESSAGE)] {
             media
                 .attributes

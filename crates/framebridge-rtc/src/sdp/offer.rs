@@ -1,6 +1,6 @@
 //! Reading an offer: the one video section we answer, and what its transport says.
 
-use std::io::Cursor;
+use std::{io::Cursor, net::SocketAddr};
 
 use data_encoding::BASE64;
 use rtc_sdp::{MediaDescription, SessionDescription};
@@ -36,8 +36,12 @@ pub(crate) struct Offer {
     pub(crate) fingerprints: Vec<Fingerprint>,
     /// The candidates that we can use so far.
     pub(crate) candidates: Vec<Candidate>,
+    /// Where its sender waits for connections (RFC 6544).
+    pub(crate) listeners: Vec<SocketAddr>,
     /// Which way the section goes.
     pub(crate) direction: Direction,
+    /// DTLS begins here.
+    pub(crate) begins: bool,
 }
 
 /// Which way video goes.
@@ -86,29 +90,33 @@ impl Offer {
 
     /// Reads `text`, an offer to be sent frames of this form; lines may end in CRLF or LF.
     pub(crate) fn parse_for(text: &str, form: Form) -> Result<Self, OfferError> {
-        Self::parse_going(text, Direction::Out, form, |transport| transport.begins()).map(|(offer, ())| offer)
+        Self::parse_going(text, Direction::Out, form, |transport| {
+            transport.begins().map(|()| false)
+        })
     }
 
-    /// Reads `text`, the answer to an offer of ours to send frames of this form, and whether DTLS begins here. It says what its
-    /// sender takes, as a viewer's offer does.
-    pub(crate) fn parse_answer(text: &str, form: Form) -> Result<(Self, bool), OfferError> {
+    /// Reads `text`, the answer to an offer of ours to send frames of this form. It says what its sender takes, as a viewer's
+    /// offer does.
+    pub(crate) fn parse_answer(text: &str, form: Form) -> Result<Self, OfferError> {
         Self::parse_going(text, Direction::Out, form, |transport| {
-            transport.leaves_beginning_to_us()
+            transport.answers_that_we_begin()
         })
     }
 
     /// Reads `text`, an offer to send us frames.
     pub(crate) fn parse_published(text: &str) -> Result<Self, OfferError> {
         // Constrained baseline first: every viewer's decoder reads it, whatever it offers.
-        Self::parse_going(text, Direction::In, Form::Encoded, |transport| transport.begins()).map(|(offer, ())| offer)
+        Self::parse_going(text, Direction::In, Form::Encoded, |transport| {
+            transport.offers_that_we_begin()
+        })
     }
 
-    fn parse_going<T>(
+    fn parse_going(
         text: &str,
         direction: Direction,
         form: Form,
-        begins: impl FnOnce(&Transport<'_>) -> Result<T, OfferError>,
-    ) -> Result<(Self, T), OfferError> {
+        begins: fn(&Transport<'_>) -> Result<bool, OfferError>,
+    ) -> Result<Self, OfferError> {
         let (session, sections) = read(text)?;
         let media = &session.media_descriptions;
         let (video, format) = media
@@ -121,7 +129,7 @@ impl Offer {
         let transport = Transport::of(&session, video, tag.as_ref());
         let begins = begins(&transport)?;
         transport.shares_its_port()?;
-        let offer = Self {
+        Ok(Self {
             sections,
             video,
             format,
@@ -129,10 +137,11 @@ impl Offer {
             ice: transport.ice()?,
             fingerprints: transport.fingerprints()?,
             candidates: transport.candidates(),
+            listeners: transport.listeners(),
             tag,
             direction,
-        };
-        Ok((offer, begins))
+            begins,
+        })
     }
 }
 

@@ -183,11 +183,11 @@ mod tests {
             )
         };
         let read = |setup, direction| Offer::parse_answer(&answer(setup, direction), Form::Encoded);
-        let (taken, begins) = read("passive", "recvonly").unwrap();
-        assert!(begins);
+        let taken = read("passive", "recvonly").unwrap();
+        assert!(taken.begins);
         assert_eq!((taken.format.payload_type, taken.format.numbering), (102, Some(3)));
         assert_eq!((taken.format.repair, taken.candidates.len()), (Some(103), 1));
-        assert!(!read("active", "recvonly").unwrap().1);
+        assert!(!read("active", "recvonly").unwrap().begins);
         assert!(read("actpass", "recvonly").is_err());
         assert!(read("active", "inactive").is_err());
     }

@@ -1,5 +1,7 @@
 //! The one transport that the video goes by, as an offer describes it.
 
+use std::net::SocketAddr;
+
 use rtc_sdp::{MediaDescription, SessionDescription, description::common::Attribute};
 
 use super::{Candidate, OfferError, bundle::Tag};
@@ -56,7 +58,7 @@ impl<'a> Transport<'a> {
         Ok(known)
     }
 
-    /// Whether we can take part: we wait for the other end's DTLS.
+    /// Whether we can take part where we wait for the other end's DTLS.
     pub(super) fn begins(&self) -> Result<(), OfferError> {
         if matches!(self.value("setup"), Some("actpass" | "active") | None) {
             return Ok(());
@@ -65,8 +67,16 @@ impl<'a> Transport<'a> {
         Err(OfferError::Unacceptable(reason.to_owned()))
     }
 
+    /// Of an offer that may want so: whether DTLS begins here.
+    pub(super) fn offers_that_we_begin(&self) -> Result<bool, OfferError> {
+        match self.value("setup") {
+            Some("passive") => Ok(true),
+            Some(_) | None => self.begins().map(|()| false),
+        }
+    }
+
     /// Of an answer to our own offer, which left it open: whether DTLS begins here.
-    pub(super) fn leaves_beginning_to_us(&self) -> Result<bool, OfferError> {
+    pub(super) fn answers_that_we_begin(&self) -> Result<bool, OfferError> {
         match self.value("setup") {
             Some("passive") => Ok(true),
             Some("active") | None => Ok(false),
@@ -90,18 +100,32 @@ impl<'a> Transport<'a> {
         Ok(())
     }
 
-    /// The candidates that we can use: those of each section that names this transport's ICE user, or none.
+    /// The candidates that we can use.
     pub(super) fn candidates(&self) -> Vec<Candidate> {
-        let user = self.value("ice-ufrag").unwrap_or_default();
-        let is_of_it = |section: &&MediaDescription| {
+        let user = self.user();
+        self.candidate_lines()
+            .filter_map(|line| Candidate::of_user(line, user))
+            .collect()
+    }
+
+    /// Where the other end waits for connections.
+    pub(super) fn listeners(&self) -> Vec<SocketAddr> {
+        self.candidate_lines().filter_map(Candidate::listener).collect()
+    }
+
+    /// The candidates of each section that names this transport's ICE user, or none.
+    fn candidate_lines(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let user = self.user();
+        let is_of_it = move |section: &&MediaDescription| {
             let mut named = values(&section.attributes, "ice-ufrag");
             named.next().is_none_or(|named| named == user)
         };
         let sections = self.session.media_descriptions.iter().filter(is_of_it);
-        sections
-            .flat_map(|section| values(&section.attributes, "candidate"))
-            .filter_map(|line| Candidate::of_user(line, user))
-            .collect()
+        sections.flat_map(|section| values(&section.attributes, "candidate"))
+    }
+
+    fn user(&self) -> &'a str {
+        self.value("ice-ufrag").unwrap_or_default()
     }
 
     fn value(&self, key: &'a str) -> Option<&'a str> {

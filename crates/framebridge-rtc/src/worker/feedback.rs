@@ -12,7 +12,7 @@ use crate::{
     clock::ntp,
     ice::Path,
     track::Track,
-    viewer::{Feed, HOLD, Slot, Viewer},
+    viewer::{HOLD, Slot, Standing, Viewer},
 };
 
 impl Worker {
@@ -25,7 +25,7 @@ impl Worker {
         };
         let counters = &channel.stream.counters;
         // One that is held gets its keyframe when the time has come, and until then nothing.
-        let is_held = matches!(viewer.feed, Feed::Held(_));
+        let is_held = matches!(viewer.standing, Standing::Held(_));
         match feedback {
             Feedback::KeyframeRequest => {
                 let is_heard = viewer.wishes.hear(now);
@@ -74,13 +74,13 @@ impl Worker {
                 if verdict.is_congested && !is_held && !viewer.is_stepping_down(now) {
                     tracing::debug!(session = %viewer.session, lost = verdict.lost, "congested: held");
                     counters.holds.fetch_add(1, Relaxed);
-                    (viewer.feed, viewer.hold) = (Feed::Held(now + HOLD), HoldReason::Loss);
+                    (viewer.standing, viewer.hold) = (Standing::Held(now + HOLD), HoldReason::Loss);
                     viewer.congestion.on_hold(now + HOLD);
                 }
                 if let Some(pause) = verdict.pause {
                     tracing::info!(session = %viewer.session, lost = verdict.lost, ?pause, "circuit breaker: held");
                     counters.holds.fetch_add(u64::from(!is_held), Relaxed);
-                    (viewer.feed, viewer.hold) = (Feed::Held(now + pause), HoldReason::CircuitBreaker);
+                    (viewer.standing, viewer.hold) = (Standing::Held(now + pause), HoldReason::CircuitBreaker);
                     viewer.congestion.on_hold(now + pause);
                 }
             }
@@ -105,7 +105,7 @@ impl Worker {
 fn begin_again(viewer: &mut Viewer, channel: &mut Channel, is_heard: bool, now: Instant) {
     let may = |(track, _): (&mut Track, Path)| channel.may_begin_again(track, now);
     if is_heard && viewer.peer.media().is_some_and(may) {
-        viewer.feed = Feed::Waiting;
+        viewer.standing = Standing::Waiting;
         channel.is_dirty = true;
     }
 }

@@ -113,13 +113,14 @@ impl Worker {
             None => self.viewers.by_address(&path.remote),
         };
         if let Some(slot) = slot {
-            let is_check = ufrag.is_some();
+            // A check by its name; to a receiver that is connected to, and need not check back, an answer says as much.
+            let is_proof = ufrag.is_some() || (is_tcp(&path) && is_stun(datagram));
             self.handle(slot, Input::Datagram(path, datagram), now);
             let reached = self
                 .viewers
                 .get_mut(slot)
                 .filter(|viewer| viewer.peer.is_reached_over(&path));
-            if let Some(session) = reached.map(|viewer| viewer.session).filter(|_| is_check) {
+            if let Some(session) = reached.map(|viewer| viewer.session).filter(|_| is_proof) {
                 self.batch.outlets.prove(&path, session);
                 self.viewers.add_address(slot, path.remote, true);
                 if let Some(from) = from {

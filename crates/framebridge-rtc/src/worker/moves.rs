@@ -13,7 +13,7 @@ use crate::{
     Input,
     ice::Path,
     outlet::is_tcp,
-    viewer::{Feed, Slot},
+    viewer::{Slot, Standing},
 };
 
 impl Worker {
@@ -42,7 +42,7 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot).filter(|viewer| viewer.watches()) else {
             return;
         };
-        viewer.feed = Feed::Waiting;
+        viewer.standing = Standing::Waiting;
         viewer.report = now;
         let (stream, rung) = (Arc::clone(&viewer.stream), viewer.footing.in_use());
         let channel = self.channel(&stream, rung);

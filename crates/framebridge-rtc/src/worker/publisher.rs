@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use framebridge_core::reception::Unit;
 
-use super::Worker;
+use super::{Worker, may_send};
 use crate::{CloseReason, Input, ViewerState, publishers::Taken, viewer::Slot};
 
 impl Worker {
@@ -25,6 +25,30 @@ impl Worker {
         }
     }
 
+    /// Tells a publisher something, if it is there and what the viewer file allows covers it.
+    pub(super) fn tell_publisher(&mut self, slot: Slot, mut packet: Vec<u8>) {
+        if let Some(viewer) = self.viewers.get_mut(slot)
+            && let Some((track, path)) = viewer.peer.media()
+            && may_send(&mut viewer.reservation.as_mut(), &self.viewer_file, track, (0, 0))
+        {
+            track.protect(&mut packet);
+            self.batch.push(&path, &packet);
+        }
+    }
+
+    /// Has the viewer file know a publisher as it is now, where it is elsewhere than what is kept says.
+    pub(super) fn keep_publisher(&mut self, slot: Slot) {
+        let viewer = self.viewers.get_mut(slot).filter(|viewer| viewer.publisher.is_some());
+        let is_outdated = viewer.is_some_and(|viewer| {
+            let (path, reservation) = (viewer.peer.path(), viewer.reservation.as_ref());
+            path.zip(reservation)
+                .is_some_and(|(path, reservation)| reservation.is_outdated(&path, &viewer.peer))
+        });
+        if is_outdated {
+            self.keep(slot);
+        }
+    }
+
     /// Ends a publisher's session that nobody knows any more: the command to do so may have found no room.
     pub(super) fn end_forgotten(&mut self, slot: Slot, now: Instant) {
         let publisher = self.viewers.get_mut(slot).filter(|viewer| viewer.publisher.is_some());
@@ -42,6 +66,9 @@ impl Worker {
         if let Some(publisher) = self.viewers.get_mut(slot).and_then(|viewer| viewer.publisher.as_mut()) {
             publisher.state(state);
         }
+        if state == ViewerState::Live {
+            self.keep(slot);
+        }
         let ViewerState::Closed(reason) = state else {
             return;
         };
@@ -49,6 +76,9 @@ impl Worker {
             return;
         };
         let session = viewer.session;
+        if let Some(reservation) = viewer.reservation {
+            self.viewer_file.wipe(reservation.place);
+        }
         self.batch.outlets.leave(session);
         self.shared.close_publisher(&session);
         tracing::debug!(%session, %reason, "a publisher's session has ended");

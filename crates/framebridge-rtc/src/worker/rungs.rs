@@ -13,7 +13,7 @@ use super::Worker;
 use crate::{
     HoldReason, SessionId,
     channel::Channel,
-    viewer::{Feed, Slot, Viewer, Viewers},
+    viewer::{Slot, Standing, Viewer, Viewers},
 };
 
 /// A viewer that is to have less is given what it has for so long meanwhile; then it is held, as without rungs.
@@ -107,7 +107,7 @@ impl Worker {
             let is_meant = viewer.stream.number == channel.stream.number
                 && viewer.footing.aim() == channel.rung
                 && viewer.footing.in_use() != channel.rung;
-            let is_in_frame = viewer.is_in_frame && matches!(viewer.feed, Feed::At(_));
+            let is_in_frame = viewer.is_in_frame && matches!(viewer.standing, Standing::At(_));
             if is_meant && !is_in_frame {
                 came.push(*slot);
             }
@@ -136,7 +136,7 @@ fn enter(channel: &Channel, viewer: &mut Viewer, now: Instant) -> bool {
         return false;
     };
     track.jump(first);
-    viewer.feed = Feed::At(first);
+    viewer.standing = Standing::At(first);
     true
 }
 
@@ -163,7 +163,7 @@ fn facts(viewer: &Viewer, channels: &[Option<Channel>]) -> Facts {
     });
     let in_use = viewer.footing.in_use();
     // By TCP nothing is lost, and what comes late says the same.
-    let is_behind = matches!(viewer.feed, Feed::Held(_)) && viewer.hold == HoldReason::Behind;
+    let is_behind = matches!(viewer.standing, Standing::Held(_)) && viewer.hold == HoldReason::Behind;
     let loss = viewer.rate.loss().max(viewer.congestion.loss());
     Facts {
         rates,

@@ -1,6 +1,9 @@
 //! What is asked of a receiver by HTTP: to take a stream, and to end that.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     body::Bytes,
@@ -8,12 +11,12 @@ use axum::{
 };
 use framebridge_config::Address;
 use framebridge_core::push::Answer;
-use framebridge_dial::{ExchangeError, Server, basic, exchange, request, resolve};
-use framebridge_rtc::{AnswerError, Offered, SessionId};
+use framebridge_dial::{ExchangeError, Server, basic, exchange, request, resolve, retry_after};
+use framebridge_rtc::{AnswerError, Begun, Offered};
 use http_body_util::Full;
 use tokio::time::timeout;
 
-use crate::whep::SDP;
+use crate::negotiation::SDP;
 
 /// How long a receiver may think about an offer, connecting included: some gather candidates first.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
@@ -43,7 +46,7 @@ pub(super) enum Came {
 
 /// A session that was agreed on.
 pub(super) struct Agreed {
-    pub(super) session: SessionId,
+    pub(super) begun: Begun,
     /// Where it can be ended at the receiver, if that is said and on the same host.
     pub(super) resource: Option<Uri>,
     /// Who has answered.
@@ -116,9 +119,7 @@ pub(super) async fn ask(url: Uri, authorization: Option<String>, offered: Offere
         },
         (status, _) => Came::Else(Answer::Status {
             code: status.as_u16(),
-            retry_after: text(headers, header::RETRY_AFTER)
-                .and_then(|seconds| seconds.trim().parse().ok())
-                .map(Duration::from_secs),
+            retry_after: retry_after(headers, SystemTime::now()),
         }),
     }
 }
@@ -149,11 +150,7 @@ async fn agree(
         Err(_) => Err(AnswerError::Malformed("it is no text".to_owned())),
     };
     match agreed {
-        Ok(session) => Came::Agreed(Agreed {
-            session,
-            resource,
-            peer,
-        }),
+        Ok(begun) => Came::Agreed(Agreed { begun, resource, peer }),
         Err(error) => {
             // It believes that it has a session.
             if let Some(resource) = resource {
@@ -161,9 +158,10 @@ async fn agree(
             }
             Came::Else(match error {
                 AnswerError::NoPlace(why) => Answer::NoPlace(why.to_string()),
-                AnswerError::Malformed(_) | AnswerError::NoAcceptableCodec | AnswerError::Unacceptable(_) => {
-                    Answer::Unusable(error.to_string())
-                }
+                AnswerError::Malformed(_)
+                | AnswerError::NoAcceptableCodec
+                | AnswerError::Unacceptable(_)
+                | AnswerError::Ourselves => Answer::Unusable(error.to_string()),
             })
         }
     }

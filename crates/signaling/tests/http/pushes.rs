@@ -138,8 +138,17 @@ async fn another_host_is_never_asked() {
 
 #[tokio::test]
 async fn receiver_that_asks_for_time_gets_it() {
-    let receiver = Receiver::start(&[("POST", "/whip/x", 503, &[("retry-after", "120")], "")]).await;
-    let push = pushed(&receiver, "failed").await;
-    assert!(push["reason"].as_str().unwrap().contains("503"), "{push}");
-    assert!(push["retry_in_ms"].as_u64() > Some(60_000), "{push}");
+    const DATES: &[(&str, &str)] = &[
+        ("retry-after", "Sun, 06 Nov 1994 08:51:37 GMT"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ];
+    for script in [
+        &[("POST", "/whip/x", 503, &[("retry-after", "120")] as &[_], "")],
+        &[("POST", "/whip/x", 503, DATES, "")],
+    ] {
+        let receiver = Receiver::start(script).await;
+        let push = pushed(&receiver, "failed").await;
+        assert!(push["reason"].as_str().unwrap().contains("503"), "{push}");
+        assert!(push["retry_in_ms"].as_u64() > Some(60_000), "{push}");
+    }
 }

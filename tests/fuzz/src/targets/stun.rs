@@ -76,6 +76,7 @@ impl Scene {
             disconnect_grace: Duration::from_secs(12),
             data: None,
             receives: None,
+            begins: false,
         };
         Self {
             now,

@@ -1,16 +1,12 @@
-//! What the headers of WHEP's requests say.
+//! What the headers of WHEP's and WHIP's requests say.
 
 use axum::http::{
     HeaderMap, HeaderValue,
     header::{self, InvalidHeaderValue},
 };
-use framebridge_core::session_news::Kinds;
 use framebridge_rtc::IfMatch;
 
 const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
-
-/// The extension's name.
-const EVENTS: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
 
 /// `If-Match` is neither `*` nor entity tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +77,6 @@ pub(crate) fn if_match(headers: &HeaderMap, current: &str) -> Result<IfMatch, Ma
         }
     }
     Ok(found)
-}
-
-/// Where a session at `location` tells of what happens, and what (draft-ietf-wish-whep, "Server-Sent Events extension").
-pub(crate) fn events_link(location: &str) -> Result<HeaderValue, InvalidHeaderValue> {
-    let events = Kinds::ALL.to_string().replace('-', ",");
-    HeaderValue::from_str(&format!("<{location}/sse>; rel=\"{EVENTS}\"; events=\"{events}\""))
 }
 
 /// An entity tag, in its quotes.
