@@ -261,7 +261,6 @@ impl Demuxer {
         self.has_begun |= read.is_ok();
         match read {
             Ok(()) if packet.stream() != self.stream => self.look_elsewhere(&packet, copy),
-            Ok(()) if self.has_other_codec() => self.follow(&packet, copy),
             Ok(()) => match self.copied(&packet, copy) {
                 Ok(picture) => Ok(picture),
                 Err(_decoded) if !self.pending.is_empty() => {
@@ -294,12 +293,6 @@ impl Demuxer {
             return Ok(Fed::Packet);
         }
         self.follow(packet, copy)
-    }
-
-    /// Whether our stream's pictures are of another codec from here on.
-    fn has_other_codec(&self) -> bool {
-        let id = self.input.stream(self.stream).map(|stream| stream.parameters().id());
-        id.is_some_and(|id| id != self.decoder.id() && decoder::find(id).is_some())
     }
 
     /// Shows what the stream of a packet gives, from that one on.

@@ -251,7 +251,7 @@ fn a_cameras_mjpeg_is_shown_as_it_comes() {
 }
 
 #[test]
-fn pictures_of_a_transport_stream_are_followed_to_another_pid_and_another_codec() {
+fn pictures_of_a_transport_stream_are_followed_to_another_pid_in_whatever_codec() {
     let dir = tempfile::tempdir().unwrap();
     let film = |name: &str, size: &str, codec: &[&str], pid: &str| {
         let path = dir.path().join(name);
@@ -269,7 +269,7 @@ fn pictures_of_a_transport_stream_are_followed_to_another_pid_and_another_codec(
     );
     for (what, codec, pid) in [
         ("another PID", &X264[..], "0x200"),
-        ("another codec", &["-c:v", "mpeg2video"], "0x100"),
+        ("another codec", &["-c:v", "mpeg2video"], "0x300"),
     ] {
         let after = film("after.ts", "320x180", codec, pid);
         let mut source = open(&format!("exec:cat {} {}", text(&before), text(&after)));
