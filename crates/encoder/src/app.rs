@@ -271,7 +271,7 @@ impl App {
             }),
             EncoderRequest::Pause => Ok(self.pause(true)),
             EncoderRequest::Resume => Ok(self.pause(false)),
-            EncoderRequest::Snapshot(_) | EncoderRequest::Clip(_) => Err(Refusal::new(
+            EncoderRequest::Snapshot(_) | EncoderRequest::Still | EncoderRequest::Clip(_) => Err(Refusal::new(
                 RefusalKind::Failed,
                 "pictures are answered by the connection",
             )),

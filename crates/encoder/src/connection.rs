@@ -13,7 +13,7 @@ use framebridge_ipc::{Link, ReceiveError, Receiver, SendError, Sender};
 use framebridge_proto::{
     Refusal, RefusalKind, RequestId,
     control::Desk as Told,
-    encoder::{EncoderAnswer, EncoderRequest, FromEncoder, SourceState, ToEncoder},
+    encoder::{EncoderAnswer, EncoderRequest, FromEncoder, ImageFormat, SourceState, ToEncoder},
     limits::MAX_REQUESTS,
     media::{Rung, Track},
     millis,
@@ -28,7 +28,7 @@ use crate::{
     clip::clip,
     desk::{Desk, DeskLink},
     rung::LowerRung,
-    snapshot::snapshot,
+    snapshot::{Shows, snapshot},
     state::EncoderState,
 };
 
@@ -198,7 +198,18 @@ async fn read(mut receiver: Receiver<ToEncoder>, service: &Service, outbox: Outb
 
 async fn answer(service: &Service, request: EncoderRequest) -> Result<EncoderAnswer, Refusal> {
     match request {
-        EncoderRequest::Snapshot(format) => return snapshot(&service.shared, service.state.clone(), format).await,
+        EncoderRequest::Snapshot(format) => {
+            return snapshot(&service.shared, service.state.clone(), format, Shows::Latest).await;
+        }
+        EncoderRequest::Still => {
+            return snapshot(
+                &service.shared,
+                service.state.clone(),
+                ImageFormat::Jpeg,
+                Shows::Keyframe,
+            )
+            .await;
+        }
         EncoderRequest::Clip(span) => return clip(&service.shared, service.state.clone(), span).await,
         EncoderRequest::SetQuality(_)
         | EncoderRequest::GetQuality

@@ -15,7 +15,14 @@ use crate::state::EncoderState;
 /// How long a closed source may take to give a picture; below `limits::REQUEST_TIMEOUT`, so that the refusal arrives.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
-/// An image of the latest picture. Opens a source that is closed, as a subscriber would.
+/// What an image shows of frames that are sent on: to show the latest, all since the keyframe have to be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shows {
+    Latest,
+    Keyframe,
+}
+
+/// An image of the latest picture, or of the last keyframe where frames are sent on and that will do. Opens a source that is closed, as a subscriber would.
 ///
 /// # Errors
 /// No picture comes, or it can't be made an image.
@@ -23,6 +30,7 @@ pub(crate) async fn snapshot(
     shared: &EncoderState,
     mut state: watch::Receiver<State>,
     format: ImageFormat,
+    shows: Shows,
 ) -> Result<EncoderAnswer, Refusal> {
     let _demand = shared.broadcast.demand();
     let (mut latest, mut copied) = (shared.latest.subscribe(), shared.copying.subscribe());
@@ -36,7 +44,13 @@ pub(crate) async fn snapshot(
         };
         match found {
             Some(picture) => picture,
-            None => decoded(shared.copying.group()).await,
+            None => {
+                let mut group = shared.copying.group();
+                if shows == Shows::Keyframe {
+                    group.truncate(1);
+                }
+                decoded(group).await
+            }
         }
     };
     let picture = timeout(PATIENCE, picture).await.ok().flatten().ok_or_else(|| {
@@ -60,7 +74,7 @@ pub(crate) async fn snapshot(
     Ok(EncoderAnswer::Snapshot { format, age_ms, image })
 }
 
-/// The newest picture of frames that are sent on without being decoded.
+/// The last picture of frames that are sent on without being decoded.
 async fn decoded(group: Vec<EncodedFrame>) -> Option<Arc<Picture>> {
     match spawn_blocking(move || last_picture(&group)).await {
         Ok(Ok(picture)) => picture.map(Arc::new),

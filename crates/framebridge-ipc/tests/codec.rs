@@ -61,6 +61,7 @@ fn protocol_1_to_an_encoder_keeps_its_bytes() {
         b"\0\0\0\x09\0\0\0\x05\x03\x07\x06\x01\xc8",
     );
     golden(&ask(EncoderRequest::ResetQuality), b"\0\0\0\x07\0\0\0\x03\x03\x07\x08");
+    golden(&ask(EncoderRequest::Still), b"\0\0\0\x07\0\0\0\x03\x03\x07\x09");
     golden(&ToEncoder::Cancel { id: RequestId(7) }, b"\0\0\0\x06\0\0\0\x02\x04\x07");
     let half = ToEncoder::SubscribeTo {
         track: Track::Video,

@@ -68,6 +68,9 @@ pub enum EncoderRequest {
     StallRung(Rung),
     /// Forget what `SetQuality` has set: the stream is encoded as it is configured. Answer: `Quality`. Since 1.
     ResetQuality,
+    /// A picture of the last seconds, as a JPEG: of a source that is sent on the one of its last keyframe, which is decoded alone,
+    /// and the latest one else. Answer: `Snapshot`. Since 1.
+    Still,
 }
 
 impl EncoderRequest {
@@ -80,6 +83,7 @@ impl EncoderRequest {
             | Self::Pause
             | Self::Resume
             | Self::Snapshot(_)
+            | Self::Still
             | Self::Stall
             | Self::StallRung(_)
             | Self::ResetQuality

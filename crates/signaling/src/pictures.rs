@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use framebridge_http::{Client, Place};
+use framebridge_http::Place;
 use framebridge_proto::{
     encoder::{ClipSpan, EncoderAnswer, EncoderRequest},
     status::StreamState,
@@ -27,7 +27,8 @@ use crate::{
     stream::Stream,
 };
 
-/// How often a still of a watched stream is kept, for cards that show it when nobody watches any more: 5 ms of a core each.
+/// How often a still of a watched stream is kept, for cards that show it when nobody watches any more: 5 ms of a core each, and 15
+/// where a camera's own keyframe of 1080p is decoded for it. If there is no picture at one tick, the next may get one.
 const KEEP: Duration = Duration::from_secs(10);
 
 /// When a clip that is being made may be done.
@@ -92,8 +93,7 @@ pub(crate) async fn keep_stills(shared: Arc<AppState>) {
         ticks.tick().await;
         for stream in shared.streams.all() {
             if stream.viewers() > 0 && stream.health().state == StreamState::Live {
-                // If there is no picture now, the next tick may get one.
-                _ = stream.snapshot(ClientAddress(Client(None))).await;
+                stream.keep_still().await;
             }
         }
     }

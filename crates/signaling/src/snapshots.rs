@@ -89,11 +89,18 @@ impl Snapshots {
             at: Instant::now(),
             outcome: outcome.clone(),
         };
-        if let Some(image) = outcome.as_ref().ok().filter(|image| image.len() <= MOST_KEPT) {
-            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((made.at, image.clone()));
+        if let Ok(image) = &outcome {
+            self.keep(image, made.at);
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
         outcome
+    }
+
+    /// Keeps a picture that there was at `at`.
+    pub(crate) fn keep(&self, image: &Bytes, at: Instant) {
+        if image.len() <= MOST_KEPT {
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, image.clone()));
+        }
     }
 
     /// The last picture there was, and when that was.

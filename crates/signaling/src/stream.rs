@@ -324,21 +324,31 @@ impl Stream {
 
     /// A JPEG of the latest picture. An idle stream is started for it, a paused one gives none.
     pub(crate) async fn snapshot(&self, client: ClientAddress) -> Result<Bytes, Problem> {
-        self.snapshots.get(client, self.make_snapshot()).await
+        let latest = self.image(EncoderRequest::Snapshot(ImageFormat::Jpeg));
+        let make = async { latest.await.map(|(image, _age)| image) };
+        self.snapshots.get(client, make).await
     }
 
-    async fn make_snapshot(&self) -> Result<Bytes, Problem> {
+    /// Keeps a still for when nobody watches any more, where there is a picture.
+    pub(crate) async fn keep_still(&self) {
+        if let Ok((image, age)) = self.image(EncoderRequest::Still).await {
+            self.snapshots
+                .keep(&image, Instant::now().checked_sub(age).unwrap_or_else(Instant::now));
+        }
+    }
+
+    /// What the encoder answers to a request for an image, and how old the picture was.
+    async fn image(&self, request: EncoderRequest) -> Result<(Bytes, Duration), Problem> {
         let _guest = self.guest();
         self.ready(SNAPSHOT_PATIENCE).await?;
         let health = self.health();
         if health.state == StreamState::Paused {
             return Err(Told::from(&health).into());
         }
-        let request = EncoderRequest::Snapshot(ImageFormat::Jpeg);
-        let EncoderAnswer::Snapshot { image, .. } = self.request(request).await? else {
+        let EncoderAnswer::Snapshot { image, age_ms, .. } = self.request(request).await? else {
             return Err(Problem::odd_answer());
         };
-        Ok(image)
+        Ok((image, Duration::from_millis(age_ms)))
     }
 
     fn check_link(&self) -> Result<(), AskError> {

@@ -252,6 +252,10 @@ async fn snapshot_clip_and_pause_work_as_with_encoding() {
     assert!(image.starts_with(b"\x89PNG") && age_ms < 2_000, "{age_ms} ms old");
     let mut subscriber = encoder.subscribe().await;
     frames(&mut subscriber, 60).await;
+    let EncoderAnswer::Snapshot { image, format, .. } = ask(&encoder, EncoderRequest::Still).await else {
+        panic!("no still")
+    };
+    assert!(image.starts_with(b"\xff\xd8") && format == ImageFormat::Jpeg);
     let EncoderAnswer::Clip { duration_ms, mp4, .. } =
         ask(&encoder, EncoderRequest::Clip(ClipSpan::Last { ms: 2_000 })).await
     else {

@@ -225,7 +225,7 @@ fn answer(request: EncoderRequest, quality: &mut Quality) -> Option<Result<Encod
                 changed,
             })
         }
-        EncoderRequest::Snapshot(ImageFormat::Jpeg) => {
+        EncoderRequest::Snapshot(ImageFormat::Jpeg) | EncoderRequest::Still => {
             let image = Bytes::from_static(JPEG);
             Ok(EncoderAnswer::Snapshot {
                 format: ImageFormat::Jpeg,
