@@ -13,12 +13,15 @@ use framebridge_tests::{
 };
 use rustix::process::Signal;
 
-/// Everything held is let go within this, whatever has died: the X server's own stamp says when, however late the test looks. Who holds
-/// something is heard in a patience of 0.8 s, and where the encoder is killed that is what it takes.
-const RELEASE: Duration = Duration::from_millis(1500);
+/// Everything held is let go within this, whatever else has died: the X server's own stamp says when, however late the test looks.
+const RELEASE: Duration = Duration::from_secs(1);
 
-/// A line that is lost is there again within this, as the page itself has noted; and as much again where two cores make keyframes for others.
-const AGAIN: Duration = Duration::from_secs(4);
+/// Where the encoder itself was killed, the next one lets go as the first thing it does: 0.4 s later, and 0.96 s where the machine has
+/// three times as much to do as it can.
+const RELEASE_BY_THE_NEXT: Duration = Duration::from_millis(1500);
+
+/// A line that is lost is there again within this, as the page itself has noted.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Has a page note when it began to steer, and when it no longer did.
 const NOTE: &str = "window.turns = []; new MutationObserver(() => turns.push([document.body.dataset.desk, Date.now()]))
@@ -80,10 +83,10 @@ impl World {
     }
 
     /// What was pressed since event number `since` is let go of soon after `then`, because of `what`.
-    fn let_go(&self, since: usize, then: Stamp, what: &str) {
+    fn let_go(&self, since: usize, then: Stamp, within: Duration, what: &str) {
         let looked = wait::until(what, PATIENCE, || self.recorder.let_go_at(since));
         let took = looked.unwrap().since(then);
-        assert!(took <= RELEASE, "{what}: let go after {took:?}");
+        assert!(took <= within, "{what}: let go after {took:?}");
     }
 }
 
@@ -315,17 +318,17 @@ fn nothing_stays_held_whatever_dies_and_the_line_is_made_anew() {
     let blur = "(() => { const at = Date.now(); window.dispatchEvent(new Event('blur')); return at; })()";
     let at = Duration::from_millis(page.evaluate(blur).unwrap().as_u64().unwrap());
     let then = Stamp::at(UNIX_EPOCH + at);
-    world.let_go(since, then, "a page without the focus");
+    world.let_go(since, then, RELEASE, "a page without the focus");
     let_go();
     page.evaluate(NOTE).unwrap();
 
-    for process in ["signaling", "encoder-desk"] {
+    for (process, within) in [("signaling", RELEASE), ("encoder-desk", RELEASE_BY_THE_NEXT)] {
         let since = world.count();
         hold(since);
         let killed = world.system.pid(process).unwrap();
         let (then, now) = (Stamp::now(), SystemTime::now());
         signal(killed, Signal::KILL).unwrap();
-        world.let_go(since, then, &format!("{process} killed"));
+        world.let_go(since, then, within, &format!("{process} killed"));
         let_go();
         wait::until_true(&format!("the line to be there after {process}"), PATIENCE, || {
             let since = world.count();

@@ -76,24 +76,30 @@ fn supervisor_and_signaling_say_the_same_of_each_stream() {
     })
     .unwrap();
 
-    let status = agreed(&system, &["test", "idle", "paused", "gone"]);
-    let is = |name: &str| {
-        let stream = stream(&status, name);
-        (stream.state, stream.condition, stream.fault)
+    let expected = [
+        ("test", StreamState::Live, Condition::Well, None),
+        ("idle", StreamState::Untried, Condition::Untried, None),
+        ("paused", StreamState::Paused, Condition::Well, None),
+        // Nobody watches it, and it is no better for that.
+        (
+            "gone",
+            StreamState::Unavailable,
+            Condition::Dark,
+            Some(FaultKind::SourceUnavailable),
+        ),
+    ];
+    let is_as_expected = |status: &Status| {
+        expected.iter().all(|&(name, state, condition, fault)| {
+            let stream = stream(status, name);
+            (stream.state, stream.condition, stream.fault) == (state, condition, fault)
+        })
     };
-    assert_eq!(is("test"), (StreamState::Live, Condition::Well, None));
-    assert_eq!(is("idle"), (StreamState::Untried, Condition::Untried, None));
-    assert_eq!(is("paused"), (StreamState::Paused, Condition::Well, None));
-    let unavailable = (
-        StreamState::Unavailable,
-        Condition::Dark,
-        Some(FaultKind::SourceUnavailable),
-    );
-    assert_eq!(
-        is("gone"),
-        unavailable,
-        "nobody watches it, and it is no better for that"
-    );
+    wait::until_true("the supervisor to know how each stream is", PATIENCE, || {
+        Ok(is_as_expected(&system.status()?))
+    })
+    .unwrap();
+    let status = agreed(&system, &expected.map(|(name, ..)| name));
+    assert!(is_as_expected(&status), "{:?}", status.streams);
     assert_eq!(status.overall, Overall::Degraded);
     let events = String::from_utf8(system.bridgectl(&["journal"]).unwrap().stdout).unwrap();
     assert!(events.contains("stream well -> source unavailable"), "{events}");

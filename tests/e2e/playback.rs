@@ -15,7 +15,8 @@ const LEAST_RATE: f64 = 20.0;
 /// Loose: it tells live from not live on the slowest machine. `cargo xtask bench latency` measures.
 const OLDEST_MS: i64 = 500;
 
-fn watch(system: &System, stream: &str) -> Page {
+/// A page in a browser of its own that plays a stream.
+pub(crate) fn watch(system: &System, stream: &str) -> Page {
     let page = Browser::start()
         .unwrap()
         .open(&system.url(&format!("/s/{stream}")))

@@ -1,9 +1,8 @@
 //! Sources as people have them, seen in a browser.
 
-use framebridge_tests::{
-    browser::{Browser, Page},
-    system::System,
-};
+use framebridge_tests::system::System;
+
+use crate::playback::watch;
 
 const PAINTED: [[i64; 3]; 5] = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0x33, 0x66, 0x99]];
 
@@ -31,15 +30,6 @@ fn painted(further: &str) -> String {
         graph += &format!("color=c=0x{red:02x}{green:02x}{blue:02x}:s=384x1080:r=10,format=gbrp[c{number}];");
     }
     graph + "[c0][c1][c2][c3][c4]hstack=inputs=5," + further
-}
-
-fn watch(system: &System, stream: &str) -> Page {
-    let page = Browser::start()
-        .unwrap()
-        .open(&system.url(&format!("/s/{stream}")))
-        .unwrap();
-    page.until_live().unwrap();
-    page
 }
 
 #[test]

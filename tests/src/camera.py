@@ -15,7 +15,7 @@ PICTURE = (
 )
 
 HD = (
-    "( videotestsrc is-live=true pattern=smpte horizontal-speed=4 ! timeoverlay ! video/x-raw,width=1920,height=1080,framerate=25/1 "
+    "( videotestsrc is-live=true pattern=smpte horizontal-speed=4 ! video/x-raw,width=1920,height=1080,framerate=25/1 "
     "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={group} bitrate=4000 ! video/x-h264,profile=main "
     "! rtph264pay name=pay0 pt=96 )"
 )

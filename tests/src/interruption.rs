@@ -1,13 +1,10 @@
 //! Ctrl-C ends what is waited for, so that everything that was started is taken down on the way out.
 
-use std::{
-    io::{self, Write as _},
-    thread,
-};
+use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::wait;
+use crate::{terminal::say, wait};
 
 /// From now on, SIGINT and SIGTERM end every wait.
 ///
@@ -24,8 +21,7 @@ pub fn takes_all_down() -> anyhow::Result<()> {
                 _ = terminations.recv() => {}
             }
         });
-        // A closed stderr leaves nobody to tell.
-        _ = writeln!(io::stderr(), "interrupted: taking everything down");
+        say(format_args!("interrupted: taking everything down"));
         wait::interrupt();
     })?;
     Ok(())

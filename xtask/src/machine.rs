@@ -53,6 +53,8 @@ const TEST: &[Needed] = &[
         "chromium",
         Sign::Program(&["chromium", "chromium-browser", "google-chrome"]),
     ),
+    // Another maker's; FFmpeg's libraries, which building takes, are its H.264.
+    needed("firefox-esr", Sign::Program(&["firefox-esr"])),
     needed("ffmpeg", Sign::Program(&["ffmpeg"])),
     needed("xvfb", Sign::Program(&["Xvfb"])),
     // A program on it that says what it gets, and other layouts for it.

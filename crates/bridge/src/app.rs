@@ -87,8 +87,8 @@ impl Shown {
 /// # Errors
 /// Anything but the signals.
 pub async fn run(context: Context, tap: LogTap, parent_pid: Option<u32>) -> anyhow::Result<()> {
-    run_with(context, tap, parent_pid, |desk, kind| {
-        Box::pin(crate::jobs::run(desk, kind))
+    run_with(context, tap, parent_pid, |context, kind| {
+        Box::pin(crate::jobs::run(context, kind))
     })
     .await
 }

@@ -44,7 +44,7 @@ pub(crate) enum ConnectionEvent {
 pub(crate) enum LocalEvent {
     /// The box's own server answered, or did not and why.
     Probed(Result<(), String>),
-    /// The supervisor's picture.
+    /// The supervisor's status.
     Status(Box<Status>),
     /// The supervisor does not answer, though its process may live.
     SupervisorSilent,

@@ -28,9 +28,9 @@ const LAST_LINES: usize = 50;
 /// What to say of an answer to another question.
 const MISMATCH: &str = "the encoder answered something else";
 
-/// What a job needs to know.
+/// What a job is done with.
 #[derive(Debug, Clone)]
-pub(crate) struct Desk {
+pub(crate) struct Context {
     pub(crate) dir: RuntimeDir,
     pub(crate) identity: Identity,
     /// The box as it was when the job was offered.
@@ -48,7 +48,7 @@ pub(crate) enum Made {
 }
 
 /// Does jobs: [`run`], but in tests.
-pub(crate) type Worker = fn(Desk, JobKind) -> Pin<Box<dyn Future<Output = Result<Made, job_slot::Failure>> + Send>>;
+pub(crate) type Worker = fn(Context, JobKind) -> Pin<Box<dyn Future<Output = Result<Made, job_slot::Failure>> + Send>>;
 
 /// Whether the box lets its studio have such a job done. A picture is what every viewer may have.
 pub(crate) fn is_allowed(kind: &str, allow: StudioAllow) -> bool {
@@ -65,11 +65,11 @@ pub(crate) fn is_supported(kind: &JobKind, streams: &[StreamName]) -> bool {
 }
 
 /// Does a job.
-pub(crate) async fn run(desk: Desk, kind: JobKind) -> Result<Made, job_slot::Failure> {
+pub(crate) async fn run(context: Context, kind: JobKind) -> Result<Made, job_slot::Failure> {
     let done = match kind {
-        JobKind::Snapshot { stream, png } => snapshot(&desk, &stream, png).await,
-        JobKind::Clip { stream, span } => clip(&desk, &stream, span).await,
-        JobKind::Diagnose => diagnosis(&desk).await,
+        JobKind::Snapshot { stream, png } => snapshot(&context, &stream, png).await,
+        JobKind::Clip { stream, span } => clip(&context, &stream, span).await,
+        JobKind::Diagnose => diagnosis(&context).await,
         JobKind::Unknown => Err(anyhow::anyhow!("there is no such job")),
     };
     done.map_err(|error| job_slot::Failure {
@@ -90,12 +90,12 @@ fn is_passing(error: &anyhow::Error) -> bool {
 }
 
 /// What the box knows of itself: how it is, what has happened, what a look at the machine finds, what signaling logged.
-async fn diagnosis(desk: &Desk) -> anyhow::Result<Made> {
-    let events = events(desk)
+async fn diagnosis(context: &Context) -> anyhow::Result<Made> {
+    let events = events(context)
         .await
         .unwrap_or_else(|error| vec![json!({ "error": format!("{error:#}") })]);
-    let (dir, settings) = (desk.dir.clone(), Arc::clone(&desk.settings));
-    let signaling = desk.status.as_ref().and_then(doctor::signaling_pid);
+    let (dir, settings) = (context.dir.clone(), Arc::clone(&context.settings));
+    let signaling = context.status.as_ref().and_then(doctor::signaling_pid);
     let examine = move || {
         doctor::examine(&doctor::Scene {
             dir: &dir,
@@ -108,12 +108,12 @@ async fn diagnosis(desk: &Desk) -> anyhow::Result<Made> {
     let doctor = spawn_blocking(move || isolated_now(examine))
         .await?
         .map_err(anyhow::Error::msg)?;
-    let log = tail::last(&desk.dir, Role::Signaling.as_str(), LAST_LINES);
+    let log = tail::last(&context.dir, Role::Signaling.as_str(), LAST_LINES);
     let log = log.into_iter().map(Value::from).collect();
     let known = json!({
-        "build": desk.identity.build,
-        "runtime_dir": desk.dir.path(),
-        "status": desk.status,
+        "build": context.identity.build,
+        "runtime_dir": context.dir.path(),
+        "status": context.status,
         "doctor": doctor,
     });
     Ok(Made::Inline(report(known, events, log)?))
@@ -137,8 +137,8 @@ fn report(mut known: Value, mut events: Vec<Value>, mut log: Vec<Value>) -> anyh
 }
 
 /// The latest events of the supervisor's journal.
-async fn events(desk: &Desk) -> anyhow::Result<Vec<Value>> {
-    let mut supervisor = SupervisorClient::connect(&desk.dir, &desk.identity).await?;
+async fn events(context: &Context) -> anyhow::Result<Vec<Value>> {
+    let mut supervisor = SupervisorClient::connect(&context.dir, &context.identity).await?;
     let answer = supervisor.request(SupervisorRequest::Journal { after: 0 }).await?;
     let SupervisorAnswer::Journal(mut events) = answer else {
         bail!("the supervisor answered something else");
@@ -147,33 +147,33 @@ async fn events(desk: &Desk) -> anyhow::Result<Vec<Value>> {
     Ok(events.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
 }
 
-async fn snapshot(desk: &Desk, stream: &StreamName, png: bool) -> anyhow::Result<Made> {
+async fn snapshot(context: &Context, stream: &StreamName, png: bool) -> anyhow::Result<Made> {
     let (format, media_type) = if png {
         (ImageFormat::Png, "image/png")
     } else {
         (ImageFormat::Jpeg, "image/jpeg")
     };
-    let EncoderAnswer::Snapshot { image, .. } = ask(desk, stream, EncoderRequest::Snapshot(format)).await? else {
+    let EncoderAnswer::Snapshot { image, .. } = ask(context, stream, EncoderRequest::Snapshot(format)).await? else {
         bail!(MISMATCH);
     };
     let bytes = image;
     Ok(Made::File(File { media_type, bytes }))
 }
 
-async fn clip(desk: &Desk, stream: &StreamName, span: ClipSpan) -> anyhow::Result<Made> {
+async fn clip(context: &Context, stream: &StreamName, span: ClipSpan) -> anyhow::Result<Made> {
     let span = match span {
         ClipSpan::Last(ms) => encoder::ClipSpan::Last { ms },
         ClipSpan::Next(ms) => encoder::ClipSpan::Next { ms },
     };
-    let EncoderAnswer::Clip { mp4, .. } = ask(desk, stream, EncoderRequest::Clip(span)).await? else {
+    let EncoderAnswer::Clip { mp4, .. } = ask(context, stream, EncoderRequest::Clip(span)).await? else {
         bail!(MISMATCH);
     };
     let (media_type, bytes) = ("video/mp4", mp4);
     Ok(Made::File(File { media_type, bytes }))
 }
 
-async fn ask(desk: &Desk, stream: &StreamName, request: EncoderRequest) -> anyhow::Result<EncoderAnswer> {
-    let mut encoder = EncoderClient::connect(&desk.dir, &desk.identity, stream)
+async fn ask(context: &Context, stream: &StreamName, request: EncoderRequest) -> anyhow::Result<EncoderAnswer> {
+    let mut encoder = EncoderClient::connect(&context.dir, &context.identity, stream)
         .await
         .with_context(|| format!("the encoder of `{stream}` is not reachable"))?;
     Ok(encoder.request(request).await?)

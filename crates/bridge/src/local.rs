@@ -62,7 +62,7 @@ pub(crate) async fn watch_supervisor(dir: RuntimeDir, identity: Identity, events
     }
 }
 
-/// Passes the picture on each second, until the supervisor does not answer.
+/// Passes the supervisor's status on each second, until it does not answer.
 async fn ask(client: &mut SupervisorClient, events: &mpsc::Sender<Event>) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! Log lines on their way to the studio: kept until it has them.
+//! Sends log lines to the studio, and keeps them until it has them.
 //!
 //! Frames arrive in order, so the answer to a heartbeat vouches for every batch that was sent before it. What was sent
 //! on a link that was lost without one is sent again: lines may arrive twice, and none is lost but where it is counted.

@@ -44,8 +44,7 @@ pub(crate) const WHEP: &str = "/whep/";
 const STREAMS: &str = "/api/v1/streams/";
 const CONTROL: &str = "control";
 
-/// How long the box's own server may take to say something of a session: twice that is how long a viewer may stay whose
-/// address has ended.
+/// How long the box's own server may take to answer about a session. A viewer whose address has ended may stay for twice as long.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether what is made at a path lasts, and ends with the address that it came by: a session, or a line to steer by.
@@ -75,12 +74,12 @@ struct Inner {
     seen_as: Mutex<Option<Ipv4Addr>>,
     /// Requests that are asked at once.
     places: Semaphore,
-    /// What has no end and is carried at once: event streams, and films.
+    /// Endless answers that are carried at once: event streams and films.
     streams: Semaphore,
     films: Semaphore,
 }
 
-/// What is answered instead of what was asked for.
+/// An answer of the bridge itself, where the box's server gives none.
 #[derive(Debug)]
 pub(crate) struct Excuse {
     pub(crate) status: u16,
@@ -348,7 +347,7 @@ fn is_film(response: &Response<Incoming>) -> bool {
     media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"video/"))
 }
 
-/// Sends the answer on as it comes; `most`: so many bytes of it.
+/// Sends the answer on as it comes, up to `most` bytes of its body.
 async fn pass_on(id: RpcId, response: Response<Incoming>, most: Option<usize>, frames: &mpsc::Sender<ToStudio>) {
     let (head, mut body) = response.into_parts();
     let headers = RESPONSE_HEADERS

@@ -56,7 +56,7 @@ pub(crate) fn server(status: &Status) -> Option<SocketAddr> {
     status.http.as_ref()?.parse().ok().map(reach::local)
 }
 
-/// Tells from two pictures in a row what has happened to the box's processes, so that the studio's log shows it.
+/// Tells from two statuses in a row what has happened to the box's processes, so that the studio's log shows it.
 #[derive(Debug, Default)]
 pub(crate) struct News(BTreeMap<String, (ProcessState, Option<u32>)>);
 

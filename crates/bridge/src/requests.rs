@@ -19,7 +19,7 @@ use crate::{
     proxy::{Excuse, Proxy, ViewerSession, lasts},
 };
 
-/// What a request is answered by, and what it lives with.
+/// What the requests of one connection share: where answers go, and what ends with the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Lane {
     pub(crate) answers: mpsc::Sender<ToStudio>,

@@ -125,7 +125,7 @@ impl Shares {
         ends_at.is_some_and(|ends_at| ends_at.is_none_or(|ends_at| ends_at > now))
     }
 
-    /// The operator has made an address to change things, which is good for so long.
+    /// The operator has made an address that may change things; it ends after `lasts`.
     pub(crate) fn on_shared_for_control(&mut self, share: PublicId, lasts: Option<Duration>, now: Instant) {
         let ends_at = lasts.and_then(|lasts| now.checked_add(lasts));
         self.for_control

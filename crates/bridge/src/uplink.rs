@@ -18,11 +18,11 @@ use crate::{dial::Studio, event::Event, logs::Outbox, token, websocket::Connecti
 pub(crate) struct Uplink {
     pub(crate) machine: BridgeLink,
     pub(crate) settings: Settings,
-    /// By which the studio knows this box.
+    /// Shows the studio which box this is.
     pub(crate) token: String,
     /// Nodes of one studio.
     studios: Vec<Studio>,
-    /// Whose turn it is among them.
+    /// Which of them is connected to, or tried next: an index.
     next: usize,
     pub(crate) connection: Option<Connection>,
     /// Connections begun so far.
@@ -65,13 +65,13 @@ impl Uplink {
         })
     }
 
-    /// The node whose turn it is.
+    /// The node that is connected to, or tried next.
     pub(crate) fn studio(&self) -> &Studio {
         &self.studios[self.next % self.studios.len()]
     }
 
-    /// Another node gets its turn.
-    pub(crate) fn turn_to_next(&mut self) {
+    /// The next attempt goes to another node.
+    pub(crate) fn move_to_next(&mut self) {
         self.next += 1;
     }
 

@@ -36,8 +36,8 @@ const REST: Duration = Duration::from_secs(30);
 /// What is prepared for a connection beyond what the kernel takes, bytes.
 const PREPARED: usize = 64 * 1024;
 
-/// Nothing has moved for so long: the attempt hangs. What is on its way in the kernel's buffers is not seen to move, and
-/// those hold less than a slow uplink carries in this time.
+/// An attempt that has not moved for this long hangs. Bytes in the kernel's buffers are not seen to move, and those hold less
+/// than a slow uplink carries in this time.
 const STALL: Duration = Duration::from_secs(30);
 
 /// Bytes that count as a move.

@@ -69,7 +69,7 @@ pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
     error.is::<NoSupervisor>()
 }
 
-/// Asks the supervisor for the whole picture.
+/// Asks the supervisor for the status of everything.
 pub(crate) async fn status() -> anyhow::Result<Status> {
     let SupervisorAnswer::Status(status) = supervisor(SupervisorRequest::Status).await? else {
         bail!(MISMATCH)
@@ -113,7 +113,20 @@ pub(crate) async fn quality(stream: &StreamName) -> Option<Quality> {
 /// Asks signaling one thing by HTTP, on the socket of this machine's own processes: what it answers, `null` if nothing.
 pub(crate) async fn signaling(method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
     let dir = RuntimeDir::find();
-    let stream = connect_http(&dir).await.context("signaling is not reachable")?;
+    let stream = match connect_http(&dir).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            // Without a supervisor that is why; and one knows why.
+            let status = status().await?;
+            let row = names::process(&status, Role::Signaling.as_str())?;
+            let why = row
+                .last_reason
+                .as_ref()
+                .map(|why| format!(" ({why})"))
+                .unwrap_or_default();
+            return Err(error).with_context(|| format!("signaling is {}{why}", row.state));
+        }
+    };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::builder()
         .method(method)

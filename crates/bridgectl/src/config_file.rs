@@ -21,6 +21,8 @@ pub(crate) struct ConfigFile {
     document: DocumentMut,
     /// Tables that were added.
     added: isize,
+    /// Whether its lines end as they do elsewhere (CR and LF).
+    has_returns: bool,
 }
 
 /// Which file: that of the command line, of the supervisor that runs, of `$FRAMEBRIDGE_CONFIG`, or the usual one.
@@ -63,6 +65,7 @@ impl ConfigFile {
             path,
             document,
             added: 0,
+            has_returns: text.contains("\r\n"),
         })
     }
 
@@ -224,8 +227,18 @@ impl ConfigFile {
     /// It makes none, or the system refuses.
     pub(crate) fn save(&self) -> anyhow::Result<Settings> {
         let settings = self.settings()?;
-        file::replace(&self.path, self.document.to_string().as_bytes())?;
+        file::replace(&self.path, self.text().as_bytes())?;
         Ok(settings)
+    }
+
+    /// What is written. Its lines end as they did.
+    fn text(&self) -> String {
+        let text = self.document.to_string();
+        if self.has_returns {
+            text.replace("\r\n", "\n").replace('\n', "\r\n")
+        } else {
+            text
+        }
     }
 }
 
@@ -292,6 +305,14 @@ listen = \"127.0.0.1:8890\" # this machine
         );
         assert_eq!(file.streams(), ["door", "yard", "attic"]);
         file.settings().unwrap();
+    }
+
+    #[test]
+    fn lines_end_as_they_did() {
+        let mut file = file(&HOUSE.replace('\n', "\r\n"));
+        file.set("streams.attic", "source", "test:").unwrap();
+        let expected = format!("{HOUSE}\n[streams.attic]\nsource = \"test:\"\n");
+        assert_eq!(file.text(), expected.replace('\n', "\r\n"));
     }
 
     #[test]

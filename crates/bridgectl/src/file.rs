@@ -18,6 +18,9 @@ pub(crate) const MODE: u32 = 0o640;
 /// The system refuses.
 pub(crate) fn replace(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let writing = || format!("writing {}", path.display());
+    // A link stays one: what it leads to is changed.
+    let real = fs::canonicalize(path).unwrap_or_else(|_first| path.to_owned());
+    let path = real.as_path();
     let fresh = path.with_extension("new");
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
@@ -41,4 +44,23 @@ fn keep_access(path: &Path, file: &fs::File) -> io::Result<()> {
     // Only root may give files away; anybody else's stay their own.
     _ = std::os::unix::fs::fchown(file, Some(model.uid()), Some(model.gid()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_to_a_file_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("real.toml"), folder.path().join("link.toml"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink("real.toml", &link).unwrap();
+        replace(&link, b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        let first = folder.path().join("first.toml");
+        replace(&first, b"new").unwrap();
+        assert_eq!(fs::read(&first).unwrap(), b"new");
+    }
 }

@@ -1,4 +1,4 @@
-//! Names that operators type, and what they are told of one that nothing has.
+//! Finds streams, processes and hooks by the names that operators type, and suggests the nearest for a wrong one.
 
 use anyhow::anyhow;
 use framebridge_config::did_you_mean;

@@ -1,4 +1,4 @@
-//! The Framebridge that runs, as the system has its supervisor: configuration, environment and binaries are that process's, not ours.
+//! Looks at the supervisor that runs: its configuration, environment and binaries count, and not those of this command.
 
 use std::{
     ffi::OsString,

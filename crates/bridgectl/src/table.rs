@@ -13,7 +13,7 @@ use crate::{
     why,
 };
 
-/// The whole picture: one line that sums it up, the processes, the streams, and one sentence for each stream. On a terminal of so many
+/// The status as text: one line that sums it up, the processes, the streams, and one sentence for each stream. On a terminal of so many
 /// `columns`, streams are shown without their sources where these do not fit.
 pub(crate) fn render(status: &Status, columns: Option<usize>) -> String {
     let (mut text, processes) = (summary(status), processes(status));
@@ -50,7 +50,7 @@ fn without_sources(status: &Status) -> String {
         .trim_fmt()
 }
 
-/// The picture for a screen of `columns` and `rows`: what is wrong first, then the streams, then the processes. What does not fit is
+/// The status for a screen of `columns` and `rows`: what is wrong first, then the streams, then the processes. What does not fit is
 /// cut off, and counted.
 pub(crate) fn screen(status: &Status, columns: usize, rows: usize) -> Vec<String> {
     let mut lines = vec![summary(status), String::new()];

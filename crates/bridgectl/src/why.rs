@@ -1,4 +1,4 @@
-//! How something is that has a state, in one sentence: a stream, a process, the session with a studio, the whole.
+//! Says in one sentence how a stream, a process, the session with a studio, or all of Framebridge is.
 
 use framebridge_proto::{
     Role,

@@ -139,7 +139,7 @@ fn watch(stages: &Stages, limits: impl Fn() -> StageWatch) {
             let (stage, lasted) = observed.look(cell, passed);
             if let Some(stuck) = limits.judge(stage, lasted) {
                 let code = exit.code();
-                tracing::error!(code, "stalled: {stuck}; ending, to be started anew");
+                tracing::error!(code, "stalled: {stuck}; ending, to be restarted");
                 last_words::leave(&RuntimeDir::resolve(), code, &format!("stalled: {stuck}"));
                 terminate(i32::from(code));
             }

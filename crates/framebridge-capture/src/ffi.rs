@@ -18,12 +18,14 @@ use ffmpeg_next::{
     Dictionary, Error, Stream, StreamMut,
     error::{EINVAL, ENOMEM},
     ffi::{
-        AV_INPUT_BUFFER_PADDING_SIZE, AVBufferRef, AVCodecID, AVDictionary, AVDiscard, AVFormatContext, AVHWDeviceType,
-        AVHWFramesContext, AVMediaType, AVPixelFormat, av_buffer_alloc, av_buffer_ref, av_buffer_unref,
-        av_find_input_format, av_frame_is_writable, av_frame_ref, av_guess_sample_aspect_ratio, av_hwdevice_ctx_create,
+        AV_INPUT_BUFFER_PADDING_SIZE, AV_OPT_SEARCH_CHILDREN, AVBufferRef, AVCodecID, AVDictionary, AVDiscard,
+        AVFormatContext, AVHWDeviceType, AVHWFramesContext, AVIO_FLAG_READ, AVIO_SEEKABLE_NORMAL, AVIOContext,
+        AVMediaType, AVPixelFormat, av_buffer_alloc, av_buffer_ref, av_buffer_unref, av_find_input_format,
+        av_frame_is_writable, av_frame_ref, av_free, av_guess_sample_aspect_ratio, av_hwdevice_ctx_create,
         av_hwframe_ctx_alloc, av_hwframe_ctx_init, av_hwframe_get_buffer, av_hwframe_transfer_data,
-        av_image_get_linesize, av_mallocz, av_max_alloc, av_version_info, avformat_alloc_context, avformat_close_input,
-        avformat_find_stream_info, avformat_open_input, avio_find_protocol_name, avio_size,
+        av_image_get_linesize, av_mallocz, av_max_alloc, av_opt_get, av_version_info, avformat_alloc_context,
+        avformat_close_input, avformat_find_stream_info, avformat_open_input, avio_closep, avio_find_protocol_name,
+        avio_open2, avio_size,
     },
     format::{Pixel, context},
     util::interrupt,
@@ -145,6 +147,52 @@ pub(crate) fn has_length(input: &mut context::Input) -> bool {
     unsafe {
         let io = (*input.as_mut_ptr()).pb;
         !io.is_null() && avio_size(io) > 0
+    }
+}
+
+/// Whether what an input is read from can be read from another place on: a file can, and what a server gives in parts.
+pub(crate) fn can_jump(input: &mut context::Input) -> bool {
+    // SAFETY: the context is live and borrowed mutably; its I/O context is null or live.
+    unsafe {
+        let io = (*input.as_mut_ptr()).pb;
+        // Without one the demuxer has its own ways.
+        io.is_null() || (*io).seekable & AVIO_SEEKABLE_NORMAL != 0
+    }
+}
+
+/// What a server says that it sends, asked anew.
+pub(crate) fn content_type(opening: &Opening<'_>, interrupt: &Interrupt) -> Option<String> {
+    let url = c_string(opening.url).ok()?;
+    let mut options = Dictionary::new();
+    for (key, value) in &opening.options {
+        options.set(key, value);
+    }
+    let watched = interrupt.clone();
+    let callback = interrupt::new(Box::new(move || watched.is_tripped()));
+    // SAFETY: `url`, the dictionary and the callback with its guard outlive all calls; the dictionary that FFmpeg gives back is
+    // owned, and so freed, again. The I/O context is live from a call that succeeds until it is closed, and the text that is
+    // read off it is our own and freed once.
+    unsafe {
+        let mut io: *mut AVIOContext = ptr::null_mut();
+        let mut raw_options = options.disown();
+        let opened = avio_open2(
+            &raw mut io,
+            url.as_ptr(),
+            AVIO_FLAG_READ,
+            &raw const callback.interrupt,
+            &raw mut raw_options,
+        );
+        drop(Dictionary::own(raw_options));
+        if opened < 0 {
+            return None;
+        }
+        let mut value: *mut u8 = ptr::null_mut();
+        let found = av_opt_get(io.cast(), c"mime_type".as_ptr(), AV_OPT_SEARCH_CHILDREN, &raw mut value);
+        let said =
+            (found >= 0 && !value.is_null()).then(|| CStr::from_ptr(value.cast()).to_string_lossy().into_owned());
+        av_free(value.cast());
+        avio_closep(&raw mut io);
+        said
     }
 }
 

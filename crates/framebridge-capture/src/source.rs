@@ -7,6 +7,7 @@ mod copied;
 mod demuxer;
 mod error;
 mod file;
+mod opening;
 mod published;
 mod recipe;
 mod undue;
@@ -14,21 +15,23 @@ mod undue;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ffmpeg_next::{Error, frame};
-use framebridge_config::{Protocol, Source as Location, SourceTls};
+use framebridge_config::{Source as Location, SourceTls};
 use framebridge_core::{
     as_it_comes::{AsItComes, Obstacle, Wish},
     decode_backlog::DecodeRate,
 };
 
-use crate::{FfmpegError, Interrupt, Picture, ffi, pace::Pacer, rtsp::Relay, slate, stamp, webcam, x11::Display};
+use crate::{FfmpegError, Interrupt, Picture, ffi, pace::Pacer, rtsp::Relay, slate, stamp, x11::Display};
 use command::Command;
 pub use copied::Came;
 pub use error::SourceError;
+pub(crate) use opening::lacks;
 pub use published::Feed;
 pub use undue::{UnduePicture, UndueUnit};
 
 use demuxer::{Decoded, Demuxer, Fed};
 use file::PlayedFile;
+use opening::open;
 use recipe::{Beside, Clock, Overlay, Recipe, Timing};
 use undue::Undue;
 
@@ -96,8 +99,6 @@ pub struct Source {
     last_picture: Instant,
     /// Pictures since the source began, or began again.
     pictures: u64,
-    /// It has gone back to its beginning, and no picture has come since.
-    rewound: bool,
     /// The one picture of a source that has but one.
     still: Option<Still>,
     /// The last picture of a desktop.
@@ -144,7 +145,7 @@ impl Source {
         let mut recipe = Recipe::new(config);
         arm(&recipe, config.silence_limit, interrupt);
         let mut beside = Running::start(&mut recipe, config, interrupt)?;
-        let demuxer = open(&recipe, &config.location, &mut beside, interrupt)?;
+        let demuxer = open(&mut recipe, &config.location, &mut beside, interrupt)?;
         recipe.looped |= recipe.timing == Timing::NetworkOrRecorded && demuxer.timing == Timing::Recorded;
         Ok(Self {
             silence_limit: config.silence_limit,
@@ -156,7 +157,6 @@ impl Source {
             pacer: Pacer::default(),
             last_picture: Instant::now(),
             pictures: 0,
-            rewound: false,
             still: None,
             desktop: None,
             first: None,
@@ -285,7 +285,7 @@ impl Source {
         }
         let now = Instant::now();
         self.last_picture = now;
-        (self.pictures, self.rewound) = (self.pictures + 1, false);
+        self.pictures += 1;
         if self.recipe.looped {
             let kept = if self.pictures == 1 {
                 ffi::reference(&frame).ok()
@@ -396,8 +396,10 @@ impl Source {
             Ok(Fed::Nothing) => Err(SourceError::Stopped),
             Ok(fed) => Ok(fed),
             Err(_) if self.interrupt.is_stopped() => Err(SourceError::Stopped),
-            // There are servers that take a jump back, and then give nothing.
-            Err(_) if self.rewound => self.reopen().map(|()| Fed::Nothing),
+            Err(Error::InvalidData) if self.demuxer.is_multipart() => {
+                self.recipe.loosen();
+                self.reopen().map(|()| Fed::Nothing)
+            }
             Err(_) if self.interrupt.is_overdue() => Err(SourceError::Silent {
                 limit: self.silence_limit,
             }),
@@ -441,7 +443,7 @@ impl Source {
         if self.demuxer.rewind().is_err() {
             return self.reopen();
         }
-        (self.pictures, self.rewound) = (0, true);
+        self.pictures = 0;
         self.pacer.rewound();
         Ok(())
     }
@@ -460,10 +462,10 @@ impl Source {
     }
 
     fn reopen(&mut self) -> Result<(), SourceError> {
-        (self.pictures, self.rewound) = (0, false);
+        self.pictures = 0;
         self.pacer.rewound();
         arm(&self.recipe, self.silence_limit, &self.interrupt);
-        self.demuxer = open(&self.recipe, &self.location, &mut self.beside, &self.interrupt)?;
+        self.demuxer = open(&mut self.recipe, &self.location, &mut self.beside, &self.interrupt)?;
         Ok(())
     }
 }
@@ -526,67 +528,5 @@ impl Running {
             }
         }
         Ok(running)
-    }
-}
-
-fn open(
-    recipe: &Recipe,
-    location: &Location,
-    beside: &mut Running,
-    interrupt: &Interrupt,
-) -> Result<Demuxer, SourceError> {
-    let started = Instant::now();
-    Demuxer::open(recipe, interrupt).map_err(|code| {
-        let (waited, source) = (started.elapsed(), FfmpegError::of(code));
-        if interrupt.is_stopped() {
-            SourceError::Stopped
-        } else if let Some(refusal) = beside.camera.as_ref().and_then(Relay::refusal) {
-            SourceError::Camera(refusal)
-        } else if let Some(words) = beside.command.as_mut().and_then(Command::last_words) {
-            SourceError::CommandEnded(words)
-        } else if let (Error::Other { errno: libc::EBUSY }, Location::V4l2 { device, .. }) = (code, location) {
-            SourceError::Busy(webcam::users(device).unwrap_or_else(|| "another program".to_owned()))
-        } else if is_udp(location) && code == (Error::Other { errno: libc::ENODEV }) {
-            SourceError::NoRoute
-        } else if let Some(endpoint) = beside.endpoint.clone() {
-            published::no_publisher(endpoint, code, interrupt.is_overdue().then_some(waited))
-        } else if code == Error::StreamNotFound {
-            SourceError::NoVideo
-        } else if code == Error::DecoderNotFound {
-            SourceError::NoDecoder
-        } else if recipe.interruptible && interrupt.is_overdue() {
-            SourceError::OpenTimeout { waited, source }
-        } else {
-            SourceError::Open(source)
-        }
-    })
-}
-
-fn is_udp(location: &Location) -> bool {
-    matches!(
-        location,
-        Location::Network {
-            protocol: Protocol::Udp,
-            ..
-        }
-    )
-}
-
-/// What a source takes that FFmpeg was built without.
-pub(crate) fn lacks(location: &Location) -> Option<&'static str> {
-    let device = |name: &'static str| (!ffi::has_format(name)).then_some(name);
-    match location {
-        Location::Network { protocol, .. } => match protocol {
-            Protocol::Rtsp | Protocol::Rtsps => device("rtsp"),
-            Protocol::Http | Protocol::Https | Protocol::Rtmp | Protocol::Rtmps | Protocol::Srt | Protocol::Udp => {
-                let scheme = protocol.scheme();
-                (!ffi::has_protocol(&format!("{scheme}://host:1/"))).then_some(scheme)
-            }
-        },
-        Location::X11 { .. } => device("x11grab"),
-        Location::V4l2 { .. } => device("v4l2"),
-        Location::Test | Location::Lavfi { .. } | Location::Slate(_) => device("lavfi"),
-        Location::Whip => (!ffi::has_protocol("unix:/")).then_some("unix"),
-        Location::File { .. } | Location::Exec { .. } => None,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     settings::sections,
 };
 
-/// What one process is told otherwise than it was configured: a key of its stream, and the value.
+/// A value that one process gets in place of the configured one: the key of its stream, and the value.
 pub type Change = (&'static str, String);
 
 impl Settings {

@@ -1,4 +1,4 @@
-//! `[hooks.NAME]`: who is told what happens: a command that is run, or an address that is posted to.
+//! `[hooks.NAME]`: who is told what happens, by a command that is run or an address that is posted to.
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, time::Duration};
 

@@ -3,11 +3,58 @@
 //! Cameras take passwords before an `@`, in the query (`?user=a&password=b`) and in the path (`/user=a_password=b.sdp`), and people
 //! type them with `/`, `?` and `#` unescaped. What can't be told from a secret is taken for one.
 
+use std::net::IpAddr;
+
 const MASK: &str = "********";
 
-/// Of queries and paths, what is known to be no secret. So are values of one or two digits: a channel, a quality.
-const HARMLESS: [&str; 8] = [
-    "channel", "stream", "subtype", "unicast", "proto", "profile", "width", "height",
+/// What cameras and FFmpeg call settings of a stream and of its transport. SRT's `streamid` is none of them: people put passwords there.
+const HARMLESS: [&str; 46] = [
+    "audio",
+    "block",
+    "broadcast",
+    "buffer_size",
+    "camera",
+    "channel",
+    "codec",
+    "compression",
+    "connect_timeout",
+    "fifo_size",
+    "format",
+    "fps",
+    "framerate",
+    "height",
+    "inputbw",
+    "latency",
+    "linger",
+    "listen_timeout",
+    "localaddr",
+    "localport",
+    "localrtcpport",
+    "maxbw",
+    "mode",
+    "oheadbw",
+    "overrun_nonfatal",
+    "payload_size",
+    "peerlatency",
+    "pkt_size",
+    "profile",
+    "proto",
+    "quality",
+    "rcvbuf",
+    "rcvlatency",
+    "resolution",
+    "reuse",
+    "rtcpport",
+    "size",
+    "sources",
+    "stream",
+    "subtype",
+    "timeout",
+    "transport",
+    "transtype",
+    "ttl",
+    "unicast",
+    "width",
 ];
 
 /// The address without what may be a secret.
@@ -31,35 +78,69 @@ pub fn without_secrets(url: &str) -> String {
         Some(at) => rest.split_at(at),
         None => (rest, ""),
     };
+    // From a secret on, what looks like another key may be a part of it.
+    let mut after_secret = path.contains('=');
     let path = match path.split_once('=') {
         Some((before, _)) => format!("{before}={MASK}"),
         None => path.to_owned(),
     };
+    let mut pair = |text| {
+        let (shown, is_secret) = pair(text, after_secret);
+        after_secret |= is_secret;
+        shown
+    };
     let query = match query.strip_prefix('?') {
-        Some(pairs) => format!("?{}", pairs.split('&').map(pair).collect::<Vec<_>>().join("&")),
+        Some(pairs) => format!("?{}", pairs.split('&').map(&mut pair).collect::<Vec<_>>().join("&")),
         None if query.is_empty() => String::new(),
         None => format!("#{MASK}"),
     };
     format!("{scheme}://{host}{path}{query}")
 }
 
-/// What cameras call what they are told who asks by.
-const NAMES: [&str; 8] = ["user", "username", "usr", "password", "passwd", "pwd", "token", "auth"];
+/// What keys have in their names whose values tell who asks.
+const SECRETS: [&str; 12] = [
+    "user", "usr", "login", "pas", "pw", "token", "auth", "key", "secret", "sig", "cred", "streamid",
+];
 
-/// `key=value` of a query. A key that nobody knows may be the end of a password.
-fn pair(pair: &str) -> String {
-    let Some((key, value)) = pair.split_once('=') else {
-        return MASK.to_owned();
+/// `key=value` of a query as it is shown, and whether that is a secret more likely than not.
+fn pair(pair: &str, after_secret: bool) -> (String, bool) {
+    // Without a value it is no key, but what ends in `=` as base64 does.
+    let named = pair
+        .split_once('=')
+        .filter(|(_, value)| !value.trim_matches('=').is_empty());
+    let Some((key, value)) = named else {
+        return (MASK.to_owned(), false);
     };
-    let is_number = (1..=2).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit());
-    let is_plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if is_number || (is_plain && HARMLESS.contains(&key.to_ascii_lowercase().as_str())) {
-        pair.to_owned()
-    } else if NAMES.contains(&key.to_ascii_lowercase().as_str()) {
-        format!("{key}={MASK}")
-    } else {
-        MASK.to_owned()
+    let name = key.to_ascii_lowercase();
+    if SECRETS.iter().any(|part| name.contains(part)) {
+        return (format!("{key}={MASK}"), true);
     }
+    let is_setting = HARMLESS.contains(&&*name) && value.bytes().all(|byte| is_plain(byte) || b".:,-_".contains(&byte));
+    if is_setting || (!after_secret && says_little(value)) {
+        (pair.to_owned(), false)
+    } else if after_secret || !key.bytes().all(|byte| is_plain(byte) || b"_-.".contains(&byte)) {
+        (MASK.to_owned(), false)
+    } else {
+        (format!("{key}={MASK}"), false)
+    }
+}
+
+/// Values that open nothing, whatever they are called: a channel, a quality, a size, an address, yes and no.
+fn says_little(value: &str) -> bool {
+    let is_number =
+        |text: &str, most: usize| (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_size = value
+        .split_once('x')
+        .is_some_and(|(width, height)| is_number(width, 5) && is_number(height, 5));
+    let is_word = [
+        "true", "false", "yes", "no", "on", "off", "tcp", "udp", "caller", "listener",
+    ]
+    .contains(&value);
+    is_number(value, 2) || is_size || is_word || value.parse::<IpAddr>().is_ok()
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
 }
 
 #[cfg(test)]
@@ -87,6 +168,25 @@ mod tests {
             ),
             ("rtsp://cam/user=a_password=b_channel=1.sdp", "rtsp://cam/user=********"),
             ("rtsp://cam/s?token", "rtsp://cam/s?********"),
+            (
+                "udp://@239.0.0.1:1234?localaddr=192.0.2.7&sources=192.0.2.9,192.0.2.10&pkt_size=1316",
+                "udp://239.0.0.1:1234?localaddr=192.0.2.7&sources=192.0.2.9,192.0.2.10&pkt_size=1316",
+            ),
+            (
+                "srt://cam:9000?mode=caller&latency=200000&passphrase=SECRET&streamid=read:cam:u:SECRET",
+                "srt://cam:9000?mode=caller&latency=200000&passphrase=********&streamid=********",
+            ),
+            (
+                "http://cam/v.cgi?resolution=640x480&rotate=180&Loginuse=a&loginpas=SECRET&next=1",
+                "http://cam/v.cgi?resolution=640x480&rotate=********&Loginuse=********&loginpas=********&********",
+            ),
+            ("http://cam/v?u=admin&p=SECRET", "http://cam/v?u=********&p=********"),
+            (
+                "http://cam/v?x=640x480&y=2001:db8::7&z=on",
+                "http://cam/v?x=640x480&y=2001:db8::7&z=on",
+            ),
+            ("http://cam/v?U0VDUkVU==", "http://cam/v?********"),
+            ("http://cam/v?x=/SECRET", "http://cam/v?x=********"),
             ("rtsp://cam/s#fragment", "rtsp://cam/s#********"),
             ("e=rtps://u:p@h/x", "e=rtps://h/x"),
             ("rtsp:u:p@h/x", "rtsp:********"),

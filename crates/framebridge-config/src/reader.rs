@@ -1,5 +1,6 @@
 //! Reads settings one by one and remembers where each came from.
 
+mod unit;
 mod unknown;
 
 use std::{
@@ -15,6 +16,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use self::unit::Unit;
 use crate::source::Source;
 
 /// Something wrong with one setting, and where.
@@ -171,16 +173,27 @@ impl<'a> Reader<'a> {
         N: TryFrom<i64> + Into<i64> + Copy + Display,
     {
         let (low, high): (i64, i64) = ((*range.start()).into(), (*range.end()).into());
+        let unit = Unit::of(key);
+        let of = unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+        let whole = unit.map_or_else(
+            || "a whole number".to_owned(),
+            |unit| format!("a whole number of {unit}"),
+        );
         let mut clamped = None;
         let value = self.value(key, default, N::to_string, |raw| {
             let number = match raw {
                 Raw::Number(number) => number,
-                Raw::Text(ref text) => text.parse().map_err(|_not_a_number| expected("a whole number", &raw))?,
-                Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => return Err(expected("a whole number", &raw)),
+                Raw::Text(ref text) => text.parse().map_err(|_not_a_number| {
+                    let meant = unit
+                        .and_then(|unit| unit.meant(text))
+                        .map(|meant| format!(": write {meant}"));
+                    expected(&whole, &raw) + &meant.unwrap_or_default()
+                })?,
+                Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => return Err(expected(&whole, &raw)),
             };
             let held = number.clamp(low, high);
             if held != number {
-                clamped = Some(format!("{number} is outside {low} to {high}: {held} is used"));
+                clamped = Some(format!("{number} is outside {low} to {high}{of}: {held} is used"));
             }
             N::try_from(held).map_err(|_never| format!("{held} does not fit"))
         });
@@ -188,6 +201,18 @@ impl<'a> Reader<'a> {
             self.warn(key, message);
         }
         value
+    }
+
+    /// A port; 0 is any that is free. What is none is not made one: nobody would look for it there.
+    pub(crate) fn port(&mut self, key: &str, default: u16) -> u16 {
+        self.value(key, default, u16::to_string, |raw| {
+            let port = match raw {
+                Raw::Number(number) => u16::try_from(number).ok(),
+                Raw::Text(ref text) => text.parse().ok(),
+                Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => None,
+            };
+            port.ok_or_else(|| expected("a port: use 1 to 65535, or 0 for any that is free", &raw))
+        })
     }
 
     /// A span of time in whole milliseconds, under a key that ends in `_ms`.

@@ -79,7 +79,7 @@ pub struct Webrtc {
     pub ice_servers: Vec<IceServer>,
     /// Threads that send media, 1 to 20.
     pub workers: usize,
-    /// Past it, a viewer is refused with 503.
+    /// Viewers of one stream, 1 to 100,000; the next one is refused with 503.
     pub max_viewers_per_stream: u32,
     /// What the media plane may hold in memory, MiB.
     pub memory_budget_mb: u32,
@@ -109,7 +109,7 @@ pub enum Manage {
     Systemd,
 }
 
-/// `[supervisor]`; the numbers are the blueprint's.
+/// `[supervisor]`. `docs/decisions/0008-supervision.md` has the reasons of the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Supervise {
     /// Who starts the processes.
@@ -122,7 +122,7 @@ pub struct Supervise {
     pub signaling_backoff_cap: Duration,
     /// Running this long resets the wait.
     pub healthy_after: Duration,
-    /// So many failures within the window park a process.
+    /// Failures within the window that park a process.
     pub crash_loop_failures: u32,
     /// Length of that window.
     pub crash_loop_window: Duration,
@@ -132,19 +132,19 @@ pub struct Supervise {
     pub cooldown_cap: Duration,
     /// Time that a process has from SIGTERM to SIGKILL.
     pub stop_timeout: Duration,
-    /// So many missed heartbeats make a process wedged.
+    /// Missed heartbeats in a row that make a process wedged.
     pub missed_heartbeats: u32,
     /// How often signaling's HTTP is probed.
     pub probe_interval: Duration,
     /// Longest time for a probe's answer.
     pub probe_timeout: Duration,
-    /// So many failed probes in a row restart signaling.
+    /// Failed probes in a row that restart signaling.
     pub probe_failures: u32,
-    /// So many stale heartbeats in a row restart signaling though HTTP answers.
+    /// Missed heartbeats in a row that restart signaling though HTTP answers.
     pub stale_heartbeats: u32,
 }
 
-/// What settings are made of, all of it given: parsing looks nowhere else.
+/// All that settings are made of: parsing looks nowhere else.
 #[derive(Debug, Clone, Default)]
 pub struct Input<'a> {
     /// The file's name, for messages.
@@ -235,7 +235,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Whether the file itself holds something that opens something.
+    /// Whether the file itself holds a secret.
     fn has_secrets_of(&self, file: &str) -> bool {
         let is_of_file = |key: &str| {
             let entry = self.entries.iter().find(|entry| entry.key == key);
@@ -249,7 +249,7 @@ impl Settings {
                 .any(|stream| stream.source.has_secrets() && is_of_file(&format!("streams.{}.source", stream.name)))
     }
 
-    /// Makes sense of what was read. Pure.
+    /// Understands the input. Pure.
     ///
     /// # Errors
     /// The text is no TOML, or holds settings that make no sense (all of them are named).
@@ -260,7 +260,7 @@ impl Settings {
             ConfigError::Syntax(Problem {
                 place: format!("{}:{line}", input.file),
                 key: "TOML".into(),
-                message: error.message().to_owned(),
+                message: syntax(error.message(), input.text.lines().nth(line - 1).unwrap_or_default()),
             })
         })?;
         let mut reader = Reader::new(input.file, input.text, table.get_ref(), &input.env);
@@ -296,7 +296,7 @@ impl Settings {
         &self.entries
     }
 
-    /// Shows another value of a key, which counts for more than the one that is configured.
+    /// Shows `value` for `key`: it outranks the configured one.
     pub fn overrule(&mut self, key: &str, value: String, origin: String) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) {
             (entry.value, entry.origin) = (value, origin);
@@ -313,6 +313,39 @@ impl Settings {
         });
         sections(entries)
     }
+}
+
+/// What is wrong with the form of a file, and what is most likely meant by `line`. That may hold a secret, of which nothing is said.
+fn syntax(said: &str, line: &str) -> String {
+    let odd_space = line.chars().any(|found| found.is_whitespace() && !found.is_ascii());
+    if odd_space {
+        return format!("{said}; a space in this line is none that the keyboard makes: write it anew");
+    }
+    let Some((key, value)) = line.split_once('=').map(|(key, value)| (key.trim(), value.trim())) else {
+        return match line.split_once(':') {
+            Some((key, "")) if is_key(key.trim()) => format!("{said}; write `[{}]`", key.trim()),
+            Some((key, _)) if is_key(key.trim()) => format!("{said}; write `{} = VALUE`", key.trim()),
+            Some(_) | None => said.to_owned(),
+        };
+    };
+    let begins =
+        |found: char| found.is_ascii_digit() || "\"'[{+-".contains(found) || ["true", "false"].contains(&value);
+    let is_quoted = ["\"", "'"].iter().any(|quote| value.starts_with(quote));
+    let is_text =
+        !value.starts_with(begins) || said.contains("float") || said.contains("number") || said.contains("integer");
+    if is_key(key) && !value.is_empty() && !is_quoted && is_text {
+        format!("{said}; put the value of `{key}` between straight quotes: {key} = \"…\"")
+    } else {
+        said.to_owned()
+    }
+}
+
+/// Whether a key is one that may be shown.
+fn is_key(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
 /// Those of an environment that are ours. What others have in theirs does not matter, and need not be text.
@@ -375,7 +408,7 @@ const ICE_SERVERS: &str = "webrtc.ice_servers";
 
 fn webrtc(reader: &mut Reader<'_>) -> Webrtc {
     Webrtc {
-        port: reader.number("webrtc.port", MEDIA_PORT, 0..=u16::MAX),
+        port: reader.port("webrtc.port", MEDIA_PORT),
         tcp: reader.flag("webrtc.tcp", true),
         bind: bind(reader),
         candidates: candidates(reader),

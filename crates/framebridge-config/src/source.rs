@@ -152,7 +152,7 @@ impl Source {
     pub fn has_secrets(&self) -> bool {
         match self {
             Self::Network { url, .. } => *url != self.to_string(),
-            Self::Exec { command } => command.contains(char::is_whitespace),
+            Self::Exec { command } => program(command) != Some(command),
             Self::Test | Self::X11 { .. } | Self::V4l2 { .. } | Self::File { .. } => false,
             Self::Lavfi { .. } | Self::Whip | Self::Slate(_) => false,
         }
@@ -200,9 +200,10 @@ impl fmt::Display for Source {
             Self::File { path } => write!(f, "file:{}", path.display()),
             Self::Lavfi { graph } => write!(f, "lavfi:{graph}"),
             // Arguments may be passwords, and nobody can tell which.
-            Self::Exec { command } => match command.split_once(char::is_whitespace) {
-                Some((program, _)) => write!(f, "exec:{program} …"),
-                None => write!(f, "exec:{command}"),
+            Self::Exec { command } => match program(command) {
+                Some(program) if program == command => write!(f, "exec:{program}"),
+                Some(program) => write!(f, "exec:{program} …"),
+                None => f.write_str("exec:…"),
             },
             Self::Slate(Slate { until, reason }) => {
                 let reason = utf8_percent_encode(reason, NON_ALPHANUMERIC);
@@ -210,6 +211,12 @@ impl fmt::Display for Source {
             }
         }
     }
+}
+
+/// The program that a command of the shell names first. `None`: it sets a variable before, which may be a secret.
+pub fn program(command: &str) -> Option<&str> {
+    let first = command.split_whitespace().next()?;
+    (!first.contains('=')).then_some(first)
 }
 
 /// Like `Display`, so that a derived Debug around it shows no credentials.

@@ -30,28 +30,28 @@ pub struct Stream {
     pub linger: Duration,
     /// No picture for this long from an open source is a stall.
     pub stall_timeout: Duration,
-    /// A network source that falls silent is waited for so long in the same connection before it is opened again.
+    /// How long a silent network source is waited for in the same connection before it is opened again.
     pub pause_timeout: Duration,
     /// When its source is open.
     pub keep: Keep,
     /// How long the source is closed before it is tried; `None`: it is not tried before somebody watches.
     pub probe: Option<Duration>,
-    /// So much of the stream is kept for clips of what has been; zero: nothing.
+    /// How much of the stream is kept for clips of the past; zero: nothing.
     pub pre_roll: Duration,
     /// Whether lower rungs may be made for viewers whose links can't carry the full one.
     pub lower_rungs: bool,
-    /// A picture that has not changed for so long is a fault, and the source is opened anew; zero: it never is.
+    /// A picture unchanged for this long is a fault, and the source is opened again; zero: it never is.
     pub frozen_after: Duration,
     /// How a source that speaks TLS proves who it is.
     pub tls: SourceTls,
-    /// Whether whoever has the scope may steer it: pointer, keys and clipboard. Only a desktop can be.
+    /// Whether it may be steered with scope `control`: pointer, keys and clipboard. Only a desktop can be.
     pub control: bool,
     /// Receivers elsewhere that it is sent on to.
     pub pushes: Vec<Push>,
 }
 
 impl Stream {
-    /// Whether what makes its frames is configured alike: where they go besides does not matter to that.
+    /// Whether its frames are made alike. The receivers that it is sent on to do not count.
     pub fn is_fed_like(&self, other: &Self) -> bool {
         let pushes = other.pushes.clone();
         Self { pushes, ..self.clone() } == *other
@@ -199,7 +199,7 @@ fn file_source(reader: &mut Reader<'_>, name: &StreamName) -> Source {
     source
 }
 
-/// What a stream has that says nothing of its own: `[video]`.
+/// What a stream gets that does not set a key itself: `[video]`.
 struct StreamDefaults {
     encoder: EncoderChoice,
     quality: Quality,
@@ -216,7 +216,7 @@ struct StreamDefaults {
     tls_ca: String,
 }
 
-/// The blueprint's 1280 longest edge, 30 fps, `balanced`: 2.5 Mb/s carries 720p30 of a desktop without visible blocks.
+/// The profile `balanced` of `docs/viewer.md`: 2.5 Mb/s carries 720p30 of a desktop without visible blocks.
 const BUILT_IN: StreamDefaults = StreamDefaults {
     encoder: EncoderChoice::Auto,
     quality: Quality {

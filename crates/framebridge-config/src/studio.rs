@@ -19,9 +19,9 @@ pub struct Studio {
     pub backoff: Duration,
     /// Longest wait between two attempts.
     pub backoff_cap: Duration,
-    /// Nothing received for so long: the link is dead.
+    /// Silence after which the link is dead.
     pub read_idle: Duration,
-    /// After so long an outage of signaling's HTTP the bridge has it started again.
+    /// Outage of signaling's HTTP after which the bridge has it restarted.
     pub outage_patience: Duration,
 }
 

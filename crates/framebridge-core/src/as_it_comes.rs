@@ -32,7 +32,7 @@ const MOST_UNASKED: f64 = 20_000_000.0;
 /// More pictures a second than this few screens show: mostly a container's mistake. Likewise.
 const MOST_PICTURES_UNASKED: f64 = 125.0;
 
-/// A source is as fast and as heavy as it was over so long.
+/// The window over which a source's rate and bits are measured.
 const WINDOW: Duration = Duration::from_secs(4);
 
 /// It is faster than asked for from this excess on (as in [`cadence`](crate::cadence)), and heavier from this.
@@ -45,14 +45,14 @@ const SLOW: Duration = Duration::from_millis(500);
 /// What goes further, forwards or back, is a pause or a jump of the source's clock, and no part of a group's length.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
 
-/// So many slow pictures in a row are no accident, and so many quick ones no slow source.
+/// Slow pictures in a row that are no accident, and quick ones after which a source is slow no more.
 const SLOW_PICTURES: u32 = 4;
 const QUICK_PICTURES: u32 = 50;
 
 /// No picture of a stream is longer or higher.
 const LONGEST_EDGE: u32 = 4096;
 
-/// A bitrate is told anew when it differs by more than one part in so many.
+/// A bitrate is told again when it differs by more than one part in this many.
 const TOLD_PART: u32 = 4;
 
 /// What speaks against sending a source on as it comes.

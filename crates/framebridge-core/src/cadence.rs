@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::rate_meter::RateMeter;
 
-/// A source's rate is judged over so long: bursts and late pictures even out.
+/// The window over which a source's rate is judged: bursts and late pictures even out.
 const WINDOW: Duration = Duration::from_secs(4);
 
 /// A source counts as faster than the stream from this excess on, and no more below the other: one at the very rate is a little

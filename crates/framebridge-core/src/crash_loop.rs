@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// When a [`CrashLoopGuard`] parks, and for how long.
+/// When a `CrashLoopGuard` parks, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// So many failures within `window` park; 0 counts as 1.
+    /// Failures within `window` that park; 0 counts as 1.
     pub failures: usize,
     /// A failure counts until it is this old.
     pub window: Duration,
@@ -19,7 +19,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// A supervised process's, as the field taught us.
+    /// A supervised process's: its failures are parked before their backoff reaches the cap, and a camera or a display that comes
+    /// back within half a minute is found without an operator.
     fn default() -> Self {
         Self {
             failures: 5,
@@ -32,7 +33,7 @@ impl Default for Config {
 
 /// Counts failures in a rolling window and says when to park, and until when.
 #[derive(Debug, Clone)]
-pub struct CrashLoopGuard {
+pub(crate) struct CrashLoopGuard {
     config: Config,
     recent: VecDeque<Instant>,
     cooldown: Duration,
@@ -40,7 +41,7 @@ pub struct CrashLoopGuard {
 
 impl CrashLoopGuard {
     /// A guard that has seen no failure.
-    pub fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         Self {
             config,
             recent: VecDeque::new(),
@@ -50,7 +51,7 @@ impl CrashLoopGuard {
 
     /// It failed. Until when to park, if this was one failure too many; what failed before is forgotten then, and the
     /// next park is longer, whether this one lasts its time or is ended by hand.
-    pub fn failed(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn failed(&mut self, now: Instant) -> Option<Instant> {
         self.age_out(now);
         self.recent.push_back(now);
         if self.recent.len() < self.config.failures {
@@ -63,12 +64,13 @@ impl CrashLoopGuard {
     }
 
     /// It has been well for long enough that the next park is a first one again.
-    pub fn recovered(&mut self) {
+    pub(crate) fn recovered(&mut self) {
         self.cooldown = self.config.cooldown.min(self.config.cooldown_cap);
     }
 
     /// Failures that still count.
-    pub fn recent_failures(&mut self, now: Instant) -> usize {
+    #[cfg(test)]
+    pub(crate) fn recent_failures(&mut self, now: Instant) -> usize {
         self.age_out(now);
         self.recent.len()
     }

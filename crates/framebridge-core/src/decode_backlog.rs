@@ -19,13 +19,13 @@ const SPARE: Duration = Duration::from_millis(250);
 /// second.
 const SKIP: Duration = Duration::from_millis(600);
 
-/// All is decoded again after so long without being behind.
+/// Time without being behind after which all is decoded again.
 const RECOVERY: Duration = Duration::from_secs(3);
 
-/// Rates are counted over so long.
+/// The window over which rates are counted.
 const COUNTED: Duration = Duration::from_secs(2);
 
-/// A timestamp so much further than the last one is a jump: what is behind can't be told from it.
+/// A timestamp this much further than the last one is a jump, from which a backlog can't be told.
 const JUMP: Duration = Duration::from_secs(10);
 
 /// What to do with a packet.

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// How far a [`Degradation`] goes and how it comes back.
+/// How far a `Degradation` goes and how it comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// How many things can be given up, one after the other; 0: nothing.
     pub steps: usize,
-    /// So long without a failure, and one thing is tried again.
+    /// Time without a failure after which one thing is tried again.
     pub recover_after: Duration,
     /// That wait doubles each time a recovery fails, up to this.
     pub recover_cap: Duration,
@@ -18,9 +18,9 @@ pub struct Config {
 /// How a process gets back what was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
-    /// It is ended in good order and started with one thing more.
+    /// It is stopped and started again with one thing more.
     ByRestart,
-    /// It lives as well without: whenever it is started next, it has everything.
+    /// It runs as well without: nothing is stopped for it, and its next start has everything.
     AtTheNextStart,
 }
 
@@ -38,19 +38,19 @@ impl Default for Config {
 
 /// What a process does without: a step more with each crash loop, a step less with each healthy period.
 #[derive(Debug, Clone)]
-pub struct Degradation {
+pub(crate) struct Degradation {
     config: Config,
     step: usize,
     recover_after: Duration,
-    /// From which step it fell to the last one, if it did not go down step by step.
+    /// The step from which it fell to the last one, if it did not go down step by step.
     degraded_from: Option<usize>,
-    /// What was taken back has not been well for long yet.
+    /// Something was taken back, and has not yet proved itself.
     on_trial: bool,
 }
 
 impl Degradation {
     /// Nothing has been given up yet.
-    pub fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         Self {
             config,
             step: 0,
@@ -61,24 +61,24 @@ impl Degradation {
     }
 
     /// How many things are given up now.
-    pub fn step(&self) -> usize {
+    pub(crate) fn step(&self) -> usize {
         self.step
     }
 
-    /// So much is given up already, as far as there is so much to give up.
-    pub fn resume_at(&mut self, step: usize) {
+    /// Starts at `step`, where an earlier supervisor left the process; at the last step if there are fewer.
+    pub(crate) fn resume_at(&mut self, step: usize) {
         self.step = step.min(self.config.steps);
         self.degraded_from = None;
     }
 
     /// One thing more is given up: how many now. `None`: there is nothing left.
-    pub fn degrade(&mut self) -> Option<usize> {
+    pub(crate) fn degrade(&mut self) -> Option<usize> {
         self.move_to(self.step + 1)
     }
 
     /// Everything is given up, because nothing less would help: how many now. `None`: there is nothing left. The next recovery
     /// leads back to where it was.
-    pub fn degrade_fully(&mut self) -> Option<usize> {
+    pub(crate) fn degrade_fully(&mut self) -> Option<usize> {
         let from = self.step;
         let step = self.move_to(self.config.steps);
         if step.is_some() {
@@ -99,13 +99,13 @@ impl Degradation {
         Some(self.step)
     }
 
-    /// When to try one thing more, for what has lived since then.
-    pub fn recovery_due(&self, since: Instant) -> Option<Instant> {
+    /// When to try one thing more, for a process that has run since `since`.
+    pub(crate) fn recovery_due(&self, since: Instant) -> Option<Instant> {
         (self.step > 0).then(|| since + self.recover_after)
     }
 
-    /// One thing less is given up, or nothing any more: how many now.
-    pub fn recover(&mut self) -> usize {
+    /// Takes back one thing, or everything: how many are given up now.
+    pub(crate) fn recover(&mut self) -> usize {
         self.step = match self.config.recovery {
             Recovery::ByRestart => self.degraded_from.take().unwrap_or(self.step.saturating_sub(1)),
             Recovery::AtTheNextStart => 0,
@@ -116,15 +116,15 @@ impl Degradation {
 
     /// Whether the last recovery is unproven: one failure undoes it. A process that takes everything back at its next start
     /// lives without it until then, so its end proves nothing.
-    pub fn is_on_trial(&self) -> bool {
+    pub(crate) fn is_on_trial(&self) -> bool {
         match self.config.recovery {
             Recovery::ByRestart => self.on_trial,
             Recovery::AtTheNextStart => false,
         }
     }
 
-    /// It has been well for long; with nothing given up, the next recovery need not wait longer than the first.
-    pub fn proven(&mut self) {
+    /// It has run well for long. With nothing given up, the next recovery waits no longer than the first did.
+    pub(crate) fn proven(&mut self) {
         self.on_trial = false;
         if self.step == 0 {
             *self = Self::new(self.config);

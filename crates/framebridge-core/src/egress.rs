@@ -12,15 +12,15 @@ use framebridge_proto::{
 
 use crate::stall::StageStall;
 
-/// Beyond any time for which single viewers get nothing in good order: one whose link is congested is held back for a
-/// second and then waits for a keyframe.
+/// Longer than any healthy viewer gets nothing: one whose link is congested is held back for a second and then waits for a
+/// keyframe.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So long without one datagram that the system takes, while pictures go to viewers, and it is said that it takes none.
+/// When the system has taken no datagram for this long, while pictures go to viewers, status says so.
 const REFUSED: Duration = Duration::from_secs(3);
 
-/// So long without one that it refuses, and it is no longer said: whoever could not be reached is gone. Longer than a page
-/// waits between two attempts.
+/// When it has refused none for this long, status no longer says so: the viewer that could not be reached is gone. Longer than
+/// a page waits between two attempts.
 const FORGIVEN: Duration = Duration::from_secs(20);
 
 /// Watches one life of signaling.
@@ -72,7 +72,7 @@ struct Watch {
 }
 
 impl EgressWatch {
-    /// Takes in a report. `Some` when signaling has to be started anew, and why; once per stall.
+    /// Takes in a report. Returns why signaling has to be restarted, once per stall.
     ///
     /// Any RTP that goes out, to whomever, is life: a stream that is in trouble by itself is no reason to touch the others'
     /// viewers. It is named: [`starved_for`](Self::starved_for).

@@ -19,7 +19,7 @@ const OVERLOADED: u32 = 105;
 /// No picture counts for more: one that took a second in a bad moment is not the next ten.
 const MOST: u32 = 400;
 
-/// So many pictures in a row make an overload.
+/// Slow pictures in a row that make an overload.
 const IN_A_ROW: u32 = 3;
 
 /// An overload that is over sooner is a hiccup.
@@ -28,17 +28,17 @@ const SUSTAINED: Duration = Duration::from_secs(5);
 /// The first pictures of an encoder that was opened anew say nothing.
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// Something is taken back after so long without strain; which doubles with each attempt that fails, up to the longest.
+/// Time without strain after which something is taken back; it doubles with each attempt that fails, up to the longest.
 const FIRST_CALM: Duration = Duration::from_secs(10);
 const LONGEST_CALM: Duration = Duration::from_secs(300);
 
-/// An attempt has failed when there is an overload so soon after it.
+/// An overload within this time after an attempt means that it has failed.
 const TRIAL: Duration = Duration::from_secs(15);
 
-/// After so long without an overload the calm is the first one again.
+/// Time without an overload after which the calm is the first one again.
 const FORGIVEN: Duration = Duration::from_secs(120);
 
-/// The figure alone is told again after so long: it changes with every picture.
+/// The shortest time between two tellings of the figure alone: it changes with every picture.
 const RETOLD: Duration = Duration::from_secs(1);
 
 /// Below this a rate is not lowered, pictures a second.
@@ -82,8 +82,8 @@ impl Default for EncodeLoad {
 }
 
 impl EncodeLoad {
-    /// A picture took so long, of so long that there is for each. True: from now on pictures are encoded with less, or with more,
-    /// than before.
+    /// A picture `took` this long of the `interval` that there is for each. True: from now on pictures are encoded with less, or
+    /// with more, than before.
     pub fn encoded(&mut self, took: Duration, interval: Duration, now: Instant) -> bool {
         if self
             .stepped_at

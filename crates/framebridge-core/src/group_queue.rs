@@ -53,7 +53,7 @@ impl<T> GroupQueue<T> {
         }
     }
 
-    /// Takes in a picture of so many bytes, and says how many pictures that lost.
+    /// Takes in a picture of `bytes` bytes. Returns how many pictures are lost by that.
     pub fn push(&mut self, item: T, bytes: usize, keyframe: bool) -> u64 {
         if self.broken && !keyframe {
             return self.lose(usize::from(self.started));

@@ -5,15 +5,15 @@
 pub const SLICE: u8 = 1;
 /// See [`SLICE`].
 pub const IDR: u8 = 5;
-/// Says what an encoder likes to tell.
+/// `nal_unit_type` of supplemental enhancement information: free text and times of the encoder.
 pub const SEI: u8 = 6;
 /// A sequence parameter set.
 pub const SPS: u8 = 7;
 /// A picture parameter set.
 pub const PPS: u8 = 8;
 
-/// Longer parameter sets than this are none: scaling matrices and all take less than one in a thousand of it.
-const MOST_SET_BYTES: usize = 4096;
+/// The longest parameter set, bytes: they have some dozens, and with all scaling lists some hundreds. A longer one is none.
+pub const LONGEST_SET: usize = 4096;
 
 /// Profiles with the syntax of High (section 7.3.2.1.1).
 const HIGH_SYNTAX: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
@@ -109,7 +109,7 @@ pub struct Sps {
 impl Sps {
     /// Reads one, its NAL header included.
     pub fn parse(unit: &[u8]) -> Option<Self> {
-        if kind(unit) != SPS || unit.len() > MOST_SET_BYTES {
+        if kind(unit) != SPS || unit.len() > LONGEST_SET {
             return None;
         }
         let payload = unescaped(&unit[1..]);
@@ -307,9 +307,6 @@ fn skip_scaling_matrices(bits: &mut Bits<'_>, count: usize) -> Option<()> {
     Some(())
 }
 
-/// No parameter set is longer: they have some dozens of bytes, and with all scaling lists some hundreds.
-pub const LONGEST_SET: usize = 4096;
-
 /// The number of a parameter set, by which pictures name it. `None`: it is no set.
 pub fn set_number(unit: &[u8]) -> Option<u32> {
     let before = match kind(unit) {
@@ -319,7 +316,7 @@ pub fn set_number(unit: &[u8]) -> Option<u32> {
     };
     let head = unescaped(unit.get(..unit.len().min(32))?);
     let mut bits = Bits::of(head.get(before..)?);
-    bits.number().filter(|_| unit.len() <= MOST_SET_BYTES)
+    bits.number().filter(|_| unit.len() <= LONGEST_SET)
 }
 
 /// Whether a slice is a B slice (section 7.3.3): it may lean on pictures that are shown later. `None`: it is no slice.

@@ -1,8 +1,7 @@
 //! One judge of a stream's health: facts in, one verdict out.
 //!
-//! Whoever has to say how a stream is hands in the facts that it has and reads the answer here: `status`, `why`, the
-//! journal, the API, a 409 and its Retry-After, what the studio is told. The supervisor knows all facts, signaling only some;
-//! with fewer facts the answer is less exact, and never a better one.
+//! `status`, `why`, the journal, the API, a 409 and its Retry-After, and what the studio is told all come from here. The
+//! supervisor knows all facts, signaling only some; with fewer facts the verdict is less exact, and never a better one.
 
 mod history;
 mod process;
@@ -33,13 +32,13 @@ const SOON: Duration = Duration::from_secs(1);
 /// When to come back to a stream that an operator has to mend first.
 const HOPELESS: Duration = Duration::from_secs(30);
 
-/// From this interval on it is said how slow a source is.
+/// A source with at least this interval is told as slow.
 const TOLD_INTERVAL: Duration = Duration::from_millis(1500);
 
-/// From then on it is said that a picture has not changed, or is black. People who present slides stay on one for less.
+/// A picture that has not changed, or is black, for this long is told so. People who present slides stay on one for less.
 const TOLD_STILL: Duration = Duration::from_secs(30);
 
-/// What is known of a stream. `None`: the one who asks does not know.
+/// What is known of a stream. `None`: the caller does not know.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts<'a> {
     /// Its encoder's process, as the supervisor sees it.
@@ -89,9 +88,9 @@ impl<'a> SourceFacts<'a> {
 /// Frames that are due and do not reach signaling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IngestGap {
-    /// None has come for so long, for a reason that the one who asks can't see.
+    /// No frame has come for this long, for a reason that the caller can't see.
     Silent(Duration),
-    /// The encoder has sent frames for so long, and none has arrived.
+    /// The encoder has sent frames for this long, and none has arrived.
     Broken(Duration),
 }
 

@@ -16,7 +16,7 @@ use crate::backoff::{self, Backoff};
 pub struct Config {
     /// Events that wait at most, without the one under way.
     pub capacity: usize,
-    /// An event is tried for so long.
+    /// How long an event is tried.
     pub keep: Duration,
     /// Waits between attempts.
     pub backoff: backoff::Config,
@@ -91,7 +91,7 @@ pub struct Snapshot {
     pub waiting: usize,
     /// Events that were delivered.
     pub delivered: u64,
-    /// Events that never will be.
+    /// Events that were given up, or had no room.
     pub lost: u64,
     /// Attempts in a row that failed.
     pub failures: u32,

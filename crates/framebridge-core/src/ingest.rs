@@ -14,7 +14,7 @@ use crate::{
 /// Beyond the time in which a source has to give a picture: a subscription, a keyframe and two reports.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// Two reports of signaling's are never so far apart in good order.
+/// A healthy signaling's reports are never further apart than this.
 const LONGEST_REPORT: Duration = Duration::from_secs(2);
 
 /// Between two starts after each end has had one: doubles, up to [`LONGEST_PAUSE`].
@@ -52,14 +52,14 @@ pub struct IngestWatch {
     clock: ObservedTime,
     watch: StallWatchdog,
     arrived: u64,
-    /// Since when nothing has arrived, once that is a fault, and until something does.
+    /// Since when nothing has arrived; set once that is a fault, until something arrives.
     broken_since: Option<Instant>,
-    /// The end that was started anew last, when, and how many starts that were.
+    /// The end that was restarted last, when, and how many restarts there were.
     started: Option<(End, Instant, u32)>,
 }
 
 impl IngestWatch {
-    /// Watches from now on. `stall_timeout`: so long without a picture is a stall of the source.
+    /// Watches from now on. `stall_timeout`: time without a picture that is a stall of the source.
     pub fn new(stall_timeout: Duration, now: Instant) -> Self {
         let patience = stall_timeout + GRACE;
         Self {
@@ -73,8 +73,8 @@ impl IngestWatch {
         }
     }
 
-    /// Takes in a report of signaling's. `encoder`: what is known of the encoder, while it runs. `Some` when an end has to be
-    /// started anew.
+    /// Takes in a report of signaling's. `encoder`: what is known of the encoder, while it runs. Returns the end that has to be
+    /// restarted.
     pub fn observe(&mut self, flow: &StreamFlow, encoder: Option<EncoderReport<'_>>, now: Instant) -> Option<End> {
         let now = self.clock.look(now);
         let arrived = flow.frames_published.count;
@@ -136,8 +136,8 @@ impl IngestWatch {
         Some(end)
     }
 
-    /// For how long nothing has arrived at the last report that should have, if that is a fault by then. It is until something
-    /// arrives, also while the ends that were started anew get their time, as long as somebody waits for it.
+    /// For how long nothing has arrived, as of the last report, if that is a fault. It stays one until something arrives, also
+    /// while restarted ends get their time, as long as somebody waits for frames.
     pub fn broken_for(&self) -> Option<Duration> {
         Some(self.clock.time().saturating_duration_since(self.broken_since?))
     }

@@ -72,6 +72,7 @@ pub mod half_open;
 pub mod health;
 pub mod hook;
 pub mod ingest;
+pub mod interfaces;
 pub mod keyframe_gate;
 mod observed_time;
 pub mod orphan;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A clock that moves from one look to the next, and for no two looks further than they are apart in good order. Whoever was
-/// held up, or stopped together with what it watches, can't tell what happened meanwhile: that time does not count.
+/// A clock that moves from one look to the next, by no more than `longest` at once. A watch that was itself held up, or stopped
+/// together with what it watches, can't tell what happened meanwhile: that time does not count.
 #[derive(Debug, Clone)]
 pub(crate) struct ObservedTime {
     longest: Duration,
@@ -12,7 +12,7 @@ pub(crate) struct ObservedTime {
 }
 
 impl ObservedTime {
-    /// Starts at `now`. `longest`: more than two looks are ever apart in good order.
+    /// Starts at `now`. `longest`: more than the usual time between two looks.
     pub(crate) fn new(longest: Duration, now: Instant) -> Self {
         Self {
             longest,

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Without a runtime directory no supervisor finds it; one that makes the directory again is given as long as that takes.
 const PATIENCE_WITHOUT_HOME: Duration = Duration::from_secs(10);
 
-/// More than two looks are ever apart in good order: they come every 100 ms.
+/// More than the usual time between two looks, which is 100 ms.
 const LOOKS: Duration = Duration::from_secs(1);
 
 /// Why a process is an orphan.
@@ -22,7 +22,7 @@ const LOOKS: Duration = Duration::from_secs(1);
 pub enum Orphaned {
     /// No supervisor can find it any more.
     Homeless,
-    /// None has come for so long.
+    /// No supervisor has come for this long.
     Waited,
 }
 

@@ -13,7 +13,7 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Places of one kind: so many in all, and so many for each who asks. Who is trusted may have all of them.
+/// Places of one kind: a limit for all clients together, and one for each. A trusted client may have all of them.
 #[derive(Debug)]
 pub struct Places<K> {
     all: usize,
@@ -48,7 +48,7 @@ impl<K: Ord> Places<K> {
         }
     }
 
-    /// Takes a place for `whom`; `None` is who is trusted.
+    /// Takes a place for `whom`; `None` is a trusted client.
     ///
     /// # Errors
     /// There is none.

@@ -41,7 +41,7 @@ impl<T: Clone> PreRoll<T> {
         }
     }
 
-    /// Keeps a picture of so many bytes, which was taken at `at` on a clock that only grows. Returns whether a keyframe
+    /// Keeps a picture of `bytes` bytes, which was taken at `at` on a clock that only grows. Returns whether a keyframe
     /// is worth asking for: a group can only go as a whole, and this one has half of all the room there is.
     pub fn push(&mut self, item: T, bytes: usize, keyframe: bool, at: Duration) -> bool {
         if self.limits.span.is_zero() || (self.kept.is_empty() && !keyframe) {

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-/// A publisher that has sent nothing for so long gives way to another. Encoders send several pictures a second, and a link that
+/// A publisher that has sent nothing for this long gives way to another. Encoders send several pictures a second, and a link that
 /// fails is tried anew within seconds.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Until its first packet a publisher has so long: ICE and DTLS over a bad mobile link need some five seconds.
+/// How long a publisher may take to its first packet: ICE and DTLS over a bad mobile link need some five seconds.
 const CONNECTING: Duration = Duration::from_secs(6);
 
 /// The place of one stream's publisher.

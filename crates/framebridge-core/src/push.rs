@@ -11,7 +11,7 @@ use framebridge_proto::status::PushState;
 
 use crate::backoff::{self, Backoff};
 
-/// After what may be over in a moment: the receiver starts again, or the net fails.
+/// Pauses after what may pass in a moment: the receiver restarts, or the network fails.
 const SOON: backoff::Config = backoff::Config {
     base: Duration::from_secs(1),
     factor: 2.0,
@@ -20,7 +20,7 @@ const SOON: backoff::Config = backoff::Config {
     reset_after: Duration::from_secs(60),
 };
 
-/// After a refusal that somebody has to do something about: receivers lock out who asks with a wrong token too often.
+/// Pauses after a refusal that a person has to resolve: receivers lock out clients that ask with a wrong token too often.
 const LATER: backoff::Config = backoff::Config {
     base: Duration::from_secs(15),
     factor: 2.0,
@@ -29,10 +29,10 @@ const LATER: backoff::Config = backoff::Config {
     reset_after: Duration::from_secs(60),
 };
 
-/// A stream without a picture is looked at again so soon: the attempt before has waited for one already.
+/// The pause before a stream without a picture is looked at again: the attempt before has waited for one already.
 const PICTURE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Whoever ends a push by hand has so long to do what it was for.
+/// How long a push stays ended after an operator has ended it by hand.
 const KICKED_PAUSE: Duration = Duration::from_secs(600);
 
 /// A receiver's word on when to come back is heeded up to this: a mistake there must not end a push for a day.
@@ -69,7 +69,7 @@ pub enum Answer {
     NoPicture(String),
     /// The receiver can't be reached; why.
     Unreachable(String),
-    /// It leads elsewhere.
+    /// It redirects.
     Redirected {
         /// To the same host, by the same or a safer scheme.
         is_same_host: bool,

@@ -18,18 +18,18 @@ const HEAVY_LOSS: f32 = 0.1;
 const OVERWHELMING_LOSS: f32 = 0.25;
 /// Loss above which a link is not calm: what is sent again still makes good for it, but more would not help.
 const CALM_LOSS: f32 = 0.03;
-/// A rung is gone up to when the link carries so many times its rate: a keyframe takes more than its share.
+/// A viewer goes up when its link carries the better rung's rate times this: a keyframe takes more than its share.
 const ROOM: f64 = 1.1;
-/// After a move the link's queue drains for so long, and what is seen of it is of the time before.
+/// How long a link's queue drains after a move: what is seen meanwhile is of the time before.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Calm for so long before the first step up. With the keyframe that comes by itself every ten seconds a link that is good again
+/// Calm before the first step up. With the keyframe that comes by itself every ten seconds a link that is good again
 /// has the full rung within 15 s.
 const FIRST_CALM: Duration = Duration::from_secs(2);
 /// A step up that did not last doubles that, up to the longest; it costs its viewer a stumble each time.
 const LONGEST_CALM: Duration = Duration::from_secs(48);
-/// A step up lasts when it has for so long.
+/// A step up that has held for this long lasts.
 const LASTS: Duration = Duration::from_secs(15);
-/// Without any estimate a step up is a guess: it is made after so many times the calm.
+/// Without any estimate a step up is a guess: it takes this many times the calm.
 const GUESS: u32 = 5;
 
 /// What is seen of a viewer.

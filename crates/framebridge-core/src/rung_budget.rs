@@ -2,22 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-/// What is left out is judged over so long: a hiccup is none of it.
+/// The window over which pictures that are left out are judged: longer than a hiccup.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// A rung is given up when of so many pictures one is left out. Less than that a busy machine loses with and without it, and who
+/// A rung is given up when one in this many pictures is left out. Less than that a busy machine loses with and without it, and who
 /// needs the rung would lose far more.
 const ONE_IN: u32 = 4;
 
 /// Fewer pictures than these in a window say nothing.
 const LEAST: u32 = 10;
 
-/// A rung that was given up is tried again after so long, which doubles each time, up to the longest: each attempt may cost those
-/// on the full rung a second of pictures.
+/// The wait before a rung that was given up is tried again. It doubles each time, up to the longest: each attempt may cost
+/// viewers of the full rung a second of pictures.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(160);
 
-/// After so long without trouble the wait is the first one again.
+/// Time without trouble after which the wait is the first one again.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
 /// Judges one rung.

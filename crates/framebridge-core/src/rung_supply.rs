@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// A rung that gives nothing for so long, while the full one does, is silent. An encoder opens in a tenth of that.
+/// A rung that gives nothing for this long, while the full one does, is silent. An encoder opens in a tenth of that.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// So many pictures of the full rung have to come meanwhile: a source that shows a picture a second is not silent.
+/// Pictures of the full rung that have to come meanwhile: a source with a picture a second is not silent.
 const WITNESSES: u32 = 3;
 
-/// What was refused or fell silent is asked for again after so long, which doubles each time, up to the longest.
+/// The wait before a rung that was refused or fell silent is asked for again. It doubles each time, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(80);
 

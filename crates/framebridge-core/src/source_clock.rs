@@ -14,13 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Offsets are looked at in pieces of so long, longer than the bursts of any usual link.
+/// The length of the pieces in which offsets are looked at: longer than the bursts of any usual link.
 const PIECE: Duration = Duration::from_millis(500);
 
-/// So many pieces are remembered: what a link did four seconds ago it may do again.
+/// Pieces that are remembered: what a link did four seconds ago it may do again.
 const PIECES: usize = 8;
 
-/// Timestamps are judged after so many pieces.
+/// Pieces after which timestamps are judged.
 const JUDGED: usize = 4;
 
 /// The most that pictures are held back to even them out.

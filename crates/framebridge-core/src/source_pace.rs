@@ -11,7 +11,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Pauses that are remembered.
 const PAUSES: usize = 16;
 
-/// How long a pause is remembered, at least; longer ones for so many times their own length.
+/// How long a pause is remembered, at least, and for how many times its own length.
 const MEMORY: Duration = Duration::from_secs(60);
 const MEMORY_LENGTHS: u32 = 5;
 

@@ -28,7 +28,7 @@ impl StallWatchdog {
         self.timeout = timeout;
     }
 
-    /// What the counter shows. `exempt`: it need not grow now, because what it counts is paused, idle, opening or
+    /// Takes in the counter. `exempt`: it need not grow now, because what it counts is paused, idle, opening or
     /// seeking. True once per stall, when it is declared. A counter that fell belongs to a new life: that is progress.
     pub fn observe(&mut self, count: u64, exempt: bool, now: Instant) -> bool {
         if exempt || self.count != Some(count) {
@@ -56,8 +56,8 @@ impl StallWatchdog {
     }
 }
 
-/// A stage that has to give for what it gets. It is at fault only for what came in since it last gave something, so a
-/// source that is slow, however slow, is neither an excuse nor an accusation.
+/// Watches a stage that has to put something out for what comes in. It is at fault only for what came in since its last output,
+/// so a slow source is neither an excuse nor an accusation.
 #[derive(Debug, Clone)]
 pub(crate) struct StageStall {
     watchdog: StallWatchdog,

@@ -9,15 +9,15 @@ use framebridge_proto::{encoder::SourceState, supervisor::EncoderProgress};
 
 use crate::stall::{StageStall, StallWatchdog};
 
-/// The encoder ends a silent source itself. Only if it has not done so this long after it should have, it is judged
-/// from outside.
+/// The encoder closes a silent source itself. Only if it has not done so this long after it should have, the supervisor
+/// judges it.
 const SOURCE_GRACE: Duration = Duration::from_secs(3);
 
 /// Opening a source and waiting for its first picture end within the encoder's own limits, one way or the other: some 12 s and 14 s,
 /// or the stall timeout where that is longer. Beyond them all it is judged from outside.
 const OPENING_LIMIT: Duration = Duration::from_secs(40);
 
-/// A source's silence is a stall after so many of its own intervals.
+/// Intervals of a source after which its silence is a stall.
 const INTERVALS: u32 = 3;
 
 /// Which stage of an encoder stands still. Its `Display` says so in words.
@@ -25,17 +25,17 @@ const INTERVALS: u32 = 3;
 pub enum EncoderStall {
     /// The source is open and gives nothing.
     SourceSilent {
-        /// For so long.
+        /// Since its last picture.
         lasted: Duration,
     },
     /// The source is being opened, and that does not end.
     NeverOpen {
-        /// For so long.
+        /// Since it began to open.
         lasted: Duration,
     },
     /// Pictures go into the encoder and none comes out.
     Wedged {
-        /// For so long.
+        /// Since the last frame came out.
         lasted: Duration,
     },
     /// Pictures come out of the encoder and at least one subscriber does not take them.
@@ -69,7 +69,7 @@ pub struct EncoderReport<'a> {
     pub source: &'a SourceState,
     /// Which of its stages stands still, if any.
     pub stall: Option<&'a EncoderStall>,
-    /// So long the next frame may take after the last one.
+    /// The longest time that the next frame may take.
     pub gap: Duration,
 }
 
@@ -89,7 +89,7 @@ pub struct StreamWatch {
 }
 
 impl StreamWatch {
-    /// Watches a new life. `stall_timeout`: so long without a picture is a stall.
+    /// Watches a new life. `stall_timeout`: time without a picture that is a stall.
     pub fn new(stall_timeout: Duration, now: Instant) -> Self {
         Self {
             stall_timeout,
@@ -103,7 +103,7 @@ impl StreamWatch {
         }
     }
 
-    /// Takes in a report. True when the encoder has to be started anew, once per stall.
+    /// Takes in a report. True when the encoder has to be restarted, once per stall.
     pub fn observe(&mut self, progress: &EncoderProgress, now: Instant) -> bool {
         let EncoderProgress {
             captured,

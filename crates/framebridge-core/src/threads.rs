@@ -7,8 +7,8 @@ use crate::{observed_time::ObservedTime, stall::StallWatchdog};
 /// Far longer than any round takes, and half of what a viewer waits for a picture before it gives its session up.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Watches threads by the number of rounds that each has done. Only time in which it is looked counts, so a process that was
-/// stopped as a whole and goes on has no thread that hangs.
+/// Watches threads by the number of rounds that each has done. Only time between looks counts, so a process that was stopped as
+/// a whole and continues has no thread that hangs.
 #[derive(Debug, Clone)]
 pub struct ThreadWatch {
     threads: Vec<StallWatchdog>,
@@ -16,7 +16,7 @@ pub struct ThreadWatch {
 }
 
 impl ThreadWatch {
-    /// Watches so many threads, each of which is woken at least once between two looks. `interval`: how often one looks.
+    /// Watches `threads` threads, each of which is woken at least once between two looks. `interval`: time between two looks.
     pub fn new(threads: usize, interval: Duration, now: Instant) -> Self {
         Self {
             threads: vec![StallWatchdog::new(TIMEOUT, now); threads],
@@ -24,7 +24,7 @@ impl ThreadWatch {
         }
     }
 
-    /// Takes in a look: the rounds of each thread. A thread that hangs, by its place, and for how long it does.
+    /// Takes in the rounds of each thread. Returns the index of a thread that hangs, and for how long it has.
     pub fn observe(&mut self, rounds: &[u64], now: Instant) -> Option<(usize, Duration)> {
         let clock = self.clock.look(now);
         let hangs = self

@@ -127,7 +127,7 @@ impl Args {
         }
     }
 
-    /// These arguments, as this program is started with them anew.
+    /// These arguments, to start this program again with.
     pub fn forward(&self) -> Vec<OsString> {
         let config = self
             .config
@@ -145,8 +145,8 @@ impl Args {
     }
 }
 
-/// A service manager may start a process before the supervisor has written its settings, or for a stream that is not configured:
-/// it waits so long before it ends, and is started again no more often.
+/// How long a process waits for its settings before it ends: a service manager may start it before the supervisor has written
+/// them, or for a stream that is not configured, and starts it again no more often.
 const SETTINGS_WAIT: Duration = Duration::from_secs(10);
 
 /// What a unit that is given a copy of its settings is given where there are none.

@@ -14,6 +14,7 @@ use framebridge_proto::{
 use crate::{
     ports::{self, Holder, Port},
     since_epoch,
+    surroundings::Surroundings,
 };
 
 /// X servers listen on TCP port 6000 plus the display's number, where they listen on TCP at all.
@@ -71,8 +72,13 @@ fn chain(error: &ConfigError) -> String {
 fn configuration(settings: &Settings) -> Vec<Finding> {
     let odd = settings.warnings.iter();
     let odd = odd.map(|warning| Finding::new("configuration", Verdict::Bad, warning.to_string()));
+    let found = Surroundings::of(settings);
+    let around = found.problems.into_iter().chain(found.warnings);
+    // Certificate and sources are looked at by themselves.
+    let around = around.filter(|found| found.key != "http.tls.certificate" && !found.key.starts_with("streams."));
+    let around = around.map(|found| Finding::new("configuration", Verdict::Bad, found.to_string()));
     let good = Finding::new("configuration", Verdict::Good, "valid");
-    std::iter::once(good).chain(odd).collect()
+    std::iter::once(good).chain(odd).chain(around).collect()
 }
 
 /// Whether sockets and files can be made there. Root looks at another's as it is: its owner has to get along with it.

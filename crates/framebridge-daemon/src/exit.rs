@@ -49,8 +49,7 @@ impl Exit {
         }
         match error.chain().find_map(|cause| cause.downcast_ref()) {
             Some(ConfigError::Syntax(_) | ConfigError::Invalid(_)) => Self::Config,
-            // It is there, and no configuration.
-            Some(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::InvalidData => Self::Config,
+            Some(ConfigError::Read { source, .. }) if names_no_configuration(source.kind()) => Self::Config,
             // The system could not read it just now.
             Some(ConfigError::Read { .. }) | None => Self::Failure,
         }
@@ -65,5 +64,37 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         exit.code().into()
+    }
+}
+
+/// Whether a file can't be read for what its name says or is given: another start would read no more.
+fn names_no_configuration(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::InvalidFilename
+            | io::ErrorKind::InvalidData
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use framebridge_config::Settings;
+
+    use super::*;
+
+    #[test]
+    fn configuration_that_is_not_there_or_no_file_is_a_mistake_of_the_configuration() {
+        for path in ["/nonexistent/framebridge.toml", "/dev/null/framebridge.toml", "/"] {
+            let error = Settings::load(Some(Path::new(path)), &[]).expect_err(path);
+            let error = anyhow::Error::from(error);
+            assert_eq!(Exit::of(&error), Exit::Config, "{error:#}");
+            assert!(format!("{error:#}").contains(path), "{error:#}");
+        }
     }
 }

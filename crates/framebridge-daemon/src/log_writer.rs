@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Lines that may wait; past it they are left out, and counted.
+/// Lines that may wait. Full: further lines are left out, and counted.
 const QUEUE: usize = 1024;
 
 /// How long the last lines may take at the end of the process.
@@ -28,7 +28,7 @@ struct Writer {
     lost: AtomicU64,
 }
 
-/// Starts the thread that writes. `says_lost`: the line that says so many were left out.
+/// Starts the thread that writes. `says_lost`: the line that says how many were left out.
 ///
 /// # Errors
 /// The system gives no thread.

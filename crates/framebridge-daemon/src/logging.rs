@@ -138,7 +138,7 @@ impl Form {
         format!("{head}{name}{message}\n").into_bytes()
     }
 
-    /// The line that says that so many were left out.
+    /// The line that says how many lines were left out.
     fn line_of(&self, lost: u64) -> Vec<u8> {
         let says = format!("{lost} lines were left out here: nobody took them");
         let head = self

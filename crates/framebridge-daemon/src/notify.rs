@@ -12,10 +12,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 /// A tenth of the units' `WatchdogSec`.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// A loop that has not come round for so long hangs: far longer than any of its rounds takes.
+/// A loop without a round for this long hangs: far longer than any round takes.
 const HANGS: Duration = Duration::from_secs(5);
 
-/// When a work loop has come round last, if one has begun.
+/// When a work loop has done its last round, if one has begun.
 static LAST_ROUND: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Whether this process's work loop hangs. Without one, as before it begins, nothing does.

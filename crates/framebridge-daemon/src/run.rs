@@ -59,17 +59,15 @@ where
         let dir = RuntimeDir::resolve();
         logging::start(process, &settings.log, tap, Some(Tail::of(&dir, process)))?;
         // All processes of a box read the same settings: one says what is odd about them.
-        for warning in settings
-            .warnings
-            .iter()
-            .filter(|_| process == Role::Supervisor.as_str())
-        {
-            tracing::warn!("{warning}");
+        if process == Role::Supervisor.as_str() {
+            for warning in &settings.warnings {
+                tracing::warn!("{warning}");
+            }
         }
         dir.create().context(Exit::Unavailable)?;
         host(Some(TASK_THREADS), async |stop, tasks| {
-            // It is no end of ours: the kernel sends it to what stands still (SIGSTOP) when its supervisor is killed, whose
-            // process group is an orphan then.
+            // SIGHUP ends nothing here: the kernel sends it to a stopped process (SIGSTOP) whose supervisor is killed, because
+            // its process group is an orphan then.
             let _hangups = Hangups::catch().context("catching SIGHUP")?;
             body(Context {
                 settings,
@@ -165,8 +163,8 @@ where
     outcome
 }
 
-/// The usual soft limit of 1,024 descriptors is for programs that use `select`; connections need more. As many as the hard
-/// limit allows; where that can't be had, what there is has to do.
+/// Raises the limit of descriptors to the hard limit: the usual soft one of 1,024 is for programs that use `select`, and
+/// connections need more.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -178,7 +176,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// A core would bring viewers' keys to a disk.
+/// Switches core dumps off: they would bring viewers' keys to a disk.
 fn leave_no_core() {
     let none = Rlimit {
         current: Some(0),

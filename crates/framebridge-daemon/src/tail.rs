@@ -12,7 +12,7 @@ use std::{
 
 use framebridge_ipc::RuntimeDir;
 
-/// When a file has so many bytes, it becomes the one before, and the next begins.
+/// A file of this many bytes becomes the one before, and the next begins.
 const MOST_BYTES: u64 = 32 * 1024;
 
 /// Writes them.
@@ -55,7 +55,7 @@ impl Tail {
     }
 }
 
-/// The last lines, at most so many, that the process of this name has logged, oldest first.
+/// The last lines that the process of this name has logged, up to `most`, oldest first.
 pub fn last(dir: &RuntimeDir, process: &str, most: usize) -> Vec<String> {
     let path = path(dir, process);
     let mut lines = VecDeque::new();

@@ -1,4 +1,4 @@
-//! Caps on what one message may weigh and how long a peer may take, one place for both ends.
+//! The largest messages and the longest times that a peer may take, in one place for both ends.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ pub const MAX_CONNECTIONS: usize = 64;
 
 /// How often every daemon tells the supervisor what it has done since. Three in a row that are missed are a wedge: with
 /// half a second between them a frozen process is found 1.0 to 1.5 s after it froze. Shorter would save little beside the
-/// start that follows, and 1.5 s without a turn on the processor is far beyond what a machine with many times more to
-/// do than it has processors makes a process wait.
+/// start that follows, and no process waits 1.5 s for a processor, even on a machine with many times more to do
+/// than it has processors.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Pause before a lost link to another local process is tried again. Local and cheap, so it does not grow.

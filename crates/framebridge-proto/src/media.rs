@@ -1,4 +1,4 @@
-//! What travels from encoder to signaling: encoded pictures and what must be known to read them.
+//! What travels from encoder to signaling: frames, and what a decoder must know to read them.
 
 use std::{fmt, str::FromStr};
 
@@ -130,7 +130,7 @@ impl Rung {
         }
     }
 
-    /// The full picture's edge is so many times this one's.
+    /// The full picture's edge, as a multiple of this one's.
     pub fn edge_divisor(self) -> u32 {
         match self {
             Self::Full => 1,
@@ -139,7 +139,7 @@ impl Rung {
         }
     }
 
-    /// The full rate is so many times this one's. A sixteenth of the pixels gets a twelfth: small pictures are harder to press.
+    /// The full rate, as a multiple of this one's. A sixteenth of the pixels gets a twelfth: small pictures are harder to press.
     fn rate_divisor(self) -> u32 {
         match self {
             Self::Full => 1,
@@ -177,7 +177,7 @@ impl FromStr for Rung {
 #[error("a rung is full, half or quarter")]
 pub struct UnknownRung;
 
-/// One access unit: everything that makes up one picture.
+/// One frame: an access unit, everything that makes up one picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessUnit {
     /// Counts the encoder's output from 0, without gaps, within one life of the encoder.

@@ -1,4 +1,4 @@
-//! The picture operators and programs read: `bridgectl status --json` and `GET /api/v1/status` print it as it is.
+//! The status that operators and programs read: `bridgectl status --json` and `GET /api/v1/status` print it as it is.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// The whole system at a glance.
+/// The whole system.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The sum of the rest.

@@ -36,7 +36,7 @@ pub enum ToSupervisor {
 /// What can be asked of the supervisor; each gets one [`FromSupervisor::Response`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum SupervisorRequest {
-    /// The whole picture. Answer: `Status`.
+    /// The status of everything. Answer: `Status`.
     Status,
     /// Stop a process, if it runs, and start it again at once, parked or not. Answer: `Done`.
     Restart {
@@ -104,7 +104,7 @@ pub enum FromSupervisor {
 pub enum SupervisorAnswer {
     /// It has been started; `status` shows how it goes.
     Done,
-    /// The whole picture.
+    /// The status of everything.
     Status(Status),
     /// What happened, oldest first, as much as is remembered. Since 1.
     Journal(Vec<JournalEntry>),

@@ -5,6 +5,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+use framebridge_core::interfaces::{is_allowed, matches};
 use rtc_shared::ifaces::ifaces;
 
 use crate::sdp::Candidate;
@@ -160,28 +161,8 @@ pub(crate) fn present() -> Vec<IpAddr> {
     present
 }
 
-/// Whether an interface's addresses are told: no rule forbids it, and one allows it where any allows something.
-fn is_allowed(rules: &[String], interface: &str) -> bool {
-    let forbidden = rules.iter().filter_map(|rule| rule.strip_prefix('!'));
-    let mut allowed = rules.iter().filter(|rule| !rule.starts_with('!')).peekable();
-    let is_open = allowed.peek().is_none();
-    !forbidden.into_iter().any(|rule| matches(rule, interface))
-        && (is_open || allowed.any(|rule| matches(rule, interface)))
-}
-
 fn is_virtual(interface: &str) -> bool {
     VIRTUAL.iter().any(|pattern| matches(pattern, interface))
-}
-
-/// Whether `name` is as `pattern` says, whose `*` stands for any characters.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((front, rest)) => name.strip_prefix(front).is_some_and(|name| {
-            let mut starts = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-            starts.any(|at| matches(rest, &name[at..]))
-        }),
-    }
 }
 
 /// Link-local IPv6 needs a scope that SDP can't carry.
@@ -294,21 +275,5 @@ mod tests {
             ["203.0.113.7:8890"],
             "what maps UDP does not map TCP"
         );
-    }
-
-    #[test]
-    fn patterns_stand_for_any_characters() {
-        for (pattern, name, fits) in [
-            ("eth0", "eth0", true),
-            ("eth0", "eth01", false),
-            ("eth*", "eth", true),
-            ("*", "", true),
-            ("*.5", "vlan.15", false),
-            ("v*.5", "vlan.1.5", true),
-            ("*a*b*", "xxaxxbxx", true),
-            ("*a*b*", "xxbxxaxx", false),
-        ] {
-            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
-        }
     }
 }

@@ -38,14 +38,11 @@ pub const STUDIO_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a box says how it is, unless the welcome says otherwise.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Nothing received for so long: the link is dead, whatever TCP thinks.
+/// Silence after which the link is dead, whatever TCP thinks.
 pub const READ_IDLE: Duration = Duration::from_secs(20);
 
 /// How long a box waits for `welcome`, and a studio for `hello`.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often gathered log lines are sent.
-pub const LOG_FLUSH: Duration = Duration::from_secs(1);
 
 /// Log lines in one batch: with each at its longest and in need of escapes, they are a frame.
 pub const MAX_LOG_BATCH: usize = 100;

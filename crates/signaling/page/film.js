@@ -28,6 +28,11 @@ export class Film {
     this._play(url).then(() => null, (error) => error).then((error) => this._url && onEnd(error));
   }
 
+  /** Changes with each picture that is shown: one that is sought is none that the element counts. */
+  get at() {
+    return this._video.readyState > 1 ? this._video.currentTime : 0;
+  }
+
   /** How many pictures were shown of it. */
   get frames() {
     return Math.max(0, this._video.getVideoPlaybackQuality().totalVideoFrames - this._base);
@@ -101,6 +106,10 @@ export class Stills {
     this._video = video;
     video.srcObject = null;
     this._play(url);
+  }
+
+  get at() {
+    return this.frames;
   }
 
   close() {

@@ -4,9 +4,12 @@
 import { open, Refused } from "./http.js";
 import { gathered } from "./whep.js";
 
-/** Milliseconds, all of them. A line that is silent for longer is dead: the server answers at once. */
-const SILENCE = 1100;
-const BEAT = 200;
+/** Milliseconds, all of them. A line that is silent for longer is dead: the server answers each beat at once. */
+const SILENCE = 800;
+const BEAT = 100;
+/** A beat that comes so late comes from a page that was held up itself, and has still to read what was said to it. */
+const LATE = 400;
+/** From an attempt that failed to the next; the first is made at once. */
 const RETRY = 300;
 /** How long it may take to open. */
 const OPENING = 4000;
@@ -107,8 +110,7 @@ export class Line {
     // By the way on which one that is lost holds up no other.
     if (this.isOpen) this._channels[1].send(JSON.stringify({ alive: clock() }));
     const now = performance.now();
-    // A page that was held up itself has still to read what has come.
-    const isLate = now - this._beatAt > 2 * BEAT;
+    const isLate = now - this._beatAt > LATE;
     this._beatAt = now;
     if ((!isLate && now - this._heardAt > SILENCE) || pc.connectionState === "failed") this._lose(pc);
   }
@@ -116,9 +118,10 @@ export class Line {
   /** @param {RTCPeerConnection} pc */
   _lose(pc) {
     if (pc !== this._pc) return;
+    const wasOpen = this.isOpen;
     this._drop();
     this._owner.lost();
-    setTimeout(() => this._wanted && !this._pc && this._connect(), RETRY);
+    setTimeout(() => this._wanted && !this._pc && this._connect(), wasOpen ? 0 : RETRY);
   }
 
   _drop() {

@@ -151,6 +151,12 @@ export class Player {
     /** Whether sessions open, and do not connect. */
     this._isBlocked = false;
     this._filmUntil = -Infinity;
+    /** @type {number | null} */
+    this._filmAt = null;
+    /** The longest time between two of a film's latest pictures. */
+    this._filmGap = 0;
+    /** How the source is, for who has no session and watches the film. @type {{reason: string | null, retryAt: number | null, isSlate: boolean} | null} */
+    this._told = null;
   }
 
   /**
@@ -185,7 +191,7 @@ export class Player {
       case "opened":
         return this._onOpened(now);
       case "film":
-        this._filmUntil = now + (event.isStill ? TIMES.still : TIMES.keyframe);
+        this._onFilm(event.isStill, now);
         return [];
       case "blocked":
         if (this._phase !== "session" || !this._open.connected) this._isBlocked = true;
@@ -194,8 +200,11 @@ export class Player {
         return this._onRefused(event, now);
       case "unreachable":
         return this._onUnreachable(event.reason, now);
+      case "source":
+        this._told = { reason: event.reason, retryAt: event.retryIn === null ? null : now + event.retryIn, isSlate: event.state === "slate" };
+        return this._inSession(event, now);
       default:
-        return this._phase === "session" ? this._inSession(event, now) : [];
+        return this._inSession(event, now);
     }
   }
 
@@ -213,8 +222,9 @@ export class Player {
     });
     if (this._showsSlate(now)) return view("slate", null, null);
     if (this._isLive(now)) return view("live", null, null);
-    const excuse = this._phase === "session" ? this._open.excuse : this._refusal;
-    if (this._showsFilm(now)) return view("live", null, null);
+    if (this._showsFilm(now)) return view(this._told?.isSlate ? "slate" : "live", null, null);
+    const told = this.wantsFilm && this._told?.reason ? this._told : this._refusal;
+    const excuse = this._phase === "session" ? this._open.excuse : told;
     if (excuse) return view("unavailable", excuse.reason, excuse.retryAt);
     const state = this._everLive || this._attempts > 0 ? "reconnecting" : "connecting";
     return view(state, this._trouble, this._retryAt);
@@ -238,8 +248,16 @@ export class Player {
 
   /** @param {number} now */
   _showsFilm(now) {
-    const isExcused = this._phase === "session" && this._open.excuse;
+    const isExcused = this._told?.reason && !this._told.isSlate;
     return this.wantsFilm && !isExcused && now < this._filmUntil;
+  }
+
+  /** A film of a slow source is live, too: it is missed after some of its longest gaps. @param {boolean} isStill @param {number} now */
+  _onFilm(isStill, now) {
+    const gap = this._filmAt === null ? 0 : Math.min(now - this._filmAt, TIMES.slowestPace / 2.5);
+    this._filmGap = Math.max(this._filmGap * 0.8, gap);
+    this._filmAt = now;
+    this._filmUntil = now + (isStill ? TIMES.still : Math.max(TIMES.keyframe, this._filmGap * 2.5));
   }
 
   /** How long one waits for a picture before it is missed. @param {number} least @param {number} paces */
@@ -340,6 +358,7 @@ export class Player {
 
   /** @param {Event} event @param {number} now @returns {Deed[]} */
   _inSession(event, now) {
+    if (this._phase !== "session") return [];
     switch (event.type) {
       case "picture":
         return this._onPicture(event.pictures, now);

@@ -423,6 +423,30 @@ test("a film is not wanted by who does not watch, and does not hide that there i
   assert.equal(it.wantsFilm, false);
 });
 
+test("a film of a slow source is live between its pictures, and one that has stopped is not for long", () => {
+  const it = player();
+  it.handle({ type: "start" }, 0);
+  it.handle({ type: "blocked" }, 0);
+  for (let at = 1000; at <= 13000; at += 4000) it.handle({ type: "film", isStill: false }, at);
+  assert.equal(it.view(16900).state, "live");
+  for (let at = 17000; at <= 22000; at += 200) it.handle({ type: "film", isStill: false }, at);
+  assert.notEqual(it.view(22000 + TIMES.keyframe).state, "live", "it is fast by now");
+});
+
+test("who watches the film and can have no session is told of the source", () => {
+  const it = player();
+  it.handle({ type: "start" }, 0);
+  it.handle({ type: "blocked" }, 0);
+  it.handle({ type: "unreachable", reason: "This browser has no H.264" }, 0);
+  it.handle({ type: "source", state: "unavailable", reason: "unplugged", retryIn: 4000, frameAge: null }, 100);
+  assert.deepEqual(it.view(100), { state: "unavailable", reason: "unplugged", retryAt: 4100, action: null });
+  it.handle({ type: "film", isStill: false }, 200);
+  it.handle({ type: "source", state: "slate", reason: "unplugged", retryIn: null, frameAge: null }, 200);
+  assert.equal(it.view(200).state, "slate");
+  it.handle({ type: "source", state: "live", reason: null, retryIn: null, frameAge: null }, 300);
+  assert.equal(it.view(300).state, "live");
+});
+
 test("a server that has other addresses than it said is asked for them at once, and once a second", () => {
   const it = livePlayer();
   assert.deepEqual(run(it, 0, TIMES.ask), [["ask", TIMES.ask]]);

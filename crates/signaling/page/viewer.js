@@ -69,9 +69,11 @@ export class Viewer {
     /** What is played where WebRTC does not get through. @type {Film | Stills | null} */
     this.film = null;
     this._page = drawn();
-    /** Whether the browser is what keeps WebRTC from it. */
-    this._lacks = false;
-    this._filmFrames = 0;
+    /** What the browser lacks, where that is what keeps WebRTC from it. */
+    this._lacks = "";
+    /** Whether it turned out that it can't play films. */
+    this._stillsOnly = false;
+    this._filmAt = 0;
     this._filmAgainAt = 0;
     /** What WebRTC brings, once it does. @type {MediaStream | null} */
     this._media = null;
@@ -151,12 +153,12 @@ export class Viewer {
       const opened = await WhepSession.open(this._endpoint, handlers, this._asked);
       if (!isCurrent()) return opened.close();
       this.session = opened;
+      this._lacks = "";
       this.send({ type: "opened" });
       this.send({ type: "transport", state: opened.transport });
     } catch (error) {
       if (!isCurrent()) return;
-      // What is neither a no nor silence is the browser's own.
-      this._lacks = !(error instanceof Refused || error instanceof Unreachable);
+      this._lacks = lack(error);
       if (this._lacks) this.send({ type: "blocked" });
       this.send(outcome(error));
     } finally {
@@ -275,24 +277,24 @@ export class Viewer {
 
   /** Why it does. */
   get whyFilm() {
-    return this._lacks ? "this browser has no WebRTC that would do" : "neither UDP nor TCP gets through";
+    return this._lacks ? `this browser has no ${this._lacks}` : "neither UDP nor TCP gets through";
   }
 
   /** Plays the film, or stills, as long as the player wants it. */
   _showFilm() {
     const { film } = this;
     if (!this.player.wantsFilm) return this._endFilm();
-    const isStills = !Film.works || this._instead() === "stills";
+    const isStills = !Film.works || this._stillsOnly || this._instead() === "stills";
     if (film && film instanceof Stills !== isStills) this._endFilm();
     if (this.film) {
-      const { frames } = this.film;
-      if (frames > this._filmFrames) {
+      const { at } = this.film;
+      if (at && at !== this._filmAt) {
         this.lastFrameAt = Date.now();
         this.send({ type: "film", isStill: isStills });
       }
-      this._filmFrames = frames;
+      this._filmAt = at;
     } else if (isStills || performance.now() >= this._filmAgainAt) {
-      this._filmFrames = 0;
+      this._filmAt = 0;
       this.film = isStills ? new Stills(new URL(`${this._api}/snapshot.jpg`), this.video) : this._newFilm();
     }
   }
@@ -303,6 +305,8 @@ export class Viewer {
         this._page = drawn();
         return this.send(outcome(error));
       }
+      // The browser's own no, as of one that has no H.264 at all.
+      this._stillsOnly = error instanceof DOMException && error.name === "NotSupportedError";
       // One that has ended in order has had its time.
       this._filmAgainAt = performance.now() + (error ? FILM_PAUSE : 0);
       this._endFilm();
@@ -354,6 +358,13 @@ function drawn() {
   return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => `0${byte.toString(16)}`.slice(-2)).join("");
 }
 
+/** What a browser lacks for WebRTC, by what came of an attempt; nothing: that was not it. @param {unknown} error */
+function lack(error) {
+  // What is neither a no nor silence is its own. Firefox fetches its H.264 only when it has been running for a while.
+  if (error instanceof Refused) return ["no_acceptable_codec", "packetization_mode_0"].includes(error.code || "") ? "H.264 for WebRTC so far" : "";
+  return error instanceof Unreachable ? "" : "WebRTC that would do";
+}
+
 /**
  * What came of an attempt that failed, for the player.
  * @param {unknown} error
@@ -362,6 +373,7 @@ function drawn() {
 export function outcome(error) {
   if (error instanceof Unreachable) return { type: "unreachable", reason: error.message };
   if (!(error instanceof Refused)) return { type: "unreachable", reason: `This browser can't play it (${error instanceof Error ? error.message : error})` };
+  if (lack(error)) return { type: "unreachable", reason: `This browser has no ${lack(error)}` };
   if (error.status === 401) return { type: "lockedOut" };
   if (error.code === "sent_away") return { type: "ended", reason: SENT_AWAY, action: "again" };
   if (error.code === "unknown_stream") return { type: "ended", reason: "There is no such stream", action: "again" };

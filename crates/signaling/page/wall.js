@@ -20,6 +20,9 @@ const TURN = 3000;
 /** So many films at once, where WebRTC does not get through: of the six connections that a browser has to a server, one is for events, two are for all else. */
 const MOST_FILMS = 3;
 
+/** A window that is no wider, in pixels, has two columns: what cells say could not be read in more. */
+const NARROW = 640;
+
 const root = new URL("./", location.href);
 const stage = $("stage");
 /** @typedef {{name: string, item: HTMLElement, part: (selector: string) => any, viewer: Viewer}} Cell */
@@ -151,8 +154,8 @@ function arrange() {
   });
   list.classList.toggle("one", big !== null);
   cols = layout.cols || columns(streams.length, window.innerWidth, window.innerHeight);
+  if (window.innerWidth <= NARROW) cols = Math.min(cols, 2);
   list.style.setProperty("--cols", String(cols));
-  list.style.setProperty("--rows", String(Math.ceil(streams.length / cols)));
   cells.forEach(({ viewer }) => viewer.settle());
   if (focused instanceof HTMLElement && document.contains(focused)) focused.focus({ preventScroll: true });
 }

@@ -191,7 +191,7 @@ impl Access {
                     Err(error) => error.to_string(),
                 }
             }
-            (None, _) => "it is none of ours, or has ended".to_owned(),
+            (None, _) => "it is not known here, or has ended".to_owned(),
         };
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         match wrong.take(rate_key(address), Instant::now()) {

@@ -251,7 +251,7 @@ fn no_media(settings: &Settings) -> String {
 /// Ends the process where it stands: a thread that hangs can't be waited for, and the next life goes on with the viewers.
 fn die(dir: &RuntimeDir, why: &str) -> ! {
     let code = Exit::Temporary.code();
-    tracing::error!(code, "{why}; ending, to be started anew");
+    tracing::error!(code, "{why}; ending, to be restarted");
     last_words::leave(dir, code, why);
     #[expect(clippy::exit, reason = "the way out that waits for no thread")]
     std::process::exit(i32::from(code))

@@ -60,7 +60,7 @@ pub(crate) struct QualityView {
     changed: bool,
 }
 
-/// Changes how a stream is encoded, for all its viewers. What is so already is left as it is.
+/// Changes how a stream is encoded, for all its viewers. Fields that are left out stay as they are; a quality that is in force already changes nothing.
 #[utoipa::path(
     put, path = "/api/v1/streams/{stream}/quality", operation_id = "put_quality", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),

@@ -260,7 +260,7 @@ fn stream_status() -> (String, Value) {
         (
             "fault",
             or_null(all(FaultKind::ALL)),
-            "What is wrong; null exactly where it is well",
+            "What is wrong; null if it is well or untried",
         ),
         (
             "fault_age_ms",

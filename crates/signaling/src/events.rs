@@ -16,7 +16,7 @@ use axum::{
 use framebridge_auth::Principal;
 use framebridge_http::Place;
 use framebridge_proto::StreamName;
-use futures_util::stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -32,14 +32,14 @@ use crate::{
     streams,
 };
 
-/// How often the task looks.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the task looks: a count that is a second old does no harm.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// Who listens hears something at least so often, so that neither it nor a proxy between takes the silence for an end.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// A program that was cut off comes back after so long. The server ends each connection after five minutes.
-const RETRY: Duration = Duration::from_secs(1);
+/// Who was cut off comes back after so long. The server ends each connection after five minutes.
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
 /// One who listens.
 struct Listener {
@@ -174,14 +174,18 @@ fn listen(
         told: None,
         _place: place,
     };
-    let told = stream::unfold(listener, |mut listener| async {
+    Ok(answer(stream::unfold(listener, |mut listener| async {
         let told = listener.next().await?;
-        Some((Ok::<_, Infallible>(told), listener))
-    });
+        Some((told, listener))
+    })))
+}
+
+/// Answers with events for as long as there are any, and with `beat` at least every 5 s.
+pub(crate) fn answer(events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let beat = Event::default().event("beat").data("{}");
-    let sse = Sse::new(told).keep_alive(KeepAlive::new().interval(BEAT).event(beat));
+    let sse = Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(BEAT).event(beat));
     let mut response = sse.into_response();
     let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, no_store);
-    Ok(response)
+    response
 }

@@ -217,7 +217,7 @@ pub(crate) fn refusal(unknown: Unknown) -> Problem {
         ),
         Unknown::WrongToken => unauthorized(
             "invalid_token",
-            "The token is none of ours, or has ended.",
+            "The token is not known here, or has ended.",
             "Bearer realm=\"framebridge\", error=\"invalid_token\"",
         ),
         Unknown::TooMany(wait) => {

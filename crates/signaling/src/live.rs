@@ -36,6 +36,10 @@ use crate::{
 /// How long a request waits for a stream that it has just woken up, as a viewer's POST does.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long for one whose source is being opened and is not known to fail: a camera may take as long to connect, and as long again to
+/// its first keyframe. Who asks for a film has no page that would ask again.
+const OPENING_PATIENCE: Duration = Duration::from_secs(20);
+
 /// How often it is looked whether the watcher still may.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -103,7 +107,7 @@ async fn next_unit(
 
 /// The stream as fragmented MP4, from the next keyframe on and without an end: for `<video>`, VLC, ffplay and the like.
 ///
-/// An idle stream is started. The answer ends after five minutes; ask again for more. It has no sound.
+/// An idle stream is started, and waited for up to 20 s while nothing is known to be wrong with it. The answer ends after five minutes; ask again for more. It has no sound.
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}/live.mp4", operation_id = "get_film", tag = "api",
     params(("stream" = String, Path, description = "The stream's name"), Instead),
@@ -133,7 +137,7 @@ pub(crate) async fn film(
     let place = shared.limits.film(client)?;
     let guest = OwnGuest::of(&stream);
     let (past, units) = stream.units.join();
-    let ready = stream.ready(PATIENCE).await;
+    let ready = stream.ready_or_opening(PATIENCE, OPENING_PATIENCE).await;
     ready.map_err(|told| Problem::from(told).told(&who, stream.words_for_viewers()))?;
     shared.engine.wish_keyframe(&stream.name);
     let owner = Owner {

@@ -89,7 +89,7 @@ pub(crate) async fn form() -> Response {
     responses(
         (status = 200, description = "Come in.", body = Welcome, headers(("Set-Cookie" = String, description = "Who you are"))),
         (status = 400, description = "Neither or both are given.", body = Details, content_type = "application/problem+json"),
-        (status = 401, description = "It is none of ours, or has ended.", body = Details, content_type = "application/problem+json"),
+        (status = 401, description = "The token, or the link, is not known here or has ended.", body = Details, content_type = "application/problem+json"),
         (status = 413, description = "The body has over 64 KiB.", body = Details, content_type = "application/problem+json"),
         (status = 415, description = "The body is no application/json.", body = Details, content_type = "application/problem+json"),
         (status = 429, description = "Too many were wrong; see Retry-After.", body = Details, content_type = "application/problem+json"),

@@ -53,7 +53,7 @@ pub(crate) struct Which {
         (status = 200, description = "The picture.", content_type = "image/jpeg"),
         (status = 403, description = "A page of another site asks.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
-        (status = 409, description = "There is no picture to be had now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "No picture is available now; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 429, description = "This address has too many, or asks too often; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many snapshots are being made or sent; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )
@@ -86,13 +86,13 @@ fn kept_still(stream: &Stream) -> Result<Bytes, Problem> {
 
 /// Keeps stills of the streams that are watched, for as long as it is polled.
 pub(crate) async fn keep_stills(shared: Arc<AppState>) {
-    let mut turns = interval(KEEP);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = interval(KEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        turns.tick().await;
+        ticks.tick().await;
         for stream in shared.streams.all() {
             if stream.viewers() > 0 && stream.health().state == StreamState::Live {
-                // A picture that can't be had now is had the next time.
+                // If there is no picture now, the next tick may get one.
                 _ = stream.snapshot(ClientAddress(Client(None))).await;
             }
         }
@@ -102,15 +102,15 @@ pub(crate) async fn keep_stills(shared: Arc<AppState>) {
 /// Which piece of a stream, in whole seconds; one of the two, which the derive can't say (`document.rs` does).
 #[derive(Debug, Deserialize)]
 pub(crate) struct Piece {
-    /// The last ones, as far as they were kept.
+    /// The last seconds, as far as they were kept.
     last: Option<u32>,
-    /// Those that come.
+    /// The next seconds.
     next: Option<u32>,
 }
 
-/// A piece of the stream as MP4, from the keyframe at its beginning or before it. An idle stream is started for what comes.
+/// A piece of the stream as MP4, from the keyframe at its beginning or before it. `next` starts an idle stream.
 ///
-/// It is what there is, and at most 15 MiB: how long it lasts its own header says.
+/// It may be shorter than asked, and has at most 15 MiB; its own header says how long it lasts.
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}/clip.mp4", operation_id = "get_clip", tag = "api",
     params(("stream" = String, Path, description = "The stream's name")),
@@ -119,7 +119,7 @@ pub(crate) struct Piece {
         (status = 400, description = "Neither or both are given, or it is out of range.", body = Details, content_type = "application/problem+json"),
         (status = 403, description = "A page of another site asks.", body = Details, content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream.", body = Details, content_type = "application/problem+json"),
-        (status = 409, description = "There are no pictures to be had now; see Retry-After.", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "No pictures are available now; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 429, description = "This address has too many, or asks too often; see Retry-After.", body = Details, content_type = "application/problem+json"),
         (status = 503, description = "Too many clips are being made or sent; see Retry-After.", body = Details, content_type = "application/problem+json"),
     )

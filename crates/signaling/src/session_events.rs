@@ -4,17 +4,14 @@
 //! An event stream is its session and the events that are wanted, which its address names: nothing of it is kept, so that it
 //! goes on where another process goes on with the session. What was told last is the event's id, which whoever comes back says.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Extension,
     body::{Body, HttpBody as _},
     extract::{Path, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{
-        IntoResponse, Response,
-        sse::{Event, KeepAlive, Sse},
-    },
+    response::{IntoResponse, Response, sse::Event},
 };
 use framebridge_auth::Principal;
 use framebridge_core::session_news::{Kinds, News, Seen, SessionNews};
@@ -32,21 +29,13 @@ use crate::{
     app_state::AppState,
     body,
     client::ClientAddress,
+    events::{self, LOOK, RETRY},
     gate::Asker,
     glances::Glances,
     negotiation::{self, prefix},
     problem::{Details, Problem},
     whep,
 };
-
-/// How often a session is looked at: a count that is a second old does no harm, as the draft says.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Who listens hears something at least so often, as at the other events.
-const BEAT: Duration = Duration::from_secs(5);
-
-/// A player that was cut off comes back after so long.
-const RETRY: Duration = Duration::from_secs(1);
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -234,16 +223,10 @@ pub(crate) async fn follow(
         is_over: false,
         _place: place,
     };
-    let told = stream::unfold(listener, |mut listener| async {
+    Ok(events::answer(stream::unfold(listener, |mut listener| async {
         let told = listener.next().await?;
-        Some((Ok::<_, Infallible>(told), listener))
-    });
-    let beat = Event::default().event("beat").data("{}");
-    let sse = Sse::new(told).keep_alive(KeepAlive::new().interval(BEAT).event(beat));
-    let mut response = sse.into_response();
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
-    Ok(response)
+        Some((told, listener))
+    })))
 }
 
 /// Ends an event stream, and who listens to it hears no more.

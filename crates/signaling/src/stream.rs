@@ -240,7 +240,12 @@ impl Stream {
     ///
     /// A source whose next attempt is further away than `patience` is not waited for.
     pub(crate) async fn ready(&self, patience: Duration) -> Result<(), Told> {
-        let deadline = Instant::now() + patience;
+        self.ready_or_opening(patience, patience).await
+    }
+
+    /// [`ready`](Self::ready) with more patience for a source that is being opened, and against which nothing is known.
+    pub(crate) async fn ready_or_opening(&self, patience: Duration, opening: Duration) -> Result<(), Told> {
+        let began = Instant::now();
         let mut upstream = self.upstream.subscribe();
         loop {
             let health = upstream.borrow_and_update().health();
@@ -248,7 +253,8 @@ impl Stream {
                 return Ok(());
             }
             let told = Told::from(&health);
-            let left = deadline.saturating_duration_since(Instant::now());
+            let patience = if told.fault.is_none() { opening } else { patience };
+            let left = patience.saturating_sub(began.elapsed());
             if told.retry_after() > left.max(SOON) {
                 return Err(told);
             }

@@ -37,7 +37,7 @@ pub(crate) struct StreamView {
     pub(crate) name: String,
     /// What viewers are shown in its place: `streams.NAME.title`.
     title: String,
-    /// What whoever asks may do with it: `view`, `control`, `publish` or `admin`.
+    /// What the asker may do with it: `view`, `control`, `publish` or `admin`.
     scope: &'static str,
     /// Its source as configured, secrets left out, for operators; for others its kind, e.g. `rtsp:`.
     source: String,
@@ -47,12 +47,12 @@ pub(crate) struct StreamView {
     /// `well`, `faulty` (it can be watched, or soon can) or `dark` (it can't).
     #[schema(value_type = String)]
     condition: Condition,
-    /// What is wrong, in one word; null exactly where it is well.
+    /// What is wrong, in one word; null if it is well or untried.
     #[schema(value_type = Option<String>)]
     fault: Option<FaultKind>,
     /// Why there is no picture, in a sentence for viewers; null where there is one, or will be once somebody watches.
     reason: Option<String>,
-    /// Milliseconds until what is wrong is tried again, where that is known.
+    /// Milliseconds until the next attempt to mend it; null if there is none, or it is not known.
     retry_in_ms: Option<u64>,
     /// Encoder in use; empty until known.
     encoder: String,
@@ -66,7 +66,7 @@ pub(crate) struct StreamView {
     fps: u32,
     /// Bits per second in force, or configured until known.
     bitrate: u32,
-    /// What it is to be encoded with now, for all its viewers; a source may give less.
+    /// The quality that is asked for now, for all its viewers; a source may give less.
     quality: QualityInForce,
     /// What it can be had in: the full rung, and lower ones for viewers whose links can't carry that.
     rungs: Vec<RungView>,
@@ -106,7 +106,7 @@ pub(crate) struct LoadView {
     longest_edge: u32,
     /// Longest edge in pixels that is asked for and comes.
     asked_longest_edge: u32,
-    /// What is made less of than is asked for, in words to be said of the machine; null: nothing.
+    /// What the machine makes less of than is asked for, e.g. `encodes 14 of 30 pictures a second; fewer are sent`; null: nothing.
     shortfall: Option<String>,
 }
 
@@ -146,7 +146,7 @@ pub(crate) struct RungView {
     reason: Option<String>,
 }
 
-/// What a stream is to be encoded with.
+/// The quality that a stream is to have.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QualityInForce {
     /// Target bitrate, bits per second.
@@ -158,7 +158,7 @@ pub(crate) struct QualityInForce {
 }
 
 /// All streams.
-#[utoipa::path(get, path = "/api/v1/streams", operation_id = "list_streams", tag = "api", responses((status = 200, description = "Those that who asks may see.", body = StreamList)))]
+#[utoipa::path(get, path = "/api/v1/streams", operation_id = "list_streams", tag = "api", responses((status = 200, description = "Those that the asker may see.", body = StreamList)))]
 pub(crate) async fn streams(State(shared): State<Arc<AppState>>, Extension(who): Asker) -> Json<StreamList> {
     let mut streams = Vec::new();
     let all = shared.streams.all();

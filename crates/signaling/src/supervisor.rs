@@ -1,4 +1,4 @@
-//! Asks the supervisor for the whole picture, which only it has.
+//! Asks the supervisor for the status of everything, which only it has.
 
 use std::{
     sync::Mutex,
@@ -40,7 +40,7 @@ impl Supervisor {
         }
     }
 
-    /// The whole picture, at most [`FRESH`] old, or one sentence that says why it can't be had.
+    /// The status of everything, at most [`FRESH`] old, or one sentence that says why it can't be had.
     pub(crate) async fn status(&self) -> Answer {
         let Ok(_permit) = self.permit.acquire().await else {
             return Err("signaling is stopping".to_owned());

@@ -21,10 +21,10 @@ use crate::{
     uploads::{Keep, Uploads},
 };
 
-/// From the signal to the end: what is under way has so long, and boxes come back by themselves.
+/// The longest time from the signal to the end. Requests under way get it; boxes connect again by themselves.
 const STOP_LIMIT: Duration = Duration::from_secs(4);
 
-/// As a box's server has it, but for the longest file over a slow line.
+/// As a box's server has it, but long enough for the longest file over a slow line.
 const PATIENCE: Patience = Patience {
     head: Duration::from_secs(10),
     write: Duration::from_secs(10),

@@ -1,4 +1,4 @@
-//! Talks to the other nodes for as long as the process lives.
+//! Exchanges records and questions with the other nodes, for as long as the process lives.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

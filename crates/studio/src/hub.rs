@@ -23,16 +23,16 @@ use crate::{
     visits::Visits,
 };
 
-/// How often it is looked for tokens that were revoked.
+/// How often the studio looks for revoked tokens.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often what is past its time is thrown away.
 const TIDY: Duration = Duration::from_secs(600);
 
-/// A job that no box took for so long has failed.
+/// A job that no box has taken for this long has failed.
 const UNTAKEN: Duration = Duration::from_secs(3600);
 
-/// One that a box has begun is waited for so long: it keeps what came of it over any outage of the link.
+/// How long the studio waits for a job that a box has begun: the box keeps its result over any outage of the link.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// What every handler shares.
@@ -59,7 +59,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// How long the address is good still; `None`: it has no end.
+    /// How much longer the address is good; `None`: it has no end.
     pub(crate) fn left(&self) -> Option<Duration> {
         let left_ms = self.access.share.and_then(|share| share.left_ms);
         left_ms.map(Duration::from_millis)
@@ -147,7 +147,7 @@ impl Hub {
         format!("{}/s/{id}", self.public_url)
     }
 
-    /// Servers that help viewers through their own NAT, for somebody whose address is good for so long.
+    /// Servers that help viewers through their own NAT, for an address that is good for `left`.
     pub(crate) fn ice_servers(&self, address: PublicId, left: Option<Duration>) -> Vec<IceServer> {
         let turn = self.turn.iter();
         turn.map(|turn| turn.server(&address.to_string(), left, SystemTime::now()))

@@ -1,4 +1,4 @@
-//! Limits how often one address may ask for what is costly.
+//! Limits how often one address may make costly requests.
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -208,7 +208,7 @@ impl Nodes {
         self.tell(|| News::Unshared { session, share });
     }
 
-    /// Something of which this node has not heard may be known to another: all are to say what they know.
+    /// Asks all nodes to say what they know: one may have heard of what this node has not.
     pub(crate) fn ask_all(&self) {
         self.tell(|| News::TellMe);
     }

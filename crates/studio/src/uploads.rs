@@ -29,13 +29,13 @@ const MOST_PER_BOX: usize = 2;
 const LOWEST_RATE: u64 = 16 * 1024;
 const FROM: Duration = Duration::from_secs(30);
 
-/// Nothing has come for so long: whoever uploads is gone.
+/// Silence after which the uploader is gone.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// How the name of a file ends that is not whole yet.
 const PART: &str = ".part";
 
-/// A file that has not been written to for so long is nobody's.
+/// A file that has not been written to for this long is nobody's.
 const ABANDONED: Duration = Duration::from_secs(600);
 
 /// Where the files are, and who brings one.

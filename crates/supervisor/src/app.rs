@@ -39,7 +39,7 @@ use crate::{
     launcher::{Launch, Launcher},
     ledger::{Entry, Ledger},
     lock::Lock,
-    peers::{self, Floor},
+    peers::{self, Door},
     probe,
     seeds::Seeds,
     settings_files::SettingsFiles,
@@ -57,7 +57,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(4);
 /// For tasks to end, once the processes have.
 const TASKS_LIMIT: Duration = Duration::from_millis(500);
 
-/// The clock runs behind the machines' timeouts, so this long a wait is none: nothing is due.
+/// The loop's wait while no machine has a timeout.
 const NOTHING_DUE: Duration = Duration::from_secs(3600);
 
 /// A process ended: its slot, its pid, how.
@@ -119,8 +119,8 @@ impl App {
         let (journal, writer) = Journal::open(dir.path());
         let launcher = Launcher::new(settings.supervisor.manage, &dir).await?;
         let (told, events) = mpsc::channel(QUEUE);
-        let (hooks, desk) = Hooks::new(settings.hooks.clone(), &identity, dir.path());
-        tasks.spawn(desk.run());
+        let (hooks, deliveries) = Hooks::new(settings.hooks.clone(), &identity, dir.path());
+        tasks.spawn(deliveries.run());
         let places = disk::places(dir.path().to_owned());
         let disks = places.iter().cloned().map(Disk::new).collect();
         tasks.spawn(disk::watch(places, told.clone()));
@@ -136,11 +136,11 @@ impl App {
             rules.probe_interval,
             rules.probe_timeout,
         ));
-        tasks.spawn(peers::serve(listener, Floor::Ours, told.clone(), tasks.clone()));
+        tasks.spawn(peers::serve(listener, Door::Own, told.clone(), tasks.clone()));
         if let Some(door) = dir.door() {
             let listener = Listener::bind(door, &identity).await?;
-            let floor = Floor::Encoders(dir.clone());
-            tasks.spawn(peers::serve(listener, floor, told.clone(), tasks.clone()));
+            let door = Door::Encoders(dir.clone());
+            tasks.spawn(peers::serve(listener, door, told.clone(), tasks.clone()));
         }
         let now = Instant::now();
         let (ledger, files) = (Ledger::of(dir.path()), SettingsFiles::of(dir.path()));
@@ -330,12 +330,12 @@ impl App {
         self.greeting
             .look(wanted.map(Slot::state), address.map(|(_, address)| address), now);
         if self.slots[index].role == Role::Signaling {
-            self.judge_hops(index, now);
+            self.judge_ingest(index, now);
         }
     }
 
-    /// Looks whether what the encoders give arrives, by what signaling last said.
-    fn judge_hops(&mut self, signaling: usize, now: Instant) {
+    /// Judges whether the frames of each encoder arrive, by what signaling last said.
+    fn judge_ingest(&mut self, signaling: usize, now: Instant) {
         for flow in self.slots[signaling].flows().to_vec() {
             let of_stream = |slot: &Slot| slot.stream_name() == Some(&flow.stream);
             let Some(encoder) = self.slots.iter().position(of_stream) else {

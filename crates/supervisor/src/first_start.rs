@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use framebridge_config::Manage;
 use framebridge_core::process::State;
-use framebridge_daemon::{Context, Exit, ports, reach};
+use framebridge_daemon::{Context, Exit, Surroundings, ports, reach};
 use framebridge_ipc::connect_http;
 use tokio::time::sleep;
 
@@ -24,6 +24,10 @@ pub async fn check(context: &Context) -> anyhow::Result<()> {
         return Ok(());
     }
     dir.try_out().context(Exit::Unavailable)?;
+    // What it costs is one process, which says so again: the others are worth a start.
+    for problem in Surroundings::of(settings).problems {
+        tracing::error!("{problem}");
+    }
     if settings.supervisor.manage == Manage::Systemd {
         return Ok(());
     }

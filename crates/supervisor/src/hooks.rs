@@ -31,13 +31,13 @@ use tokio::{
 
 use crate::{event::Answer, hooks::bulletin::Bulletin};
 
-/// Orders that wait for the desk, which takes each at once. Past it an event is lost, and counted.
+/// Orders that wait for the deliveries, which take each at once. Past it an event is lost, and counted.
 const QUEUE: usize = 256;
 
 /// Hooks that are tried at once; one more is refused.
 const MOST_TRIALS: usize = 4;
 
-/// With no attempt waiting, nothing is due.
+/// The wait while no attempt is due.
 const NOTHING_DUE: Duration = Duration::from_secs(3600);
 
 /// How the loop has hooks told.
@@ -48,7 +48,7 @@ pub(crate) struct Hooks {
     /// Tells one life of the supervisor from another, in the ids of events.
     life: String,
     number: AtomicU64,
-    /// Events that found no room on their way to the desk.
+    /// Events that found no room in the queue of orders.
     lost: AtomicU64,
 }
 
@@ -86,8 +86,8 @@ impl Failure {
 }
 
 impl Hooks {
-    /// The desk has to be run.
-    pub(crate) fn new(wanted: Vec<Hook>, identity: &Identity, runtime_dir: &Path) -> (Self, Desk) {
+    /// The deliveries have to be [run](Deliveries::run).
+    pub(crate) fn new(wanted: Vec<Hook>, identity: &Identity, runtime_dir: &Path) -> (Self, Deliveries) {
         let (orders, taken) = mpsc::channel(QUEUE);
         let (wanted, settings) = watch::channel(wanted);
         let life = identity.instance.0.iter().take(8);
@@ -98,7 +98,7 @@ impl Hooks {
             number: AtomicU64::new(1),
             lost: AtomicU64::new(0),
         };
-        let desk = Desk {
+        let deliveries = Deliveries {
             orders: taken,
             settings,
             places: Vec::new(),
@@ -107,7 +107,7 @@ impl Hooks {
             trials: JoinSet::new(),
             runtime_dir: runtime_dir.to_owned(),
         };
-        (hooks, desk)
+        (hooks, deliveries)
     }
 
     /// These are the hooks from here on.
@@ -173,9 +173,9 @@ struct Place {
     attempt: Option<AbortHandle>,
 }
 
-/// Where events wait for their hooks, and are told.
+/// What waits for each hook, and what is being delivered.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct Deliveries {
     orders: mpsc::Receiver<Order>,
     settings: watch::Receiver<Vec<Hook>>,
     places: Vec<Place>,
@@ -185,7 +185,7 @@ pub(crate) struct Desk {
     runtime_dir: PathBuf,
 }
 
-impl Desk {
+impl Deliveries {
     /// Tells hooks, until it is dropped: what is under way is ended then.
     pub(crate) async fn run(mut self) {
         self.settle();

@@ -95,9 +95,10 @@ impl Launcher {
             Self::Systemd(systemd) => Some(systemd.clone()),
         };
         async move {
+            let pid = child.mark.pid;
             let status = child.exited().await;
             match systemd.filter(|_| status == ExitStatus::Unknown) {
-                Some(systemd) => systemd.starved(role, stream).await.unwrap_or(status),
+                Some(systemd) => systemd.end_of(role, stream, pid).await.unwrap_or(status),
                 None => status,
             }
         }

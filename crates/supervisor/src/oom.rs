@@ -10,8 +10,8 @@ use std::{
 /// Where systems mount their cgroups.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// How many ends each cgroup's count has accounted for. One for all processes, for some share a cgroup: an end that one was
-/// told for is none that another died of.
+/// How many deaths of each cgroup's count are accounted for. One table for all processes, because some share a cgroup: a death
+/// that was told of one process did not end another.
 static ACCOUNTED: Mutex<BTreeMap<PathBuf, u64>> = Mutex::new(BTreeMap::new());
 
 /// The cgroup of a process, as far as memory goes.

@@ -19,16 +19,16 @@ use crate::event::{Answer, Event};
 /// After an accept that the system refused (no descriptors left, say): as often as a repeated error is worth a line.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// What may be said on a socket.
+/// Which of the two sockets a peer came by, and so what it may say.
 #[derive(Debug, Clone)]
-pub(crate) enum Floor {
-    /// Anything: only our own user and root come here.
-    Ours,
-    /// How encoders do, each by the user to whom the directory of its stream belongs.
+pub(crate) enum Door {
+    /// Our own user and root come here, and may say anything.
+    Own,
+    /// Encoders of other users come here, each as the user who owns its stream's directory, and may report how they do.
     Encoders(RuntimeDir),
 }
 
-impl Floor {
+impl Door {
     fn allows(&self, peer: &Peer, message: &ToSupervisor) -> bool {
         let Self::Encoders(dir) = self else { return true };
         match message {
@@ -75,14 +75,14 @@ impl From<SendError> for Parting {
 /// Accepts for ever; what the peers say becomes events. A full queue holds up whoever fills it.
 pub(crate) async fn serve(
     listener: Listener<ToSupervisor, FromSupervisor>,
-    floor: Floor,
+    door: Door,
     events: mpsc::Sender<Event>,
     tasks: Tasks,
 ) {
     loop {
         match listener.accept().await {
             Ok(incoming) => {
-                tasks.spawn(attend(incoming, floor.clone(), events.clone()));
+                tasks.spawn(attend(incoming, door.clone(), events.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -92,7 +92,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn attend(incoming: Incoming<ToSupervisor, FromSupervisor>, floor: Floor, events: mpsc::Sender<Event>) {
+async fn attend(incoming: Incoming<ToSupervisor, FromSupervisor>, door: Door, events: mpsc::Sender<Event>) {
     let link = match incoming.handshake().await {
         Ok(link) => link,
         // A peer that went before it was greeted has done nothing wrong.
@@ -100,7 +100,7 @@ async fn attend(incoming: Incoming<ToSupervisor, FromSupervisor>, floor: Floor, 
         Err(error) => return tracing::warn!(%error, "a connection ended at its handshake"),
     };
     let peer = link.peer.clone();
-    match converse(link, &floor, &events).await {
+    match converse(link, &door, &events).await {
         Ok(()) => {}
         Err(Parting::Malformed(error)) => {
             tracing::warn!(role = %peer.role, pid = peer.pid, "a link ended: {:#}", anyhow::Error::from(error));
@@ -115,7 +115,7 @@ async fn attend(incoming: Incoming<ToSupervisor, FromSupervisor>, floor: Floor, 
 
 async fn converse(
     link: Link<ToSupervisor, FromSupervisor>,
-    floor: &Floor,
+    door: &Door,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), Parting> {
     let Link {
@@ -124,7 +124,7 @@ async fn converse(
         mut receiver,
     } = link;
     while let Some(message) = receiver.recv().await? {
-        if !floor.allows(&peer, &message) {
+        if !door.allows(&peer, &message) {
             return Err(Parting::Forbidden);
         }
         match message {
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn at_the_encoders_door_nothing_is_heard_but_encoders() {
         let base = tempfile::tempdir().expect("a directory");
-        let floor = Floor::Encoders(RuntimeDir::at("/nowhere").with_encoders_in(base.path()));
+        let door = Door::Encoders(RuntimeDir::at("/nowhere").with_encoders_in(base.path()));
         let Identity {
             role,
             instance,
@@ -209,8 +209,8 @@ mod tests {
         });
         let happened = ToSupervisor::Happened(Happening::SharesEnded { count: 1 });
         for message in [&request, &heartbeat, &happened] {
-            assert!(!floor.allows(&peer(own), message), "{message:?}");
-            assert!(Floor::Ours.allows(&peer(own), message));
+            assert!(!door.allows(&peer(own), message), "{message:?}");
+            assert!(Door::Own.allows(&peer(own), message));
         }
         let dir = RuntimeDir::at("/nowhere").with_encoders_in(base.path());
         std::fs::create_dir(base.path().join("cam")).expect("made");

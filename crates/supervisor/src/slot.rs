@@ -30,8 +30,8 @@ use crate::{
     ledger::Known,
 };
 
-/// So many reports in a row, 3 s, from a process whose socket is not there: it looks for it once a second, and a new one
-/// binds it a moment after its first report.
+/// Reports in a row, 3 s, without a socket after which a process is wedged: it looks for its socket once a second, and a new
+/// process binds it a moment after its first report.
 const UNREACHABLE_REPORTS: u32 = 6;
 
 /// A place for one process. It is empty between two lives.
@@ -45,13 +45,13 @@ pub(crate) struct Slot {
     pub(crate) stream: Option<Stream>,
     process: Process,
     pub(crate) child: Option<Child>,
-    /// Who lives here, by its own word.
+    /// Who lives here, as it says itself.
     pub(crate) known: Option<Known>,
     /// What it last said in this life.
     pub(crate) report: Option<Report>,
     /// For an encoder.
     pub(crate) watch: Option<StreamWatch>,
-    /// For an encoder: whether signaling gets what it gives.
+    /// For an encoder: whether its frames reach signaling.
     pub(crate) ingest: Option<IngestWatch>,
     /// For signaling.
     pub(crate) egress: EgressWatch,

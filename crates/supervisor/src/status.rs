@@ -1,4 +1,4 @@
-//! The picture operators read, drawn from the slots.
+//! The status that operators read, made from the slots.
 
 use std::{process, time::Instant};
 
@@ -23,12 +23,12 @@ use crate::{
     slot::{Report, Slot},
 };
 
-/// The whole picture as it is `now`.
-pub(crate) fn picture(slots: &[Slot], started_at: Instant, refused: Option<&str>, now: Instant) -> Status {
+/// The status of everything.
+pub(crate) fn of(slots: &[Slot], started_at: Instant, refused: Option<&str>, now: Instant) -> Status {
     let signaling = signaling(slots);
     let streams: Vec<_> = slots
         .iter()
-        .filter_map(|slot| Some(Picture::of(slot, signaling)?.draw(now)))
+        .filter_map(|slot| Some(StreamFacts::of(slot, signaling)?.status(now)))
         .collect();
     let processes_run = slots
         .iter()
@@ -53,7 +53,7 @@ pub(crate) fn picture(slots: &[Slot], started_at: Instant, refused: Option<&str>
 }
 
 /// What is known of one stream.
-struct Picture<'a> {
+struct StreamFacts<'a> {
     slot: &'a Slot,
     stream: &'a framebridge_config::Stream,
     encoder: Option<(&'a EncoderProgress, &'a Report)>,
@@ -61,7 +61,7 @@ struct Picture<'a> {
     signaling: Option<&'a Slot>,
 }
 
-impl<'a> Picture<'a> {
+impl<'a> StreamFacts<'a> {
     fn of(slot: &'a Slot, signaling: Option<&'a Slot>) -> Option<Self> {
         let stream = slot.stream.as_ref()?;
         let encoder = slot.report.as_ref().and_then(|report| match &report.progress {
@@ -81,7 +81,7 @@ impl<'a> Picture<'a> {
         })
     }
 
-    fn draw(&self, now: Instant) -> StreamStatus {
+    fn status(&self, now: Instant) -> StreamStatus {
         let quality = self.encoder.map_or(self.stream.quality, |(encoder, _)| encoder.quality);
         let encoder = self.encoder.map(|(encoder, _)| encoder);
         // What is sent on has the rate that it has.
@@ -162,14 +162,14 @@ impl<'a> Picture<'a> {
 pub(crate) fn why(slots: &[Slot], stream: &StreamName, now: Instant) -> Option<Why> {
     let slot = slots.iter().find(|slot| slot.stream_name() == Some(stream))?;
     let signaling = signaling(slots);
-    let picture = Picture::of(slot, signaling)?;
-    let health = picture.health(now);
-    let live = picture
+    let stream = StreamFacts::of(slot, signaling)?;
+    let health = stream.health(now);
+    let live = stream
         .encoder
         .map(|(encoder, _)| encoder)
         .filter(|_| health.state == StreamState::Live);
     let way = live.and_then(way).map_or(String::new(), |way| format!("; {way}"));
-    let pushes = picture.flow.map_or(&[][..], |flow| &flow.pushes[..]);
+    let pushes = stream.flow.map_or(&[][..], |flow| &flow.pushes[..]);
     let pushed: String = pushes.iter().map(|push| format!("; {push}")).collect();
     let certificate = signaling
         .and_then(signaling_progress)
@@ -184,8 +184,8 @@ pub(crate) fn why(slots: &[Slot], stream: &StreamName, now: Instant) -> Option<W
 /// What there is to tell of the stream of a slot, once its encoder has reported. What becomes of processes is told where it
 /// happens, so that the stream is judged here without them.
 pub(crate) fn change(slots: &mut [Slot], index: usize, now: Instant) -> Option<Note> {
-    let picture = Picture::of(&slots[index], signaling(slots)).filter(|picture| picture.encoder.is_some())?;
-    let health = judge(&picture.facts(now), now);
+    let stream = StreamFacts::of(&slots[index], signaling(slots)).filter(|stream| stream.encoder.is_some())?;
+    let health = judge(&stream.facts(now), now);
     let slot = &mut slots[index];
     let Change { from, to, recovery } = slot.history.observe(&health, now)?;
     let [from, to] = [from, to].map(|fault| fault.map_or("well", FaultKind::as_str).replace('_', " "));
@@ -210,7 +210,7 @@ pub(crate) fn told(slots: &mut [Slot], index: usize, now: Instant) -> Option<(St
     if !is_settled(&slots[index]) || !signaling(slots).is_none_or(is_settled) {
         return None;
     }
-    let health = Picture::of(&slots[index], signaling(slots))?.health(now);
+    let health = StreamFacts::of(&slots[index], signaling(slots))?.health(now);
     if health.fault == Some(FaultKind::EncoderStarting) {
         return None;
     }

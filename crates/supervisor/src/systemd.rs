@@ -26,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Replace a job of the same unit that is queued: the newest wish counts.
 const MODE: &str = "replace";
 
+/// `CLD_EXITED`: a process exited by itself; any other code means that a signal ended it.
+const EXITED: i32 = 1;
+
 /// A unit's signals go to all of its processes: a command that its source runs must not outlive it.
 const WHOLE: &str = "all";
 
@@ -127,8 +130,8 @@ impl Systemd {
         }
     }
 
-    /// Whether a unit's process was ended for want of memory, and then its limit: its cgroup may be gone before we look.
-    pub(crate) async fn starved(&self, role: Role, stream: Option<StreamName>) -> Option<ExitStatus> {
+    /// How a unit's process has ended. `None`: systemd has forgotten, for it starts the next one soon.
+    pub(crate) async fn end_of(&self, role: Role, stream: Option<StreamName>, pid: u32) -> Option<ExitStatus> {
         let asked = async {
             let connection = self.connection().await?;
             let path = ManagerProxy::new(&connection)
@@ -136,11 +139,24 @@ impl Systemd {
                 .load_unit(&unit(role, stream.as_ref()))
                 .await?;
             let service = ServiceProxy::builder(&connection).path(path)?.build().await?;
-            let is_starved = service.result().await? == "oom-kill";
-            let limit = service.memory_max().await.ok().filter(|bytes| *bytes < u64::MAX);
-            zbus::Result::Ok(is_starved.then_some(ExitStatus::OutOfMemory {
-                limit_mib: limit.map(|bytes| bytes >> 20),
-            }))
+            loop {
+                // The cgroup that says so, too, may be gone before we look.
+                if service.result().await? == "oom-kill" {
+                    let limit = service.memory_max().await.ok().filter(|bytes| *bytes < u64::MAX);
+                    let limit_mib = limit.map(|bytes| bytes >> 20);
+                    return zbus::Result::Ok(Some(ExitStatus::OutOfMemory { limit_mib }));
+                }
+                if service.exec_main_pid().await? != pid {
+                    return Ok(None);
+                }
+                let (code, status) = (service.exec_main_code().await?, service.exec_main_status().await?);
+                match code {
+                    // We may have seen its end first.
+                    0 => sleep(LOOK_AGAIN).await,
+                    EXITED => return Ok(Some(ExitStatus::Code(status))),
+                    _killed => return Ok(Some(ExitStatus::Signal(status))),
+                }
+            }
         };
         // What it does not say in time it has forgotten.
         timeout(START_LIMIT, asked).await.ok()?.ok()?
@@ -190,8 +206,6 @@ impl Systemd {
 /// How a process later than `before` has ended with an exit that is final, so that systemd does not start another. Of any
 /// other end we see the next life.
 async fn died(service: &ServiceProxy<'_>, before: Option<u32>) -> Option<Started> {
-    /// `CLD_EXITED`
-    const EXITED: i32 = 1;
     let pid = service.exec_main_pid().await.ok()?;
     let (code, status) = (
         service.exec_main_code().await.ok()?,

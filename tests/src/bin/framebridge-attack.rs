@@ -1,14 +1,13 @@
 //! Attacks a real system as strangers would and says what it bore; `cargo xtask attack` builds it in release mode and runs
 //! it.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use framebridge_tests::attack::{self, Options};
+use framebridge_tests::{
+    attack::{self, Options},
+    terminal::{self, say},
+};
 
 /// What is shown of the log where something was not borne.
 const LOG_LINES: usize = 100;
@@ -42,14 +41,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            say(format_args!("framebridge-attack: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    terminal::exit_code("framebridge-attack", run(Cli::parse()))
 }
 
 fn run(cli: Cli) -> anyhow::Result<bool> {
@@ -71,23 +63,9 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
     let Some(report) = report else {
         anyhow::bail!("a system to attack takes networks of its own, which only root may make; or name one with --url");
     };
-    let mut out = io::stdout().lock();
-    if cli.json {
-        writeln!(out, "{}", report.json())?;
-    } else {
-        write!(out, "{report}")?;
-    }
+    terminal::print(&report, cli.json.then(|| report.json()))?;
     if let (false, Some(log)) = (report.is_good(), &report.log) {
-        let lines: Vec<&str> = log.lines().collect();
-        say(format_args!(
-            "{}",
-            lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
-        ));
+        terminal::say_end_of(log, LOG_LINES);
     }
     Ok(report.is_good())
-}
-
-fn say(line: std::fmt::Arguments<'_>) {
-    // A closed stderr leaves nobody to tell.
-    _ = writeln!(io::stderr(), "{line}");
 }

@@ -1,16 +1,13 @@
 //! Breaks a real system on purpose and says how it mended itself; `cargo xtask chaos` builds it in release mode and
 //! runs it.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use framebridge_tests::{
     chaos::{self, report::Report},
     interruption,
+    terminal::{self, any_seed, say},
 };
 
 /// What is shown of the log where something did not mend itself.
@@ -38,14 +35,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            say(format_args!("framebridge-chaos: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    terminal::exit_code("framebridge-chaos", run(&Cli::parse()))
 }
 
 fn run(cli: &Cli) -> anyhow::Result<bool> {
@@ -65,29 +55,9 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
         ));
     })?;
     let report = Report::of(options, drilled);
-    let mut out = io::stdout().lock();
-    if cli.json {
-        writeln!(out, "{}", report.json())?;
-    } else {
-        write!(out, "{report}")?;
-    }
+    terminal::print(&report, cli.json.then(|| report.json()))?;
     if let Some(log) = report.log() {
-        let lines: Vec<&str> = log.lines().collect();
-        say(format_args!(
-            "{}",
-            lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
-        ));
+        terminal::say_end_of(log, LOG_LINES);
     }
     Ok(report.is_good())
-}
-
-/// A seed for who names none; it is printed.
-fn any_seed() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs()
-}
-
-fn say(line: std::fmt::Arguments<'_>) {
-    // A closed stderr leaves nobody to tell.
-    _ = writeln!(io::stderr(), "{line}");
 }

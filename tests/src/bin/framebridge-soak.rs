@@ -2,10 +2,9 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -13,6 +12,7 @@ use clap::Parser;
 use framebridge_tests::{
     interruption,
     soak::{self, Options, RECORD, chart, record::Record, report::Report},
+    terminal::{self, any_seed, say},
 };
 
 /// The chart, beside the record.
@@ -37,14 +37,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            say(format_args!("framebridge-soak: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    terminal::exit_code("framebridge-soak", run(&Cli::parse()))
 }
 
 fn run(cli: &Cli) -> anyhow::Result<bool> {
@@ -74,19 +67,8 @@ fn tell(record: &Path) -> anyhow::Result<bool> {
     let chart = record.with_file_name(CHART);
     let record = Record::read(record)?;
     let report = Report::of(&record);
-    write!(io::stdout().lock(), "{report}")?;
+    terminal::print(&report, None)?;
     fs::write(&chart, chart::svg(&record)).with_context(|| format!("writing {}", chart.display()))?;
     say(format_args!("chart: {}", chart.display()));
     Ok(report.is_good())
-}
-
-/// A seed for who names none; it is printed.
-fn any_seed() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs()
-}
-
-fn say(line: std::fmt::Arguments<'_>) {
-    // A closed stderr leaves nobody to tell.
-    _ = writeln!(io::stderr(), "{line}");
 }

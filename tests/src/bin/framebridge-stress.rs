@@ -1,15 +1,12 @@
 //! Fills a real system with viewers and says what stays behind; `cargo xtask stress` builds it in release mode and runs it.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use framebridge_tests::{
     interruption,
     stress::{self, Options},
+    terminal,
 };
 
 /// Five viewers who stay, five who come and go, and a wall of nine.
@@ -25,15 +22,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            // A closed stderr leaves nobody to tell.
-            _ = writeln!(io::stderr(), "framebridge-stress: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    terminal::exit_code("framebridge-stress", run(&Cli::parse()))
 }
 
 fn run(cli: &Cli) -> anyhow::Result<bool> {
@@ -42,11 +31,6 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
         length: Duration::from_secs(cli.seconds),
         ..Options::default()
     })?;
-    let mut out = io::stdout().lock();
-    if cli.json {
-        writeln!(out, "{}", report.json())?;
-    } else {
-        write!(out, "{report}")?;
-    }
+    terminal::print(&report, cli.json.then(|| report.json()))?;
     Ok(report.is_good())
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use crate::{
     event::Event,
-    jobs::{Desk, Made, Worker, is_allowed, is_supported},
+    jobs::{Context, Made, Worker, is_allowed, is_supported},
     upload::{self, Destination, File},
 };
 
@@ -111,7 +111,7 @@ impl App {
         let (_, kind) = self.jobs.offers.swap_remove(at);
         self.jobs.offers.clear();
         tracing::info!(job = %id, kind = %json!(kind), "a job");
-        let desk = Desk {
+        let context = Context {
             dir: self.about.dir.clone(),
             identity: self.about.identity.clone(),
             status: self.local.status.clone(),
@@ -120,7 +120,7 @@ impl App {
         let (cancel, events, worker) = (CancellationToken::new(), self.process.events.clone(), self.jobs.worker);
         self.jobs.running = Some(cancel.clone());
         self.process.tasks.spawn(async move {
-            let work = isolated(worker(desk, kind));
+            let work = isolated(worker(context, kind));
             if let Some(outcome) = cancel.run_until_cancelled(work).await {
                 let outcome = outcome.unwrap_or_else(|panic| {
                     Err(job_slot::Failure {

@@ -120,7 +120,7 @@ impl App {
     async fn on_link_changed(&mut self, state: &bridge_link::State) {
         if let bridge_link::State::Waiting { why, attempts } = state {
             self.hang_up().await;
-            self.link.turn_to_next();
+            self.link.move_to_next();
             tracing::warn!(why, attempts, "no session with the studio");
         }
         self.show();

@@ -50,7 +50,7 @@ impl FakeStudio {
 
     /// A bridge that is to come here, for a box whose server is at `server`.
     fn bridge(&self, server: SocketAddr) -> Bridge {
-        self.bridge_with(server, |desk, kind| Box::pin(crate::jobs::run(desk, kind)))
+        self.bridge_with(server, |context, kind| Box::pin(crate::jobs::run(context, kind)))
     }
 
     /// A bridge whose jobs are done so.

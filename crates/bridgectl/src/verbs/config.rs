@@ -1,6 +1,7 @@
 //! `bridgectl config check` and `bridgectl config print`
 
 use framebridge_config::{ConfigError, Problem, Settings};
+use framebridge_daemon::Surroundings;
 use serde_json::{Value, json};
 
 use crate::{ask, cli, exit::Exit, out::Out};
@@ -44,8 +45,16 @@ async fn note_what_was_set(settings: &mut Settings) {
 
 /// Says what is wrong, or what is odd and runs all the same.
 fn check(loaded: Result<Settings, ConfigError>, out: Out) -> anyhow::Result<Exit> {
-    let settings = match loaded {
-        Ok(settings) => settings,
+    let fits = loaded.and_then(|settings| {
+        let found = Surroundings::of(&settings);
+        if found.problems.is_empty() {
+            Ok((settings, found.warnings))
+        } else {
+            Err(ConfigError::Invalid(found.problems))
+        }
+    });
+    let (settings, around) = match fits {
+        Ok(fits) => fits,
         Err(ConfigError::Invalid(problems)) if out.json => {
             let problems: Vec<_> = problems.iter().map(problem).collect();
             out.tell(&"", &json!({ "valid": false, "problems": problems }))?;
@@ -55,11 +64,12 @@ fn check(loaded: Result<Settings, ConfigError>, out: Out) -> anyhow::Result<Exit
     };
     let streams: Vec<_> = settings.streams.iter().map(|stream| stream.name.as_str()).collect();
     let mut text = String::new();
-    for warning in &settings.warnings {
+    let all = || settings.warnings.iter().chain(&around);
+    for warning in all() {
         text += &format!("warning: {warning}\n");
     }
     text += &format!("the configuration is valid; streams: {}", streams.join(", "));
-    let warnings: Vec<_> = settings.warnings.iter().map(problem).collect();
+    let warnings: Vec<_> = all().map(problem).collect();
     out.tell(
         &text,
         &json!({ "valid": true, "warnings": warnings, "streams": streams }),

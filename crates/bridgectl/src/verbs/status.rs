@@ -22,7 +22,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// Top left; to the line's end; and to the screen's: nothing of the picture before is left, and nothing flickers.
+/// Top left; to the line's end; and to the screen's: nothing of what was shown before is left, and nothing flickers.
 const HOME: &str = "\x1b[H";
 const WIPE_LINE: &str = "\x1b[K\r\n";
 const WIPE_REST: &str = "\x1b[J";

@@ -51,14 +51,7 @@ async fn who_reads_nothing_is_read_to_the_end_and_its_pictures_go_on_when_it_rea
     let mut frames = 0;
     let reading = async {
         while !answered || frames < 60 {
-            match subscriber
-                .link
-                .receiver
-                .recv()
-                .await
-                .unwrap()
-                .expect("the encoder keeps the link")
-            {
+            match subscriber.message().await {
                 FromEncoder::Response { id, result } if id == last => {
                     // It may come too early to find a place.
                     answered = result.is_ok();
@@ -99,14 +92,7 @@ async fn a_subscription_that_was_ended_and_made_again_unread_begins_with_a_keyfr
     let reading = async {
         let mut is_new = false;
         loop {
-            match subscriber
-                .link
-                .receiver
-                .recv()
-                .await
-                .unwrap()
-                .expect("the encoder keeps the link")
-            {
+            match subscriber.message().await {
                 FromEncoder::Parameters(_) => is_new = true,
                 FromEncoder::Frame(unit) if is_new => return unit,
                 FromEncoder::Frame(_)

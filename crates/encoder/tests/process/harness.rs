@@ -145,16 +145,25 @@ impl Subscriber {
         self.link.sender.send(&message).await.unwrap();
     }
 
+    /// The next message, which is not noted.
+    pub(crate) async fn message(&mut self) -> FromEncoder {
+        let message = self.link.receiver.recv().await.unwrap();
+        message.expect("the encoder keeps the link")
+    }
+
+    /// Whether it was told that the source is unavailable.
+    pub(crate) fn heard_unavailable(&self) -> bool {
+        let is_unavailable = |state: &SourceState| matches!(state, SourceState::Unavailable { .. });
+        self.states.iter().any(is_unavailable)
+    }
+
     /// The next frame; what comes before it is noted.
     pub(crate) async fn frame(&mut self) -> AccessUnit {
         let deadline = Instant::now() + BOUND;
         loop {
-            let message = timeout(BOUND, self.link.receiver.recv())
-                .await
-                .expect("something comes")
-                .unwrap();
+            let message = timeout(BOUND, self.message()).await.expect("something comes");
             assert!(Instant::now() < deadline, "no frame, but {:?}", self.states);
-            if let FromEncoder::Frame(unit) = self.note(message.expect("the encoder keeps the link")) {
+            if let FromEncoder::Frame(unit) = self.note(message) {
                 assert!(self.parameters.is_some(), "parameters come before frames");
                 return unit;
             }
@@ -165,8 +174,8 @@ impl Subscriber {
     pub(crate) async fn refusal(&mut self) -> String {
         let reading = async {
             loop {
-                let message = self.link.receiver.recv().await.unwrap();
-                self.note(message.expect("the encoder keeps the link"));
+                let message = self.message().await;
+                self.note(message);
                 if let Some(reason) = self.refusals.pop() {
                     return reason;
                 }
@@ -179,13 +188,7 @@ impl Subscriber {
     pub(crate) async fn state(&mut self, wanted: impl Fn(&SourceState) -> bool) -> SourceState {
         let reading = async {
             loop {
-                let message = self
-                    .link
-                    .receiver
-                    .recv()
-                    .await
-                    .unwrap()
-                    .expect("the encoder keeps the link");
+                let message = self.message().await;
                 if let FromEncoder::Source(state) = self.note(message)
                     && wanted(&state)
                 {

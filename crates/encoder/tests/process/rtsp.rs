@@ -264,14 +264,7 @@ async fn a_pause_is_ridden_out_in_the_same_connection_and_the_camera_is_told_goo
     let next = subscriber.frame().await;
     assert_eq!(next.sequence, last.sequence + 1);
     assert_eq!(camera.heard.connections.load(Ordering::Relaxed), 1);
-    assert!(
-        !subscriber
-            .states
-            .iter()
-            .any(|state| matches!(state, SourceState::Unavailable { .. })),
-        "{:?}",
-        subscriber.states
-    );
+    assert!(!subscriber.heard_unavailable(), "{:?}", subscriber.states);
     subscriber.send(ToEncoder::Unsubscribe).await;
     subscriber.state(|state| *state == SourceState::Idle).await;
     let told = async {

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, io, net::IpAddr, sync::PoisonError};
 
 use bytes::BytesMut;
-use framebridge_config::without_secrets;
+use framebridge_config::{Address, Protocol, without_secrets};
 use framebridge_proto::plain;
 
 use super::{
@@ -18,6 +18,9 @@ const MOST_OPEN: usize = 16;
 
 /// A request is sent so often with credentials: once more where the camera says that its question was out of date.
 const MOST_TRIES: u32 = 2;
+
+/// How often a camera may say that a stream is elsewhere at itself.
+const MOST_MOVES: u32 = 4;
 
 /// What a camera says of a refusal is cut here.
 const MOST_WORDS: usize = 120;
@@ -42,6 +45,8 @@ pub(super) struct Exchange {
     /// The session at the camera, once there is one.
     session: Option<String>,
     said_goodbye: bool,
+    /// How often it has said that its stream is elsewhere.
+    moves: u32,
 }
 
 /// A request without its answer.
@@ -76,6 +81,7 @@ impl Exchange {
             number: 0,
             session: None,
             said_goodbye: false,
+            moves: 0,
         }
     }
 
@@ -185,10 +191,17 @@ impl Exchange {
             }
         } else if (300..400).contains(&status) {
             let to = message.header("Location").unwrap_or_default();
+            if let Some(request) = self.moved(&open.request, to) {
+                self.send(request, open.theirs, 0, to_camera);
+                return;
+            }
             self.refuse(CameraError::Redirect(plain(&without_secrets(to), MOST_WORDS)));
             // FFmpeg would go there.
             "RTSP/1.0 404 Elsewhere".clone_into(&mut message.start);
             message.remove("Location");
+        } else if status >= 400 && open.request.start.starts_with("OPTIONS ") {
+            // What it understands it shows by its other answers; FFmpeg would give up.
+            "RTSP/1.0 200 OK".clone_into(&mut message.start);
         } else if let Some(error) = refused(status, said) {
             self.refuse(error);
         }
@@ -222,12 +235,41 @@ impl Exchange {
         Ok(())
     }
 
+    /// A request to where the camera says that its stream is, if that is at itself.
+    fn moved(&mut self, request: &Message, to: &str) -> Option<Message> {
+        let (method, _) = request.request().filter(|(method, _)| *method == "DESCRIBE")?;
+        let path = if to.starts_with('/') {
+            to
+        } else {
+            let (there, here) = (Address::of(to)?, Address::of(&self.real)?);
+            let usual = if there.scheme == Protocol::Rtsps.scheme() {
+                Protocol::Rtsps
+            } else {
+                Protocol::Rtsp
+            };
+            let port = there.port.or(usual.tcp_port());
+            let is_same = (there.scheme, there.host, port) == (here.scheme, here.host, here.port);
+            is_same.then_some(there.path)?
+        };
+        self.moves += 1;
+        let mut moved = request.clone();
+        moved.start = format!("{method} {}{path} RTSP/1.0", self.real);
+        (self.moves <= MOST_MOVES).then_some(moved)
+    }
+
     fn learn(&mut self, message: &mut Message, open: &Open) {
         let Some((method, uri)) = open.request.request() else {
             return;
         };
         if method == "DESCRIBE" {
-            self.all = message.header("Content-Base").unwrap_or(uri).to_owned();
+            let base = message.header("Content-Base").map(str::to_owned);
+            let whole = base.clone().filter(|base| base.contains("://"));
+            // FFmpeg knows neither whose a path is nor where it was sent on to.
+            let is_lost = whole.is_none() && (base.is_some() || self.moves > 0);
+            self.all = whole.unwrap_or_else(|| uri.to_owned());
+            if is_lost {
+                message.set("Content-Base", self.all.clone());
+            }
         }
         if method != "SETUP" {
             return;

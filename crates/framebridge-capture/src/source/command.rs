@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use framebridge_config::program;
 use framebridge_proto::plain;
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
@@ -38,9 +39,9 @@ const MOST_WORDS: usize = 300;
 /// No line of it is read beyond this.
 const LONGEST_LINE: u64 = 4096;
 
-/// Runs the command `$0`, with a guard that kills the group when its own standard input ends.
+/// Runs the command `$1`, with a guard that kills the group when its own standard input ends.
 const SCRIPT: &str = "exec 3<&0 </dev/null; (trap '' TERM; exec >/dev/null 2>&1; read -r _ <&3; kill -s KILL 0) & \
-    exec 3<&-; eval \"$0\"";
+    exec 3<&-; eval \"$1\"";
 
 /// A running command. Its group ends when it is dropped.
 pub(super) struct Command {
@@ -59,7 +60,8 @@ impl Command {
         )]
         let mut process = Process::new("/bin/sh");
         process
-            .args(["-c", SCRIPT, command])
+            // The shell begins its complaints with what it takes for its name: arguments may be passwords.
+            .args(["-c", SCRIPT, program(command).unwrap_or("command"), command])
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

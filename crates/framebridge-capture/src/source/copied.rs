@@ -24,7 +24,7 @@ impl Source {
     pub(super) fn coded(&mut self, picture: CodedPicture, time: Option<Duration>) -> UndueUnit {
         let now = Instant::now();
         self.last_picture = now;
-        (self.pictures, self.rewound) = (self.pictures + 1, false);
+        self.pictures += 1;
         let due = self.due(time, now);
         Undue::new(picture, time, due, due)
     }

@@ -10,7 +10,7 @@ use ffmpeg_next::{
     codec::{self, Id, packet::side_data::Type as SideData},
     color::{Range, Space},
     decoder,
-    error::EAGAIN,
+    error::{EAGAIN, ESPIPE},
     format::{context::Input, stream::Disposition},
     frame,
     media::Type,
@@ -39,6 +39,9 @@ const MICROSECOND: Rational = Rational(1, 1_000_000);
 /// Packets that are kept while nothing is known of a stream's size: a camera's first picture is one, or a few with what goes before
 /// it.
 const MOST_KEPT: usize = 16;
+
+/// So many packets of pictures in another stream, and none in ours: they have moved there. That is less than half a second of most.
+const MOVED: u32 = 10;
 
 /// A read that took so long had to wait for the source.
 const WAITED: Duration = Duration::from_millis(2);
@@ -72,6 +75,10 @@ pub(super) struct Demuxer {
     /// What is to be decoded before anything else is read: that group.
     pending: VecDeque<Packet>,
     orientation: Orientation,
+    /// Whether anything could be read from it.
+    has_begun: bool,
+    /// Packets of pictures in another stream since the last in ours.
+    elsewhere: u32,
 }
 
 /// What the decoder has.
@@ -137,6 +144,8 @@ impl Demuxer {
             group: Vec::new(),
             pending: VecDeque::new(),
             orientation,
+            has_begun: false,
+            elsewhere: 0,
         })
     }
 
@@ -156,6 +165,11 @@ impl Demuxer {
     /// Whether what is decoded now was sent on already.
     pub(super) fn is_catching_up(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Whether its server sends one picture after the other, each with a head.
+    pub(super) fn is_multipart(&self) -> bool {
+        self.input.format().name() == "mpjpeg"
     }
 
     /// What FFmpeg calls the container and the codec.
@@ -244,8 +258,10 @@ impl Demuxer {
         let asked = Instant::now();
         let read = packet.read(&mut self.input);
         self.rested |= asked.elapsed() >= WAITED;
+        self.has_begun |= read.is_ok();
         match read {
-            Ok(()) if packet.stream() != self.stream => Ok(Fed::Packet),
+            Ok(()) if packet.stream() != self.stream => self.look_elsewhere(&packet, copy),
+            Ok(()) if self.has_other_codec() => self.follow(&packet, copy),
             Ok(()) => match self.copied(&packet, copy) {
                 Ok(picture) => Ok(picture),
                 Err(_decoded) if !self.pending.is_empty() => {
@@ -256,7 +272,7 @@ impl Demuxer {
                 Err(_decoded) => self.send(&packet),
             },
             // One broken packet; demuxers find the next one.
-            Err(Error::InvalidData) => Ok(Fed::Packet),
+            Err(Error::InvalidData) if self.has_begun || !self.is_multipart() => Ok(Fed::Packet),
             Err(Error::Other { errno: EAGAIN }) => Ok(Fed::Nothing),
             Err(Error::Eof) if !self.draining => {
                 self.draining = true;
@@ -264,6 +280,47 @@ impl Demuxer {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes in that another stream has given something. Those that there were at first are not read; a transport stream may move
+    /// its pictures to one that was not there.
+    fn look_elsewhere(&mut self, packet: &Packet, copy: &mut AsItComes) -> Result<Fed, Error> {
+        let stream = self.input.stream(packet.stream());
+        if stream.is_none_or(|stream| stream.parameters().medium() != Type::Video) {
+            return Ok(Fed::Packet);
+        }
+        self.elsewhere += 1;
+        if self.elsewhere < MOVED || !packet.is_key() {
+            return Ok(Fed::Packet);
+        }
+        self.follow(packet, copy)
+    }
+
+    /// Whether our stream's pictures are of another codec from here on.
+    fn has_other_codec(&self) -> bool {
+        let id = self.input.stream(self.stream).map(|stream| stream.parameters().id());
+        id.is_some_and(|id| id != self.decoder.id() && decoder::find(id).is_some())
+    }
+
+    /// Shows what the stream of a packet gives, from that one on.
+    fn follow(&mut self, packet: &Packet, copy: &mut AsItComes) -> Result<Fed, Error> {
+        let Some(stream) = self.input.stream(packet.stream()) else {
+            return Ok(Fed::Packet);
+        };
+        let (parameters, size) = (stream.parameters(), ffi::size(&stream));
+        tracing::info!(codec = parameters.id().name(), "the source's pictures go on otherwise");
+        self.coded = (parameters.id() == Id::H264).then(|| Coded::new(&ffi::extradata(&stream)));
+        self.unsaid = unsaid(parameters.id(), false);
+        self.time_base = stream.time_base();
+        self.decoder = decoder_of(parameters, size)?;
+        self.shaper = Shaper::new(self.orientation);
+        self.kept = (size == (0, 0)).then(Vec::new);
+        self.backlog = self.backlog.is_some().then(DecodeBacklog::new);
+        (self.stream, self.elsewhere, self.skipping) = (packet.stream(), 0, false);
+        self.group.clear();
+        self.pending.clear();
+        copy.opened(self.obstacle());
+        self.send(packet)
     }
 
     fn send(&mut self, packet: &Packet) -> Result<Fed, Error> {
@@ -280,6 +337,7 @@ impl Demuxer {
 
     /// The picture in a packet that is sent on as it is; otherwise it is to be decoded.
     fn copied(&mut self, packet: &Packet, copy: &mut AsItComes) -> Result<Fed, Way> {
+        self.elsewhere = 0;
         let Some(coded) = self.coded.as_mut().filter(|_| copy.is_possible()) else {
             self.decode_group();
             return Err(Way::Encode);
@@ -365,6 +423,10 @@ impl Demuxer {
 
     /// Goes back to the beginning, if the input can.
     pub(super) fn rewind(&mut self) -> Result<(), Error> {
+        // A server that gives no parts of a film takes a jump back as it comes, and breaks off later.
+        if !ffi::can_jump(&mut self.input) {
+            return Err(Error::Other { errno: ESPIPE });
+        }
         self.input.seek(0, ..)?;
         self.decoder.flush();
         self.draining = false;

@@ -25,6 +25,12 @@ pub enum SourceError {
     /// The command of an `exec:` source has ended.
     #[error("the command has ended: {0}")]
     CommandEnded(String),
+    /// The command of an `exec:` source runs, and has written nothing to be shown.
+    #[error("the command has written no picture for {:.1} s", waited.as_secs_f32())]
+    Mute {
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// Nobody publishes a `whip:` source.
     #[error("nobody publishes to {0}")]
     Unpublished(String),
@@ -53,6 +59,9 @@ pub enum SourceError {
         "no network of this machine leads to this group: add a route to it, or name the address of a network by `?localaddr=192.0.2.7`"
     )]
     NoRoute,
+    /// A file with nothing in it.
+    #[error("the file is empty")]
+    Empty,
     /// It was opened, and has no video.
     #[error("there is no video in it")]
     NoVideo,
@@ -64,9 +73,9 @@ pub enum SourceError {
     OpenTimeout {
         /// How long it was waited for.
         waited: Duration,
-        /// FFmpeg's reason.
+        /// FFmpeg's reason, where it has one besides that we ended it.
         #[source]
-        source: FfmpegError,
+        source: Option<FfmpegError>,
     },
     /// Reading failed.
     #[error("can't read from the source")]
@@ -99,7 +108,10 @@ impl SourceError {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Camera(error) => error.failure(),
-            Self::Open(error) | Self::OpenTimeout { source: error, .. } => failure(error.code()),
+            Self::Open(error)
+            | Self::OpenTimeout {
+                source: Some(error), ..
+            } => failure(error.code()),
             Self::Stopped
             | Self::Display(_)
             | Self::Command(_)
@@ -108,8 +120,11 @@ impl SourceError {
             | Self::PublishedEnded(_)
             | Self::NoFeed(_)
             | Self::NoKeyframe { .. }
+            | Self::OpenTimeout { source: None, .. }
+            | Self::Mute { .. }
             | Self::Busy(_)
             | Self::NoRoute
+            | Self::Empty
             | Self::NoVideo
             | Self::NoDecoder
             | Self::Read(_)

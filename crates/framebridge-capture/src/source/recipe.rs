@@ -173,6 +173,13 @@ impl Recipe {
         }
     }
 
+    /// From now on pictures are told apart by how a JPEG begins, whatever stands between them. Each comes with the next one then.
+    pub(super) fn loosen(&mut self) {
+        self.format = Some("mjpeg");
+        self.probe = false;
+        self.timing = Timing::Arrival;
+    }
+
     /// Something in one of several formats, which FFmpeg finds out.
     fn stream(url: String, allowed: Allowed) -> Self {
         Self {

@@ -125,6 +125,68 @@ fn a_camera_that_sends_elsewhere_is_not_followed() {
     assert_eq!(caught.load(Ordering::Relaxed), 0);
 }
 
+/// What a stream is that nobody looks at.
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=cam\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
+    a=rtpmap:96 H264/90000\r\na=control:trackID=1\r\n";
+
+/// The addresses that a camera is asked to set up, where it describes its stream so.
+fn set_up(describe: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> (u16, Vec<String>) {
+    let camera = Server::start(move |_, request| match request.split(' ').next() {
+        Some("DESCRIBE") => describe(request),
+        Some("SETUP") => rtsp(request, "404 Not Found", ""),
+        // Not every camera likes to be asked what it can.
+        _ => rtsp(request, "405 Method Not Allowed", ""),
+    });
+    let said = refusal(&format!("rtsp://127.0.0.1:{}/live", camera.port));
+    assert!(said.contains("it has no such stream"), "{said}");
+    let heard = camera.heard.lock().unwrap();
+    let asked = heard.iter().filter(|request| request.starts_with("SETUP "));
+    let asked = asked.filter_map(|request| request.split(' ').nth(1).map(str::to_owned));
+    (camera.port, asked.collect())
+}
+
+fn described(request: &str, headers: &str) -> Vec<u8> {
+    let headers = format!(
+        "{headers}Content-Type: application/sdp\r\nContent-Length: {}\r\n",
+        SDP.len()
+    );
+    [rtsp(request, "200 OK", &headers), SDP.as_bytes().to_vec()].concat()
+}
+
+#[test]
+fn track_is_found_where_the_camera_has_it_however_it_says_so() {
+    for base in ["", "Content-Base: /live/\r\n", "Content-Base: live/\r\n"] {
+        let (port, asked) = set_up(move |request| described(request, base));
+        assert_eq!(asked, [format!("rtsp://127.0.0.1:{port}/live/trackID=1")], "{base}");
+    }
+}
+
+#[test]
+fn stream_that_a_camera_has_elsewhere_at_itself_is_found_there() {
+    for absolute in [true, false] {
+        let (port, asked) = set_up(move |request| {
+            let uri = request.split(' ').nth(1).unwrap();
+            let Some(host) = uri.strip_suffix("/live") else {
+                return described(request, "");
+            };
+            let to = if absolute { host } else { "" };
+            rtsp(request, "302 Found", &format!("Location: {to}/main/0\r\n"))
+        });
+        assert_eq!(asked, [format!("rtsp://127.0.0.1:{port}/main/0/trackID=1")]);
+    }
+    // One that is sent round and round is told.
+    let camera = Server::start(|_, request| {
+        let status = if request.starts_with("OPTIONS") {
+            "200 OK"
+        } else {
+            "302 Found"
+        };
+        rtsp(request, status, "Location: /live\r\n")
+    });
+    let said = refusal(&format!("rtsp://127.0.0.1:{}/live", camera.port));
+    assert!(said.contains("it sends elsewhere"), "{said}");
+}
+
 #[test]
 fn a_camera_that_takes_no_connection_is_unreachable() {
     let url = "rtsp://127.0.0.1:1/live";

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_capture::{Interrupt, Source, SourceError, image};
+use framebridge_capture::{Interrupt, Source, SourceConfig, SourceError, image};
 use framebridge_proto::encoder::ImageFormat;
 
 use crate::{
@@ -88,14 +88,22 @@ fn a_command_that_fails_is_told_with_its_last_words_and_one_that_is_silent_can_b
             "exit status: 3: no such camera",
         ),
         ("exec:no-such-program", "exit status: 127"),
+        ("exec:no-such-program --password SECRET", "exit status: 127"),
+        ("exec:PASSWORD=SECRET no-such-program", "exit status: 127"),
         ("exec:printf '\\033]0;PWNED\\007' >&2; exit 1", "]0;PWNED"),
     ] {
         let said = refusal(command);
         assert!(
-            said.contains(told) && !said.chars().any(char::is_control),
+            said.contains(told) && !said.contains("SECRET") && !said.chars().any(char::is_control),
             "{command}: {said:?}"
         );
     }
+    let brief = SourceConfig {
+        silence_limit: Duration::from_millis(100),
+        ..config("exec:sleep 1000", 30)
+    };
+    let said = Source::open(&brief, &Interrupt::new()).unwrap_err().to_string();
+    assert!(said.starts_with("the command has written no picture for 0."), "{said}");
     let interrupt = Interrupt::new();
     let opening = std::thread::spawn({
         let interrupt = interrupt.clone();

@@ -10,7 +10,7 @@ use framebridge_capture::{SourceError, fit};
 
 use crate::{
     film::{ffmpeg, text},
-    next, open,
+    next, open, refusal,
 };
 
 fn film(path: &Path, size: &str, pictures: &str) {
@@ -77,5 +77,16 @@ fn a_file_that_is_replaced_or_removed_is_noticed_at_its_next_loop() {
             matches!(ended, Some(SourceError::Open(_))),
             "{pictures} pictures: {ended:?}"
         );
+    }
+}
+
+#[test]
+fn empty_file_is_told_as_that_whatever_its_name_promises() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["film.mp4", "film.mkv", "film.ts", "still.png", "nothing"] {
+        let path = dir.path().join(name);
+        fs::write(&path, "").unwrap();
+        let told = refusal(&format!("file:{}", path.display()));
+        assert_eq!(told, "the file is empty", "{name}");
     }
 }

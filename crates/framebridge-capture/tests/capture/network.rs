@@ -1,6 +1,10 @@
 //! Sources on a network, each with a real server at the other end.
 
-use std::{fs, path::Path, time::Instant};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use framebridge_capture::{Source, image};
 use framebridge_proto::encoder::ImageFormat;
@@ -8,9 +12,12 @@ use framebridge_proto::encoder::ImageFormat;
 use crate::{
     colours::{assert_painted, painted},
     film::{ffmpeg, text},
-    next, refusal,
-    server::{BOUND, Sender, Server, free_port, http, open_soon},
+    next, open, refusal,
+    server::{Sender, Server, free_port, http, open_soon},
 };
+
+/// Shorter than a source is given that sends no picture.
+const NO_PICTURE: Duration = Duration::from_secs(10);
 
 const X264: [&str; 10] = [
     "-c:v",
@@ -172,27 +179,88 @@ fn a_cameras_mjpeg_is_shown_as_it_comes() {
         text(&path),
     ]);
     let jpeg = fs::read(&path).unwrap();
-    let server = Server::start(move |_, _| {
-        let head = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n";
-        let mut stream = head.as_bytes().to_vec();
-        for _ in 0..100 {
-            stream.extend(
-                format!(
-                    "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n",
-                    jpeg.len()
-                )
-                .bytes(),
-            );
-            stream.extend(&jpeg);
-            stream.extend(b"\r\n");
-        }
-        stream
-    });
-    let mut source = open_soon(&format!("http://127.0.0.1:{}/video.mjpg", server.port));
-    assert!(source.is_uneven());
-    let started = Instant::now();
-    assert_shows("MJPEG on HTTP", &mut source);
-    assert!(started.elapsed() < BOUND);
+    // Before, between and around the pictures: what cameras send.
+    for (kind, before, head, sized) in [
+        (
+            "multipart/x-mixed-replace;boundary=frame",
+            "",
+            "--frame\r\nContent-Type: image/jpeg\r\n",
+            true,
+        ),
+        (
+            "multipart/x-mixed-replace; boundary=\"frame\"",
+            "\r\n",
+            "--frame\r\nContent-Type: image/jpeg\r\nX-Time: 1\r\n",
+            false,
+        ),
+        (
+            "multipart/x-mixed-replace;boundary=frame",
+            "",
+            "frame\r\nContent-Type: image/jpeg\r\n",
+            true,
+        ),
+        (
+            "multipart/x-mixed-replace;boundary=frame",
+            "a stream\r\n\r\n",
+            "--frame\r\nContent-Type: image/jpeg\r\n",
+            true,
+        ),
+        (
+            "multipart/x-mixed-replace;boundary=frame",
+            "",
+            "--frame\r\nContent-Type: image/jpg\r\n",
+            true,
+        ),
+        ("multipart/x-mixed-replace;boundary=frame", "", "--frame\r\n", true),
+    ] {
+        let jpeg = jpeg.clone();
+        let server = Server::start(move |_, _| {
+            let mut stream = format!("HTTP/1.0 200 OK\r\nContent-Type: {kind}\r\n\r\n{before}").into_bytes();
+            for _ in 0..100 {
+                stream.extend(head.bytes());
+                if sized {
+                    stream.extend(format!("Content-Length: {}\r\n", jpeg.len()).bytes());
+                }
+                stream.extend(b"\r\n");
+                stream.extend(&jpeg);
+                stream.extend(b"\r\n");
+            }
+            stream
+        });
+        let mut source = open_soon(&format!("http://127.0.0.1:{}/video.mjpg", server.port));
+        let started = Instant::now();
+        assert_shows(&format!("{kind} {before}{head}"), &mut source);
+        assert!(started.elapsed() < NO_PICTURE, "{head}");
+    }
+}
+
+#[test]
+fn pictures_of_a_transport_stream_are_followed_to_another_pid_and_another_codec() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = |name: &str, size: &str, codec: &[&str], pid: &str| {
+        let path = dir.path().join(name);
+        let graph = format!("testsrc2=s={size}:r=25");
+        let input = ["-f", "lavfi", "-t", "1.6", "-i", &graph, "-pix_fmt", "yuv420p"];
+        let output = ["-f", "mpegts", "-mpegts_start_pid", pid, text(&path)];
+        ffmpeg(&[&input[..], codec, &output].concat());
+        path
+    };
+    let heavy = ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "2"];
+    let before = film("before.ts", "1280x720", &heavy, "0x100");
+    assert!(
+        fs::metadata(&before).unwrap().len() > 1_500_000,
+        "more than is looked at when it is opened"
+    );
+    for (what, codec, pid) in [
+        ("another PID", &X264[..], "0x200"),
+        ("another codec", &["-c:v", "mpeg2video"], "0x100"),
+    ] {
+        let after = film("after.ts", "320x180", codec, pid);
+        let mut source = open(&format!("exec:cat {} {}", text(&before), text(&after)));
+        assert_eq!(next(&mut source).size(), (1280, 720));
+        let is_followed = (0..60).any(|_| next(&mut source).size() == (320, 180));
+        assert!(is_followed, "{what}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is known of each kind of source before one is opened.
 
-use super::Source;
+use super::{Source, program};
 use crate::Address;
 
 /// How a source on a network is spoken to.
@@ -150,7 +150,7 @@ impl Source {
                     rest.split(['/', '?', '#']).next().map(str::to_owned)
                 }
             },
-            Self::Exec { command } => command.split_whitespace().next().map(str::to_owned),
+            Self::Exec { command } => Some(program(command).unwrap_or("the command").to_owned()),
             // The reason says it.
             Self::Test | Self::Lavfi { .. } | Self::Whip | Self::Slate(_) => None,
         }

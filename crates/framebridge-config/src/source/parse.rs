@@ -16,6 +16,17 @@ pub enum InvalidSource {
          srt://host:port, udp://:port, file:PATH, lavfi:GRAPH, exec:COMMAND or whip:"
     )]
     UnknownScheme(String),
+    /// It says what is meant without saying what kind of source that is.
+    #[error("`{written}` is no source by itself; did you mean `{meant}`?")]
+    Meant {
+        /// What was written, without secrets.
+        written: String,
+        /// What is a source.
+        meant: String,
+    },
+    /// What stands for a port is none. It is not shown: it may be the beginning of a password.
+    #[error("the port behind its host is none: use 1 to 65535")]
+    Port,
     /// The part after the scheme is missing.
     #[error("`{scheme}` needs {needed} after it, e.g. `{example}`")]
     Missing {
@@ -63,7 +74,15 @@ impl FromStr for Source {
     type Err = InvalidSource;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        let unknown = || InvalidSource::UnknownScheme(without_secrets(url));
+        // What was copied often has a blank before it or behind it.
+        let url = url.trim();
+        let unknown = || match meant(url) {
+            Some(meant) => InvalidSource::Meant {
+                written: without_secrets(url),
+                meant,
+            },
+            None => InvalidSource::UnknownScheme(without_secrets(url)),
+        };
         let (scheme, rest) = url.split_once(':').ok_or_else(unknown)?;
         match scheme {
             "test" if rest.is_empty() => Ok(Self::Test),
@@ -166,11 +185,39 @@ fn network(protocol: Protocol, url: &str) -> Result<Source, InvalidSource> {
         let url = url.to_owned();
         return Ok(Source::Network { protocol, url });
     }
+    if has_odd_port(url) {
+        return Err(InvalidSource::Port);
+    }
     Err(InvalidSource::Missing {
         scheme: protocol.kind(),
         needed,
         example,
     })
+}
+
+/// Whether digits stand behind a host that are no port.
+fn has_odd_port(url: &str) -> bool {
+    let authority = url
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let host = authority.map(|authority| authority.rsplit_once('@').map_or(authority, |(_, host)| host));
+    host.and_then(|host| host.rsplit_once(':')).is_some_and(|(host, port)| {
+        let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && !host.is_empty() && port.parse::<u16>().is_err()
+    })
+}
+
+/// A path or a display alone says what kind of source it most likely is.
+fn meant(url: &str) -> Option<String> {
+    if url.starts_with("/dev/video") || url.starts_with("/dev/v4l/") {
+        Some(format!("v4l2:{url}"))
+    } else if url.starts_with('/') && !url.contains(['@', ':']) {
+        Some(format!("file:{url}"))
+    } else if url.starts_with(':') && x11(url).is_ok() {
+        Some(format!("x11:{url}"))
+    } else {
+        None
+    }
 }
 
 fn x11(rest: &str) -> Result<Source, InvalidSource> {

@@ -33,6 +33,12 @@ fn good_urls_print_as_they_were_written() {
 }
 
 #[test]
+fn blanks_around_a_source_are_none_of_it() {
+    let source = " rtsp://cam/stream\n".parse::<Source>().map(|source| source.written());
+    assert_eq!(source, Ok("rtsp://cam/stream".to_owned()));
+}
+
+#[test]
 fn credentials_are_kept_for_ffmpeg_and_shown_to_nobody() {
     let source: Source = "rtsp://admin:p@ss@cam/s".parse().expect("a good URL");
     assert_eq!(
@@ -50,6 +56,8 @@ fn credentials_are_kept_for_ffmpeg_and_shown_to_nobody() {
         "srt://server:9000?passphrase=SECRET&streamid=SECRET",
         "rtmp://u:SECRET@server/live/door",
         "exec:camera --password SECRET",
+        "exec:PASSWORD=SECRET camera",
+        "exec:PASSWORD='SECRET SECRET' camera",
     ] {
         let shown = match url.parse::<Source>() {
             Ok(source) => {
@@ -96,6 +104,10 @@ fn bad_urls_say_what_would_be_good() {
         ("srt://server", "//host:port"),
         ("udp://239.0.0.1", "//host:port"),
         ("udp://:port", "//host:port"),
+        ("rtsp://cam:99999/s", "1 to 65535"),
+        ("/dev/video0", "did you mean `v4l2:/dev/video0`"),
+        ("/srv/film.mp4", "did you mean `file:/srv/film.mp4`"),
+        (":0", "did you mean `x11::0`"),
     ] {
         let error = url.parse::<Source>().expect_err(url).to_string();
         assert!(error.contains(hint), "{url}: {error}");

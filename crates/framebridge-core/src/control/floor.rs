@@ -1,7 +1,7 @@
 //! One controller at a time: who has the floor, who wants it, and who gets it.
 //!
-//! Whoever asks gets a free floor at once. From a controller that does nothing it passes at once too; another is asked, and may
-//! refuse. No answer is a yes, for who does not see the question is not there. An idle floor becomes free by itself.
+//! A free floor is granted at once, and so is that of a controller that does nothing. Any other controller is asked, and may
+//! refuse. No answer is a yes: somebody who does not see the question is not there. An idle floor becomes free by itself.
 
 use std::{
     collections::VecDeque,
@@ -10,17 +10,17 @@ use std::{
 
 use framebridge_proto::control::Grant;
 
-/// A controller that has done nothing for so long gives way to whoever asks, unasked: a person who works does something within
+/// A controller that has done nothing for this long gives way without being asked: a person who works does something within
 /// some seconds.
 const RESTING: Duration = Duration::from_secs(10);
 
-/// A controller that has done nothing for so long has gone: others see a free desktop, and a forgotten page holds nothing.
+/// A controller that has done nothing for this long has gone: others see a free desktop, and a forgotten page holds nothing.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// A controller that was not heard for so long is not there: a page says five times a second that it is, and a hidden one each second.
+/// A controller that was not heard for this long is not there: a page reports ten times a second, a hidden one each second.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How long a controller may think about who asks: time to read a sentence and to press a button.
+/// How long a controller may take to answer: time to read a sentence and to press a button.
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// Names somebody who may steer.
@@ -34,7 +34,7 @@ pub enum Input {
     Ask(HandId),
     /// Somebody does not want to any more.
     Give(HandId),
-    /// The controller says whether who asks may.
+    /// The controller's answer: whether the other may have the floor.
     Answer(HandId, bool),
     /// The controller is there.
     Heard(HandId),
@@ -42,7 +42,7 @@ pub enum Input {
     Acted(HandId),
     /// Somebody has gone, or may not any more.
     Left(HandId),
-    /// Whoever runs this takes it back.
+    /// An operator takes the floor back.
     TakeBack,
     /// [`Floor::poll_timeout`] has passed.
     Timeout,
@@ -62,7 +62,7 @@ pub enum Output {
         /// Who wants to.
         by: HandId,
     },
-    /// Who asks may not, for now.
+    /// The request is refused, for now.
     Refused(HandId),
 }
 
@@ -77,7 +77,7 @@ pub enum End {
     HandedOver,
     /// It did nothing for too long.
     Idle,
-    /// Whoever runs this has taken it back.
+    /// An operator has taken it back.
     TakenBack,
 }
 

@@ -1,7 +1,7 @@
 //! What is held on a desktop, and when it is let go.
 //!
-//! It stands beside the display, behind everything that can die: a page, a net, a signaling. Whatever is not said again to be
-//! held is let go within a second.
+//! It stands beside the display, behind everything that can die: a page, a network, signaling. A key or button whose controller
+//! falls silent is let go within a second.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -13,7 +13,7 @@ use framebridge_proto::{
     limits::{MAX_CLIPBOARD, MAX_TEXT},
 };
 
-/// What is held is let go when its controller was not heard for so long. It says four times as often that it is there.
+/// What is held is let go when its controller was not heard for this long. It reports four times as often.
 const SILENCE: Duration = Duration::from_millis(800);
 
 /// Keys and buttons that are held at once: more than fingers.

@@ -7,10 +7,10 @@ use std::{
 
 use framebridge_proto::control::Act;
 
-/// What is older than this is not done any more: who pressed a key and saw nothing has gone on to something else.
+/// An older act is not done: somebody who pressed a key and saw nothing has gone on to something else.
 const MAX_AGE: Duration = Duration::from_millis(500);
 
-/// By so much a second the quickest way that was seen is forgotten: clocks drift, and ways change.
+/// How fast the quickest way that was seen is forgotten, seconds a second: clocks drift, and ways change.
 const FORGET: f64 = 0.001;
 
 /// Presses, wheels and texts at once, and in a second after that: a fast typist makes 20 presses a second, and as many ends of

@@ -20,9 +20,9 @@ pub struct Config {
     pub degradation: degradation::Config,
     /// From the start to the first heartbeat.
     pub start_timeout: Duration,
-    /// What is expected of heartbeats.
+    /// When a missing heartbeat counts as a wedge.
     pub heartbeats: Heartbeats,
-    /// So many unanswered probes in a row make it wedged.
+    /// Unanswered probes in a row that make it wedged.
     pub probe_failures: u32,
     /// From SIGTERM to SIGKILL where it is stopped in good order.
     pub stop_timeout: Duration,
@@ -38,9 +38,9 @@ pub struct Config {
 pub struct Heartbeats {
     /// How often one is due.
     pub interval: Duration,
-    /// So many missed in a row are a wedge, unless its probes are answered.
+    /// Missed in a row that are a wedge, unless its probes are answered.
     pub missed: u32,
-    /// So many missed in a row are a wedge though its probes are answered.
+    /// Missed in a row that are a wedge though its probes are answered.
     pub stale: u32,
 }
 
@@ -95,7 +95,7 @@ pub enum Input {
     },
     /// Wanted: stop it, if it runs, and start it again at once, parked or not.
     Restart,
-    /// Wanted: end a park, a wait, or a life without something, now. Does nothing elsewhere.
+    /// The operator's `resume`: start now if parked or waiting, try full quality now if degraded. Does nothing otherwise.
     Resume,
     /// What it is to do has changed, from its next start on: what failed before says nothing of that.
     Changed {
@@ -162,7 +162,7 @@ pub enum Output {
         /// The process.
         pid: u32,
     },
-    /// Nothing to do: something to tell.
+    /// Tell the journal. There is nothing to carry out.
     Changed(Transition),
 }
 
@@ -246,7 +246,7 @@ pub enum ExitStatus {
         /// The limit that it went over, MiB; `None`: the whole machine had no more.
         limit_mib: Option<u64>,
     },
-    /// It was no child of ours, so nobody told us.
+    /// It was no child of ours, and who started it has told nobody.
     Unknown,
 }
 
@@ -267,7 +267,7 @@ pub enum Reason {
     ParkOver,
 }
 
-/// The picture of a process at one moment.
+/// A process at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// Where it is in its life.
@@ -367,7 +367,8 @@ impl fmt::Display for Exit {
             ExitStatus::OutOfMemory { limit_mib: None } => {
                 f.write_str("killed for want of memory: this machine had no more")?;
             }
-            ExitStatus::Unknown => f.write_str("ended, and as an adopted process left no exit code")?,
+            // One of ours that ends by itself leaves a word.
+            ExitStatus::Unknown => f.write_str("ended without a word, as what is killed does")?,
         }
         self.last_words.as_ref().map_or(Ok(()), |words| write!(f, ": {words}"))
     }

@@ -24,7 +24,7 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long the studio may take to say `welcome`.
     pub greeting_timeout: Duration,
-    /// Nothing received for so long while online: the link is dead, whatever TCP thinks.
+    /// Silence while online after which the link is dead, whatever TCP thinks.
     pub read_idle: Duration,
     /// How often gathered log lines are sent while online.
     pub log_flush: Duration,
@@ -36,7 +36,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// The blueprint's numbers.
+    /// Attempts follow each other within seconds, for a router restarts in a minute; half a minute apart at most, so that a studio
+    /// that comes back has its boxes within that. Silence of 20 s is several heartbeats.
     fn default() -> Self {
         Self {
             backoff: backoff::Config {

@@ -7,7 +7,7 @@ use crate::studio::job_slot;
 /// Bounds of a [`JobDispatch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// A job that a box has begun so often has failed: it dies of it, or nothing comes of it.
+    /// A job that a box has begun this often has failed: the box dies of it, or nothing comes of it.
     pub most_attempts: u32,
     /// Jobs of which it is remembered how often they were begun: all that may wait at once.
     pub most_remembered: usize,
@@ -22,16 +22,16 @@ impl Default for Config {
     }
 }
 
-/// What to do with the job whose turn it is.
+/// What to do with the next job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Offer it now.
     Offer,
     /// Keep it: the box would not take one now.
     Wait,
-    /// It has been begun too often: it has failed.
+    /// It was begun too often, so it has failed.
     GiveUp {
-        /// So often.
+        /// How often it was begun.
         begun: u32,
     },
 }
@@ -39,7 +39,7 @@ pub enum Decision {
 /// What becomes of a job that the box has not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It waits for its next turn.
+    /// It is offered again later.
     Waits,
     /// It has failed.
     Ended,
@@ -88,7 +88,7 @@ impl<I: Clone + PartialEq> JobDispatch<I> {
         }
     }
 
-    /// It is this job's turn. A box that has one in hand is not ready, and that one is not judged.
+    /// What to do with the next job. A box with a job in hand is not ready, and the job in hand is not judged.
     pub fn decide(&mut self, id: &I) -> Decision {
         if !matches!(self.readiness, Readiness::Ready) {
             return Decision::Wait;

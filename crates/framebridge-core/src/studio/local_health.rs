@@ -11,16 +11,17 @@ use std::{
 /// Times of a [`LocalHealth`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// An outage is logged so often.
+    /// Time between two log lines of one outage.
     pub log_every: Duration,
-    /// After so long an outage the supervisor is asked to start `signaling` again, and so often at most.
+    /// Outage after which the supervisor is asked to restart signaling, and the shortest time between two such requests.
     pub patience: Duration,
     /// How long another supervisor may take to stand in for one that is gone.
     pub succession: Duration,
 }
 
 impl Default for Config {
-    /// The blueprint's numbers; a supervisor under a service manager is back within a second or two.
+    /// The supervisor mends signaling within seconds by itself, so the bridge asks only after three quarters of a minute. A
+    /// supervisor under a service manager is back within a second or two.
     fn default() -> Self {
         Self {
             log_every: Duration::from_secs(30),
@@ -52,7 +53,7 @@ pub enum Input {
 pub enum Output {
     /// What may be said of the box is something else now.
     Changed,
-    /// Log that HTTP has been down for so long, and why.
+    /// Log for how long HTTP has been down, and why.
     LogOutage {
         /// For how long.
         lasted: Duration,

@@ -32,7 +32,7 @@ pub struct Pass<K> {
     pub share: K,
     /// When it ends by itself; `None`: never.
     pub ends_at: Option<Instant>,
-    /// Addresses have been taken back so many times before this.
+    /// How often addresses had been taken back before.
     generation: u64,
 }
 

@@ -40,7 +40,7 @@ pub(crate) enum Script {
     Stalls,
     /// The source can't be opened, for this reason.
     Fails(&'static str),
-    /// The source stays in the middle of being opened.
+    /// The source stays in the middle of being opened until [`Encoder::open`].
     Hangs,
     /// There are pictures, but of a slate, for this reason.
     Slate(&'static str),
@@ -64,6 +64,7 @@ pub(crate) struct Seen {
 #[derive(Debug)]
 pub(crate) struct Encoder {
     seen: watch::Sender<Seen>,
+    opens: watch::Sender<bool>,
     stop: CancellationToken,
 }
 
@@ -77,6 +78,7 @@ impl Encoder {
             .unwrap();
         let encoder = Arc::new(Self {
             seen: watch::Sender::default(),
+            opens: watch::Sender::new(!matches!(script, Script::Hangs)),
             stop: CancellationToken::new(),
         });
         let tasks = Tasks::new(encoder.stop.clone());
@@ -95,6 +97,11 @@ impl Encoder {
 
     pub(crate) fn seen(&self) -> Seen {
         *self.seen.borrow()
+    }
+
+    /// The source that was being opened is open.
+    pub(crate) fn open(&self) {
+        self.opens.send_replace(true);
     }
 
     /// As if killed: the socket and every link are gone at once.
@@ -118,12 +125,19 @@ impl Encoder {
         };
         let mut frames = interval(Duration::from_millis(33));
         let mut sequence = 0;
-        let mut live = false;
+        let (mut live, mut opens) = (false, self.opens.subscribe());
         let is_deaf = |live| live && script == Script::Deaf;
         link.sender.send(&FromEncoder::Source(SourceState::Idle)).await.unwrap();
         loop {
             let message = tokio::select! {
                 message = link.receiver.recv(), if !is_deaf(live) => message,
+                _ = async { opens.wait_for(|opens| *opens).await.is_ok() }, if script == Script::Hangs && !live && self.seen().subscribed => {
+                    for message in opening(Script::Opens, quality) {
+                        link.sender.send(&message).await.unwrap();
+                    }
+                    live = true;
+                    continue;
+                }
                 _ = frames.tick(), if live => {
                     if link.sender.send(&frame(sequence)).await.is_err() {
                         return;

@@ -76,6 +76,27 @@ async fn stream_is_a_film_without_an_end_for_who_has_no_webrtc() {
 }
 
 #[tokio::test]
+async fn film_waits_for_a_source_that_is_being_opened() {
+    let site = Site::start().await;
+    let encoder = Encoder::start(&site.dir, "test", Script::Hangs).await;
+    let mut connection = tokio::net::TcpStream::connect(site.address).await.unwrap();
+    let request = format!(
+        "GET /api/v1/streams/test/live.mp4 HTTP/1.1\r\nHost: {}\r\n\r\n",
+        site.address
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    encoder.sees("a subscription", |seen| seen.subscribed).await;
+    // Whoever asks for that can ask again, and is told to after three seconds.
+    let refused = site.get("/api/v1/streams/test/snapshot.jpg").await;
+    refused.problem(409, "stream_unavailable");
+    encoder.open();
+    let mut head = [0; 12];
+    let reading = connection.read_exact(&mut head);
+    tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
 async fn page_that_was_sent_away_gets_no_film_any_more() {
     let site = Site::start().await;
     let _encoder = Encoder::start(&site.dir, "test", Script::Opens).await;

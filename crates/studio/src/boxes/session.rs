@@ -1,4 +1,4 @@
-//! One box as everybody sees it: what its task has published, its latest log lines, and the way to its task.
+//! One box as everybody sees it: what its task has published, and its latest log lines. Events reach its task through it.
 
 use std::{
     collections::VecDeque,

@@ -32,10 +32,10 @@ use crate::{
 };
 use jobs::Strange;
 
-/// When a box was seen last is written so often, so that it is known after the studio's death.
+/// How often the time at which a box was last seen is written, so that it is known after the studio's death.
 const SAVE_MS: u64 = 60_000;
 
-/// What has changed is written, logged and told to other nodes at most so often: a person reads no faster.
+/// The shortest time between two writes, log lines and messages to other nodes about one box: a person reads no faster.
 const PACE: Duration = Duration::from_secs(1);
 
 /// The longest life of a share.

@@ -1,4 +1,4 @@
-//! Files of jobs, lent from node to node: whoever reads asks for the next part when it has taken the one before.
+//! Lends files of jobs from node to node, part by part: the reader asks for the next part when it has taken the one before.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use super::{
 /// Bytes that travel at once.
 const PART: u64 = 256 * 1024;
 
-/// A node that does not answer for so long does not have it.
+/// A node that does not answer within this does not have it.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What comes before the bytes of a part; an empty answer says that there is no such file.

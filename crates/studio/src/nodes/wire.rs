@@ -75,7 +75,7 @@ pub(crate) enum News {
 /// What one message holds of the records, in bytes, but for a record that is larger itself (a result, at most 128 KiB).
 const BATCH: usize = 256 * 1024;
 
-/// Records, in their order, as they fit into messages: so many are few messages, and whoever hears them keeps up.
+/// Packs records, in their order, into few messages, so that the other nodes keep up.
 pub(crate) fn batches(records: Vec<Record>) -> Vec<News> {
     let mut batches = Vec::new();
     let (mut batch, mut size) = (Vec::new(), 0);

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, io, path::PathBuf, time::Instant};
 
-use framebridge_config::{Settings, Stream};
+use framebridge_config::{ConfigError, Settings, Stream};
 use framebridge_core::process::Input;
+use framebridge_daemon::{Args, Surroundings};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
     supervisor::{Reloaded, SupervisorAnswer},
@@ -20,6 +21,17 @@ use crate::{
 
 /// Settings of these sections are read where a process starts, and wait for that.
 const LATER: [&str; 2] = ["supervisor.", "log."];
+
+/// The settings, if what they name is there: a process that runs is not to be started anew for what it would end by.
+fn fitting(args: &Args) -> Result<Settings, ConfigError> {
+    let settings = args.load()?;
+    let problems = Surroundings::of(&settings).problems;
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(ConfigError::Invalid(problems))
+    }
+}
 
 impl App {
     /// Writes what the process of a slot reads at its next start, and returns where.
@@ -50,7 +62,7 @@ impl App {
     pub(super) fn read_configuration(&self, answer: Option<oneshot::Sender<Answer>>) {
         let (args, told) = (self.args.clone(), self.told.clone());
         self.tasks.spawn(async move {
-            let read = spawn_blocking(move || args.load().map_err(anyhow::Error::from)).await;
+            let read = spawn_blocking(move || fitting(&args).map_err(anyhow::Error::from)).await;
             let outcome = read.map_err(anyhow::Error::from).and_then(|read| read);
             let outcome = outcome.map(Box::new).map_err(|error| format!("{error:#}"));
             // The loop that is gone wants nothing any more.
@@ -180,9 +192,8 @@ impl App {
         }
     }
 
-    /// Signaling reads which streams there are without a restart, and is asked to each time: what it sends on and has given up for a
-    /// while it begins anew by that. What else concerns it or the bridge restarts it, which viewers
-    /// do not notice of a bridge, and hardly of signaling.
+    /// Signaling reads its streams again without a restart. It is told to at each reload, because that also resumes pushes that an
+    /// operator has ended. Other changes restart signaling or the bridge; viewers hardly notice the former, and not the latter.
     fn restart_others(&mut self, before: &Settings, reloaded: &mut Reloaded, now: Instant) {
         let after = &self.settings;
         let is_same = |(before, after): (&Stream, &Stream)| before.is_fed_like(after);

@@ -45,7 +45,7 @@ impl App {
     }
 
     pub(super) fn status(&self, now: Instant) -> Status {
-        status::picture(&self.slots, self.started_at, self.refused.as_deref(), now)
+        status::of(&self.slots, self.started_at, self.refused.as_deref(), now)
     }
 
     /// The slot of this name, to be started again.

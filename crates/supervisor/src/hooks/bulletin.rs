@@ -33,7 +33,7 @@ impl Bulletin {
         Self { event, id, fields }
     }
 
-    /// As JSON. `lost`: so many events before it were not told.
+    /// As JSON. `lost`: events before it that were not told.
     pub(super) fn json(&self, lost: u64) -> String {
         Value::Object(self.with(lost)).to_string()
     }

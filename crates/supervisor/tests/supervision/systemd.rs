@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on says so by panicking")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use framebridge_proto::{
@@ -33,10 +35,17 @@ struct Units {
     stopped: Vec<String>,
     /// Whose latest process was ended for want of memory.
     starved: Option<String>,
+    /// By which signal, or with which code, the latest process of a unit ended.
+    ends: BTreeMap<String, (u32, ExitStatus)>,
+    /// Of whose end somebody has asked.
+    told: BTreeSet<String>,
     tasks: JoinSet<()>,
 }
 
 type SharedUnits = Arc<Mutex<Units>>;
+
+/// systemd waits a moment before it starts again what has ended; here at most so long, and no longer than until it was asked about.
+const RESTART: Duration = Duration::from_secs(1);
 
 /// Starts units as systemd does with `Restart=always`: again whenever they end, unless told to stop.
 struct Manager {
@@ -54,6 +63,37 @@ impl Service {
     #[zbus(property, name = "MainPID")]
     fn main_pid(&self) -> u32 {
         self.units.lock().unwrap().pids.get(&self.unit).copied().unwrap_or(0)
+    }
+
+    #[zbus(property, name = "ExecMainPID")]
+    fn exec_main_pid(&self) -> u32 {
+        let units = self.units.lock().unwrap();
+        let ended = || units.ends.get(&self.unit).map(|(pid, _)| *pid);
+        units.pids.get(&self.unit).copied().or_else(ended).unwrap_or(0)
+    }
+
+    #[zbus(property)]
+    fn exec_main_code(&self) -> i32 {
+        let units = self.units.lock().unwrap();
+        let ended = units
+            .ends
+            .get(&self.unit)
+            .filter(|_| !units.pids.contains_key(&self.unit));
+        // `CLD_EXITED` and `CLD_KILLED`
+        ended.map_or(0, |(_, status)| if status.signal().is_some() { 2 } else { 1 })
+    }
+
+    #[zbus(property)]
+    fn exec_main_status(&self) -> i32 {
+        let mut units = self.units.lock().unwrap();
+        if units.pids.contains_key(&self.unit) {
+            return 0;
+        }
+        units.told.insert(self.unit.clone());
+        let ended = units.ends.get(&self.unit);
+        ended
+            .and_then(|(_, status)| status.signal().or(status.code()))
+            .unwrap_or(0)
     }
 
     #[zbus(property)]
@@ -107,9 +147,19 @@ impl Manager {
 
 async fn keep_running(mut child: Child, bench: PathBuf, unit: String, units: SharedUnits) {
     loop {
-        child.wait().await.unwrap();
+        let pid = child.id().unwrap();
+        let status = child.wait().await.unwrap();
+        {
+            let mut known = units.lock().unwrap();
+            known.pids.remove(&unit);
+            known.told.remove(&unit);
+            known.ends.insert(unit.clone(), (pid, status));
+        }
+        let dead = Instant::now();
+        while dead.elapsed() < RESTART && !units.lock().unwrap().told.contains(&unit) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let mut known = units.lock().unwrap();
-        known.pids.remove(&unit);
         if known.stopped.contains(&unit) {
             return;
         }
@@ -230,6 +280,7 @@ async fn systemd_starts_and_restarts_what_the_supervisor_judges() {
         .await;
     let row = bench::row(&status, "encoder-test");
     assert_eq!(row.pid, stage.pid("framebridge-encoder@test.service"));
+    assert_eq!(row.last_reason.as_deref(), Some("killed by signal 9"), "systemd knows");
     stage.bench.healthy().await;
 
     let starved = "framebridge-encoder@test.service";

@@ -15,6 +15,7 @@ mod wall;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use framebridge_tests::terminal;
 
 /// Measure Framebridge as it ships.
 #[derive(Debug, Parser)]
@@ -49,10 +50,7 @@ enum What {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = |outcome: anyhow::Result<()>| match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report::fail(&error),
-    };
+    let done = |outcome: anyhow::Result<()>| terminal::exit_code("framebridge-measure", outcome.map(|()| true));
     let measured = match &cli.what {
         What::Summary => summary::measure(),
         What::Latency(options) => latency::measure(options),

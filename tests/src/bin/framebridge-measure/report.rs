@@ -1,9 +1,6 @@
 //! How numbers are printed.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::io::{self, Write as _};
 
 use framebridge_tests::sample::Sample;
 use serde_json::{Map, Value};
@@ -46,11 +43,4 @@ impl Report {
         }
         Ok(())
     }
-}
-
-/// Says why nothing was measured.
-pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
-    // A closed stderr leaves nobody to tell.
-    _ = writeln!(io::stderr(), "framebridge-measure: {error:#}");
-    ExitCode::FAILURE
 }

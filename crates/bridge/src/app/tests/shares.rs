@@ -159,7 +159,7 @@ async fn next_bridge_ends_what_its_predecessor_let_in() {
     bridge.stop.cancel();
     bridge.ended().await.unwrap();
     assert!(!server.was_asked("DELETE "), "its time is not up");
-    let worker: Worker = |desk, kind| Box::pin(crate::jobs::run(desk, kind));
+    let worker: Worker = |context, kind| Box::pin(crate::jobs::run(context, kind));
     let _next = studio.bridge_in(dir, r#"["view"]"#, server.address, worker);
     server.until_asked("DELETE /whep/test/1 ").await;
 }
