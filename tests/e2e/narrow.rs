@@ -69,7 +69,7 @@ fn page_enlarged_four_times_has_nothing_cut_off_and_nothing_that_scrolls_both_wa
     let watching = at("/s/door");
     watching.until_live().unwrap();
     // What rests is not there to be looked at.
-    let awake = "dispatchEvent(new Event('keydown'))";
+    let awake = "dispatchEvent(new Event('focusin'))";
     for (state, key) in [("live", ""), ("statistics", "i"), ("shortcuts", "?")] {
         if !key.is_empty() {
             watching.press(key).unwrap();

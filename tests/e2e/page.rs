@@ -173,6 +173,43 @@ fn browser_without_webrtc_is_shown_the_film_and_told_why() {
 }
 
 #[test]
+fn film_that_a_browser_does_not_play_by_itself_is_not_called_live() {
+    let system = System::start(&[("test", "test:")]).unwrap();
+    let refuses = "delete window.RTCPeerConnection;
+        const play = HTMLMediaElement.prototype.play;
+        HTMLMediaElement.prototype.play = function () {
+            return window.may ? play.call(this) : Promise.reject(new DOMException('no', 'NotAllowedError'));
+        };
+        addEventListener('DOMContentLoaded', () => (document.querySelector('video').autoplay = false));";
+    let page = Browser::start()
+        .unwrap()
+        .open_scripted(&system.url("/s/test"), refuses)
+        .unwrap();
+    page.until_reads("Touch the page").unwrap();
+    assert_ne!(page.state().unwrap(), "live");
+    page.evaluate("window.may = true").unwrap();
+    page.click(300, 300).unwrap();
+    page.until_holds("document.body.dataset.state === 'live' && !document.querySelector('video').paused")
+        .unwrap();
+    assert_no_errors(&page);
+}
+
+#[test]
+fn browser_without_cookies_is_told_that_logging_in_takes_one() {
+    let (system, _folder) = guarded(&[("test", "test:")]);
+    let without = "Object.defineProperty(Navigator.prototype, 'cookieEnabled', { get: () => false });";
+    let page = Browser::start()
+        .unwrap()
+        .open_scripted(&system.url("/s/test"), without)
+        .unwrap();
+    page.until_holds("document.querySelector('#token')").unwrap();
+    page.evaluate("document.querySelector('#token').value = 'x'; document.querySelector('form').requestSubmit()")
+        .unwrap();
+    page.until_reads("This browser keeps no cookies").unwrap();
+    assert_no_errors(&page);
+}
+
+#[test]
 fn page_that_can_not_run_in_a_browser_says_so_instead_of_waiting() {
     let system = System::start(&THREE).unwrap();
     let browser = Browser::start().unwrap();

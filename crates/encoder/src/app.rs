@@ -27,7 +27,6 @@ use framebridge_proto::{
     supervisor::{EncoderProgress, Progress as Report, SourcePace as ToldPace},
 };
 use tokio::{
-    net::TcpStream,
     sync::{Semaphore, mpsc, watch},
     time::{sleep, sleep_until, timeout},
 };
@@ -40,6 +39,7 @@ use crate::{
     controls::{Controls, lock},
     copying::Copying,
     desk::{self, Desk},
+    door,
     pause_file::PauseFile,
     pipeline::{Event, Pipeline},
     progress::Progress,
@@ -60,11 +60,6 @@ const LOCAL_OPEN_LIMIT: Duration = Duration::from_secs(5);
 
 /// What network calls may take beyond their own deadlines before they count as stuck.
 const NETWORK_MARGIN: Duration = Duration::from_secs(2);
-
-/// How often it is tried whether a camera that took no connection takes one again, and how long that may take: one that was
-/// restarted is shown as soon as it is there.
-const KNOCK_INTERVAL: Duration = Duration::from_millis(250);
-const KNOCK_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the threads have to end when the process does; one that hangs is left behind.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
@@ -210,11 +205,7 @@ impl App {
         notify::status("idle");
         while !self.stop.is_cancelled() {
             let timeout = self.life.poll_timeout();
-            let door = self
-                .life
-                .is_unreachable()
-                .then(|| self.stream.source.knock_at())
-                .flatten();
+            let door = self.life.is_unreachable().then(|| self.stream.source.door()).flatten();
             // All arms are cancel-safe.
             tokio::select! {
                 () = self.stop.cancelled() => {}
@@ -234,7 +225,7 @@ impl App {
                     // A connection that has ended meanwhile has no use for its answer.
                     _ = command.reply.send(self.on_request(command.request));
                 }
-                () = answers(door) => self.life.handle(Input::Answers, Instant::now()),
+                () = door::answers(door) => self.life.handle(Input::Answers, Instant::now()),
                 () = wait(timeout.map(|(due, _)| due)) => self.life.handle(Input::Timeout, Instant::now()),
                 () = pulse.beat() => {}
             }
@@ -562,20 +553,6 @@ fn configured(settings: &Settings, name: &StreamName) -> anyhow::Result<Stream> 
         return Err(anyhow::anyhow!(told).context(Exit::Config));
     }
     Ok(stream.clone())
-}
-
-/// Waits until what could not be reached takes a connection. Others are never waited for.
-async fn answers(door: Option<(String, u16)>) {
-    let Some((host, port)) = door else {
-        return std::future::pending().await;
-    };
-    loop {
-        sleep(KNOCK_INTERVAL).await;
-        let reached = timeout(KNOCK_LIMIT, TcpStream::connect((host.as_str(), port))).await;
-        if matches!(reached, Ok(Ok(_))) {
-            return;
-        }
-    }
 }
 
 async fn wait(due: Option<Instant>) {

@@ -21,6 +21,7 @@ mod controls;
 mod copy;
 mod copying;
 mod desk;
+mod door;
 mod makers;
 mod pause_file;
 mod pipeline;

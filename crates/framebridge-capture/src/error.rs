@@ -47,12 +47,16 @@ fn with_code(said: &str, code: &str) -> String {
     }
 }
 
-/// What FFmpeg says of hardware that is not there, and what that means.
-const MISSING: [(&str, &str); 2] = [
+/// What FFmpeg says of hardware or of parts of a file that are not there, and what that means.
+const MISSING: [(&str, &str); 3] = [
     ("Cannot load libcuda", "no NVIDIA driver is installed"),
     (
         "Error initializing an internal MFX session",
         "no Intel device for Quick Sync",
+    ),
+    (
+        "moov atom not found",
+        "its index (moov) is missing: it is cut off, or still being written",
     ),
 ];
 
@@ -82,7 +86,9 @@ fn told(said: &str) -> String {
         let before = word[..scheme].trim_end_matches(|letter: char| letter.is_ascii_alphanumeric());
         let url = word[before.len()..].trim_end_matches(['\'', '"', ',', ':', ')']);
         let after = &word[before.len() + url.len()..];
-        let own = url.find("?timeout=").map_or(url, |at| &url[..at]);
+        // Of a bare connection all of the query is FFmpeg's.
+        let query = if url.starts_with("tcp://") { "?" } else { "?timeout=" };
+        let own = url.find(query).map_or(url, |at| &url[..at]);
         format!("{before}{}{after}", without_secrets(own))
     });
     words.collect::<Vec<_>>().join(" ")
@@ -98,6 +104,10 @@ mod tests {
             (
                 "Connection to tcp://me:p@ss@cam:554?timeout=1 failed: refused",
                 "Connection to tcp://cam:554 failed: refused",
+            ),
+            (
+                "Cannot open connection tcp://cam:1935?tcp_nodelay=0",
+                "Cannot open connection tcp://cam:1935",
             ),
             ("rtsp://cam/s and rtsp://u:p@cam/x", "rtsp://cam/s and rtsp://cam/x"),
             (

@@ -400,7 +400,8 @@ impl Source {
                 self.recipe.loosen();
                 self.reopen().map(|()| Fed::Nothing)
             }
-            Err(_) if self.interrupt.is_overdue() => Err(SourceError::Silent {
+            // Some demuxers tell of our deadline with their next packet only.
+            Err(code) if self.interrupt.is_overdue() || code == Error::Exit => Err(SourceError::Silent {
                 limit: self.silence_limit,
             }),
             Err(_) if self.has_screen_changed() => {

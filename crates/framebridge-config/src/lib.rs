@@ -39,7 +39,8 @@ pub use push::Push;
 pub use reader::{Entry, Problem};
 pub use settings::{ConfigError, DEFAULT_FILE, IceServer, Input, Manage, Settings, Supervise, Webrtc};
 pub use source::{
-    Address, CameraFormat, CameraOptions, InvalidSource, Protocol, Region, Slate, Source, SourceTls, Traits, program,
+    Address, CameraFormat, CameraOptions, Door, InvalidSource, Protocol, Region, Slate, Source, SourceTls, Traits,
+    program,
 };
 pub use streams::{Asked, EncoderChoice, Keep, Stream};
 pub use studio::{Studio, StudioAllow, StudioToken};

@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use self::{
     address::Address,
-    kind::{Protocol, Traits},
+    kind::{Door, Protocol, Traits},
     parse::InvalidSource,
 };
 use crate::mask::without_secrets;

@@ -7,8 +7,8 @@ export class Choices {
   /** @param {Storage | undefined} storage of this tab */
   constructor(storage) {
     this._storage = storage;
-    /** @type {{layout?: string}} */
-    this._kept = attempt(() => JSON.parse(/** @type {Storage} */ (storage).getItem(KEY) || "{}")) || {};
+    /** Of what was kept: somebody else may have kept anything. @type {{layout?: string}} */
+    this._kept = Object.assign({}, attempt(() => JSON.parse(/** @type {Storage} */ (storage).getItem(KEY) || "{}")));
   }
 
   /** `fit`: the whole picture; `fill`: the whole window. */

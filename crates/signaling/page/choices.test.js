@@ -39,6 +39,11 @@ test("a tab without a storage, or with nonsense in it, has its choices while the
   broken.layout = "fill";
   assert.equal(broken.layout, "fill");
   const storage = tab();
-  storage.setItem("framebridge.choices", "{");
-  assert.equal(new Choices(storage).layout, "fit");
+  for (const kept of ["{", "null", "5", '"fill"', "[]", "true"]) {
+    storage.setItem("framebridge.choices", kept);
+    const choices = new Choices(storage);
+    assert.equal(choices.layout, "fit", kept);
+    choices.layout = "fill";
+    assert.equal(new Choices(storage).layout, "fill", kept);
+  }
 });

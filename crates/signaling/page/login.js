@@ -12,6 +12,7 @@ const root = new URL(form.dataset.root || "./", location.href);
 /** Shows what was given at the door, and goes where it leads: to the page that was asked for, if one was. @param {{token?: string, code?: string}} shown */
 async function enter(shown) {
   const say = (/** @type {string} */ text) => setText($("notice"), text);
+  if (!navigator.cookieEnabled) return say("This browser keeps no cookies. Logging in takes one.");
   say("One moment …");
   try {
     const response = await request(new URL("login", root), sending("POST", shown), LOGIN_TIMEOUT);

@@ -220,7 +220,7 @@ const deeds = {
 };
 
 showTitle(name);
-if (new URLSearchParams(location.search).get("controls") === "0") document.body.classList.add("bare");
+document.body.classList.toggle("bare", new URLSearchParams(location.search).get("controls") === "0");
 bind(WATCHING, deeds, $("sheet"));
 $("pip").hidden = !canFloat(picture);
 for (const id of ["fullscreen", "layout", "snapshot", "clip", "help", "pip"]) $(id).addEventListener("click", deeds[/** @type {"layout"} */ (id)]);

@@ -341,7 +341,8 @@ export class Player {
   /** @param {{reason: string, retryAfter: number | null}} event @param {number} now @returns {Deed[]} */
   _onRefused({ reason, retryAfter }, now) {
     if (this._phase !== "connecting") return [];
-    const delay = retryAfter === null ? this._backoff() : Math.min(retryAfter, TIMES.retryAfterCap);
+    // None, or 0, which would be asked for five times a second.
+    const delay = retryAfter ? Math.min(retryAfter, TIMES.retryAfterCap) : this._backoff();
     this._wait(now + delay);
     this._refusal = { reason, retryAt: this._retryAt };
     return [];

@@ -423,6 +423,13 @@ test("a film is not wanted by who does not watch, and does not hide that there i
   assert.equal(it.wantsFilm, false);
 });
 
+test("a server that asks to be asked again at once is not", () => {
+  const it = player();
+  it.handle({ type: "start" }, 0);
+  it.handle({ type: "refused", reason: "no place", retryAfter: 0 }, 0);
+  assert.deepEqual(run(it, 0, TIMES.backoff * 0.7), []);
+});
+
 test("a film of a slow source is live between its pictures, and one that has stopped is not for long", () => {
   const it = player();
   it.handle({ type: "start" }, 0);

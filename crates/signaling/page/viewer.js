@@ -288,7 +288,7 @@ export class Viewer {
     if (film && film instanceof Stills !== isStills) this._endFilm();
     if (this.film) {
       const { at } = this.film;
-      if (at && at !== this._filmAt) {
+      if (at && at !== this._filmAt && this._plays()) {
         this.lastFrameAt = Date.now();
         this.send({ type: "film", isStill: isStills });
       }

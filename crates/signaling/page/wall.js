@@ -204,7 +204,7 @@ addEventListener("keydown", (event) => {
 });
 $("help").addEventListener("click", () => toggle($("sheet")));
 $("fullscreen").addEventListener("click", () => toggleFullscreen(document.documentElement).catch(() => {}));
-if (new URLSearchParams(location.search).get("controls") === "0") document.body.classList.add("bare");
+document.body.classList.toggle("bare", new URLSearchParams(location.search).get("controls") === "0");
 
 /** @param {import("./player.js").Event} event */
 const all = (event) => cells.forEach(({ viewer }) => viewer.send(event));

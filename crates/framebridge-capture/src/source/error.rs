@@ -1,9 +1,10 @@
 //! Why there is no source, or no further picture from it.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use ffmpeg_next::Error;
 use framebridge_core::source_life::Failure;
+use x11rb::errors::ConnectError;
 
 use crate::{CameraError, DisplayError, FfmpegError};
 
@@ -112,6 +113,7 @@ impl SourceError {
             | Self::OpenTimeout {
                 source: Some(error), ..
             } => failure(error.code()),
+            Self::Display(DisplayError::Connect(error)) if is_absent(error) => Failure::Unreachable,
             Self::Stopped
             | Self::Display(_)
             | Self::Command(_)
@@ -137,6 +139,12 @@ impl SourceError {
     }
 }
 
+/// Whether a display is not there at all: one that refuses us would do so again.
+fn is_absent(error: &ConnectError) -> bool {
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    matches!(error, ConnectError::IoError(error) if absent.contains(&error.kind()))
+}
+
 /// What FFmpeg's code means.
 fn failure(code: Error) -> Failure {
     let unreachable = [
@@ -144,6 +152,8 @@ fn failure(code: Error) -> Failure {
         libc::EHOSTUNREACH,
         libc::ENETUNREACH,
         libc::ETIMEDOUT,
+        // A file or a device that is not there.
+        libc::ENOENT,
     ];
     if code == Error::HttpUnauthorized {
         Failure::Refused

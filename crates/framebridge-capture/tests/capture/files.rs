@@ -6,9 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_capture::{SourceError, fit};
+use framebridge_capture::{Interrupt, Source, SourceError, fit};
+use framebridge_core::source_life::Failure;
 
 use crate::{
+    config,
     film::{ffmpeg, text},
     next, open, refusal,
 };
@@ -89,4 +91,30 @@ fn empty_file_is_told_as_that_whatever_its_name_promises() {
         let told = refusal(&format!("file:{}", path.display()));
         assert_eq!(told, "the file is empty", "{name}");
     }
+}
+
+#[test]
+fn what_is_not_there_is_waited_for_and_what_is_wrong_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = dir.path().join("broken.mp4");
+    fs::write(&broken, "no film").unwrap();
+    for (url, failure) in [
+        ("file:/nonexistent/film.mp4".to_owned(), Failure::Unreachable),
+        ("x11::4711".to_owned(), Failure::Unreachable),
+        (format!("file:{}", broken.display()), Failure::Other),
+    ] {
+        let error = Source::open(&config(&url, 30), &Interrupt::new()).unwrap_err();
+        assert_eq!(error.failure(), failure, "{url}: {error}");
+    }
+}
+
+#[test]
+fn film_without_its_index_is_told_as_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film.mp4");
+    film(&path, "320x180", "25");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let told = refusal(&format!("file:{}", path.display()));
+    assert!(told.contains("it is cut off, or still being written"), "{told}");
 }

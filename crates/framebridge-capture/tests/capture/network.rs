@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framebridge_capture::{Source, image};
+use framebridge_capture::{Source, SourceError, image};
 use framebridge_proto::encoder::ImageFormat;
 
 use crate::{
@@ -69,6 +69,22 @@ fn what_is_painted_arrives_by_every_protocol() {
         assert!(source.is_uneven(), "{url} is live");
         assert_shows(&url, &mut source);
     }
+}
+
+#[test]
+fn sender_that_falls_silent_is_told_as_that() {
+    let url = format!("udp://127.0.0.1:{}", free_port());
+    let output = ["-pkt_size", "1316", "-f", "mpegts", url.as_str()];
+    let sender = Sender::start(&graph(), &[&X264[..], &output].concat());
+    let mut source = open_soon(&url);
+    next(&mut source);
+    drop(sender);
+    let error = loop {
+        if let Err(error) = source.read(&|| ()) {
+            break error;
+        }
+    };
+    assert!(matches!(error, SourceError::Silent { .. }), "{error:?}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is known of each kind of source before one is opened.
 
+use std::path::PathBuf;
+
 use super::{Source, program};
 use crate::Address;
 
@@ -76,6 +78,20 @@ pub struct Traits {
     /// Waiting for it can be called off; of others FFmpeg returns when it likes.
     pub interruptible: bool,
 }
+
+/// What answers, or is there, once a source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Door {
+    /// A host and a TCP port, which take a connection.
+    Tcp(String, u16),
+    /// A Unix socket, which takes one.
+    Unix(PathBuf),
+    /// A file or a device.
+    Path(PathBuf),
+}
+
+/// X servers that listen on TCP do so on this port plus the display's number.
+const X11_PORT: u16 = 6000;
 
 impl Source {
     /// What it is like.
@@ -156,14 +172,27 @@ impl Source {
         }
     }
 
-    /// The host and the TCP port that answer where it is there.
-    pub fn knock_at(&self) -> Option<(String, u16)> {
-        let Self::Network { protocol, url } = self else {
-            return None;
-        };
-        let address = Address::of(url)?;
-        let port = address.port.or(protocol.tcp_port())?;
-        protocol.tcp_port().map(|_by_tcp| (address.host.to_owned(), port))
+    /// Where it shows that a source which was not there has come back.
+    pub fn door(&self) -> Option<Door> {
+        match self {
+            Self::Network { protocol, url } => {
+                let address = Address::of(url)?;
+                let port = address.port.or(protocol.tcp_port())?;
+                protocol
+                    .tcp_port()
+                    .map(|_by_tcp| Door::Tcp(address.host.to_owned(), port))
+            }
+            Self::X11 { display, .. } => {
+                let (host, number) = display.rsplit_once(':')?;
+                let number: u16 = number.split('.').next()?.parse().ok()?;
+                match host {
+                    "" => Some(Door::Unix(format!("/tmp/.X11-unix/X{number}").into())),
+                    host => Some(Door::Tcp(host.to_owned(), X11_PORT.checked_add(number)?)),
+                }
+            }
+            Self::V4l2 { device: path, .. } | Self::File { path } => Some(Door::Path(path.clone())),
+            Self::Test | Self::Lavfi { .. } | Self::Exec { .. } | Self::Whip | Self::Slate(_) => None,
+        }
     }
 }
 

@@ -135,17 +135,22 @@ fn a_place_is_what_an_operator_looks_for() {
 }
 
 #[test]
-fn only_what_takes_tcp_connections_is_knocked_at() {
+fn source_that_was_away_shows_where_it_comes_back() {
+    let tcp = |host: &str, port| Some(Door::Tcp(host.to_owned(), port));
     for (url, door) in [
-        ("rtsp://u:p@cam/s", Some(("cam", 554))),
-        ("rtsps://[fd00::1]/s", Some(("fd00::1", 322))),
-        ("http://cam:8080/s", Some(("cam", 8080))),
+        ("rtsp://u:p@cam/s", tcp("cam", 554)),
+        ("rtsps://[fd00::1]/s", tcp("fd00::1", 322)),
+        ("http://cam:8080/s", tcp("cam", 8080)),
         ("srt://server:9000", None),
         ("udp://:1234", None),
-        ("file:/a", None),
+        ("x11::1.0+1,2,30x40", Some(Door::Unix("/tmp/.X11-unix/X1".into()))),
+        ("x11:host:2", tcp("host", 6002)),
+        ("v4l2:/dev/video0?fps=5", Some(Door::Path("/dev/video0".into()))),
+        ("file:/a", Some(Door::Path("/a".into()))),
+        ("test:", None),
     ] {
         let source: Source = url.parse().expect(url);
-        assert_eq!(source.knock_at(), door.map(|(host, port)| (host.to_owned(), port)));
+        assert_eq!(source.door(), door);
     }
 }
 
