@@ -1,5 +1,7 @@
 //! Publishers, and those who wait for us to begin.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use framebridge_proto::StreamName;
 use framebridge_rtc::{AnswerError, Config, PublisherEvent};
 use tokio::{
@@ -10,13 +12,16 @@ use tokio::{
 
 use crate::{PATIENCE, World};
 
+/// Who answers.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 #[tokio::test]
 async fn nobody_pushes_to_itself() {
     let world = World::new(Config::default());
     let handle = world.engine.handle();
     let offered = handle.offer(&world.stream, None);
     let published = handle.publish_by(&world.stream, offered.text()).await.unwrap();
-    let begun = offered.answered(&published.answer).await;
+    let begun = offered.answered(&published.answer, LOOPBACK).await;
     assert_eq!(begun.unwrap_err(), AnswerError::Ourselves);
     assert!(handle.sessions().is_empty());
 }
@@ -38,7 +43,7 @@ async fn receiver_that_no_udp_reaches_is_connected_to() {
     let passive = format!("a=candidate:1 1 tcp 5 {ip} {port} typ host tcptype passive\r\n");
     let lines = published.answer.split_inclusive("\r\n");
     let answer: String = lines.filter(|line| !line.starts_with("a=candidate")).collect();
-    let begun = offered.answered(&(answer + &passive)).await.unwrap();
+    let begun = offered.answered(&(answer + &passive), LOOPBACK).await.unwrap();
     assert_eq!(begun.listeners, [at]);
     let (sender, receiver) = (sending.engine.handle(), receiving.engine.handle());
     let mut tasks = JoinSet::new();
@@ -75,7 +80,7 @@ async fn dtls_begins_where_the_publisher_wants_it() {
         let mut published = receiving.engine.handle().publish_by(&live, &offer).await.unwrap();
         let setup = format!("a=setup:{answered_as}\r\n");
         assert!(published.answer.contains(&setup), "{offered_as}: {}", published.answer);
-        let begun = offered.answered(&published.answer).await.unwrap();
+        let begun = offered.answered(&published.answer, LOOPBACK).await.unwrap();
         let mut frames = 0;
         while frames < 5 {
             let next = timeout(PATIENCE, published.publisher.next()).await;
