@@ -24,7 +24,7 @@ use rtc_dtls::{
 use rtc_shared::{TransportProtocol, error::Error as FamilyError};
 
 use crate::srtp::{KeyPair, Profile};
-use gate::{PLAIN_HEADERS, Passage};
+use gate::{Active, PLAIN_HEADERS, Passage};
 use hello::ClientHello;
 use identity::{config, provider};
 use server::{Server, answer};
@@ -95,8 +95,7 @@ pub struct Association {
     endpoint: Endpoint,
     /// The peer's certificate has one of these.
     expected: Vec<Fingerprint>,
-    /// At the passive end.
-    server: Option<Server>,
+    end: End,
     outgoing: VecDeque<BytesMut>,
     /// When the endpoint's timer is due. Noted, for it is asked for with every datagram of a viewer, and the endpoint looks it up.
     due: Option<Instant>,
@@ -106,6 +105,12 @@ pub struct Association {
     carries_data: bool,
     /// Data that has come: one datagram's, for it is taken after each.
     incoming: VecDeque<BytesMut>,
+}
+
+/// Which end it is. Either has a gate, for either may be strangers' to choose.
+enum End {
+    Passive(Box<Server>),
+    Active(Box<Active>),
 }
 
 /// Datagrams that belong together.
@@ -126,11 +131,11 @@ impl fmt::Debug for Association {
 impl Association {
     /// The passive end: waits for the peer's ClientHello.
     pub fn server(identity: &Identity, expected: Vec<Fingerprint>) -> Self {
-        Self::new(expected, Some(Server::new(identity)))
+        Self::new(expected, End::Passive(Box::new(Server::new(identity))))
     }
 
-    /// The active end, which offers `profiles` in this order and starts at once. It trusts the net more than the passive one: it is
-    /// the light viewer's, and that of a receiver or a publisher that wants it so, where a failed handshake is tried again.
+    /// The active end, which offers `profiles` in this order and starts at once. A whole message that somebody forges in the
+    /// server's name, in the time of the handshake, ends it, and the session is tried again: no more.
     ///
     /// # Errors
     /// The configuration is refused.
@@ -143,7 +148,7 @@ impl Association {
         let config = provider()
             .and_then(|provider| config(&identity.certificate, profiles, provider).build(true, Some(PEER)))
             .map_err(DtlsError::Configure)?;
-        let mut association = Self::new(expected, None);
+        let mut association = Self::new(expected, End::Active(Box::default()));
         association
             .endpoint
             .connect(now, PEER, Arc::new(config), None)
@@ -154,14 +159,14 @@ impl Association {
 
     /// Whether it is the passive end.
     pub(crate) fn is_server(&self) -> bool {
-        self.server.is_some()
+        matches!(self.end, End::Passive(_))
     }
 
-    fn new(expected: Vec<Fingerprint>, server: Option<Server>) -> Self {
+    fn new(expected: Vec<Fingerprint>, end: End) -> Self {
         Self {
             endpoint: Endpoint::new(PEER, TransportProtocol::UDP, None),
             expected,
-            server,
+            end,
             outgoing: VecDeque::new(),
             due: None,
             flight: None,
@@ -175,8 +180,9 @@ impl Association {
     #[must_use]
     pub fn carrying_data(mut self) -> Self {
         self.carries_data = true;
-        if let Some(server) = &mut self.server {
-            server.gate.carry_data();
+        match &mut self.end {
+            End::Passive(server) => server.gate.carry_data(),
+            End::Active(gate) => gate.carry_data(),
         }
         self
     }
@@ -206,11 +212,12 @@ impl Association {
     /// # Errors
     /// The handshake failed; the association is of no more use.
     pub fn handle(&mut self, datagram: &[u8], now: Instant) -> Result<Progress, DtlsError> {
-        let Some(server) = &mut self.server else {
-            return self.read(datagram, now);
+        let passages = match &mut self.end {
+            End::Passive(server) => server.gate.admit(datagram),
+            End::Active(gate) => gate.admit(datagram),
         };
         let mut progress = Progress::Pending;
-        for passage in server.gate.admit(datagram) {
+        for passage in passages {
             match passage {
                 Passage::Hello { is_second, record } => self.on_hello(is_second, &record, now),
                 Passage::Records(reads) => {
@@ -229,7 +236,7 @@ impl Association {
 
     /// Takes a whole hello, which may not be the peer's: one that leads nowhere leaves no trace, not even an alert.
     fn on_hello(&mut self, is_second: bool, record: &[u8], now: Instant) {
-        let (Some(server), Some(hello)) = (&mut self.server, ClientHello::parse(&record[PLAIN_HEADERS..])) else {
+        let (End::Passive(server), Some(hello)) = (&mut self.end, ClientHello::parse(&record[PLAIN_HEADERS..])) else {
             return;
         };
         let at = server.hellos.iter().position(|opening| opening.random == hello.random);
@@ -256,20 +263,15 @@ impl Association {
     fn read(&mut self, datagram: &[u8], now: Instant) -> Result<Progress, DtlsError> {
         let events = self.endpoint.read(now, PEER, None, BytesMut::from(datagram));
         // Whatever came of it: an alert has to go out, too.
-        let has_answered = self.drain(now);
-        let is_data = |event: &EndpointEvent| matches!(event, EndpointEvent::ApplicationData(_));
-        let has_data = events.as_ref().is_ok_and(|events| events.iter().any(is_data));
-        if self.server.is_none() && self.is_established && !has_answered && !has_data {
-            // The peer repeats its last flight, so it has not heard ours.
-            self.repeat(FLIGHT_INTERVAL, now);
-        }
+        self.drain(now);
         let mut progress = Progress::Pending;
         for event in events.map_err(DtlsError::Handshake)? {
             match event {
                 EndpointEvent::HandshakeComplete => {
                     self.is_established = true;
-                    if let Some(server) = &mut self.server {
-                        server.gate.establish();
+                    match &mut self.end {
+                        End::Passive(server) => server.gate.establish(),
+                        End::Active(gate) => gate.establish(),
                     }
                     progress = Progress::Established(self.export()?);
                 }
@@ -284,15 +286,13 @@ impl Association {
         Ok(progress)
     }
 
-    /// Takes over what is to be sent; false if there is nothing.
-    fn drain(&mut self, now: Instant) -> bool {
+    /// Takes over what is to be sent.
+    fn drain(&mut self, now: Instant) {
         let datagrams = take_transmits(&mut self.endpoint);
         self.note_due();
-        let has_any = !datagrams.is_empty();
-        if has_any {
+        if !datagrams.is_empty() {
             self.send(datagrams, now);
         }
-        has_any
     }
 
     /// After whatever may have set or cleared the endpoint's timer.

@@ -220,9 +220,18 @@ impl Agent {
         self.schedule(now);
     }
 
-    /// There is one more way, which is no socket of ours: it is checked like any other, if none is in use yet.
+    /// There is one more way, which is no socket of ours: it is checked like any other, if none is in use yet. It is a connection that
+    /// the other end has taken: where there is no room it gets that of one that has failed, or is liked least.
     pub(crate) fn add_way(&mut self, path: Path, now: Instant) {
         if self.selected.is_none() {
+            if self.pairs.len() == MAX_PAIRS {
+                let is_unanswered = |pair: &Pair| !pair.is_checked && pair.attempt != Attempt::Valid;
+                let unanswered = (0..MAX_PAIRS).filter(|at| is_unanswered(&self.pairs[*at]));
+                let least = |at: &usize| (self.pairs[*at].attempt != Attempt::Failed, self.pairs[*at].priority);
+                if let Some(at) = unanswered.min_by_key(least) {
+                    self.pairs.remove(at);
+                }
+            }
             self.pair(path, UNKNOWN_PRIORITY, false);
             self.schedule(now);
         }

@@ -65,6 +65,8 @@ struct Seen {
     next: u64,
     /// By the index's remainder.
     bits: [u64; (WINDOW / 64) as usize],
+    /// Of an earlier process, and nothing has come since.
+    is_resumed: bool,
 }
 
 impl Default for Seen {
@@ -72,6 +74,7 @@ impl Default for Seen {
         Self {
             next: 0,
             bits: [0; (WINDOW / 64) as usize],
+            is_resumed: false,
         }
     }
 }
@@ -82,11 +85,23 @@ impl Seen {
         Self {
             next: index + 1,
             bits: [u64::MAX; (WINDOW / 64) as usize],
+            is_resumed: true,
         }
     }
 
     fn highest(&self) -> Option<u64> {
         self.next.checked_sub(1)
+    }
+
+    /// The index of a packet with this number. Of what an earlier process was sent nothing is taken again: at first it is ahead, however
+    /// far the publisher has got meanwhile.
+    fn index_of(&self, number: u16) -> u64 {
+        let index = nearest(number, self.highest());
+        if self.is_resumed && index < self.next {
+            index + (1 << 16)
+        } else {
+            index
+        }
     }
 
     fn is_new(&self, index: u64) -> bool {
@@ -95,6 +110,7 @@ impl Seen {
     }
 
     fn accept(&mut self, index: u64) {
+        self.is_resumed = false;
         if index >= self.next {
             let skipped = (index - self.next).min(WINDOW);
             for passed in index - skipped..=index {
@@ -189,7 +205,7 @@ impl Inbound {
                 .filter(|(ssrc, _)| *ssrc == head.ssrc)
                 .map(|(_, seen)| seen),
         };
-        let index = nearest(head.sequence, seen.and_then(Seen::highest));
+        let index = seen.map_or_else(|| nearest(head.sequence, None), |seen| seen.index_of(head.sequence));
         seen.is_none_or(|seen| seen.is_new(index)).then_some((head, index))
     }
 
@@ -475,11 +491,24 @@ mod tests {
         feed(&mut inbound, &rtp(102, 2, 7, 2, &[0x65, 1]), start);
         assert!(!inbound.state().is_far_from(&kept));
         let next = Inbound::resumed(&kept, 1, start);
-        assert!(next.head(&rtp(102, 1, 7, 1, &[0x65, 1])).is_none(), "it was here");
-        for (sequence, index) in [(2, 65_538), (30_000, 95_536), (32_000, 97_536)] {
+        // The last that was here, sent again, has an index by which it is not authentic.
+        let again = (1, 131_073);
+        for (sequence, index) in [
+            (2, 65_538),
+            (30_000, 95_536),
+            (32_000, 97_536),
+            (50_001, 115_537),
+            again,
+        ] {
             let (_, found) = next.head(&rtp(102, sequence, 7, 0, &[0x65, 1])).unwrap();
             assert_eq!(found, index);
         }
+        // Until something has come of the publisher's.
+        let mut next = next;
+        feed(&mut next, &rtp(102, 50_001, 7, 0, &[0x65, 1]), start);
+        let late = next.head(&rtp(102, 50_000, 7, 0, &[0x65, 1])).map(|(_, index)| index);
+        assert_eq!((late, next.state().media), (Some(115_536), Some((7, 115_537))));
+        assert!(next.head(&rtp(102, 50_001, 7, 0, &[0x65, 1])).is_none(), "it was here");
         let at = |index| ReceiveState {
             media: Some((7, index)),
             ..kept

@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Connected(usize, Outlet, oneshot::Sender<()>),
     /// A connection of ours has reached where a receiver waits for one.
     Way(SessionId, Path),
+    /// That has ended.
+    WayLost(SessionId, Path),
     /// A viewer has further candidates.
     Candidates(SessionId, Vec<Candidate>),
     /// A viewer restarts ICE.

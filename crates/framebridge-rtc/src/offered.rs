@@ -1,18 +1,22 @@
 //! Sessions that we offer: a stream is sent on to a receiver that an operator has named (WHIP). Once it has answered it is a viewer
 //! like any other, but for who nominates.
 
-use std::{mem, net::SocketAddr, sync::atomic::Ordering::Acquire};
+use std::{
+    mem,
+    net::{IpAddr, SocketAddr},
+    sync::atomic::Ordering::Acquire,
+};
 
 use framebridge_proto::StreamName;
 
 use crate::{
     Form, Handle, JoinError, Load, SessionId,
     handle::Ends,
-    reach::is_a_receivers,
+    reach::may_wait_at,
     sdp::{Offer, OfferError, OwnOffer},
 };
 
-/// Places where a receiver waits for connections that are tried: it has one or two.
+/// Places of each family where a receiver waits for connections that are tried: it has one or two. All are tried at once.
 const MOST_LISTENERS: usize = 4;
 
 /// An offer of ours that is to be answered. Nothing is taken up by it.
@@ -89,11 +93,11 @@ impl Offered {
         &self.text
     }
 
-    /// Begins the session that `answer` agrees to.
+    /// Begins the session that `answer` agrees to; it has come from `from`.
     ///
     /// # Errors
     /// See [`AnswerError`].
-    pub async fn answered(self, answer: &str) -> Result<Begun, AnswerError> {
+    pub async fn answered(self, answer: &str, from: IpAddr) -> Result<Begun, AnswerError> {
         let read = Offer::parse_answer(answer, self.form);
         let mut answer = read.map_err(|error| match error {
             OfferError::Malformed(reason) => AnswerError::Malformed(reason),
@@ -111,9 +115,7 @@ impl Offered {
         let order = order.ok_or(AnswerError::NoPlace(JoinError::Stopped))?;
         let candidates = mem::take(&mut answer.candidates);
         let stream = shared.stream(&self.stream);
-        let mut listeners = mem::take(&mut answer.listeners);
-        listeners.retain(is_a_receivers);
-        listeners.truncate(MOST_LISTENERS);
+        let listeners = worth_trying(mem::take(&mut answer.listeners), from);
         let etag = self
             .handle
             .admit(order, &stream, &self.ends, (&mut answer, true), candidates);
@@ -122,5 +124,57 @@ impl Offered {
             listeners,
         };
         etag.map(begun).map_err(AnswerError::NoPlace)
+    }
+}
+
+/// Which of `named`, the best first, are tried.
+fn worth_trying(named: Vec<SocketAddr>, from: IpAddr) -> Vec<SocketAddr> {
+    let mut tried: Vec<SocketAddr> = Vec::new();
+    for listener in named {
+        let of_family = |other: &&SocketAddr| other.is_ipv4() == listener.is_ipv4();
+        let has_room = tried.iter().filter(of_family).count() < MOST_LISTENERS;
+        if has_room && may_wait_at(&listener, from) && !tried.contains(&listener) {
+            tried.push(listener);
+        }
+    }
+    tried
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receiver_from_elsewhere_has_us_connect_to_nothing_near() {
+        let named = [
+            "127.0.0.1:22",
+            "10.0.0.7:22",
+            "100.64.0.1:22",
+            "[::1]:22",
+            "[fd00::1]:22",
+            "9.9.9.9:443",
+        ];
+        let named: Vec<SocketAddr> = named.iter().map(|it| it.parse().unwrap()).collect();
+        for (from, tried) in [
+            ("9.9.9.9", 1),
+            ("2600::1", 1),
+            ("192.168.1.2", 6),
+            ("::ffff:127.0.0.1", 6),
+        ] {
+            assert_eq!(
+                worth_trying(named.clone(), from.parse().unwrap()).len(),
+                tried,
+                "{from}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_family_does_not_take_the_places_of_the_other() {
+        let sixes = (1..9).map(|port| format!("[2600::1]:{port}"));
+        let named = sixes.chain(["9.9.9.9:443".to_owned(), "9.9.9.9:443".to_owned()]);
+        let named: Vec<SocketAddr> = named.map(|it| it.parse().unwrap()).collect();
+        let tried = worth_trying(named, [9, 9, 9, 9].into());
+        assert_eq!((tried.len(), tried.last().unwrap().port()), (MOST_LISTENERS + 1, 443));
     }
 }

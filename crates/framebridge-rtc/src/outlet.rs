@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{SessionId, ice::Path};
 
@@ -51,7 +51,7 @@ pub(crate) fn is_tcp(path: &Path) -> bool {
 pub(crate) struct Outlet {
     queue: mpsc::Sender<(Instant, Vec<u8>)>,
     pub(crate) shared: Arc<Shared>,
-    /// Whose it is, once that is proven.
+    /// Whose it is: of one that has come, once that is proven.
     session: Option<SessionId>,
 }
 
@@ -63,12 +63,19 @@ pub(crate) struct Shared {
     /// When what is being written was queued, microseconds from `began`; 0: nothing is.
     writing: AtomicU64,
     is_proven: AtomicBool,
+    /// The worker has let go of it.
+    left: Notify,
 }
 
 impl Shared {
     /// Whether an authentic check has come.
     pub(crate) fn is_proven(&self) -> bool {
         self.is_proven.load(Relaxed)
+    }
+
+    /// Until the worker has let go of the connection: nothing more will be queued.
+    pub(crate) async fn left(&self) {
+        self.left.notified().await;
     }
 
     /// What was queued then is being written.
@@ -97,6 +104,7 @@ impl Outlet {
             queued: AtomicUsize::new(0),
             writing: AtomicU64::new(0),
             is_proven: AtomicBool::new(false),
+            left: Notify::new(),
         });
         let outlet = Self {
             queue,
@@ -136,6 +144,12 @@ impl Outlet {
     }
 }
 
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.shared.left.notify_one();
+    }
+}
+
 /// A worker's connections.
 #[derive(Debug, Default)]
 pub(crate) struct Outlets {
@@ -149,6 +163,19 @@ impl Outlets {
     pub(crate) fn add(&mut self, socket: usize, outlet: Outlet) {
         self.by_socket.retain(|_, known| !known.queue.is_closed());
         self.by_socket.insert(socket, outlet);
+    }
+
+    /// We have made the connection for this session.
+    pub(crate) fn is_for(&mut self, socket: usize, session: SessionId) {
+        if let Some(outlet) = self.by_socket.get_mut(&socket) {
+            outlet.session = Some(session);
+        }
+    }
+
+    /// Whose a connection is. What comes over it is told by that and not by where it comes from: two connections of ours may lead to
+    /// one place.
+    pub(crate) fn session_of(&self, socket: usize) -> Option<SessionId> {
+        self.by_socket.get(&socket)?.session
     }
 
     /// An authentic check of this viewer has come over `path`.

@@ -51,6 +51,24 @@ pub(crate) fn is_a_receivers(named: &SocketAddr) -> bool {
     is_unicast(named.ip()) || named.ip().is_loopback()
 }
 
+/// Whether a connection may be made to where a receiver says that it waits for one. This machine and its own network are for those who
+/// are there themselves (`from`: who has answered): anybody else would have us knock at doors that are shut to it.
+pub(crate) fn may_wait_at(listener: &SocketAddr, from: IpAddr) -> bool {
+    is_a_receivers(listener) && (is_near(from) || !is_near(listener.ip()))
+}
+
+/// Whether an address is this machine's loopback, or of a network that the Internet has no way to.
+fn is_near(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let is_carriers = first == 100 && second & 0xc0 == 64;
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_carriers
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
 fn is_unicast(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_unicast_v4(ip),

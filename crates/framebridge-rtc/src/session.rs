@@ -94,6 +94,8 @@ pub enum CloseReason {
     HandshakeFailed,
     /// Silent for longer than the grace.
     GraceExpired,
+    /// The connection that it went by has ended.
+    ConnectionLost,
     /// The data channels broke, or the other end took nothing from them.
     LanesFailed,
     /// The engine was stopped.
@@ -105,9 +107,12 @@ impl CloseReason {
     pub fn is_fault(self) -> bool {
         match self {
             Self::Left | Self::PeerClosed | Self::Stopped => false,
-            Self::Dropped | Self::ConnectTimeout | Self::HandshakeFailed | Self::GraceExpired | Self::LanesFailed => {
-                true
-            }
+            Self::Dropped
+            | Self::ConnectTimeout
+            | Self::HandshakeFailed
+            | Self::GraceExpired
+            | Self::ConnectionLost
+            | Self::LanesFailed => true,
         }
     }
 }
@@ -121,6 +126,7 @@ impl fmt::Display for CloseReason {
             Self::ConnectTimeout => "did not connect in time",
             Self::HandshakeFailed => "DTLS handshake failed",
             Self::GraceExpired => "silent for too long",
+            Self::ConnectionLost => "its connection has ended",
             Self::LanesFailed => "data channels failed",
             Self::Stopped => "stopped",
         })

@@ -31,6 +31,8 @@ use crate::{
 const PROOF: Duration = Duration::from_secs(10);
 /// How long a viewer may be silent: it checks its path every few seconds, and consent ends after 30 s.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long what is said to who has gone may take to be written: somebody who reads nothing would have the connection for ever.
+const GOODBYE: Duration = Duration::from_secs(3);
 /// The longest frame that is taken: nothing that a viewer sends is longer.
 const MOST_FRAME: usize = 2048;
 
@@ -73,7 +75,11 @@ pub(crate) async fn serve_receiver(
     mailbox.ring();
     let (reader, writer) = split(stream);
     let streams = (BufReader::new(reader), writer);
+    let lost = Command::WayLost(*session, connection.path);
     connection.serve(streams, Instant::now() + PROOF).await;
+    // Fails where the worker has gone, and its sessions with it.
+    _ = mailbox.commands.send(lost).await;
+    mailbox.ring();
 }
 
 /// A connection that its worker knows.
@@ -112,7 +118,8 @@ impl<'a> Connection<'a> {
         })
     }
 
-    /// Reads and writes until either ends, or nothing is proven in time, or nothing more comes.
+    /// Reads and writes until either ends, or nothing is proven in time, or nothing more comes, or the session has ended and what was
+    /// said then is written or takes too long.
     async fn serve(self, (mut reader, mut writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin), proof: Instant) {
         let Self {
             mailbox,
@@ -149,10 +156,15 @@ impl<'a> Connection<'a> {
                 }
             }
         };
+        let leaving = async {
+            shared.left().await;
+            sleep(GOODBYE).await;
+        };
         tokio::select! {
             () = reading => {}
             () = writing => {}
             () = watching => {}
+            () = leaving => {}
         }
     }
 }
@@ -170,4 +182,48 @@ async fn read(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; len];
     reader.read_exact(&mut frame).await?;
     Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::duplex, time::timeout};
+
+    use super::*;
+    use crate::outlet::Outlets;
+
+    #[tokio::test]
+    async fn who_reads_nothing_but_goes_on_writing_loses_the_connection_with_its_session() {
+        let (mailbox, _inlet) = Mailbox::new().unwrap();
+        let mut outlets = Outlets::default();
+        let (outlet, waiting) = Outlet::new();
+        let (socket, session) = (socket_of(1), SessionId::random());
+        let path = Path {
+            socket,
+            source: None,
+            remote: ([127, 0, 0, 1], 9).into(),
+        };
+        let connection = Connection {
+            mailbox: &mailbox,
+            path,
+            shared: Arc::clone(&outlet.shared),
+            waiting,
+        };
+        outlets.add(socket, outlet);
+        outlets.prove(&path, session);
+        outlets.send(socket, &[7; 1000], 1000);
+        // It takes 100 bytes, and then no more.
+        let (ours, mut theirs) = duplex(100);
+        let (reader, writer) = split(ours);
+        let served = connection.serve((reader, writer), Instant::now() + PROOF);
+        let other = async {
+            theirs.write_all(&[0, 0]).await.unwrap();
+            outlets.leave(session);
+            outlets.close();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = timeout(2 * GOODBYE, served) => ended.expect("it ends by itself"),
+            () = other => {}
+        }
+    }
 }

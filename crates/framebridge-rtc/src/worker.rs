@@ -24,12 +24,13 @@ use framebridge_proto::media::Rung;
 use waiting::Reading;
 
 use crate::{
-    Candidate, CloseReason, Event, HoldReason, Input, LineEvent, Output, Pacer, ViewerState,
+    Candidate, CloseReason, Event, HoldReason, Input, LineEvent, Output, Pacer, SessionId, ViewerState,
     batch::{Batch, Inbox},
     channel::{CATCH_UP, Channel, MOST_PADDING, Sent},
     clock::ntp,
     frame::Frame,
     handover::{reservation::Reservation, viewer_file::ViewerFile},
+    ice::Path,
     mailbox::{Command, IceRestart, Inlet},
     reach::{is_a_receivers, is_a_viewers},
     socket::Socket,
@@ -147,10 +148,11 @@ impl Worker {
                 }
                 Command::Way(session, path) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
-                        self.viewers.add_address(slot, path.remote, false);
+                        self.batch.outlets.is_for(path.socket, session);
                         self.handle(slot, Input::Way(path), now);
                     }
                 }
+                Command::WayLost(session, path) => self.on_way_lost(&session, path, now),
                 Command::Candidates(session, candidates) => {
                     if let Some(slot) = self.viewers.by_session(&session) {
                         self.add_candidates(slot, candidates, now);
@@ -183,6 +185,23 @@ impl Worker {
         }
         // More may be waiting: do not sleep.
         self.shared.mailboxes[self.number].ring();
+    }
+
+    /// A session whose connection has ended has nothing else: who wants it begins anew, and sooner than silence would tell.
+    fn on_way_lost(&mut self, session: &SessionId, lost: Path, now: Instant) {
+        let Some(slot) = self.viewers.by_session(session) else {
+            return;
+        };
+        let is_in_use = self
+            .viewers
+            .get_mut(slot)
+            .is_some_and(|viewer| match viewer.peer.path() {
+                Some(path) => path.socket == lost.socket,
+                None => viewer.peer.state() != ViewerState::Connecting,
+            });
+        if is_in_use {
+            self.end(slot, CloseReason::ConnectionLost, now);
+        }
     }
 
     fn restart(&mut self, slot: Slot, restart: IceRestart, now: Instant) {

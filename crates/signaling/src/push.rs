@@ -224,8 +224,10 @@ impl Sender {
         self.place.set_session(Some(session));
         self.shared.owners.note(session, owner);
         self.open = Some(Open { session, resource });
-        let reach = by_tcp::reach(self.shared.engine.clone(), session, listeners);
-        self.shared.tasks.spawn(reach);
+        let stop = self.shared.tasks.stop().clone();
+        let reach = by_tcp::reach(self.shared.engine.clone(), session, listeners, stop);
+        // As long as its session lasts, so that the receiver is told good-bye.
+        self.shared.tasks.spawn_graceful(reach);
     }
 
     /// Carries out what the machine wants, and shows how it goes.

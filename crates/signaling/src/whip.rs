@@ -1,6 +1,6 @@
 //! WHIP: publishers send a stream its pictures, trickle, restart ICE and leave over HTTP (RFC 9725).
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -98,19 +98,25 @@ pub(crate) async fn post(
 
 /// Goes on with the publishers that the life before has left, as far as they may publish still.
 pub(crate) fn resume(shared: &Arc<AppState>) {
-    for publisher in shared.engine.resumed_publishers() {
+    // One whose owner is not known is dropped, and ends by that.
+    let owned = |publisher: Publisher| Some((shared.owners.of(publisher.session())?, publisher));
+    let resumed = shared.engine.resumed_publishers();
+    let mut resumed: Vec<(Owner, Publisher)> = resumed.into_iter().filter_map(owned).collect();
+    // The end of one that had given way to another may have been lost.
+    resumed.sort_by_key(|(owner, _)| Reverse(owner.since));
+    for (owner, publisher) in resumed {
         let session = *publisher.session();
         let stream = shared.engine.published(&session).map(|(stream, _)| stream);
-        let stream = stream.and_then(|stream| shared.streams.get(&stream));
-        let owner = shared.owners.of(&session);
-        // Dropped, it ends.
-        let (Some(stream), Some(owner)) = (stream, owner) else {
+        let Some(stream) = stream.and_then(|stream| shared.streams.get(&stream)) else {
+            shared.owners.forget(&session);
             continue;
         };
         let takes = |feed: &Feed| feed.take(session, &owner.parameter_sets).is_ok();
         if stream.feed.as_ref().is_some_and(takes) {
             tracing::info!(stream = %stream.name, session = brief(&session), "a publisher goes on");
             shared.tasks.spawn(serve(Arc::clone(shared), stream, publisher));
+        } else {
+            shared.owners.forget(&session);
         }
     }
 }

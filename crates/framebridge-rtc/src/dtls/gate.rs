@@ -1,10 +1,11 @@
-//! What stands between the net and `rtc-dtls` at the passive end.
+//! What stands between the net and `rtc-dtls`.
 //!
 //! `rtc-dtls` 0.21.1 keeps every handshake fragment and every record of an epoch to come without a bound, and puts
 //! fragments together by recursion: strangers' datagrams, which need no key, could fill or end the process. So it
 //! never sees a record as it came. The gate takes the records of epoch 0 apart, puts each handshake message together
 //! itself, and passes a flight on when it is whole: in order, each message once, as one record of its own making.
-//! The order is known in advance, for a server that demands a cookie and a certificate is sent these and no others
+//! The order is known in advance, for a server that demands a cookie and a certificate is sent these and no others; what an
+//! [active end](Active) is sent is in its own module
 //! (RFC 6347 section 4.2.1, RFC 5246 section 7.3):
 //!
 //! | flight | messages |
@@ -15,7 +16,11 @@
 //!
 //! Whatever else comes is dropped, and nothing with it (section 4.1.2.7): anybody can send it in the peer's name.
 
+mod active;
+
 use std::collections::VecDeque;
+
+pub(super) use active::Active;
 
 const RECORD_HEADER: usize = 13;
 const HANDSHAKE_HEADER: usize = 12;
@@ -50,6 +55,7 @@ const MESSAGES: [(u8, usize); 5] = [
     (15, 2 << 10),
 ];
 const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO_DONE: u8 = 14;
 /// The first message of flight 5.
 const FLIGHT_5: usize = 2;
 
@@ -97,6 +103,7 @@ pub(super) struct Gate {
 /// A handshake message of which parts are there.
 #[derive(Debug)]
 struct Partial {
+    kind: u8,
     body: Vec<u8>,
     /// Which bytes have come, as start and end, in order and apart.
     received: Vec<(usize, usize)>,
@@ -112,6 +119,7 @@ struct Record<'a> {
 
 /// One handshake fragment.
 struct Fragment<'a> {
+    kind: u8,
     sequence: usize,
     total: usize,
     start: usize,
@@ -137,7 +145,7 @@ impl Gate {
         for record in records(datagram).unwrap_or_default() {
             match (record.epoch, record.kind) {
                 (0, HANDSHAKE) => {
-                    for fragment in fragments(record.body).unwrap_or_default() {
+                    for fragment in fragments(record.body, longest_of_client).unwrap_or_default() {
                         passages.extend(self.on_fragment(&fragment));
                     }
                 }
@@ -185,15 +193,7 @@ impl Gate {
             return (self.stage != Stage::Hello).then_some(Passage::Repeat);
         }
         let place = &mut self.messages[fragment.sequence];
-        // One that disagrees about the length starts the message anew: which of the two is forged can't be told, and
-        // the peer repeats the true one. A whole message gives way to nothing less than a whole one.
-        let partial = match place {
-            Some(partial) if partial.body.len() == fragment.total => partial,
-            Some(partial) if partial.is_whole() && fragment.data.len() < fragment.total => return None,
-            Some(_) | None => place.insert(Partial::new(fragment.total)),
-        };
-        partial.add(fragment);
-        if self.stage != Stage::Hello || !partial.is_whole() {
+        if !Partial::take(place, fragment) || self.stage != Stage::Hello {
             return None;
         }
         let hello = place.take()?;
@@ -207,10 +207,7 @@ impl Gate {
         match &mut self.stage {
             Stage::Hello => None,
             Stage::Keys => {
-                if self.early.len() == MAX_EARLY {
-                    self.early.pop_front();
-                }
-                self.early.push_back(record.whole.to_vec());
+                keep(&mut self.early, record);
                 None
             }
             Stage::Unfinished(left) => {
@@ -240,11 +237,26 @@ impl Gate {
 }
 
 impl Partial {
-    fn new(total: usize) -> Self {
+    fn new(kind: u8, total: usize) -> Self {
         Self {
+            kind,
             body: vec![0; total],
             received: Vec::new(),
         }
+    }
+
+    /// Takes a fragment for the message at `place`; whether that is whole then.
+    ///
+    /// One that disagrees about kind or length starts the message anew: which of the two is forged can't be told, and the peer
+    /// repeats the true one. A whole message gives way to nothing less than a whole one.
+    fn take(place: &mut Option<Self>, fragment: &Fragment<'_>) -> bool {
+        let partial = match place {
+            Some(partial) if (partial.kind, partial.body.len()) == (fragment.kind, fragment.total) => partial,
+            Some(partial) if partial.is_whole() && fragment.data.len() < fragment.total => return false,
+            Some(_) | None => place.insert(Self::new(fragment.kind, fragment.total)),
+        };
+        partial.add(fragment);
+        partial.is_whole()
     }
 
     fn is_whole(&self) -> bool {
@@ -274,11 +286,10 @@ impl Partial {
 
     /// The whole message as one record.
     fn record(&self, sequence: usize) -> Vec<u8> {
-        let (kind, _) = MESSAGES[sequence];
         let (total, sequence_bytes) = (self.body.len().to_be_bytes(), sequence.to_be_bytes());
         let total = &total[total.len() - 3..];
         let message = [
-            &[kind],
+            &[self.kind],
             total,
             &sequence_bytes[sequence_bytes.len() - 2..],
             &[0; 3],
@@ -287,6 +298,20 @@ impl Partial {
         ];
         seal(HANDSHAKE, sequence, &message.concat())
     }
+}
+
+/// Keeps an encrypted record until there are keys.
+fn keep(early: &mut VecDeque<Vec<u8>>, record: &Record<'_>) {
+    if early.len() == MAX_EARLY {
+        early.pop_front();
+    }
+    early.push_back(record.whole.to_vec());
+}
+
+/// The longest body of a message that a client sends.
+fn longest_of_client(kind: u8, sequence: usize) -> Option<usize> {
+    let (expected, longest) = *MESSAGES.get(sequence)?;
+    (kind == expected).then_some(longest)
 }
 
 /// A plaintext record. Its number is the message's: each is used once, and in order.
@@ -325,9 +350,9 @@ fn records(datagram: &[u8]) -> Option<Vec<Record<'_>>> {
     Some(records)
 }
 
-/// Takes a handshake record apart; `None` unless all of it is fragments of messages that a client sends, each with
-/// data, and with its data.
-fn fragments(body: &[u8]) -> Option<Vec<Fragment<'_>>> {
+/// Takes a handshake record apart; `None` unless all of it is fragments of messages that the peer sends (`longest`: of a kind and
+/// number), each with data, and with its data.
+fn fragments(body: &[u8], longest: impl Fn(u8, usize) -> Option<usize>) -> Option<Vec<Fragment<'_>>> {
     let (mut rest, mut fragments) = (body, Vec::new());
     while !rest.is_empty() {
         let (header, after) = rest.split_at_checked(HANDSHAKE_HEADER)?;
@@ -335,11 +360,14 @@ fn fragments(body: &[u8]) -> Option<Vec<Fragment<'_>>> {
         let (total, sequence) = (number(&header[1..4]), number(&header[4..6]));
         let (start, length) = (number(&header[6..9]), number(&header[9..12]));
         let data = after.get(..length)?;
-        let (kind, longest) = *MESSAGES.get(sequence)?;
-        if header[0] != kind || total > longest || length == 0 || start + length > total {
+        let kind = header[0];
+        // One message has nothing to say but that it is there.
+        let is_empty = length == 0 && (kind, total) != (SERVER_HELLO_DONE, 0);
+        if is_empty || total > longest(kind, sequence)? || start + length > total {
             return None;
         }
         fragments.push(Fragment {
+            kind,
             sequence,
             total,
             start,

@@ -38,11 +38,18 @@ fn both_ends_get_the_same_keys_for_either_profile() {
     }
 }
 
-/// Hands everything an attacker may send to `server`, on a stack as small as a worker's.
-fn attack(server: &mut Association, now: Instant) {
-    for datagram in attacks() {
-        assert_eq!(server.handle(&datagram, now).unwrap(), Progress::Pending);
-        assert!(held(&server.server.as_ref().unwrap().gate) <= 40 << 10);
+/// Hands everything an attacker may send to an end, on a stack as small as a worker's.
+fn attack(association: &mut Association, now: Instant) {
+    let is_passive = association.is_server();
+    // A whole request for a cookie is taken for the server's, where that is waited for.
+    let is_taken = |datagram: &Vec<u8>| !is_passive && datagram.len() == PLAIN_HEADERS + 12 && datagram[13] == 3;
+    for datagram in attacks().into_iter().filter(|datagram| !is_taken(datagram)) {
+        assert_eq!(association.handle(&datagram, now).unwrap(), Progress::Pending);
+        let held = match &association.end {
+            End::Passive(server) => held(&server.gate),
+            End::Active(gate) => gate.held(),
+        };
+        assert!(held <= 40 << 10);
     }
 }
 
@@ -74,6 +81,37 @@ fn what_strangers_send_neither_ends_nor_fills_nor_delays_a_handshake_or_what_fol
     client.close(now);
     let goodbye = client.poll_transmit().unwrap();
     assert_eq!(server.handle(&goodbye, now).unwrap(), Progress::PeerClosed);
+}
+
+/// What strangers send without a key to the end that begins, in parts that never get whole, fills and ends nothing, in whatever
+/// stage, and neither does what they repeat.
+#[test]
+fn what_strangers_send_neither_ends_nor_fills_the_end_that_begins() {
+    let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+    let mut now = Instant::now();
+    let mut server = Association::server(&theirs, vec![ours.fingerprint().clone()]);
+    let profiles = [Profile::AeadAes128Gcm];
+    let mut client = Association::client(&ours, vec![theirs.fingerprint().clone()], &profiles, now).unwrap();
+    let (mut at_server, mut at_client) = (None, None);
+    for _ in 0..6 {
+        while let Some(datagram) = client.poll_transmit() {
+            if let Progress::Established(established) = server.handle(&datagram, now).unwrap() {
+                at_server = Some(established);
+            }
+        }
+        while let Some(datagram) = server.poll_transmit() {
+            attack(&mut client, now);
+            if let Progress::Established(established) = client.handle(&datagram, now).unwrap() {
+                at_client = Some(established);
+            }
+        }
+        now += FLIGHT_INTERVAL;
+    }
+    assert_eq!(at_client.unwrap(), at_server.unwrap());
+    attack(&mut client, now);
+    server.close(now);
+    let goodbye = server.poll_transmit().unwrap();
+    assert_eq!(client.handle(&goodbye, now).unwrap(), Progress::PeerClosed);
 }
 
 #[test]

@@ -85,12 +85,20 @@ impl ViewerFile {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut viewer_file = Self { file, free: Vec::new() };
-        let mut kept = Vec::new();
+        let (mut kept, mut unreadable) = (Vec::new(), 0);
         for place in (0..PLACES).rev().map(Place) {
             match viewer_file.read(place)? {
-                Some(record) => kept.push((place, record)),
-                None => viewer_file.free.push(place.0),
+                (Some(record), _) => kept.push((place, record)),
+                (None, true) => {
+                    // Of another layout, or damaged: there may be keys in it all the same.
+                    viewer_file.wipe(place);
+                    unreadable += 1;
+                }
+                (None, false) => viewer_file.free.push(place.0),
             }
+        }
+        if unreadable > 0 {
+            tracing::warn!("{unreadable} sessions of the process before can't be read, and have ended");
         }
         Ok((viewer_file, kept))
     }
@@ -146,12 +154,14 @@ impl ViewerFile {
         pwrite(&self.file, bytes, (place.0 * PLACE + offset) as u64) == Ok(bytes.len())
     }
 
-    fn read(&self, place: Place) -> io::Result<Option<Record>> {
+    /// What is kept in a place, and whether anything has been written there.
+    fn read(&self, place: Place) -> io::Result<(Option<Record>, bool)> {
         let mut bytes = Zeroizing::new([0; PLACE]);
         if pread(&self.file, &mut bytes[..], (place.0 * PLACE) as u64)? != PLACE {
-            return Ok(None);
+            return Ok((None, true));
         }
-        Ok(parse_place(&bytes))
+        let is_written = bytes.iter().any(|byte| *byte != 0);
+        Ok((is_written.then(|| parse_place(&bytes)).flatten(), is_written))
     }
 }
 
@@ -223,7 +233,7 @@ mod tests {
     impl ViewerFile {
         /// What the next process would start from.
         pub(crate) fn promised(&self, place: Place) -> Promise {
-            Promise::of(&self.read(place).unwrap().expect("a kept viewer").state.track)
+            Promise::of(&self.read(place).unwrap().0.expect("a kept viewer").state.track)
         }
     }
 
@@ -287,8 +297,12 @@ mod tests {
             let original = record(1);
             let place = viewer_file.put(&original).unwrap();
             prop_assert!(viewer_file.write(place, at, &[to]));
-            let (_, kept) = reopen(&viewer_file);
+            let (next, kept) = reopen(&viewer_file);
             prop_assert!(kept.is_empty() || kept[0].1 == original);
+            prop_assert_eq!(next.free.len(), PLACES - kept.len());
+            let mut bytes = [0; PLACE];
+            pread(&viewer_file.file, &mut bytes[..], (place.0 * PLACE) as u64).unwrap();
+            prop_assert!(!kept.is_empty() || bytes == [0; PLACE], "keys stay that nobody will use");
         }
 
         #[test]

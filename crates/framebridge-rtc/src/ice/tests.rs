@@ -467,3 +467,20 @@ fn controlling_end_nominates_the_first_that_answers_and_another_where_that_falls
     assert_eq!(agent.selected().map(|path| path.remote), Some(near));
     assert_eq!((nominated[0], *nominated.last().unwrap()), (far, near));
 }
+
+#[test]
+fn way_that_the_other_end_has_opened_is_tried_whatever_else_was_named() {
+    let now = Instant::now();
+    let mut agent = agent().controlling();
+    for port in 0..100 {
+        agent.add_remote(([192, 0, 2, 7], 1000 + port).into(), 100 - u32::from(port), now);
+    }
+    let way = Path {
+        socket: 1 << 16,
+        ..path(9)
+    };
+    agent.add_way(way, now);
+    assert_eq!(agent.pairs.len(), MAX_PAIRS);
+    assert!(agent.pairs.iter().any(|pair| pair.path == way));
+    assert_eq!(agent.pairs[0].priority, 100, "the best stays");
+}

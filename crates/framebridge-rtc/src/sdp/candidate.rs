@@ -92,10 +92,10 @@ impl Candidate {
     }
 
     /// Where the owner of a line waits for connections (RFC 6544, section 4.5); `None`: the line is not of that.
-    pub(crate) fn listener(line: &str) -> Option<SocketAddr> {
+    pub(crate) fn listener(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace().skip_while(|word| *word != "tcptype");
         let waits = words.nth(1) == Some("passive");
-        Some(Self::read(line, "tcp").ok().filter(|_| waits)?.address)
+        Self::read(line, "tcp").ok().filter(|_| waits)
     }
 
     /// Reads a line of ICE user `user`'s: one that names another (`ufrag`, RFC 8839 section 5.1's extensions) is none.
@@ -199,16 +199,17 @@ mod tests {
     #[test]
     fn connections_are_waited_for_where_a_passive_candidate_says() {
         let passive = "candidate:3 1 TCP 1015022847 192.0.2.5 7881 typ host tcptype passive generation 0";
-        assert_eq!(Candidate::listener(passive), Some("192.0.2.5:7881".parse().unwrap()));
+        let listener = |line: &str| Candidate::listener(line).map(|listener| listener.address);
+        assert_eq!(listener(passive), Some("192.0.2.5:7881".parse().unwrap()));
         let ours = Candidate::tcp("[2001:db8::1]:8890".parse().unwrap(), 0);
-        assert_eq!(Candidate::listener(&ours.to_string()), Some(ours.address));
+        assert_eq!(listener(&ours.to_string()), Some(ours.address));
         for bad in [
             "3 1 tcp 5 192.0.2.5 9 typ host tcptype active",
             "3 1 tcp 5 192.0.2.5 7881 typ host",
             "3 2 tcp 5 192.0.2.5 7881 typ host tcptype passive",
             "3 1 udp 5 192.0.2.5 7881 typ host tcptype passive",
         ] {
-            assert_eq!(Candidate::listener(bad), None, "{bad}");
+            assert_eq!(listener(bad), None, "{bad}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{io::Cursor, net::SocketAddr};
 
 use data_encoding::BASE64;
+use framebridge_core::h264::set_number;
 use rtc_sdp::{MediaDescription, SessionDescription};
 
 use super::{
@@ -73,6 +74,8 @@ pub(crate) struct Format {
 
 /// Parameter sets of an offer that are read: encoders name one of each kind.
 const MOST_SETS: usize = 8;
+/// Bytes of parameter sets that are taken of it: they are kept with the session, and have some dozens each.
+const MOST_SET_BYTES: usize = 1 << 10;
 
 /// The extensions' names: draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2, and libwebrtc's own.
 pub(super) const NUMBERING: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
@@ -185,15 +188,19 @@ pub(super) fn read(text: &str) -> Result<(SessionDescription, Vec<Section>), Off
 }
 
 impl Offer {
-    /// The parameter sets that it names (RFC 6184, section 8.1); what is none of base64 is left out.
+    /// The parameter sets that it names (RFC 6184, section 8.1); what is none, or beyond what there is room for, is left out.
     pub(crate) fn parameter_sets(&self) -> Vec<Vec<u8>> {
         let fmtp = self.format.fmtp.as_deref().unwrap_or_default();
         let named = h264::parameter(fmtp, "sprop-parameter-sets").unwrap_or_default();
         named
             .split(',')
             .filter_map(|set| BASE64.decode(set.as_bytes()).ok())
-            .filter(|set| !set.is_empty())
+            .filter(|set| set_number(set).is_some())
             .take(MOST_SETS)
+            .scan(MOST_SET_BYTES, |room, set| {
+                *room = room.checked_sub(set.len())?;
+                Some(set)
+            })
             .collect()
     }
 

@@ -1,6 +1,6 @@
 //! The one transport that the video goes by, as an offer describes it.
 
-use std::net::SocketAddr;
+use std::{cmp::Reverse, net::SocketAddr};
 
 use rtc_sdp::{MediaDescription, SessionDescription, description::common::Attribute};
 
@@ -108,9 +108,11 @@ impl<'a> Transport<'a> {
             .collect()
     }
 
-    /// Where the other end waits for connections.
+    /// Where the other end waits for connections, what it likes best first.
     pub(super) fn listeners(&self) -> Vec<SocketAddr> {
-        self.candidate_lines().filter_map(Candidate::listener).collect()
+        let mut listeners: Vec<Candidate> = self.candidate_lines().filter_map(Candidate::listener).collect();
+        listeners.sort_by_key(|listener| Reverse(listener.priority));
+        listeners.iter().map(|listener| listener.address).collect()
     }
 
     /// The candidates of each section that names this transport's ICE user, or none.

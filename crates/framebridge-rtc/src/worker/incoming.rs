@@ -104,12 +104,16 @@ impl Worker {
         self.shared.mailboxes[self.number].ring();
     }
 
-    /// Finds whose datagram it is: a check by the ufrag it names, anything else by where it comes from. `from`: it came to that
+    /// Finds whose datagram it is: a check by the ufrag it names, anything else by its connection, or by where it comes from. `from`: it came to that
     /// other worker.
     fn on_datagram(&mut self, path: Path, datagram: &mut [u8], from: Option<usize>, now: Instant) {
         let ufrag = peek_ufrag(datagram);
         let slot = match ufrag {
             Some(ufrag) => self.viewers.by_ufrag(ufrag),
+            None if is_tcp(&path) => {
+                let session = self.batch.outlets.session_of(path.socket);
+                session.and_then(|session| self.viewers.by_session(&session))
+            }
             None => self.viewers.by_address(&path.remote),
         };
         if let Some(slot) = slot {
@@ -122,7 +126,9 @@ impl Worker {
                 .filter(|viewer| viewer.peer.is_reached_over(&path));
             if let Some(session) = reached.map(|viewer| viewer.session).filter(|_| is_proof) {
                 self.batch.outlets.prove(&path, session);
-                self.viewers.add_address(slot, path.remote, true);
+                if !is_tcp(&path) {
+                    self.viewers.add_address(slot, path.remote, true);
+                }
                 if let Some(from) = from {
                     let (remote, owner) = (path.remote, self.number);
                     self.shared.mailboxes[from].forward(Forwarded::Owned { remote, owner });

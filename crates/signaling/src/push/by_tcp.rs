@@ -8,6 +8,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 /// A receiver has so long to be reached by UDP, which most take less than half a second for. The first way that answers is taken.
 const UDP_FIRST: Duration = Duration::from_secs(2);
@@ -19,18 +20,24 @@ const CONNECT: Duration = Duration::from_secs(5);
 const SEND_BUFFER: u32 = 64 << 10;
 
 /// Connects to a receiver that UDP has not reached, and serves the connections as long as they last. The session keeps the one that
-/// answers first; others end by themselves.
-pub(super) async fn reach(engine: Handle, session: SessionId, listeners: Vec<SocketAddr>) {
-    sleep(UDP_FIRST).await;
+/// answers first; others end by themselves. Once all is to `stop` none is made any more, and those that there are end with their session.
+pub(super) async fn reach(engine: Handle, session: SessionId, listeners: Vec<SocketAddr>, stop: CancellationToken) {
+    if stop.run_until_cancelled(sleep(UDP_FIRST)).await.is_none() {
+        return;
+    }
     let state = engine.session(&session).map(|info| info.state);
     if state != Some(ViewerState::Connecting) {
         return;
     }
     let mut connections = JoinSet::new();
     for listener in listeners {
-        let engine = engine.clone();
+        let (engine, stop) = (engine.clone(), stop.clone());
         connections.spawn(async move {
-            match timeout(CONNECT, connect(listener, SEND_BUFFER)).await {
+            let connected = timeout(CONNECT, connect(listener, SEND_BUFFER));
+            let Some(connected) = stop.run_until_cancelled(connected).await else {
+                return;
+            };
+            match connected {
                 Ok(Ok(stream)) => {
                     tracing::debug!(%listener, "UDP has not reached the receiver: connected by TCP");
                     engine.serve_receiver(&session, stream, listener).await;

@@ -146,7 +146,7 @@ async fn agree(
     authorization: Option<String>,
 ) -> Came {
     let agreed = match str::from_utf8(answer) {
-        Ok(answer) => offered.answered(answer).await,
+        Ok(answer) => offered.answered(answer, peer).await,
         Err(_) => Err(AnswerError::Malformed("it is no text".to_owned())),
     };
     match agreed {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// A record of DTLS 1.2, whatever is in it.
-fn record(kind: u8, epoch: u16, body: &[u8]) -> Vec<u8> {
+pub(super) fn record(kind: u8, epoch: u16, body: &[u8]) -> Vec<u8> {
     let mut record = seal(kind, 7, body);
     record[3..5].copy_from_slice(&epoch.to_be_bytes());
     record
@@ -30,7 +30,7 @@ fn handshake(fragments: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// A whole message in one record.
-fn whole(kind: u8, sequence: u16, body: &[u8]) -> Vec<u8> {
+pub(super) fn whole(kind: u8, sequence: u16, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap();
     handshake(&[fragment(kind, sequence, [length, 0, length], body)])
 }
@@ -57,7 +57,18 @@ pub(in crate::dtls) fn held(gate: &Gate) -> usize {
 pub(in crate::dtls) fn attacks() -> Vec<Vec<u8>> {
     const FRAGMENTS: u32 = 26_000;
     let mut attacks = Vec::new();
-    for (kind, sequence) in [(11, 0), (CLIENT_HELLO, 0), (CLIENT_HELLO, 1), (11, 2), (20, 5), (11, 6)] {
+    for (kind, sequence) in [
+        (11, 0),
+        (CLIENT_HELLO, 0),
+        (CLIENT_HELLO, 1),
+        (11, 2),
+        (20, 5),
+        (11, 6),
+        (3, 0),
+        (2, 0),
+        (2, 1),
+        (12, 3),
+    ] {
         // Fragments without data, which `rtc-dtls` would put together by recursion; in either order.
         let empty = |start: u32| fragment(kind, sequence, [0, start, 1], &[]);
         let starts: Vec<u32> = (1..=FRAGMENTS).collect();
@@ -217,7 +228,7 @@ proptest! {
             for passage in gate.admit(&datagram) {
                 match passage {
                     Passage::Hello { is_second, record } => {
-                        let fragments = fragments(&record[RECORD_HEADER..]).unwrap();
+                        let fragments = fragments(&record[RECORD_HEADER..], longest_of_client).unwrap();
                         prop_assert_eq!(fragments.len(), 1);
                         prop_assert_eq!(fragments[0].sequence, usize::from(is_second));
                         prop_assert_eq!(fragments[0].total, fragments[0].data.len());
@@ -226,7 +237,7 @@ proptest! {
                         let flight = reads.iter().flat_map(|read| records(read).unwrap());
                         let plain = flight.filter(|record| record.epoch == 0 && record.kind == HANDSHAKE);
                         let sequences: Vec<usize> = plain
-                            .flat_map(|record| fragments(record.body).unwrap())
+                            .flat_map(|record| fragments(record.body, longest_of_client).unwrap())
                             .filter(|fragment| fragment.total == fragment.data.len())
                             .map(|fragment| fragment.sequence)
                             .collect();
