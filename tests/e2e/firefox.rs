@@ -11,15 +11,26 @@ use framebridge_tests::{
 /// A folder with Cisco's plugin, which no Debian package has.
 const PLUGIN: &str = "FRAMEBRIDGE_OPENH264";
 
-/// From the page's beginning to a picture, ms: half a second, and more where others load the machine. Not the patience that a page has with
-/// a connection that does not come.
-const SOON: f64 = 12_000.0;
-
 /// What it is told of a stream that comes by HTTP.
 const WHY: &str = "by HTTP: this browser has no H.264 for WebRTC";
 
+/// Not every system has it: Ubuntu's is a snap, which takes no profile of ours.
+fn is_left_out() -> bool {
+    let is_there = Firefox::is_installed();
+    if !is_there {
+        #[expect(clippy::print_stderr, reason = "what is left out is said")]
+        {
+            eprintln!("left out: no Firefox here; Debian's package is `firefox-esr`");
+        }
+    }
+    !is_there
+}
+
 #[test]
 fn firefox_that_has_not_fetched_its_h264_plays_by_http_at_once_and_says_why() {
+    if is_left_out() {
+        return;
+    }
     let streams = [
         ("test", "test:"),
         // Its pictures are sought, which Firefox does not count as shown.
@@ -31,8 +42,8 @@ fn firefox_that_has_not_fetched_its_h264_plays_by_http_at_once_and_says_why() {
     let open = |path: &str| firefox.open(&system.url(path)).unwrap();
     open("/s/test");
     firefox.until_holds("document.body.dataset.state === 'live'").unwrap();
-    let took = firefox.evaluate("performance.now()").unwrap();
-    assert!(took.as_f64().is_some_and(|ms| ms < SOON), "live after {took} ms");
+    // With the first refusal: nothing of WebRTC was waited for.
+    assert!(firefox.evaluate("framebridge.session").unwrap().is_null());
     let text = firefox.text().unwrap();
     assert!(text.contains(WHY), "{text}");
 
@@ -68,6 +79,9 @@ fn firefox_that_has_not_fetched_its_h264_plays_by_http_at_once_and_says_why() {
 
 #[test]
 fn firefox_with_its_h264_plays_by_webrtc_and_keeps_its_session_whatever_dies() {
+    if is_left_out() {
+        return;
+    }
     let Some(plugin) = env::var_os(PLUGIN) else {
         #[expect(clippy::print_stderr, reason = "what is left out is said")]
         {

@@ -1,7 +1,7 @@
 //! A real Firefox without a screen, driven by its Marionette: JSON messages over TCP, each preceded by its length.
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, TcpStream},
     path::Path,
@@ -32,6 +32,9 @@ user_pref("network.connectivity-service.enabled", false);
 user_pref("services.settings.server", "http://127.0.0.1:9/");
 user_pref("media.peerconnection.ice.loopback", true);
 "#;
+
+/// Debian's.
+const PROGRAM: &str = "firefox-esr";
 
 /// The plugin by which Firefox has H.264 in WebRTC, as it stands in a profile.
 const PLUGIN: &str = "gmp-gmpopenh264";
@@ -94,13 +97,19 @@ impl Firefox {
         Self::start_in(profile)
     }
 
+    /// Whether there is one here.
+    pub fn is_installed() -> bool {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path).any(|folder| folder.join(PROGRAM).is_file())
+    }
+
     fn start_in(profile: TempDir) -> anyhow::Result<Self> {
         let mut preferences = fs::File::options()
             .create(true)
             .append(true)
             .open(profile.path().join("user.js"))?;
         preferences.write_all(PREFERENCES.as_bytes())?;
-        let mut firefox = command("firefox-esr");
+        let mut firefox = command(PROGRAM);
         firefox
             .args([
                 "--headless",

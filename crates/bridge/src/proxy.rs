@@ -17,7 +17,7 @@ use framebridge_studio_proto::{
     limits::{LOCAL_TIMEOUT, MAX_CHUNK, MAX_RESPONSE_BODY, RPC_FILMS, RPC_IN_FLIGHT, RPC_STREAMS},
 };
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming, header};
+use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
     net::UnixStream,
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, SemaphorePermit, mpsc},
     time::timeout,
 };
 use tower_service::Service;
@@ -40,9 +40,10 @@ const IDLE: Duration = Duration::from_secs(5);
 /// What stands before a stream's name in the path of a viewer's session.
 pub(crate) const WHEP: &str = "/whep/";
 
-/// Likewise in that of a line to steer by, and what stands behind the name there.
+/// Likewise in that of a line to steer by, and what stands behind the name there; and behind that of a film.
 const STREAMS: &str = "/api/v1/streams/";
 const CONTROL: &str = "control";
+const FILM: &str = "/live.mp4";
 
 /// How long the box's own server may take to answer about a session. A viewer whose address has ended may stay for twice as long.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,6 +56,12 @@ pub(crate) fn lasts(path: &str) -> bool {
 /// Whether it is about steering, without what stands before the stream's name.
 fn is_of_control(rest: &str) -> bool {
     rest.split('/').nth(1) == Some(CONTROL)
+}
+
+/// Whether a film is asked for, which may be waited for as long as a camera takes to open.
+fn asks_for_film(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    path.starts_with(STREAMS) && path.ends_with(FILM)
 }
 
 /// Asks the box's own server. Clones share all of it.
@@ -240,6 +247,15 @@ impl Proxy {
         timeout(SESSION_TIMEOUT, self.once(&question)).await.ok()?.ok()
     }
 
+    /// A place for a request. One for a film is among the films from the beginning: those that wait for a camera would take all
+    /// others. `None`: there is none, or not within the time that anybody waits.
+    async fn place(&self, is_film: bool) -> Option<SemaphorePermit<'_>> {
+        if is_film {
+            return self.0.films.try_acquire().ok();
+        }
+        timeout(LOCAL_TIMEOUT, self.0.places.acquire()).await.ok()?.ok()
+    }
+
     /// Answers one request for whoever has `access` (as in [`ViewerSession`]), whatever comes of it; `seen` is told of the server's answer before its body travels.
     pub(crate) async fn answer(
         self,
@@ -249,8 +265,8 @@ impl Proxy {
         seen: impl FnOnce(&Response<Incoming>),
     ) {
         let id = request.id;
-        // Whoever has waited so long for a place is not waited for any more.
-        let Ok(Ok(place)) = timeout(LOCAL_TIMEOUT, self.0.places.acquire()).await else {
+        let is_film = asks_for_film(&request.path);
+        let Some(place) = self.place(is_film).await else {
             return send_all(&frames, Excuse::busy().frames(id)).await;
         };
         let asked = match Question::new(request, access) {
@@ -263,15 +279,11 @@ impl Proxy {
             seen(response);
         }
         match asked {
+            Ok(response) if has_no_end(&response) && is_film => pass_on(id, response, None, &frames).await,
             Ok(response) if has_no_end(&response) => {
                 // Others get its place.
                 drop(place);
-                let places = if is_film(&response) {
-                    &self.0.films
-                } else {
-                    &self.0.streams
-                };
-                match places.try_acquire() {
+                match self.0.streams.try_acquire() {
                     Ok(_stream) => pass_on(id, response, None, &frames).await,
                     Err(_full) => send_all(&frames, Excuse::busy().frames(id)).await,
                 }
@@ -340,11 +352,6 @@ impl Question {
 fn has_no_end(response: &Response<Incoming>) -> bool {
     let headers = response.headers().iter();
     is_endless(headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))))
-}
-
-fn is_film(response: &Response<Incoming>) -> bool {
-    let media_type = response.headers().get(header::CONTENT_TYPE);
-    media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"video/"))
 }
 
 /// Sends the answer on as it comes, up to `most` bytes of its body.

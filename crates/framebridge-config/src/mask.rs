@@ -60,9 +60,10 @@ const HARMLESS: [&str; 46] = [
 /// The address without what may be a secret.
 pub fn without_secrets(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
-        // It is no address; what stands before an `@` may be meant as one's beginning.
+        // It is no address, but may be meant as its beginning, before an `@`, or as its end.
+        let shown = url.find(['=', '?', '&']);
         return match (url.contains('@'), url.split_once(':')) {
-            (false, _) => url.to_owned(),
+            (false, _) => shown.map_or_else(|| url.to_owned(), |at| format!("{}{MASK}", &url[..=at])),
             (true, Some((scheme, _))) => format!("{scheme}:{MASK}"),
             (true, None) => MASK.to_owned(),
         };
@@ -78,15 +79,15 @@ pub fn without_secrets(url: &str) -> String {
         Some(at) => rest.split_at(at),
         None => (rest, ""),
     };
-    // From a secret on, what looks like another key may be a part of it.
+    // From what may be a secret on, what looks like another key may be a part of it.
     let mut after_secret = path.contains('=');
     let path = match path.split_once('=') {
         Some((before, _)) => format!("{before}={MASK}"),
         None => path.to_owned(),
     };
     let mut pair = |text| {
-        let (shown, is_secret) = pair(text, after_secret);
-        after_secret |= is_secret;
+        let (shown, is_masked) = pair(text, after_secret);
+        after_secret |= is_masked;
         shown
     };
     let query = match query.strip_prefix('?') {
@@ -119,14 +120,14 @@ const NAMES: [&str; 13] = [
     "auth",
 ];
 
-/// `key=value` of a query as it is shown, and whether that is a secret more likely than not.
+/// `key=value` of a query as it is shown, and whether any of that is masked.
 fn pair(pair: &str, after_secret: bool) -> (String, bool) {
     // Without a value it is no key, but what ends in `=` as base64 does.
     let named = pair
         .split_once('=')
         .filter(|(_, value)| !value.trim_matches('=').is_empty());
     let Some((key, value)) = named else {
-        return (MASK.to_owned(), false);
+        return (MASK.to_owned(), true);
     };
     let name = key.to_ascii_lowercase();
     let is_secret = if after_secret {
@@ -137,13 +138,18 @@ fn pair(pair: &str, after_secret: bool) -> (String, bool) {
     if is_secret {
         return (format!("{key}={MASK}"), true);
     }
-    let is_setting = HARMLESS.contains(&&*name) && value.bytes().all(|byte| is_plain(byte) || b".:,-_".contains(&byte));
-    if is_setting || (!after_secret && says_little(value)) {
+    let is_setting = HARMLESS.contains(&&*name);
+    let is_shown = if after_secret {
+        is_setting && says_little(value)
+    } else {
+        says_little(value) || (is_setting && value.bytes().all(|byte| is_plain(byte) || b".:,-_".contains(&byte)))
+    };
+    if is_shown {
         (pair.to_owned(), false)
     } else if after_secret || !key.bytes().all(|byte| is_plain(byte) || b"_-.".contains(&byte)) {
-        (MASK.to_owned(), false)
+        (MASK.to_owned(), true)
     } else {
-        (format!("{key}={MASK}"), false)
+        (format!("{key}={MASK}"), true)
     }
 }
 
@@ -202,7 +208,12 @@ mod tests {
                 "http://cam/v.cgi?resolution=640x480&rotate=180&Loginuse=a&loginpas=SECRET&next=1",
                 "http://cam/v.cgi?resolution=640x480&rotate=********&Loginuse=********&loginpas=********&********",
             ),
-            ("http://cam/v?u=admin&p=SECRET", "http://cam/v?u=********&p=********"),
+            ("http://cam/v?u=admin&p=SECRET", "http://cam/v?u=********&********"),
+            (
+                "http://cam/v?u=admin&p=SEC&RETpart=word&channel=1",
+                "http://cam/v?u=********&********&********&channel=1",
+            ),
+            ("http://cam/v?p=SEC&mode=RET-x", "http://cam/v?p=********&********"),
             (
                 "http://cam/v?x=640x480&y=2001:db8::7&z=on",
                 "http://cam/v?x=640x480&y=2001:db8::7&z=on",
@@ -218,6 +229,8 @@ mod tests {
             ("rtsp:u:p@h/x", "rtsp:********"),
             ("u:p@h", "u:********"),
             ("nonsense", "nonsense"),
+            ("/user=admin_password=SECRET_channel=1.sdp", "/user=********"),
+            ("/live?SECRET", "/live?********"),
         ] {
             assert_eq!(without_secrets(url), shown, "{url}");
         }

@@ -51,14 +51,15 @@ impl Push {
     }
 }
 
-/// Refuses pushes to this box itself. Others that lead here are found out when they are connected to.
+/// Warns of pushes to this box itself, which come to nothing: that is no reason to show no stream at all. Others that lead here are
+/// found out when they are connected to.
 pub(crate) fn check_receivers(reader: &mut Reader<'_>, stream: &StreamName, pushes: &[Push], listen: SocketAddr) {
     for (number, push) in pushes.iter().enumerate().filter(|(_, push)| push.leads_to(listen)) {
         let message = format!(
             "{} is where this box itself listens, and a box can't push to itself: give another stream the same source instead",
             push.name
         );
-        reader.problem(&format!("streams.{stream}.push.{number}.url"), message);
+        reader.warn(&format!("streams.{stream}.push.{number}.url"), message);
     }
 }
 
@@ -200,10 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn push_to_this_box_itself_is_refused_where_the_address_says_so() {
+    fn push_to_this_box_itself_is_warned_of_where_the_address_says_so() {
         let listening = |listen: &str, url: &str| {
             let http = format!("[http]\nlisten = {listen:?}\n[http.auth]\nmode = \"none\"\n");
-            parse(&format!("[[streams.door.push]]\nurl = {url:?}\n{http}"))
+            let settings = parse(&format!("[[streams.door.push]]\nurl = {url:?}\n{http}")).expect(url);
+            let warnings = settings.warnings.iter().map(|warning| format!("{warning}\n"));
+            warnings.collect::<String>()
         };
         for (listen, url) in [
             ("127.0.0.1:8890", "http://127.0.0.1:8890/whip/x"),
@@ -212,10 +215,10 @@ mod tests {
             ("[::]:80", "http://[::1]/whip/x"),
             ("192.0.2.7:443", "https://192.0.2.7/whip/x"),
         ] {
-            let error = listening(listen, url).expect_err(url).to_string();
+            let told = listening(listen, url);
             assert!(
-                error.contains("push.0.url") && error.contains("push to itself"),
-                "{error}"
+                told.contains("push.0.url") && told.contains("push to itself"),
+                "{url}: {told}"
             );
         }
         for (listen, url) in [
@@ -223,7 +226,8 @@ mod tests {
             ("192.0.2.7:8890", "http://127.0.0.1:8890/whip/x"),
             ("0.0.0.0:8890", "http://media.example:8890/whip/x"),
         ] {
-            assert!(listening(listen, url).is_ok(), "{listen} {url}");
+            let told = listening(listen, url);
+            assert!(!told.contains("push to itself"), "{listen} {url}: {told}");
         }
     }
 

@@ -121,10 +121,10 @@ pub(crate) fn streams(reader: &mut Reader<'_>, flags: &[String]) -> Vec<Stream> 
             Ok((name, source)) => {
                 if let Some(first) = sources.insert(name.clone(), source) {
                     let message = format!("`{name}` is named twice, and can have one source: the first was {first}");
-                    reader.flag_problem("--stream", &without_secrets(flag), message);
+                    reader.flag_problem("--stream", &shown_flag(flag), message);
                 }
             }
-            Err(message) => reader.flag_problem("--stream", &without_secrets(flag), message),
+            Err(message) => reader.flag_problem("--stream", &shown_flag(flag), message),
         }
     }
     let configured = reader.children("streams");
@@ -177,6 +177,14 @@ fn refuse_commands(reader: &mut Reader<'_>, streams: &BTreeMap<StreamName, Strea
 }
 
 /// `NAME=SOURCE`
+/// `NAME=SOURCE` without what may be a secret.
+fn shown_flag(flag: &str) -> String {
+    match flag.split_once('=') {
+        Some((name, source)) => format!("{}={}", without_secrets(name), without_secrets(source)),
+        None => without_secrets(flag),
+    }
+}
+
 fn stream_flag(flag: &str) -> Result<(StreamName, Source), String> {
     let (name, source) = flag
         .split_once('=')

@@ -50,6 +50,7 @@ impl Exit {
         match error.chain().find_map(|cause| cause.downcast_ref()) {
             Some(ConfigError::Syntax(_) | ConfigError::Invalid(_)) => Self::Config,
             Some(ConfigError::Read { source, .. }) if names_no_configuration(source.kind()) => Self::Config,
+            Some(ConfigError::Read { source, .. }) if may_come(source.kind()) => Self::Unavailable,
             // The system could not read it just now.
             Some(ConfigError::Read { .. }) | None => Self::Failure,
         }
@@ -67,13 +68,16 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Whether a file can't be read for what its name says or is given: another start would read no more.
+/// Whether a file is not there yet: what it is on may be mounted, or be opened to us, a moment after our start.
+fn may_come(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+}
+
+/// Whether what is named is no file that could be read: another start would read no more.
 fn names_no_configuration(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
-        io::ErrorKind::NotFound
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::NotADirectory
+        io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::InvalidFilename
             | io::ErrorKind::InvalidData
@@ -89,11 +93,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn configuration_that_is_not_there_or_no_file_is_a_mistake_of_the_configuration() {
-        for path in ["/nonexistent/framebridge.toml", "/dev/null/framebridge.toml", "/"] {
+    fn configuration_that_is_no_file_is_a_mistake_and_one_that_is_not_there_may_come() {
+        for (path, exit) in [
+            ("/nonexistent/framebridge.toml", Exit::Unavailable),
+            ("/dev/null/framebridge.toml", Exit::Config),
+            ("/", Exit::Config),
+        ] {
             let error = Settings::load(Some(Path::new(path)), &[]).expect_err(path);
             let error = anyhow::Error::from(error);
-            assert_eq!(Exit::of(&error), Exit::Config, "{error:#}");
+            assert_eq!(Exit::of(&error), exit, "{error:#}");
             assert!(format!("{error:#}").contains(path), "{error:#}");
         }
     }

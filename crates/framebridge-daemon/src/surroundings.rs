@@ -29,17 +29,16 @@ pub struct Surroundings {
 impl Surroundings {
     /// Looks for everything that `settings` name.
     pub fn of(settings: &Settings) -> Self {
-        let mut look = Look {
-            settings,
-            found: Self::default(),
-        };
-        look.https();
-        look.access();
-        look.studio();
+        let mut look = Look::at_needed(settings);
         look.hooks();
         look.sources();
         look.network();
         look.found
+    }
+
+    /// What a process would not start with, alone: films and cameras are not looked for, which may be on a mount that answers nobody.
+    pub fn problems_of(settings: &Settings) -> Vec<Problem> {
+        Look::at_needed(settings).found.problems
     }
 }
 
@@ -48,7 +47,19 @@ struct Look<'a> {
     found: Surroundings,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    /// Looks for that without which a process would not start.
+    fn at_needed(settings: &'a Settings) -> Self {
+        let mut look = Look {
+            settings,
+            found: Surroundings::default(),
+        };
+        look.https();
+        look.access();
+        look.studio();
+        look
+    }
+
     fn https(&mut self) {
         let Some(tls) = &self.settings.http.tls else { return };
         self.needed("http.tls.key", &tls.key);
@@ -165,7 +176,7 @@ impl Look<'_> {
     fn needed(&mut self, key: &str, path: &Path) -> Option<Vec<u8>> {
         match contents(path) {
             Ok(bytes) => Some(bytes),
-            Err(why) if why.is_ours => {
+            Err(why) if why.may_do => {
                 self.warn(key, why.message);
                 None
             }
@@ -199,15 +210,15 @@ impl Look<'_> {
 /// Why a file can't be read.
 struct Unreadable {
     message: String,
-    /// Another user than the one who asks may read it all the same.
-    is_ours: bool,
+    /// Whoever needs it may read it all the same: another user, or one who waits for it, or who takes more than we look at.
+    may_do: bool,
 }
 
-/// The most that is looked at of a file: certificates, keys and tokens are shorter.
+/// The most that is looked at of a file: certificates, keys and tokens are shorter, but for registers of very many.
 const MOST: u64 = 1024 * 1024;
 
 fn contents(path: &Path) -> Result<Vec<u8>, Unreadable> {
-    let no = |message: String, is_ours| Err(Unreadable { message, is_ours });
+    let no = |message: String, may_do| Err(Unreadable { message, may_do });
     let shown = path.display();
     let found = match fs::metadata(path) {
         Ok(found) => found,
@@ -217,7 +228,11 @@ fn contents(path: &Path) -> Result<Vec<u8>, Unreadable> {
         Err(error) => return no(format!("can't read {shown}: {error}"), false),
     };
     if !found.is_file() {
-        return no(format!("{shown} is no file"), false);
+        // A pipe or a device is no mistake, but who reads it here takes from it, or waits.
+        return no(format!("{shown} is no file"), !found.is_dir());
+    }
+    if found.len() > MOST {
+        return no(format!("{shown} is too long to be looked at"), true);
     }
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| io::Read::read_to_end(&mut io::Read::take(file, MOST), &mut bytes));
@@ -313,6 +328,18 @@ mod tests {
             assert!(told.contains(said), "{said}\n{told}");
         }
         assert_eq!(found.warnings.len(), 6, "{told}");
+    }
+
+    #[test]
+    fn what_is_not_looked_into_is_no_problem() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let long = folder.path().join("tokens.toml");
+        fs::write(&long, vec![b'x'; 2 * 1024 * 1024]).expect("written");
+        for (path, said) in [(long.as_path(), "too long"), (Path::new("/dev/null"), "is no file")] {
+            let found = of(&format!("[http.auth]\nmode = \"token\"\ntokens = {path:?}\n"));
+            assert!(found.problems.is_empty(), "{}", lines(&found.problems));
+            assert!(lines(&found.warnings).contains(said), "{}", lines(&found.warnings));
+        }
     }
 
     #[test]

@@ -4,12 +4,14 @@
 import { open, Refused } from "./http.js";
 import { gathered } from "./whep.js";
 
-/** Milliseconds, all of them. A line that is silent for longer is dead: the server answers each beat at once. */
+/** Milliseconds, all of them. A line that is silent for longer than its answers take, and this, is dead: the server answers each beat at once. */
 const SILENCE = 800;
+/** How long one may be silent whose answers nobody has timed yet. */
+const FIRST = 3000;
 const BEAT = 100;
 /** A beat that comes so late comes from a page that was held up itself, and has still to read what was said to it. */
 const LATE = 400;
-/** From an attempt that failed to the next; the first is made at once. */
+/** From an attempt that failed, or a line that never answered, to the next; after one that did it is made at once. */
 const RETRY = 300;
 /** How long it may take to open. */
 const OPENING = 4000;
@@ -34,6 +36,8 @@ export class Line {
     this._channels = [];
     this._sequence = 0;
     this._heardAt = 0;
+    this._patience = 0;
+    this._isAnswered = false;
     this._beatAt = 0;
     setInterval(() => this._beat(), BEAT);
   }
@@ -70,10 +74,14 @@ export class Line {
     const pc = new RTCPeerConnection({ iceServers: this._servers() });
     this._pc = pc;
     this._heardAt = performance.now() + OPENING;
+    this._patience = SILENCE;
+    this._isAnswered = false;
     const lanes = [{ negotiated: true, id: 0 }, { negotiated: true, id: 1, ordered: false, maxRetransmits: 0 }];
     this._channels = lanes.map((options) => pc.createDataChannel("", options));
-    for (const channel of this._channels) channel.onopen = () => this.isOpen && pc === this._pc && this._onOpen();
-    for (const channel of this._channels) channel.onmessage = ({ data }) => pc === this._pc && this._onMessage(data);
+    for (const channel of this._channels) {
+      channel.onopen = () => this.isOpen && pc === this._pc && this._onOpen();
+      channel.onmessage = ({ data }) => pc === this._pc && this._onMessage(data);
+    }
     this._channels[0].onclose = () => this._lose(pc);
     try {
       await pc.setLocalDescription(await pc.createOffer());
@@ -92,6 +100,7 @@ export class Line {
   _onOpen() {
     this._sequence = 0;
     this._heardAt = performance.now();
+    this._patience = FIRST;
     this.say({ hello: [1, this._page] });
     this._owner.opened();
   }
@@ -100,6 +109,11 @@ export class Line {
   _onMessage(text) {
     this._heardAt = performance.now();
     const said = JSON.parse(text);
+    if (said.pong >= 0) {
+      const patience = SILENCE + clock() - said.pong;
+      this._patience += (patience - this._patience) / (this._isAnswered ? 8 : 1);
+      this._isAnswered = true;
+    }
     if (typeof said === "string") this._owner.said(said, null);
     else for (const what of Object.keys(said)) this._owner.said(what, said[what]);
   }
@@ -112,16 +126,16 @@ export class Line {
     const now = performance.now();
     const isLate = now - this._beatAt > LATE;
     this._beatAt = now;
-    if ((!isLate && now - this._heardAt > SILENCE) || pc.connectionState === "failed") this._lose(pc);
+    if ((!isLate && now - this._heardAt > this._patience) || pc.connectionState === "failed") this._lose(pc);
   }
 
   /** @param {RTCPeerConnection} pc */
   _lose(pc) {
     if (pc !== this._pc) return;
-    const wasOpen = this.isOpen;
+    const wasGood = this.isOpen && this._isAnswered;
     this._drop();
     this._owner.lost();
-    setTimeout(() => this._wanted && !this._pc && this._connect(), wasOpen ? 0 : RETRY);
+    setTimeout(() => this._wanted && !this._pc && this._connect(), wasGood ? 0 : RETRY);
   }
 
   _drop() {

@@ -111,7 +111,7 @@ impl App {
             tasks,
             ..
         } = context;
-        let lock = Lock::take(dir.path()).context("becoming the supervisor")?;
+        let lock = Lock::take(dir.path()).context(framebridge_daemon::Exit::Unavailable)?;
         args.remove_stale(dir.path());
         let identity = Identity::new(Role::Supervisor);
         let listener = Listener::bind(dir.place(Role::Supervisor, None), &identity).await?;
@@ -177,7 +177,7 @@ impl App {
         app.adopt_all(now);
         match refused {
             Some(why) => app.refuse(why),
-            None if before.is_some() => _ = app.apply(settings),
+            None if before.is_some() => _ = app.apply(settings, &[]),
             None => {}
         }
         Ok(app)

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use framebridge_config::Settings;
+use framebridge_config::{Problem, Settings};
 use framebridge_ipc::Peer;
 use framebridge_proto::{
     Refusal,
@@ -31,7 +31,7 @@ pub(crate) enum Event {
     Probed { pid: u32, answered: bool },
     /// The configuration was read again, for whoever asked.
     Configuration {
-        outcome: Result<Box<Settings>, String>,
+        outcome: Result<Box<Configuration>, String>,
         answer: Option<oneshot::Sender<Answer>>,
     },
     /// systemd has started the process of a slot, or said why not.
@@ -39,6 +39,14 @@ pub(crate) enum Event {
         index: usize,
         outcome: Result<Started, String>,
     },
+}
+
+/// A configuration that makes sense.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    pub(crate) settings: Settings,
+    /// What it names and is not there.
+    pub(crate) missing: Vec<Problem>,
 }
 
 /// What came of a request.

@@ -8,9 +8,11 @@ use std::{
 use anyhow::{Context as _, bail};
 use framebridge_config::Manage;
 use framebridge_core::process::State;
-use framebridge_daemon::{Context, Exit, Surroundings, ports, reach};
+use framebridge_daemon::{Context, Exit, ports, reach};
 use framebridge_ipc::connect_http;
 use tokio::time::sleep;
+
+use crate::missing::missing;
 
 /// Looks whether a box could be started here at all: a first start that fails later says less, and leaves half a box behind. Where
 /// one is to be taken over, or systemd starts the processes, this is no first start.
@@ -25,7 +27,7 @@ pub async fn check(context: &Context) -> anyhow::Result<()> {
     }
     dir.try_out().context(Exit::Unavailable)?;
     // What it costs is one process, which says so again: the others are worth a start.
-    for problem in Surroundings::of(settings).problems {
+    for problem in missing(settings).await {
         tracing::error!("{problem}");
     }
     if settings.supervisor.manage == Manage::Systemd {

@@ -18,6 +18,7 @@ mod journal;
 mod launcher;
 mod ledger;
 mod lock;
+mod missing;
 mod oom;
 mod peers;
 mod probe;

@@ -263,10 +263,14 @@ impl Exchange {
         };
         if method == "DESCRIBE" {
             let base = message.header("Content-Base").map(str::to_owned);
-            let whole = base.clone().filter(|base| base.contains("://"));
+            let is_whole = base.as_ref().is_some_and(|base| base.contains("://"));
             // FFmpeg knows neither whose a path is nor where it was sent on to.
-            let is_lost = whole.is_none() && (base.is_some() || self.moves > 0);
-            self.all = whole.unwrap_or_else(|| uri.to_owned());
+            let is_lost = !is_whole && (base.is_some() || self.moves > 0);
+            self.all = match base {
+                Some(base) if is_whole => base,
+                Some(path) if path.starts_with('/') => format!("{}{path}", self.real),
+                Some(_) | None => uri.to_owned(),
+            };
             if is_lost {
                 message.set("Content-Base", self.all.clone());
             }

@@ -155,9 +155,14 @@ fn described(request: &str, headers: &str) -> Vec<u8> {
 
 #[test]
 fn track_is_found_where_the_camera_has_it_however_it_says_so() {
-    for base in ["", "Content-Base: /live/\r\n", "Content-Base: live/\r\n"] {
+    for (base, there) in [
+        ("", "/live"),
+        ("Content-Base: /live/\r\n", "/live"),
+        ("Content-Base: live/\r\n", "/live"),
+        ("Content-Base: /other/\r\n", "/other"),
+    ] {
         let (port, asked) = set_up(move |request| described(request, base));
-        assert_eq!(asked, [format!("rtsp://127.0.0.1:{port}/live/trackID=1")], "{base}");
+        assert_eq!(asked, [format!("rtsp://127.0.0.1:{port}{there}/trackID=1")], "{base}");
     }
 }
 

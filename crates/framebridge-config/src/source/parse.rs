@@ -209,9 +209,12 @@ fn has_odd_port(url: &str) -> bool {
 
 /// A path or a display alone says what kind of source it most likely is.
 fn meant(url: &str) -> Option<String> {
-    if url.starts_with("/dev/video") || url.starts_with("/dev/v4l/") {
+    let device = url.split('?').next().unwrap_or_default();
+    let is_device = device.starts_with("/dev/video") || device.starts_with("/dev/v4l/");
+    // Some cameras' paths have a password in them.
+    if is_device && !device.contains(['=', '&']) && camera(url).is_ok() {
         Some(format!("v4l2:{url}"))
-    } else if url.starts_with('/') && !url.contains(['@', ':']) {
+    } else if url.starts_with('/') && !url.contains(['@', ':', '=', '?', '&']) {
         Some(format!("file:{url}"))
     } else if url.starts_with(':') && x11(url).is_ok() {
         Some(format!("x11:{url}"))

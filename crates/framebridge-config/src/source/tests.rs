@@ -106,11 +106,18 @@ fn bad_urls_say_what_would_be_good() {
         ("udp://:port", "//host:port"),
         ("rtsp://cam:99999/s", "1 to 65535"),
         ("/dev/video0", "did you mean `v4l2:/dev/video0`"),
+        ("/dev/video0?fps=30", "did you mean `v4l2:/dev/video0?fps=30`"),
         ("/srv/film.mp4", "did you mean `file:/srv/film.mp4`"),
+        (
+            "/user=admin_password=SECRET_channel=1.sdp",
+            "`/user=********` is no source",
+        ),
+        ("/live?SECRET", "`/live?********` is no source"),
+        ("/dev/video=SECRET", "`/dev/video=********` is no source"),
         (":0", "did you mean `x11::0`"),
     ] {
         let error = url.parse::<Source>().expect_err(url).to_string();
-        assert!(error.contains(hint), "{url}: {error}");
+        assert!(error.contains(hint) && !error.contains("SECRET"), "{url}: {error}");
     }
 }
 

@@ -13,7 +13,7 @@ use framebridge_proto::{
     limits::{MAX_CLIPBOARD, MAX_TEXT},
 };
 
-/// What is held is let go when its controller was not heard for this long. It reports four times as often.
+/// What is held is let go when its controller was not heard for this long. It reports eight times as often.
 const SILENCE: Duration = Duration::from_millis(800);
 
 /// Keys and buttons that are held at once: more than fingers.

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, io, path::PathBuf, time::Instant};
 
-use framebridge_config::{ConfigError, Settings, Stream};
+use framebridge_config::{ConfigError, Problem, Settings, Stream};
 use framebridge_core::process::Input;
-use framebridge_daemon::{Args, Surroundings};
 use framebridge_proto::{
     Refusal, RefusalKind, Role,
     supervisor::{Reloaded, SupervisorAnswer},
@@ -14,23 +13,36 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::App;
 use crate::{
-    event::{Answer, Event},
+    event::{Answer, Configuration, Event},
     journal::Note,
+    missing::missing,
     slot::Slot,
 };
 
 /// Settings of these sections are read where a process starts, and wait for that.
 const LATER: [&str; 2] = ["supervisor.", "log."];
 
-/// The settings, if what they name is there: a process that runs is not to be started anew for what it would end by.
-fn fitting(args: &Args) -> Result<Settings, ConfigError> {
-    let settings = args.load()?;
-    let problems = Surroundings::of(&settings).problems;
-    if problems.is_empty() {
-        Ok(settings)
-    } else {
-        Err(ConfigError::Invalid(problems))
-    }
+/// Those of `missing` that this reload brings, and those that are as they were: a process that runs is not to be started anew for
+/// what it would end by, and what a stream needs is not to wait for a file of the studio's.
+fn brought(before: &Settings, after: &Settings, missing: Vec<Problem>) -> (Vec<Problem>, Vec<Problem>) {
+    let (http, studio) = (viewers_differ(before, after), before.studio != after.studio);
+    missing.into_iter().partition(|problem| {
+        if problem.key.starts_with("studio.") {
+            studio
+        } else {
+            http
+        }
+    })
+}
+
+/// Whether signaling is to start anew.
+fn viewers_differ(before: &Settings, after: &Settings) -> bool {
+    (&before.http, &before.webrtc) != (&after.http, &after.webrtc)
+}
+
+/// Whether something is missing without which the bridge would not start.
+fn concerns_bridge(missing: &[Problem]) -> bool {
+    missing.iter().any(|problem| problem.key.starts_with("studio."))
 }
 
 impl App {
@@ -62,9 +74,14 @@ impl App {
     pub(super) fn read_configuration(&self, answer: Option<oneshot::Sender<Answer>>) {
         let (args, told) = (self.args.clone(), self.told.clone());
         self.tasks.spawn(async move {
-            let read = spawn_blocking(move || fitting(&args).map_err(anyhow::Error::from)).await;
-            let outcome = read.map_err(anyhow::Error::from).and_then(|read| read);
-            let outcome = outcome.map(Box::new).map_err(|error| format!("{error:#}"));
+            let read = spawn_blocking(move || args.load().map_err(anyhow::Error::from)).await;
+            let outcome = match read.map_err(anyhow::Error::from).and_then(|read| read) {
+                Ok(settings) => {
+                    let missing = missing(&settings).await;
+                    Ok(Box::new(Configuration { settings, missing }))
+                }
+                Err(error) => Err(format!("{error:#}")),
+            };
             // The loop that is gone wants nothing any more.
             _ = told.send(Event::Configuration { outcome, answer }).await;
         });
@@ -72,12 +89,13 @@ impl App {
 
     pub(super) fn on_configuration(
         &mut self,
-        outcome: Result<Box<Settings>, String>,
+        outcome: Result<Box<Configuration>, String>,
         answer: Option<oneshot::Sender<Answer>>,
     ) {
+        let outcome = outcome.and_then(|read| self.fit(*read));
         let result = match outcome {
             _ if self.stopping => Err(Refusal::new(RefusalKind::Unavailable, "the supervisor is stopping")),
-            Ok(settings) => Ok(SupervisorAnswer::Reloaded(self.apply(*settings))),
+            Ok((settings, missing)) => Ok(SupervisorAnswer::Reloaded(self.apply(settings, &missing))),
             Err(why) => {
                 self.refuse(why.clone());
                 Err(Refusal::new(RefusalKind::Invalid, why))
@@ -87,6 +105,19 @@ impl App {
             // Whoever asked may be gone by now.
             _ = answer.send(result);
         }
+    }
+
+    /// The settings, if nothing is missing that they newly need, and what else is.
+    fn fit(&self, read: Configuration) -> Result<(Settings, Vec<Problem>), String> {
+        let Configuration { settings, missing } = read;
+        let (new, old) = brought(&self.settings, &settings, missing);
+        if !new.is_empty() {
+            return Err(ConfigError::Invalid(new).to_string());
+        }
+        for problem in &old {
+            tracing::error!("{problem}");
+        }
+        Ok((settings, old))
     }
 
     /// The configuration makes no sense: what holds goes on holding, and it is said where.
@@ -101,8 +132,8 @@ impl App {
         self.refused = Some(why);
     }
 
-    /// Has everything run by these settings.
-    pub(super) fn apply(&mut self, settings: Settings) -> Reloaded {
+    /// Has everything run by these settings, of which so much is missing as it was.
+    pub(super) fn apply(&mut self, settings: Settings, missing: &[Problem]) -> Reloaded {
         let now = Instant::now();
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
@@ -119,7 +150,7 @@ impl App {
         for stream in self.settings.streams.clone() {
             self.want(&stream, &mut reloaded, now);
         }
-        self.restart_others(&before, &mut reloaded, now);
+        self.restart_others(&before, missing, &mut reloaded, now);
         if !reloaded.is_empty() {
             self.tell(Note {
                 process: Role::Supervisor.to_string(),
@@ -194,14 +225,15 @@ impl App {
 
     /// Signaling reads its streams again without a restart. It is told to at each reload, because that also resumes pushes that an
     /// operator has ended. Other changes restart signaling or the bridge; viewers hardly notice the former, and not the latter.
-    fn restart_others(&mut self, before: &Settings, reloaded: &mut Reloaded, now: Instant) {
+    /// A bridge that would not start again without a file that it has read goes on as it is.
+    fn restart_others(&mut self, before: &Settings, missing: &[Problem], reloaded: &mut Reloaded, now: Instant) {
         let after = &self.settings;
         let is_same = |(before, after): (&Stream, &Stream)| before.is_fed_like(after);
         let streams_differ =
             before.streams.len() != after.streams.len() || !before.streams.iter().zip(&after.streams).all(is_same);
-        let viewers_differ = (&before.http, &before.webrtc) != (&after.http, &after.webrtc);
-        let studio_differs = before.studio != after.studio;
-        let bridge_differs = studio_differs || viewers_differ || streams_differ;
+        let viewers_differ = viewers_differ(before, after);
+        let rest_differs = (viewers_differ || streams_differ) && !concerns_bridge(missing);
+        let bridge_differs = before.studio != after.studio || rest_differs;
         for index in 0..self.slots.len() {
             let wants_restart = match self.slots[index].role {
                 Role::Signaling => viewers_differ,
@@ -231,4 +263,44 @@ fn differences(before: &Settings, after: &Settings) -> Vec<String> {
     let before = values(before);
     let differs = |(key, value): &(String, String)| before.get(key) != Some(value);
     values(after).into_iter().filter(differs).map(|(key, _)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use framebridge_config::Input;
+
+    use super::*;
+
+    #[test]
+    fn reload_is_refused_only_for_what_is_missing_in_what_it_changes() {
+        let settings = |http: &str, studio: &str, rest: &str| {
+            let text = format!("{http}[studio]\nurl = \"https://{studio}\"\ntoken_file = \"/t\"\n{rest}");
+            let input = Input {
+                file: "f.toml",
+                text: &text,
+                ..Input::default()
+            };
+            Settings::parse(&input).unwrap_or_else(|error| panic!("{error}\n{text}"))
+        };
+        let missing = ["http.auth.tokens", "studio.token_file"].map(|key| Problem {
+            place: "f.toml:1".to_owned(),
+            key: key.to_owned(),
+            message: "it is not there".to_owned(),
+        });
+        let http = "[http]\nhosts = [\"cam.example\"]\n";
+        let before = settings("", "a", "");
+        for (after, refused) in [
+            (settings("", "a", "[streams.yard]\nsource = \"test:\"\n"), &[][..]),
+            (settings("", "b", ""), &["studio.token_file"]),
+            (settings(http, "a", ""), &["http.auth.tokens"]),
+            (settings("[webrtc]\nport = 9000\n", "a", ""), &["http.auth.tokens"]),
+            (settings(http, "b", ""), &["http.auth.tokens", "studio.token_file"]),
+        ] {
+            let (new, old) = brought(&before, &after, missing.to_vec());
+            let keys: Vec<&str> = new.iter().map(|problem| problem.key.as_str()).collect();
+            assert_eq!(keys, refused);
+            assert_eq!(new.len() + old.len(), missing.len(), "none goes unsaid");
+            assert_eq!(concerns_bridge(&old), !refused.contains(&"studio.token_file"));
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What viewers ask.
 
+use framebridge_studio_proto::limits::{RPC_FILMS, RPC_IN_FLIGHT};
+
 use super::*;
 
 #[tokio::test]
@@ -120,6 +122,58 @@ async fn film_may_be_longer_than_any_other_answer() {
         }
     }
     assert_eq!(came, length);
+}
+
+#[tokio::test]
+async fn films_that_wait_for_a_camera_hold_up_nothing_else() {
+    let studio = FakeStudio::start().await;
+    let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let _bridge = studio.bridge(server.local_addr().unwrap());
+    let mut session = studio.welcomed().await;
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let mut waiting = Vec::new();
+        while let Ok((mut stream, _)) = server.accept().await {
+            let (head, _) = read_head(&mut stream).await;
+            if head.contains("/live.mp4") {
+                waiting.push(stream);
+            } else {
+                // A bridge that hung up does not care.
+                _ = stream.write_all(NOTHING).await;
+            }
+        }
+    });
+    let ask = |id, path: &str| {
+        ToBox::RpcRequest(RpcRequest {
+            id: RpcId(id),
+            method: "GET".into(),
+            path: path.into(),
+            headers: vec![],
+            access: Access::default(),
+            data: Bytes64::default(),
+            end: true,
+        })
+    };
+    let films = u64::try_from(RPC_FILMS).unwrap();
+    for id in 1..=u64::try_from(RPC_IN_FLIGHT).unwrap() {
+        session.send(&ask(id, "/api/v1/streams/test/live.mp4?instead=1")).await;
+    }
+    session.send(&ask(100, "/api/v1/streams")).await;
+    let answer = |frame: &ToStudio| match frame {
+        ToStudio::RpcResponse(response) => Some((response.id.0, response.status)),
+        _ => None,
+    };
+    let mut answers = BTreeMap::new();
+    // Those that wait are answered after 25 s.
+    while answers.len() <= RPC_IN_FLIGHT - RPC_FILMS {
+        let (id, status) = timeout(Duration::from_secs(15), session.until(answer)).await.unwrap();
+        answers.insert(id, status);
+    }
+    assert_eq!(answers.remove(&100), Some(200));
+    assert!(
+        answers.iter().all(|(id, status)| *id <= 2 * films && *status == 503),
+        "{answers:?}"
+    );
 }
 
 #[tokio::test]
