@@ -1,4 +1,4 @@
-//! The passive end of a DTLS association, between an honest client and strangers who write in its name.
+//! One end of a DTLS association, between an honest other end and strangers who write in its name.
 
 use std::{
     collections::VecDeque,
@@ -21,19 +21,28 @@ const MOST_ANSWERS: usize = 32;
 /// A script's longest: enough for several handshakes.
 const MOST_STEPS: usize = 256;
 
-/// What the client sends by its `message_seq`.
-const KINDS: [u8; 6] = [1, 1, 11, 16, 15, 20];
+/// What a client sends by its `message_seq`, and a server.
+const OF_CLIENT: [u8; 6] = [1, 1, 11, 16, 15, 20];
+const OF_SERVER: [u8; 6] = [3, 2, 11, 12, 13, 14];
 
-/// A script of what is sent, lost, damaged, repeated and forged.
+/// A script of what is sent to the passive end, lost, damaged, repeated and forged.
 pub(super) fn association(input: &[u8]) {
+    play(Scene::passive(), input);
+}
+
+/// Likewise to the active end.
+pub(super) fn beginning(input: &[u8]) {
+    play(Scene::active(), input);
+}
+
+fn play(mut scene: Scene, input: &[u8]) {
     let mut script = Script::new(input);
-    let mut scene = Scene::new();
     for _ in 0..MOST_STEPS {
         let Some(step) = script.step(10) else { return };
         let went_on = match step {
             0 => scene.forged(script.bytes()),
-            1 | 2 => scene.client_speaks(),
-            3 => scene.server_speaks(),
+            1 | 2 => scene.other_speaks(),
+            3 => scene.ours_speaks(),
             4 => scene.damaged(script.word(), script.byte()),
             5 => scene.lost(),
             6 => scene.repeated(),
@@ -49,27 +58,37 @@ pub(super) fn association(input: &[u8]) {
 
 struct Scene {
     now: Instant,
-    server: Association,
-    client: Association,
-    to_server: VecDeque<Vec<u8>>,
-    to_client: VecDeque<Vec<u8>>,
+    /// The end that is looked at.
+    ours: Association,
+    other: Association,
+    /// What the other end sends by its `message_seq`.
+    kinds: [u8; 6],
+    to_ours: VecDeque<Vec<u8>>,
+    to_other: VecDeque<Vec<u8>>,
     last: Vec<u8>,
-    /// Whether anything of the client's has arrived, damaged or not.
+    /// Whether anything of the other end's has arrived, damaged or not.
     is_met: bool,
 }
 
 impl Scene {
-    fn new() -> Self {
-        let [ours, theirs] = &*IDENTITIES;
-        let now = Instant::now();
-        let profiles = [Profile::AeadAes128Gcm, Profile::Aes128CmSha1];
-        let client = Association::client(theirs, vec![ours.fingerprint().clone()], &profiles, now);
+    fn passive() -> Self {
+        let [server, client] = ends();
+        Self::new(server, client, OF_CLIENT)
+    }
+
+    fn active() -> Self {
+        let [server, client] = ends();
+        Self::new(client, server, OF_SERVER)
+    }
+
+    fn new(ours: Association, other: Association, kinds: [u8; 6]) -> Self {
         let mut scene = Self {
-            now,
-            server: Association::server(ours, vec![theirs.fingerprint().clone()]),
-            client: client.expect("a client's configuration"),
-            to_server: VecDeque::new(),
-            to_client: VecDeque::new(),
+            now: Instant::now(),
+            ours,
+            other,
+            kinds,
+            to_ours: VecDeque::new(),
+            to_other: VecDeque::new(),
             last: Vec::new(),
             is_met: false,
         };
@@ -79,29 +98,34 @@ impl Scene {
 
     /// Takes over what both ends want sent.
     fn collect(&mut self) {
-        self.to_server
-            .extend(std::iter::from_fn(|| self.client.poll_transmit()).map(|it| it.to_vec()));
-        self.to_client
-            .extend(std::iter::from_fn(|| self.server.poll_transmit()).map(|it| it.to_vec()));
+        self.to_ours
+            .extend(std::iter::from_fn(|| self.other.poll_transmit()).map(|it| it.to_vec()));
+        self.to_other
+            .extend(std::iter::from_fn(|| self.ours.poll_transmit()).map(|it| it.to_vec()));
     }
 
-    /// Gives the server a datagram.
+    /// Gives our end a datagram.
     fn deliver(&mut self, datagram: &[u8]) -> Result<Progress, DtlsError> {
-        let before = self.to_client.len();
-        let progress = self.server.handle(datagram, self.now);
+        let before = self.to_other.len();
+        let progress = self.ours.handle(datagram, self.now);
         self.collect();
-        let answers = self.to_client.len() - before;
+        let answers = self.to_other.len() - before;
         assert!(answers <= MOST_ANSWERS, "{answers} datagrams for one");
         progress
     }
 
-    /// A stranger's datagram. It can't say goodbye in the client's name, and before the client is there it leads nowhere.
+    /// A stranger's datagram. It can't say goodbye in the other end's name, nor end a handshake well; and before a client is there it
+    /// leads nowhere.
     fn forged(&mut self, datagram: &[u8]) -> Result<(), DtlsError> {
         let progress = self.deliver(datagram);
-        if !self.is_met {
+        if !self.is_met && self.kinds == OF_CLIENT {
             assert!(matches!(progress, Ok(Progress::Pending)), "{progress:?}");
         }
         assert!(!matches!(progress, Ok(Progress::PeerClosed)), "a forged goodbye");
+        assert!(
+            self.is_met || !matches!(progress, Ok(Progress::Established(_))),
+            "nobody is there"
+        );
         progress.map(drop)
     }
 
@@ -110,7 +134,7 @@ impl Scene {
         let (sequence, total, start) = (script.byte() % 6, script.word(), script.word());
         let data = script.bytes();
         let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
-        let mut body = vec![KINDS[usize::from(sequence)], 0];
+        let mut body = vec![self.kinds[usize::from(sequence)], 0];
         body.extend(total.to_be_bytes());
         body.extend([0, sequence, 0]);
         body.extend(start.to_be_bytes());
@@ -120,8 +144,8 @@ impl Scene {
         self.forged(&record(&body))
     }
 
-    fn client_speaks(&mut self) -> Result<(), DtlsError> {
-        let Some(datagram) = self.to_server.pop_front() else {
+    fn other_speaks(&mut self) -> Result<(), DtlsError> {
+        let Some(datagram) = self.to_ours.pop_front() else {
             return Ok(());
         };
         self.is_met = true;
@@ -130,19 +154,18 @@ impl Scene {
         progress.map(drop)
     }
 
-    fn server_speaks(&mut self) -> Result<(), DtlsError> {
-        if let Some(datagram) = self.to_client.pop_front() {
-            // The client is the light viewer's, which trusts the net.
-            let went_on = self.client.handle(&datagram, self.now).map(drop);
+    fn ours_speaks(&mut self) -> Result<(), DtlsError> {
+        if let Some(datagram) = self.to_other.pop_front() {
+            let went_on = self.other.handle(&datagram, self.now).map(drop);
             self.collect();
             went_on?;
         }
         Ok(())
     }
 
-    /// The client's next datagram comes with a touched byte, and in its own time as it is.
+    /// The other end's next datagram comes with a touched byte, and in its own time as it is.
     fn damaged(&mut self, at: u16, with: u8) -> Result<(), DtlsError> {
-        let Some(mut datagram) = self.to_server.front().cloned() else {
+        let Some(mut datagram) = self.to_ours.front().cloned() else {
             return Ok(());
         };
         let at = usize::from(at) % datagram.len();
@@ -152,7 +175,7 @@ impl Scene {
     }
 
     fn lost(&mut self) -> Result<(), DtlsError> {
-        self.to_server.pop_front();
+        self.to_ours.pop_front();
         Ok(())
     }
 
@@ -161,11 +184,11 @@ impl Scene {
         self.deliver(&datagram).map(drop)
     }
 
-    /// The client's next handshake message comes in records of one fragment each.
+    /// The other end's next handshake message comes in records of one fragment each.
     fn in_pieces(&mut self, size: usize) -> Result<(), DtlsError> {
         /// Of a record with one whole message.
         const HEADERS: usize = 25;
-        let Some(datagram) = self.to_server.pop_front() else {
+        let Some(datagram) = self.to_ours.pop_front() else {
             return Ok(());
         };
         self.is_met = true;
@@ -188,12 +211,21 @@ impl Scene {
     fn waits(&mut self, time: Duration) -> Result<(), DtlsError> {
         self.now += time;
         let went_on = [
-            self.server.handle_timeout(self.now),
-            self.client.handle_timeout(self.now),
+            self.ours.handle_timeout(self.now),
+            self.other.handle_timeout(self.now),
         ];
         self.collect();
         went_on.into_iter().collect()
     }
+}
+
+/// A server and a client that know each other.
+fn ends() -> [Association; 2] {
+    let [ours, theirs] = &*IDENTITIES;
+    let profiles = [Profile::AeadAes128Gcm, Profile::Aes128CmSha1];
+    let client = Association::client(theirs, vec![ours.fingerprint().clone()], &profiles, Instant::now());
+    let server = Association::server(ours, vec![theirs.fingerprint().clone()]);
+    [server, client.expect("a client's configuration")]
 }
 
 /// A plaintext handshake record.

@@ -21,6 +21,7 @@ type Run = fn(&[u8]);
 pub(crate) const TARGETS: &[(&str, Run)] = &[
     ("config", config::settings),
     ("dtls", dtls::association),
+    ("dtls-beginning", dtls::beginning),
     ("h264", h264::stream),
     ("ipc-codec", ipc::codec),
     ("ipc-link", ipc::link),
