@@ -202,7 +202,8 @@ fn browser_without_cookies_is_told_that_logging_in_takes_one() {
         .unwrap()
         .open_scripted(&system.url("/s/test"), without)
         .unwrap();
-    page.until_holds("document.querySelector('#token')").unwrap();
+    // Its script has begun: without it, the form is sent as forms are.
+    page.until_holds("document.activeElement.id === 'token'").unwrap();
     page.evaluate("document.querySelector('#token').value = 'x'; document.querySelector('form').requestSubmit()")
         .unwrap();
     page.until_reads("This browser keeps no cookies").unwrap();

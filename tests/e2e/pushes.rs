@@ -79,7 +79,7 @@ fn viewer(system: &System) -> Value {
 }
 
 #[test]
-fn stream_is_sent_on_in_one_session_whatever_dies_here_and_anew_when_the_receiver_is_back() {
+fn stream_is_sent_on_in_one_session_whatever_dies_and_anew_when_its_receiver_ends_it() {
     let folder = tempfile::tempdir().unwrap();
     let (receiver, token) = receiver(folder.path());
     let url = receiver.url(&format!("/whip/{PUBLISHED}"));
@@ -110,8 +110,15 @@ fn stream_is_sent_on_in_one_session_whatever_dies_here_and_anew_when_the_receive
     wait::until_true("a picture at the receiver", PATIENCE, || Ok(snapshot().status == 200)).unwrap();
     assert_eq!(viewer(&sender)["session"], first["session"]);
 
-    // A publisher's session ends with its receiver.
+    // A Framebridge that receives keeps its publishers' sessions, too.
     receiver.kill_and_await("signaling").unwrap();
+    until_pictures_come(&receiver);
+    assert_eq!(viewer(&sender)["session"], first["session"]);
+
+    // What a receiver ends begins anew.
+    let publisher = viewer(&receiver)["session"].as_str().unwrap().to_owned();
+    let ended = receiver.bridgectl(&["kick", &publisher]).unwrap();
+    assert!(ended.status.success(), "{ended:?}");
     wait::until_true("another session", PATIENCE, || {
         let push = pushes(&sender).remove(0);
         Ok(push.state == PushState::Live && push.session != live.session)
