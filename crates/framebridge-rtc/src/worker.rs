@@ -197,7 +197,7 @@ impl Worker {
             .get_mut(slot)
             .is_some_and(|viewer| match viewer.peer.path() {
                 Some(path) => path.socket == lost.socket,
-                None => viewer.peer.state() != ViewerState::Connecting,
+                None => viewer.peer.state() != ViewerState::Connecting && viewer.peer.is_reached_over(&lost),
             });
         if is_in_use {
             self.end(slot, CloseReason::ConnectionLost, now);

@@ -99,8 +99,8 @@ fn what_strangers_send_neither_ends_nor_fills_the_end_that_begins() {
                 at_server = Some(established);
             }
         }
+        attack(&mut client, now);
         while let Some(datagram) = server.poll_transmit() {
-            attack(&mut client, now);
             if let Progress::Established(established) = client.handle(&datagram, now).unwrap() {
                 at_client = Some(established);
             }

@@ -160,7 +160,7 @@ impl ViewerFile {
         if pread(&self.file, &mut bytes[..], (place.0 * PLACE) as u64)? != PLACE {
             return Ok((None, true));
         }
-        let is_written = bytes.iter().any(|byte| *byte != 0);
+        let is_written = *bytes != [0; PLACE];
         Ok((is_written.then(|| parse_place(&bytes)).flatten(), is_written))
     }
 }

@@ -191,17 +191,8 @@ impl Offer {
     /// The parameter sets that it names (RFC 6184, section 8.1); what is none, or beyond what there is room for, is left out.
     pub(crate) fn parameter_sets(&self) -> Vec<Vec<u8>> {
         let fmtp = self.format.fmtp.as_deref().unwrap_or_default();
-        let named = h264::parameter(fmtp, "sprop-parameter-sets").unwrap_or_default();
-        named
-            .split(',')
-            .filter_map(|set| BASE64.decode(set.as_bytes()).ok())
-            .filter(|set| set_number(set).is_some())
-            .take(MOST_SETS)
-            .scan(MOST_SET_BYTES, |room, set| {
-                *room = room.checked_sub(set.len())?;
-                Some(set)
-            })
-            .collect()
+        let named = h264::parameter(fmtp, "sprop-parameter-sets");
+        parameter_sets(named.unwrap_or_default())
     }
 
     /// Whether an answer may name another level than it does (RFC 6184, section 8.2.2).
@@ -215,6 +206,19 @@ impl Offer {
         let at = self.tag.as_ref().map_or(self.video, |tag| tag.at);
         self.sections[at].mid.as_deref()
     }
+}
+
+fn parameter_sets(named: &str) -> Vec<Vec<u8>> {
+    named
+        .split(',')
+        .filter_map(|set| BASE64.decode(set.as_bytes()).ok())
+        .filter(|set| set_number(set).is_some())
+        .take(MOST_SETS)
+        .scan(MOST_SET_BYTES, |room, set| {
+            *room = room.checked_sub(set.len())?;
+            Some(set)
+        })
+        .collect()
 }
 
 /// Whether a section is live video that may go this way.
@@ -319,4 +323,23 @@ fn extension(section: &MediaDescription, direction: Direction, name: &str) -> Op
         number.parse().ok().filter(|id| is_taken && (1..=14).contains(id))
     };
     extensions.find_map(|attribute| number(attribute.value.as_deref()?.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_short_parameter_sets_are_taken_and_nothing_else() {
+        let (sps, pps): (&[u8], &[u8]) = (&[0x67, 0x42, 0xe0, 0x1f, 0x80], &[0x68, 0x80]);
+        let long = [pps, &[0x80; 600]].concat();
+        let named = |sets: &[&[u8]]| {
+            let sets: Vec<String> = sets.iter().map(|set| BASE64.encode(set)).collect();
+            parameter_sets(&sets.join(","))
+        };
+        assert_eq!(named(&[sps, b"", &[0x65, 1, 2], pps]), [sps, pps]);
+        assert_eq!(parameter_sets("not base64,aIA="), [pps]);
+        assert_eq!(named(&[&long, &long, pps]), [&long[..]], "there is no room for more");
+        assert_eq!(named(&[pps; 20]).len(), MOST_SETS);
+    }
 }

@@ -210,10 +210,7 @@ impl Scene {
 
     fn waits(&mut self, time: Duration) -> Result<(), DtlsError> {
         self.now += time;
-        let went_on = [
-            self.ours.handle_timeout(self.now),
-            self.other.handle_timeout(self.now),
-        ];
+        let went_on = [self.ours.handle_timeout(self.now), self.other.handle_timeout(self.now)];
         self.collect();
         went_on.into_iter().collect()
     }
