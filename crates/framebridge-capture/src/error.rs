@@ -56,7 +56,7 @@ const MISSING: [(&str, &str); 3] = [
     ),
     (
         "moov atom not found",
-        "its index (moov) is missing: it is cut off, or still being written",
+        "its index (moov) is missing: it is cut off, still being written, or no MP4 at all",
     ),
 ];
 

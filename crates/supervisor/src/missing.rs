@@ -50,7 +50,7 @@ mod tests {
     async fn disk_that_does_not_answer_holds_nobody_up_and_one_thread() {
         static ONE: Semaphore = Semaphore::const_new(1);
         let soon = Duration::from_millis(20);
-        let (answers, waits) = mpsc::channel::<()>();
+        let (answers, waits) = mpsc::sync_channel::<()>(0);
         let hangs = move || {
             // Until the test is over.
             _ = waits.recv();

@@ -280,8 +280,8 @@ fn a_source_that_cannot_be_opened_says_why() {
     film::ffmpeg(&["-f", "lavfi", "-i", "sine", "-t", "1", film::text(&sound)]);
     for (url, reason) in [
         ("file:/nonexistent/film.mp4".to_owned(), "No such file or directory"),
-        (format!("file:{}", text.display()), "Invalid data found"),
-        (format!("file:{}", empty.display()), "Invalid data found"),
+        (format!("file:{}", text.display()), "or no MP4 at all"),
+        (format!("file:{}", empty.display()), "the file is empty"),
         (format!("file:{}", sound.display()), "there is no video in it"),
         ("v4l2:/dev/video-none".to_owned(), "No such file or directory"),
         ("lavfi:no_such_filter".to_owned(), "no_such_filter"),

@@ -129,12 +129,13 @@ async fn session_ends_with_the_connection_that_it_goes_by() {
     let lines = published.answer.split_inclusive("\r\n");
     let answer: String = lines.filter(|line| !line.starts_with("a=candidate")).collect();
     let session = offered.answered(&answer, LOOPBACK).await.unwrap().session;
-    let far = tokio::spawn(async move {
+    let (mut far, mut near) = (JoinSet::new(), JoinSet::new());
+    far.spawn(async move {
         let (stream, remote) = listener.accept().await.unwrap();
         receiver.serve_tcp(stream, remote).await;
     });
     let ours = TcpStream::connect(at).await.unwrap();
-    let near = tokio::spawn({
+    near.spawn({
         let sender = sender.clone();
         async move { sender.serve_receiver(&session, ours, at).await }
     });
@@ -145,8 +146,8 @@ async fn session_ends_with_the_connection_that_it_goes_by() {
             .expect("it goes on"),
         PublisherEvent::Unit(_)
     ) {}
-    far.abort();
-    timeout(PATIENCE, near).await.expect("it ends").unwrap();
+    far.abort_all();
+    timeout(PATIENCE, near.join_all()).await.expect("it ends");
     let gone = async {
         while sender.session(&session).is_some() {
             tokio::task::yield_now().await;

@@ -159,9 +159,11 @@ async fn films_that_wait_for_a_camera_hold_up_nothing_else() {
         session.send(&ask(id, "/api/v1/streams/test/live.mp4?instead=1")).await;
     }
     session.send(&ask(100, "/api/v1/streams")).await;
-    let answer = |frame: &ToStudio| match frame {
-        ToStudio::RpcResponse(response) => Some((response.id.0, response.status)),
-        _ => None,
+    let answer = |frame: &ToStudio| {
+        let ToStudio::RpcResponse(response) = frame else {
+            return None;
+        };
+        Some((response.id.0, response.status))
     };
     let mut answers = BTreeMap::new();
     // Those that wait are answered after 25 s.
