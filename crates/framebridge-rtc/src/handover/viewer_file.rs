@@ -1,6 +1,6 @@
 //! Viewers kept in a memory file, so that they outlive this process.
 //!
-//! A worker writes each live viewer's [`TransmitState`] into a sealed memory file that another process holds open
+//! A worker writes each live viewer's [`TransmitState`](crate::TransmitState) into a sealed memory file that another process holds open
 //! too. When this process is killed, the next one reads the file and goes on sending to the same viewers: no new
 //! handshake, no new session. The file is memory: it never touches a disk, and a viewer's place in it is wiped when
 //! the viewer goes.
