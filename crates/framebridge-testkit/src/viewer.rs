@@ -88,6 +88,8 @@ pub struct Viewer {
     checks: VecDeque<(Transaction, SocketAddr)>,
     next_check: Instant,
     dtls: Option<Association>,
+    /// Whether the other end begins DTLS.
+    is_called: bool,
     profile: Option<Profile>,
     keys: Option<(Receiver, Sender)>,
     next_report: Instant,
@@ -115,6 +117,7 @@ impl Viewer {
             checks: VecDeque::new(),
             next_check: now,
             dtls: None,
+            is_called: false,
             profile: None,
             keys: None,
             next_report: now,
@@ -180,12 +183,12 @@ impl Viewer {
             return Err(AnswerError::Missing("candidate"));
         }
         self.remote = Some(Credentials { ufrag, password });
-        self.dtls = Some(Association::client(
-            &self.identity,
-            vec![fingerprint],
-            &self.options.profiles,
-            now,
-        )?);
+        self.is_called = attribute("setup").is_ok_and(|setup| setup == "active");
+        self.dtls = Some(if self.is_called {
+            Association::server(&self.identity, vec![fingerprint])
+        } else {
+            Association::client(&self.identity, vec![fingerprint], &self.options.profiles, now)?
+        });
         self.next_check = now;
         Ok(())
     }
@@ -269,10 +272,12 @@ impl Viewer {
             Ok(Progress::Pending) => {}
             Ok(Progress::Established(Established { profile, keys })) => {
                 self.profile = Some(profile);
-                self.keys = Some((
-                    Receiver::new(profile, &keys.server),
-                    Sender::new(profile, &keys.client, self.ssrc, 0),
-                ));
+                let (theirs, ours) = if self.is_called {
+                    (&keys.client, &keys.server)
+                } else {
+                    (&keys.server, &keys.client)
+                };
+                self.keys = Some((Receiver::new(profile, theirs), Sender::new(profile, ours, self.ssrc, 0)));
                 self.next_report = now + REPORT_INTERVAL;
             }
             Ok(Progress::PeerClosed) | Err(_) => self.is_closed = true,
@@ -471,4 +476,25 @@ impl Viewer {
 /// The big-endian word at the start of `bytes`.
 fn word(bytes: &[u8]) -> u32 {
     u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dtls_is_begun_here_unless_the_answer_says_that_it_is_begun_there() {
+        let now = Instant::now();
+        for (setup, begins) in [("passive", true), ("active", false)] {
+            let mut viewer = Viewer::new(Identity::generate().unwrap(), Options::default(), now);
+            let answer = format!(
+                "a=ice-ufrag:ufrag\r\na=ice-pwd:password\r\na=fingerprint:{}\r\na=setup:{setup}\r\n\
+                 a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n",
+                viewer.identity.fingerprint()
+            );
+            viewer.accept(&answer, true, now).unwrap();
+            let first = viewer.dtls.unwrap().poll_transmit();
+            assert_eq!(first.is_some(), begins, "{setup}");
+        }
+    }
 }
